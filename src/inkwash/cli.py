@@ -1,0 +1,228 @@
+"""The command line. Options are fields of dataclasses; a bad one ends in one line, before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import sys
+import traceback
+import typing
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, Union
+
+import tyro
+
+from inkwash.config import (
+    Config,
+    Count,
+    DataConfig,
+    DenoiserConfig,
+    EvaluateConfig,
+    NetworkConfig,
+    ProcessConfig,
+    Range,
+    Seed,
+    TrainConfig,
+    check,
+    describe,
+)
+from inkwash.errors import ConfigError, InkwashError, RunInterrupted
+
+DESCRIPTION = "Diffusion models as probability distributions: fit one to your data, sample it, evaluate it."
+_NO_PREFIX = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """A built-in data set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    out: str | None = None
+    """Folder of the run; runs/NAME by default."""
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __call__(self) -> None:
+        from inkwash.fit import fit
+
+        config = Config(self.source, self.data, self.process, self.denoiser, self.network, self.train)
+        fit(config, None if self.out is None else Path(self.out))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw from a trained model: pictures as PNG, and all samples in data units as samples.npy."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, or of one of its checkpoints."""
+    n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 64
+    """How many."""
+    out: str = "samples"
+    """Folder to write to."""
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    """How to walk from noise to data."""
+    steps: Count | None = None
+    """Number of steps; by default those the model was made with."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    seed: Seed = 0
+    """Sample i of a seed is the same however many are drawn."""
+
+    def __call__(self) -> None:
+        if self.eta is not None and self.sampler != "ddim":
+            raise ConfigError("eta", self.eta, "the sampler ddim; ancestral has no such option")
+        from inkwash.display import Display
+        from inkwash.draw import draw_to_folder
+        from inkwash.sample import DDIM, Ancestral
+
+        sampler = Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0)
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, steps=self.steps)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests; written to RUN/evaluation."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run."""
+    config: Annotated[EvaluateConfig, _NO_PREFIX] = field(default_factory=EvaluateConfig)
+
+    def __call__(self) -> None:
+        from inkwash.display import Display
+        from inkwash.evaluate import evaluate
+
+        evaluate(self.run, self.config, Display())
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what a run or a checkpoint is: data, network, progress, versions, every option."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, or of one of its checkpoints."""
+
+    def __call__(self) -> None:
+        from inkwash.display import Display
+        from inkwash.draw import inspect_run
+
+        inspect_run(self.run, Display())
+
+
+COMMANDS: dict[str, Any] = {"train": Train, "sample": Sample, "evaluate": Evaluate, "inspect": Inspect}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; exits with the code of what went wrong, if anything did."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    warnings.showwarning = _show_warning
+    try:
+        command = _parse([word for word in given if word != "--debug"])
+        check(command)
+        command()
+    except (InkwashError, OSError, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        _fail(error)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    if isinstance(error, KeyboardInterrupt):
+        line, code = "interrupted", 130
+    elif isinstance(error, RunInterrupted):
+        line, code = str(error), error.exit_code
+    elif isinstance(error, InkwashError):
+        line, code = f"error: {error}", error.exit_code
+    else:
+        line, code = f"error: {getattr(error, 'filename', None) or 'files'}: got {error}, need a working file system", 6
+    print(" ".join(line.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
+    if category is UserWarning:
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def _parse(words: list[str]) -> Any:
+    """The command that the words ask for.
+
+    Raises:
+        ConfigError: they ask for none, or have an option that it does not.
+    """
+    if words and not words[0].startswith("-"):
+        _require_choice("command", words[0], list(COMMANDS))
+        _require_known_options(words[1:], _options(COMMANDS[words[0]]))
+    commands = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(Union[commands], prog="inkwash", description=DESCRIPTION, args=words or ["--help"])  # noqa: UP007
+    except SystemExit as error:
+        if not error.code:
+            raise
+    plain = re.sub(r"[│╭╮╰╯]|─{2,}.*", " ", said.getvalue())
+    where = " ".join(["inkwash", *words[:1]])
+    raise ConfigError(where, " ".join(plain.split("For full")[0].split()), f"what {where} --help says")
+
+
+def _options(command: Any, prefix: str = "") -> dict[str, Any]:
+    """The options of a command, or of a config within it, by dotted name, with their annotations."""
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(command, include_extras=True).items():
+        kind, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        if dataclasses.is_dataclass(kind):
+            found |= _options(kind, prefix if _NO_PREFIX in extras else f"{prefix}{name}.")
+        elif tyro.conf.Positional not in extras:
+            found[prefix + name] = hint
+    return found
+
+
+def _require_known_options(words: list[str], options: dict[str, Any]) -> None:
+    """Refuse unknown options, with the nearest known one, and numbers and choices that are none."""
+    for i, word in enumerate(words):
+        if not word.startswith("--") or word == "--help":
+            continue
+        name, _, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if name not in options:
+            close = difflib.get_close_matches(name, options, n=1)
+            hint = f"; did you mean --{close[0]}?" if close else ""
+            raise ConfigError(word, "an unknown option", f"one that the command has{hint}")
+        value = value or next(iter(words[i + 1 : i + 2]), "")
+        if not _readable(value, options[name]):
+            raise ConfigError(name, repr(value), describe(options[name]))
+
+
+def _readable(word: str, hint: Any) -> bool:
+    """Whether a word can be read as a number or choice, where the option is one."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _readable(word, arguments[0])
+    if origin is Literal:
+        return word in arguments
+    if arguments:
+        return any(_readable(word, kind) for kind in arguments) or (type(None) in arguments and word == "None")
+    if hint not in (int, float):
+        return hint is not type(None)
+    try:
+        hint(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _require_choice(where: str, got: str, choices: list[str]) -> None:
+    if got not in choices:
+        close = difflib.get_close_matches(got, choices, n=1)
+        raise ConfigError(where, repr(got), f"one of {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else ""))

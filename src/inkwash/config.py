@@ -1,0 +1,266 @@
+"""Options: one small frozen dataclass per choice, checked as a whole before anything starts.
+
+An option of `None` is chosen from the data (see `inkwash.build.resolve`); the run stores the choice made. This module
+imports nothing heavy, so that the command line answers at once.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
+
+from inkwash.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers an option may take.
+
+    Args:
+        low: smallest allowed value.
+        high: largest allowed value.
+        open_low: exclude `low` itself.
+        open_high: exclude `high` itself.
+    """
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        low = f"{'>' if self.open_low else '>='} {self.low:g}"
+        return low if math.isinf(self.high) else f"{low} and {'<' if self.open_high else '<='} {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+Positive = Annotated[float, Range(0, open_low=True)]
+Seed = Annotated[int, Range(0)]
+Share = Annotated[float, Range(0, 1, open_high=True)]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How to read the data."""
+
+    key: str | None = None
+    """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
+    layout: Literal["auto", "N", "ND", "NHW", "NHWC", "NCHW"] = "auto"
+    """Axes of an array: N examples, H height, W width, C channels, D entries."""
+    levels: Annotated[int, Range(2, 65536)] | None = None
+    """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
+    held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
+    """Share of the examples that is never trained on, and evaluated on."""
+    split_seed: Seed = 0
+    """Seed of the permutation that decides which examples are held out."""
+
+
+@dataclass(frozen=True)
+class ProcessConfig:
+    """How data is spread into noise."""
+
+    schedule: Literal["linear", "cosine"] = "cosine"
+    """Noise schedule: linear betas (DDPM) or cosine (IDDPM)."""
+    steps: Annotated[int, Range(2, 10000)] = 1000
+    """Steps T of the schedule's table, and of the model's own grid."""
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """What the network's output means."""
+
+    predicts: Literal["x", "eps", "score", "v"] = "eps"
+    """What the network predicts."""
+    variance: Literal["small", "large"] = "large"
+    """Variance of the reverse step: the posterior's, or the transition's."""
+    clip: bool | None = None
+    """Clip estimates of the clean data to its range; by default where the data has levels."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network; what is left open is chosen from the shape of the data."""
+
+    kind: Literal["unet", "mlp"] | None = None
+    """U-Net for images, MLP for vectors."""
+    width: Annotated[int, Range(8, 4096)] | None = None
+    """Features (of a U-Net: at full resolution, a multiple of 8)."""
+    depth: Annotated[int, Range(1, 64)] | None = None
+    """Residual blocks (of a U-Net: per resolution)."""
+    multipliers: tuple[Annotated[int, Range(1, 64)], ...] | None = None
+    """U-Net: features at each resolution in units of the width."""
+    attention: tuple[bool, ...] | None = None
+    """U-Net: for each resolution, whether it has self-attention."""
+    dropout: Share = 0.0
+    """Probability of dropping a feature in training."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained."""
+
+    steps: Count | None = None
+    """Number of optimizer steps; the learning rate reaches zero at the last."""
+    batch_size: Count | None = None
+    """Examples per step, over all processes."""
+    learning_rate: Positive | None = None
+    """Peak learning rate of AdamW."""
+    warmup: Annotated[int, Range(0)] = 100
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    """Weight decay of AdamW."""
+    clip_grad: Positive = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
+    ema: Share = 0.999
+    """Decay of the moving average of the weights, which is what samples are drawn with."""
+    seed: Seed = 0
+    """Seed of the initial weights, the order, the times and the noise."""
+    save_every: Count = 500
+    """Steps between checkpoints: the most that a killed run loses."""
+    monitor_every: Count = 500
+    """Steps between looks at the held-out loss and at samples."""
+    log_every: Count = 10
+    """Steps between lines of metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a training run, but for the data itself."""
+
+    source: str
+    """A built-in data set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How much to evaluate."""
+
+    examples: Count = 1000
+    """At most this many held-out examples, training examples and samples."""
+    terms: Count = 100
+    """Diffusion terms of the bound evaluated per example; at the number of steps less one, all of them."""
+    steps: Count | None = None
+    """Steps of the bound and of the sampler; by default those the model was made with."""
+    seed: Seed = 0
+    """Seed of the samples, the noise and the tests."""
+
+
+C = TypeVar("C")
+
+
+def check(config: Any, where: str = "") -> None:
+    """Check every field of a config dataclass, and of those within it, against its annotation.
+
+    Raises:
+        ConfigError: the first field at fault, by its dotted name.
+    """
+    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        dotted = f"{where}.{name}" if where else name
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(hint):
+            if type(value) is not hint:
+                raise ConfigError(dotted, _show(value), f"a {getattr(hint, '__name__', hint)}")
+            check(value, dotted)
+        elif not _fits(value, hint):
+            raise ConfigError(dotted, _show(value), describe(hint))
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain data."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(kind: type[C], plain: Any, where: str = "") -> C:
+    """A config dataclass from plain data, checked; every key must be there and no other.
+
+    Raises:
+        ConfigError: a missing, unknown or bad entry.
+    """
+    if not isinstance(plain, dict):
+        raise ConfigError(where or kind.__name__, _show(plain), "a set of named options")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    if set(plain) != set(hints):
+        odd = sorted(set(plain) ^ set(hints))[0]
+        got = "an unknown option" if odd in plain else "nothing"
+        raise ConfigError(f"{where}.{odd}" if where else odd, got, "exactly " + ", ".join(hints))
+    values = {
+        name: from_json(hint, plain[name], f"{where}.{name}" if where else name)
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type)
+        else tuple(plain[name])
+        if isinstance(plain[name], list)
+        else plain[name]
+        for name, hint in hints.items()
+    }
+    config = kind(**values)
+    check(config, where)
+    return config
+
+
+def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:
+    """The first field, by its dotted name, in which two configs of one kind differ, and its two values."""
+    for item in dataclasses.fields(a):
+        left, right = getattr(a, item.name), getattr(b, item.name)
+        dotted = f"{where}.{item.name}" if where else item.name
+        if dataclasses.is_dataclass(left):
+            found = first_difference(left, right, dotted)
+            if found:
+                return found
+        elif left != right:
+            return dotted, left, right
+    return None
+
+
+def chosen(value: C | None) -> C:
+    """The value of an option that `inkwash.build.resolve` has filled in."""
+    if value is None:
+        raise TypeError("an option of an unresolved config")
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        kind, *limits = typing.get_args(hint)
+        return _fits(value, kind) and all(value in limit for limit in limits if isinstance(limit, Range))
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if origin is Literal:
+        return isinstance(value, str) and value in typing.get_args(hint)
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        return isinstance(value, tuple) and len(value) > 0 and all(_fits(v, item) for v in value)
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint or (hint is type(None) and value is None)
+
+
+def describe(hint: Any) -> str:
+    """What values a field's annotation allows, in words."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        kind, limit = typing.get_args(hint)[:2]
+        return f"{describe(kind)} {limit}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(option) for option in typing.get_args(hint) if option is not type(None))
+    if origin is Literal:
+        return "one of " + ", ".join(typing.get_args(hint))
+    if origin is tuple:
+        return f"a list, each {describe(typing.get_args(hint)[0])}"
+    return {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
+
+
+def _show(value: Any) -> str:
+    return str(value) if isinstance(value, (int, float)) else repr(value)

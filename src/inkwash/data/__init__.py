@@ -1,0 +1,6 @@
+"""Data: where it comes from, what it is, and how it becomes model units."""
+
+from inkwash.data.sources import Dataset, load_dataset
+from inkwash.data.transform import DataSpec, Transform, fit_transform
+
+__all__ = ["DataSpec", "Dataset", "Transform", "fit_transform", "load_dataset"]

@@ -1,0 +1,49 @@
+"""Data that needs no file: the digits that ship in scikit-learn, and 2-D sets with a shape one can see."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_POINTS = 10_000
+
+
+def digits() -> Array:
+    """1,797 handwritten digits, uint8 `(1797, 1, 8, 8)`, 17 grey levels 0…16 (UCI optical recognition, test part)."""
+    from sklearn.datasets import load_digits
+
+    return load_digits().images.astype(np.uint8)[:, None]
+
+
+def swiss_roll() -> Array:
+    """A spiral in the plane, seen from the side of scikit-learn's roll: float32 `(10000, 2)`."""
+    from sklearn.datasets import make_swiss_roll
+
+    roll = make_swiss_roll(_POINTS, noise=0.5, random_state=0)[0]
+    return (roll[:, [0, 2]] / 10).astype(np.float32)
+
+
+def two_moons() -> Array:
+    """Two interleaved half circles: float32 `(10000, 2)`."""
+    from sklearn.datasets import make_moons
+
+    return make_moons(_POINTS, noise=0.05, random_state=0)[0].astype(np.float32)
+
+
+def checkerboard() -> Array:
+    """Uniform on the 8 dark squares of a 4 x 4 board over [-2, 2]²: float32 `(10000, 2)`; its entropy is log 8 nats."""
+    random = np.random.default_rng(0)
+    column = random.integers(0, 4, _POINTS)
+    row = 2 * random.integers(0, 2, _POINTS) + column % 2
+    corner = np.stack([column, row], axis=1) - 2
+    return (corner + random.random((_POINTS, 2))).astype(np.float32)
+
+
+BUILTIN: dict[str, tuple[Callable[[], Array], int | None]] = {
+    "digits": (digits, 17),
+    "swiss-roll": (swiss_roll, None),
+    "checkerboard": (checkerboard, None),
+    "two-moons": (two_moons, None),
+}
+"""Name to (loader, levels)."""

@@ -1,0 +1,161 @@
+"""Load a data set by name or path, and check it before anything is trained on it.
+
+Every failure is a `DataError` that names the file and, where there is one, the index of the example at fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from inkwash.config import DataConfig
+from inkwash.data.builtin import BUILTIN
+from inkwash.data.files import read_npy, read_npz, read_pictures
+from inkwash.data.transform import Array, DataSpec, Layout
+from inkwash.errors import DataError
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A checked data set.
+
+    Args:
+        name: short name, for folders and titles.
+        data: the examples in data units, first axis the examples; may be memory-mapped.
+        spec: what one example is.
+        notes: what loading chose or converted, one sentence each, to be shown to the user.
+    """
+
+    name: str
+    data: Array
+    spec: DataSpec
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, dtype and values."""
+        digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
+        for start in range(0, len(self.data), _BLOCK):
+            digest.update(np.ascontiguousarray(self.data[start : start + _BLOCK]).tobytes())
+        return digest.hexdigest()
+
+
+def load_dataset(source: str, config: DataConfig | None = None) -> Dataset:
+    """The data set that `source` names: a built-in name, an `.npy` or `.npz` file, or a folder of PNG/JPEG pictures.
+
+    Args:
+        source: name or path.
+        config: key, layout and levels, where the user gave them.
+
+    Raises:
+        DataError: missing, unreadable, damaged, empty, mixed or non-finite data.
+    """
+    config = config or DataConfig()
+    raw = _read(source, config)
+    layout, notes = _layout(source, raw, config)
+    _require_sound(source, raw.data)
+    spec = _spec(source, raw.data, layout, raw.levels if config.levels is None else config.levels)
+    name = source if source in BUILTIN else Path(source).stem
+    return Dataset(name, raw.data, spec, (*raw.notes, *notes))
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """An array as read, with what its source knows of it."""
+
+    data: Array
+    levels: int | None = None
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _read(source: str, config: DataConfig) -> _Raw:
+    path = Path(source)
+    if config.key is not None and path.suffix != ".npz":
+        raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
+    if source in BUILTIN:
+        load, levels = BUILTIN[source]
+        return _Raw(load(), levels)
+    if path.is_dir():
+        data, notes = read_pictures(path)
+        return _Raw(data, layout="NHW" if data.ndim == 3 else "NHWC", notes=notes)
+    if not path.exists():
+        raise DataError("data", repr(source), _known(source))
+    if path.suffix == ".npy":
+        return _Raw(read_npy(path))
+    if path.suffix == ".npz":
+        data, notes = read_npz(path, config.key)
+        return _Raw(data, notes=notes)
+    raise DataError(source, f"a {path.suffix or 'nameless'} file", "a folder of pictures, an .npy or an .npz file")
+
+
+def _known(source: str) -> str:
+    close = difflib.get_close_matches(source, BUILTIN, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"a file or folder that exists, or one of {', '.join(BUILTIN)}{hint}"
+
+
+def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[str, ...]]:
+    """The axes of an array: as the user or its source says, else by their number and, for four, the smaller end as C."""
+    shape = raw.data.shape
+    names = [name for name in get_args(Layout) if len(name) == len(shape)]
+    if not names or 0 in shape:
+        raise DataError(source, f"an array of shape {shape}", "N, (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W)")
+    if len(raw.data) < 2:
+        raise DataError(source, "one example", "at least 2: one to train on and one to hold out")
+    if config.layout != "auto":
+        allowed = names if raw.layout is None else [raw.layout]
+        if config.layout not in allowed:
+            raise DataError("data.layout", config.layout, f"one of {', '.join(allowed)} for shape {shape}")
+        return config.layout, ()
+    if raw.layout is not None or len(shape) < 4:
+        return raw.layout or names[0], ()
+    layout: Layout = "NHWC" if shape[3] < shape[1] else "NCHW"
+    return layout, (f"shape {shape} read as {layout}; --data.layout says otherwise",)
+
+
+def _require_sound(source: str, data: Array) -> None:
+    if data.dtype.kind not in "buif":
+        raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
+    if data.dtype.kind != "f":
+        return
+    for start in range(0, len(data), _BLOCK):
+        bad = ~np.isfinite(data[start : start + _BLOCK])
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            value = data[start : start + _BLOCK][place]
+            raise DataError(f"{source}[{start + place[0]}]", str(value), "finite numbers")
+
+
+def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataSpec:
+    low, high = float(data.min()), float(data.max())
+    if data.dtype.kind == "f" and levels is None:
+        return DataSpec(_shape(data, layout), layout, data.dtype.name, low, high, None)
+    if levels is None:
+        low, high = _alphabet(data, low, high)
+        levels = int(high - low) + 1
+    elif low < 0 or high > levels - 1 or (data.dtype.kind == "f" and not np.array_equal(data, np.rint(data))):
+        raise DataError(source, f"values in [{low:g}, {high:g}]", f"whole numbers 0 to {levels - 1} for {levels} levels")
+    else:
+        low, high = 0.0, float(levels - 1)
+    if not 2 <= levels <= 65536:
+        raise DataError(source, f"{levels} levels", "between 2 and 65536")
+    return DataSpec(_shape(data, layout), layout, data.dtype.name, low, high, levels)
+
+
+def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:
+    """The range of an integer type: the whole of uint8, uint16 and bool; what was seen of the wider ones."""
+    whole = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}.get(data.dtype.name)
+    return (low, high) if whole is None else (0.0, whole)
+
+
+def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
+    rest = tuple(int(n) for n in data.shape[1:])
+    shapes: dict[str, tuple[int, ...]] = {"N": (1,), "NHW": (1, *rest), "NHWC": (*rest[-1:], *rest[:-1])}
+    return shapes.get(layout, rest)

@@ -1,0 +1,166 @@
+r"""From data units to model units and back: the only place that knows both.
+
+Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go onto
+an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.distributions import Lattice
+from inkwash.errors import DataError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW"]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What one example is.
+
+    Args:
+        shape: of an example in model units: `(C, H, W)` for images, `(D,)` for vectors.
+        layout: axes of the data as it came: "N" numbers, "ND" vectors, "NHW", "NHWC" or "NCHW" images.
+        dtype: NumPy name of the data's type.
+        low: smallest value; of the alphabet for data with levels, seen in the data otherwise.
+        high: largest value, likewise.
+        levels: how many equally spaced values an entry can take, one apart; None for continuous data.
+    """
+
+    shape: tuple[int, ...]
+    layout: Layout
+    dtype: str
+    low: float
+    high: float
+    levels: int | None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an example is a picture `(C, H, W)`."""
+        return len(self.shape) == 3
+
+    def to_channels_first(self, data: Array) -> Array:
+        """Data as it came, to `(N, *shape)`."""
+        if self.layout == "NHWC":
+            data = np.moveaxis(data, -1, 1)
+        return data.reshape(len(data), *self.shape)
+
+    def from_channels_first(self, x: Array) -> Array:
+        """`(N, *shape)` back to the layout the data came in."""
+        if self.layout == "NHWC":
+            return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+        return x[:, 0] if self.layout in ("N", "NHW") else x
+
+    def describe(self) -> str:
+        """The data in a few words."""
+        size = "x".join(map(str, self.shape))
+        kind = "image" if self.is_image else "vector"
+        values = f"[{self.low:g}, {self.high:g}]" + (f" ({self.levels} levels)" if self.levels else "")
+        return f"{kind} {size}, {self.dtype} {values}"
+
+
+@dataclass(frozen=True)
+class Transform:
+    """An invertible affine map per channel (images) or entry (vectors).
+
+    Args:
+        spec: what the data is.
+        shift: subtracted, data units, one number per channel or entry.
+        scale: then divided by, data units, likewise; positive.
+    """
+
+    spec: DataSpec
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def lattice(self) -> Lattice | None:
+        """The values that data with levels takes in model units."""
+        return None if self.spec.levels is None else Lattice(-1.0, 1.0, self.spec.levels)
+
+    def to_model(self, data: Array) -> Tensor:
+        """Data units, as they came, to a float32 tensor `(N, *spec.shape)`.
+
+        Raises:
+            DataError: another shape, or values outside the alphabet of data with levels.
+        """
+        expected = self.spec.from_channels_first(np.empty((1, *self.spec.shape), np.uint8)).shape[1:]
+        if data.shape[1:] != expected or data.ndim == 0:
+            raise DataError("data", f"shape {data.shape}", f"(N, {', '.join(map(str, expected))})".replace(", )", ")"))
+        self._require_alphabet(data)
+        x = (self.spec.to_channels_first(data).astype(np.float64) - self._column(self.shift)) / self._column(self.scale)
+        return torch.from_numpy(x.astype(np.float32))
+
+    def to_data(self, x: Tensor) -> Array:
+        """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
+
+        Data with levels is moved to the nearest level.
+        """
+        data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
+        if self.spec.levels is not None:
+            data = np.clip(np.rint(data), self.spec.low, self.spec.high)
+        return self.spec.from_channels_first(data.astype(self.spec.dtype))
+
+    def log_det(self) -> Tensor:
+        """Log-determinant of data units to model units, nats per example: a scalar, float64."""
+        repeats = math.prod(self.spec.shape[1:]) if self.spec.is_image else 1
+        return torch.tensor(-repeats * sum(math.log(s) for s in self.scale), dtype=torch.float64)
+
+    def describe(self) -> str:
+        """The map in words."""
+        if self.spec.levels is not None:
+            return f"{self.spec.describe()} → [-1, 1]"
+        return f"{self.spec.describe()} → mean 0, standard deviation 1 per {'channel' if self.spec.is_image else 'entry'}"
+
+    def _column(self, values: tuple[float, ...]) -> Array:
+        trailing = (1,) * (len(self.spec.shape) - 1)
+        return np.asarray(values, dtype=np.float64).reshape(-1, *trailing)
+
+    def _require_alphabet(self, data: Array) -> None:
+        if self.spec.levels is None or data.size == 0:
+            return
+        low, high = data.min(), data.max()
+        if low < self.spec.low or high > self.spec.high or not np.array_equal(data, np.rint(data)):
+            need = f"whole numbers in [{self.spec.low:g}, {self.spec.high:g}]"
+            raise DataError("data", f"values in [{low:g}, {high:g}]", need)
+
+
+def fit_transform(spec: DataSpec, train: Array) -> Transform:
+    """The transform for `spec`, fitted on the training part.
+
+    Raises:
+        DataError: a continuous channel or entry that is constant.
+    """
+    channels = spec.shape[0]
+    if spec.levels is not None:
+        half = (spec.high - spec.low) / 2
+        return Transform(spec, (spec.low + half,) * channels, (half,) * channels)
+    mean, scale = _moments(spec, train)
+    constant = np.flatnonzero(~(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
+    if len(constant):
+        where = "data, " + ("channel" if spec.is_image else "column") + f" {constant[0]}"
+        raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
+    return Transform(spec, tuple(mean.tolist()), tuple(scale.tolist()))
+
+
+def _moments(spec: DataSpec, train: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation per channel or entry, in two passes over blocks of rows."""
+    axes = (0, 2, 3) if spec.is_image else (0,)
+    count = len(train) * (math.prod(spec.shape[1:]) if spec.is_image else 1)
+
+    def blocks() -> Iterator[Array]:
+        for start in range(0, len(train), 4096):
+            yield spec.to_channels_first(train[start : start + 4096]).astype(np.float64)
+
+    mean = sum(block.sum(axes) for block in blocks()) / count
+    column = mean.reshape(-1, *(1,) * (len(spec.shape) - 1))
+    var = sum(((block - column) ** 2).sum(axes) for block in blocks()) / count
+    return mean, np.sqrt(var)

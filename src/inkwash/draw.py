@@ -1,0 +1,70 @@
+"""Draw samples into a folder, and say what a run is: what `inkwash sample` and `inkwash inspect` do."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkwash import pictures, storage
+from inkwash.checkpoint import list_checkpoints
+from inkwash.config import to_json
+from inkwash.display import Display
+from inkwash.model import Diffusion
+from inkwash.run import Run, StrPath, load, read_header
+
+
+def draw(model: Diffusion, n: int, display: Display, **options: Any) -> Any:
+    """`model.sample(n, **options)` with a progress bar."""
+    x = None
+    with display.walk(f"drawing {n} samples") as done:
+        for s, x in model.trajectory(n, **options):
+            done(1 - s)
+    return model.to_data(x)
+
+
+def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options: Any) -> None:
+    """Draw `n` samples from a run into `out`: `samples.npy`, one picture of all, and for images a PNG each.
+
+    Args:
+        run: folder of a run or checkpoint.
+        out: folder to write to; made if need be.
+        n: how many, at least 1.
+        display: where to report.
+        **options: as of `Diffusion.sample`.
+    """
+    model = load(run)
+    data = draw(model, n, display, **options)
+    spec = model.transform.spec
+    storage.make_folder(out)
+    buffer = io.BytesIO()
+    np.save(buffer, data, allow_pickle=False)
+    storage.replace(out / "samples.npy", buffer.getvalue())
+    pictures.save_samples(out / "samples.png", spec, data)
+    display.say(f"array     {out / 'samples.npy'} ({data.dtype} {data.shape}, data units)")
+    display.say(f"picture   {out / 'samples.png'}")
+    if spec.is_image:
+        for i, pixels in enumerate(pictures.to_pixels(spec, data)):
+            pictures.save_pixels(out / f"{i:06d}.png", pixels)
+        display.say(f"images    {out / '000000.png'} … {n - 1:06d}.png; [{spec.low:g}, {spec.high:g}] shown as black to white")
+    display.say(f"next      inkwash evaluate {run}")
+
+
+def inspect_run(run: StrPath, display: Display) -> None:
+    """Print what a run, or one of its checkpoints, is."""
+    header, path = read_header(run)
+    config = header.config
+    display.say(f"checkpoint {path} (verified)")
+    display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
+    display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
+    display.say(f"           {header.transform.describe()}")
+    display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
+    display.say("config")
+    display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))
+    if len(list_checkpoints(Run(Path(run)).checkpoints)) and header.step < (config.train.steps or 0):
+        display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
+    else:
+        display.say(f"next       inkwash sample {run} -n 64")

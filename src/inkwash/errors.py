@@ -1,0 +1,68 @@
+"""What can go wrong, and the exit code each kind of failure ends a command with.
+
+An error is one line: `WHERE: got X, need Y`.
+"""
+
+
+class InkwashError(Exception):
+    """Base of all errors that inkwash raises on purpose."""
+
+    exit_code = 1
+
+
+class _GotNeed(InkwashError):
+    """An error that says what it got and what it needs.
+
+    Args:
+        where: the option, file or argument at fault.
+        got: what stood there.
+        need: what should stand there.
+    """
+
+    def __init__(self, where: str, got: object, need: str) -> None:
+        super().__init__(f"{where}: got {got}, need {need}")
+        self.where = where
+
+
+class ConfigError(_GotNeed, ValueError):
+    """A bad option or argument."""
+
+    exit_code = 2
+
+
+class DataError(_GotNeed, ValueError):
+    """Data that is missing, damaged or of a kind that cannot be used."""
+
+    exit_code = 3
+
+
+class CheckpointError(_GotNeed):
+    """A run or checkpoint that is missing, damaged or of another format."""
+
+    exit_code = 4
+
+
+class NonFiniteError(_GotNeed, ArithmeticError):
+    """A loss or gradient that stays NaN or infinite."""
+
+    exit_code = 5
+
+
+class StorageError(_GotNeed, OSError):
+    """A file operation that failed: no space, no permission."""
+
+    exit_code = 6
+
+
+class RunInUseError(_GotNeed):
+    """Another trainer holds the run."""
+
+    exit_code = 7
+
+
+class RunInterrupted(InkwashError):
+    """A run that was asked to stop by a signal, and has saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,173 @@
+"""Evaluate a run honestly: what `inkwash evaluate` does.
+
+The held-out bound by part and by time beside that of training data, a two-sample test of samples against held-out data, and
+a memorisation test; as JSON and as pictures in `RUN/evaluation/`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkwash import pictures, storage
+from inkwash.config import EvaluateConfig, check
+from inkwash.data.transform import Array, DataSpec
+from inkwash.display import Display
+from inkwash.draw import draw
+from inkwash.fit import bound_parts
+from inkwash.likelihood import Bound
+from inkwash.metrics import Memorisation, memorisation_test, two_sample_test
+from inkwash.model import Diffusion
+from inkwash.randomness import Purpose, derived_seed
+from inkwash.run import Run, StrPath
+
+_MAP_SIDE = 96
+_MAP_STEPS = 100
+_PANELS = 12
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What an evaluation compares, in data units: up to so many examples of each, and the whole training part."""
+
+    samples: Array
+    train: Array
+    held_out: Array
+    all_train: Array
+
+
+def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Display | None = None) -> dict[str, Any]:
+    """Evaluate a run, write `evaluation/evaluation.json` and pictures into it, and return what the JSON holds.
+
+    Args:
+        run: the run's folder.
+        config: how much to evaluate.
+        display: where to report; nowhere by default.
+
+    Raises:
+        CheckpointError: no run.
+        DataError: its data is gone or has changed.
+    """
+    folder, config, display = Run(Path(run)), config or EvaluateConfig(), display or Display(shown=False)
+    check(config, "evaluate")
+    model, dataset = folder.model(), folder.dataset()
+    inside, outside = (dataset.data[part] for part in folder.split())
+    samples = draw(model, config.examples, display, seed=config.seed, steps=config.steps)
+    parts = _Parts(samples, inside[: config.examples], outside[: config.examples], inside)
+    display.say("evaluating the bound …")
+    bounds = {name: _bound(model, x, config) for name, x in (("held_out", parts.held_out), ("train", parts.train))}
+    display.say("testing samples against data …")
+    fresh, known, drawn = (model.to_model(x).numpy() for x in (parts.held_out, parts.all_train, parts.samples))
+    copies = memorisation_test(drawn, known, fresh)
+    result: dict[str, Any] = {
+        "step": folder.header().step,
+        "data": dataset.name,
+        **asdict(config),
+        "bound": {name: bound_parts(bound) for name, bound in bounds.items()},
+        "bound_by_time": _by_time(bounds),
+        "overfitting": _overfitting(bounds),
+        "two_sample": asdict(two_sample_test(drawn, fresh, config.seed)),
+        "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
+    }
+    report = folder.path / "evaluation"
+    storage.make_folder(report)
+    storage.replace(report / "evaluation.json", storage.dump_json(result))
+    _draw_report(report, model, dataset.spec, parts, copies, bounds)
+    for line in _words(result, report):
+        display.say(line)
+    return result
+
+
+def _bound(model: Diffusion, x: Array, config: EvaluateConfig) -> Bound:
+    return model.bound(x, steps=config.steps, terms=config.terms, seed=derived_seed(config.seed, Purpose.EVALUATE))
+
+
+def _unit(bound: Bound) -> float:
+    """Nats per example times this is the unit of the report: bits/dim for data with levels, nats otherwise."""
+    return 1.0 if bound.levels is None else 1 / (bound.dims * math.log(2))
+
+
+def _by_time(bounds: dict[str, Bound]) -> dict[str, Any]:
+    """What each stretch of time adds to the bound, mean over examples, in the unit of the report."""
+    edges = next(iter(bounds.values())).time_edges.tolist()
+    return {"time_edges": edges, **{n: (b.per_time.mean(0) * _unit(b)).tolist() for n, b in bounds.items()}}
+
+
+def _overfitting(bounds: dict[str, Bound]) -> dict[str, float]:
+    """Held-out bound minus training bound, and its standard error, in the unit of the report."""
+    held_out, train = bounds["held_out"], bounds["train"]
+    gap = float(held_out.total.mean() - train.total.mean()) * _unit(held_out)
+    error = math.hypot(float(held_out.std_error), float(train.std_error)) * _unit(held_out)
+    return {"gap": gap, "std_error": error}
+
+
+def _draw_report(
+    report: Path, model: Diffusion, spec: DataSpec, parts: _Parts, copies: Memorisation, bounds: dict[str, Bound]
+) -> None:
+    _draw_by_time(report / "bound_by_time.png", bounds)
+    pictures.save_samples(report / "samples.png", spec, parts.samples[:64] if spec.is_image else parts.samples)
+    if spec.is_image:
+        _draw_neighbours(report / "neighbours.png", spec, parts, copies)
+    elif spec.shape == (2,):
+        _draw_densities(report / "densities.png", model, parts)
+
+
+def _draw_by_time(path: Path, bounds: dict[str, Bound]) -> None:
+    """Density over time of the diffusion part: the area under a curve is that part."""
+    figure, axes = pictures.new_figure(7, 4)
+    for (name, bound), colour in zip(bounds.items(), (pictures.ACCENT, pictures.WASH), strict=True):
+        rate = bound.per_time.mean(0) * _unit(bound) / -bound.time_edges.diff()
+        axes.stairs(rate.flip(0), bound.time_edges.flip(0), color=colour, label=name.replace("_", " "))
+    unit = "nats" if bounds["train"].levels is None else "bits/dim"
+    axes.set(xlabel="time (0 is data, 1 is noise)", ylabel=f"diffusion part, {unit} per unit of time", yscale="log")
+    axes.legend(frameon=False)
+    pictures.save_figure(path, figure)
+
+
+def _draw_neighbours(path: Path, spec: DataSpec, parts: _Parts, copies: Memorisation) -> None:
+    """The samples closest to the training data (upper row), each over its nearest training example."""
+    closest = np.argsort(copies.distances, kind="stable")[:_PANELS]
+    shown = np.concatenate([parts.samples[closest], parts.all_train[copies.nearest[closest]]])
+    pictures.save_pixels(path, pictures.grid(pictures.to_pixels(spec, shown), columns=len(closest)))
+
+
+def _draw_densities(path: Path, model: Diffusion, parts: _Parts) -> None:
+    """Data, samples and the model's density, bounded from below by exp(-bound) with the same noise at every point."""
+    figure, axes = pictures.new_figure(12, 4, columns=3)
+    low, high = parts.all_train.min(0), parts.all_train.max(0)
+    margin = 0.05 * (high - low)
+    box = [[low[i] - margin[i], high[i] + margin[i]] for i in range(2)]
+    for each, title, points in zip(axes, ("held-out data", "samples"), (parts.held_out, parts.samples), strict=False):
+        each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys", density=True)
+        each.set_title(title)
+    x, y = (np.linspace(*ends, _MAP_SIDE) for ends in box)
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.all_train.dtype)
+    density = np.exp(-model.bound(points, steps=_MAP_STEPS).total.numpy()).reshape(_MAP_SIDE, _MAP_SIDE)
+    axes[2].imshow(density, origin="lower", extent=[*box[0], *box[1]], cmap="Greys", aspect="auto")
+    axes[2].set_title("density, bounded from below")
+    pictures.save_figure(path, figure)
+
+
+def _words(result: dict[str, Any], report: Path) -> Iterator[str]:
+    for name, bound in result["bound"].items():
+        error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
+        parts = ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
+        yield f"{name.replace('_', ' '):<13} {bound['total']:.3f}{error} {bound['unit']} ({parts}; {bound['examples']} examples)"
+    gap, test, copies = result["overfitting"], result["two_sample"], result["memorisation"]
+    yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {result['bound']['train']['unit']}"
+    yield (
+        f"two-sample    accuracy {test['accuracy']:.3f}; by chance {test['null_mean']:.3f}, 95 % below "
+        f"{test['null_high']:.3f}; p = {test['p_value']:.3f} ({test['per_sample']} of each)"
+    )
+    yield (
+        f"memorisation  nearest training example at {copies['sample_distance']:.3f} (held-out data: "
+        f"{copies['held_out_distance']:.3f}); closer than held-out data with probability {copies['closer']:.3f} "
+        f"± {copies['closer_std_error']:.3f}; {copies['copies']:.1%} copies"
+    )
+    yield f"report        {report}"
+    yield f"next          inkwash sample {report.parent} -n 64 --out {report.parent / 'drawn'}"

@@ -1,0 +1,342 @@
+"""Train a model on data, into a run that can be stopped anywhere and resumed: what `inkwash train` does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import inkwash
+from inkwash import pictures, storage
+from inkwash.build import build_denoiser, build_model, describe_network, resolve
+from inkwash.checkpoint import clear_unfinished, list_checkpoints, save_checkpoint
+from inkwash.config import (
+    Config,
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ProcessConfig,
+    TrainConfig,
+    check,
+    chosen,
+    first_difference,
+)
+from inkwash.data import Dataset, Transform, fit_transform, load_dataset
+from inkwash.display import Display
+from inkwash.distributions import standard_normal
+from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
+from inkwash.likelihood import Bound
+from inkwash.model import Diffusion
+from inkwash.objective import Simple
+from inkwash.randomness import Purpose, generator
+from inkwash.run import Header, Run, StrPath, split_indices
+from inkwash.sample import DDIM
+from inkwash.train import Examples, Step, TrainState, start, training
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_MONITORED = 256
+_PREVIEW_STEPS = 50
+_SUMMARY_EXAMPLES, _SUMMARY_TERMS = 512, 50
+
+
+def train(
+    source: StrPath,
+    out: StrPath | None = None,
+    *,
+    data: DataConfig | None = None,
+    process: ProcessConfig | None = None,
+    denoiser: DenoiserConfig | None = None,
+    network: NetworkConfig | None = None,
+    train: TrainConfig | None = None,
+) -> Run:
+    """Fit a diffusion model to data; called again with the same arguments it resumes, or returns the finished run.
+
+    Args:
+        source: a built-in data set, an .npy or .npz file, or a folder of pictures.
+        out: the run's folder; `runs/NAME` by default.
+        data, process, denoiser, network, train: options; see `inkwash.config`.
+
+    Raises:
+        ConfigError, DataError: nothing has been written.
+        NonFiniteError: training diverged; the last checkpoint is sound.
+        RunInUseError: another trainer holds the run.
+        RunInterrupted: stopped by Ctrl-C or SIGTERM, after saving.
+    """
+    config = Config(
+        str(source),
+        data or DataConfig(),
+        process or ProcessConfig(),
+        denoiser or DenoiserConfig(),
+        network or NetworkConfig(),
+        train or TrainConfig(),
+    )
+    return fit(config, None if out is None else Path(out))
+
+
+def fit(config: Config, out: Path | None = None) -> Run:
+    """`train` for a whole config."""
+    check(config)
+    dataset = load_dataset(config.source, config.data)
+    run = Run(out or Path("runs") / dataset.name)
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    job = _Job.prepare(config, dataset, run, accelerator)
+    _require_place(run, job)
+    main = accelerator.is_main_process
+    if main:
+        storage.make_folder(run.checkpoints)
+    with storage.lock(run.path / "lock") if main else nullcontext(), Display(main) as display:
+        job.execute(display)
+    return run
+
+
+@dataclass
+class _Job:
+    """One process's part in training one run."""
+
+    config: Config
+    dataset: Dataset
+    run: Run
+    accelerator: Accelerator
+    transform: Transform
+    examples: Examples
+    held_out: Examples
+    fingerprint: str
+
+    @classmethod
+    def prepare(cls, config: Config, dataset: Dataset, run: Run, accelerator: Accelerator) -> _Job:
+        config = resolve(config, dataset.spec)
+        if chosen(config.train.batch_size) % accelerator.num_processes:
+            need = f"a multiple of the {accelerator.num_processes} processes"
+            raise ConfigError("train.batch_size", config.train.batch_size, need)
+        inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
+        transform = fit_transform(dataset.spec, dataset.data[inside])
+        examples = Examples(dataset.data, inside, transform)
+        held_out = Examples(dataset.data, outside, transform)
+        return cls(config, dataset, run, accelerator, transform, examples, held_out, dataset.fingerprint())
+
+    def execute(self, display: Display) -> None:
+        state = start(self.config, self.transform, self.accelerator.device)
+        self.announce(state, display)
+        self.resume(state, display)
+        if state.step < chosen(self.config.train.steps):
+            self.loop(state, display)
+        if self.accelerator.is_main_process:
+            self.conclude(state, display)
+
+    def announce(self, state: TrainState, display: Display) -> None:
+        """Say what was made of the data and chosen for it."""
+        config, spec = self.config, self.transform.spec
+        display.say(f"data      {self.dataset.name}: {len(self.examples)} to train on, {len(self.held_out)} held out")
+        for note in self.dataset.notes:
+            display.say(f"          {note}")
+        display.say(f"          {self.transform.describe()}")
+        display.say(f"network   {describe_network(config.network, state.network)}")
+        display.say(f"process   {config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
+                    f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}")
+        display.say(f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
+                    f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}")
+        if len(self.examples) < chosen(config.train.batch_size):
+            display.say(f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times")
+        if not spec.is_image and config.network.kind == "mlp" and spec.shape[0] > 4096:
+            display.say(f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width")
+
+    def resume(self, state: TrainState, display: Display) -> None:
+        """Continue from the newest checkpoint, or write the first."""
+        if not list_checkpoints(self.run.checkpoints):
+            if self.accelerator.is_main_process:
+                self.run.write_start(self.config, self.examples.indices, self.held_out.indices)
+                storage.replace(self.run.metrics_file, b"")
+                self.save(state)
+            self.accelerator.wait_for_everyone()
+            return
+        header, groups, path = self.run.restore()
+        self.require_same(header)
+        state.load(groups, str(path))
+        state.step, state.skipped, state.seconds = header.step, header.skipped, header.seconds
+        if self.accelerator.is_main_process:
+            clear_unfinished(self.run.checkpoints)
+            kept = [line for line in self.run.metrics() if line["step"] <= state.step]
+            storage.replace(self.run.metrics_file, b"".join(storage.dump_line(line) for line in kept))
+        done = state.step == self.config.train.steps
+        display.say(f"{'finished' if done else 'resuming'}  at step {state.step} of {self.config.train.steps}")
+
+    def require_same(self, header: Header) -> None:
+        """Refuse to continue a run with other options or data than it was started with."""
+        difference = first_difference(self.config, header.config)
+        if difference:
+            name, got, need = difference
+            raise ConfigError(name, got, f"{need}, as the run {self.run.path} was started with (or another --out)")
+        if self.fingerprint != header.fingerprint:
+            raise ConfigError("data", "other data than before", f"that of the run {self.run.path} (or another --out)")
+
+    def loop(self, state: TrainState, display: Display) -> None:
+        """Train, showing progress, saving and looking at samples on the way."""
+        config, main = self.config.train, self.accelerator.is_main_process
+        model = build_model(self.config, self.transform, state.average)
+        before, began = state.seconds, time.monotonic()
+        window: list[float] = []
+        with _stop_signals(main) as caught, display.progress(chosen(config.steps), state.step) as bar:
+            for done in training(state, self.examples, self.config, self.accelerator):
+                if not main:
+                    continue
+                state.seconds = before + time.monotonic() - began
+                window.append(done.loss)
+                last = done.step == config.steps
+                monitored = done.step % config.monitor_every == 0 or last
+                held_out = self.monitor(state, model) if monitored and not caught else None
+                bar.update(done.step, done.loss, held_out)
+                if done.step % config.log_every == 0 or held_out is not None:
+                    self.log(state, done, window, held_out)
+                if done.step % config.save_every == 0 or last or caught:
+                    self.save(state)
+                if caught and not last:
+                    message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
+                    raise RunInterrupted(message, caught[0])
+
+    def monitor(self, state: TrainState, model: Diffusion) -> float:
+        """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
+        count = 64 if self.transform.spec.is_image else 2048
+        data = model.sample(count, seed=0, sampler=DDIM(), steps=_PREVIEW_STEPS)
+        storage.make_folder(self.run.path / "samples")
+        pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
+        return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
+
+    def log(self, state: TrainState, done: Step, window: list[float], held_out: float | None) -> None:
+        """Add a line to the metrics; numbers that are not finite stand as null."""
+        finite = [loss for loss in window if loss - loss == 0]
+        line: dict[str, Any] = {
+            "step": done.step,
+            "loss": sum(finite) / len(finite) if finite else None,
+            "grad_norm": done.grad_norm if done.finite else None,
+            "learning_rate": done.learning_rate,
+            "skipped": state.skipped,
+            "seconds": round(state.seconds, 3),
+        }
+        storage.append(self.run.metrics_file, storage.dump_line(line | ({} if held_out is None else {"held_out_loss": held_out})))
+        window.clear()
+
+    def save(self, state: TrainState) -> None:
+        """Write a checkpoint; weights that are not finite are refused."""
+        groups = state.tensors()
+        for group in groups.values():
+            for name, tensor in group.items():
+                if not bool(tensor.isfinite().all()):
+                    raise NonFiniteError(f"step {state.step}: {name}", "a weight that is not finite", "finite weights")
+        versions = {"inkwash": inkwash.__version__, "torch": torch.__version__, "python": platform.python_version()}
+        header = Header(
+            self.config,
+            self.transform,
+            self.fingerprint,
+            len(self.dataset.data),
+            state.step,
+            state.skipped,
+            state.seconds,
+            versions,
+        )
+        save_checkpoint(self.run.checkpoints, state.step, header.to_json(), groups)
+
+    def conclude(self, state: TrainState, display: Display) -> None:
+        """Leave a picture of samples, the learning curve and the held-out bound, and say where all is."""
+        run, model = self.run, build_model(self.config, self.transform, state.average)
+        summary = run.path / "summary.json"
+        if not summary.exists():
+            display.say("drawing samples and evaluating the bound on held-out data …")
+            count = 64 if self.transform.spec.is_image else 4096
+            data = model.sample(count, seed=0, steps=min(250, self.config.process.steps))
+            pictures.save_samples(run.path / "samples.png", self.transform.spec, data)
+            pictures.save_curve(run.path / "curve.png", run.metrics())
+            held_out = self.dataset.data[self.held_out.indices[:_SUMMARY_EXAMPLES]]
+            result = model.bound(held_out, terms=_SUMMARY_TERMS)
+            storage.replace(summary, storage.dump_json({"held_out_bound": bound_parts(result), "seconds": state.seconds}))
+        plain = storage.parse_json(summary.read_bytes(), str(summary))
+        for line in _closing_words(run, plain):
+            display.say(line)
+
+
+def bound_parts(result: Bound) -> dict[str, Any]:
+    """Means over examples of a bound and its parts, in bits/dim for data with levels and in nats otherwise."""
+    discrete = result.levels is not None
+    unit = result.in_bits_per_dim if discrete else (lambda nats: nats)
+    parts = {name: getattr(result, name) for name in ("prior", "diffusion", "reconstruction", "total")}
+    means = {name: float(unit(value.mean())) for name, value in parts.items()}
+    error = float(unit(result.std_error)) if len(result.total) > 1 else None
+    return {**means, "std_error": error, "unit": "bits/dim" if discrete else "nats", "examples": len(result.total)}
+
+
+def held_out_loss(config: Config, state: TrainState, held_out: Examples, device: torch.device) -> float:
+    """Loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
+    random = generator(config.train.seed, Purpose.MONITOR)
+    count = min(len(held_out), _MONITORED)
+    objective, denoiser = Simple(), build_denoiser(config, state.average)
+    x = held_out.take(torch.arange(count).numpy())
+    t, eps = objective.times(count, random), standard_normal(x.shape, random)
+    with torch.no_grad():
+        losses = [
+            objective.loss(denoiser, *(part.to(device) for part in parts))
+            for parts in zip(x.split(64), t.split(64), eps.split(64), strict=True)
+        ]
+    return float(torch.cat(losses).mean())
+
+
+def _closing_words(run: Run, summary: dict[str, Any]) -> Iterator[str]:
+    bound = summary["held_out_bound"]
+    error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
+    yield f"trained   in {summary['seconds']:.0f} s"
+    yield f"held out  {bound['total']:.3f}{error} {bound['unit']} (variational bound, {bound['examples']} examples)"
+    yield "          " + ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
+    yield f"run       {run.path}"
+    yield f"samples   {run.path / 'samples.png'}"
+    yield f"curve     {run.path / 'curve.png'}"
+    yield f"next      inkwash sample {run.path} -n 64 --out {run.path / 'drawn'}"
+    yield f"          inkwash evaluate {run.path}"
+
+
+def _require_place(run: Run, job: _Job) -> None:
+    """Check the run's folder before anything is written: new, or a run, of the same options and data."""
+    known = {"checkpoints", "config.json", "split.safetensors", "metrics.jsonl", "lock"}
+    if run.path.exists() and not list_checkpoints(run.checkpoints):
+        strange = [p.name for p in run.path.iterdir() if p.name.lstrip(".").removesuffix(".new") not in known]
+        if not run.path.is_dir() or strange:
+            raise ConfigError("out", f"{run.path}, which is no run", "a run's folder, an empty one or a new one")
+    elif run.path.exists():
+        job.require_same(run.header())
+
+
+@contextmanager
+def _stop_signals(main: bool) -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of stopping; a second one leaves at once.
+
+    Only the main process acts on them: it saves, and when it leaves, the launcher ends the others.
+    """
+    caught: list[int] = []
+
+    def stop(number: int, frame: Any) -> None:
+        if caught:
+            os._exit(128 + number)
+        if main:
+            caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield caught
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+

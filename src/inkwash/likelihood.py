@@ -1,0 +1,152 @@
+r"""The variational bound: $-\log p(x) \le$ prior + diffusion + reconstruction, in nats per example.
+
+For a grid $1 = \tau_T > … > \tau_1 > \tau_0 = 0$ (Ho et al. 2020, eq. 5):
+
+- prior: $\mathrm{KL}(q(x_1 \mid x) \,\|\, p(x_1))$,
+- diffusion: $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
+- reconstruction: $\mathbb E[-\log p(x \mid x_{\tau_1})]$, by the decoder.
+
+Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inkwash.denoise import AnyDenoiser
+from inkwash.distributions import Lattice
+from inkwash.errors import ConfigError
+from inkwash.randomness import Purpose, generator, slot_rows
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An upper bound on -log p(x) and its parts, nats per example.
+
+    Args:
+        prior: shape `(B,)`.
+        diffusion: shape `(B,)`.
+        reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
+        per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
+        time_edges: the K + 1 times that separate the stretches, decreasing.
+        dims: number of entries of an example.
+        levels: number of values an entry can take; None for continuous data.
+    """
+
+    prior: Tensor
+    diffusion: Tensor
+    reconstruction: Tensor
+    per_time: Tensor
+    time_edges: Tensor
+    dims: int
+    levels: int | None
+
+    @property
+    def total(self) -> Tensor:
+        """The bound, nats per example, `(B,)`."""
+        return self.prior + self.diffusion + self.reconstruction
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """The bound in bits per entry, `(B,)`.
+
+        Raises:
+            ConfigError: continuous data, whose density has no bits.
+        """
+        return self.in_bits_per_dim(self.total)
+
+    def in_bits_per_dim(self, nats: Tensor) -> Tensor:
+        """Convert nats per example to bits per entry; refused for continuous data, as `bits_per_dim`."""
+        if self.levels is None:
+            raise ConfigError("bits_per_dim", "continuous data", "data with levels; use .total, in nats")
+        return nats / (self.dims * math.log(2))
+
+    @property
+    def std_error(self) -> Tensor:
+        """Standard error of `total.mean()` over examples and noise; NaN for fewer than two examples."""
+        return self.total.std() / math.sqrt(len(self.total))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    prior: Tensor
+    per_time: Tensor
+    reconstruction: Tensor
+
+
+@torch.no_grad()
+def bound(
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    times: Tensor,
+    lattice: Lattice | None = None,
+    terms: int | None = None,
+    seed: int = 0,
+) -> Bound:
+    """The variational bound of `x` on the grid `times`.
+
+    Args:
+        denoiser: gives the reverse kernel.
+        x: clean data, model units, `(B, *event)`.
+        times: decreasing from 1 to 0, `(T + 1,)`.
+        lattice: the values discrete data takes; None for continuous data, whose decoder is a density.
+        terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
+            one pair drawn from each, which is unbiased. None evaluates all.
+        seed: of the noise.
+
+    Raises:
+        ConfigError: `terms` below 1.
+    """
+    if terms is not None and terms < 1:
+        raise ConfigError("terms", terms, "an integer >= 1")
+    cuts = _cuts(len(times) - 2, terms)
+    rows = slot_rows(tuple(x.shape[1:]), x.device)
+    parts = [
+        _slot_terms(denoiser, block.double(), times, cuts, lattice, generator(seed, Purpose.BOUND, i))
+        for i, block in enumerate(x.split(rows))
+    ]
+    per_time = torch.cat([p.per_time for p in parts])
+    return Bound(
+        prior=torch.cat([p.prior for p in parts]),
+        diffusion=per_time.sum(1),
+        reconstruction=torch.cat([p.reconstruction for p in parts]),
+        per_time=per_time,
+        time_edges=times[cuts],
+        dims=x[0].numel(),
+        levels=None if lattice is None else lattice.levels,
+    )
+
+
+def _cuts(pairs: int, terms: int | None) -> Tensor:
+    """Where to cut `pairs` consecutive pairs into `terms` stretches of nearly equal length."""
+    count = pairs if terms is None else min(terms, pairs)
+    return torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
+
+
+def _slot_terms(
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, cuts: Tensor, lattice: Lattice | None, random: torch.Generator
+) -> _Terms:
+    process, first = denoiser.process, times[-2]
+    prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+    per_time = [
+        _diffusion_term(denoiser, x, times, int(start), int(stop), random)
+        for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+    x_t = process.marginal(x, first).draw(random)
+    decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
+    stacked = torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0)
+    return _Terms(prior, stacked, -decoder.log_prob(x))
+
+
+def _diffusion_term(
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
+) -> Tensor:
+    """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
+    pair = torch.randint(start, stop, (len(x),), generator=random)
+    t, s = times[pair], times[pair + 1]
+    process = denoiser.process
+    x_t = process.marginal(x, t).draw(random)
+    reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
+    return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)

@@ -1,0 +1,112 @@
+"""Two-sample tests: are samples told apart from data, and are they copies of what was trained on?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from inkwash.errors import ConfigError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """A classifier two-sample test (Lopez-Paz & Oquab 2017).
+
+    Args:
+        accuracy: share of examples whose origin a random forest told from the others, out of bag; 0.5 is chance.
+        null_mean: mean of the same accuracy when origins are shuffled.
+        null_high: its 95 % quantile.
+        p_value: share of shufflings at least as accurate, with the observation counted among them.
+        per_sample: examples of each kind.
+    """
+
+    accuracy: float
+    null_mean: float
+    null_high: float
+    p_value: float
+    per_sample: int
+
+
+def two_sample_test(a: Array, b: Array, seed: int = 0, shuffles: int = 50) -> TwoSample:
+    """Train a random forest to tell `a` from `b` and compare its accuracy with that on shuffled labels.
+
+    Args:
+        a: `(N, …)`; the larger of the two is cut to the size of the smaller.
+        b: `(M, …)`.
+        seed: of the forest and of the shuffles.
+        shuffles: how many labellings make the null; the p-value is no finer than 1/(shuffles + 1).
+
+    Raises:
+        ConfigError: fewer than 10 examples of either kind.
+    """
+    count = min(len(a), len(b))
+    if count < 10:
+        raise ConfigError("two-sample test", f"{count} examples", "at least 10 of each kind")
+    x = np.concatenate([_flat(a[:count]), _flat(b[:count])])
+    y = np.repeat([0, 1], count)
+    random = np.random.default_rng(seed)
+    accuracy = _out_of_bag_accuracy(x, y, seed)
+    null = np.array([_out_of_bag_accuracy(x, random.permutation(y), seed + 1 + i) for i in range(shuffles)])
+    p_value = float((1 + np.sum(null >= accuracy)) / (1 + shuffles))
+    return TwoSample(accuracy, float(null.mean()), float(np.quantile(null, 0.95)), p_value, count)
+
+
+def _out_of_bag_accuracy(x: Array, y: Array, seed: int) -> float:
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(100, min_samples_leaf=2, oob_score=True, random_state=seed, n_jobs=-1)
+    return float(forest.fit(x, y).oob_score_)
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Are samples closer to the training data than fresh data is?
+
+    Args:
+        sample_distance: median distance of a sample to its nearest training example.
+        held_out_distance: the same for held-out examples.
+        closer: probability that a sample lies closer to the training data than a held-out example does, ties counted
+            half; 0.5 when samples are as new as held-out data, 1 when they are copies.
+        closer_std_error: standard error of `closer` if the two had one law.
+        copies: share of samples that equal a training example.
+        nearest: for each sample, the index of its nearest training example.
+        distances: for each sample, the distance to it.
+    """
+
+    sample_distance: float
+    held_out_distance: float
+    closer: float
+    closer_std_error: float
+    copies: float
+    nearest: Array
+    distances: Array
+
+
+def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisation:
+    """Compare nearest-training-neighbour distances (Euclidean, over all entries) of samples and of held-out data."""
+    from scipy.stats import rankdata
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=1).fit(_flat(train))
+    of_samples, nearest = (part[:, 0] for part in search.kneighbors(_flat(samples)))
+    of_held_out = search.kneighbors(_flat(held_out))[0][:, 0]
+    n, m = len(of_samples), len(of_held_out)
+    ranks = rankdata(np.concatenate([of_samples, of_held_out]))[:n]
+    closer = 1 - (ranks.sum() - n * (n + 1) / 2) / (n * m)
+    return Memorisation(
+        sample_distance=float(np.median(of_samples)),
+        held_out_distance=float(np.median(of_held_out)),
+        closer=float(closer),
+        closer_std_error=float(np.sqrt((n + m + 1) / (12 * n * m))),
+        copies=float(np.mean(of_samples == 0)),
+        nearest=nearest,
+        distances=of_samples,
+    )
+
+
+def _flat(x: Array) -> Array:
+    return np.asarray(x).reshape(len(x), -1).astype(np.float64)

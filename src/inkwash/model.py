@@ -1,0 +1,165 @@
+"""`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inkwash.data.transform import Transform
+from inkwash.denoise import AnyDenoiser
+from inkwash.errors import ConfigError, DataError
+from inkwash.likelihood import Bound, bound
+from inkwash.noise import as_grid
+from inkwash.randomness import Purpose, fresh_seed, generator, slot_rows
+from inkwash.sample import Ancestral, Sampler
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Diffusion:
+    """A diffusion model as a probability distribution over data of one shape.
+
+    Args:
+        denoiser: network + process; a network that is a module is put in evaluation mode.
+        shape: shape of one example in model units.
+        transform: takes data units to model units and back. None: the two are the same, continuous, and data are tensors.
+        steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
+        dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
+    """
+
+    def __init__(
+        self,
+        denoiser: AnyDenoiser,
+        shape: tuple[int, ...],
+        transform: Transform | None = None,
+        steps: int = 1000,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
+        self.process = denoiser.process
+        self.shape = tuple(shape)
+        self.transform = transform
+        self.steps = steps
+        parameter = next(iter(_parameters(denoiser)), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.dtype = dtype or (torch.get_default_dtype() if parameter is None else parameter.dtype)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        times: Tensor | None = None,
+    ) -> Any:
+        """Draw `n` examples.
+
+        Sample i of a seed is the same, bit for bit, whatever `n`.
+
+        Args:
+            n: how many, at least 0.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            sampler: how to walk; `Ancestral()` by default.
+            steps: number of steps of a uniform grid; the model's own by default.
+            times: or the grid itself, decreasing from 1 to 0.
+
+        Returns:
+            With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
+            `(n, *shape)`.
+
+        Raises:
+            ConfigError: a bad `n`, `seed`, `steps` or `times`.
+        """
+        x = torch.zeros(0, *self.shape, dtype=self.dtype, device=self.device)
+        for _, x in self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times):
+            pass
+        return self.to_data(x)
+
+    @torch.no_grad()
+    def trajectory(
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        times: Tensor | None = None,
+    ) -> Iterator[tuple[float, Tensor]]:
+        """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
+        _require_at_least(0, n=n, seed=0 if seed is None else seed)
+        grid = as_grid(steps, times, self.steps)
+        seed = fresh_seed() if seed is None else seed
+        rows = slot_rows(self.shape, self.device)
+        walks = [self._walk(seed, slot, rows, sampler or Ancestral(), grid) for slot in range(-(-n // rows))]
+        for states in zip(*walks, strict=True):
+            yield float(states[0][0]), torch.cat([x for _, x in states])[:n]
+
+    def _walk(self, seed: int, slot: int, rows: int, sampler: Sampler, grid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        random = generator(seed, Purpose.SAMPLE, slot)
+        like = torch.zeros((), dtype=self.dtype, device=self.device)
+        x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
+        return sampler.trajectory(self.denoiser, x_1, grid, random)
+
+    def bound(
+        self,
+        x: Any,
+        *,
+        steps: int | None = None,
+        times: Tensor | None = None,
+        terms: int | None = None,
+        seed: int = 0,
+    ) -> Bound:
+        """The variational bound on -log p(x), nats per example.
+
+        For continuous data it bounds the density in data units: the transform's log-determinant is in `reconstruction`.
+
+        Args:
+            x: data units, `(B, …)`.
+            steps: number of steps of a uniform grid; the model's own by default.
+            times: or the grid itself, decreasing from 1 to 0.
+            terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound`.
+            seed: of the noise.
+
+        Raises:
+            DataError: `x` is not of the model's shape.
+            ConfigError: a bad `steps`, `times` or `terms`.
+        """
+        model_x = self.to_model(x)
+        lattice = None if self.transform is None else self.transform.lattice
+        grid = as_grid(steps, times, self.steps)
+        result = bound(self.denoiser, model_x, grid, lattice, terms, seed)
+        if self.transform is None or lattice is not None:
+            return result
+        shifted = result.reconstruction - self.transform.log_det().to(self.device)
+        return Bound(**{**vars(result), "reconstruction": shifted})
+
+    @torch.no_grad()
+    def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units."""
+        return self.denoiser(x_t, t).score
+
+    def to_model(self, x: Any) -> Tensor:
+        """Data units to model units, `(B, *shape)` on the model's device."""
+        tensor = torch.as_tensor(x) if self.transform is None else self.transform.to_model(np.asarray(x))
+        if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
+            raise DataError("x", f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+        return tensor.to(self.device)
+
+    def to_data(self, x: Tensor) -> Any:
+        """Model units to data units."""
+        return x if self.transform is None else self.transform.to_data(x.cpu())
+
+
+def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
+    return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
+
+
+def _require_at_least(least: int, **given: int) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ConfigError(name, value, f"an integer >= {least}")
+
+

@@ -1,0 +1,47 @@
+"""A residual multilayer perceptron, for vectors."""
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.nn.layers import LevelEmbedding, zero
+
+
+class MLP(nn.Module):
+    """Residual blocks, each shifted and scaled by the noise level; zero at the start.
+
+    Args:
+        size: entries of an example.
+        width: features of a block.
+        depth: number of blocks.
+        dropout: probability of dropping a feature, in [0, 1).
+    """
+
+    def __init__(self, size: int, width: int = 256, depth: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embed = LevelEmbedding(width)
+        self.enter = nn.Linear(size, width)
+        self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, size)))
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Map noisy vectors `(B, size)` at levels `(B,)` to `(B, size)`."""
+        level = nn.functional.silu(self.embed(t))
+        h = self.enter(x_t)
+        for block in self.blocks:
+            h = block(h, level)
+        out: Tensor = self.leave(h)
+        return out
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = nn.Linear(width, 2 * width)
+        self.layers = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), zero(nn.Linear(width, width))
+        )
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.modulate(level).chunk(2, dim=1)
+        return h + self.layers(torch.addcmul(shift, self.norm(h), 1 + scale))

@@ -1,0 +1,132 @@
+"""A U-Net for images of any height, width and number of channels.
+
+Odd sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the picture is resized to
+exactly what it was before.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkwash.nn.layers import LevelEmbedding, zero
+
+
+class UNet(nn.Module):
+    """Residual blocks at several resolutions with skip connections (Ho et al. 2020, App. B), each block shifted and scaled
+    by the noise level (Dhariwal & Nichol 2021); attention where it is asked for; zero at the start.
+
+    Args:
+        channels: channels of an image.
+        width: features at the full resolution; a multiple of 8.
+        multipliers: features at each resolution, in units of `width`; each further one halves the picture.
+        blocks: residual blocks per resolution.
+        attention: for each resolution, whether its blocks are followed by self-attention.
+        dropout: probability of dropping a feature, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int = 64,
+        multipliers: tuple[int, ...] = (1, 2),
+        blocks: int = 2,
+        attention: tuple[bool, ...] = (False, True),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        level = 4 * width
+        sizes = [width * m for m in multipliers]
+        self.embed = LevelEmbedding(level)
+        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        skips = [width]
+        for i, size in enumerate(sizes):
+            stage = nn.ModuleList()
+            for _ in range(blocks):
+                stage.append(_Block(skips[-1], size, level, attention[i], dropout))
+                skips.append(size)
+            if i + 1 < len(sizes):
+                stage.append(_Down(size))
+                skips.append(size)
+            self.down.append(stage)
+        self.middle = nn.ModuleList(
+            [_Block(sizes[-1], sizes[-1], level, True, dropout), _Block(sizes[-1], sizes[-1], level, False, dropout)]
+        )
+        h = sizes[-1]
+        for i, size in reversed(list(enumerate(sizes))):
+            stage = nn.ModuleList()
+            for _ in range(blocks + 1):
+                stage.append(_Block(h + skips.pop(), size, level, attention[i], dropout))
+                h = size
+            self.up.append(stage)
+        self.leave = nn.Sequential(_norm(h), nn.SiLU(), zero(nn.Conv2d(h, channels, 3, padding=1)))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Map noisy images `(B, channels, H, W)` at levels `(B,)` to the same shape."""
+        level = F.silu(self.embed(t))
+        h = self.enter(x_t.contiguous(memory_format=torch.channels_last))
+        skips = [h]
+        for stage in self.down:
+            for module in stage:
+                h = module(h, level)
+                skips.append(h)
+        for module in self.middle:
+            h = module(h, level)
+        for stage in self.up:
+            h = F.interpolate(h, size=skips[-1].shape[-2:]) if h.shape[-2:] != skips[-1].shape[-2:] else h
+            for module in stage:
+                h = module(torch.cat([h, skips.pop()], dim=1), level)
+        out: Tensor = self.leave(h)
+        return out
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(8, channels, eps=1e-6)
+
+
+class _Down(nn.Conv2d):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        return super().forward(h)
+
+
+class _Block(nn.Module):
+    """Two convolutions around a shift and scale by the level, and a residual connection."""
+
+    def __init__(self, inputs: int, outputs: int, level: int, attention: bool, dropout: float) -> None:
+        super().__init__()
+        self.before = nn.Sequential(_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.norm = _norm(outputs)
+        self.modulate = nn.Linear(level, 2 * outputs)
+        self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.attention = _Attention(outputs) if attention else nn.Identity()
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.modulate(level)[:, :, None, None].chunk(2, dim=1)
+        inner = self.norm(self.before(h))
+        out: Tensor = self.attention(self.skip(h) + self.after(torch.addcmul(shift, inner, 1 + scale)))
+        return out
+
+
+class _Attention(nn.Module):
+    """Multi-head self-attention over the pixels, with a residual connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 64)
+        self.norm = _norm(channels)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.leave = zero(nn.Linear(channels, channels))
+
+    def forward(self, h: Tensor) -> Tensor:
+        batch, channels, height, width = h.shape
+        tokens = self.norm(h).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        split = self.query_key_value(tokens).reshape(batch, -1, 3, self.heads, channels // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(tokens.shape)
+        return h + self.leave(mixed).reshape(batch, height, width, channels).permute(0, 3, 1, 2)

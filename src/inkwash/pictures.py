@@ -1,0 +1,107 @@
+"""Pictures: data units to pixels, grids, curves and point clouds."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inkwash import storage
+from inkwash.data.transform import Array, DataSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
+
+
+def to_pixels(spec: DataSpec, data: Array) -> Array:
+    """Images in data units to uint8 pixels `(N, H, W)` or `(N, H, W, C)` with 3 or 4 channels.
+
+    The data's range goes onto 0…255: of levels the whole alphabet, of continuous data what was seen in the data. Images
+    with another number of channels than 1, 3 or 4 show their channels side by side, in grey.
+    """
+    x = spec.to_channels_first(data).astype(np.float64)
+    pixels = np.rint(np.clip((x - spec.low) / max(spec.high - spec.low, 1e-12), 0, 1) * 255).astype(np.uint8)
+    if pixels.shape[1] in (3, 4):
+        return np.moveaxis(pixels, 1, -1)
+    return np.concatenate(list(np.moveaxis(pixels, 1, 0)), axis=-1)
+
+
+def grid(pixels: Array, columns: int | None = None, scale: int | None = None) -> Array:
+    """Tile images `(N, H, W[, C])` into one, enlarged by whole factors so that small images can be seen."""
+    count, height, width = pixels.shape[:3]
+    columns = columns or math.ceil(math.sqrt(count))
+    scale = scale or max(1, 56 // max(height, width))
+    rows = math.ceil(count / columns)
+    gap = 1
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, *pixels.shape[3:]), 255, np.uint8)
+    for i, image in enumerate(pixels):
+        top, left = i // columns * (height + gap) + gap, i % columns * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = image
+    return sheet.repeat(scale, 0).repeat(scale, 1)
+
+
+def save_pixels(path: Path, pixels: Array) -> None:
+    """Write one image `(H, W[, C])` as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    storage.replace(path, buffer.getvalue())
+
+
+def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
+    """Write samples as one picture: a grid of images, or the points of vectors (their first two entries)."""
+    if spec.is_image:
+        save_pixels(path, grid(to_pixels(spec, data)))
+        return
+    figure, axes = new_figure(4, 4)
+    draw_points(axes, data)
+    save_figure(path, figure)
+
+
+def draw_points(axes: Any, data: Array) -> None:
+    """Vectors as points: their first two entries, or a histogram where there is one."""
+    flat = data.reshape(len(data), -1)
+    if flat.shape[1] == 1:
+        axes.hist(flat[:, 0], bins=60, color=INK)
+        return
+    axes.scatter(flat[:, 0], flat[:, 1], s=2, color=INK, alpha=0.5, linewidths=0)
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """An empty figure of a size in inches, and its axes; drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns)
+    for each in np.atleast_1d(axes):
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    storage.replace(path, buffer.getvalue())
+
+
+def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
+    """The learning curve: training and held-out loss by step, of the lines of `metrics.jsonl`."""
+    figure, axes = new_figure(7, 4)
+    axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
+    held = [m for m in metrics if "held_out_loss" in m]
+    axes.plot(
+        [m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out"
+    )
+    axes.set(xlabel="step", ylabel="loss (mean squared error of the noise)", yscale="log")
+    axes.legend(frameon=False)
+    save_figure(path, figure)

@@ -1,0 +1,59 @@
+"""What a process is: a fixed way to spread data into noise, and the family of its reverse steps.
+
+For any pair of times `0 <= s < t <= 1` a process gives the distributions of diffusion by name. Striding, respacing and
+few-step sampling need nothing more: a step is a pair of times. The bound and the ancestral sampler are written against
+this interface alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from inkwash.distributions import Lattice
+
+if TYPE_CHECKING:
+    from inkwash.denoise import Estimate
+
+
+class Distribution(Protocol):
+    """What a process returns; see `inkwash.distributions`."""
+
+    @property
+    def mean(self) -> Tensor: ...
+
+    def draw(self, generator: torch.Generator) -> Tensor: ...
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+class Process(ABC):
+    """The forward process q and the family of the reverse kernel p. Times are `()` or `(B,)`, data `(B, *event)`."""
+
+    @abstractmethod
+    def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Distribution:
+        """p(x_1), for data of `shape` (batch included), in the dtype and on the device of `like`."""
+
+    @abstractmethod
+    def marginal(self, x: Tensor, t: float | Tensor) -> Distribution:
+        """q(x_t | x)."""
+
+    @abstractmethod
+    def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Distribution:
+        """q(x_t | x_s)."""
+
+    @abstractmethod
+    def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Distribution:
+        """q(x_s | x_t, x)."""
+
+    @abstractmethod
+    def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Distribution:
+        """p(x_s | x_t), with the parameters that `estimate` implies."""
+
+    @abstractmethod
+    def decoder(self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | None) -> Distribution:
+        """p(x | x_t) at the first time after 0 of the decreasing grid `times`; on `lattice` for discrete data."""

@@ -1,0 +1,50 @@
+"""Randomness as a pure function of a seed and what it is for.
+
+Nothing is drawn from a global generator. Noise for the training step k, the order of an epoch, the samples of a slot: each
+has a generator of its own, keyed by the seed, its purpose and its number, so that a resumed run or a split batch sees the
+same numbers.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+from inkwash.shapes import event_size
+
+
+class Purpose(IntEnum):
+    """What the randomness is for; part of the key, so that no two uses share numbers."""
+
+    SAMPLE = 0
+    BOUND = 1
+    TRAIN = 2
+    ORDER = 3
+    MONITOR = 4
+    EVALUATE = 5
+    WEIGHTS = 6
+
+
+def derived_seed(seed: int, *key: int) -> int:
+    """A 63-bit seed for the use named by `key` under `seed`; `seed` may be any integer >= 0."""
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(seed: int, *key: int) -> torch.Generator:
+    """A fresh CPU generator for the use named by `key` under `seed`."""
+    return torch.Generator().manual_seed(derived_seed(seed, *key))
+
+
+def fresh_seed() -> int:
+    """A seed nobody asked for; taken from torch's global generator, so `torch.manual_seed` still governs it."""
+    return int(torch.randint(2**62, ()).item())
+
+
+def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
+    """Rows of the fixed slots that examples of `shape` are processed in.
+
+    Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`, and
+    a slot is always computed whole: sample i of a seed has the same bits however many are asked for.
+    """
+    on_cpu = min(max(4096 // event_size(shape), 16), 1024)
+    return on_cpu if device.type == "cpu" else 16 * on_cpu

@@ -1,0 +1,218 @@
+"""A run: the folder that holds a training run, its checkpoints and what was drawn from it.
+
+```
+RUN/config.json              every option, as used
+RUN/split.safetensors        which examples were trained on, which were held out
+RUN/metrics.jsonl            one line per `train.log_every` steps
+RUN/checkpoints/step-…/      the newest two
+RUN/samples/  curve.png  summary.json  evaluation/
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from inkwash import storage
+from inkwash.build import build_model, build_network
+from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
+from inkwash.config import Config, from_json, to_json
+from inkwash.data import Dataset, DataSpec, Transform, load_dataset
+from inkwash.data.transform import Array
+from inkwash.errors import CheckpointError, ConfigError, DataError
+from inkwash.model import Diffusion
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself, beside its tensors.
+
+    Args:
+        config: every option, resolved.
+        transform: data units to model units.
+        fingerprint: SHA-256 of the data.
+        examples: how many examples the data has.
+        step: training steps done.
+        skipped: steps that were skipped as not finite.
+        seconds: time spent in training.
+        versions: of inkwash, torch and Python.
+    """
+
+    config: Config
+    transform: Transform
+    fingerprint: str
+    examples: int
+    step: int
+    skipped: int
+    seconds: float
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for the header file."""
+        return {**vars(self), "config": to_json(self.config), "transform": asdict(self.transform)}
+
+    @classmethod
+    def from_json(cls, plain: Any, where: str) -> Header:
+        """Parse and check a header.
+
+        Raises:
+            CheckpointError: a missing, unknown or bad entry.
+        """
+        try:
+            spec = DataSpec(**{**plain["transform"]["spec"], "shape": tuple(plain["transform"]["spec"]["shape"])})
+            transform = Transform(spec, tuple(plain["transform"]["shift"]), tuple(plain["transform"]["scale"]))
+            return cls(**{**plain, "config": from_json(Config, plain["config"]), "transform": transform})
+        except (KeyError, TypeError, ConfigError) as error:
+            raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def split_file(self) -> Path:
+        """Which examples are trained on and which are held out."""
+        return self.path / "split.safetensors"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object per line."""
+        return self.path / "metrics.jsonl"
+
+    def header(self) -> Header:
+        """The header of the newest valid checkpoint."""
+        return read_header(self.path)[0]
+
+    def restore(self) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
+        """Header and all tensors of the newest valid checkpoint, and where it is."""
+        return _read(self.path, ("weights", "average", "optimizer"))
+
+    def model(self, device: str | torch.device = "cpu") -> Diffusion:
+        """The distribution: the newest valid checkpoint's moving-average weights."""
+        return load(self.path, device)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the metrics file; a last line that was cut short is left out."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def split(self) -> tuple[Array, Array]:
+        """Indices of the examples trained on, and of those held out."""
+        try:
+            parts = parse_tensors(self.split_file.read_bytes())
+            return parts["train"].numpy(), parts["held_out"].numpy()
+        except (OSError, SafetensorError, KeyError) as error:
+            raise CheckpointError(str(self.split_file), f"no split ({error})", "the file as inkwash wrote it") from None
+
+    def dataset(self) -> Dataset:
+        """The data of the run, read again.
+
+        Raises:
+            DataError: it is gone, or no longer what it was.
+        """
+        header = self.header()
+        data = load_dataset(header.config.source, header.config.data)
+        if data.fingerprint() != header.fingerprint:
+            raise DataError(header.config.source, "data that has changed", "the data this run was trained on")
+        return data
+
+    def write_start(self, config: Config, train: Array, held_out: Array) -> None:
+        """Write what is fixed for the whole run."""
+        parts = {"train": torch.from_numpy(train), "held_out": torch.from_numpy(held_out)}
+        storage.replace(self.split_file, dump_tensors(parts))
+        storage.replace(self.path / "config.json", storage.dump_json(to_json(config)))
+
+
+def require_run(path: Path) -> None:
+    """Check that a folder is a run with a checkpoint.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    if not list_checkpoints(path / "checkpoints"):
+        got = "a folder without checkpoints" if path.is_dir() else "no such folder"
+        raise CheckpointError(str(path), got, "a run, as inkwash train makes one")
+
+
+def load(path: StrPath, device: str | torch.device = "cpu") -> Diffusion:
+    """Load a trained model from a run, or from one checkpoint of a run; no code in the files is run.
+
+    Args:
+        path: the run's folder, or a checkpoint's.
+        device: where the model is to live.
+
+    Raises:
+        CheckpointError: no run, or no checkpoint that is whole. A damaged newest checkpoint gives way to the one before
+            it, with a warning.
+    """
+    header, groups, where = _read(Path(path), ("average",))
+    return _model(header, groups["average"], where, device)
+
+
+def read_header(path: StrPath) -> tuple[Header, Path]:
+    """The header of a run's newest valid checkpoint, or of one checkpoint, and where it is; raises as `load` does."""
+    header, _, where = _read(Path(path), ())
+    return header, where
+
+
+def _read(path: Path, groups: tuple[str, ...]) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
+    """Read a checkpoint, or the newest valid one of a run."""
+    if (path / "manifest.json").exists():
+        plain, tensors = read_checkpoint(path, groups)
+        return Header.from_json(plain, str(path)), tensors, path
+    require_run(path)
+    damaged: list[CheckpointError] = []
+    for candidate in list_checkpoints(path / "checkpoints"):
+        try:
+            header, tensors, _ = _read(candidate, groups)
+        except CheckpointError as error:
+            damaged.append(error)
+            continue
+        if damaged:
+            warnings.warn(f"{damaged[0]}; using {candidate.name} instead", stacklevel=3)
+        return header, tensors, candidate
+    raise damaged[0]
+
+
+def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str | torch.device) -> Diffusion:
+    with torch.device("meta"):
+        expected = build_network(header.config.network, header.transform.spec, seed=0).state_dict()
+    require_same_tensors(weights, expected, str(path))
+    network = build_network(header.config.network, header.transform.spec, seed=0)
+    network.load_state_dict(weights)
+    return build_model(header.config, header.transform, network.requires_grad_(False).to(device))
+
+
+def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:
+    """Cut a permutation of `count` examples: the first floor((1 - held_out) count) to train on, the others held out."""
+    order = np.random.default_rng(seed).permutation(count)
+    cut = min(max(int((1 - held_out) * count), 1), count - 1)
+    return order[:cut], order[cut:]

@@ -1,0 +1,72 @@
+r"""Samplers: a walk along a grid of times, from the prior to data.
+
+A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is a
+generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inkwash.denoise import AnyDenoiser
+from inkwash.distributions import standard_normal
+from inkwash.errors import ConfigError
+from inkwash.shapes import over
+
+
+class Sampler(ABC):
+    """A way to walk back from noise to data."""
+
+    @abstractmethod
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        """From `x_t` `(B, *event)` at time t to x_s at the earlier time s; `t` and `s` are float64 scalars."""
+
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
+        x = x_1
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            x = self.step(denoiser, x, t, s, generator)
+            yield s, x
+
+
+@dataclass(frozen=True)
+class Ancestral(Sampler):
+    """Draw each x_s from the reverse kernel p(x_s | x_t) (DDPM algorithm 2); any process, any grid."""
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)
+        return reverse.mean if s == 0 else reverse.draw(generator)
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""$x_s = \alpha_s\hat x + \sqrt{\sigma_s^2 - \eta^2\tilde\beta}\,\hat\epsilon + \eta\sqrt{\tilde\beta}\,z$ with
+    $\tilde\beta$ the posterior variance of the pair (Song et al. 2020, eqs. 12 and 16).
+
+    Args:
+        eta: 0 is deterministic; 1 has the mean and variance of the ancestral step with the small variance.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        estimate, process = denoiser(x_t, t), denoiser.process
+        noise_var = self.eta**2 * process.posterior_var(s, t)
+        kept = torch.sqrt((process.schedule.sigma(s) ** 2 - noise_var).clamp(min=0))
+        mean = over(process.schedule.alpha(s), x_t) * estimate.x + over(kept, x_t) * estimate.eps
+        if self.eta == 0 or s == 0:
+            return mean
+        return mean + over(noise_var.sqrt(), x_t) * standard_normal(x_t.shape, generator, like=x_t)
+
+
+SAMPLERS: dict[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM}
+"""Samplers by the name the command line knows them by."""

@@ -1,0 +1,45 @@
+"""Broadcast a time over data, sum over event dimensions.
+
+Data has shape `(B, *event)`; a time has shape `()` or `(B,)`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def as_time(t: float | Tensor, device: torch.device | None = None) -> Tensor:
+    """A time as a float64 tensor: times are exact where data may be float32."""
+    return torch.as_tensor(t, dtype=torch.float64, device=device)
+
+
+def over(coefficient: Tensor, x: Tensor) -> Tensor:
+    """Shape a float64 coefficient `()` or `(B,)` to multiply `x` of shape `(B, *event)`, in the dtype of `x`.
+
+    This is where analytic quantities, computed in float64, are cast: once, at the end.
+    """
+    trailing = (1,) * (x.ndim - 1)
+    shaped = coefficient if coefficient.ndim == 0 else coefficient.reshape(-1, *trailing)
+    return shaped.to(device=x.device, dtype=x.dtype)
+
+
+def per_row(t: Tensor, x: Tensor) -> Tensor:
+    """A time `()` or `(B,)` repeated to one per row of `x`: shape `(B,)`."""
+    return t.expand(x.shape[0])
+
+
+def sum_event(x: Tensor) -> Tensor:
+    """Sum `(B, *event)` over the event dimensions: shape `(B,)`."""
+    return x.reshape(x.shape[0], -1).sum(dim=1)
+
+
+def mean_event(x: Tensor) -> Tensor:
+    """Mean of `(B, *event)` over the event dimensions: shape `(B,)`."""
+    return x.reshape(x.shape[0], -1).mean(dim=1)
+
+
+def event_size(shape: Sequence[int]) -> int:
+    """Number of entries in one example."""
+    return math.prod(shape)
