@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         ProcessConfig,
         TrainConfig,
     )
-    from inkwash.data import DataSpec, Dataset, Transform, load_dataset
+    from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
     from inkwash.distributions import DiscretizedNormal, Lattice, Normal
     from inkwash.errors import (

@@ -19,6 +19,7 @@ from inkwash.randomness import Purpose, derived_seed
 
 Section = TypeVar("Section", NetworkConfig, TrainConfig)
 _ATTENTION_PIXELS = 64
+_SMALL = 256
 
 
 def resolve(config: Config, spec: DataSpec) -> Config:
@@ -28,11 +29,10 @@ def resolve(config: Config, spec: DataSpec) -> Config:
         ConfigError: an option that the chosen network does not have.
     """
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
-    small = math.prod(spec.shape) <= 256
     defaults = {
         "steps": 2000 if spec.is_image else 5000,
         "batch_size": 64 if spec.is_image else 256,
-        "learning_rate": 2e-3 if small else 5e-4,
+        "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
     }
     clip = spec.levels is not None if config.denoiser.clip is None else config.denoiser.clip
     if clip and spec.levels is None:
@@ -100,12 +100,21 @@ def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
     pixels = [math.prod(math.ceil(side / 2**i) for side in spec.shape[1:]) for i in range(len(multipliers))]
     attention = tuple(i > 0 and count <= _ATTENTION_PIXELS for i, count in enumerate(pixels))
     filled = _filled(
-        config, {"kind": "unet", "width": 32, "depth": 2, "multipliers": multipliers, "attention": attention}
+        config,
+        {
+            "kind": "unet",
+            "width": 32,
+            "depth": 1 if math.prod(spec.shape[1:]) <= _SMALL else 2,
+            "multipliers": multipliers,
+            "attention": attention,
+        },
     )
     if chosen(filled.width) % 8:
         raise ConfigError("network.width", filled.width, "a multiple of 8")
     if len(chosen(filled.attention)) != len(multipliers):
-        raise ConfigError("network.attention", filled.attention, f"{len(multipliers)} entries, as network.multipliers has")
+        raise ConfigError(
+            "network.attention", filled.attention, f"{len(multipliers)} entries, as network.multipliers has"
+        )
     return filled
 
 

@@ -7,6 +7,7 @@ read back; only then is an older one removed, and two are always kept. Reading v
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
     """
     target, hidden = folder / f"step-{step:09d}", folder / f".step-{step:09d}.new"
     files = {_HEADER: storage.dump_json(header)}
-    files |= {f"{name}.safetensors": dump_tensors({k: v.contiguous() for k, v in group.items()}) for name, group in groups.items()}
+    files |= {
+        f"{name}.safetensors": dump_tensors({k: v.contiguous() for k, v in group.items()})
+        for name, group in groups.items()
+    }
     storage.remove(hidden)
     storage.make_folder(hidden)
     for name, content in [*files.items(), (_MANIFEST, _manifest(files))]:
@@ -54,7 +58,7 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
     storage.rename(hidden, target)
     storage.sync(folder)
     _verified_files(target, files)
-    for old in list_checkpoints(folder)[KEEP:]:
+    for old in _superseded(folder, target):
         storage.remove(old)
     return target
 
@@ -62,6 +66,12 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints of a run, newest first."""
     return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _superseded(folder: Path, newest: Path) -> list[Path]:
+    """What is no longer needed: older checkpoints than are kept, and those of later steps, from which no run went on."""
+    kept = [path for path in list_checkpoints(folder) if path <= newest][:KEEP]
+    return [path for path in list_checkpoints(folder) if path not in kept]
 
 
 def clear_unfinished(folder: Path) -> None:
@@ -93,7 +103,9 @@ def require_same_tensors(found: Tensors, expected: Tensors, where: str) -> None:
     """
     odd = sorted(found.keys() ^ expected.keys())
     if odd:
-        raise CheckpointError(f"{where}: {odd[0]}", "a tensor too many" if odd[0] in found else "nothing", "those of its config")
+        raise CheckpointError(
+            f"{where}: {odd[0]}", "a tensor too many" if odd[0] in found else "nothing", "those of its config"
+        )
     for name, tensor in expected.items():
         got, need = (_kind(found[name]), _kind(tensor))
         if got != need:
@@ -120,14 +132,30 @@ def _verified_files(path: Path, wanted: Iterable[str]) -> dict[str, bytes]:
     plain = storage.parse_json(manifest, str(path / _MANIFEST))
     if isinstance(plain, dict) and plain.get("format") != FORMAT and "files" in plain:
         raise CheckpointError(str(path), f"format {plain.get('format')!r}", f"format {FORMAT}")
-    names = sorted(p.name for p in path.iterdir() if p.name != _MANIFEST)
-    contents = {name: _read(path / name) for name in names}
+    sizes = _listed_sizes(plain)
+    names = [name for name in _names(path) if name != _MANIFEST]
+    contents = {name: _read(path / name, sizes.get(name, 0)) for name in names}
     if manifest != _manifest(contents):
         raise CheckpointError(str(path), _damage(plain, contents), "the files as its manifest lists them")
     missing = sorted(set(wanted) - set(names))
     if missing:
         raise CheckpointError(str(path / missing[0]), "nothing", "a file")
     return {name: contents[name] for name in wanted}
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in path.iterdir())
+    except OSError as error:
+        raise CheckpointError(str(path), error.strerror or str(error), "a readable folder") from None
+
+
+def _listed_sizes(manifest: Any) -> dict[str, int]:
+    """Sizes of the files that a manifest lists; what it says otherwise is checked once they are read."""
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    entries = listed.items() if isinstance(listed, dict) else ()
+    sizes = {name: entry.get("bytes") for name, entry in entries if isinstance(entry, dict)}
+    return {name: size for name, size in sizes.items() if isinstance(size, int)}
 
 
 def _damage(manifest: Any, contents: Mapping[str, bytes]) -> str:
@@ -141,11 +169,14 @@ def _damage(manifest: Any, contents: Mapping[str, bytes]) -> str:
     return "a damaged manifest or a missing file"
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
+    """A file's content; its kind and size are looked at first."""
     try:
-        size = path.stat().st_size
-        if limit is not None and size > limit:
-            raise CheckpointError(str(path), f"{size} bytes", f"at most {limit}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(str(path), "no regular file", "the file as inkwash wrote it")
+        if found.st_size > limit:
+            raise CheckpointError(str(path), f"{found.st_size} bytes", f"at most {limit}")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(str(path), error.strerror or str(error), "a readable file") from None

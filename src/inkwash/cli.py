@@ -43,7 +43,7 @@ class Train:
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in data set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -91,7 +91,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests; written to RUN/evaluation."""
+    """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests, in RUN/evaluation."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
@@ -163,11 +163,11 @@ def _parse(words: list[str]) -> Any:
     if words and not words[0].startswith("-"):
         _require_choice("command", words[0], list(COMMANDS))
         _require_known_options(words[1:], _options(COMMANDS[words[0]]))
-    commands = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())
+    commands: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(Union[commands], prog="inkwash", description=DESCRIPTION, args=words or ["--help"])  # noqa: UP007
+            return tyro.cli(commands, prog="inkwash", description=DESCRIPTION, args=words or ["--help"])
     except SystemExit as error:
         if not error.code:
             raise
@@ -225,4 +225,6 @@ def _readable(word: str, hint: Any) -> bool:
 def _require_choice(where: str, got: str, choices: list[str]) -> None:
     if got not in choices:
         close = difflib.get_close_matches(got, choices, n=1)
-        raise ConfigError(where, repr(got), f"one of {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else ""))
+        raise ConfigError(
+            where, repr(got), f"one of {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else "")
+        )

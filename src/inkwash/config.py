@@ -67,7 +67,7 @@ class DataConfig:
 class ProcessConfig:
     """How data is spread into noise."""
 
-    schedule: Literal["linear", "cosine"] = "cosine"
+    schedule: Literal["linear", "cosine"] = "linear"
     """Noise schedule: linear betas (DDPM) or cosine (IDDPM)."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, and of the model's own grid."""
@@ -136,7 +136,7 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in data set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

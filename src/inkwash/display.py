@@ -31,7 +31,9 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
@@ -45,7 +47,9 @@ class Display:
             yield _Lines(self, total)
             return
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
-        with Progress(*columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=self.console) as bar:
+        with Progress(
+            *columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=self.console
+        ) as bar:
             yield _Drawn(bar, total, done)
 
     @contextmanager

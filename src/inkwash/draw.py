@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import to_json
+from inkwash.data import Transform
 from inkwash.display import Display
 from inkwash.model import Diffusion
 from inkwash.run import Run, StrPath, load, read_header
@@ -19,11 +20,10 @@ from inkwash.run import Run, StrPath, load, read_header
 
 def draw(model: Diffusion, n: int, display: Display, **options: Any) -> Any:
     """`model.sample(n, **options)` with a progress bar."""
-    x = None
     with display.walk(f"drawing {n} samples") as done:
-        for s, x in model.trajectory(n, **options):
-            done(1 - s)
-    return model.to_data(x)
+        for state in model.trajectory(n, **options):
+            done(1 - state[0])
+    return model.to_data(state[1])
 
 
 def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options: Any) -> None:
@@ -38,7 +38,7 @@ def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options:
     """
     model = load(run)
     data = draw(model, n, display, **options)
-    spec = model.transform.spec
+    spec = cast(Transform, model.transform).spec
     storage.make_folder(out)
     buffer = io.BytesIO()
     np.save(buffer, data, allow_pickle=False)
@@ -49,7 +49,9 @@ def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options:
     if spec.is_image:
         for i, pixels in enumerate(pictures.to_pixels(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
-        display.say(f"images    {out / '000000.png'} … {n - 1:06d}.png; [{spec.low:g}, {spec.high:g}] shown as black to white")
+        display.say(
+            f"images    {out / '000000.png'} … {n - 1:06d}.png; [{spec.low:g}, {spec.high:g}] shown as black to white"
+        )
     display.say(f"next      inkwash evaluate {run}")
 
 

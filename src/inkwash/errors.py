@@ -10,7 +10,7 @@ class InkwashError(Exception):
     exit_code = 1
 
 
-class _GotNeed(InkwashError):
+class _GotNeedError(InkwashError):
     """An error that says what it got and what it needs.
 
     Args:
@@ -24,37 +24,37 @@ class _GotNeed(InkwashError):
         self.where = where
 
 
-class ConfigError(_GotNeed, ValueError):
+class ConfigError(_GotNeedError, ValueError):
     """A bad option or argument."""
 
     exit_code = 2
 
 
-class DataError(_GotNeed, ValueError):
+class DataError(_GotNeedError, ValueError):
     """Data that is missing, damaged or of a kind that cannot be used."""
 
     exit_code = 3
 
 
-class CheckpointError(_GotNeed):
+class CheckpointError(_GotNeedError):
     """A run or checkpoint that is missing, damaged or of another format."""
 
     exit_code = 4
 
 
-class NonFiniteError(_GotNeed, ArithmeticError):
+class NonFiniteError(_GotNeedError, ArithmeticError):
     """A loss or gradient that stays NaN or infinite."""
 
     exit_code = 5
 
 
-class StorageError(_GotNeed, OSError):
+class StorageError(_GotNeedError, OSError):
     """A file operation that failed: no space, no permission."""
 
     exit_code = 6
 
 
-class RunInUseError(_GotNeed):
+class RunInUseError(_GotNeedError):
     """Another trainer holds the run."""
 
     exit_code = 7

@@ -1,7 +1,7 @@
 """Evaluate a run honestly: what `inkwash evaluate` does.
 
-The held-out bound by part and by time beside that of training data, a two-sample test of samples against held-out data, and
-a memorisation test; as JSON and as pictures in `RUN/evaluation/`.
+The held-out bound by part and by time beside that of training data, a two-sample test of samples against held-out data,
+and a memorisation test; as JSON and as pictures in `RUN/evaluation/`.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _draw_densities(path: Path, model: Diffusion, parts: _Parts) -> None:
     for each, title, points in zip(axes, ("held-out data", "samples"), (parts.held_out, parts.samples), strict=False):
         each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys", density=True)
         each.set_title(title)
-    x, y = (np.linspace(*ends, _MAP_SIDE) for ends in box)
+    x, y = (np.linspace(start, stop, _MAP_SIDE) for start, stop in box)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.all_train.dtype)
     density = np.exp(-model.bound(points, steps=_MAP_STEPS).total.numpy()).reshape(_MAP_SIDE, _MAP_SIDE)
     axes[2].imshow(density, origin="lower", extent=[*box[0], *box[1]], cmap="Greys", aspect="auto")
@@ -157,9 +157,10 @@ def _words(result: dict[str, Any], report: Path) -> Iterator[str]:
     for name, bound in result["bound"].items():
         error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
         parts = ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
-        yield f"{name.replace('_', ' '):<13} {bound['total']:.3f}{error} {bound['unit']} ({parts}; {bound['examples']} examples)"
+        total = f"{bound['total']:.3f}{error} {bound['unit']}"
+        yield f"{name.replace('_', ' '):<13} {total} ({parts}; {bound['examples']} examples)"
     gap, test, copies = result["overfitting"], result["two_sample"], result["memorisation"]
-    yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {result['bound']['train']['unit']}"
+    yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {bound['unit']}"
     yield (
         f"two-sample    accuracy {test['accuracy']:.3f}; by chance {test['null_mean']:.3f}, 95 % below "
         f"{test['null_high']:.3f}; p = {test['p_value']:.3f} ({test['per_sample']} of each)"

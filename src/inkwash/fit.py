@@ -144,14 +144,22 @@ class _Job:
             display.say(f"          {note}")
         display.say(f"          {self.transform.describe()}")
         display.say(f"network   {describe_network(config.network, state.network)}")
-        display.say(f"process   {config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
-                    f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}")
-        display.say(f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
-                    f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}")
+        display.say(
+            f"process   {config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
+            f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}"
+        )
+        display.say(
+            f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
+            f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}"
+        )
         if len(self.examples) < chosen(config.train.batch_size):
-            display.say(f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times")
+            display.say(
+                f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times"
+            )
         if not spec.is_image and config.network.kind == "mlp" and spec.shape[0] > 4096:
-            display.say(f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width")
+            display.say(
+                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width"
+            )
 
     def resume(self, state: TrainState, display: Display) -> None:
         """Continue from the newest checkpoint, or write the first."""
@@ -225,7 +233,9 @@ class _Job:
             "skipped": state.skipped,
             "seconds": round(state.seconds, 3),
         }
-        storage.append(self.run.metrics_file, storage.dump_line(line | ({} if held_out is None else {"held_out_loss": held_out})))
+        storage.append(
+            self.run.metrics_file, storage.dump_line(line | ({} if held_out is None else {"held_out_loss": held_out}))
+        )
         window.clear()
 
     def save(self, state: TrainState) -> None:
@@ -260,7 +270,9 @@ class _Job:
             pictures.save_curve(run.path / "curve.png", run.metrics())
             held_out = self.dataset.data[self.held_out.indices[:_SUMMARY_EXAMPLES]]
             result = model.bound(held_out, terms=_SUMMARY_TERMS)
-            storage.replace(summary, storage.dump_json({"held_out_bound": bound_parts(result), "seconds": state.seconds}))
+            storage.replace(
+                summary, storage.dump_json({"held_out_bound": bound_parts(result), "seconds": state.seconds})
+            )
         plain = storage.parse_json(summary.read_bytes(), str(summary))
         for line in _closing_words(run, plain):
             display.say(line)
@@ -339,4 +351,3 @@ def _stop_signals(main: bool) -> Iterator[list[int]]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-

@@ -1,6 +1,7 @@
-r"""Gaussian diffusion: $q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (Sohl-Dickstein et al. 2015; Ho et al. 2020).
+r"""Gaussian diffusion: $q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (Sohl-Dickstein et al. 2015).
 
-For $0 \le s < t \le 1$, with $\alpha_{ts} = \alpha_t/\alpha_s$ and $\sigma_{ts}^2 = \sigma_t^2 - \alpha_{ts}^2\sigma_s^2$.
+For $0 \le s < t \le 1$, with $\alpha_{ts} = \alpha_t/\alpha_s$ and
+$\sigma_{ts}^2 = \sigma_t^2 - \alpha_{ts}^2\sigma_s^2$.
 Differences of variances are formed from log-SNRs, $\sigma_{ts}^2 = -\sigma_t^2\,\mathrm{expm1}(\lambda_t - \lambda_s)$,
 which keeps their relative precision when s and t are close.
 """
@@ -51,7 +52,8 @@ class Gaussian(Process):
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Normal:
         r"""$q(x_s \mid x_t, x) = \mathcal N\big(\tfrac{\alpha_{ts}\sigma_s^2}{\sigma_t^2} x_t +
-        \tfrac{\alpha_s\sigma_{ts}^2}{\sigma_t^2} x,\ \tfrac{\sigma_{ts}^2\sigma_s^2}{\sigma_t^2}\big)$ (DDPM eqs. 6-7)."""
+        \tfrac{\alpha_s\sigma_{ts}^2}{\sigma_t^2} x,\ \tfrac{\sigma_{ts}^2\sigma_s^2}{\sigma_t^2}\big)$
+        (DDPM eqs. 6-7)."""
         mean = self._posterior_mean(x_t, x, s, t)
         return Normal(mean, over(self.posterior_var(s, t), mean))
 

@@ -3,7 +3,8 @@ r"""The variational bound: $-\log p(x) \le$ prior + diffusion + reconstruction, 
 For a grid $1 = \tau_T > … > \tau_1 > \tau_0 = 0$ (Ho et al. 2020, eq. 5):
 
 - prior: $\mathrm{KL}(q(x_1 \mid x) \,\|\, p(x_1))$,
-- diffusion: $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
+- diffusion:
+  $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
 - reconstruction: $\mathbb E[-\log p(x \mid x_{\tau_1})]$, by the decoder.
 
 Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term.
@@ -11,6 +12,7 @@ Divergences are in closed form and float64; the expectation over $x_t$ takes one
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -130,10 +132,7 @@ def _slot_terms(
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
     prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
-    per_time = [
-        _diffusion_term(denoiser, x, times, int(start), int(stop), random)
-        for start, stop in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    per_time = [_diffusion_term(denoiser, x, times, int(start), int(stop), random) for start, stop in pairwise(cuts)]
     x_t = process.marginal(x, first).draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
     stacked = torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0)

@@ -1,5 +1,6 @@
 """`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,8 @@ class Diffusion:
     Args:
         denoiser: network + process; a network that is a module is put in evaluation mode.
         shape: shape of one example in model units.
-        transform: takes data units to model units and back. None: the two are the same, continuous, and data are tensors.
+        transform: takes data units to model units and back. None: the two are the same, and data are
+            continuous tensors.
         steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
         dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
     """
@@ -60,7 +62,7 @@ class Diffusion:
         Sample i of a seed is the same, bit for bit, whatever `n`.
 
         Args:
-            n: how many, at least 0.
+            n: how many, at least 1.
             seed: any integer >= 0; None takes one from torch's global generator.
             sampler: how to walk; `Ancestral()` by default.
             steps: number of steps of a uniform grid; the model's own by default.
@@ -73,9 +75,8 @@ class Diffusion:
         Raises:
             ConfigError: a bad `n`, `seed`, `steps` or `times`.
         """
-        x = torch.zeros(0, *self.shape, dtype=self.dtype, device=self.device)
-        for _, x in self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times):
-            pass
+        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times)
+        _, x = deque(walk, maxlen=1).pop()
         return self.to_data(x)
 
     @torch.no_grad()
@@ -89,7 +90,8 @@ class Diffusion:
         times: Tensor | None = None,
     ) -> Iterator[tuple[float, Tensor]]:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
-        _require_at_least(0, n=n, seed=0 if seed is None else seed)
+        _require_integer("n", n, 1)
+        _require_integer("seed", 0 if seed is None else seed, 0)
         grid = as_grid(steps, times, self.steps)
         seed = fresh_seed() if seed is None else seed
         rows = slot_rows(self.shape, self.device)
@@ -157,9 +159,6 @@ def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
     return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
 
 
-def _require_at_least(least: int, **given: int) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ConfigError(name, value, f"an integer >= {least}")
-
-
+def _require_integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ConfigError(name, value, f"an integer >= {least}")

@@ -1,4 +1,4 @@
-r"""Noise schedules: the signal scale $\alpha(t)$ and noise scale $\sigma(t)$ of $x_t = \alpha(t)\,x + \sigma(t)\,\epsilon$.
+r"""Noise schedules: signal scale $\alpha(t)$ and noise scale $\sigma(t)$ of $x_t = \alpha(t)\,x + \sigma(t)\,\epsilon$.
 
 A time is a float in $[0, 1]$; 0 is data, 1 is noise. Everything here is float64, whatever the dtype of the data.
 A schedule tabulated at T steps is exact at the times k/T; in between, $\log\bar\alpha = \log\alpha^2$ is interpolated

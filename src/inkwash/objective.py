@@ -15,7 +15,7 @@ from inkwash.shapes import mean_event, over
 
 @dataclass(frozen=True)
 class Simple:
-    r"""Unweighted noise prediction, $\lVert\epsilon - \hat\epsilon(x_t, t)\rVert^2$ averaged over entries (DDPM eq. 14)."""
+    r"""Unweighted noise prediction: $\lVert\epsilon - \hat\epsilon(x_t, t)\rVert^2$ per entry (DDPM eq. 14)."""
 
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         r"""`count` times, each uniform on (0, 1], jointly equally spaced: $t_i = 1 - ((u + i)/B \bmod 1)$, shuffled.

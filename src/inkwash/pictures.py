@@ -99,9 +99,7 @@ def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
     figure, axes = new_figure(7, 4)
     axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
     held = [m for m in metrics if "held_out_loss" in m]
-    axes.plot(
-        [m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out"
-    )
+    axes.plot([m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out")
     axes.set(xlabel="step", ylabel="loss (mean squared error of the noise)", yscale="log")
     axes.legend(frameon=False)
     save_figure(path, figure)

@@ -1,8 +1,8 @@
 """Randomness as a pure function of a seed and what it is for.
 
-Nothing is drawn from a global generator. Noise for the training step k, the order of an epoch, the samples of a slot: each
-has a generator of its own, keyed by the seed, its purpose and its number, so that a resumed run or a split batch sees the
-same numbers.
+Nothing is drawn from a global generator. Noise for the training step k, the order of an epoch, the samples of a slot:
+each has a generator of its own, keyed by the seed, its purpose and its number, so that a resumed run or a split batch
+sees the same numbers.
 """
 
 from enum import IntEnum
@@ -43,8 +43,8 @@ def fresh_seed() -> int:
 def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
     """Rows of the fixed slots that examples of `shape` are processed in.
 
-    Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`, and
-    a slot is always computed whole: sample i of a seed has the same bits however many are asked for.
+    Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`,
+    and a slot is always computed whole: sample i of a seed has the same bits however many are asked for.
     """
     on_cpu = min(max(4096 // event_size(shape), 16), 1024)
     return on_cpu if device.type == "cpu" else 16 * on_cpu

@@ -1,12 +1,13 @@
 r"""Samplers: a walk along a grid of times, from the prior to data.
 
-A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is a
-generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise.
+A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is
+a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class Sampler(ABC):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
         x = x_1
-        for t, s in zip(times[:-1], times[1:], strict=True):
+        for t, s in pairwise(times):
             x = self.step(denoiser, x, t, s, generator)
             yield s, x
 

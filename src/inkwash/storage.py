@@ -31,7 +31,7 @@ def _operation(name: str, path: Path) -> Iterator[None]:
 
 def write(path: Path, content: bytes) -> None:
     """Write a new file."""
-    with _operation("write", path), open(path, "wb") as file:
+    with _operation("write", path), path.open("wb") as file:
         file.write(content)
 
 
@@ -48,13 +48,16 @@ def sync(path: Path) -> None:
 def rename(source: Path, target: Path) -> None:
     """Give a file or folder its name, in one step; a file replaces an older one."""
     with _operation("rename", target):
-        os.replace(source, target)
+        source.replace(target)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it."""
+    """Make a folder, and those above it, and force them to the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     with _operation("make", path):
         path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
 
 
 def remove(path: Path) -> None:
@@ -68,7 +71,7 @@ def remove(path: Path) -> None:
 
 def append(path: Path, content: bytes) -> None:
     """Add to the end of a file."""
-    with _operation("append", path), open(path, "ab") as file:
+    with _operation("append", path), path.open("ab") as file:
         file.write(content)
 
 

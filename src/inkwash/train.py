@@ -1,8 +1,8 @@
 """The training loop: one generator that yields after each step and its moving-average update.
 
-Step k of a run is a pure function of the seed, k and the data: which examples, times and noise it uses does not depend on
-what came before, so a resumed run needs nothing but the tensors of its state. With several processes each takes its share
-of the same global batch.
+Step k of a run is a pure function of the seed, k and the data: which examples, times and noise it uses does not depend
+on what came before, so a resumed run needs nothing but the tensors of its state. With several processes each takes its
+share of the same global batch.
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ def training(
         state.step += 1
         if failures == PATIENCE:
             bad = batch.indices[~losses.detach().isfinite().cpu().numpy()].tolist()
-            got = f"loss {done.loss:g}, gradient norm {done.grad_norm:g}, {PATIENCE} times in a row (examples {bad[:8]})"
+            got = (
+                f"loss {done.loss:g}, gradient norm {done.grad_norm:g}, {PATIENCE} times in a row (examples {bad[:8]})"
+            )
             raise NonFiniteError(f"step {done.step}", got, "finite numbers; try a lower train.learning_rate")
         yield done
 

@@ -48,7 +48,9 @@ def _choose(path: Path, names: list[str], key: str | None) -> str:
     chosen = next((name for name in wanted if name in names), None)
     if chosen is None:
         got = f"arrays {', '.join(names) or '(none)'}" if key is None else repr(key)
-        raise DataError(f"{path}: data.key", got, "the name of one of its arrays: " + (", ".join(names) or "there is none"))
+        raise DataError(
+            f"{path}: data.key", got, "the name of one of its arrays: " + (", ".join(names) or "there is none")
+        )
     return chosen
 
 
@@ -97,7 +99,13 @@ def _read_picture(path: Path) -> tuple[Array, bool]:
                 turned = picture.getexif().get(0x0112, 1) != 1
                 upright: Any = ImageOps.exif_transpose(picture) if turned else picture
                 mode, array = upright.mode, np.asarray(upright)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:
             raise DataError(str(path), f"no readable picture ({_short(error)})", "a PNG or JPEG picture") from None
     if mode not in _MODES:
         raise DataError(str(path), f"a picture of mode {mode}", "one of mode " + ", ".join(_MODES))

@@ -102,7 +102,7 @@ def _known(source: str) -> str:
 
 
 def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[str, ...]]:
-    """The axes of an array: as the user or its source says, else by their number and, for four, the smaller end as C."""
+    """The axes of an array: as the user or its source says, else by their number; of four, the smaller end is C."""
     shape = raw.data.shape
     names = [name for name in get_args(Layout) if len(name) == len(shape)]
     if not names or 0 in shape:
@@ -141,7 +141,9 @@ def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataS
         low, high = _alphabet(data, low, high)
         levels = int(high - low) + 1
     elif low < 0 or high > levels - 1 or (data.dtype.kind == "f" and not np.array_equal(data, np.rint(data))):
-        raise DataError(source, f"values in [{low:g}, {high:g}]", f"whole numbers 0 to {levels - 1} for {levels} levels")
+        raise DataError(
+            source, f"values in [{low:g}, {high:g}]", f"whole numbers 0 to {levels - 1} for {levels} levels"
+        )
     else:
         low, high = 0.0, float(levels - 1)
     if not 2 <= levels <= 65536:

@@ -1,7 +1,7 @@
 r"""From data units to model units and back: the only place that knows both.
 
-Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go onto
-an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part alone.
+Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go
+onto an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part alone.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Transform:
         """The map in words."""
         if self.spec.levels is not None:
             return f"{self.spec.describe()} → [-1, 1]"
-        return f"{self.spec.describe()} → mean 0, standard deviation 1 per {'channel' if self.spec.is_image else 'entry'}"
+        return (
+            f"{self.spec.describe()} → mean 0, standard deviation 1 per {'channel' if self.spec.is_image else 'entry'}"
+        )
 
     def _column(self, values: tuple[float, ...]) -> Array:
         trailing = (1,) * (len(self.spec.shape) - 1)

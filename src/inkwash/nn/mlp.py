@@ -29,8 +29,7 @@ class MLP(nn.Module):
         h = self.enter(x_t)
         for block in self.blocks:
             h = block(h, level)
-        out: Tensor = self.leave(h)
-        return out
+        return self.leave(h)
 
 
 class _Block(nn.Module):

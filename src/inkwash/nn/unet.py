@@ -1,7 +1,7 @@
 """A U-Net for images of any height, width and number of channels.
 
-Odd sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the picture is resized to
-exactly what it was before.
+Odd sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the picture is resized
+to exactly what it was before.
 """
 
 import torch
@@ -12,8 +12,8 @@ from inkwash.nn.layers import LevelEmbedding, zero
 
 
 class UNet(nn.Module):
-    """Residual blocks at several resolutions with skip connections (Ho et al. 2020, App. B), each block shifted and scaled
-    by the noise level (Dhariwal & Nichol 2021); attention where it is asked for; zero at the start.
+    """Residual blocks at several resolutions with skip connections (Ho et al. 2020, App. B), each block shifted and
+    scaled by the noise level (Dhariwal & Nichol 2021); attention where it is asked for; zero at the start.
 
     Args:
         channels: channels of an image.
@@ -34,64 +34,61 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        level = 4 * width
-        sizes = [width * m for m in multipliers]
+        level, sizes = 4 * width, [width * m for m in multipliers]
         self.embed = LevelEmbedding(level)
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
-        skips = [width]
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        kept = [width]
         for i, size in enumerate(sizes):
-            stage = nn.ModuleList()
             for _ in range(blocks):
-                stage.append(_Block(skips[-1], size, level, attention[i], dropout))
-                skips.append(size)
+                self.down.append(_Block(kept[-1], size, level, attention[i], dropout))
+                kept.append(size)
             if i + 1 < len(sizes):
-                stage.append(_Down(size))
-                skips.append(size)
-            self.down.append(stage)
-        self.middle = nn.ModuleList(
-            [_Block(sizes[-1], sizes[-1], level, True, dropout), _Block(sizes[-1], sizes[-1], level, False, dropout)]
-        )
+                self.down.append(_Halve(size))
+                kept.append(size)
         h = sizes[-1]
+        self.middle = nn.ModuleList([_Block(h, h, level, True, dropout), _Block(h, h, level, False, dropout)])
         for i, size in reversed(list(enumerate(sizes))):
-            stage = nn.ModuleList()
             for _ in range(blocks + 1):
-                stage.append(_Block(h + skips.pop(), size, level, attention[i], dropout))
+                self.up.append(_Block(h + kept.pop(), size, level, attention[i], dropout))
                 h = size
-            self.up.append(stage)
         self.leave = nn.Sequential(_norm(h), nn.SiLU(), zero(nn.Conv2d(h, channels, 3, padding=1)))
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Map noisy images `(B, channels, H, W)` at levels `(B,)` to the same shape."""
         level = F.silu(self.embed(t))
-        h = self.enter(x_t.contiguous(memory_format=torch.channels_last))
-        skips = [h]
-        for stage in self.down:
-            for module in stage:
-                h = module(h, level)
-                skips.append(h)
+        kept = [self.enter(x_t.contiguous(memory_format=torch.channels_last))]
+        for module in self.down:
+            kept.append(module(kept[-1], level))
+        h = kept[-1]
         for module in self.middle:
             h = module(h, level)
-        for stage in self.up:
-            h = F.interpolate(h, size=skips[-1].shape[-2:]) if h.shape[-2:] != skips[-1].shape[-2:] else h
-            for module in stage:
-                h = module(torch.cat([h, skips.pop()], dim=1), level)
-        out: Tensor = self.leave(h)
-        return out
+        for module in self.up:
+            h = module(torch.cat([_resize(h, kept[-1]), kept.pop()], dim=1), level)
+        return self.leave(h)
+
+
+def _resize(h: Tensor, like: Tensor) -> Tensor:
+    """Enlarge `h` to the height and width of `like`, where they differ."""
+    return h if h.shape[-2:] == like.shape[-2:] else F.interpolate(h, size=like.shape[-2:])
 
 
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(8, channels, eps=1e-6)
 
 
-class _Down(nn.Conv2d):
+class _Halve(nn.Module):
+    """Halve height and width, rounding up."""
+
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, stride=2, padding=1)
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        return super().forward(h)
+        return self.conv(h)
 
 
 class _Block(nn.Module):
@@ -109,8 +106,7 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level)[:, :, None, None].chunk(2, dim=1)
         inner = self.norm(self.before(h))
-        out: Tensor = self.attention(self.skip(h) + self.after(torch.addcmul(shift, inner, 1 + scale)))
-        return out
+        return self.attention(self.skip(h) + self.after(torch.addcmul(shift, inner, 1 + scale)))
 
 
 class _Attention(nn.Module):

@@ -1,0 +1,171 @@
+"""Data whose denoiser, score and density are known exactly, noise that a test prescribes, and public names by kind."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from inspect import isabstract
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+import inkwash as iw
+from inkwash.shapes import over
+
+F64 = torch.float64
+Grid = Tensor
+
+
+def tensor(values: Any) -> Tensor:
+    return torch.tensor(values, dtype=F64)
+
+
+class GaussianData:
+    """N(mean, cov) in d dimensions: every quantity of diffusion is known in closed form."""
+
+    def __init__(self, mean: Sequence[float], cov: Sequence[Sequence[float]]) -> None:
+        self.mean, self.cov = tensor(mean), tensor(cov)
+        self.eigenvalues, self.eigenvectors = torch.linalg.eigh(self.cov)
+        self.size = len(self.mean)
+
+    def marginal(self, alpha: float | Tensor, sigma: float | Tensor) -> MultivariateNormal:
+        """Law of alpha x + sigma eps, for scalar alpha and sigma."""
+        alpha, sigma = torch.as_tensor(alpha, dtype=F64), torch.as_tensor(sigma, dtype=F64)
+        return MultivariateNormal(alpha * self.mean, alpha**2 * self.cov + sigma**2 * torch.eye(self.size, dtype=F64))
+
+    def denoise(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """E[x | x_t], by shrinking each principal component; alpha and sigma are `(B, 1)` or scalars."""
+        components = (x_t - alpha * self.mean) @ self.eigenvectors
+        gain = alpha * self.eigenvalues / (alpha**2 * self.eigenvalues + sigma**2)
+        return self.mean + (gain * components) @ self.eigenvectors.T
+
+    def mmse(self, snr: float | Tensor) -> Tensor:
+        """E|x - E[x | x_t]|^2 at the signal-to-noise ratio `snr`, of any shape."""
+        snr = torch.as_tensor(snr, dtype=F64)[..., None]
+        return (self.eigenvalues / (1 + snr * self.eigenvalues)).sum(-1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.marginal(1.0, 0.0).log_prob(x)
+
+    def entropy(self) -> float:
+        return float(self.marginal(1.0, 0.0).entropy())
+
+    def whiten_inverse(self, z: Tensor) -> Tensor:
+        """Standard normal `z` `(B, d)` to data."""
+        return self.mean + (z * self.eigenvalues.sqrt()) @ self.eigenvectors.T
+
+
+class MixtureData:
+    """A mixture of Gaussians."""
+
+    def __init__(self, weights: Sequence[float], parts: Sequence[GaussianData]) -> None:
+        self.log_weights, self.parts, self.size = tensor(weights).log(), parts, parts[0].size
+
+    def _log_joint(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        if alpha.numel() == 1:
+            terms = [p.marginal(alpha.reshape(()), sigma.reshape(())).log_prob(x_t) for p in self.parts]
+        else:
+            terms = [
+                torch.cat(
+                    [
+                        p.marginal(a, s).log_prob(row[None])
+                        for row, a, s in zip(x_t, alpha[:, 0], sigma[:, 0], strict=True)
+                    ]
+                )
+                for p in self.parts
+            ]
+        return torch.stack(terms, -1) + self.log_weights
+
+    def denoise(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """E[x | x_t]: each part's, weighted by the part's posterior probability."""
+        weights = self._log_joint(x_t, alpha, sigma).softmax(-1)
+        means = torch.stack([p.denoise(x_t, alpha, sigma) for p in self.parts], -1)
+        return (weights[:, None, :] * means).sum(-1)
+
+    def marginal_log_prob(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return self._log_joint(x_t, torch.as_tensor(alpha, dtype=F64), torch.as_tensor(sigma, dtype=F64)).logsumexp(-1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.marginal_log_prob(x, tensor(1.0), tensor(0.0))
+
+
+Data = GaussianData | MixtureData
+
+PLANE = GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])
+LINE = GaussianData([0.8], [[0.3]])
+POINT = GaussianData([0.6, -1.1], [[1e-300, 0.0], [0.0, 1e-300]])
+TWO_PEAKS = MixtureData([0.3, 0.7], [GaussianData([-1.2], [[0.05]]), GaussianData([0.9], [[0.2]])])
+PLANE_PEAKS = MixtureData([0.4, 0.6], [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), PLANE])
+
+
+def exact_network(data: Data, schedule: iw.Schedule) -> Callable[[Tensor, Tensor], Tensor]:
+    """The network that predicts x exactly, a plain callable."""
+
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
+        return data.denoise(x_t, over(schedule.alpha(t), x_t), over(schedule.sigma(t), x_t))
+
+    return network
+
+
+def exact_denoiser(data: Data, schedule: iw.Schedule, variance: str = "small") -> iw.Denoiser:
+    return iw.Denoiser(exact_network(data, schedule), iw.Gaussian(schedule), predicts="x", variance=variance)
+
+
+@contextmanager
+def prescribed_noise(noise: Tensor) -> Iterator[None]:
+    """Whatever draws standard normal noise gets `noise` (broadcast to the shape it asks for)."""
+
+    def prescribed(shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
+        return noise.expand(tuple(shape)).to(torch.get_default_dtype() if like is None else like.dtype)
+
+    with ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("inkwash") and hasattr(module, "standard_normal"):
+                stack.enter_context(mock.patch.object(module, "standard_normal", prescribed))
+        yield
+
+
+def cubature(size: int) -> tuple[Tensor, Tensor]:
+    """Points `(x, eps)`, each `(4 size, size)`, of equal weight, that integrate every polynomial of degree at most 3
+    in 2 `size` independent standard normal variables exactly."""
+    points = (2 * size) ** 0.5 * torch.eye(2 * size, dtype=F64)
+    points = torch.cat([points, -points])
+    return points[:, :size], points[:, size:]
+
+
+def condition(joint: Tensor, known: slice, wanted: slice) -> tuple[Tensor, Tensor]:
+    """Of a zero-mean normal vector with covariance `joint`: the matrix that maps the known part to the conditional mean
+    of the wanted part, and the conditional covariance."""
+    gain = torch.linalg.solve(joint[known, known], joint[known, wanted]).T
+    return gain, joint[wanted, wanted] - gain @ joint[known, wanted]
+
+
+def joint_covariance(data: GaussianData, schedule: iw.Schedule, s: float, t: float) -> Tensor:
+    """Covariance of (x_s, x, x_t) from the definition: x_s = a_s x + sigma_s e, x_t = (a_t / a_s) x_s + more noise, such
+    that the marginal of x_t has the scale sigma_t. Written with the scales of the schedule alone."""
+    a_s, a_t = schedule.alpha(s), schedule.alpha(t)
+    eye, cov = torch.eye(data.size, dtype=F64), data.cov
+    var_s, var_t = (a**2 * cov + schedule.sigma(u) ** 2 * eye for a, u in ((a_s, s), (a_t, t)))
+    rows = [[var_s, a_s * cov, a_t / a_s * var_s], [a_s * cov, cov, a_t * cov], [a_t / a_s * var_s, a_t * cov, var_t]]
+    return torch.cat([torch.cat(row, 1) for row in rows])
+
+
+def public(kind: type) -> list[type]:
+    """Every public class of a kind that can be made."""
+    things = [getattr(iw, name) for name in iw.__all__]
+    return [c for c in things if isinstance(c, type) and issubclass(c, kind) and not isabstract(c)]
+
+
+def public_schedules() -> list[iw.Schedule]:
+    """One schedule of every public kind."""
+    betas = {iw.TabulatedSchedule: (tuple(0.01 + 0.3 * (k / 30) ** 2 for k in range(40)),)}
+    return [kind(*betas.get(kind, ())) for kind in public(iw.Schedule)]
+
+
+def name_of(value: object) -> str:
+    return value.__name__ if isinstance(value, type) else type(value).__name__
+
+
+UNEVEN = tensor([1.0, 0.93, 0.7, 0.69, 0.31, 0.2, 0.05, 0.013, 0.0])
