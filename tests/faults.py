@@ -44,7 +44,7 @@ def tiny(source: object, **train: Any) -> Config:
     options = {"steps": STEPS, "batch_size": 8, "save_every": SAVE_EVERY, "monitor_every": 10**6, "log_every": 1}
     return Config(
         str(source),
-        process=ProcessConfig(steps=10),
+        process=ProcessConfig("cosine", 10),
         network=NetworkConfig(width=8, depth=1),
         train=replace(TrainConfig(), **(options | train)),
     )
@@ -52,7 +52,7 @@ def tiny(source: object, **train: Any) -> Config:
 
 def train_words(source: object, out: object, *more: object) -> list[str]:
     """The command line that trains the run of `tiny`."""
-    words = ["train", source, "--out", out, "--network.width", 8, "--network.depth", 1, "--process.steps", 10]
+    words = ["train", source, "--out", out, "--network.width", 8, "--network.depth", 1, "--process.steps", 10, "--process.schedule", "cosine"]
     words += ["--train.steps", STEPS, "--train.batch-size", 8, "--train.save-every", SAVE_EVERY]
     return [str(word) for word in (*words, "--train.monitor-every", 10**6, "--train.log-every", 1, *more)]
 

@@ -7,6 +7,7 @@ from inspect import isabstract
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -15,6 +16,7 @@ import inkwash as iw
 from inkwash.shapes import over
 
 F64 = torch.float64
+torch.set_num_threads(1)  # tensors here are tiny: threads cost more than they give, and test workers run side by side
 Grid = Tensor
 
 
@@ -31,9 +33,10 @@ class GaussianData:
         self.size = len(self.mean)
 
     def marginal(self, alpha: float | Tensor, sigma: float | Tensor) -> MultivariateNormal:
-        """Law of alpha x + sigma eps, for scalar alpha and sigma."""
+        """Law of alpha x + sigma eps; alpha and sigma are scalars, or `(B, 1)` for a law per row."""
         alpha, sigma = torch.as_tensor(alpha, dtype=F64), torch.as_tensor(sigma, dtype=F64)
-        return MultivariateNormal(alpha * self.mean, alpha**2 * self.cov + sigma**2 * torch.eye(self.size, dtype=F64))
+        var = alpha[..., None] ** 2 * self.cov + sigma[..., None] ** 2 * torch.eye(self.size, dtype=F64)
+        return MultivariateNormal(alpha * self.mean, var)
 
     def denoise(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """E[x | x_t], by shrinking each principal component; alpha and sigma are `(B, 1)` or scalars."""
@@ -64,19 +67,7 @@ class MixtureData:
         self.log_weights, self.parts, self.size = tensor(weights).log(), parts, parts[0].size
 
     def _log_joint(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        if alpha.numel() == 1:
-            terms = [p.marginal(alpha.reshape(()), sigma.reshape(())).log_prob(x_t) for p in self.parts]
-        else:
-            terms = [
-                torch.cat(
-                    [
-                        p.marginal(a, s).log_prob(row[None])
-                        for row, a, s in zip(x_t, alpha[:, 0], sigma[:, 0], strict=True)
-                    ]
-                )
-                for p in self.parts
-            ]
-        return torch.stack(terms, -1) + self.log_weights
+        return torch.stack([p.marginal(alpha, sigma).log_prob(x_t) for p in self.parts], -1) + self.log_weights
 
     def denoise(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         """E[x | x_t]: each part's, weighted by the part's posterior probability."""
@@ -85,7 +76,7 @@ class MixtureData:
         return (weights[:, None, :] * means).sum(-1)
 
     def marginal_log_prob(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return self._log_joint(x_t, torch.as_tensor(alpha, dtype=F64), torch.as_tensor(sigma, dtype=F64)).logsumexp(-1)
+        return self._log_joint(x_t, alpha, sigma).logsumexp(-1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.marginal_log_prob(x, tensor(1.0), tensor(0.0))
@@ -143,8 +134,8 @@ def condition(joint: Tensor, known: slice, wanted: slice) -> tuple[Tensor, Tenso
 
 
 def joint_covariance(data: GaussianData, schedule: iw.Schedule, s: float, t: float) -> Tensor:
-    """Covariance of (x_s, x, x_t) from the definition: x_s = a_s x + sigma_s e, x_t = (a_t / a_s) x_s + more noise, such
-    that the marginal of x_t has the scale sigma_t. Written with the scales of the schedule alone."""
+    """Covariance of (x_s, x, x_t) from the definition, with the scales of the schedule alone: x_s = a_s x + noise,
+    x_t = (a_t / a_s) x_s + fresh noise, such that the noise in x_t has the scale sigma_t."""
     a_s, a_t = schedule.alpha(s), schedule.alpha(t)
     eye, cov = torch.eye(data.size, dtype=F64), data.cov
     var_s, var_t = (a**2 * cov + schedule.sigma(u) ** 2 * eye for a, u in ((a_s, s), (a_t, t)))
@@ -169,3 +160,17 @@ def name_of(value: object) -> str:
 
 
 UNEVEN = tensor([1.0, 0.93, 0.7, 0.69, 0.31, 0.2, 0.05, 0.013, 0.0])
+
+
+def log_snr_grid(schedule: iw.Schedule, steps: int, first: float = 1e-7) -> Grid:
+    """1 to `first` in equal steps of log-SNR, then 0."""
+    levels = torch.linspace(float(schedule.log_snr(1.0)), float(schedule.log_snr(first)), steps, dtype=F64)
+    times = schedule.time(levels)
+    times[0] = 1.0
+    return torch.cat([times, times.new_zeros(1)])
+
+
+def gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights for the mean over a standard normal variable."""
+    x, w = np.polynomial.hermite_e.hermegauss(nodes)
+    return tensor(x), tensor(w / w.sum())

@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import mpmath
 import pytest
@@ -26,7 +27,7 @@ def linear_betas(steps):
 def cosine_betas(steps):
     offset = mpmath.mpf(0.008)
     f = [mpmath.cos((mpmath.mpf(k) / steps + offset) / (1 + offset) * mpmath.pi / 2) ** 2 for k in range(steps + 1)]
-    return [min(1 - after / before, mpmath.mpf(0.999)) for before, after in zip(f[:-1], f[1:], strict=True)]
+    return [min(1 - after / before, mpmath.mpf(0.999)) for before, after in pairwise(f)]
 
 
 def tabulated_betas(steps):
@@ -185,7 +186,7 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
     ],
 )
 def test_bad_arguments_are_refused(make):
-    with pytest.raises(iw.ConfigError, match="got .*, need "):
+    with pytest.raises(iw.ConfigError, match=r"got .*, need "):
         make()
 
 

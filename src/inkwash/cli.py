@@ -228,3 +228,7 @@ def _require_choice(where: str, got: str, choices: list[str]) -> None:
         raise ConfigError(
             where, repr(got), f"one of {', '.join(choices)}" + (f"; did you mean {close[0]}?" if close else "")
         )
+
+
+if __name__ == "__main__":
+    main()

@@ -148,12 +148,14 @@ class Config:
 class EvaluateConfig:
     """How much to evaluate."""
 
-    examples: Count = 1000
-    """At most this many held-out examples, training examples and samples."""
+    examples: Annotated[int, Range(10)] = 1000
+    """At most this many held-out examples, and as many training examples and samples."""
     terms: Count = 100
     """Diffusion terms of the bound evaluated per example; at the number of steps less one, all of them."""
     steps: Count | None = None
-    """Steps of the bound and of the sampler; by default those the model was made with."""
+    """Steps of the bound; by default those the model was made with."""
+    sampler_steps: Count = 250
+    """Steps of the sampler, which is ancestral."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
 
@@ -242,6 +244,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is tuple:
         item = typing.get_args(hint)[0]
         return isinstance(value, tuple) and len(value) > 0 and all(_fits(v, item) for v in value)
+    if origin is dict:
+        key, item = typing.get_args(hint)
+        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, item) for k, v in value.items())
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is hint or (hint is type(None) and value is None)
@@ -257,6 +262,8 @@ def describe(hint: Any) -> str:
         return " or ".join(describe(option) for option in typing.get_args(hint) if option is not type(None))
     if origin is Literal:
         return "one of " + ", ".join(typing.get_args(hint))
+    if origin is dict:
+        return "a set of names"
     if origin is tuple:
         return f"a list, each {describe(typing.get_args(hint)[0])}"
     return {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))

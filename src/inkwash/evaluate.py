@@ -57,8 +57,9 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     check(config, "evaluate")
     model, dataset = folder.model(), folder.dataset()
     inside, outside = (dataset.data[part] for part in folder.split())
-    samples = draw(model, config.examples, display, seed=config.seed, steps=config.steps)
-    parts = _Parts(samples, inside[: config.examples], outside[: config.examples], inside)
+    held_out = outside[: config.examples]
+    samples = draw(model, len(held_out), display, seed=config.seed, steps=config.sampler_steps)
+    parts = _Parts(samples, inside[: len(held_out)], held_out, inside)
     display.say("evaluating the bound …")
     bounds = {name: _bound(model, x, config) for name, x in (("held_out", parts.held_out), ("train", parts.train))}
     display.say("testing samples against data …")

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class Diffusion:
         if self.transform is None or lattice is not None:
             return result
         shifted = result.reconstruction - self.transform.log_det().to(self.device)
-        return Bound(**{**vars(result), "reconstruction": shifted})
+        return replace(result, reconstruction=shifted)
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:

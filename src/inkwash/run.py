@@ -26,15 +26,38 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from inkwash import storage
-from inkwash.build import build_model, build_network
+from inkwash.build import build_model, build_network, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
 from inkwash.config import Config, from_json, to_json
 from inkwash.data import Dataset, DataSpec, Transform, load_dataset
 from inkwash.data.transform import Array
-from inkwash.errors import CheckpointError, ConfigError, DataError
+from inkwash.errors import CheckpointError, DataError
 from inkwash.model import Diffusion
 
 StrPath = str | os.PathLike[str]
+_LARGEST_SIDE = 1 << 24
+_RANKS = {"N": 1, "ND": 1, "NHW": 3, "NHWC": 3, "NCHW": 3}
+
+
+_HEADER: dict[str, tuple[type, ...]] = {
+    "config": (dict,),
+    "transform": (dict,),
+    "fingerprint": (str,),
+    "examples": (int,),
+    "step": (int,),
+    "skipped": (int,),
+    "seconds": (int, float),
+    "versions": (dict,),
+}
+_TRANSFORM: dict[str, tuple[type, ...]] = {"spec": (dict,), "shift": (list,), "scale": (list,)}
+_SPEC: dict[str, tuple[type, ...]] = {
+    "shape": (list,),
+    "layout": (str,),
+    "dtype": (str,),
+    "low": (int, float),
+    "high": (int, float),
+    "levels": (int, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -73,11 +96,17 @@ class Header:
             CheckpointError: a missing, unknown or bad entry.
         """
         try:
-            spec = DataSpec(**{**plain["transform"]["spec"], "shape": tuple(plain["transform"]["spec"]["shape"])})
-            transform = Transform(spec, tuple(plain["transform"]["shift"]), tuple(plain["transform"]["scale"]))
-            return cls(**{**plain, "config": from_json(Config, plain["config"]), "transform": transform})
-        except (KeyError, TypeError, ConfigError) as error:
+            _require_kinds(plain, _HEADER)
+            _require_kinds(plain["versions"], dict.fromkeys(plain["versions"], (str,)))
+            config, transform = from_json(Config, plain["config"]), _transform(plain["transform"])
+            if resolve(config, transform.spec) != config:
+                raise ValueError("options that were left open")
+            header = cls(**{**plain, "config": config, "transform": transform})
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
+        if min(header.step, header.skipped, header.seconds) < 0 or header.examples < 2:
+            raise CheckpointError(where, "a header with a count that is too small", "one of this version")
+        return header
 
 
 @dataclass(frozen=True)
@@ -118,19 +147,23 @@ class Run:
         return load(self.path, device)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of the metrics file; a last line that was cut short is left out."""
+        """The lines of the metrics file; lines that were cut short are left out."""
         if not self.metrics_file.exists():
             return []
         lines = self.metrics_file.read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return [line for line in map(_metrics_line, lines[:-1]) if line is not None]
 
     def split(self) -> tuple[Array, Array]:
         """Indices of the examples trained on, and of those held out."""
         try:
             parts = parse_tensors(self.split_file.read_bytes())
-            return parts["train"].numpy(), parts["held_out"].numpy()
-        except (OSError, SafetensorError, KeyError) as error:
+            train, held_out = parts["train"].numpy(), parts["held_out"].numpy()
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise CheckpointError(str(self.split_file), f"no split ({error})", "the file as inkwash wrote it") from None
+        every = np.concatenate([train.ravel(), held_out.ravel()])
+        if every.dtype != np.int64 or not np.array_equal(np.sort(every), np.arange(len(every))):
+            raise CheckpointError(str(self.split_file), "no split of the examples", "the file as inkwash wrote it")
+        return train, held_out
 
     def dataset(self) -> Dataset:
         """The data of the run, read again.
@@ -189,17 +222,26 @@ def _read(path: Path, groups: tuple[str, ...]) -> tuple[Header, dict[str, dict[s
         plain, tensors = read_checkpoint(path, groups)
         return Header.from_json(plain, str(path)), tensors, path
     require_run(path)
-    damaged: list[CheckpointError] = []
-    for candidate in list_checkpoints(path / "checkpoints"):
+    damaged: dict[Path, CheckpointError] = {}
+    while candidates := [p for p in list_checkpoints(path / "checkpoints") if p not in damaged]:
         try:
-            header, tensors, _ = _read(candidate, groups)
+            header, tensors, _ = _read(candidates[0], groups)
         except CheckpointError as error:
-            damaged.append(error)
+            damaged[candidates[0]] = error
             continue
-        if damaged:
-            warnings.warn(f"{damaged[0]}; using {candidate.name} instead", stacklevel=3)
-        return header, tensors, candidate
-    raise damaged[0]
+        there = [error for where, error in damaged.items() if where.exists()]
+        if there:
+            warnings.warn(f"{there[0]}; using {candidates[0].name} instead", stacklevel=3)
+        return header, tensors, candidates[0]
+    raise next(iter(damaged.values()))
+
+
+def _metrics_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        plain = json.loads(line)
+    except ValueError:
+        return None
+    return plain if isinstance(plain, dict) and isinstance(plain.get("step"), int) else None
 
 
 def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str | torch.device) -> Diffusion:
@@ -209,6 +251,41 @@ def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str |
     network = build_network(header.config.network, header.transform.spec, seed=0)
     network.load_state_dict(weights)
     return build_model(header.config, header.transform, network.requires_grad_(False).to(device))
+
+
+def _transform(plain: dict[str, Any]) -> Transform:
+    """A transform from plain data.
+
+    Raises:
+        ValueError: a missing, unknown or bad entry.
+    """
+    _require_kinds(plain, _TRANSFORM)
+    spec = _spec(plain["spec"])
+    for name in ("shift", "scale"):
+        if len(plain[name]) != spec.shape[0] or not all(type(number) in (int, float) for number in plain[name]):
+            raise ValueError(f"transform.{name} is not {spec.shape[0]} numbers")
+    if min(plain["scale"]) <= 0:
+        raise ValueError("transform.scale is not positive")
+    return Transform(spec, tuple(plain["shift"]), tuple(plain["scale"]))
+
+
+def _spec(plain: dict[str, Any]) -> DataSpec:
+    _require_kinds(plain, _SPEC)
+    spec = DataSpec(**{**plain, "shape": tuple(plain["shape"])})
+    sides = all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in spec.shape)
+    if not sides or len(spec.shape) != _RANKS.get(spec.layout) or np.dtype(spec.dtype).kind not in "buif":
+        raise ValueError("transform.spec is none of data")
+    if spec.low > spec.high or (spec.levels is not None and not 1 <= spec.levels - 1 == spec.high - spec.low):
+        raise ValueError("transform.spec.levels do not fit its range")
+    return spec
+
+
+def _require_kinds(plain: Any, kinds: dict[str, tuple[type, ...]]) -> None:
+    if not isinstance(plain, dict) or plain.keys() != kinds.keys():
+        raise ValueError(f"its keys are not {', '.join(kinds)}")
+    for name, allowed in kinds.items():
+        if type(plain[name]) not in allowed:
+            raise ValueError(f"{name} is {plain[name]!r}"[:80])
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

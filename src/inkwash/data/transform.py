@@ -20,6 +20,9 @@ from inkwash.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW"]
+Type = Literal[
+    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class DataSpec:
 
     shape: tuple[int, ...]
     layout: Layout
-    dtype: str
+    dtype: Type
     low: float
     high: float
     levels: int | None

@@ -60,7 +60,8 @@ class UNet(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Map noisy images `(B, channels, H, W)` at levels `(B,)` to the same shape."""
         level = F.silu(self.embed(t))
-        kept = [self.enter(x_t.contiguous(memory_format=torch.channels_last))]
+        # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
+        kept = [self.enter(x_t).contiguous(memory_format=torch.channels_last)]
         for module in self.down:
             kept.append(module(kept[-1], level))
         h = kept[-1]
@@ -91,6 +92,13 @@ class _Halve(nn.Module):
         return self.conv(h)
 
 
+class _PixelLinear(nn.Linear):
+    """A 1x1 convolution as the matrix product it is, several times faster to train on a CPU."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return super().forward(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 class _Block(nn.Module):
     """Two convolutions around a shift and scale by the level, and a residual connection."""
 
@@ -100,7 +108,7 @@ class _Block(nn.Module):
         self.norm = _norm(outputs)
         self.modulate = nn.Linear(level, 2 * outputs)
         self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.skip = nn.Identity() if inputs == outputs else _PixelLinear(inputs, outputs)
         self.attention = _Attention(outputs) if attention else nn.Identity()
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
@@ -114,15 +122,14 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // 64)
+        self.heads = next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)
         self.norm = _norm(channels)
-        self.query_key_value = nn.Linear(channels, 3 * channels)
-        self.leave = zero(nn.Linear(channels, channels))
+        self.query_key_value = _PixelLinear(channels, 3 * channels)
+        self.leave = zero(_PixelLinear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
         batch, channels, height, width = h.shape
-        tokens = self.norm(h).permute(0, 2, 3, 1).reshape(batch, height * width, channels)
-        split = self.query_key_value(tokens).reshape(batch, -1, 3, self.heads, channels // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(tokens.shape)
-        return h + self.leave(mixed).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+        split = self.query_key_value(self.norm(h)).reshape(batch, 3, self.heads, channels // self.heads, -1)
+        query, key, value = split.transpose(-1, -2).unbind(1)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
+        return h + self.leave(mixed.reshape(batch, channels, height, width))

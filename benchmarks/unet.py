@@ -1,0 +1,117 @@
+"""One training step and one sampling step of the default U-Net beside diffusers' UNet2DModel of the same shape.
+
+    pip install -c constraints.txt -e '.[bench]' && python benchmarks/unet.py
+
+Both networks in one process, in turns; medians over the turns, and the ratio turn by turn. A training step is forward,
+backward, clipping and an AdamW update on a batch of 64 images 28x28x1; a sampling step is one DDIM step, network included.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from torch import Tensor, nn
+
+import inkwash as iw
+from inkwash.build import build_network, count_parameters, resolve
+
+SHAPE, BATCH = (1, 28, 28), 64
+
+
+def ours() -> nn.Module:
+    spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
+    return build_network(resolve(iw.Config("mnist"), spec).network, spec, seed=0)
+
+
+def theirs() -> nn.Module:
+    """The same widths, blocks per resolution, attention and (nearly) parameters."""
+    return UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=2,
+        block_out_channels=(32, 64, 64),
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        norm_num_groups=8,
+        attention_head_dim=64,
+    )
+
+
+def training_step(network: nn.Module, call: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(network.parameters(), foreach=True)
+    x, eps, level = torch.randn(BATCH, *SHAPE), torch.randn(BATCH, *SHAPE), torch.rand(BATCH)
+
+    def step() -> None:
+        ((call(x, level) - eps) ** 2).mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def our_sampling_step(network: nn.Module) -> Callable[[], None]:
+    denoiser = iw.Denoiser(network, iw.Gaussian(iw.LinearSchedule()), sees="log_snr")
+    x_t, t, s = torch.randn(BATCH, *SHAPE), torch.tensor(0.5).double(), torch.tensor(0.48).double()
+    random = torch.Generator()
+
+    @torch.no_grad()
+    def step() -> None:
+        iw.DDIM().step(denoiser, x_t, t, s, random)
+
+    return step
+
+
+def their_sampling_step(network: nn.Module) -> Callable[[], None]:
+    scheduler = DDIMScheduler(clip_sample=False)
+    scheduler.set_timesteps(50)
+    x_t = torch.randn(BATCH, *SHAPE)
+
+    @torch.no_grad()
+    def step() -> None:
+        scheduler.step(network(x_t, 500).sample, 500, x_t)
+
+    return step
+
+
+def compare(name: str, a: Callable[[], None], b: Callable[[], None], turns: int) -> dict[str, float | str]:
+    times: list[tuple[float, float]] = []
+    for turn in range(turns + 2):
+        pair = seconds(a), seconds(b)
+        if turn >= 2:
+            times.append(pair)
+    ratio = statistics.median(x / y for x, y in times)
+    ours_ms, theirs_ms = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+    print(f"{name:<14} inkwash {ours_ms:7.1f} ms   diffusers {theirs_ms:7.1f} ms   ratio {ratio:.2f}", flush=True)
+    return {"what": name, "inkwash_ms": ours_ms, "diffusers_ms": theirs_ms, "ratio": ratio}
+
+
+def seconds(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--json", help="write the figures to this file")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    a, b = ours(), theirs()
+    print(f"parameters     inkwash {count_parameters(a):,}   diffusers {count_parameters(b):,}")
+    print(f"threads        {torch.get_num_threads()}")
+    train = compare("training step", training_step(a, a), training_step(b, lambda x, t: b(x, 1000 * t).sample), options.turns)
+    sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump([train, sample], file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,359 @@
+"""Every command ends in the promised exit code and, if something is wrong, in one line, with nothing left behind."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faults import STEPS, digests, flip_bit, newest, points, run_cli, train_words, tree, without_pictures
+from PIL import Image
+
+import inkwash as iw
+from inkwash import cli
+from inkwash.run import Run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with points, digit-like images, and a run of each."""
+    folder = tmp_path_factory.mktemp("home")
+    points(folder / "points.npy")
+    levels = np.random.default_rng(1).integers(0, 17, (24, 5, 7)).astype(np.uint8)
+    np.save(folder / "images.npy", levels)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        assert run_cli(train_words(folder / "points.npy", folder / "points", "--train.steps", 3)) == 0
+        words = train_words(folder / "images.npy", folder / "images", "--train.steps", 3, "--data.levels", 17)
+        assert run_cli(words) == 0
+    return folder
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """An empty working folder, for what is left behind to show."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def one_line(capsys):
+    """What was said on standard error, which must be one line."""
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("error: ")
+    assert "Traceback" not in said.err + said.out
+    return said.err
+
+
+# Bad options
+
+
+BAD = {
+    "trian digits": "did you mean train?",
+    "nothing-like-it": "one of train, sample, evaluate, inspect",
+    "train": "DATA",
+    "sample": "RUN",
+    "evaluate": "RUN",
+    "inspect": "RUN",
+    "train digits more": "more",
+    "train digits --train.stps 5": "did you mean --train.steps?",
+    "train digits --steps 5": "did you mean --",
+    "train digits --qqqq 5": "unknown option",
+    "train digits -q": "-q",
+    "train digits --train.steps": "train.steps",
+    "train digits --train.steps -3": "train.steps: got -3, need an integer >= 1",
+    "train digits --train.steps 0": "train.steps: got 0, need an integer >= 1",
+    "train digits --train.steps=0": "train.steps: got 0, need an integer >= 1",
+    "train digits --train.steps 2.5": "train.steps",
+    "train digits --train.steps 1e3": "train.steps",
+    "train digits --train.steps many": "train.steps: got 'many', need an integer >= 1",
+    "train digits --train.batch-size 0": "train.batch_size: got 0, need an integer >= 1",
+    "train digits --train.learning-rate nan": "train.learning_rate: got nan",
+    "train digits --train.learning-rate inf": "train.learning_rate: got inf",
+    "train digits --train.learning-rate 0": "train.learning_rate: got 0",
+    "train digits --train.learning-rate -1": "train.learning_rate: got -1",
+    "train digits --train.ema 1": "train.ema: got 1",
+    "train digits --train.seed -1": "train.seed: got -1",
+    "train digits --data.held-out 0": "data.held_out: got 0",
+    "train digits --data.held-out 1": "data.held_out: got 1",
+    "train digits --data.layout HW": "data.layout: got 'HW', need one of",
+    "train digits --process.schedule cosin": "process.schedule: got 'cosin', need one of",
+    "train digits --process.steps 100000": "process.steps",
+    "train digits --denoiser.predicts noise": "denoiser.predicts",
+    "train digits --denoiser.clip maybe": "denoiser.clip",
+    "train swiss-roll --denoiser.clip True": "denoiser.clip",
+    "train digits --network.kind mlp": "network.kind",
+    "train digits --network.kind vit": "network.kind",
+    "train swiss-roll --network.kind unet": "network.kind",
+    "train swiss-roll --network.multipliers 1 2": "network.multipliers",
+    "train digits --network.multipliers 0": "network.multipliers",
+    "train digits --network.multipliers 1 x": "network.multipliers",
+    "train digits --network.width 12": "network.width: got 12, need a multiple of 8",
+    "train digits --network.width 1": "network.width",
+    "train digits --network.attention True": "network.attention",
+    "sample RUN -n 0": "n: got 0, need an integer >= 1",
+    "sample RUN -n -1": "n: got -1, need an integer >= 1",
+    "sample RUN -n five": "n",
+    "sample RUN --n five": "n: got 'five'",
+    "sample RUN --eta 0.5": "eta: got 0.5, need the sampler ddim",
+    "sample RUN --sampler ddim --eta 2": "eta: got 2",
+    "sample RUN --sampler ddim --eta nan": "eta: got nan",
+    "sample RUN --sampler euler": "sampler: got 'euler', need one of ancestral, ddim",
+    "sample RUN --steps 0": "steps: got 0",
+    "sample RUN --seed -1": "seed: got -1",
+    "sample RUN --smapler ddim": "did you mean --sampler?",
+    "evaluate RUN --examples 0": "examples: got 0",
+    "evaluate RUN --terms -5": "terms: got -5",
+    "inspect RUN --more": "unknown option",
+    "--bogus": "--bogus",
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alone, capsys):
+    assert run_cli(words.split()) == 2
+    assert BAD[words] in one_line(capsys)
+    assert list(alone.iterdir()) == []
+
+
+def test_a_bad_run_ends_in_exit_4(alone, capsys):
+    for words in ("sample nowhere", "evaluate nowhere", "inspect nowhere"):
+        assert run_cli(words.split()) == 4
+        assert one_line(capsys) == "error: nowhere: got no such folder, need a run, as inkwash train makes one\n"
+    assert list(alone.iterdir()) == []
+
+
+def test_debug_shows_where_it_came_from(alone, capsys):
+    assert run_cli(["inspect", "nowhere", "--debug"]) == 4
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: nowhere")
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_place_that_is_no_run_is_not_written_to(alone, capsys, kind):
+    data = points(alone / "points.npy")
+    place = alone / "mine"
+    if kind == "folder":
+        place.mkdir()
+        (place / "thesis.txt").write_text("precious")
+    else:
+        place.write_text("precious")
+    before = tree(alone)
+    assert run_cli(train_words(data, place)) == 2
+    assert "need a run's folder, an empty one or a new one" in one_line(capsys)
+    assert tree(alone) == before
+
+
+def test_other_options_than_the_run_was_started_with_are_refused(home, capsys):
+    before = tree(home / "points")
+    assert run_cli(train_words(home / "points.npy", home / "points", "--train.steps", 5)) == 2
+    assert "train.steps: got 5, need 3, as the run" in one_line(capsys)
+    assert tree(home / "points") == before
+
+
+def test_a_folder_that_cannot_be_written_ends_in_exit_6(alone, capsys):
+    (alone / "file").write_text("")
+    data = points(alone / "points.npy")
+    assert run_cli(train_words(data, alone / "file" / "run")) == 6
+    one_line(capsys)
+
+
+def test_a_disk_without_space_ends_in_exit_6(home, alone):
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+    code = limit + "import sys; from inkwash.cli import main; main(sys.argv[1:])"
+    words = ["sample", home / "points", "-n", "2000", "--out", alone / "drawn"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 6
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {alone / 'drawn'}")
+    assert not (alone / "drawn" / "samples.npy").exists()
+
+
+def test_ctrl_c_while_sampling_ends_in_exit_130(home, alone, capsys, monkeypatch):
+    monkeypatch.setattr("inkwash.draw.draw", lambda *given, **options: os.kill(os.getpid(), signal.SIGINT))
+    assert run_cli(["sample", home / "points"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+# Good commands
+
+
+def test_training_says_what_it_did_and_what_to_do_next(home, alone, capsys):
+    assert run_cli(train_words(home / "points.npy", "run", "--train.steps", 3)) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "next      inkwash sample run -n 64 --out run/drawn" in said.out
+    assert "32 to train on, 8 held out" in said.out
+    for name in ("config.json", "samples.png", "curve.png", "summary.json", "metrics.jsonl"):
+        assert (alone / "run" / name).exists()
+    assert digests(alone / "run") == digests(home / "points")
+
+
+def test_the_default_folder_is_named_after_the_data(home, alone, monkeypatch):
+    without_pictures(monkeypatch)
+    words = [word for word in train_words(home / "points.npy", "X", "--train.steps", 1) if word not in ("--out", "X")]
+    assert run_cli(words) == 0
+    assert newest(alone / "runs" / "points")
+
+
+def test_samples_share_prefixes(home, alone):
+    drawn = {}
+    for n in (1, 5, 64):
+        assert run_cli(["sample", home / "images", "-n", n, "--out", f"{n}", "--seed", 3]) == 0
+        drawn[n] = np.load(alone / f"{n}" / "samples.npy")
+        assert drawn[n].shape == (n, 5, 7)
+        assert drawn[n].dtype == np.uint8
+    for n in (1, 5):
+        assert np.array_equal(drawn[n], drawn[64][:n])
+        for i in range(n):
+            assert (alone / f"{n}" / f"{i:06d}.png").read_bytes() == (alone / "64" / f"{i:06d}.png").read_bytes()
+    assert not np.array_equal(drawn[64][0], drawn[64][1])
+
+
+def test_another_seed_draws_others(home, alone):
+    for seed in (0, 1):
+        assert run_cli(["sample", home / "points", "-n", 4, "--seed", seed, "--out", f"{seed}"]) == 0
+    assert not np.array_equal(np.load("0/samples.npy"), np.load("1/samples.npy"))
+
+
+@pytest.mark.parametrize("options", [[], ["--sampler", "ddim"], ["--sampler", "ddim", "--eta", "1"], ["--steps", "3"]])
+def test_the_command_draws_what_the_library_draws(home, alone, options):
+    assert run_cli(["sample", home / "points", "-n", 4, "--seed", 7, *options]) == 0
+    sampler = iw.DDIM(1.0 if "1" in options else 0.0) if "ddim" in options else iw.Ancestral()
+    steps = 3 if "3" in options else None
+    expected = iw.load(home / "points").sample(4, seed=7, sampler=sampler, steps=steps)
+    assert np.array_equal(np.load("samples/samples.npy"), expected)
+
+
+def test_pixels_are_the_levels_stretched_to_eight_bits(home, alone):
+    assert run_cli(["sample", home / "images", "-n", 16]) == 0
+    data = np.load("samples/samples.npy")
+    assert len(np.unique(data)) == 17
+    for i, image in enumerate(data):
+        with Image.open(f"samples/{i:06d}.png") as picture:
+            assert picture.mode == "L"
+            assert picture.size == (7, 5)
+            expected = [[round(int(v) * 255 / 16) for v in row] for row in image]
+            assert np.array_equal(np.asarray(picture), expected)
+
+
+def test_inspect_says_what_the_run_is(home, capsys):
+    assert run_cli(["inspect", home / "points"]) == 0
+    said = capsys.readouterr().out
+    assert "step       3 of 3; 0 skipped" in said
+    plain = json.loads(re.search(r"^\{.*^\}", said, re.MULTILINE | re.DOTALL)[0])
+    assert plain["train"]["steps"] == 3
+    assert plain == json.loads((home / "points" / "config.json").read_text())
+    assert run_cli(["inspect", newest(home / "points")]) == 0
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert run_cli([command, "--help"]) == 0
+    assert f"inkwash {command}" in capsys.readouterr().out
+
+
+def test_no_command_is_a_call_for_help(capsys):
+    assert run_cli([]) == 0
+    assert "train" in capsys.readouterr().out
+
+
+def test_warnings_are_one_line(home, tmp_path, capsys):
+    run = shutil.copytree(home / "points", tmp_path / "run")
+    flip_bit(newest(run) / "average.safetensors", 5000)
+    assert run_cli(["inspect", run]) == 0
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.fullmatch(r"warning: .*damaged average\.safetensors.*; using step-000000000 instead\n", err)
+
+
+# What it costs and what it touches
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import inkwash",
+        "import inkwash, inkwash.cli, inkwash.config, inkwash.errors, inkwash.storage",
+        "import inkwash.cli\ntry: inkwash.cli.main(['--help'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['train', '--help'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_imported_for_nothing(code):
+    ask = "\nimport sys\nheavy = {'torch', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'PIL', 'accelerate'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ask + "\nprint(sorted(heavy & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def without_network():
+    """A command that runs another without a network, where the system lets us."""
+    prefix = ["unshare", "-Un"]
+    try:
+        return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else []
+    except OSError:
+        return []
+
+
+NO_SOCKETS = """
+import sys
+from faults import run_cli
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto"):
+        raise RuntimeError(f"{event} {arguments}")
+sys.addaudithook(hook)
+sys.exit(run_cli(sys.argv[1:]) or run_cli(["sample", "run"]))
+"""
+
+
+def test_train_and_sample_use_no_network(home, alone):
+    words = [*without_network(), sys.executable, "-c", NO_SOCKETS]
+    words += train_words(home / "points.npy", "run", "--train.steps", 3)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert digests(alone / "run") == digests(home / "points")
+
+
+def test_the_installed_command_stops_on_a_signal(home, alone):
+    words = train_words(home / "points.npy", "run", "--train.steps", 10**6)
+    with subprocess.Popen([sys.executable, "-m", "inkwash.cli", *words], stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not list(alone.glob("run/checkpoints/step-*")) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        sent = time.monotonic()
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 143
+    assert time.monotonic() - sent < 5
+    assert said.count("\n") == 1
+    assert said.startswith("stopped at step ")
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_as_one(home, alone):
+    words = train_words(home / "points.npy", "two", "--train.batch-size", 8)
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "inkwash.cli"]
+    done = subprocess.run([sys.executable, *launch, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert run_cli(train_words(home / "points.npy", "one")) == 0
+    one, two = (Run(alone / name).restore() for name in ("one", "two"))
+    assert one[0].step == two[0].step == STEPS
+    for group, tensors in one[1].items():
+        for name, tensor in tensors.items():
+            assert np.allclose(tensor, two[1][group][name], rtol=1e-4, atol=1e-5), (group, name)

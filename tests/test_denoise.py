@@ -1,0 +1,221 @@
+"""What a network may predict: conversions in a cycle, exact scores, clipping, types."""
+
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import (
+    F64,
+    LINE,
+    PLANE,
+    PLANE_PEAKS,
+    TWO_PEAKS,
+    condition,
+    exact_denoiser,
+    joint_covariance,
+    name_of,
+    public_schedules,
+    tensor,
+)
+from torch import nn
+
+import inkwash as iw
+from inkwash.denoise import Prediction
+
+SCHEDULES = public_schedules()
+PREDICTIONS = get_args(Prediction)
+TIMES = [0.02, 0.3, 0.75, 1.0]
+schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+
+
+def rows(seed, n=5, size=2):
+    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def says(output, schedule, predicts):
+    """A denoiser whose network says `output`, whatever it is asked."""
+    return iw.Denoiser(lambda x_t, t: output, iw.Gaussian(schedule), predicts=predicts)
+
+
+@schedules
+@pytest.mark.parametrize("first", PREDICTIONS)
+@pytest.mark.parametrize("second", PREDICTIONS)
+@given(st.sampled_from(TIMES))
+@settings(max_examples=4, deadline=None)
+def test_every_prediction_converts_to_every_other_and_back(schedule, first, second, t):
+    check_cycle(schedule, first, second, t)
+
+
+def check_cycle(schedule=SCHEDULES[0], first="eps", second="v", t=0.3):
+    x_t, output = rows(0), rows(1)
+    estimate = says(output, schedule, first)(x_t, t)
+    again = says(getattr(estimate, second), schedule, second)(x_t, t)
+    torch.testing.assert_close(getattr(estimate, first), output, rtol=1e-9, atol=1e-9)
+    for name in PREDICTIONS:
+        torch.testing.assert_close(getattr(again, name), getattr(estimate, name), rtol=1e-9, atol=1e-9)
+
+
+@schedules
+@pytest.mark.parametrize("predicts", PREDICTIONS)
+def test_estimates_of_data_and_noise_explain_what_was_seen(schedule, predicts):
+    x_t = rows(2)
+    estimate = says(rows(3), schedule, predicts)(x_t, 0.6)
+    mixed = float(schedule.alpha(0.6)) * estimate.x + float(schedule.sigma(0.6)) * estimate.eps
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+
+
+@schedules
+def test_noise_is_never_divided_by_a_vanishing_signal(schedule):
+    """Where hardly any signal is left, the score of a network that predicts x or v is still near -x_t."""
+    x_t = rows(4)
+    for predicts in ("x", "v"):
+        estimate = says(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
+        assert float((estimate.score + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))
+
+
+def log_density(data, x_t, schedule, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if data in (LINE, PLANE):
+        return data.marginal(alpha, sigma).log_prob(x_t)
+    return data.marginal_log_prob(x_t, alpha, sigma)
+
+
+@schedules
+@pytest.mark.parametrize("data", [LINE, PLANE, TWO_PEAKS, PLANE_PEAKS], ids=["line", "plane", "peaks", "plane peaks"])
+@pytest.mark.parametrize("t", TIMES)
+def test_the_exact_denoiser_gives_the_gradient_of_the_log_density(schedule, data, t):
+    check_score(schedule, data, t)
+
+
+def check_score(schedule=SCHEDULES[0], data=PLANE, t=0.3):
+    """Tweedie, with the gradient by automatic differentiation of PyTorch's density."""
+    x_t = rows(5, size=data.size).requires_grad_()
+    gradient = torch.autograd.grad(log_density(data, x_t, schedule, t).sum(), x_t)[0]
+    with torch.no_grad():
+        score = exact_denoiser(data, schedule)(x_t, t).score
+    torch.testing.assert_close(score, gradient, rtol=1e-8, atol=1e-8)
+
+
+@schedules
+@pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
+@pytest.mark.parametrize(("s", "t"), [(0.0, 0.3), (0.2, 0.25), (0.4, 1.0)])
+def test_the_exact_denoiser_gives_the_mean_of_the_past(schedule, data, s, t):
+    check_mean(schedule, data, s, t)
+
+
+def check_mean(schedule=SCHEDULES[0], data=PLANE, s=0.2, t=0.25):
+    """Estimate.mean(s) is E[x_s | x_t], here by conditioning the joint normal law of the two."""
+    x_t, d = rows(6, size=data.size), data.size
+    gain, _ = condition(joint_covariance(data, schedule, s, t), slice(2 * d, 3 * d), slice(0, d))
+    expected = schedule.alpha(s) * data.mean + (x_t - schedule.alpha(t) * data.mean) @ gain.T
+    torch.testing.assert_close(exact_denoiser(data, schedule)(x_t, t).mean(s), expected, rtol=1e-8, atol=1e-8)
+
+
+@schedules
+def test_the_closed_eps_form_of_a_source_note_is_wrong(schedule):
+    """The note's mean (x_t - beta^2 eps / bar-beta) / alpha is E[x_s | x_t]; the last line it derives from it is not.
+
+    Its letters: alpha, beta of the step; bar-alpha, bar-beta of the marginal. Both readings of its square roots fail.
+    """
+    s, t = 0.5, 0.6
+    x_t = rows(7)
+    estimate = exact_denoiser(PLANE, schedule)(x_t, t)
+    bar_s, bar_t, bar_beta = (float(v) for v in (schedule.alpha(s), schedule.alpha(t), schedule.sigma(t)))
+    alpha = bar_t / bar_s
+    beta = (1 - alpha**2) ** 0.5
+    right = (x_t - beta**2 / bar_beta * estimate.eps) / alpha
+    torch.testing.assert_close(right, estimate.mean(s), rtol=1e-9, atol=1e-9)
+    for amplitude_s, amplitude_t in ((bar_s, bar_t), (bar_s**2, bar_t**2)):
+        wrong = alpha / amplitude_t**0.5 * x_t + beta * amplitude_s**0.5 / bar_beta * estimate.eps
+        assert float((wrong - right).norm()) > 0.05 * float(right.norm())
+
+
+def test_clipping_recomputes_the_noise():
+    check_clipped()
+
+
+def check_clipped():
+    schedule = SCHEDULES[0]
+    x_t = 3 * rows(8)
+    free = exact_denoiser(PLANE, schedule)
+    clipped = iw.Clipped(free, -0.5, 0.7)(x_t, 0.4)
+    mixed = float(schedule.alpha(0.4)) * clipped.x + float(schedule.sigma(0.4)) * clipped.eps
+    assert float(free(x_t, 0.4).x.abs().max()) > 0.7
+    assert (float(clipped.x.min()), float(clipped.x.max())) == (-0.5, 0.7)
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+    assert torch.equal(clipped.x_t, x_t)
+
+
+def test_clipping_leaves_what_is_in_range():
+    x_t = 0.1 * rows(9)
+    free = exact_denoiser(PLANE, SCHEDULES[0], "large")
+    wide = iw.Clipped(free, -100, 100)(x_t, 0.4)
+    torch.testing.assert_close(wide.x, free(x_t, 0.4).x)
+    torch.testing.assert_close(wide.eps, free(x_t, 0.4).eps)
+    assert wide.variance == "large"
+
+
+def test_times_stay_double_while_the_network_runs_in_its_own_precision():
+    seen = []
+
+    class Network(nn.Linear):
+        def forward(self, x_t, t):
+            seen.append((x_t.dtype, t.dtype, t.shape))
+            return super().forward(x_t)
+
+    x_t = rows(10)
+    estimate = iw.Denoiser(Network(2, 2), iw.Gaussian(SCHEDULES[0]))(x_t, 0.5)
+    assert seen == [(torch.float32, torch.float32, (5,))]
+    assert estimate.t.dtype == F64
+    assert estimate.x.dtype == estimate.eps.dtype == estimate.score.dtype == estimate.mean(0.1).dtype == F64
+
+
+def test_a_callable_sees_the_precision_of_the_data():
+    seen = []
+
+    def network(x_t, t):
+        seen.append((x_t.dtype, t.dtype))
+        return x_t
+
+    denoiser = iw.Denoiser(network, iw.Gaussian(SCHEDULES[0]))
+    denoiser(rows(11), 0.5)
+    denoiser(rows(11).float(), 0.5)
+    assert seen == [(F64, F64), (torch.float32, torch.float32)]
+
+
+def test_the_network_can_be_shown_the_noise_level():
+    schedule, seen = SCHEDULES[0], []
+
+    def network(x_t, level):
+        seen.append(level)
+        return x_t
+
+    t = tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    iw.Denoiser(network, iw.Gaussian(schedule), sees="log_snr")(rows(12), t)
+    torch.testing.assert_close(schedule.time(seen[0]), t)
+
+
+def test_rows_may_have_times_of_their_own():
+    x_t, t = rows(13), tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    denoiser = exact_denoiser(PLANE, SCHEDULES[0])
+    alone = torch.cat([denoiser(x_t[i : i + 1], float(t[i])).v for i in range(5)])
+    torch.testing.assert_close(denoiser(x_t, t).v, alone)
+
+
+def test_conditions_reach_the_network():
+    seen = []
+
+    def network(x_t, t, label):
+        seen.append(label)
+        return x_t
+
+    iw.Clipped(iw.Denoiser(network, iw.Gaussian(SCHEDULES[0])))(rows(14), 0.5, label=3)
+    assert seen == [3]
+
+
+@pytest.mark.parametrize("option", ["predicts", "variance", "sees"])
+def test_unknown_names_are_refused(option):
+    with pytest.raises(iw.ConfigError, match=rf"{option}: got 'nonsense', need one of"):
+        iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), **{option: "nonsense"})

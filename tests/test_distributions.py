@@ -1,0 +1,172 @@
+"""Densities, entropies, divergences and discretised masses against SciPy, 50-digit arithmetic and counting."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from oracles import F64, tensor
+
+import inkwash as iw
+from inkwash.distributions import log_ndtr_difference
+
+mpmath.mp.dps = 50
+MEANS, STDS = st.floats(-5, 5), st.floats(0.01, 20)
+
+
+def one(mean, std):
+    return iw.Normal(tensor([[mean]]), tensor(std**2))
+
+
+@given(MEANS, STDS, st.floats(-20, 20))
+def test_log_density_agrees_with_scipy(mean, std, x):
+    log_prob = float(one(mean, std).log_prob(tensor([[x]])))
+    assert log_prob == pytest.approx(scipy.stats.norm.logpdf(x, mean, std), rel=1e-12, abs=1e-12)
+
+
+@given(STDS)
+def test_entropy_agrees_with_scipy(std):
+    assert float(one(0.3, std).entropy()) == pytest.approx(scipy.stats.norm.entropy(0.3, std), abs=1e-12)
+
+
+@given(MEANS, STDS, MEANS, STDS)
+@settings(max_examples=40, deadline=None)
+def test_divergence_is_the_mean_log_ratio(m1, s1, m2, s2):
+    """The definition of KL, by Gauss-Hermite quadrature of SciPy's log-densities (exact: they are quadratic)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    x = m1 + s1 * nodes
+    log_ratio = scipy.stats.norm.logpdf(x, m1, s1) - scipy.stats.norm.logpdf(x, m2, s2)
+    expected = float(weights @ log_ratio / weights.sum())
+    assert float(one(m1, s1).kl(one(m2, s2))) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("excess", [1e-1, 1e-4, 1e-7])
+def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
+    """KL of variances v and v (1 + e) is about e^2 / 4: it must not drown in rounding."""
+    mean, p_var, q_var = tensor([[0.0]]), tensor(0.7), tensor(0.7 * (1 + excess))
+    ratio = mpmath.mpf(float(p_var)) / mpmath.mpf(float(q_var))
+    exact = float((ratio - 1 - mpmath.log(ratio)) / 2)
+    assert float(iw.Normal(mean, p_var).kl(iw.Normal(mean, q_var))) == pytest.approx(exact, rel=1e-6)
+
+
+def test_events_add_up_and_scalars_broadcast():
+    """A variance per row or for all means the same as one written out per entry."""
+    random = torch.Generator().manual_seed(0)
+    mean, x, other = (torch.randn(4, 2, 3, generator=random, dtype=F64) for _ in range(3))
+    var = tensor([0.5, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
+    short, whole = iw.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
+    second = torch.distributions.Normal(other, tensor(1.5).sqrt().expand_as(mean))
+    torch.testing.assert_close(short.log_prob(x), whole.log_prob(x).sum((1, 2)))
+    torch.testing.assert_close(short.entropy(), whole.entropy().sum((1, 2)))
+    kl = torch.distributions.kl_divergence(whole, second).sum((1, 2))
+    torch.testing.assert_close(short.kl(iw.Normal(other, tensor(1.5))), kl)
+
+
+def test_draws_have_the_law():
+    normal = iw.Normal(torch.full((4000, 1), 2.0, dtype=F64), tensor(0.25))
+    drawn = normal.draw(torch.Generator().manual_seed(0)).flatten().numpy()
+    assert scipy.stats.kstest(drawn, scipy.stats.norm(2.0, 0.5).cdf).pvalue > 0.01
+
+
+def test_no_variance_is_certainty():
+    mean = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(iw.Normal(mean, torch.zeros(())).draw(torch.Generator()), mean)
+
+
+LATTICES = [iw.Lattice(-1.0, 1.0, 2), iw.Lattice(-1.0, 1.0, 17), iw.Lattice(-1.0, 1.0, 256), iw.Lattice(0.0, 3.0, 4)]
+
+
+def masses(mean, std, lattice):
+    values = lattice.values()
+    return iw.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).log_mass(values)
+
+
+def exact_log_mass(mean, std, lattice, index):
+    """In 50 digits, each bin written as a difference of upper tails or of lower tails, whichever is small."""
+    spacing = (mpmath.mpf(lattice.high) - lattice.low) / (lattice.levels - 1)
+    edges = [lattice.low + (index + half) * spacing for half in (mpmath.mpf(-0.5), mpmath.mpf(0.5))]
+    low, high = ((e - mpmath.mpf(mean)) / mpmath.mpf(std) / mpmath.sqrt(2) for e in edges)
+    if index == 0:
+        low = -mpmath.inf
+    if index == lattice.levels - 1:
+        high = mpmath.inf
+    mirrored = (low, high) if low > 0 else (-high, -low)
+    return float(mpmath.log((mpmath.erfc(mirrored[0]) - mpmath.erfc(mirrored[1])) / 2))
+
+
+@given(st.floats(-3, 3), st.floats(-8, 3), st.sampled_from(LATTICES))
+@example(0.0, -5.0, LATTICES[2])  # the mean on the edge between two bins
+@settings(max_examples=300, deadline=None)
+def test_masses_sum_to_one_at_any_noise(mean, log10_std, lattice):
+    check_masses_sum_to_one(mean, 10**log10_std, lattice)
+
+
+def check_masses_sum_to_one(mean=0.31, std=0.11, lattice=LATTICES[1]):
+    assert float(masses(mean, std, lattice).exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.levels))
+@pytest.mark.parametrize("std", [0.02, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("mean", [-1.4, -0.2, 0.03, 0.98])
+def test_masses_agree_with_fifty_digits_far_in_the_tails(mean, std, lattice):
+    check_masses(mean, std, lattice)
+
+
+def check_masses(mean=-0.2, std=0.1, lattice=LATTICES[1]):
+    """Down to e^-7000, where a product of probabilities is long zero in float64."""
+    got = masses(mean, std, lattice)
+    for index in range(0, lattice.levels, max(1, lattice.levels // 16)):
+        assert math.isfinite(got[index])
+        assert float(got[index]) == pytest.approx(exact_log_mass(mean, std, lattice, index), rel=1e-10, abs=1e-10)
+
+
+@given(st.floats(-30, 30), st.floats(1e-3, 5))
+@settings(max_examples=100, deadline=None)
+def test_interval_masses_are_symmetric(a, width):
+    left = log_ndtr_difference(tensor(a), tensor(a + width))
+    right = log_ndtr_difference(tensor(-a - width), tensor(-a))
+    torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+
+
+def test_draws_fall_into_bins_as_the_masses_say():
+    lattice, mean, std, n = LATTICES[1], 0.83, 0.3, 20_000
+    drawn = iw.DiscretizedNormal(torch.full((n, 1), mean, dtype=F64), tensor(std), lattice).draw(
+        torch.Generator().manual_seed(0)
+    )
+    counts = np.bincount(lattice.index(drawn).long().flatten().numpy(), minlength=17)
+    expected = n * masses(mean, std, lattice).exp().numpy()
+    likely = expected > 5
+    rest = [counts[~likely].sum()], [expected[~likely].sum()]
+    test = scipy.stats.chisquare([*counts[likely], *rest[0]], [*expected[likely], *rest[1]])
+    assert test.pvalue > 0.01
+
+
+def test_log_probability_adds_masses_over_the_event():
+    lattice = LATTICES[1]
+    values = lattice.values()
+    pairs = torch.cartesian_prod(values, values)
+    law = iw.DiscretizedNormal(tensor([0.2, -0.9]).expand_as(pairs), tensor(0.4), lattice)
+    assert float(law.log_prob(pairs).exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.levels))
+def test_lattice_values_and_indices_invert_each_other(lattice):
+    values = lattice.values()
+    assert torch.equal(lattice.index(values), torch.arange(lattice.levels, dtype=F64))
+    nudged = values + 0.49 * lattice.spacing * tensor([1.0, -1.0]).repeat(lattice.levels)[: lattice.levels]
+    assert torch.equal(lattice.index(nudged), lattice.index(values))
+    assert (values[0], values[-1]) == (lattice.low, lattice.high)
+
+
+def test_a_density_on_a_fine_lattice_is_density_times_spacing():
+    lattice, normal = iw.Lattice(-5.0, 5.0, 10_001), iw.Normal(tensor([[0.2]]), tensor(0.5))
+    x = lattice.values()[4000:6000:500, None]
+    wide = iw.Normal(normal.mean.expand_as(x), normal.var)
+    torch.testing.assert_close(
+        wide.on(lattice).log_prob(x), wide.log_prob(x) + math.log(lattice.spacing), rtol=0, atol=1e-6
+    )

@@ -1,0 +1,169 @@
+"""The documentation says what is so: its code runs, its examples are right, and every module has its page."""
+
+import importlib.util
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import inkwash as iw
+from inkwash.fit import train
+
+ROOT = Path(__file__).parents[1]
+SOURCE, DOCS = ROOT / "src" / "inkwash", ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-8")]
+TINY: dict[str, Any] = {
+    "process": iw.ProcessConfig(schedule="cosine", steps=12),
+    "network": iw.NetworkConfig(width=8, depth=1),
+    "train": iw.TrainConfig(steps=2, batch_size=8),
+}
+
+
+def page_of(module: Path) -> Path:
+    inside = module.relative_to(SOURCE).with_suffix("")
+    return DOCS / "api" / inside.with_name("index" if inside.name == "__init__" else inside.name).with_suffix(".md")
+
+
+def dotted(module: Path) -> str:
+    parts = module.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run that the pages speak of, only smaller."""
+    folder = tmp_path_factory.mktemp("docs")
+    train("digits", out=folder / "runs" / "digits", **TINY)
+    return folder
+
+
+@pytest.mark.parametrize("module", sorted(SOURCE.rglob("*.py")), ids=dotted)
+def test_every_module_has_an_api_page(module: Path) -> None:
+    page = page_of(module)
+    assert page.is_file()
+    assert re.search(rf"^::: {re.escape(dotted(module))}$", page.read_text("utf-8"), re.MULTILINE)
+    assert f"- {page.relative_to(DOCS)}" in (ROOT / "mkdocs.yml").read_text("utf-8")
+
+
+def test_every_api_page_has_a_module() -> None:
+    pages = {page_of(module) for module in SOURCE.rglob("*.py")}
+    assert set((DOCS / "api").rglob("*.md")) == pages
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page, one after another; a run that a block would train is the tiny one."""
+
+    def tiny(source: str, out: str | None = None, **options: Any) -> iw.Run:
+        return train(source, out, **{**TINY, **({"train": options["train"]} if "batch_size=0" in block else {})})
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(vars(iw), "train", tiny)
+    namespace: dict[str, Any] = {"__name__": "page"}
+    monkeypatch.setitem(sys.modules, "page", type(sys)("page"))
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        exec(compile(block, str(page), "exec"), namespace)  # noqa: S102
+
+
+def test_the_pages_that_teach_have_code() -> None:
+    assert {page.stem for page in WITH_CODE} >= {"README", "index", "getting-started", "your-data", "model"}
+
+
+def test_example_parts_agrees_with_the_known_truth(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "parts.py"), run_name="__main__")
+    assert "true -log p(x)" in capsys.readouterr().out
+    for name in ("Ancestral, 200 steps", "DDIM, 200 steps"):
+        x = example["samples"][name]
+        error = (example["cov"].diagonal() / len(x)).sqrt()
+        assert ((x.mean(0) - example["mean"]).abs() < 5 * error).all()
+        assert ((x.T.cov() - example["cov"]).abs() < 0.1).all()
+
+    def gap(variance: str, steps: int) -> tuple[float, float]:
+        above = example["bounds"][variance, steps] - example["nll"]
+        return float(above.mean()), float(above.std() / len(above) ** 0.5)
+
+    for variance, steps in example["bounds"]:
+        mean, error = gap(variance, steps)
+        assert mean > -4 * error
+    assert gap("large", 250)[0] < 4 * gap("large", 250)[1] + 0.05  # the gap closes with the grid …
+    assert gap("small", 250)[0] > 0.5  # … but not with the small variance, whose first steps alone cost more
+
+
+def test_example_digits_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tiny(source: str, out: str, **_: Any) -> iw.Run:
+        return train(source, out, **TINY)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(vars(iw), "train", tiny)
+    monkeypatch.setattr(iw.Diffusion, "sample", limited(iw.Diffusion.sample))
+    runpy.run_path(str(ROOT / "examples" / "digits.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    assert "first four of sixteen: True" in out
+    assert "bits/dim" in out
+
+
+def limited(sample: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Sampling in fewer steps."""
+    return lambda model, n, **options: sample(model, n, **{**options, "steps": 5})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_files_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target and not target.startswith("#"):
+            assert (page.parent / target.split("#")[0]).exists(), target
+
+
+def test_readme_has_the_two_commands() -> None:
+    start = "python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt -e "
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert start + ". && inkwash train digits" in lines
+    assert start + "'.[dev]' && pytest" in lines
+
+
+def test_every_option_named_in_prose_exists() -> None:
+    from inkwash.cli import COMMANDS, _options
+
+    known = {name.replace("_", "-") for command in COMMANDS.values() for name in _options(command)} | {"debug", "help"}
+    for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:
+        text = re.sub(r"^\|.*$", "", page.read_text("utf-8"), flags=re.MULTILINE)  # tables may name others' options
+        for option in re.findall(r"(?<![\w-])--([a-z][a-z._-]*[a-z])", re.sub(r"ruff|mkdocs build --strict", "", text)):
+            assert option in known, f"{page.name}: --{option}"
+
+
+def load_hooks() -> Any:
+    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_help_is_taken_from_the_commands() -> None:
+    page = load_hooks().on_page_markdown("<!-- help: sample -->")
+    assert "--sampler {ancestral,ddim}" in page
+    assert "│" not in page
+
+
+def test_every_public_name_is_listed() -> None:
+    rows = load_hooks().on_page_markdown("<!-- public names -->").splitlines()
+    assert [re.search(r"`(\w+)`", row)[1] for row in rows] == list(iw.__all__)
+
+
+def test_the_site_asks_no_network() -> None:
+    text = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert "font: false" in text
+    assert "://" not in text
+    styles = (DOCS / "assets" / "katex" / "katex.min.css").read_text("utf-8")
+    fonts = set(re.findall(r"fonts/([\w-]+\.woff2)", styles))
+    assert fonts == {path.name for path in (DOCS / "assets" / "katex" / "fonts").iterdir()}

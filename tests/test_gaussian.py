@@ -1,0 +1,222 @@
+"""The Gaussian process: Chapman-Kolmogorov, Bayes, limits and the family of the reverse kernel."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import F64, LINE, PLANE, exact_denoiser, name_of, public_schedules, tensor
+
+import inkwash as iw
+
+PROCESSES = [iw.Gaussian(schedule) for schedule in public_schedules()]
+PAIRS = [(0.0, 0.003), (0.0, 1.0), (0.2, 0.21), (0.5, 0.5 + 1e-6), (0.1, 0.9), (0.7, 1.0)]
+processes = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: name_of(p.schedule))
+pairs = pytest.mark.parametrize(("s", "t"), PAIRS)
+
+
+def rows(seed, n=6, size=3):
+    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+@processes
+@pairs
+def test_two_steps_forward_are_one(process, s, t):
+    check_chapman_kolmogorov(process, s, t)
+
+
+def check_chapman_kolmogorov(process=PROCESSES[0], s=0.2, t=0.6):
+    """The transition of the marginal at s is the marginal at t: means compose, variances add."""
+    x = rows(0)
+    at_s, at_t = process.marginal(x, s), process.marginal(x, t)
+    mean_of_mean = process.transition(at_s.mean, s, t)
+    zero = process.transition(torch.zeros(1, 1, dtype=F64), s, t)
+    gain = process.transition(torch.ones(1, 1, dtype=F64), s, t).mean - zero.mean
+    torch.testing.assert_close(mean_of_mean.mean, at_t.mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gain**2 * at_s.var + mean_of_mean.var, at_t.var.expand(1, 1), rtol=1e-12, atol=1e-14)
+
+
+@processes
+def test_transitions_compose(process):
+    """From r to s to t is from r to t, for transitions that start anywhere."""
+    x, (r, s, t) = rows(1), (0.15, 0.4, 0.95)
+    first = process.transition(x, r, s)
+    second, direct = process.transition(first.mean, s, t), process.transition(x, r, t)
+    gain = process.transition(torch.ones(1, 1, dtype=F64), s, t).mean
+    torch.testing.assert_close(second.mean, direct.mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gain**2 * first.var + second.var, direct.var.expand(1, 1), rtol=1e-12, atol=0)
+
+
+@processes
+@pytest.mark.parametrize(("s", "t"), [p for p in PAIRS if p[0] > 0])
+def test_bayes_rule_holds(process, s, t):
+    check_bayes(process, s, t)
+
+
+def check_bayes(process=PROCESSES[0], s=0.2, t=0.6):
+    """log q(x_s | x_t, x) + log q(x_t | x) = log q(x_t | x_s) + log q(x_s | x) at points where all are likely."""
+    x = rows(2)
+    x_s = process.marginal(x, s).draw(torch.Generator().manual_seed(3))
+    x_t = process.transition(x_s, s, t).draw(torch.Generator().manual_seed(4))
+    left = process.posterior(x_t, x, s, t).log_prob(x_s) + process.marginal(x, t).log_prob(x_t)
+    right = process.transition(x_s, s, t).log_prob(x_t) + process.marginal(x, s).log_prob(x_s)
+    torch.testing.assert_close(left, right, rtol=1e-7, atol=1e-7)
+
+
+@processes
+@pytest.mark.parametrize("t", [0.01, 0.5, 1.0])
+def test_at_time_zero_the_posterior_is_the_data(process, t):
+    posterior = process.posterior(rows(5), rows(6), 0.0, t)
+    torch.testing.assert_close(posterior.mean, rows(6), rtol=1e-14, atol=1e-14)
+    assert float(posterior.var) == 0
+    near = process.posterior(rows(5), rows(6), 1e-9, t)
+    torch.testing.assert_close(near.mean, rows(6), rtol=1e-3, atol=1e-3)
+    assert 0 < float(near.var) < 1e-8
+
+
+@processes
+@pytest.mark.parametrize("t", [0.3, 1.0])
+def test_from_time_zero_the_transition_is_the_marginal(process, t):
+    x = rows(7)
+    step, whole = process.transition(x, 0.0, t), process.marginal(x, t)
+    torch.testing.assert_close(step.mean, whole.mean, rtol=1e-14, atol=0)
+    torch.testing.assert_close(step.var, whole.var, rtol=1e-14, atol=0)
+
+
+@processes
+@given(st.floats(0.05, 0.95), st.floats(1e-9, 1e-7))
+@settings(max_examples=30, deadline=None)
+def test_everything_is_continuous_in_its_times(process, t, nudge):
+    """A small change of a time changes every answer in proportion, also across the grid points of a schedule."""
+    x_t, x, s = rows(8), rows(9), t / 2
+    for law in (
+        process.marginal,
+        lambda x, u: process.posterior(x_t, x, s, u),
+        lambda x, u: process.transition(x, s, u),
+    ):
+        before, after = law(x, t), law(x, t + nudge)
+        assert float((after.mean - before.mean).abs().max()) < 1e3 * nudge
+        assert float((after.var - before.var).abs().max()) < 1e3 * nudge
+
+
+@processes
+def test_small_steps_keep_the_relative_precision_of_their_variance(process):
+    """Over a step of 1e-9, the transition variance is proportional to the step."""
+    t = 0.50005
+    tiny, small = (float(process.transition(rows(0), t - h, t).var) / h for h in (1e-9, 1e-6))
+    assert tiny == pytest.approx(small, rel=1e-5)
+
+
+@processes
+def test_a_time_per_row_is_a_time_for_each_row(process):
+    x_t, x = rows(10), rows(11)
+    s, t = tensor([0.0, 0.1, 0.2, 0.3, 0.5, 0.9]), tensor([0.05, 0.2, 0.5, 1.0, 0.6, 1.0])
+    together = process.posterior(x_t, x, s, t)
+    for i in range(len(s)):
+        alone = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i]))
+        torch.testing.assert_close(together.mean[i : i + 1], alone.mean)
+        torch.testing.assert_close(together.var[i], alone.var.expand(1))
+
+
+@processes
+def test_the_prior_is_standard_normal(process):
+    check_prior(process)
+
+
+def check_prior(process=PROCESSES[0]):
+    x = rows(12)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+    torch.testing.assert_close(process.prior(x.shape, like=x).log_prob(x), expected, rtol=1e-12, atol=1e-12)
+
+
+@processes
+def test_all_noise_at_time_one_comes_close_to_the_prior(process):
+    """DDPM's premise, for the schedules made for it."""
+    if isinstance(process.schedule, iw.TabulatedSchedule):
+        return
+    x = rows(13)
+    kl = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+    assert float(kl.max()) < 1e-3
+
+
+def test_the_prior_takes_type_and_device_from_the_data():
+    process = PROCESSES[0]
+    assert process.prior((2, 3), like=torch.zeros(1, dtype=F64)).mean.dtype == F64
+    assert process.prior((2, 3)).mean.dtype == torch.get_default_dtype()
+
+
+@processes
+@pairs
+def test_reverse_variances_are_the_posteriors_and_the_transitions(process, s, t):
+    check_reverse_variances(process, s, t)
+
+
+def check_reverse_variances(process=PROCESSES[0], s=0.3, t=0.31):
+    """Small: what is left to know of x_s when x is known. Large: what is unknown of x_t when x_s is known.
+
+    Written with precisions: 1/small = 1/sigma_s^2 + gain^2/large.
+    """
+    x_t, zero = rows(14), torch.zeros(1, 1, dtype=F64)
+    small, large = (
+        float(process.reverse(x_t, exact_denoiser(PLANE3, process.schedule, v)(x_t, t), s, t).var)
+        for v in ("small", "large")
+    )
+    at_s, at_t = float(process.marginal(zero, s).var), float(process.marginal(zero, t).var)
+    gain = float(process.transition(zero + 1, s, t).mean)
+    assert large == pytest.approx(at_t - gain**2 * at_s, rel=1e-7, abs=1e-15)
+    assert small == pytest.approx(0 if s == 0 else 1 / (1 / at_s + gain**2 / large), rel=1e-7)
+
+
+PLANE3 = type(PLANE)([0.5, -1.0, 2.0], [[1.0, 0.3, 0.0], [0.3, 0.8, 0.1], [0.0, 0.1, 0.2]])
+
+
+@processes
+def test_the_reverse_mean_does_not_depend_on_the_variance(process):
+    x_t = rows(15)
+    small, large = (exact_denoiser(PLANE3, process.schedule, v)(x_t, 0.7) for v in ("small", "large"))
+    means = [process.reverse(x_t, e, 0.4, 0.7).mean for e in (small, large)]
+    assert torch.equal(*means)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_the_decoder_takes_its_variance_from_the_right_pair(variance):
+    """Large: beta of (0, tau_1), all the noise there is. Small: that of x_{tau_1} when x and x_{tau_2} are known."""
+    process = PROCESSES[0]
+    times = tensor([1.0, 0.6, 0.25, 0.0])
+    x_t = rows(16, size=1)
+    estimate = exact_denoiser(LINE, process.schedule, variance)(x_t, 0.25)
+    var = float(process.decoder(x_t, estimate, times, None).var)
+    zero = torch.zeros(1, 1, dtype=F64)
+    if variance == "large":
+        assert var == pytest.approx(float(process.marginal(zero, 0.25).var), rel=1e-12)
+    else:
+        assert var == pytest.approx(float(process.posterior(zero, zero, 0.25, 0.6).var), rel=1e-12)
+
+
+def test_a_decoder_on_levels_puts_the_density_of_its_normal_on_the_bins():
+    process, times, lattice = PROCESSES[0], tensor([1.0, 0.5, 0.1, 0.0]), iw.Lattice(-1.0, 1.0, 5)
+    x_t = lattice.values()[:, None]
+    estimate = exact_denoiser(LINE, process.schedule)(x_t, 0.1)
+    density = process.decoder(x_t, estimate, times, None)
+    cdf = torch.distributions.Normal(density.mean, density.std).cdf
+    edges = 0.25 + torch.zeros_like(x_t)
+    middle = (cdf(x_t + edges) - cdf(x_t - edges))[1:-1, 0].log()
+    torch.testing.assert_close(process.decoder(x_t, estimate, times, lattice).log_prob(x_t)[1:-1], middle)
+
+
+def test_one_step_with_the_small_variance_is_refused():
+    process, x_t = PROCESSES[0], rows(17, size=1)
+    estimate = exact_denoiser(LINE, process.schedule, "small")(x_t, 1.0)
+    with pytest.raises(iw.ConfigError, match="variance='large'"):
+        process.decoder(x_t, estimate, tensor([1.0, 0.0]), None)
+
+
+def test_single_precision_data_gets_double_precision_coefficients():
+    """Near t = 0 the posterior variance is tiny: computed in float32 it would lose its digits."""
+    process, (s, t) = PROCESSES[0], (1e-7, 1e-7 + 1e-10)
+    x = rows(18)
+    single, double = process.posterior(x.float(), x.float(), s, t), process.posterior(x, x, s, t)
+    assert single.mean.dtype == torch.float32
+    assert float(single.var) == pytest.approx(float(double.var), rel=1e-6)
+    assert math.isfinite(float(single.var))

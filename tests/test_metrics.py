@@ -1,0 +1,111 @@
+"""Two-sample and memorisation tests where the answer is known: equal laws, shifted laws, copies."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import inkwash as iw
+from inkwash.metrics import memorisation_test, two_sample_test
+
+
+def normal(seed, n=60, size=2, shift=0.0):
+    return np.random.default_rng(seed).normal(shift, 1.0, (n, size))
+
+
+def test_a_shift_is_detected():
+    result = two_sample_test(normal(0), normal(1, shift=1.5), shuffles=9)
+    assert result.p_value == pytest.approx(0.1)
+    assert result.accuracy > result.null_high > result.null_mean
+    assert result.accuracy > 0.7
+
+
+def test_a_dependence_without_a_shift_is_detected():
+    """Same marginals, another correlation: what a test of means or variances cannot see."""
+    x = normal(0, n=120)
+    y = normal(1, n=120)
+    y[:, 1] = 0.95 * y[:, 0] + (1 - 0.95**2) ** 0.5 * y[:, 1]
+    assert two_sample_test(x, y, shuffles=9).p_value == pytest.approx(0.1)
+
+
+def test_equal_laws_pass():
+    p_values = [two_sample_test(normal(2 * k), normal(2 * k + 1), seed=k, shuffles=4).p_value for k in range(4)]
+    assert 0.3 < np.mean(p_values) < 0.95
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_for_equal_laws():
+    """With 9 shuffles a p-value takes each of 0.1, 0.2 … 1 with the same chance."""
+    p_values = [
+        two_sample_test(normal(2 * k, 30), normal(2 * k + 1, 30), seed=k, shuffles=9).p_value for k in range(60)
+    ]
+    counts = np.bincount(np.rint(np.array(p_values) * 10).astype(int), minlength=11)[1:]
+    halves = counts[:5].sum(), counts[5:].sum()
+    assert scipy.stats.binomtest(int(halves[0]), 60).pvalue > 0.01
+    assert scipy.stats.binomtest(int(counts[0]), 60, 0.1, alternative="greater").pvalue > 0.01
+
+
+def test_the_test_repeats_itself_and_balances_its_samples():
+    a, b = normal(0, 90).reshape(90, 1, 2), normal(1, 40).reshape(40, 1, 2)
+    first, second = (two_sample_test(a, b, seed=3, shuffles=2) for _ in range(2))
+    assert first == second
+    assert first.per_sample == 40
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(iw.ConfigError, match="at least 10"):
+        two_sample_test(normal(0, 9), normal(1, 50))
+
+
+def test_copies_are_found():
+    train, held_out = normal(0, 200), normal(1, 100)
+    result = memorisation_test(train[:80], train, held_out)
+    assert result.copies == 1
+    assert result.closer == pytest.approx(1, abs=1e-12)
+    assert result.sample_distance == 0 < result.held_out_distance
+    assert np.array_equal(result.nearest, np.arange(80))
+
+
+def test_a_share_of_copies_is_counted():
+    train = normal(0, 200)
+    samples = np.concatenate([train[:30], normal(1, 90)])
+    assert memorisation_test(samples, train, normal(2, 100)).copies == 0.25
+
+
+def test_near_copies_are_close_but_no_copies():
+    train = normal(0, 200)
+    result = memorisation_test(train[:80] + 1e-6, train, normal(1, 100))
+    assert result.copies == 0
+    assert result.closer > 0.99
+
+
+def test_fresh_data_is_as_new_as_held_out_data():
+    """Over many draws: closer is 0.5 on average, and scatters as its standard error says."""
+    z = []
+    for k in range(60):
+        result = memorisation_test(normal(3 * k, 40), normal(3 * k + 1, 100), normal(3 * k + 2, 30))
+        z.append((result.closer - 0.5) / result.closer_std_error)
+    assert abs(np.mean(z)) < 4 / 60**0.5
+    assert 0.7 < np.std(z) < 1.5
+
+
+def test_closer_is_the_share_of_pairs_that_are():
+    samples, train, held_out = normal(0, 20).round(1), normal(1, 50).round(1), normal(2, 30).round(1)
+    result = memorisation_test(samples, train, held_out)
+    distance = lambda x: np.linalg.norm(x[:, None] - train[None], axis=2).min(1)  # noqa: E731
+    ours, theirs = distance(samples)[:, None], distance(held_out)[None]
+    wins = np.mean((ours < theirs - 1e-12) + 0.5 * (abs(ours - theirs) <= 1e-12))
+    assert result.closer == pytest.approx(wins, abs=0.01)
+    np.testing.assert_allclose(result.distances, ours[:, 0], atol=1e-12)
+
+
+def test_all_alike_is_undecided():
+    """Every distance ties: closer is one half."""
+    same = np.zeros((15, 2))
+    assert memorisation_test(same, same, same).closer == 0.5
+
+
+def test_integers_do_not_overflow():
+    train = np.full((20, 1, 2, 2), 255, np.uint8)
+    samples, held_out = np.zeros((10, 1, 2, 2), np.uint8), np.full((10, 1, 2, 2), 254, np.uint8)
+    result = memorisation_test(samples, train, held_out)
+    assert (result.sample_distance, result.held_out_distance, result.closer) == (510.0, 2.0, 0.0)

@@ -1,0 +1,231 @@
+"""The model as a distribution: reproducible draws, densities in data units, errors at the border."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import (
+    F64,
+    PLANE,
+    UNEVEN,
+    GaussianData,
+    cubature,
+    exact_denoiser,
+    exact_network,
+    prescribed_noise,
+    public,
+    tensor,
+)
+from torch import nn
+
+import inkwash as iw
+
+LINEAR = iw.LinearSchedule()
+SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.7)]
+
+
+def awake(network):
+    """A network whose zero weights are drawn instead, so that it does something."""
+    random = torch.Generator().manual_seed(3)
+    for parameter in network.parameters():
+        if not bool(parameter.any()):
+            nn.init.normal_(parameter, std=0.05, generator=random)
+    return network
+
+
+def networks():
+    torch.manual_seed(0)
+    unet = awake(iw.UNet(1, width=8, multipliers=(1, 2), blocks=1, attention=(False, True)))
+    return {
+        "unet": (unet, (1, 8, 8)),
+        "mlp": (awake(iw.MLP(64, width=32, depth=2)), (64,)),
+        "callable": (gentle, (64,)),
+    }
+
+
+def gentle(x_t, t):
+    return 0.3 * x_t + torch.sin(t)[:, None]
+
+
+def model_of(kind):
+    network, shape = networks()[kind]
+    return iw.Diffusion(iw.Denoiser(network, iw.Gaussian(LINEAR)), shape)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+@pytest.mark.parametrize("kind", ["unet", "mlp", "callable"])
+def test_a_sample_of_a_seed_has_the_same_bits_however_many_are_drawn(kind, sampler):
+    model = model_of(kind)
+    most = model.sample(130, seed=7, sampler=sampler, steps=3)
+    for n in (1, 5, 64):
+        assert torch.equal(model.sample(n, seed=7, sampler=sampler, steps=3), most[:n])
+    assert len(most.unique(dim=0)) == 130
+
+
+def test_a_seed_leaves_the_global_generators_alone():
+    model = plane_model()
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    model.sample(3, seed=5, steps=3)
+    model.bound(torch.zeros(3, 2), steps=3, seed=5)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_without_a_seed_the_global_generator_governs():
+    model = plane_model()
+    torch.manual_seed(1)
+    first, second = (model.sample(3, steps=3) for _ in range(2))
+    torch.manual_seed(1)
+    again = model.sample(3, steps=3)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_seeds_differ():
+    draws = [plane_model().sample(2, seed=seed, steps=3) for seed in (0, 1, 2**32, 2**62)]
+    assert len(torch.cat(draws).unique(dim=0)) == 8
+
+
+def plane_model(data=PLANE, transform=None, variance="small"):
+    return iw.Diffusion(exact_denoiser(data, LINEAR, variance), (data.size,), transform, dtype=F64)
+
+
+def test_samples_have_the_law_of_the_data():
+    """The whole chain, with real noise: mean and covariance of correlated data, within four standard errors and 2 %."""
+    n = 2000
+    x = plane_model().sample(n, seed=0, sampler=iw.DDIM(), steps=100)
+    spread = PLANE.cov.diagonal()
+    assert bool(((x.mean(0) - PLANE.mean).abs() < 4 * (spread / n).sqrt() + 0.02).all())
+    allowed = 4 * (torch.outer(spread, spread) * 2 / n).sqrt() + 0.02 * spread.max()
+    assert bool(((x.T.cov() - PLANE.cov).abs() < allowed).all())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+def test_a_sample_is_the_end_of_its_trajectory(sampler):
+    model = plane_model()
+    walk = list(model.trajectory(5, seed=3, sampler=sampler, times=UNEVEN))
+    assert [s for s, _ in walk] == UNEVEN[1:].tolist()
+    assert torch.equal(walk[-1][1], model.sample(5, seed=3, sampler=sampler, times=UNEVEN))
+
+
+def test_the_score_is_that_of_the_density_with_noise():
+    x_t = tensor([[0.3, -1.0], [2.0, 0.1]]).requires_grad_()
+    law = PLANE.marginal(LINEAR.alpha(0.4), LINEAR.sigma(0.4))
+    gradient = torch.autograd.grad(law.log_prob(x_t).sum(), x_t)[0]
+    torch.testing.assert_close(plane_model().score(x_t.detach(), 0.4), gradient)
+
+
+SHIFT, SCALE = (3.0, -20.0), (0.5, 40.0)
+IN_DATA_UNITS = GaussianData(
+    [3.0 + 0.5 * 1.5, -20.0 + 40.0 * -0.7], [[0.25 * 2.0, 0.5 * 40.0 * 0.9], [0.5 * 40.0 * 0.9, 1600.0 * 0.6]]
+)
+
+
+def affine_model(variance="small"):
+    spec = iw.DataSpec((2,), "ND", "float64", -100.0, 100.0, None)
+    return plane_model(PLANE, iw.Transform(spec, SHIFT, SCALE), variance)
+
+
+def test_a_bound_in_data_units_bounds_the_density_in_data_units():
+    check_data_units()
+
+
+def check_data_units():
+    """One model, told its data in model units and in data units: the bounds differ as the true densities do."""
+    x = PLANE.whiten_inverse(cubature(2)[0])
+    data = np.asarray(SHIFT) + np.asarray(SCALE) * x.numpy()
+    with prescribed_noise(cubature(2)[1]):
+        inside, outside = plane_model().bound(x, steps=20), affine_model().bound(data, steps=20)
+    expected = PLANE.log_prob(x) - IN_DATA_UNITS.log_prob(torch.as_tensor(data))
+    torch.testing.assert_close(outside.total - inside.total, expected, rtol=1e-5, atol=1e-5)
+    assert float(outside.total.mean()) >= IN_DATA_UNITS.entropy()
+
+
+def test_samples_come_back_in_data_units():
+    inside, outside = plane_model().sample(6, seed=2, steps=5), affine_model().sample(6, seed=2, steps=5)
+    np.testing.assert_allclose(outside, np.asarray(SHIFT) + np.asarray(SCALE) * inside.numpy(), rtol=1e-12)
+    assert outside.dtype == np.float64
+
+
+def test_levels_keep_their_type_and_alphabet():
+    spec = iw.DataSpec((1, 2, 2), "NHW", "uint8", 0.0, 16.0, 17)
+    transform = iw.Transform(spec, (8.0,), (8.0,))
+    process = iw.Gaussian(LINEAR)
+    model = iw.Diffusion(
+        iw.Denoiser(lambda x_t, t: 3 * torch.ones_like(x_t), process, predicts="x"), (1, 2, 2), transform
+    )
+    assert model.sample(3, seed=0, steps=4).tolist() == [[[16, 16], [16, 16]]] * 3
+    assert model.sample(3, seed=0, steps=4).dtype == np.uint8
+
+
+def test_a_uniform_guess_about_levels_costs_their_logarithm_or_more():
+    """Seventeen equally likely levels: no model does better than log2(17) bits on average."""
+    spec = iw.DataSpec((1,), "N", "uint8", 0.0, 16.0, 17)
+    model = iw.Diffusion(
+        iw.Denoiser(lambda x_t, t: torch.zeros_like(x_t), iw.Gaussian(LINEAR), "x"),
+        (1,),
+        iw.Transform(spec, (8.0,), (8.0,)),
+    )
+    result = model.bound(np.tile(np.arange(17, dtype=np.uint8), 40), steps=50)
+    assert float(result.bits_per_dim.mean()) >= math.log2(17)
+    torch.testing.assert_close(result.bits_per_dim * math.log(2), result.total)
+
+
+def test_the_model_runs_in_the_precision_of_its_network():
+    torch.manual_seed(0)
+    process = iw.Gaussian(LINEAR)
+    single = iw.Diffusion(iw.Denoiser(iw.MLP(2, 8, 1), process), (2,))
+    double = iw.Diffusion(iw.Denoiser(iw.MLP(2, 8, 1).double(), process), (2,))
+    assert single.sample(1, seed=0, steps=2).dtype == torch.float32
+    assert double.sample(1, seed=0, steps=2).dtype == F64
+
+
+def test_dropout_is_off():
+    torch.manual_seed(0)
+    network = awake(iw.MLP(2, 16, 2, dropout=0.5))
+    model = iw.Diffusion(iw.Denoiser(network, iw.Gaussian(LINEAR)), (2,))
+    x_t = torch.ones(4, 2)
+    assert torch.equal(model.score(x_t, 0.5), model.score(x_t, 0.5))
+
+
+def test_no_gradients_are_kept():
+    torch.manual_seed(0)
+    model = iw.Diffusion(iw.Denoiser(iw.MLP(2, 8, 1), iw.Gaussian(LINEAR)), (2,))
+    assert not model.sample(1, seed=0, steps=2).requires_grad
+    assert not model.bound(torch.zeros(1, 2), steps=2).total.requires_grad
+    assert not model.score(torch.zeros(1, 2), 0.5).requires_grad
+
+
+def test_any_callable_and_any_wrapped_denoiser_will_do():
+    denoiser = iw.Denoiser(exact_network(PLANE, LINEAR), iw.Gaussian(LINEAR), predicts="x")
+    plain, wrapped = (iw.Diffusion(d, (2,), dtype=F64) for d in (denoiser, iw.Clipped(denoiser, -1e6, 1e6)))
+    torch.testing.assert_close(plain.sample(3, seed=0, steps=5), wrapped.sample(3, seed=0, steps=5))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": -1},
+        {"n": 0},
+        {"n": 1.5},
+        {"n": True},
+        {"n": 2, "seed": -1},
+        {"n": 2, "seed": 0.5},
+        {"n": 2, "steps": 0},
+        {"n": 2, "steps": 3, "times": UNEVEN},
+        {"n": 2, "times": tensor([0.5, 0.0])},
+    ],
+    ids=str,
+)
+def test_bad_requests_are_refused(options):
+    with pytest.raises(iw.ConfigError):
+        plane_model().sample(**{"seed": 0, **options})
+
+
+@pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 3), (3, 2, 1)])
+def test_data_of_another_shape_is_refused(shape):
+    with pytest.raises(iw.DataError, match="shape"):
+        plane_model().bound(torch.zeros(shape))

@@ -1,0 +1,164 @@
+"""Networks: any size of picture, nothing at the start, a gradient everywhere, no mixing of examples."""
+
+import inspect
+
+import pytest
+import torch
+from oracles import F64
+
+import inkwash as iw
+
+SIZES = [(7, 5), (1, 1), (13, 8), (28, 28), (3, 17)]
+
+
+def unet(channels=1, **options):
+    torch.manual_seed(0)
+    chosen = {"width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (False, False, True), **options}
+    return iw.UNet(channels, **chosen)
+
+
+def mlp(size=6, **options):
+    torch.manual_seed(0)
+    return iw.MLP(size, **{"width": 16, "depth": 2, **options})
+
+
+NETWORKS = {"unet": (unet, (1, 7, 5)), "two channels": (lambda: unet(2), (2, 7, 5)), "mlp": (mlp, (6,))}
+networks = pytest.mark.parametrize("kind", NETWORKS)
+
+
+def batch(shape, n=6, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(n, *shape, generator=random), 10 * torch.randn(n, generator=random)
+
+
+def trained(network, shape, steps=3):
+    """A few steps away from its start, so that every branch does something."""
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    x_t, level = batch(shape, seed=1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        ((network(x_t, level) - x_t.flip(0)) ** 2).mean().backward()
+        optimizer.step()
+    return network.eval()
+
+
+def test_every_public_network_is_tested():
+    from inkwash import nn as public
+
+    names = {n for n in public.__all__ if inspect.isclass(getattr(public, n))}
+    assert names == {type(make()).__name__ for make, _ in NETWORKS.values()}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_pictures_of_any_size_come_back_in_their_size_starting_from_nothing(size, channels):
+    x_t, level = batch((channels, *size), n=2)
+    out = unet(channels)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_vectors_of_any_size_come_back_in_their_size_starting_from_nothing(size):
+    x_t, level = batch((size,))
+    out = mlp(size)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+@networks
+def test_after_two_steps_every_parameter_has_a_gradient(kind):
+    """Zero at the start must not mean dead: the last layer moves in the first step, the branches in the next ones."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape).train()
+    network.zero_grad()
+    x_t, level = batch(shape, seed=2)
+    (network(x_t, level) ** 2).mean().backward()
+    dead = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert dead == []
+
+
+@networks
+def test_a_permuted_batch_gives_permuted_answers(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, level = batch(shape)
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    with torch.no_grad():
+        torch.testing.assert_close(network(x_t, level)[order], network(x_t[order], level[order]), rtol=1e-4, atol=1e-5)
+
+
+@networks
+def test_examples_do_not_see_each_other(kind):
+    """The gradient of one example's answer with respect to the others is zero."""
+    make, shape = NETWORKS[kind]
+    x_t, level = batch(shape)
+    x_t.requires_grad_()
+    trained(make(), shape)(x_t, level)[2].sum().backward()
+    others = torch.ones(6, dtype=torch.bool)
+    others[2] = False
+    assert bool(x_t.grad[2].any())
+    assert not bool(x_t.grad[others].any())
+
+
+@networks
+def test_the_answer_depends_on_the_level(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, _ = batch(shape)
+    with torch.no_grad():
+        low, high = (network(x_t, torch.full((6,), level)) for level in (-8.0, 8.0))
+    assert float((low - high).abs().max()) > 1e-5
+
+
+@networks
+def test_infinite_levels_are_the_last_finite_ones(kind):
+    """At time 0 the log-SNR is infinite: the answer must stay finite."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, _ = batch(shape)
+    with torch.no_grad():
+        endless, last = (network(x_t, torch.full((6,), level)) for level in (torch.inf, 20.0))
+    assert torch.equal(endless, last)
+
+
+@networks
+def test_a_network_can_fit_one_batch(kind):
+    """Learning to return a fixed target from a fixed input: the loss starts at its mean square and falls."""
+    make, shape = NETWORKS[kind]
+    network = make()
+    x_t, level = batch(shape, n=4)
+    target = batch(shape, n=4, seed=9)[0]
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = ((network(x_t, level) - target) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(float((target**2).mean()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@networks
+def test_dropout_acts_in_training_alone(kind):
+    maker = mlp if kind == "mlp" else unet
+    shape = (6,) if kind == "mlp" else (1, 7, 5)
+    network = trained(maker(dropout=0.5), shape)
+    x_t, level = batch(shape)
+    with torch.no_grad():
+        assert torch.equal(network(x_t, level), network(x_t, level))
+        network.train()
+        assert not torch.equal(network(x_t, level), network(x_t, level))
+
+
+@networks
+def test_double_precision_gives_the_same_answer(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, level = batch(shape)
+    with torch.no_grad():
+        single = network(x_t, level)
+        double = network.double()(x_t.to(F64), level.to(F64))
+    assert float((single - double).abs().max()) < 1e-4 * float(double.abs().max())

@@ -1,0 +1,255 @@
+"""Samplers on data for which every step is a known affine map with known noise."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from oracles import (
+    F64,
+    LINE,
+    PLANE,
+    POINT,
+    UNEVEN,
+    condition,
+    exact_denoiser,
+    joint_covariance,
+    log_snr_grid,
+    name_of,
+    prescribed_noise,
+    public,
+    public_schedules,
+    tensor,
+)
+
+import inkwash as iw
+
+SCHEDULES = public_schedules()
+LINEAR = iw.LinearSchedule()
+SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.5), iw.DDIM(eta=1.0)]
+schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+samplers = pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+grids = pytest.mark.parametrize(
+    "times", [iw.uniform_grid(10), UNEVEN, tensor([1.0, 0.0])], ids=["even", "uneven", "one"]
+)
+
+
+def affine(sampler, denoiser, t, s, size):
+    """A step as x_s = A x_t + b + N z, z standard normal: A, b and N, by feeding it basis vectors."""
+    eye, zero, random = torch.eye(size, dtype=F64), torch.zeros(size, size, dtype=F64), torch.Generator()
+    with prescribed_noise(zero):
+        b = sampler.step(denoiser, zero, t, s, random)
+        a = sampler.step(denoiser, eye, t, s, random) - b
+    with prescribed_noise(eye):
+        n = sampler.step(denoiser, zero, t, s, random) - b
+    return a.T, b[0], n.T
+
+
+def moments(sampler, denoiser, times, mean, cov):
+    """Mean and covariance after each step along the grid."""
+    for t, s in pairwise(times):
+        a, b, n = affine(sampler, denoiser, t, s, len(mean))
+        mean, cov = a @ mean + b, a @ cov @ a.T + n @ n.T
+        yield s, mean, cov
+
+
+def last(steps):
+    *_, (_, mean, cov) = steps
+    return mean, cov
+
+
+def prior(size):
+    return torch.zeros(size, dtype=F64), torch.eye(size, dtype=F64)
+
+
+@schedules
+@grids
+def test_ddim_follows_its_recursion(schedule, times):
+    check_ddim(schedule, times)
+
+
+def check_ddim(schedule=LINEAR, times=UNEVEN, data=PLANE):
+    """In y = x_t / alpha and w = sigma / alpha: along a principal axis of variance v, a step from w to w' multiplies
+    y - mean by (v + w w') / (v + w^2)."""
+    w = schedule.sigma(times) / schedule.alpha(times)
+    v = data.eigenvalues[:, None]
+    factor = ((v + w[:-1] * w[1:]) / (v + w[:-1] ** 2)).prod(1)
+    axes = data.eigenvectors
+    expected_mean = data.mean - axes @ (factor * (axes.T @ data.mean))
+    expected_cov = axes @ torch.diag((factor / schedule.alpha(1.0)) ** 2) @ axes.T
+    mean, cov = last(moments(iw.DDIM(), exact_denoiser(data, schedule), times, *prior(data.size)))
+    torch.testing.assert_close(mean, expected_mean, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(cov, expected_cov, rtol=1e-10, atol=1e-10)
+
+
+def ancestral_step(data, schedule, variance, t, s):
+    """Gain and noise of a step by conditioning: the mean is E[x_s | x_t], the covariance that of x_s given x_t and x
+    (small) or of x_t given x_s (large); none to time 0."""
+    d, joint = data.size, joint_covariance(data, schedule, float(s), float(t))
+    of_s, of_x, of_t = slice(0, d), slice(d, 2 * d), slice(2 * d, 3 * d)
+    gain, _ = condition(joint, of_t, of_s)
+    if s == 0:
+        return gain, torch.zeros(d, d, dtype=F64)
+    noise = (
+        condition(joint, slice(of_x.start, of_t.stop), of_s) if variance == "small" else condition(joint, of_s, of_t)
+    )
+    return gain, noise[1]
+
+
+@schedules
+@pytest.mark.parametrize("variance", ["small", "large"])
+@grids
+def test_ancestral_sampling_follows_its_recursion(schedule, variance, times):
+    check_ancestral(schedule, variance, times)
+
+
+def check_ancestral(schedule=LINEAR, variance="small", times=UNEVEN, data=PLANE):
+    mean, cov = prior(data.size)
+    walk = moments(iw.Ancestral(), exact_denoiser(data, schedule, variance), times, mean, cov)
+    for t, (s, got_mean, got_cov) in zip(times[:-1], walk, strict=True):
+        gain, noise = ancestral_step(data, schedule, variance, t, s)
+        mean = schedule.alpha(s) * data.mean + gain @ (mean - schedule.alpha(t) * data.mean)
+        cov = gain @ cov @ gain.T + noise
+        torch.testing.assert_close(got_mean, mean, rtol=1e-8, atol=1e-9)
+        torch.testing.assert_close(got_cov, cov, rtol=1e-8, atol=1e-9)
+
+
+@schedules
+def test_ddim_with_all_its_noise_is_ancestral_sampling(schedule):
+    check_full_eta(schedule)
+
+
+def check_full_eta(schedule=LINEAR):
+    denoiser = exact_denoiser(PLANE, schedule)
+    for t, s in pairwise(UNEVEN):
+        for one, other in zip(
+            affine(iw.DDIM(1.0), denoiser, t, s, 2), affine(iw.Ancestral(), denoiser, t, s, 2), strict=True
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@samplers
+@schedules
+def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
+    check_point(sampler, schedule)
+
+
+def check_point(sampler=SAMPLERS[0], schedule=LINEAR):
+    """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
+    eye = torch.eye(2, dtype=F64)
+    start = schedule.alpha(1.0) * POINT.mean, schedule.sigma(1.0) ** 2 * eye
+    for s, mean, cov in moments(sampler, exact_denoiser(POINT, schedule), UNEVEN, *start):
+        torch.testing.assert_close(mean, schedule.alpha(s) * POINT.mean, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(cov, schedule.sigma(s) ** 2 * eye, rtol=1e-9, atol=1e-9)
+
+
+@samplers
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_the_last_step_adds_no_noise(sampler, variance):
+    check_last_step(sampler, variance)
+
+
+def check_last_step(sampler=SAMPLERS[0], variance="large"):
+    denoiser, x_t = exact_denoiser(PLANE, LINEAR, variance), tensor([[0.3, -1.0]])
+    ends = [sampler.step(denoiser, x_t, tensor(0.1), tensor(0.0), torch.Generator().manual_seed(k)) for k in range(2)]
+    assert torch.equal(*ends)
+    torch.testing.assert_close(ends[0], denoiser(x_t, 0.1).x, rtol=1e-12, atol=1e-12)
+
+
+@samplers
+def test_finer_grids_bring_samples_to_the_law_of_the_data(sampler):
+    """Started from the true law of x_1, the errors of mean and covariance at least halve, nearly, with the step."""
+    errors = []
+    for steps in (50, 100, 200):
+        x_1 = PLANE.marginal(LINEAR.alpha(1.0), LINEAR.sigma(1.0))
+        walk = moments(sampler, exact_denoiser(PLANE, LINEAR), iw.uniform_grid(steps), x_1.mean, x_1.covariance_matrix)
+        mean, cov = last(walk)
+        errors.append(float((mean - PLANE.mean).norm() + (cov - PLANE.cov).norm()))
+    assert errors[2] < 0.1
+    assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
+
+
+def flow(data, schedule, x_1):
+    """Where the probability-flow equation takes x_1: along each axis, y - mean shrinks like its spread."""
+    w2 = (schedule.sigma(1.0) / schedule.alpha(1.0)) ** 2
+    axes = data.eigenvectors
+    shrink = (data.eigenvalues / (data.eigenvalues + w2)).sqrt()
+    return data.mean + ((x_1 / schedule.alpha(1.0) - data.mean) @ axes * shrink) @ axes.T
+
+
+@pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
+def test_ddim_converges_to_the_flow_with_order_one(data):
+    x_1 = torch.randn(20, data.size, generator=torch.Generator().manual_seed(0), dtype=F64)
+    errors = []
+    for steps in (200, 400, 800):
+        walk = iw.DDIM().trajectory(
+            exact_denoiser(data, LINEAR), x_1, log_snr_grid(LINEAR, steps, 1e-6), torch.Generator()
+        )
+        *_, (_, x) = walk
+        errors.append(float((x - flow(data, LINEAR, x_1)).abs().max()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.15)
+    assert math.log2(errors[1] / errors[2]) == pytest.approx(1, abs=0.1)
+    assert errors[2] < 0.03
+
+
+@samplers
+def test_draws_have_the_moments_of_the_recursion(sampler):
+    """Real noise, through the whole walk: mean and covariance within four standard errors."""
+    n, denoiser, times = 4000, exact_denoiser(PLANE, LINEAR), iw.uniform_grid(8)
+    random = torch.Generator().manual_seed(5)
+    x_1 = torch.randn(n, 2, generator=random, dtype=F64)
+    *_, (_, x) = sampler.trajectory(denoiser, x_1, times, random)
+    mean, cov = last(moments(sampler, denoiser, times, *prior(2)))
+    spread = cov.diagonal()
+    assert bool(((x.mean(0) - mean).abs() < 4 * (spread / n).sqrt()).all())
+    assert bool(((x.T.cov() - cov).abs() < 4 * (torch.outer(spread, spread) * 2 / n).sqrt()).all())
+
+
+@samplers
+def test_a_trajectory_walks_its_grid(sampler):
+    check_trajectory(sampler)
+
+
+def check_trajectory(sampler=SAMPLERS[0]):
+    """Every time of an uneven grid is visited, by the steps between neighbours: here with no noise, from a fixed x_1."""
+    denoiser, x_1 = exact_denoiser(PLANE, LINEAR), tensor([0.4, -0.9])
+    expected = [(s, mean) for s, mean, _ in moments(sampler, denoiser, UNEVEN, x_1, torch.zeros(2, 2, dtype=F64))]
+    with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
+        walk = list(sampler.trajectory(denoiser, x_1[None], UNEVEN, torch.Generator()))
+    assert [float(s) for s, _ in walk] == UNEVEN[1:].tolist()
+    for (_, x), (_, mean) in zip(walk, expected, strict=True):
+        torch.testing.assert_close(x[0], mean, rtol=1e-9, atol=1e-9)
+
+
+@samplers
+def test_rows_do_not_mix(sampler):
+    """With the noise held fixed, permuting a batch permutes the outcome."""
+    denoiser = exact_denoiser(PLANE, LINEAR)
+    x_t = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    with prescribed_noise(tensor([[0.4, -0.2]])):
+        there, here = (
+            sampler.step(denoiser, x, tensor(0.6), tensor(0.5), torch.Generator()) for x in (x_t, x_t[order])
+        )
+    torch.testing.assert_close(there[order], here)
+
+
+@samplers
+def test_a_clipped_walk_ends_within_the_bounds(sampler):
+    denoiser = iw.Clipped(exact_denoiser(PLANE, LINEAR), -0.5, 0.5)
+    x_1 = torch.randn(50, 2, generator=torch.Generator().manual_seed(2), dtype=F64)
+    *_, (_, x) = sampler.trajectory(denoiser, x_1, UNEVEN, torch.Generator().manual_seed(0))
+    assert float(x.abs().max()) <= 0.5
+
+
+@samplers
+def test_a_walk_keeps_the_precision_of_its_data(sampler):
+    denoiser = exact_denoiser(PLANE, LINEAR)
+    x = torch.zeros(2, 2)
+    assert all(y.dtype == x.dtype for _, y in sampler.trajectory(denoiser, x, UNEVEN, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, math.nan])
+def test_a_bad_eta_is_refused(eta):
+    with pytest.raises(iw.ConfigError, match=r"sampler\.eta"):
+        iw.DDIM(eta)
