@@ -580,7 +580,7 @@ def test_data_units_come_back_from_model_units(tmp_path, layout, dtype):
     if data.spec.levels:
         assert np.array_equal(again, array)
     else:
-        assert np.allclose(again, array, rtol=2e-3 if dtype == "float16" else 1e-5)
+        assert np.allclose(again, array, rtol=2e-3 if dtype == "float16" else 1e-5, atol=1e-4)
         axes = (0, 2, 3) if data.spec.is_image else (0,)
         assert np.allclose(x.double().mean(axes), 0, atol=1e-3)
         assert np.allclose(x.double().var(axes, correction=0), 1, atol=1e-2)
@@ -629,7 +629,7 @@ def test_sixteen_bit_colour_is_not_cut_to_eight_unsaid(tmp_path):
     rows = b"".join(b"\0" + struct.pack(">6H", *range(1, 7)) for _ in range(2))
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
     (place / "0.png").write_bytes(content + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    with pytest.raises(DataError, match=r"0\.png: got a picture of mode RGB;16"):
+    with pytest.raises(DataError, match=r"0\.png: got a picture of mode RGB;16B"):
         load_dataset(str(place))
 
 

@@ -255,6 +255,15 @@ def test_examples_appended_after_whole_slots_change_nothing():
     assert torch.equal(longer[: 2 * rows], shorter)
 
 
+def test_the_bound_of_an_example_does_not_depend_on_those_after_it():
+    """The noise belongs to the seed and the place of the example: it is the same in a shorter batch."""
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    denoiser = exact_denoiser(PLANE, LINEAR)
+    whole = bound(denoiser, x, iw.uniform_grid(5)).total
+    for n in (1, 5, 63):
+        torch.testing.assert_close(bound(denoiser, x[:n], iw.uniform_grid(5)).total, whole[:n])
+
+
 def test_slots_have_noise_of_their_own():
     rows = slot_rows((2,), torch.device("cpu"))
     total = bound(exact_denoiser(PLANE, LINEAR), torch.zeros(2 * rows, 2), iw.uniform_grid(5)).total

@@ -215,6 +215,7 @@ def test_any_callable_and_any_wrapped_denoiser_will_do():
         {"n": 2, "seed": -1},
         {"n": 2, "seed": 0.5},
         {"n": 2, "steps": 0},
+        {"n": 2, "steps": 2.5},
         {"n": 2, "steps": 3, "times": UNEVEN},
         {"n": 2, "times": tensor([0.5, 0.0])},
     ],

@@ -211,7 +211,7 @@ def test_a_trajectory_walks_its_grid(sampler):
 
 
 def check_trajectory(sampler=SAMPLERS[0]):
-    """Every time of an uneven grid is visited, by the steps between neighbours: here with no noise, from a fixed x_1."""
+    """Every time of an uneven grid is visited, by steps between neighbours: here without noise, from a fixed x_1."""
     denoiser, x_1 = exact_denoiser(PLANE, LINEAR), tensor([0.4, -0.9])
     expected = [(s, mean) for s, mean, _ in moments(sampler, denoiser, UNEVEN, x_1, torch.zeros(2, 2, dtype=F64))]
     with prescribed_noise(torch.zeros(1, 2, dtype=F64)):

@@ -85,7 +85,7 @@ def describe_network(config: NetworkConfig, network: nn.Module) -> str:
     if config.kind == "mlp":
         return f"MLP, width {config.width}, depth {config.depth}, {million}"
     resolutions = f"multipliers {config.multipliers}, attention {config.attention}"
-    return f"U-Net, width {config.width}, {resolutions}, {config.depth} blocks each, {million}"
+    return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
 
 
 def _kind(config: Config, spec: DataSpec) -> str:

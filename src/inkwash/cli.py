@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import os
 import re
+import signal
 import sys
 import traceback
 import typing
@@ -130,6 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = _parse([word for word in given if word != "--debug"])
         check(command)
         command()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (InkwashError, OSError, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()

@@ -14,6 +14,7 @@ from inkwash.checkpoint import list_checkpoints
 from inkwash.config import to_json
 from inkwash.data import Transform
 from inkwash.display import Display
+from inkwash.errors import ConfigError
 from inkwash.model import Diffusion
 from inkwash.run import Run, StrPath, load, read_header
 
@@ -39,6 +40,7 @@ def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options:
     model = load(run)
     data = draw(model, n, display, **options)
     spec = cast(Transform, model.transform).spec
+    _require_no_leftovers(out, n if spec.is_image else 0)
     storage.make_folder(out)
     buffer = io.BytesIO()
     np.save(buffer, data, allow_pickle=False)
@@ -53,6 +55,12 @@ def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options:
             f"images    {out / '000000.png'} … {n - 1:06d}.png; [{spec.low:g}, {spec.high:g}] shown as black to white"
         )
     display.say(f"next      inkwash evaluate {run}")
+
+
+def _require_no_leftovers(out: Path, n: int) -> None:
+    """Refuse a folder in which images of a larger draw would stand among the new ones."""
+    if any(int(path.stem) >= n for path in out.glob("[0-9]" * 6 + ".png")):
+        raise ConfigError("out", f"{out}, which holds more images of an earlier draw", "an empty folder or a new one")
 
 
 def inspect_run(run: StrPath, display: Display) -> None:

@@ -65,10 +65,15 @@ def train(
     Args:
         source: a built-in data set, an .npy or .npz file, or a folder of pictures.
         out: the run's folder; `runs/NAME` by default.
-        data, process, denoiser, network, train: options; see `inkwash.config`.
+        data: how to read the data.
+        process: how data is spread into noise.
+        denoiser: what the network's output means.
+        network: the network.
+        train: how it is trained.
 
     Raises:
-        ConfigError, DataError: nothing has been written.
+        ConfigError: a bad option; nothing has been written.
+        DataError: bad data; nothing has been written.
         NonFiniteError: training diverged; the last checkpoint is sound.
         RunInUseError: another trainer holds the run.
         RunInterrupted: stopped by Ctrl-C or SIGTERM, after saving.

@@ -1,11 +1,11 @@
 """Data that needs no file: the digits that ship in scikit-learn, and 2-D sets with a shape one can see."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from inkwash.data.transform import Array, Layout
+
 _POINTS = 10_000
 
 
@@ -40,10 +40,10 @@ def checkerboard() -> Array:
     return (corner + random.random((_POINTS, 2))).astype(np.float32)
 
 
-BUILTIN: dict[str, tuple[Callable[[], Array], int | None]] = {
-    "digits": (digits, 17),
-    "swiss-roll": (swiss_roll, None),
-    "checkerboard": (checkerboard, None),
-    "two-moons": (two_moons, None),
+BUILTIN: dict[str, tuple[Callable[[], Array], int | None, Layout]] = {
+    "digits": (digits, 17, "NCHW"),
+    "swiss-roll": (swiss_roll, None, "ND"),
+    "checkerboard": (checkerboard, None, "ND"),
+    "two-moons": (two_moons, None, "ND"),
 }
-"""Name to (loader, levels)."""
+"""Name to (loader, levels, layout)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +22,12 @@ _FIRST_CHOICES = ("x_train", "x", "X", "images", "data")
 def read_npy(path: Path) -> Array:
     """An `.npy` file, memory-mapped; object arrays are refused, never unpickled."""
     try:
-        data: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        with np.errstate(over="raise"):
+            data = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(data, np.ndarray):
+            data.close()
+            raise ValueError("it is an archive")
+    except (ValueError, ArithmeticError, EOFError, OSError) as error:
         raise DataError(str(path), f"an unreadable file ({_short(error)})", "a whole .npy file of numbers") from None
     return data
 
@@ -31,11 +36,11 @@ def read_npz(path: Path, key: str | None) -> tuple[Array, tuple[str, ...]]:
     """One array of an `.npz` file and a note of which; `key` names it, otherwise the only one or a customary name."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             chosen = _choose(path, names, key)
             with archive.open(f"{chosen}.npy") as member:
                 data = _read_member(member, archive.getinfo(f"{chosen}.npy").file_size)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({_short(error)})", "a whole .npz file of numbers") from None
@@ -95,10 +100,11 @@ def _read_picture(path: Path) -> tuple[Array, bool]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path) as picture:
+                deep = _deep_colour(picture)
                 picture.load()
                 turned = picture.getexif().get(0x0112, 1) != 1
                 upright: Any = ImageOps.exif_transpose(picture) if turned else picture
-                mode, array = upright.mode, np.asarray(upright)
+                mode, array = deep or upright.mode, np.asarray(upright)
         except (
             OSError,
             SyntaxError,
@@ -110,6 +116,12 @@ def _read_picture(path: Path) -> tuple[Array, bool]:
     if mode not in _MODES:
         raise DataError(str(path), f"a picture of mode {mode}", "one of mode " + ", ".join(_MODES))
     return array, turned
+
+
+def _deep_colour(picture: Any) -> str | None:
+    """How the file stores more than 8 bits per channel in a mode that would silently be cut to 8."""
+    stored = [str(part[3]) for part in picture.tile]
+    return next((mode for mode in stored if ";16" in mode and picture.mode != "I;16"), None)
 
 
 def _shape_words(picture: Array) -> str:

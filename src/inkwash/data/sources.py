@@ -9,14 +9,14 @@ import difflib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import read_npy, read_npz, read_pictures
-from inkwash.data.transform import Array, DataSpec, Layout
+from inkwash.data.transform import Array, DataSpec, Layout, Type
 from inkwash.errors import DataError
 
 _BLOCK = 4096
@@ -80,19 +80,26 @@ def _read(source: str, config: DataConfig) -> _Raw:
     if config.key is not None and path.suffix != ".npz":
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
     if source in BUILTIN:
-        load, levels = BUILTIN[source]
-        return _Raw(load(), levels)
+        load, levels, layout = BUILTIN[source]
+        return _Raw(load(), levels, layout)
+    if not _exists(path):
+        raise DataError("data", repr(source), _known(source))
     if path.is_dir():
         data, notes = read_pictures(path)
         return _Raw(data, layout="NHW" if data.ndim == 3 else "NHWC", notes=notes)
-    if not path.exists():
-        raise DataError("data", repr(source), _known(source))
     if path.suffix == ".npy":
         return _Raw(read_npy(path))
     if path.suffix == ".npz":
         data, notes = read_npz(path, config.key)
         return _Raw(data, notes=notes)
     raise DataError(source, f"a {path.suffix or 'nameless'} file", "a folder of pictures, an .npy or an .npz file")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _known(source: str) -> str:
@@ -121,7 +128,7 @@ def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[s
 
 
 def _require_sound(source: str, data: Array) -> None:
-    if data.dtype.kind not in "buif":
+    if data.dtype.name not in get_args(Type):
         raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
     if data.dtype.kind != "f":
         return
@@ -134,9 +141,10 @@ def _require_sound(source: str, data: Array) -> None:
 
 
 def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataSpec:
+    shape, dtype = _shape(data, layout), cast(Type, data.dtype.name)
     low, high = float(data.min()), float(data.max())
     if data.dtype.kind == "f" and levels is None:
-        return DataSpec(_shape(data, layout), layout, data.dtype.name, low, high, None)
+        return DataSpec(shape, layout, dtype, low, high, None)
     if levels is None:
         low, high = _alphabet(data, low, high)
         levels = int(high - low) + 1
@@ -148,7 +156,7 @@ def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataS
         low, high = 0.0, float(levels - 1)
     if not 2 <= levels <= 65536:
         raise DataError(source, f"{levels} levels", "between 2 and 65536")
-    return DataSpec(_shape(data, layout), layout, data.dtype.name, low, high, levels)
+    return DataSpec(shape, layout, dtype, low, high, levels)
 
 
 def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:

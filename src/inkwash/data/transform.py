@@ -1,7 +1,7 @@
 r"""From data units to model units and back: the only place that knows both.
 
 Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go
-onto an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part alone.
+onto an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part.
 """
 
 from __future__ import annotations
@@ -142,13 +142,16 @@ def fit_transform(spec: DataSpec, train: Array) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
     Raises:
-        DataError: a continuous channel or entry that is constant.
+        DataError: a continuous channel or entry that is constant, or too large.
     """
     channels = spec.shape[0]
     if spec.levels is not None:
         half = (spec.high - spec.low) / 2
         return Transform(spec, (spec.low + half,) * channels, (half,) * channels)
-    mean, scale = _moments(spec, train)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, scale = _moments(spec, train)
+    if not np.isfinite(scale).all():
+        raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
         where = "data, " + ("channel" if spec.is_image else "column") + f" {constant[0]}"

@@ -1,0 +1,86 @@
+"""Samples on disk are those of the library, and what is said of a run is what it is."""
+
+import json
+
+import numpy as np
+import pytest
+from faults import fail_at, hooked, newest, points, tiny, without_pictures
+from PIL import Image
+
+from inkwash.display import Display
+from inkwash.draw import draw, draw_to_folder, inspect_run
+from inkwash.errors import StorageError
+from inkwash.fit import fit
+from inkwash.run import load
+from inkwash.sample import DDIM
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of images and one of points."""
+    folder = tmp_path_factory.mktemp("runs")
+    images = np.random.default_rng(0).normal(size=(12, 4, 6, 3)).astype(np.float32)
+    np.save(folder / "images.npy", images)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        fit(tiny(folder / "images.npy", steps=2), folder / "images")
+        fit(tiny(points(folder / "points.npy"), steps=2), folder / "points")
+    return folder
+
+
+def test_drawing_is_sampling(runs):
+    model = load(runs / "points")
+    for options in ({"seed": 1}, {"seed": 2, "steps": 4}, {"seed": 3, "sampler": DDIM(0.5)}):
+        assert np.array_equal(draw(model, 5, Display(shown=False), **options), model.sample(5, **options))
+
+
+def test_images_are_written_one_by_one_and_all_in_one(runs, tmp_path, capsys):
+    draw_to_folder(runs / "images", tmp_path / "a" / "b", 3, Display(), seed=5)
+    expected = load(runs / "images").sample(3, seed=5)
+    assert np.array_equal(np.load(tmp_path / "a" / "b" / "samples.npy", allow_pickle=False), expected)
+    assert expected.shape == (3, 4, 6, 3)
+    names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
+    assert names == {"samples.npy", "samples.png", "000000.png", "000001.png", "000002.png"}
+    with Image.open(tmp_path / "a" / "b" / "000002.png") as picture:
+        assert (picture.size, picture.mode) == ((6, 4), "RGB")
+    assert f"next      inkwash evaluate {runs / 'images'}" in capsys.readouterr().out
+
+
+def test_points_are_written_as_an_array_and_a_picture(runs, tmp_path):
+    draw_to_folder(runs / "points", tmp_path, 4, Display(shown=False), seed=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.npy", "samples.png"}
+    with Image.open(tmp_path / "samples.png") as picture:
+        picture.verify()
+
+
+def test_a_full_disk_leaves_no_half_written_samples(runs, tmp_path):
+    for k in range(8):
+        out = tmp_path / f"{k}"
+        with hooked(fail_at(k, OSError(28, "No space left on device"))), pytest.raises(StorageError):
+            draw_to_folder(runs / "points", out, 4, Display(shown=False), seed=0)
+        if (out / "samples.npy").exists():
+            assert np.load(out / "samples.npy").shape == (4, 2)
+        if (out / "samples.png").exists():
+            with Image.open(out / "samples.png") as picture:
+                picture.verify()
+
+
+def test_a_run_is_said_to_be_what_it_is(runs, capsys):
+    inspect_run(runs / "points", Display())
+    said = capsys.readouterr().out
+    header = json.loads((newest(runs / "points") / "header.json").read_text())
+    assert f"sha256 {header['fingerprint'][:12]}" in said
+    assert "40 examples" in said
+    assert f"torch {header['versions']['torch']}" in said
+    assert str(newest(runs / "points")) in said
+
+
+def test_an_unfinished_run_is_told_how_to_go_on(runs, capsys):
+    import shutil
+
+    run = shutil.copytree(runs / "points", runs / "unfinished")
+    shutil.rmtree(newest(run))
+    inspect_run(run, Display())
+    said = capsys.readouterr().out
+    assert "step       0 of 2" in said
+    assert f"--out {run}" in said

@@ -1,0 +1,147 @@
+"""An evaluation reports what it measured, on the data of the run, and writes all it says."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from faults import newest, run_cli, tiny, tree, without_pictures
+from PIL import Image
+
+import inkwash as iw
+from inkwash.config import EvaluateConfig
+from inkwash.errors import ConfigError, DataError
+from inkwash.evaluate import evaluate
+from inkwash.fit import fit
+from inkwash.run import Run, load
+
+QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
+
+
+def arrays(kind):
+    random = np.random.default_rng(0)
+    if kind == "points":
+        return random.normal(size=(90, 2)).astype(np.float32)
+    if kind == "vectors":
+        return random.normal(size=(90, 4))
+    return random.integers(0, 256, (90, 4, 5)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", params=["points", "vectors", "images"])
+def run(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    np.save(folder / "data.npy", arrays(request.param))
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        return fit(tiny(folder / "data.npy", steps=2), folder / "run")
+
+
+@pytest.fixture(scope="module")
+def result(run):
+    return evaluate(run.path, QUICK)
+
+
+def test_what_is_returned_is_what_is_written(run, result):
+    assert json.loads((run.path / "evaluation" / "evaluation.json").read_text()) == result
+
+
+def test_pictures_are_there(run, result):
+    expected = {"bound_by_time.png", "samples.png"}
+    expected |= {"neighbours.png"} if run.header().transform.spec.is_image else set()
+    expected |= {"densities.png"} if run.header().transform.spec.shape == (2,) else set()
+    assert {path.name for path in (run.path / "evaluation").glob("*.png")} == expected
+    for name in expected:
+        with Image.open(run.path / "evaluation" / name) as picture:
+            picture.verify()
+
+
+def test_the_bound_is_that_of_the_held_out_examples(run, result):
+    data, (inside, outside) = run.dataset().data, run.split()
+    for name, part in (("held_out", outside), ("train", inside)):
+        stated = result["bound"][name]
+        assert stated["examples"] == 16
+        assert stated["total"] == pytest.approx(stated["prior"] + stated["diffusion"] + stated["reconstruction"])
+        bound = load(run.path).bound(data[part[:16]])
+        unit = 1.0 if bound.levels is None else 1 / (bound.dims * math.log(2))
+        error = 6 * max(stated["std_error"], 1e-3)
+        assert stated["total"] == pytest.approx(float(bound.total.mean()) * unit, abs=error)
+
+
+def test_the_parts_by_time_add_up_to_the_diffusion_part(result):
+    for name in ("held_out", "train"):
+        assert sum(result["bound_by_time"][name]) == pytest.approx(result["bound"][name]["diffusion"], rel=1e-4)
+        assert len(result["bound_by_time"]["time_edges"]) == len(result["bound_by_time"][name]) + 1
+
+
+def test_over_fitting_is_the_difference_of_the_bounds(result):
+    held_out, train = result["bound"]["held_out"], result["bound"]["train"]
+    assert result["overfitting"]["gap"] == pytest.approx(held_out["total"] - train["total"], rel=1e-3, abs=1e-4)
+    error = math.hypot(held_out["std_error"], train["std_error"])
+    assert result["overfitting"]["std_error"] == pytest.approx(error, rel=1e-4)
+
+
+def test_an_untrained_model_does_not_look_like_a_copy(result):
+    assert result["memorisation"]["copies"] == 0
+    assert 0 < result["two_sample"]["p_value"] <= 1
+
+
+def test_the_same_evaluation_gives_the_same_numbers(run, result):
+    assert evaluate(run.path, QUICK) == result
+
+
+def test_a_checkpoint_is_left_alone(run, result):
+    before = tree(newest(run.path))
+    evaluate(run.path, QUICK)
+    assert tree(newest(run.path)) == before
+
+
+@pytest.mark.parametrize("config", [{"examples": 9}, {"examples": 0}, {"terms": 0}, {"steps": -1}, {"seed": -1}])
+def test_bad_options_are_refused(run, config):
+    with pytest.raises(ConfigError, match="^evaluate\\."):
+        evaluate(run.path, EvaluateConfig(**config))
+
+
+def trained_on(folder, array):
+    np.save(folder / "data.npy", array)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        return fit(tiny(folder / "data.npy", steps=1), folder / "run").path
+
+
+def test_changed_and_missing_data_end_in_exit_3(tmp_path, capsys):
+    run = trained_on(tmp_path, arrays("vectors"))
+    array = arrays("vectors")
+    array[0, 0] += 1
+    np.save(tmp_path / "data.npy", array)
+    assert run_cli(["evaluate", run]) == 3
+    assert "data that has changed" in capsys.readouterr().err
+    (tmp_path / "data.npy").unlink()
+    assert run_cli(["evaluate", run]) == 3
+    assert capsys.readouterr().err.startswith("error: data: got ")
+    assert not (run / "evaluation").exists()
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_too_little_data_to_test_is_said_in_one_line(tmp_path, capsys, count):
+    run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (count, 3, 3)).astype(np.uint8))
+    assert run_cli(["evaluate", run, "--terms", 2, "--sampler-steps", 2]) in (2, 3)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "need at least 10" in err
+
+
+def test_the_command_says_where_the_report_is(tmp_path, capsys):
+    run = trained_on(tmp_path, arrays("vectors"))
+    assert run_cli(["evaluate", run, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
+    said = capsys.readouterr().out
+    assert f"report        {run / 'evaluation'}" in said
+    assert "held out " in said
+    result = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert f"{result['bound']['held_out']['total']:.3f}" in said
+
+
+def test_the_run_is_found_under_any_kind_of_path(run, result):
+    assert evaluate(str(run.path), QUICK)["data"] == result["data"]
+    assert isinstance(Run(run.path).model(), iw.Diffusion)
+    with pytest.raises(DataError):
+        load(run.path).bound(np.zeros((0, 2)))

@@ -1,0 +1,264 @@
+"""Training into a run: what is written, what is not, and how it ends when things go wrong."""
+
+import json
+import math
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from faults import STEPS, Crash, at_step, digests, hooked, newest, points, run_cli, tiny, train_words, without_pictures
+from PIL import Image
+
+import inkwash as iw
+from inkwash.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.config import DataConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
+from inkwash.fit import fit
+from inkwash.objective import Simple
+from inkwash.run import Run, load
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return points(tmp_path_factory.mktemp("data") / "points.npy")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    without_pictures(monkeypatch)
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """A function that spoils the loss at some steps, counted from 1."""
+
+    def spoil(steps, value=math.nan):
+        whole, count = Simple.loss, iter(range(1, 10**9))
+
+        def loss(self, *given, **named):
+            losses = whole(self, *given, **named)
+            return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
+
+        monkeypatch.setattr(Simple, "loss", loss)
+
+    return spoil
+
+
+def tensors_of(run):
+    """All tensors of all checkpoints of a run."""
+    for path in list_checkpoints(run / "checkpoints"):
+        for group in read_checkpoint(path, ("weights", "average", "optimizer"))[1].values():
+            yield from group.values()
+
+
+# What is written
+
+
+def test_a_run_holds_what_it_promises(data, tmp_path):
+    run = fit(tiny(data, monitor_every=6), tmp_path / "run")
+    assert run.path == tmp_path / "run"
+    assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-000000012", "step-000000009"]
+    for picture in ("samples.png", "curve.png", "samples/step-000000006.png", "samples/step-000000012.png"):
+        with Image.open(run.path / picture) as image:
+            image.verify()
+    summary = json.loads((run.path / "summary.json").read_text())
+    parts = summary["held_out_bound"]
+    assert parts["total"] == pytest.approx(parts["prior"] + parts["diffusion"] + parts["reconstruction"], rel=1e-5)
+    assert (parts["unit"], parts["examples"]) == ("nats", 8)
+    header = run.header()
+    assert (header.step, header.skipped, header.examples) == (STEPS, 0, 40)
+    assert header.versions["torch"] == torch.__version__
+    assert iw.config.to_json(header.config) == json.loads((run.path / "config.json").read_text())
+
+
+def test_the_stored_bound_is_that_of_the_loaded_model(data, tmp_path, quick):
+    run = fit(tiny(data), tmp_path / "run")
+    summary = json.loads((run.path / "summary.json").read_text())["held_out_bound"]
+    held_out = run.dataset().data[run.split()[1]]
+    assert float(load(run.path).bound(held_out).total.mean()) == pytest.approx(summary["total"], rel=1e-5)
+
+
+def test_metrics_have_a_line_per_step_and_the_held_out_loss_where_it_was_looked_at(data, tmp_path, quick):
+    lines = fit(tiny(data, monitor_every=5), tmp_path / "run").metrics()
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in lines if "held_out_loss" in line] == [5, 10, 12]
+    assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in lines)
+    assert all(a["seconds"] <= b["seconds"] for a, b in zip(lines, lines[1:], strict=False))
+
+
+def test_a_line_of_metrics_is_the_mean_since_the_last(data, tmp_path, quick):
+    each = fit(tiny(data), tmp_path / "each").metrics()
+    some = fit(tiny(data, log_every=4), tmp_path / "some").metrics()
+    assert [line["step"] for line in some] == [4, 8, 12]
+    for i, line in enumerate(some):
+        assert line["loss"] == pytest.approx(np.mean([other["loss"] for other in each[4 * i : 4 * i + 4]]))
+
+
+@pytest.mark.parametrize("options", [{"save_every": 1}, {"save_every": 100}, {"log_every": 7}, {"monitor_every": 2}])
+def test_looking_and_saving_change_nothing(data, tmp_path, quick, options):
+    fit(tiny(data), tmp_path / "a")
+    fit(tiny(data, **options), tmp_path / "b")
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_another_seed_is_another_run(data, tmp_path, quick):
+    for seed in (0, 1):
+        fit(tiny(data, seed=seed), tmp_path / f"{seed}")
+    assert digests(tmp_path / "0")["weights"] != digests(tmp_path / "1")["weights"]
+
+
+def test_the_library_call_is_the_command(data, tmp_path, quick):
+    options = TrainConfig(STEPS, 8, save_every=3, monitor_every=10**6, log_every=1)
+    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1)
+    iw.train(data, tmp_path / "a", process=process, network=network, train=options)
+    assert run_cli(train_words(data, tmp_path / "b")) == 0
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_training_works_off_the_main_thread(data, tmp_path, quick):
+    ends = []
+    thread = threading.Thread(target=lambda: ends.append(fit(tiny(data), tmp_path / "run")))
+    thread.start()
+    thread.join()
+    assert ends[0].header().step == STEPS
+
+
+def test_signal_handlers_are_given_back(data, tmp_path, quick):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    fit(tiny(data), tmp_path / "a")
+    with hooked(at_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM))), pytest.raises(RunInterrupted):
+        fit(tiny(data), tmp_path / "b")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_run_stopped_while_concluding_concludes_later(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        without_pictures(patch)
+        patch.setattr("inkwash.pictures.save_curve", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+        assert run_cli(train_words(data, tmp_path / "run")) == 130
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert run_cli(train_words(data, tmp_path / "run")) == 0
+    assert (tmp_path / "run" / "curve.png").exists()
+
+
+# Numbers that are not finite
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_few_bad_steps_are_skipped_counted_and_shown_as_null(data, tmp_path, quick, poison, value):
+    poison({4, 5, 9}, value)
+    run = fit(tiny(data), tmp_path / "run")
+    assert run.header().skipped == 3
+    assert [line["step"] for line in run.metrics() if line["loss"] is None] == [4, 5, 9]
+    assert [line["skipped"] for line in run.metrics()] == [0, 0, 0, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(run.path))
+    assert b"NaN" not in run.metrics_file.read_bytes()
+
+
+def test_skips_survive_a_stop(data, tmp_path, quick, poison):
+    poison({2})
+    with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
+        fit(tiny(data), tmp_path / "run")
+    assert fit(tiny(data), tmp_path / "run").header().skipped == 1
+
+
+def test_five_bad_steps_end_in_exit_5_with_a_sound_checkpoint(data, tmp_path, poison, capsys):
+    poison(set(range(8, 99)))
+    assert run_cli(train_words(data, tmp_path / "run")) == 5
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("error: step 12: got loss nan")
+    assert "5 times in a row (examples [" in err
+    assert newest(tmp_path / "run").name == "step-000000009"
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+    assert np.isfinite(load(tmp_path / "run").sample(3, seed=0)).all()
+
+
+def test_a_checkpoint_with_a_spoilt_weight_is_never_written(data, tmp_path, quick, monkeypatch):
+    from inkwash.train import TrainState
+
+    whole = TrainState.tensors
+
+    def spoilt(self):
+        groups = whole(self)
+        if self.step == 6:
+            next(iter(groups["average"].values())).view(-1)[0] = math.inf
+        return groups
+
+    monkeypatch.setattr(TrainState, "tensors", spoilt)
+    with pytest.raises(NonFiniteError, match="step 6: "):
+        fit(tiny(data), tmp_path / "run")
+    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == [
+        "step-000000003",
+        "step-000000000",
+    ]
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+
+
+def test_absurd_learning_rates_end_in_an_error_not_in_a_spoilt_run(data, tmp_path, quick):
+    config = tiny(data, learning_rate=1e30, warmup=0, steps=40)
+    with pytest.raises(NonFiniteError):
+        fit(config, tmp_path / "run")
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+
+
+# Places
+
+
+def test_a_start_that_was_cut_before_the_first_checkpoint_can_be_repeated(data, tmp_path, quick):
+    whole = fit(tiny(data), tmp_path / "whole").path
+    for k in range(1, 30, 3):
+        run, count = tmp_path / f"{k}", iter(range(10**6))
+
+        def crash(operation, path, k=k, count=count):
+            if next(count) == k:
+                raise Crash
+
+        with hooked(crash), pytest.raises(Crash):
+            fit(tiny(data), run)
+        assert fit(tiny(data), run).header().step == STEPS
+        assert digests(run) == digests(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "train.seed"),
+        ({"steps": 13}, "train.steps"),
+        ({"batch_size": 4}, "train.batch_size"),
+        ({"save_every": 4}, "train.save_every"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_options(data, tmp_path, quick, change, named):
+    fit(tiny(data), tmp_path / "run")
+    before = digests(tmp_path / "run")
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        fit(tiny(data, **change), tmp_path / "run")
+    assert digests(tmp_path / "run") == before
+
+
+def test_digits_train_end_to_end(tmp_path):
+    options = TrainConfig(2, 4)
+    run = iw.train("digits", tmp_path / "run", network=NetworkConfig(width=8, depth=1), train=options)
+    x = run.model().sample(3, seed=0, steps=5)
+    assert (x.shape, x.dtype) == ((3, 1, 8, 8), np.uint8)
+    assert x.max() <= 16
+    assert run.header().transform.spec.levels == 17
+
+
+def test_a_key_of_an_archive_is_part_of_the_run(tmp_path, quick):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", a=random.normal(size=(20, 2)), b=random.normal(size=(20, 3)))
+    run = iw.train(
+        tmp_path / "data.npz",
+        tmp_path / "run",
+        data=DataConfig(key="b"),
+        process=ProcessConfig("cosine", 10),
+        network=NetworkConfig(width=8, depth=1),
+        train=TrainConfig(1, 4),
+    )
+    assert run.dataset().data.shape == (20, 3)
+    assert run.model().sample(2, seed=0).shape == (2, 3)

@@ -1,0 +1,281 @@
+"""The training loop: what a step takes, what it does, and what never gets through it."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from faults import points, tiny
+
+from inkwash.build import resolve
+from inkwash.config import TrainConfig
+from inkwash.data import fit_transform, load_dataset
+from inkwash.errors import CheckpointError, NonFiniteError
+from inkwash.objective import Simple
+from inkwash.train import PATIENCE, Examples, draw_batch, learning_rate, order, start, training
+
+
+class Poisoned(Simple):
+    """An objective whose losses are spoilt at some of its calls, counted from 1."""
+
+    def __init__(self, calls, value=math.nan, rows=slice(None)):
+        super().__init__()
+        self.calls, self.value, self.rows, self.count = set(calls), value, rows, 0
+
+    def loss(self, *given, **named):
+        losses = super().loss(*given, **named)
+        self.count += 1
+        if self.count in self.calls:
+            spoilt = torch.zeros_like(losses)
+            spoilt[self.rows] = self.value
+            losses = losses + spoilt
+        return losses
+
+
+class SteepObjective(Simple):
+    """An objective whose loss is finite but whose gradient is not, at one call."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.count = call, 0
+
+    def loss(self, *given, **named):
+        losses = super().loss(*given, **named)
+        self.count += 1
+        return losses if self.count != self.call else losses + (losses - losses.detach()).sqrt()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return load_dataset(str(points(tmp_path_factory.mktemp("data") / "points.npy")))
+
+
+@pytest.fixture
+def trainer(data):
+    """A function that trains from the start with an objective and yields what training yields, and its state."""
+
+    def make(objective=None, **options):
+        config = resolve(tiny(data.name, **options), data.spec)
+        transform = fit_transform(data.spec, data.data)
+        examples = Examples(data.data, np.arange(len(data.data)), transform)
+        state = start(config, transform, torch.device("cpu"))
+        return state, training(state, examples, config, Accelerator(cpu=True), objective), config, examples
+
+    return make
+
+
+def copied(state):
+    return {f"{g}/{n}": t.clone() for g, tensors in state.tensors().items() for n, t in tensors.items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("rows", [slice(None), 3])
+def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(trainer, value, rows):
+    state, steps, *_ = trainer(Poisoned({3, 5, 6}, value, rows), steps=8)
+    for done in steps:
+        if done.step in (3, 5, 6):
+            assert not done.finite
+            assert same(copied(state), before)
+        else:
+            assert done.finite
+            assert done.step == 1 or not same(copied(state), before)
+        before = copied(state)
+        assert all(tensor.isfinite().all() for tensor in before.values())
+    assert (state.step, state.skipped) == (8, 3)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(trainer):
+    state, steps, *_ = trainer(SteepObjective(4), steps=6)
+    for done in steps:
+        if done.step == 4:
+            assert math.isfinite(done.loss)
+            assert not math.isfinite(done.grad_norm)
+            assert same(copied(state), before)
+        before = copied(state)
+        assert all(tensor.isfinite().all() for tensor in before.values())
+    assert state.skipped == 1
+
+
+def test_a_skipped_step_leaves_no_gradient_behind(trainer):
+    state, steps, *_ = trainer(SteepObjective(2), steps=4)
+    for _ in steps:
+        assert all(p.grad is None or not p.grad.any() for p in state.network.parameters())
+
+
+@pytest.mark.parametrize("rows", [slice(None), [1, 5]])
+def test_training_halts_after_five_in_a_row_naming_step_and_examples(trainer, rows):
+    calls = {1, 2, 3, 4, 6, *range(8, 99)}
+    state, steps, config, examples = trainer(Poisoned(calls, rows=rows), steps=50)
+    for done in steps:
+        before = copied(state)
+        if done.step == 11:
+            break
+    with pytest.raises(NonFiniteError) as caught:
+        next(steps)
+    assert caught.value.exit_code == 5
+    assert same(copied(state), before)
+    batch = draw_batch(11, examples, config.train, Simple(), Accelerator(cpu=True)).indices
+    assert str(caught.value).startswith("step 12: got loss nan")
+    assert f"(examples {batch[rows].tolist()})" in str(caught.value)
+    assert PATIENCE == 5
+
+
+def test_a_spoilt_weight_never_looks_like_training(trainer):
+    state, steps, *_ = trainer(steps=50)
+    next(steps)
+    next(iter(state.network.parameters())).data.view(-1)[0] = math.nan
+    average = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
+    with pytest.raises(NonFiniteError, match=r"^step 6: "):
+        list(steps)
+    assert same(average, state.average.state_dict())
+
+
+def test_a_spoilt_example_is_named(data, trainer):
+    spoilt = data.data.copy()
+    spoilt[17] = np.nan
+    _, _, config, examples = trainer(steps=1000, batch_size=40)
+    transform = examples.transform
+    broken = Examples(spoilt, examples.indices, transform)
+    state = start(config, transform, torch.device("cpu"))
+    with pytest.raises(NonFiniteError, match=r"\(examples \[17\]\)"):
+        list(training(state, broken, config, Accelerator(cpu=True)))
+
+
+# What a step takes
+
+
+def test_every_epoch_takes_every_example_once():
+    places = np.concatenate([order(0, step, 8, 20) for step in range(10)])
+    for epoch in places.reshape(4, 20):
+        assert sorted(epoch) == list(range(20))
+    assert not np.array_equal(places[:20], places[20:40])
+
+
+@pytest.mark.parametrize(("count", "examples"), [(8, 20), (20, 8), (7, 7), (64, 3), (1, 5)])
+def test_the_order_is_a_function_of_seed_and_step_alone(count, examples):
+    forwards = [order(3, step, count, examples) for step in range(12)]
+    backwards = [order(3, step, count, examples) for step in reversed(range(12))][::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(forwards, backwards, strict=True))
+    assert any(not np.array_equal(order(4, step, count, examples), forwards[step]) for step in range(12))
+    assert all(len(places) == count and places.max() < examples for places in forwards)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_processes_share_out_the_same_batch(trainer, processes):
+    _, _, config, examples = trainer()
+
+    def batch(index, of):
+        place = SimpleNamespace(process_index=index, num_processes=of, device=torch.device("cpu"))
+        return draw_batch(5, examples, config.train, Simple(), place)
+
+    whole, shares = batch(0, 1), [batch(i, processes) for i in range(processes)]
+    assert np.array_equal(whole.indices, np.concatenate([share.indices for share in shares]))
+    for name in ("x", "t", "eps"):
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(share, name) for share in shares]))
+
+
+def test_steps_take_different_times_and_noise(trainer):
+    _, _, config, examples = trainer()
+    batches = [draw_batch(step, examples, config.train, Simple(), Accelerator(cpu=True)) for step in range(3)]
+    assert len({float(batch.eps.sum()) for batch in batches}) == 3
+    assert len({float(batch.t.sum()) for batch in batches}) == 3
+
+
+# What a step does
+
+
+def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_zero():
+    config = TrainConfig(steps=1000, learning_rate=0.5, warmup=100)
+    rates = [learning_rate(config, step) for step in range(1001)]
+    assert rates[0] == 0.5 * 0.01
+    assert np.argmax(rates) in (98, 99, 100)
+    assert max(rates) <= 0.5
+    assert rates[1000] == 0
+    assert all(a < b for a, b in zip(rates[:99], rates[1:100], strict=True))
+    assert all(a > b for a, b in zip(rates[100:-1], rates[101:], strict=True))
+    assert all(rate > 0 for rate in rates[:1000])
+
+
+def test_there_may_be_no_warm_up():
+    assert learning_rate(TrainConfig(steps=10, learning_rate=0.5, warmup=0), 0) == 0.5
+
+
+def test_the_average_is_the_average_of_the_weights(trainer):
+    state, steps, *_ = trainer(steps=30, ema=0.9)
+    name = next(iter(state.network.state_dict()))
+    expected = state.network.state_dict()[name].double().clone()
+    for done in steps:
+        decay = min(0.9, (1 + state.step - 1) / (10 + state.step - 1))
+        expected = decay * expected + (1 - decay) * state.network.state_dict()[name].double()
+        assert done.finite
+    assert torch.allclose(state.average.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_no_average_is_the_weights(trainer):
+    state, steps, *_ = trainer(steps=3, ema=0.0)
+    list(steps)
+    assert same(dict(state.average.state_dict()), dict(state.network.state_dict()))
+
+
+def test_training_lowers_the_loss(trainer):
+    _, steps, *_ = trainer(steps=400, batch_size=32, learning_rate=1e-2)
+    losses = [done.loss for done in steps]
+    assert np.mean(losses[-50:]) < 0.8 * np.mean(losses[:20])
+
+
+def test_gradients_are_clipped_before_the_step(trainer):
+    norms = []
+    for clip in (1e-3, 1e3):
+        state, steps, *_ = trainer(steps=1, clip_grad=clip)
+        done = next(steps)
+        first = [moment["exp_avg"] for moment in state.optimizer.state.values()]
+        norms.append(torch.cat([moment.flatten() for moment in first]).norm().item() / (1 - 0.9))
+        assert done.grad_norm > 1e-3
+    assert norms[0] == pytest.approx(1e-3, rel=1e-2)
+    assert norms[1] == pytest.approx(done.grad_norm, rel=1e-4)
+
+
+# State
+
+
+def test_a_state_takes_over_the_tensors_of_another(trainer):
+    old, steps, *_ = trainer(steps=10)
+    for _ in range(4):
+        next(steps)
+    new, going_on, *_ = trainer(steps=10, seed=0)
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
+    new.step = old.step
+    list(steps), list(going_on)
+    assert same(copied(new), copied(old))
+
+
+def test_a_state_before_the_first_step_can_be_taken_over(trainer):
+    old, *_ = trainer()
+    assert old.tensors()["optimizer"] == {}
+    new, *_ = trainer(seed=5)
+    new.load(old.tensors(), "here")
+    assert same(copied(new), copied(old))
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+@pytest.mark.parametrize("group", ["weights", "average", "optimizer"])
+def test_other_tensors_are_refused(trainer, group, change):
+    old, steps, *_ = trainer(steps=2)
+    list(steps)
+    groups = {g: dict(tensors) for g, tensors in old.tensors().items()}
+    name = next(iter(groups[group]))
+    if change == "missing":
+        del groups[group][name]
+    elif change == "extra":
+        groups[group]["more"] = torch.zeros(1)
+    else:
+        groups[group][name] = torch.zeros(3, 3, 3)
+    new, *_ = trainer(steps=2)
+    with pytest.raises(CheckpointError, match="here"):
+        new.load(groups, "here")
