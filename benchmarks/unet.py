@@ -106,7 +106,9 @@ def main() -> None:
     a, b = ours(), theirs()
     print(f"parameters     inkwash {count_parameters(a):,}   diffusers {count_parameters(b):,}")
     print(f"threads        {torch.get_num_threads()}")
-    train = compare("training step", training_step(a, a), training_step(b, lambda x, t: b(x, 1000 * t).sample), options.turns)
+    train = compare(
+        "training step", training_step(a, a), training_step(b, lambda x, t: b(x, 1000 * t).sample), options.turns
+    )
     sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns)
     if options.json:
         with open(options.json, "w") as file:

@@ -52,7 +52,20 @@ def tiny(source: object, **train: Any) -> Config:
 
 def train_words(source: object, out: object, *more: object) -> list[str]:
     """The command line that trains the run of `tiny`."""
-    words = ["train", source, "--out", out, "--network.width", 8, "--network.depth", 1, "--process.steps", 10, "--process.schedule", "cosine"]
+    words = [
+        "train",
+        source,
+        "--out",
+        out,
+        "--network.width",
+        8,
+        "--network.depth",
+        1,
+        "--process.steps",
+        10,
+        "--process.schedule",
+        "cosine",
+    ]
     words += ["--train.steps", STEPS, "--train.batch-size", 8, "--train.save-every", SAVE_EVERY]
     return [str(word) for word in (*words, "--train.monitor-every", 10**6, "--train.log-every", 1, *more)]
 
@@ -186,7 +199,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def flip_bit(path: Path, bit: int) -> None:
     """Change one bit of a file."""
-    with open(path, "r+b") as file:
+    with path.open("r+b") as file:
         file.seek(bit // 8)
         (byte,) = file.read(1)
         file.seek(bit // 8)

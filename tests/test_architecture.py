@@ -28,9 +28,9 @@ LAYERS = [
     {"data"},
     {"model"},
     {"build", "checkpoint", "display", "pictures"},
-    {"run", "train"},
+    {"run", "training"},
     {"draw", "fit"},
-    {"evaluate"},
+    {"evaluation"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -43,7 +43,8 @@ def test_the_network_maps_data_to_data(spec, dropout):
     network = build_network(config.network, spec, 0).eval()
     x = torch.randn(3, *spec.shape)
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == x.shape
-    assert str(count_parameters(network)) and "parameters" in describe_network(config.network, network)
+    assert count_parameters(network) == sum(p.numel() for p in network.state_dict().values())
+    assert "parameters" in describe_network(config.network, network)
 
 
 def test_what_is_given_is_kept():

@@ -213,7 +213,7 @@ def damage_huge_manifest(path):
 
 
 def damage_grown(path):
-    with open(path / "weights.safetensors", "ab") as file:
+    with (path / "weights.safetensors").open("ab") as file:
         file.truncate(1 << 42)
 
 

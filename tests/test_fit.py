@@ -1,9 +1,12 @@
 """Training into a run: what is written, what is not, and how it ends when things go wrong."""
 
+import itertools
 import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -12,13 +15,12 @@ import torch
 from faults import STEPS, Crash, at_step, digests, hooked, newest, points, run_cli, tiny, train_words, without_pictures
 from PIL import Image
 
-import inkwash as iw
 from inkwash.checkpoint import list_checkpoints, read_checkpoint
-from inkwash.config import DataConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.config import DataConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
-from inkwash.fit import fit
+from inkwash.fit import fit, train
 from inkwash.objective import Simple
-from inkwash.run import Run, load
+from inkwash.run import load
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def test_a_run_holds_what_it_promises(data, tmp_path):
     header = run.header()
     assert (header.step, header.skipped, header.examples) == (STEPS, 0, 40)
     assert header.versions["torch"] == torch.__version__
-    assert iw.config.to_json(header.config) == json.loads((run.path / "config.json").read_text())
+    assert to_json(header.config) == json.loads((run.path / "config.json").read_text())
 
 
 def test_the_stored_bound_is_that_of_the_loaded_model(data, tmp_path, quick):
@@ -86,7 +88,7 @@ def test_metrics_have_a_line_per_step_and_the_held_out_loss_where_it_was_looked_
     assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
     assert [line["step"] for line in lines if "held_out_loss" in line] == [5, 10, 12]
     assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in lines)
-    assert all(a["seconds"] <= b["seconds"] for a, b in zip(lines, lines[1:], strict=False))
+    assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(lines))
 
 
 def test_a_line_of_metrics_is_the_mean_since_the_last(data, tmp_path, quick):
@@ -113,9 +115,23 @@ def test_another_seed_is_another_run(data, tmp_path, quick):
 def test_the_library_call_is_the_command(data, tmp_path, quick):
     options = TrainConfig(STEPS, 8, save_every=3, monitor_every=10**6, log_every=1)
     process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1)
-    iw.train(data, tmp_path / "a", process=process, network=network, train=options)
+    train(data, tmp_path / "a", process=process, network=network, train=options)
     assert run_cli(train_words(data, tmp_path / "b")) == 0
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+EVERY_NAME = """
+import importlib, pkgutil, types
+import inkwash
+for module in pkgutil.walk_packages(inkwash.__path__, "inkwash."):
+    importlib.import_module(module.name)
+print([name for name in inkwash.__all__ if isinstance(getattr(inkwash, name), types.ModuleType)])
+"""
+
+
+def test_public_names_are_what_they_are_whatever_was_imported_before():
+    done = subprocess.run([sys.executable, "-c", EVERY_NAME], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_training_works_off_the_main_thread(data, tmp_path, quick):
@@ -178,7 +194,7 @@ def test_five_bad_steps_end_in_exit_5_with_a_sound_checkpoint(data, tmp_path, po
 
 
 def test_a_checkpoint_with_a_spoilt_weight_is_never_written(data, tmp_path, quick, monkeypatch):
-    from inkwash.train import TrainState
+    from inkwash.training import TrainState
 
     whole = TrainState.tensors
 
@@ -210,7 +226,7 @@ def test_absurd_learning_rates_end_in_an_error_not_in_a_spoilt_run(data, tmp_pat
 
 def test_a_start_that_was_cut_before_the_first_checkpoint_can_be_repeated(data, tmp_path, quick):
     whole = fit(tiny(data), tmp_path / "whole").path
-    for k in range(1, 30, 3):
+    for k in range(1, 30, 6):
         run, count = tmp_path / f"{k}", iter(range(10**6))
 
         def crash(operation, path, k=k, count=count):
@@ -242,7 +258,8 @@ def test_a_run_does_not_go_on_with_other_options(data, tmp_path, quick, change, 
 
 def test_digits_train_end_to_end(tmp_path):
     options = TrainConfig(2, 4)
-    run = iw.train("digits", tmp_path / "run", network=NetworkConfig(width=8, depth=1), train=options)
+    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1)
+    run = train("digits", tmp_path / "run", process=process, network=network, train=options)
     x = run.model().sample(3, seed=0, steps=5)
     assert (x.shape, x.dtype) == ((3, 1, 8, 8), np.uint8)
     assert x.max() <= 16
@@ -252,7 +269,7 @@ def test_digits_train_end_to_end(tmp_path):
 def test_a_key_of_an_archive_is_part_of_the_run(tmp_path, quick):
     random = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", a=random.normal(size=(20, 2)), b=random.normal(size=(20, 3)))
-    run = iw.train(
+    run = train(
         tmp_path / "data.npz",
         tmp_path / "run",
         data=DataConfig(key="b"),

@@ -515,7 +515,6 @@ def test_training_does_not_go_on_from_other_tensors(data, copy, group, kind):
 
 AUDIT = """
 import sys, json
-import numpy, torch, safetensors.torch, matplotlib.figure, matplotlib.backends.backend_agg, PIL.Image, rich.progress, rich.console
 import inkwash.run, inkwash.draw, inkwash.fit
 from inkwash.run import load
 load(sys.argv[1]).sample(3, seed=0)  # what torch and others import on first use is theirs
@@ -575,7 +574,7 @@ def test_a_damaged_end_of_the_metrics_does_not_stop_a_run(data, whole, tmp_path,
     run = tmp_path / "run"
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(tiny(data), run)
-    with open(Run(run).metrics_file, "ab") as file:
+    with Run(run).metrics_file.open("ab") as file:
         file.write(damage)
     fit(tiny(data), run)
     assert [line["step"] for line in Run(run).metrics()] == list(range(1, STEPS + 1))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         RunInUseError,
         StorageError,
     )
-    from inkwash.evaluate import evaluate
+    from inkwash.evaluation import evaluate
     from inkwash.fit import train
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
@@ -57,7 +57,7 @@ _HOME = {
         "RunInterrupted",
         "StorageError",
     ),
-    "evaluate": ("evaluate",),
+    "evaluation": ("evaluate",),
     "fit": ("train",),
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),

@@ -69,7 +69,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def _superseded(folder: Path, newest: Path) -> list[Path]:
-    """What is no longer needed: older checkpoints than are kept, and those of later steps, from which no run went on."""
+    """What is not kept: older checkpoints, and those of later steps, which were passed over as damaged."""
     kept = [path for path in list_checkpoints(folder) if path <= newest][:KEEP]
     return [path for path in list_checkpoints(folder) if path not in kept]
 

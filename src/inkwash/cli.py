@@ -101,7 +101,7 @@ class Evaluate:
 
     def __call__(self) -> None:
         from inkwash.display import Display
-        from inkwash.evaluate import evaluate
+        from inkwash.evaluation import evaluate
 
         evaluate(self.run, self.config, Display())
 

@@ -113,11 +113,13 @@ class DiscretizedNormal:
     def log_mass(self, x: Tensor) -> Tensor:
         """Log-mass of the bin around each entry of `x`, in its shape."""
         index = self.lattice.index(x)
-        centre = self.lattice.low + index * self.lattice.spacing - self.mean
-        half = self.lattice.spacing / 2
-        below = torch.where(index == 0, -torch.inf, (centre - half) / self.std)
-        above = torch.where(index == self.lattice.levels - 1, torch.inf, (centre + half) / self.std)
+        below = torch.where(index == 0, -torch.inf, self._edge(index))
+        above = torch.where(index == self.lattice.levels - 1, torch.inf, self._edge(index + 1))
         return log_ndtr_difference(below, above)
+
+    def _edge(self, index: Tensor) -> Tensor:
+        """Standardised lower edge of bin `index`: one expression for both its neighbours, so that no mass is lost."""
+        return (self.lattice.low + (index - 0.5) * self.lattice.spacing - self.mean) / self.std
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probability of `x`, nats per example."""

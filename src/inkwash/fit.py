@@ -40,7 +40,7 @@ from inkwash.objective import Simple
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM
-from inkwash.train import Examples, Step, TrainState, start, training
+from inkwash.training import Examples, Step, TrainState, start, training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

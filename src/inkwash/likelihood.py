@@ -89,6 +89,8 @@ def bound(
 ) -> Bound:
     """The variational bound of `x` on the grid `times`.
 
+    The noise of an example depends on the seed and on its place in `x`, not on how many come after it.
+
     Args:
         denoiser: gives the reverse kernel.
         x: clean data, model units, `(B, *event)`.
@@ -106,19 +108,24 @@ def bound(
     cuts = _cuts(len(times) - 2, terms)
     rows = slot_rows(tuple(x.shape[1:]), x.device)
     parts = [
-        _slot_terms(denoiser, block.double(), times, cuts, lattice, generator(seed, Purpose.BOUND, i))
+        _slot_terms(denoiser, _whole(block.double(), rows), times, cuts, lattice, generator(seed, Purpose.BOUND, i))
         for i, block in enumerate(x.split(rows))
     ]
-    per_time = torch.cat([p.per_time for p in parts])
+    per_time = torch.cat([p.per_time for p in parts])[: len(x)]
     return Bound(
-        prior=torch.cat([p.prior for p in parts]),
+        prior=torch.cat([p.prior for p in parts])[: len(x)],
         diffusion=per_time.sum(1),
-        reconstruction=torch.cat([p.reconstruction for p in parts]),
+        reconstruction=torch.cat([p.reconstruction for p in parts])[: len(x)],
         per_time=per_time,
         time_edges=times[cuts],
         dims=x[0].numel(),
         levels=None if lattice is None else lattice.levels,
     )
+
+
+def _whole(block: Tensor, rows: int) -> Tensor:
+    """A slot filled up with copies of its last example, so that noise does not depend on how many there are."""
+    return torch.cat([block, block[-1:].expand(rows - len(block), *block.shape[1:])])
 
 
 def _cuts(pairs: int, terms: int | None) -> Tensor:

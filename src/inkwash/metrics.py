@@ -58,7 +58,8 @@ def two_sample_test(a: Array, b: Array, seed: int = 0, shuffles: int = 50) -> Tw
 def _out_of_bag_accuracy(x: Array, y: Array, seed: int) -> float:
     from sklearn.ensemble import RandomForestClassifier
 
-    forest = RandomForestClassifier(100, min_samples_leaf=2, oob_score=True, random_state=seed, n_jobs=-1)
+    state = np.random.RandomState(np.random.MT19937(seed))
+    forest = RandomForestClassifier(100, min_samples_leaf=2, oob_score=True, random_state=state, n_jobs=-1)
     return float(forest.fit(x, y).oob_score_)
 
 
@@ -92,8 +93,8 @@ def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisa
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=1).fit(_flat(train))
-    of_samples, nearest = (part[:, 0] for part in search.kneighbors(_flat(samples)))
-    of_held_out = search.kneighbors(_flat(held_out))[0][:, 0]
+    of_samples, nearest = _nearest(search, _flat(train), _flat(samples))
+    of_held_out, _ = _nearest(search, _flat(train), _flat(held_out))
     n, m = len(of_samples), len(of_held_out)
     ranks = rankdata(np.concatenate([of_samples, of_held_out]))[:n]
     closer = 1 - (ranks.sum() - n * (n + 1) / 2) / (n * m)
@@ -106,6 +107,12 @@ def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisa
         nearest=nearest,
         distances=of_samples,
     )
+
+
+def _nearest(search: Any, train: Array, x: Array) -> tuple[Array, Array]:
+    """Distance to the nearest training example, computed anew since the search rounds small ones, and its index."""
+    nearest = search.kneighbors(x, return_distance=False)[:, 0]
+    return np.linalg.norm(x - train[nearest], axis=1), nearest
 
 
 def _flat(x: Array) -> Array:

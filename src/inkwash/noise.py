@@ -75,9 +75,9 @@ class _Tabulated(Schedule):
         return ((index + fraction) / (len(table) - 1)).clamp(0, 1)
 
 
-def _require_steps(steps: int) -> None:
-    if steps < 1:
-        raise ConfigError("schedule.steps", steps, "an integer >= 1")
+def _require_steps(steps: int, where: str = "schedule.steps") -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ConfigError(where, steps, "an integer >= 1")
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ SCHEDULES: dict[str, type[LinearSchedule] | type[CosineSchedule]] = {"linear": L
 
 def uniform_grid(steps: int) -> Tensor:
     """The T-step grid `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
-    if steps < 1:
-        raise ConfigError("steps", steps, "an integer >= 1")
+    _require_steps(steps, "steps")
     return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
 
 

@@ -27,7 +27,7 @@ class Purpose(IntEnum):
 
 def derived_seed(seed: int, *key: int) -> int:
     """A 63-bit seed for the use named by `key` under `seed`; `seed` may be any integer >= 0."""
-    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def generator(seed: int, *key: int) -> torch.Generator:

@@ -1,5 +1,6 @@
 """The training loop: what a step takes, what it does, and what never gets through it."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from inkwash.config import TrainConfig
 from inkwash.data import fit_transform, load_dataset
 from inkwash.errors import CheckpointError, NonFiniteError
 from inkwash.objective import Simple
-from inkwash.train import PATIENCE, Examples, draw_batch, learning_rate, order, start, training
+from inkwash.training import PATIENCE, Examples, draw_batch, learning_rate, order, start, training
 
 
 class Poisoned(Simple):
@@ -78,6 +79,7 @@ def same(a, b):
 @pytest.mark.parametrize("rows", [slice(None), 3])
 def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(trainer, value, rows):
     state, steps, *_ = trainer(Poisoned({3, 5, 6}, value, rows), steps=8)
+    before = copied(state)
     for done in steps:
         if done.step in (3, 5, 6):
             assert not done.finite
@@ -92,6 +94,7 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(trainer, va
 
 def test_a_gradient_that_is_not_finite_changes_nothing(trainer):
     state, steps, *_ = trainer(SteepObjective(4), steps=6)
+    before = copied(state)
     for done in steps:
         if done.step == 4:
             assert math.isfinite(done.loss)
@@ -197,8 +200,8 @@ def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_zero():
     assert np.argmax(rates) in (98, 99, 100)
     assert max(rates) <= 0.5
     assert rates[1000] == 0
-    assert all(a < b for a, b in zip(rates[:99], rates[1:100], strict=True))
-    assert all(a > b for a, b in zip(rates[100:-1], rates[101:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:100]))
+    assert all(a > b for a, b in itertools.pairwise(rates[100:]))
     assert all(rate > 0 for rate in rates[:1000])
 
 
