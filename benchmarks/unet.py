@@ -2,8 +2,9 @@
 
     pip install -c constraints.txt -e '.[bench]' && python benchmarks/unet.py
 
-Both networks in one process, in turns; medians over the turns, and the ratio turn by turn. A training step is forward,
-backward, clipping and an AdamW update on a batch of 64 images 28x28x1; a sampling step is one DDIM step, network included.
+Both networks in one process, in turns; medians over the turns, and the median of the ratios turn by turn. A training
+step is forward, backward, clipping and an AdamW update on 64 images of 28x28x1; a sampling step is one DDIM step,
+network included.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
@@ -111,8 +113,7 @@ def main() -> None:
     )
     sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns)
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump([train, sample], file, indent=2)
+        Path(options.json).write_text(json.dumps([train, sample], indent=2))
 
 
 if __name__ == "__main__":

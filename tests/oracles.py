@@ -16,7 +16,6 @@ import inkwash as iw
 from inkwash.shapes import over
 
 F64 = torch.float64
-torch.set_num_threads(1)  # tensors here are tiny: threads cost more than they give, and test workers run side by side
 Grid = Tensor
 
 

@@ -346,10 +346,13 @@ def test_the_installed_command_stops_on_a_signal(home, alone):
 
 @pytest.mark.slow
 def test_two_processes_train_the_same_as_one(home, alone):
-    words = train_words(home / "points.npy", "two", "--train.batch-size", 8)
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "inkwash.cli"]
-    done = subprocess.run([sys.executable, *launch, *words], capture_output=True, text=True, timeout=300)
+    words = train_words(home / "points.npy", "two")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    launch += ["-m", "inkwash.cli"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    odd = subprocess.run([*launch, *words, "--train.batch-size", "9"], capture_output=True, text=True, env=environment)
+    assert "need a multiple of the 2 processes" in odd.stderr
+    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     assert run_cli(train_words(home / "points.npy", "one")) == 0
     one, two = (Run(alone / name).restore() for name in ("one", "two"))

@@ -159,10 +159,15 @@ def test_a_signal_at_a_random_time_ends_within_five_seconds(data, tmp_path, numb
     assert read_header(run)[0].step == step
 
 
+def long_words(data, run, kills):
+    """The command of a run long enough for that many kills."""
+    return train_words(data, run, "--train.steps", STEPS + 30 * kills)
+
+
 def killed_at_random_times(data, run, kills, seed):
-    """Train `STEPS * 10` steps, killed again and again; how many kills struck while it ran."""
+    """Train, killed again and again; how many kills struck while it ran."""
     chance, struck = random.Random(seed), 0
-    words = train_words(data, run, "--train.steps", STEPS * 10)
+    words = long_words(data, run, kills)
     for _ in range(kills):
         before = len(Run(run).metrics())
         child = fork(lambda: sys.exit(run_cli(words)))
@@ -182,7 +187,7 @@ def finished(run):
 
 
 def compare_after_kills(data, tmp_path, kills, seed):
-    assert run_cli(train_words(data, tmp_path / "whole", "--train.steps", STEPS * 10)) == 0
+    assert run_cli(long_words(data, tmp_path / "whole", kills)) == 0
     assert killed_at_random_times(data, tmp_path / "killed", kills, seed) == kills
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
 
@@ -192,7 +197,7 @@ def test_kills_at_random_times_lose_at_most_one_interval_and_change_nothing(data
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_twenty_kills_at_random_times_change_nothing(data, tmp_path, seed):
     compare_after_kills(data, tmp_path, 20, seed)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from inkwash.config import Config, NetworkConfig, TrainConfig, chosen
+from inkwash.config import Config, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.transform import DataSpec, Transform
 from inkwash.denoise import Clipped, Denoiser, Network
 from inkwash.errors import ConfigError
@@ -26,8 +26,9 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     """The config with every choice that was left open made from the shape of the data.
 
     Raises:
-        ConfigError: an option that the chosen network does not have.
+        ConfigError: an option that the chosen network or schedule does not have.
     """
+    build_process(config.process)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     defaults = {
         "steps": 2000 if spec.is_image else 5000,
@@ -61,10 +62,16 @@ def build_network(config: NetworkConfig, spec: DataSpec, seed: int) -> nn.Module
         )
 
 
+def build_process(config: ProcessConfig) -> Gaussian:
+    """The process of a config."""
+    return Gaussian(SCHEDULES[config.schedule](config.steps))
+
+
 def build_denoiser(config: Config, network: Network) -> Denoiser:
     """The denoiser of a resolved config around `network`, which is given log-SNR."""
-    process = Gaussian(SCHEDULES[config.process.schedule](config.process.steps))
-    return Denoiser(network, process, config.denoiser.predicts, config.denoiser.variance, sees="log_snr")
+    return Denoiser(
+        network, build_process(config.process), config.denoiser.predicts, config.denoiser.variance, sees="log_snr"
+    )
 
 
 def build_model(config: Config, transform: Transform, network: nn.Module) -> Diffusion:

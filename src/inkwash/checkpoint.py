@@ -118,8 +118,7 @@ def _kind(tensor: Tensor) -> str:
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:
     entries = {name: {"bytes": len(content), "sha256": _digest(content)} for name, content in sorted(files.items())}
-    listed = storage.dump_json({"format": FORMAT, "files": entries})
-    return storage.dump_json({"format": FORMAT, "files": entries, "sha256": _digest(listed)})
+    return storage.dump_json({"format": FORMAT, "files": entries})
 
 
 def _digest(content: bytes) -> str:

@@ -19,6 +19,7 @@ from inkwash.config import EvaluateConfig, check
 from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw
+from inkwash.errors import DataError
 from inkwash.fit import bound_parts
 from inkwash.likelihood import Bound
 from inkwash.metrics import Memorisation, memorisation_test, two_sample_test
@@ -29,6 +30,7 @@ from inkwash.run import Run, StrPath
 _MAP_SIDE = 96
 _MAP_STEPS = 100
 _PANELS = 12
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,15 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
 
     Raises:
         CheckpointError: no run.
-        DataError: its data is gone or has changed.
+        DataError: its data is gone or has changed, or fewer than 10 examples are held out.
     """
     folder, config, display = Run(Path(run)), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
     model, dataset = folder.model(), folder.dataset()
     inside, outside = (dataset.data[part] for part in folder.split())
     held_out = outside[: config.examples]
+    if len(held_out) < _FEWEST:
+        raise DataError(dataset.name, f"{len(held_out)} held-out examples", f"at least {_FEWEST} to evaluate on")
     samples = draw(model, len(held_out), display, seed=config.seed, steps=config.sampler_steps)
     parts = _Parts(samples, inside[: len(held_out)], held_out, inside)
     display.say("evaluating the bound …")
@@ -144,7 +148,7 @@ def _draw_densities(path: Path, model: Diffusion, parts: _Parts) -> None:
     margin = 0.05 * (high - low)
     box = [[low[i] - margin[i], high[i] + margin[i]] for i in range(2)]
     for each, title, points in zip(axes, ("held-out data", "samples"), (parts.held_out, parts.samples), strict=False):
-        each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys", density=True)
+        each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys")
         each.set_title(title)
     x, y = (np.linspace(start, stop, _MAP_SIDE) for start, stop in box)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.all_train.dtype)

@@ -29,6 +29,7 @@ from inkwash.config import (
     check,
     chosen,
     first_difference,
+    to_json,
 )
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.display import Display
@@ -261,7 +262,7 @@ class _Job:
             state.seconds,
             versions,
         )
-        save_checkpoint(self.run.checkpoints, state.step, header.to_json(), groups)
+        save_checkpoint(self.run.checkpoints, state.step, to_json(header), groups)
 
     def conclude(self, state: TrainState, display: Display) -> None:
         """Leave a picture of samples, the learning curve and the held-out bound, and say where all is."""
@@ -325,8 +326,8 @@ def _require_place(run: Run, job: _Job) -> None:
     """Check the run's folder before anything is written: new, or a run, of the same options and data."""
     known = {"checkpoints", "config.json", "split.safetensors", "metrics.jsonl", "lock"}
     if run.path.exists() and not list_checkpoints(run.checkpoints):
-        strange = [p.name for p in run.path.iterdir() if p.name.lstrip(".").removesuffix(".new") not in known]
-        if not run.path.is_dir() or strange:
+        inside = run.path.iterdir() if run.path.is_dir() else [run.path]
+        if any(each.name.lstrip(".").removesuffix(".new") not in known for each in inside):
             raise ConfigError("out", f"{run.path}, which is no run", "a run's folder, an empty one or a new one")
     elif run.path.exists():
         job.require_same(run.header())

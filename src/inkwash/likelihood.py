@@ -68,7 +68,8 @@ class Bound:
     @property
     def std_error(self) -> Tensor:
         """Standard error of `total.mean()` over examples and noise; NaN for fewer than two examples."""
-        return self.total.std() / math.sqrt(len(self.total))
+        spread = ((self.total - self.total.mean()) ** 2).sum() / (len(self.total) - 1)
+        return (spread / len(self.total)).sqrt()
 
 
 @dataclass(frozen=True)

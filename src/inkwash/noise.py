@@ -117,11 +117,13 @@ class LinearSchedule(_Tabulated):
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
-        limit = self.steps / 1000
         for name in ("beta_start", "beta_end"):
-            if not 0 < getattr(self, name) < limit:
-                need = f"a number between 0 and steps/1000 = {limit:g}, both excluded (betas scale with 1000/steps)"
-                raise ConfigError(f"schedule.{name}", getattr(self, name), need)
+            beta = getattr(self, name)
+            if not 0 < beta < 1:
+                raise ConfigError(f"schedule.{name}", beta, "a number between 0 and 1, both excluded")
+            if beta * 1000 >= self.steps:
+                need = f"more than {beta * 1000:g}, so that {name}, scaled by 1000/steps, stays below 1"
+                raise ConfigError("schedule.steps", self.steps, need)
 
     def table(self) -> Tensor:
         scale = 1000 / self.steps

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     MONITOR = 4
     EVALUATE = 5
     WEIGHTS = 6
+    DROPOUT = 7
 
 
 def derived_seed(seed: int, *key: int) -> int:

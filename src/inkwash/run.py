@@ -9,14 +9,12 @@ RUN/samples/  curve.png  summary.json  evaluation/
 ```
 """
 
-from __future__ import annotations
-
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -28,36 +26,13 @@ from torch import Tensor
 from inkwash import storage
 from inkwash.build import build_model, build_network, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
-from inkwash.config import Config, from_json, to_json
-from inkwash.data import Dataset, DataSpec, Transform, load_dataset
+from inkwash.config import Config, Range, first_difference, from_json, to_json
+from inkwash.data import Dataset, Transform, load_dataset
 from inkwash.data.transform import Array
-from inkwash.errors import CheckpointError, DataError
+from inkwash.errors import CheckpointError, ConfigError, DataError
 from inkwash.model import Diffusion
 
 StrPath = str | os.PathLike[str]
-_LARGEST_SIDE = 1 << 24
-_RANKS = {"N": 1, "ND": 1, "NHW": 3, "NHWC": 3, "NCHW": 3}
-
-
-_HEADER: dict[str, tuple[type, ...]] = {
-    "config": (dict,),
-    "transform": (dict,),
-    "fingerprint": (str,),
-    "examples": (int,),
-    "step": (int,),
-    "skipped": (int,),
-    "seconds": (int, float),
-    "versions": (dict,),
-}
-_TRANSFORM: dict[str, tuple[type, ...]] = {"spec": (dict,), "shift": (list,), "scale": (list,)}
-_SPEC: dict[str, tuple[type, ...]] = {
-    "shape": (list,),
-    "layout": (str,),
-    "dtype": (str,),
-    "low": (int, float),
-    "high": (int, float),
-    "levels": (int, type(None)),
-}
 
 
 @dataclass(frozen=True)
@@ -78,34 +53,27 @@ class Header:
     config: Config
     transform: Transform
     fingerprint: str
-    examples: int
-    step: int
-    skipped: int
-    seconds: float
+    examples: Annotated[int, Range(2)]
+    step: Annotated[int, Range(0)]
+    skipped: Annotated[int, Range(0)]
+    seconds: Annotated[float, Range(0)]
     versions: dict[str, str]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, for the header file."""
-        return {**vars(self), "config": to_json(self.config), "transform": asdict(self.transform)}
-
     @classmethod
-    def from_json(cls, plain: Any, where: str) -> Header:
+    def from_json(cls, plain: Any, where: str) -> "Header":
         """Parse and check a header.
 
         Raises:
             CheckpointError: a missing, unknown or bad entry.
         """
         try:
-            _require_kinds(plain, _HEADER)
-            _require_kinds(plain["versions"], dict.fromkeys(plain["versions"], (str,)))
-            config, transform = from_json(Config, plain["config"]), _transform(plain["transform"])
-            if resolve(config, transform.spec) != config:
-                raise ValueError("options that were left open")
-            header = cls(**{**plain, "config": config, "transform": transform})
-        except (KeyError, TypeError, ValueError) as error:
+            header = from_json(cls, plain)
+            header.transform.check()
+            difference = first_difference(resolve(header.config, header.transform.spec), header.config, "config")
+            if difference:
+                raise ConfigError(difference[0], difference[2], str(difference[1]))
+        except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
-        if min(header.step, header.skipped, header.seconds) < 0 or header.examples < 2:
-            raise CheckpointError(where, "a header with a count that is too small", "one of this version")
         return header
 
 
@@ -251,41 +219,6 @@ def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str |
     network = build_network(header.config.network, header.transform.spec, seed=0)
     network.load_state_dict(weights)
     return build_model(header.config, header.transform, network.requires_grad_(False).to(device))
-
-
-def _transform(plain: dict[str, Any]) -> Transform:
-    """A transform from plain data.
-
-    Raises:
-        ValueError: a missing, unknown or bad entry.
-    """
-    _require_kinds(plain, _TRANSFORM)
-    spec = _spec(plain["spec"])
-    for name in ("shift", "scale"):
-        if len(plain[name]) != spec.shape[0] or not all(type(number) in (int, float) for number in plain[name]):
-            raise ValueError(f"transform.{name} is not {spec.shape[0]} numbers")
-    if min(plain["scale"]) <= 0:
-        raise ValueError("transform.scale is not positive")
-    return Transform(spec, tuple(plain["shift"]), tuple(plain["scale"]))
-
-
-def _spec(plain: dict[str, Any]) -> DataSpec:
-    _require_kinds(plain, _SPEC)
-    spec = DataSpec(**{**plain, "shape": tuple(plain["shape"])})
-    sides = all(type(side) is int and 1 <= side <= _LARGEST_SIDE for side in spec.shape)
-    if not sides or len(spec.shape) != _RANKS.get(spec.layout) or np.dtype(spec.dtype).kind not in "buif":
-        raise ValueError("transform.spec is none of data")
-    if spec.low > spec.high or (spec.levels is not None and not 1 <= spec.levels - 1 == spec.high - spec.low):
-        raise ValueError("transform.spec.levels do not fit its range")
-    return spec
-
-
-def _require_kinds(plain: Any, kinds: dict[str, tuple[type, ...]]) -> None:
-    if not isinstance(plain, dict) or plain.keys() != kinds.keys():
-        raise ValueError(f"its keys are not {', '.join(kinds)}")
-    for name, allowed in kinds.items():
-        if type(plain[name]) not in allowed:
-            raise ValueError(f"{name} is {plain[name]!r}"[:80])
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -151,7 +152,8 @@ def training(
     while state.step < chosen(config.train.steps):
         rate = learning_rate(config.train, state.step)
         batch = draw_batch(state.step, examples, config.train, objective, accelerator)
-        losses = objective.loss(denoiser, batch.x, batch.t, batch.eps)
+        with _seeded(config.train.seed, state.step, accelerator):
+            losses = objective.loss(denoiser, batch.x, batch.t, batch.eps)
         accelerator.backward(losses.mean())
         norm = accelerator.clip_grad_norm_(state.network.parameters(), config.train.clip_grad)
         loss = accelerator.reduce(losses.detach().mean(), reduction="mean")
@@ -172,6 +174,15 @@ def training(
             )
             raise NonFiniteError(f"step {done.step}", got, "finite numbers; try a lower train.learning_rate")
         yield done
+
+
+@contextmanager
+def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
+    """Seed torch's own generators, which dropout draws from, for one process's share of a step."""
+    device = accelerator.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(derived_seed(seed, Purpose.DROPOUT, step, accelerator.process_index))
+        yield
 
 
 @dataclass(frozen=True)

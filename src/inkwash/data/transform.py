@@ -4,19 +4,18 @@ Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\t
 onto an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.config import Range
 from inkwash.distributions import Lattice
-from inkwash.errors import DataError
+from inkwash.errors import ConfigError, DataError, NonFiniteError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW"]
@@ -38,12 +37,12 @@ class DataSpec:
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
     layout: Layout
     dtype: Type
     low: float
     high: float
-    levels: int | None
+    levels: Annotated[int, Range(2, 65536)] | None
 
     @property
     def is_image(self) -> bool:
@@ -82,7 +81,24 @@ class Transform:
 
     spec: DataSpec
     shift: tuple[float, ...]
-    scale: tuple[float, ...]
+    scale: tuple[Annotated[float, Range(0, open_low=True)], ...]
+
+    def check(self) -> None:
+        """Check that the fields fit each other.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        spec = self.spec
+        ranks = {"N": 1, "ND": 1}.get(spec.layout, 3)
+        if len(spec.shape) != ranks:
+            raise ConfigError("transform.spec.shape", spec.shape, f"{ranks} sides for the layout {spec.layout}")
+        if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
+            raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
+        if not len(self.shift) == len(self.scale) == spec.shape[0]:
+            raise ConfigError(
+                "transform.scale", f"{len(self.scale)} numbers", f"{spec.shape[0]}, as of transform.shift"
+            )
 
     @property
     def lattice(self) -> Lattice | None:
@@ -106,7 +122,14 @@ class Transform:
         """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
 
         Data with levels is moved to the nearest level.
+
+        Raises:
+            NonFiniteError: a number that is NaN or infinite.
         """
+        if not bool(x.isfinite().all()):
+            raise NonFiniteError(
+                "samples", "numbers that are NaN or infinite", "finite ones; train longer or more gently"
+            )
         data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
         if self.spec.levels is not None:
             data = np.clip(np.rint(data), self.spec.low, self.spec.high)
