@@ -168,24 +168,24 @@ class _Job:
             )
 
     def resume(self, state: TrainState, display: Display) -> None:
-        """Continue from the newest checkpoint, or write the first."""
-        if not list_checkpoints(self.run.checkpoints):
-            if self.accelerator.is_main_process:
-                self.run.write_start(self.config, self.examples.indices, self.held_out.indices)
-                storage.replace(self.run.metrics_file, b"")
-                self.save(state)
-            self.accelerator.wait_for_everyone()
-            return
+        """Continue from the newest checkpoint; a new run writes its first one and continues from that."""
+        main = self.accelerator.is_main_process
+        if main and not list_checkpoints(self.run.checkpoints):
+            self.run.write_start(self.config, self.examples.indices, self.held_out.indices)
+            storage.replace(self.run.metrics_file, b"")
+            self.save(state)
+        self.accelerator.wait_for_everyone()
         header, groups, path = self.run.restore()
         self.require_same(header)
         state.load(groups, str(path))
         state.step, state.skipped, state.seconds = header.step, header.skipped, header.seconds
-        if self.accelerator.is_main_process:
+        if main:
             clear_unfinished(self.run.checkpoints)
             kept = [line for line in self.run.metrics() if line["step"] <= state.step]
             storage.replace(self.run.metrics_file, b"".join(storage.dump_line(line) for line in kept))
-        done = state.step == self.config.train.steps
-        display.say(f"{'finished' if done else 'resuming'}  at step {state.step} of {self.config.train.steps}")
+        if state.step:
+            done = state.step == self.config.train.steps
+            display.say(f"{'finished' if done else 'resuming'}  at step {state.step} of {self.config.train.steps}")
 
     def require_same(self, header: Header) -> None:
         """Refuse to continue a run with other options or data than it was started with."""

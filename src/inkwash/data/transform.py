@@ -127,9 +127,7 @@ class Transform:
             NonFiniteError: a number that is NaN or infinite.
         """
         if not bool(x.isfinite().all()):
-            raise NonFiniteError(
-                "samples", "numbers that are NaN or infinite", "finite ones; train longer or more gently"
-            )
+            raise NonFiniteError("samples", "NaN or infinity", "finite numbers; train longer or more gently")
         data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
         if self.spec.levels is not None:
             data = np.clip(np.rint(data), self.spec.low, self.spec.high)
