@@ -31,7 +31,7 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     build_process(config.process)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     defaults = {
-        "steps": 2000 if spec.is_image else 5000,
+        "steps": 1500 if spec.is_image else 5000,
         "batch_size": 64 if spec.is_image else 256,
         "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
     }

@@ -103,7 +103,7 @@ class TrainState:
     def _make_moments(self) -> None:
         for parameter in self.network.parameters():
             zeros = {kind: torch.zeros_like(parameter) for kind in ("exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = {**zeros, "step": torch.zeros(())}
+            self.optimizer.state[parameter] = {**zeros, "step": torch.zeros((), device=parameter.device)}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def start(config: Config, transform: Transform, device: torch.device) -> TrainSt
     network = build_network(config.network, transform.spec, config.train.seed).to(device)
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        network.parameters(), betas=(0.9, 0.99), weight_decay=config.train.weight_decay, foreach=True
+        network.parameters(), betas=(0.9, 0.99), weight_decay=config.train.weight_decay, fused=True
     )
     return TrainState(network, average, optimizer)
 
