@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
-    from inkwash.distributions import DiscretizedNormal, Lattice, Normal
+    from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.errors import (
         CheckpointError,
         ConfigError,
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, UNet
+    from inkwash.nn import MLP, LevelNet, UNet
     from inkwash.noise import CosineSchedule, LinearSchedule, Schedule, TabulatedSchedule, uniform_grid
-    from inkwash.objective import Simple
+    from inkwash.objective import Hybrid, Objective, PairBound, Regression
+    from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
+    from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
     from inkwash.sample import DDIM, Ancestral, Sampler
+    from inkwash.variance import Analytic
 
 __version__ = "0.1.0"
 
@@ -46,7 +49,7 @@ _HOME = {
     "config": ("Config", "DataConfig", "DenoiserConfig", "NetworkConfig", "ProcessConfig", "TrainConfig"),
     "data": ("DataSpec", "Dataset", "Transform", "load_dataset"),
     "denoise": ("Clipped", "Denoiser", "Estimate"),
-    "distributions": ("DiscretizedNormal", "Lattice", "Normal"),
+    "distributions": ("Categorical", "DiscretizedNormal", "Lattice", "Normal"),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -62,12 +65,15 @@ _HOME = {
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
-    "nn": ("MLP", "UNet"),
+    "nn": ("LevelNet", "MLP", "UNet"),
     "noise": ("CosineSchedule", "LinearSchedule", "Schedule", "TabulatedSchedule", "uniform_grid"),
-    "objective": ("Simple",),
+    "objective": ("Hybrid", "Objective", "PairBound", "Regression"),
+    "prediction": ("Levels", "Mean"),
     "process": ("Process",),
+    "propose": ("LogNormal", "LogSnrDensity", "LossHistory", "LowDiscrepancy", "Proposal", "Uniform"),
     "run": ("Run", "load"),
     "sample": ("DDIM", "Ancestral", "Sampler"),
+    "variance": ("Analytic",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

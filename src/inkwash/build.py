@@ -7,19 +7,28 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from inkwash.config import Config, NetworkConfig, ProcessConfig, TrainConfig, chosen
+from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.transform import DataSpec, Transform
-from inkwash.denoise import Clipped, Denoiser, Network
+from inkwash.denoise import Clipped, Denoiser
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, UNet
+from inkwash.nn import MLP, LevelNet, UNet
 from inkwash.noise import SCHEDULES
+from inkwash.objective import REGRESSIONS, Hybrid, Objective, PairBound, Regression
+from inkwash.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
+from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 
-Section = TypeVar("Section", NetworkConfig, TrainConfig)
+Section = TypeVar("Section", DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PIXELS = 64
 _SMALL = 256
+_MOST_LEVELS = 1 << 20
+_FEATURES = 16
+_KNOTS = 32
+_OBJECTIVE_OF = {"levels": "continuous", "F": "edm"}
+_TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 
 
 def resolve(config: Config, spec: DataSpec) -> Config:
@@ -28,38 +37,26 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     Raises:
         ConfigError: an option that the chosen network or schedule does not have.
     """
-    build_process(config.process)
-    network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
-    defaults = {
-        "steps": 1500 if spec.is_image else 5000,
-        "batch_size": 64 if spec.is_image else 256,
-        "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
-    }
-    clip = spec.levels is not None if config.denoiser.clip is None else config.denoiser.clip
-    if clip and spec.levels is None:
-        raise ConfigError("denoiser.clip", True, "data with levels, whose range is known")
+    denoiser = _resolve_denoiser(config, spec)
     return replace(
         config,
-        network=network,
-        denoiser=replace(config.denoiser, clip=clip),
-        train=_filled(config.train, defaults),
+        network=_resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network),
+        denoiser=denoiser,
+        train=_resolve_train(config.train, denoiser, spec),
     )
 
 
-def build_network(config: NetworkConfig, spec: DataSpec, seed: int) -> nn.Module:
-    """The network of a resolved config, its weights drawn from `seed`."""
+def build_network(config: Config, spec: DataSpec) -> nn.Module:
+    """The network of a resolved config, its weights drawn from the seed of the training."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, Purpose.WEIGHTS))
-        if config.kind == "mlp":
-            return MLP(spec.shape[0], chosen(config.width), chosen(config.depth), config.dropout)
-        return UNet(
-            spec.shape[0],
-            chosen(config.width),
-            chosen(config.multipliers),
-            chosen(config.depth),
-            chosen(config.attention),
-            config.dropout,
-        )
+        torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
+        spreads = config.denoiser.variance in ("learned", "free")
+        channels = spec.shape[0]
+        if config.denoiser.predicts != "levels":
+            return _backbone(config.network, spec, channels, channels * (1 + spreads))
+        values = chosen(spec.lattice).values()
+        backbone = _backbone(config.network, spec, channels * LevelNet.inputs_per_channel(), channels * _FEATURES)
+        return LevelNet(backbone, spec.shape, values, _FEATURES, len(values) + spreads)
 
 
 def build_process(config: ProcessConfig) -> Gaussian:
@@ -67,18 +64,38 @@ def build_process(config: ProcessConfig) -> Gaussian:
     return Gaussian(SCHEDULES[config.schedule](config.steps))
 
 
-def build_denoiser(config: Config, network: Network) -> Denoiser:
-    """The denoiser of a resolved config around `network`, which is given log-SNR."""
+def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
+    """The denoiser of a resolved config, as it is before training."""
+    process = build_process(config.process)
     return Denoiser(
-        network, build_process(config.process), config.denoiser.predicts, config.denoiser.variance, sees="log_snr"
+        build_network(config, spec),
+        process,
+        _prediction(config, spec),
+        _variance(config, process),
+        sees=chosen(config.denoiser.sees),
     )
 
 
-def build_model(config: Config, transform: Transform, network: nn.Module) -> Diffusion:
-    """The distribution that a trained network and its config stand for."""
-    denoiser = build_denoiser(config, network)
+def build_model(config: Config, transform: Transform, denoiser: Denoiser) -> Diffusion:
+    """The distribution that a trained denoiser and its config stand for."""
     held = Clipped(denoiser) if config.denoiser.clip else denoiser
     return Diffusion(held, transform.spec.shape, transform, config.process.steps)
+
+
+def build_objective(config: Config, spec: DataSpec) -> Objective:
+    """What a resolved config's training lowers."""
+    name = chosen(config.train.objective)
+    if name in REGRESSIONS:
+        return Regression(*REGRESSIONS[name], first=1 / config.process.steps)
+    bound = PairBound(config.process.steps, spec.lattice)
+    return bound if name == "bound" else Hybrid(bound)
+
+
+def build_proposal(config: Config) -> Proposal:
+    """Where a resolved config's training looks."""
+    if config.train.times == "log-snr-density":
+        return LogSnrDensity(first=1 / config.process.steps)
+    return PROPOSALS[chosen(config.train.times)]()
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -95,11 +112,82 @@ def describe_network(config: NetworkConfig, network: nn.Module) -> str:
     return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
 
 
+def _backbone(config: NetworkConfig, spec: DataSpec, inputs: int, outputs: int) -> nn.Module:
+    width, depth = chosen(config.width), chosen(config.depth)
+    if config.kind == "mlp":
+        return MLP(inputs, width, depth, config.dropout, outputs)
+    multipliers, attention = chosen(config.multipliers), chosen(config.attention)
+    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs)
+
+
+def _prediction(config: Config, spec: DataSpec) -> Prediction:
+    name = chosen(config.denoiser.predicts)
+    if name == "levels":
+        return Levels(chosen(spec.lattice))
+    return Mean(config.process.steps) if name == "mean" else NAMED[name]
+
+
+def _variance(config: Config, process: Gaussian) -> ReverseVariance:
+    """The reverse variance, before anything is measured."""
+    name = chosen(config.denoiser.variance)
+    if name != "analytic":
+        return SIMPLE[name]
+    first, last = (float(process.schedule.log_snr(t)) for t in (1.0, 1 / config.process.steps))
+    log_snr = torch.linspace(max(first, -20.0), last, _KNOTS, dtype=torch.float64)
+    return Analytic(log_snr, 1 / (1 + log_snr.exp()))
+
+
 def _kind(config: Config, spec: DataSpec) -> str:
     kind = config.network.kind or ("unet" if spec.is_image else "mlp")
     if (kind == "unet") != spec.is_image:
         raise ConfigError("network.kind", kind, "unet for images, mlp for vectors")
     return kind
+
+
+def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
+    predicts = config.denoiser.predicts or _predicts(config, spec)
+    by_level = predicts == "levels"
+    if by_level and (spec.levels is None or config.denoiser.sees == "nothing"):
+        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the noise level")
+    defaults = {
+        "predicts": predicts,
+        "variance": "small" if by_level else "large",
+        "clip": spec.levels is not None and not by_level,
+    }
+    filled = _filled(config.denoiser, defaults)
+    if filled.clip and spec.levels is None:
+        raise ConfigError("denoiser.clip", True, "data with levels, whose range is known")
+    return filled
+
+
+def _predicts(config: Config, spec: DataSpec) -> str:
+    """Levels where there are few; else the noise, or what can still be predicted where there is nothing but noise."""
+    schedule = build_process(config.process).schedule
+    if spec.levels and spec.levels <= 256 and config.denoiser.sees != "nothing" and _affordable(spec):
+        return "levels"
+    if float(schedule.alpha(1.0)) == 0:
+        return "v"
+    return "F" if str(config.process.schedule) == "karras" else "eps"
+
+
+def _affordable(spec: DataSpec) -> bool:
+    """Whether an example has few enough levels over all its entries for a network to speak of each."""
+    return math.prod(spec.shape) * chosen(spec.levels) <= _MOST_LEVELS
+
+
+def _resolve_train(config: TrainConfig, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
+    asks_spread = denoiser.variance in ("learned", "free")
+    objective = config.objective or ("hybrid" if asks_spread else _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
+    if asks_spread and objective not in ("hybrid", "bound"):
+        raise ConfigError("train.objective", objective, f"hybrid or bound, to train the {denoiser.variance} variance")
+    defaults = {
+        "steps": 1500 if spec.is_image else 5000,
+        "batch_size": 64 if spec.is_image else 256,
+        "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
+        "objective": objective,
+        "times": _TIMES_OF.get(objective, "low-discrepancy"),
+    }
+    return _filled(config, defaults)
 
 
 def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:

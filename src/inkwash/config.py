@@ -77,12 +77,15 @@ class ProcessConfig:
 class DenoiserConfig:
     """What the network's output means."""
 
-    predicts: Literal["x", "eps", "score", "v"] = "eps"
-    """What the network predicts."""
-    variance: Literal["small", "large"] = "large"
-    """Variance of the reverse step: the posterior's, or the transition's."""
+    predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
+    """What the network predicts; by default the levels of integer data, and the noise (eps) otherwise."""
+    variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
+    """Variance of the reverse step; by default small (the posterior's) for levels, and large (the
+    transition's) otherwise."""
+    sees: Literal["log_snr", "nothing"] = "log_snr"
+    """What the network is told of the noise level; nothing makes it blind."""
     clip: bool | None = None
-    """Clip estimates of the clean data to its range; by default where the data has levels."""
+    """Clip estimates of the clean data to its range; by default where it has levels and they are not predicted."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class TrainConfig:
     """Largest norm of the gradient; a larger one is scaled down."""
     ema: Share = 0.999
     """Decay of the moving average of the weights, which is what samples are drawn with."""
+    objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
+    """What training lowers; by default the bound in continuous time for levels, hybrid where the variance is learned,
+    and simple otherwise."""
+    times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
+    """How times are proposed; by default log-snr-density for the continuous bound, and low-discrepancy otherwise."""
     seed: Seed = 0
     """Seed of the initial weights, the order, the times and the noise."""
     save_every: Count = 500

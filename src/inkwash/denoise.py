@@ -1,25 +1,26 @@
 r"""A denoiser turns a network into an estimate of the clean data, whatever the network predicts.
 
-Conversions are hub and spoke: every prediction gives $(\hat x, \hat\epsilon)$, which satisfy
-$x_t = \alpha\hat x + \sigma\hat\epsilon$; all else follows from the two. Choosing what the network predicts changes the
-weighting of the loss, not the class of models.
+Conversions are hub and spoke: every prediction gives $(\hat x, \hat\epsilon)$, and all else follows from the two.
+Choosing what the network predicts changes the weighting of the loss, not the class of models.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
+from inkwash import prediction
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian
+from inkwash.prediction import Levels, Noisy, Prediction
 from inkwash.shapes import as_time, over, per_row
+from inkwash.variance import SIMPLE, ReverseVariance
 
-Prediction = Literal["x", "eps", "score", "v"]
-Variance = Literal["small", "large"]
-Sight = Literal["time", "log_snr"]
+Sight = Literal["time", "log_snr", "nothing"]
 Network = Callable[..., Tensor]
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Estimate:
         x_t: the noisy data, `(B, *event)`.
         t: its time, `()` or `(B,)`, float64.
         process: the process that made the noise.
-        variance: which reverse variance goes with it, "small" or "large".
+        variance: the reverse variance that goes with it.
+        spread: what the network says of the reverse variance, `(B, *event)`, where that asks it.
+        level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, where the
+            network predicts them.
     """
 
     x: Tensor
@@ -40,7 +44,9 @@ class Estimate:
     x_t: Tensor
     t: Tensor
     process: Gaussian
-    variance: Variance
+    variance: ReverseVariance
+    spread: Tensor | None = None
+    level_logits: Tensor | None = None
 
     @property
     def score(self) -> Tensor:
@@ -58,31 +64,6 @@ class Estimate:
         return self.process.posterior(self.x_t, self.x, s, self.t).mean
 
 
-def _from_x(x: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    return x, (x_t - alpha * x) / sigma
-
-
-def _from_eps(eps: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    return (x_t - sigma * eps) / alpha, eps
-
-
-def _from_score(score: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    return _from_eps(-sigma * score, x_t, alpha, sigma)
-
-
-def _from_v(v: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    power = alpha**2 + sigma**2  # 1 for a variance-preserving schedule
-    return (alpha * x_t - sigma * v) / power, (sigma * x_t + alpha * v) / power
-
-
-_TO_HUB: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    "x": _from_x,
-    "eps": _from_eps,
-    "score": _from_score,
-    "v": _from_v,
-}
-
-
 class AnyDenoiser(Protocol):
     """A denoiser, or whatever wraps one: it knows its process and answers with an estimate."""
 
@@ -92,15 +73,18 @@ class AnyDenoiser(Protocol):
 
 
 class Denoiser(nn.Module):
-    """Network + process + what the network predicts.
+    r"""Network + process + what the network predicts.
 
     Args:
-        network: a callable `(x_t, t, **condition) -> tensor` shaped like `x_t`; `t` comes with shape `(B,)`. A module
-            with parameters is called in their dtype.
+        network: a callable `(x_t, t, **condition) -> tensor`, shaped as the prediction says: like `x_t` for most. Where
+            the variance needs a spread, with one more number per entry: twice as long along dimension 1, or one longer
+            along the last for `Levels`. `t` comes with shape `(B,)`. A module with parameters is called in their dtype.
         process: the Gaussian process.
-        predicts: what the network's output means: "x", "eps", "score" or "v".
-        variance: variance of the reverse step, "small" or "large" (DDPM §3.2).
-        sees: what the network is given as `t`: the "time" itself, or its "log_snr".
+        predicts: what the network's output means: "x", "eps", "score", "v", "F", or one of `inkwash.prediction`.
+        variance: of the reverse step: "small", "large", "learned", "free", or an `Analytic`.
+        sees: what the network is given as `t`: the "time" itself; its "log_snr", and with it
+            $x_t/\sqrt{\alpha^2 + \sigma^2}$, so that its sight is the same under every schedule; or "nothing", always
+            zero: a blind network.
 
     Raises:
         ConfigError: an unknown `predicts`, `variance` or `sees`.
@@ -110,35 +94,57 @@ class Denoiser(nn.Module):
         self,
         network: Network,
         process: Gaussian,
-        predicts: Prediction = "eps",
-        variance: Variance = "small",
+        predicts: str | Prediction = "eps",
+        variance: str | ReverseVariance = "small",
         sees: Sight = "time",
     ) -> None:
         super().__init__()
-        _require_one_of("predicts", predicts, get_args(Prediction))
-        _require_one_of("variance", variance, get_args(Variance))
         _require_one_of("sees", sees, get_args(Sight))
         self.network = network
         self.process = process
-        self.predicts, self.variance, self.sees = predicts, variance, sees
+        self.schedule = process.schedule
+        self.predicts = _named("predicts", predicts, prediction.NAMED)
+        self.variance = _named("variance", variance, SIMPLE)
+        self.sees = sees
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
-        t = as_time(t)
-        output = self._call_network(x_t, t, condition)
-        alpha, sigma = over(self.process.schedule.alpha(t), x_t), over(self.process.schedule.sigma(t), x_t)
-        x, eps = _TO_HUB[self.predicts](output, x_t, alpha, sigma)
-        return Estimate(x, eps, x_t, t, self.process, self.variance)
+        noisy = Noisy.at(x_t, as_time(t), self.process)
+        output, spread = self._split(self._call_network(noisy, condition))
+        guess = self.predicts.read(output, noisy)
+        return Estimate(guess.x, guess.eps, x_t, noisy.t, self.process, self.variance, spread, guess.level_logits)
 
-    def _call_network(self, x_t: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
-        seen = t if self.sees == "time" else self.process.schedule.log_snr(t)
-        dtype = self._network_dtype(x_t)
-        level = per_row(seen, x_t).to(device=x_t.device, dtype=dtype)
-        output: Tensor = self.network(x_t.to(dtype), level, **condition)
+    def _call_network(self, noisy: Noisy, condition: dict[str, Any]) -> Tensor:
+        dtype, x_t = self._network_dtype(noisy.x_t), noisy.x_t
+        level = per_row(self._level(noisy.t), x_t).to(device=x_t.device, dtype=dtype)
+        scale = self._input_scale(noisy)
+        seen = x_t if scale is None else x_t / scale
+        output: Tensor = self.network(seen.to(dtype), level, **condition)
         return output.to(x_t.dtype)
 
+    def _level(self, t: Tensor) -> Tensor:
+        if self.sees == "log_snr":
+            return self.process.schedule.log_snr(t)
+        return t if self.sees == "time" else torch.zeros_like(t)
+
+    def _input_scale(self, noisy: Noisy) -> Tensor | None:
+        asked = self.predicts.input_scale(noisy)
+        if asked is None and self.sees == "log_snr":
+            return torch.sqrt(noisy.alpha**2 + noisy.sigma**2)
+        return asked
+
+    def _split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
+        """An output's prediction and spread."""
+        if not self.variance.needs_spread:
+            return output, None
+        if isinstance(self.predicts, Levels):
+            return output[..., :-1], output[..., -1]
+        predicted, spread = output.chunk(2, dim=1)
+        return predicted, spread
+
     def _network_dtype(self, x_t: Tensor) -> torch.dtype:
-        return next((p.dtype for p in self.parameters()), x_t.dtype)
+        parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
+        return next((p.dtype for p in parameters), x_t.dtype)
 
 
 class Clipped(nn.Module):
@@ -159,10 +165,16 @@ class Clipped(nn.Module):
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The wrapped denoiser's estimate, clipped."""
         estimate = self.denoiser(x_t, t, **condition)
-        schedule = self.process.schedule
-        alpha, sigma = over(schedule.alpha(estimate.t), x_t), over(schedule.sigma(estimate.t), x_t)
-        x, eps = _from_x(estimate.x.clamp(self.low, self.high), x_t, alpha, sigma)
-        return Estimate(x, eps, x_t, estimate.t, self.process, estimate.variance)
+        x = estimate.x.clamp(self.low, self.high)
+        return replace(estimate, x=x, eps=Noisy.at(x_t, estimate.t, self.process).eps_of(x))
+
+
+def _named(where: str, given: str | Named, names: Mapping[str, Named]) -> Named:
+    """The object that a name stands for, or the object given in its place."""
+    if not isinstance(given, str):
+        return given
+    _require_one_of(where, given, tuple(names))
+    return names[given]
 
 
 def _require_one_of(where: str, got: str, choices: tuple[str, ...]) -> None:

@@ -131,6 +131,44 @@ class DiscretizedNormal:
         return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
 
 
+@dataclass(frozen=True)
+class Categorical:
+    r"""Probabilities for each value of a lattice, $P(x_v) = \mathrm{softmax}(\mathrm{logits})_v$, entry by entry.
+
+    Args:
+        logits: shape `(B, *event, levels)`; a constant added over the levels changes nothing.
+        lattice: the values the data takes.
+    """
+
+    logits: Tensor
+    lattice: Lattice
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean value of each entry, `(B, *event)`."""
+        return self.logits.softmax(-1) @ self.lattice.values().to(self.logits)
+
+    def log_mass(self, x: Tensor) -> Tensor:
+        """Log-probability of the value nearest to each entry of `x`, in its shape."""
+        index = self.lattice.index(x).long()[..., None]
+        return self.logits.log_softmax(-1).gather(-1, index)[..., 0]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probability of `x`, nats per example."""
+        return sum_event(self.log_mass(x))
+
+    def entropy(self) -> Tensor:
+        """Entropy, nats per example."""
+        log_mass = self.logits.log_softmax(-1)
+        return sum_event(torch.special.entr(log_mass.exp()).sum(-1))
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """One draw per example, by the Gumbel-max rule."""
+        uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64).to(self.logits)
+        index = (self.logits - torch.log(-torch.log(uniform))).argmax(-1)
+        return self.lattice.values().to(self.logits)[index]
+
+
 def log_ndtr_difference(a: Tensor, b: Tensor) -> Tensor:
     r"""$\log(\Phi(b) - \Phi(a))$ for $a < b$, accurate in both tails; either may be infinite.
 

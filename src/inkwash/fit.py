@@ -17,7 +17,7 @@ import torch
 
 import inkwash
 from inkwash import pictures, storage
-from inkwash.build import build_denoiser, build_model, describe_network, resolve
+from inkwash.build import build_model, build_objective, build_proposal, describe_network, resolve
 from inkwash.checkpoint import clear_unfinished, list_checkpoints, save_checkpoint
 from inkwash.config import (
     Config,
@@ -33,15 +33,13 @@ from inkwash.config import (
 )
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.display import Display
-from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.likelihood import Bound
 from inkwash.model import Diffusion
-from inkwash.objective import Simple
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM
-from inkwash.training import Examples, Step, TrainState, start, training
+from inkwash.training import Examples, Step, TrainState, measure_variance, start, training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -134,7 +132,7 @@ class _Job:
         return cls(config, dataset, run, accelerator, transform, examples, held_out, dataset.fingerprint())
 
     def execute(self, display: Display) -> None:
-        state = start(self.config, self.transform, self.accelerator.device)
+        state = start(self.config, self.examples, self.accelerator.device)
         self.announce(state, display)
         self.resume(state, display)
         if state.step < chosen(self.config.train.steps):
@@ -149,14 +147,16 @@ class _Job:
         for note in self.dataset.notes:
             display.say(f"          {note}")
         display.say(f"          {self.transform.describe()}")
-        display.say(f"network   {describe_network(config.network, state.network)}")
+        display.say(f"network   {describe_network(config.network, state.denoiser)}")
         display.say(
             f"process   {config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
-            f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}"
+            f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}; "
+            f"{config.denoiser.variance} variance"
         )
         display.say(
             f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
-            f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}"
+            f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}; objective "
+            f"{config.train.objective}, times {config.train.times}"
         )
         if len(self.examples) < chosen(config.train.batch_size):
             display.say(
@@ -246,6 +246,7 @@ class _Job:
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint; weights that are not finite are refused."""
+        measure_variance(state.average, self.examples, self.config.train.seed)
         groups = state.tensors()
         for group in groups.values():
             for name, tensor in group.items():
@@ -298,15 +299,15 @@ def held_out_loss(config: Config, state: TrainState, held_out: Examples, device:
     """Loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
     random = generator(config.train.seed, Purpose.MONITOR)
     count = min(len(held_out), _MONITORED)
-    objective, denoiser = Simple(), build_denoiser(config, state.average)
+    objective, process = build_objective(config, held_out.transform.spec), state.average.process
     x = held_out.take(torch.arange(count).numpy())
-    t, eps = objective.times(count, random), standard_normal(x.shape, random)
+    times, noise = build_proposal(config).draw(count, process.schedule, random), process.noise(x.shape, random)
     with torch.no_grad():
         losses = [
-            objective.loss(denoiser, *(part.to(device) for part in parts))
-            for parts in zip(x.split(64), t.split(64), eps.split(64), strict=True)
+            objective.loss(state.average, *(part.to(device) for part in parts)).cpu()
+            for parts in zip(x.split(64), times.t.split(64), noise.split(64), strict=True)
         ]
-    return float(torch.cat(losses).mean())
+    return float((torch.cat(losses) * times.weight).mean())
 
 
 def _closing_words(run: Run, summary: dict[str, Any]) -> Iterator[str]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from inkwash.distributions import DiscretizedNormal, Lattice, Normal
-from inkwash.errors import ConfigError
+from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal, standard_normal
 from inkwash.noise import Schedule
 from inkwash.process import Process
 from inkwash.shapes import as_time, over
@@ -45,6 +44,14 @@ class Gaussian(Process):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         return Normal(over(alpha, x) * x, over(sigma**2, x))
 
+    def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """Standard normal noise."""
+        return standard_normal(shape, generator, like)
+
+    def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
+        r"""$x_t = \alpha_t x + \sigma_t\epsilon$."""
+        return over(self.schedule.alpha(t), x) * x + over(self.schedule.sigma(t), x) * noise
+
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Normal:
         r"""$q(x_t \mid x_s) = \mathcal N(\alpha_{ts} x_s, \sigma_{ts}^2)$ (DDPM eq. 2 for neighbours)."""
         alpha_ts = self.schedule.alpha(t) / self.schedule.alpha(s)
@@ -58,29 +65,22 @@ class Gaussian(Process):
         return Normal(mean, over(self.posterior_var(s, t), mean))
 
     def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Normal:
-        r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2).
-
-        "small" is the posterior variance $\tilde\beta$, "large" the transition variance $\beta$.
-        """
+        r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2)."""
         mean = self._posterior_mean(x_t, estimate.x, s, t)
-        return Normal(mean, over(self._reverse_var(estimate.variance, s, t), mean))
+        return Normal(mean, over(estimate.variance.of_step(self, s, t, estimate.spread), mean))
 
     def decoder(
         self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | None
-    ) -> Normal | DiscretizedNormal:
-        r"""$p(x \mid x_{\tau_1})$: mean $\hat x$, since $q(x_0 \mid x_t, x)$ has none but x for its mean.
-
-        The large variance is $\beta$ of the pair $(0, \tau_1)$. The small one would be 0 there, so the decoder takes
-        that of the pair $(\tau_1, \tau_2)$, as Nichol & Dhariwal (2021) do.
+    ) -> Normal | DiscretizedNormal | Categorical:
+        r"""$p(x \mid x_{\tau_1})$: what the estimate says of the levels, if it does; else a normal around $\hat x$,
+        since $q(x_0 \mid x_t, x)$ has none but x for its mean.
 
         Raises:
-            ConfigError: the small variance on a grid of one step, which has no second pair.
+            ConfigError: a grid of one step with a variance that needs a second pair.
         """
-        kind, first = estimate.variance, times[-2]
-        if kind == "small" and len(times) < 3:
-            raise ConfigError("steps", 1, "at least 2 steps with the small variance, or variance='large'")
-        var = self.posterior_var(first, times[-3]) if kind == "small" else self.transition_var(0.0, first)
-        normal = Normal(estimate.x, over(var, x_t))
+        if lattice is not None and estimate.level_logits is not None:
+            return Categorical(estimate.level_logits.double(), lattice)
+        normal = Normal(estimate.x, over(estimate.variance.of_decoder(self, times, estimate.spread), x_t))
         return normal if lattice is None else normal.on(lattice)
 
     def transition_var(self, s: float | Tensor, t: float | Tensor) -> Tensor:
@@ -91,14 +91,17 @@ class Gaussian(Process):
         r"""$\sigma_{ts}^2\sigma_s^2/\sigma_t^2$, DDPM's $\tilde\beta$ for neighbours; float64, 0 at s = 0."""
         return -(self.schedule.sigma(s) ** 2) * torch.expm1(self._log_snr_change(s, t))
 
-    def _reverse_var(self, kind: str, s: float | Tensor, t: float | Tensor) -> Tensor:
-        return self.posterior_var(s, t) if kind == "small" else self.transition_var(s, t)
+    def pull(self, s: float | Tensor, t: float | Tensor) -> Tensor:
+        r"""$\alpha_s\sigma_{ts}^2/\sigma_t^2$, the coefficient of x in the posterior mean; float64, 1 at s = 0."""
+        return -self.schedule.alpha(s) * torch.expm1(self._log_snr_change(s, t))
+
+    def keep(self, s: float | Tensor, t: float | Tensor) -> Tensor:
+        r"""$\alpha_{ts}\sigma_s^2/\sigma_t^2$, the coefficient of $x_t$ in the posterior mean; float64, 0 at s = 0."""
+        alpha_ts = self.schedule.alpha(t) / self.schedule.alpha(s)
+        return alpha_ts * (self.schedule.sigma(s) / self.schedule.sigma(t)) ** 2
 
     def _posterior_mean(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Tensor:
-        change = self._log_snr_change(s, t)
-        alpha_s, alpha_ts = self.schedule.alpha(s), self.schedule.alpha(t) / self.schedule.alpha(s)
-        of_x_t = alpha_ts * (self.schedule.sigma(s) / self.schedule.sigma(t)) ** 2
-        return over(of_x_t, x_t) * x_t + over(-alpha_s * torch.expm1(change), x) * x
+        return over(self.keep(s, t), x_t) * x_t + over(self.pull(s, t), x) * x
 
     def _log_snr_change(self, s: float | Tensor, t: float | Tensor) -> Tensor:
         return self.schedule.log_snr(as_time(t)) - self.schedule.log_snr(as_time(s))

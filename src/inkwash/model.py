@@ -131,7 +131,7 @@ class Diffusion:
             ConfigError: a bad `steps`, `times` or `terms`.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.lattice
+        lattice = None if self.transform is None else self.transform.spec.lattice
         grid = as_grid(steps, times, self.steps)
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed)
         if self.transform is None or lattice is not None:

@@ -1,33 +1,168 @@
-r"""Training objectives: which times are proposed, and what is compared there.
+r"""Training objectives: what is compared at a time, and with what weight.
 
-An objective sees clean data and noise, never a random generator of its own beyond the one it is handed, so a training
-step is a pure function of its seed.
+An objective is an integral over times, $\int_0^1 w(t)\,\mathbb E\,\mathrm{error}(t)\,dt$. Which times a step looks at
+is another matter, see `inkwash.propose`: proposals change the variance of a loss, objectives its meaning. Losses are
+per example, `(B,)`, and per entry: nats per entry where the objective is a bound.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from inkwash.denoise import Denoiser
-from inkwash.shapes import mean_event, over
+from inkwash.denoise import AnyDenoiser, Estimate
+from inkwash.distributions import Lattice
+from inkwash.errors import ConfigError
+from inkwash.noise import Schedule, uniform_grid
+from inkwash.propose import log_snr_rate
+from inkwash.shapes import mean_event
+
+Compared = Literal["x", "eps", "v", "score"]
+
+
+class Objective(ABC):
+    """What training lowers."""
+
+    @abstractmethod
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Loss per example, `(B,)`, for clean `x` `(B, *event)` noised with `noise` at times `t` `(B,)`."""
+
+
+def _one(schedule: Schedule, t: Tensor) -> Tensor:
+    return torch.ones_like(t)
+
+
+def _truncated_snr(schedule: Schedule, t: Tensor) -> Tensor:
+    return schedule.log_snr(t).exp().clamp(max=5)
+
+
+def _edm(schedule: Schedule, t: Tensor) -> Tensor:
+    return schedule.log_snr(t).exp() + 1
+
+
+def _half_rate(schedule: Schedule, t: Tensor) -> Tensor:
+    return 0.5 * log_snr_rate(schedule, t)
+
+
+WEIGHTS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {
+    "one": _one,
+    "min-snr": _truncated_snr,
+    "edm": _edm,
+    "half-rate": _half_rate,
+}
+"""Weights of a squared error by name: 1; min(SNR, 5); SNR + 1; half the rate of the log-SNR."""
 
 
 @dataclass(frozen=True)
-class Simple:
-    r"""Unweighted noise prediction: $\lVert\epsilon - \hat\epsilon(x_t, t)\rVert^2$ per entry (DDPM eq. 14)."""
+class Regression(Objective):
+    r"""$w(t)\,\lVert a - \hat a\rVert^2$ per entry, where a is what is compared.
 
-    def times(self, count: int, generator: torch.Generator) -> Tensor:
-        r"""`count` times, each uniform on (0, 1], jointly equally spaced: $t_i = 1 - ((u + i)/B \bmod 1)$, shuffled.
+    | compare | weight | |
+    | --- | --- | --- |
+    | "eps" | "one" | simple (Ho et al. 2020, eq. 14) |
+    | "score" | "one" | denoising score matching (Vincent 2011) |
+    | "x" | "min-snr" | Hang et al. 2023, with the limit 5 |
+    | "x" | "edm" | Karras et al. 2022, table 1, for data of variance 1 |
+    | "eps" | "half-rate" | the bound in continuous time, $\tfrac12\int \mathrm{mse}\,d\mathrm{SNR}$ (Kingma et al. 2021, eq. 17) |
 
-        One uniform u for the whole batch lowers the variance of the loss (Kingma et al. 2021, App. I.1).
-        """
-        start = torch.rand((), generator=generator, dtype=torch.float64)
-        spaced = 1 - (start + torch.arange(count, dtype=torch.float64)) / count
-        return spaced[torch.randperm(count, generator=generator)]
+    Args:
+        compare: "x", "eps", "v" or "score".
+        weight: name of one of `WEIGHTS`.
+        first: with "half-rate", whose integral has no end at time 0, earlier times count nothing.
 
-    def loss(self, denoiser: Denoiser, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """Loss per example, `(B,)`, for clean `x` and noise `eps` `(B, *event)` at times `t` `(B,)`."""
-        schedule = denoiser.process.schedule
-        x_t = over(schedule.alpha(t), x) * x + over(schedule.sigma(t), x) * eps
-        return mean_event((eps - denoiser(x_t, t).eps) ** 2)
+    Raises:
+        ConfigError: an unknown name.
+    """  # noqa: E501
+
+    compare: Compared = "eps"
+    weight: str = "one"
+    first: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("compare", get_args(Compared)), ("weight", tuple(WEIGHTS))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"objective.{name}", repr(getattr(self, name)), "one of " + ", ".join(choices))
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        process = denoiser.process
+        estimate = denoiser(process.diffuse(x, t, noise), t)
+        truth = replace(estimate, x=x, eps=noise)
+        error = mean_event((getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2)
+        weight = WEIGHTS[self.weight](process.schedule, t)
+        if self.weight == "half-rate":
+            weight = torch.where(t < self.first, 0.0, weight)
+        return weight.to(error) * error
+
+
+REGRESSIONS: dict[str, tuple[Compared, str]] = {
+    "simple": ("eps", "one"),
+    "x": ("x", "one"),
+    "v": ("v", "one"),
+    "score": ("score", "one"),
+    "min-snr": ("x", "min-snr"),
+    "edm": ("x", "edm"),
+    "continuous": ("eps", "half-rate"),
+}
+"""Regressions, as what is compared and its weight, by the name the command line knows them by."""
+
+
+@dataclass(frozen=True)
+class PairBound(Objective):
+    r"""The variational bound on a grid, one pair of it at a time: T times the term of the pair that holds t, with the
+    decoder's term for the first pair and the prior's added to all, nats per entry (Ho et al. 2020, eqs. 5 and 12).
+
+    Its integral over t is the bound. Serves any process, and any reverse variance.
+
+    Args:
+        steps: steps T of a uniform grid, at least 2.
+        lattice: the values discrete data takes; None for a density.
+    """
+
+    steps: int = 1000
+    lattice: Lattice | None = None
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        k = self.step_of(t)
+        x_t = denoiser.process.diffuse(x, k / self.steps, noise)
+        return self.term(denoiser, x, x_t, k, denoiser(x_t, k / self.steps))
+
+    def step_of(self, t: Tensor) -> Tensor:
+        """The step k in 1 … T of the pair that holds t."""
+        return (t * self.steps).ceil().clamp(1, self.steps)
+
+    def term(self, denoiser: AnyDenoiser, x: Tensor, x_t: Tensor, k: Tensor, estimate: Estimate) -> Tensor:
+        """The loss, given the estimate at step k `(B,)`."""
+        process, last = denoiser.process, k == 1
+        s, t = ((k - 1).clamp(min=1) / self.steps, k.clamp(min=2) / self.steps)
+        reverse = process.reverse(x_t, estimate, s, t)
+        pair = process.posterior(x_t, x, s, t).kl(reverse)
+        grid = uniform_grid(self.steps)
+        decoder = process.decoder(x_t, estimate, grid, self.lattice)
+        prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+        term = torch.where(last.to(pair.device), -decoder.log_prob(x), pair)
+        return (self.steps * term + prior) / x[0].numel()
+
+
+@dataclass(frozen=True)
+class Hybrid(Objective):
+    r"""$L_\mathrm{simple} + \lambda L_\mathrm{bound}$, where the bound trains the reverse variance alone: its mean is
+    held fixed (Nichol & Dhariwal 2021, eq. 16).
+
+    Args:
+        bound: the bound's objective.
+        share: $\lambda$.
+    """
+
+    bound: PairBound = PairBound()
+    share: float = 0.001
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        k = self.bound.step_of(t)
+        x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
+        estimate = denoiser(x_t, k / self.bound.steps)
+        held = replace(estimate, x=estimate.x.detach(), eps=estimate.eps.detach())
+        simple = mean_event((noise - estimate.eps) ** 2)
+        return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)

@@ -43,6 +43,14 @@ class Process(ABC):
         """q(x_t | x)."""
 
     @abstractmethod
+    def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """The randomness of `marginal`, for data of `shape`: the same on every device."""
+
+    @abstractmethod
+    def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
+        """A draw of `marginal(x, t)`, made from `noise`."""
+
+    @abstractmethod
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Distribution:
         """q(x_t | x_s)."""
 

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     EVALUATE = 5
     WEIGHTS = 6
     DROPOUT = 7
+    VARIANCE = 8
 
 
 def derived_seed(seed: int, *key: int) -> int:

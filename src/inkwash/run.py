@@ -24,7 +24,7 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from inkwash import storage
-from inkwash.build import build_model, build_network, resolve
+from inkwash.build import build_denoiser, build_model, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
 from inkwash.config import Config, Range, first_difference, from_json, to_json
 from inkwash.data import Dataset, Transform, load_dataset
@@ -108,7 +108,7 @@ class Run:
 
     def restore(self) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
         """Header and all tensors of the newest valid checkpoint, and where it is."""
-        return _read(self.path, ("weights", "average", "optimizer"))
+        return _read(self.path, ("weights", "average", "proposal", "optimizer"))
 
     def model(self, device: str | torch.device = "cpu") -> Diffusion:
         """The distribution: the newest valid checkpoint's moving-average weights."""
@@ -213,12 +213,10 @@ def _metrics_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str | torch.device) -> Diffusion:
-    with torch.device("meta"):
-        expected = build_network(header.config.network, header.transform.spec, seed=0).state_dict()
-    require_same_tensors(weights, expected, str(path))
-    network = build_network(header.config.network, header.transform.spec, seed=0)
-    network.load_state_dict(weights)
-    return build_model(header.config, header.transform, network.requires_grad_(False).to(device))
+    denoiser = build_denoiser(header.config, header.transform.spec)
+    require_same_tensors(weights, denoiser.state_dict(), str(path))
+    denoiser.load_state_dict(weights)
+    return build_model(header.config, header.transform, denoiser.requires_grad_(False).to(device))
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

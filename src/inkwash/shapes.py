@@ -16,12 +16,12 @@ def as_time(t: float | Tensor, device: torch.device | None = None) -> Tensor:
 
 
 def over(coefficient: Tensor, x: Tensor) -> Tensor:
-    """Shape a float64 coefficient `()` or `(B,)` to multiply `x` of shape `(B, *event)`, in the dtype of `x`.
+    """Shape a float64 coefficient `()`, `(B,)` or `(B, *event)` to multiply `x` `(B, *event)`, in the dtype of `x`.
 
     This is where analytic quantities, computed in float64, are cast: once, at the end.
     """
     trailing = (1,) * (x.ndim - 1)
-    shaped = coefficient if coefficient.ndim == 0 else coefficient.reshape(-1, *trailing)
+    shaped = coefficient.reshape(-1, *trailing) if coefficient.ndim == 1 else coefficient
     return shaped.to(device=x.device, dtype=x.dtype)
 
 

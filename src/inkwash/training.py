@@ -19,14 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.build import build_denoiser, build_network
+from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
-from inkwash.distributions import standard_normal
+from inkwash.denoise import Denoiser
 from inkwash.errors import NonFiniteError
-from inkwash.objective import Simple
+from inkwash.nn import LevelNet
+from inkwash.objective import Objective
+from inkwash.propose import Proposal, Times
 from inkwash.randomness import Purpose, derived_seed, generator
+from inkwash.variance import Analytic
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,36 +59,45 @@ class Examples:
         """Examples at `positions` of this part, model units."""
         return self.transform.to_model(self.data[self.indices[positions]])
 
+    def level_indices(self, block: int = 4096) -> Iterator[Tensor]:
+        """The levels of all examples as indices, block by block; of data with levels."""
+        lattice = chosen(self.transform.spec.lattice)
+        for start in range(0, len(self), block):
+            yield lattice.index(self.take(np.arange(start, min(start + block, len(self)))))
+
 
 @dataclass
 class TrainState:
     """All that changes while training, and so all that a checkpoint holds.
 
     Args:
-        network: the network in training.
+        denoiser: the denoiser in training: its network, and what else of it is learned.
         average: its moving average, what the model samples with.
-        optimizer: AdamW over `network`.
+        proposal: where training looks, and what that has learned.
+        optimizer: AdamW over `denoiser`.
         step: optimizer steps done, skipped ones included.
         skipped: steps whose loss or gradient was not finite, and which therefore changed nothing.
         seconds: time spent in training.
     """
 
-    network: nn.Module
-    average: nn.Module
+    denoiser: Denoiser
+    average: Denoiser
+    proposal: Proposal
     optimizer: torch.optim.AdamW
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Weights, moving average and optimizer state, by name."""
+        """Weights, moving average, proposal and optimizer state, by name."""
         moments = {
             f"{kind}.{name}": self.optimizer.state[parameter][kind]
-            for name, parameter in self.network.named_parameters()
+            for name, parameter in self.denoiser.named_parameters()
             for kind in ("exp_avg", "exp_avg_sq", "step")
             if parameter in self.optimizer.state
         }
-        return {"weights": self.network.state_dict(), "average": self.average.state_dict(), "optimizer": moments}
+        modules = {"weights": self.denoiser, "average": self.average, "proposal": self.proposal}
+        return {**{name: module.state_dict() for name, module in modules.items()}, "optimizer": moments}
 
     def load(self, groups: dict[str, dict[str, Tensor]], where: str) -> None:
         """Take over the tensors of a checkpoint.
@@ -101,7 +113,7 @@ class TrainState:
                 tensor.copy_(groups[name][key])
 
     def _make_moments(self) -> None:
-        for parameter in self.network.parameters():
+        for parameter in self.denoiser.parameters():
             zeros = {kind: torch.zeros_like(parameter) for kind in ("exp_avg", "exp_avg_sq")}
             self.optimizer.state[parameter] = {**zeros, "step": torch.zeros((), device=parameter.device)}
 
@@ -128,41 +140,56 @@ class Step:
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-def start(config: Config, transform: Transform, device: torch.device) -> TrainState:
+class _Loss(nn.Module):
+    """An objective's loss as a module, so that several processes can share its gradient."""
+
+    def __init__(self, objective: Objective, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.objective, self.denoiser = objective, denoiser
+
+    def forward(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        return self.objective.loss(self.denoiser, x, t, noise)
+
+
+def start(config: Config, examples: Examples, device: torch.device) -> TrainState:
     """The state before the first step of a resolved config."""
-    network = build_network(config.network, transform.spec, config.train.seed).to(device)
-    average = copy.deepcopy(network).eval().requires_grad_(False)
+    denoiser = build_denoiser(config, examples.transform.spec)
+    if isinstance(denoiser.network, LevelNet):
+        denoiser.network.count(examples.level_indices())
+    denoiser = denoiser.to(device)
+    average = copy.deepcopy(denoiser).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        network.parameters(), betas=(0.9, 0.99), weight_decay=config.train.weight_decay, fused=True
+        denoiser.parameters(), betas=(0.9, 0.99), weight_decay=config.train.weight_decay, fused=True
     )
-    return TrainState(network, average, optimizer)
+    return TrainState(denoiser, average, build_proposal(config), optimizer)
 
 
 def training(
-    state: TrainState, examples: Examples, config: Config, accelerator: Accelerator, objective: Simple | None = None
+    state: TrainState, examples: Examples, config: Config, accelerator: Accelerator, objective: Objective | None = None
 ) -> Iterator[Step]:
     """Train to the last step of the config, yielding after each step.
 
     Raises:
         NonFiniteError: `PATIENCE` steps in a row with a loss or gradient that is not finite.
     """
-    objective = objective or Simple()
-    denoiser = build_denoiser(config, accelerator.prepare(state.network).train())
+    objective = objective or build_objective(config, examples.transform.spec)
+    loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
     failures = 0
     while state.step < chosen(config.train.steps):
         rate = learning_rate(config.train, state.step)
-        batch = draw_batch(state.step, examples, config.train, objective, accelerator)
+        batch = draw_batch(state, examples, config.train, accelerator)
         with _seeded(config.train.seed, state.step, accelerator):
-            losses = objective.loss(denoiser, batch.x, batch.t, batch.eps)
-        accelerator.backward(losses.mean())
-        norm = accelerator.clip_grad_norm_(state.network.parameters(), config.train.clip_grad)
-        loss = accelerator.reduce(losses.detach().mean(), reduction="mean")
-        done = Step(state.step + 1, float(loss), float(norm), rate)
+            losses = loss_of(batch.x, batch.times.t, batch.noise)
+        accelerator.backward((losses * batch.times.weight.to(losses)).mean())
+        norm = accelerator.clip_grad_norm_(state.denoiser.parameters(), config.train.clip_grad)
+        seen = accelerator.gather(losses.detach())
+        done = Step(state.step + 1, float((seen * batch.all_times.weight.to(seen)).mean()), float(norm), rate)
         if done.finite:
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             state.optimizer.step()
             _average(state, config.train.ema)
+            state.proposal.learn(batch.all_times, seen.cpu(), state.denoiser.process.schedule)
         failures = 0 if done.finite else failures + 1
         state.skipped += not done.finite
         state.optimizer.zero_grad()
@@ -187,28 +214,35 @@ def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Batch:
-    """This process's share of a global batch: `indices` into the data, clean `x`, times `t`, noise `eps`."""
+    """This process's share of a global batch, and the times of all of it.
+
+    Args:
+        indices: into the data.
+        x: clean examples, model units, `(B, *event)`.
+        times: when each is looked at.
+        noise: what each is noised with, `(B, *event)`.
+        all_times: the times of the global batch.
+    """
 
     indices: Array
     x: Tensor
-    t: Tensor
-    eps: Tensor
+    times: Times
+    noise: Tensor
+    all_times: Times
 
 
-def draw_batch(
-    step: int, examples: Examples, config: TrainConfig, objective: Simple, accelerator: Accelerator
-) -> Batch:
-    """The batch of a step: a pure function of the seed, the step and the data, cut by process."""
-    count = chosen(config.batch_size)
-    positions = order(config.seed, step, count, len(examples))
-    random = generator(config.seed, Purpose.TRAIN, step)
-    t = objective.times(count, random)
-    eps = standard_normal((count, *examples.transform.spec.shape), random)
+def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accelerator: Accelerator) -> Batch:
+    """The batch of a step: a pure function of the seed, the step, the data and the proposal, cut by process."""
+    count, process, device = chosen(config.batch_size), state.denoiser.process, accelerator.device
+    positions = order(config.seed, state.step, count, len(examples))
+    random = generator(config.seed, Purpose.TRAIN, state.step)
+    times = state.proposal.draw(count, process.schedule, random)
+    noise = process.noise((count, *examples.transform.spec.shape), random)
     share = count // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    x = examples.take(positions[mine])
-    device = accelerator.device
-    return Batch(examples.indices[positions[mine]], x.to(device), t[mine].to(device), eps[mine].to(device))
+    own = Times(times.t[mine].to(device), times.weight[mine].to(device))
+    x = examples.take(positions[mine]).to(device)
+    return Batch(examples.indices[positions[mine]], x, own, noise[mine].to(device), times)
 
 
 def order(seed: int, step: int, count: int, examples: int) -> Array:
@@ -229,8 +263,22 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
+def measure_variance(denoiser: Denoiser, examples: Examples, seed: int) -> None:
+    """Measure the errors that an analytic reverse variance needs, on at most 256 examples trained on."""
+    table = denoiser.variance
+    if not isinstance(table, Analytic):
+        return
+    device = table.log_snr.device
+    x = examples.take(np.arange(min(len(examples), 256))).to(device)
+    process, random = denoiser.process, generator(seed, Purpose.VARIANCE)
+    for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
+        x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
+        table.log_error[i] = ((denoiser(x_t, t).x - x).double() ** 2).mean().clamp(min=1e-30).log()
+
+
+@torch.no_grad()
 def _average(state: TrainState, decay: float) -> None:
     """Move the average towards the weights; young averages forget faster, so that they lose their random start."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
-    for slow, fast in zip(state.average.parameters(), state.network.parameters(), strict=True):
+    for slow, fast in zip(state.average.parameters(), state.denoiser.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)

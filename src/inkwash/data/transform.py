@@ -49,6 +49,11 @@ class DataSpec:
         """Whether an example is a picture `(C, H, W)`."""
         return len(self.shape) == 3
 
+    @property
+    def lattice(self) -> Lattice | None:
+        """The values that data with levels takes in model units."""
+        return None if self.levels is None else Lattice(-1.0, 1.0, self.levels)
+
     def to_channels_first(self, data: Array) -> Array:
         """Data as it came, to `(N, *shape)`."""
         if self.layout == "NHWC":
@@ -99,11 +104,6 @@ class Transform:
             raise ConfigError(
                 "transform.scale", f"{len(self.scale)} numbers", f"{spec.shape[0]}, as of transform.shift"
             )
-
-    @property
-    def lattice(self) -> Lattice | None:
-        """The values that data with levels takes in model units."""
-        return None if self.spec.levels is None else Lattice(-1.0, 1.0, self.spec.levels)
 
     def to_model(self, data: Array) -> Tensor:
         """Data units, as they came, to a float32 tensor `(N, *spec.shape)`.

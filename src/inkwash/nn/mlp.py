@@ -14,17 +14,20 @@ class MLP(nn.Module):
         width: features of a block.
         depth: number of blocks.
         dropout: probability of dropping a feature, in [0, 1).
+        outputs: numbers to give; by default as many as an example has.
     """
 
-    def __init__(self, size: int, width: int = 256, depth: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self, size: int, width: int = 256, depth: int = 4, dropout: float = 0.0, outputs: int | None = None
+    ) -> None:
         super().__init__()
         self.embed = LevelEmbedding(width)
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, size)))
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, outputs or size)))
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Map noisy vectors `(B, size)` at levels `(B,)` to `(B, size)`."""
+        """Map noisy vectors `(B, size)` at levels `(B,)` to `(B, outputs)`."""
         level = nn.functional.silu(self.embed(t))
         h = self.enter(x_t)
         for block in self.blocks:

@@ -22,6 +22,7 @@ class UNet(nn.Module):
         blocks: residual blocks per resolution.
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
+        outputs: channels to give; by default those of an image.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class UNet(nn.Module):
         blocks: int = 2,
         attention: tuple[bool, ...] = (False, True),
         dropout: float = 0.0,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         level, sizes = 4 * width, [width * m for m in multipliers]
@@ -52,13 +54,13 @@ class UNet(nn.Module):
             for _ in range(blocks + 1):
                 self.up.append(_Block(h + kept.pop(), size, level, attention[i], dropout))
                 h = size
-        self.leave = nn.Sequential(_norm(h), nn.SiLU(), zero(nn.Conv2d(h, channels, 3, padding=1)))
+        self.leave = nn.Sequential(_norm(h), nn.SiLU(), zero(nn.Conv2d(h, outputs or channels, 3, padding=1)))
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Map noisy images `(B, channels, H, W)` at levels `(B,)` to the same shape."""
+        """Map noisy images `(B, channels, H, W)` at levels `(B,)` to `(B, outputs, H, W)`."""
         level = F.silu(self.embed(t))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
         kept = [self.enter(x_t).contiguous(memory_format=torch.channels_last)]

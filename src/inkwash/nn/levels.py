@@ -1,0 +1,65 @@
+"""A network for integer data: log-odds of every entry's levels."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class LevelNet(nn.Module):
+    r"""Adds what a network makes of the whole example to the log-frequencies of each entry's levels.
+
+    The network is fed the noisy data and, entry by entry, the expectations of a few sines and cosines of the level
+    given that entry alone: what Bayes' rule makes of it at the known noise, as numbers of order one at every noise.
+
+    Args:
+        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)` to `(B, C * features, *size)`.
+        shape: of an example, `(C, *size)`.
+        values: values of the levels in model units, `(L,)`.
+        features: what the network gives per entry; a linear map shared by all entries takes it to the levels.
+        outputs: numbers per entry, at least L; those beyond the levels are passed on as they are.
+    """
+
+    FREQUENCIES = 3
+    log_prior: Tensor
+    values: Tensor
+    waves: Tensor
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], values: Tensor, features: int, outputs: int) -> None:
+        super().__init__()
+        self.network = network
+        self.head = nn.Linear(features, outputs, bias=False)
+        levels = len(values)
+        self.register_buffer("log_prior", torch.full((*shape, levels), -math.log(levels)))
+        self.register_buffer("values", values.float(), persistent=False)
+        angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)
+        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1).float(), persistent=False)
+
+    @classmethod
+    def inputs_per_channel(cls) -> int:
+        """Channels that the network is given for each channel of the data."""
+        return 1 + 2 * cls.FREQUENCIES
+
+    def count(self, blocks: Iterable[Tensor]) -> None:
+        """Set the log-frequencies from blocks of examples given as level indices, `(N, *shape)` each; where there are
+        few examples, an entry's are drawn towards those of all entries."""
+        counts = torch.zeros_like(self.log_prior, dtype=torch.float64)
+        for index in blocks:
+            places = index.long().movedim(0, -1)
+            counts.scatter_add_(-1, places, torch.ones_like(places, dtype=torch.float64))
+        pooled = counts.flatten(0, -2).sum(0) + 1
+        smooth = counts + 2 * pooled / pooled.sum()
+        self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
+
+    def forward(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)` to `(B, *shape, outputs)`."""
+        channels = x_t.shape[1]
+        column = log_snr.reshape(-1, *(1,) * x_t.ndim)
+        alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
+        alone = self.log_prior - 0.5 * ((x_t[..., None] - alpha * self.values) / sigma) ** 2
+        seen = (alone.softmax(-1) @ self.waves).movedim(-1, 2).flatten(1, 2)
+        found = self.network(torch.cat([x_t, seen], dim=1), log_snr).unflatten(1, (channels, -1)).movedim(2, -1)
+        output = self.head(found)
+        levels = len(self.values)
+        return torch.cat([output[..., :levels] + self.log_prior, output[..., levels:]], dim=-1)
