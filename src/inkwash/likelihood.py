@@ -7,12 +7,15 @@ For a grid $1 = \tau_T > … > \tau_1 > \tau_0 = 0$ (Ho et al. 2020, eq. 5):
   $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
 - reconstruction: $\mathbb E[-\log p(x \mid x_{\tau_1})]$, by the decoder.
 
-Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term.
+Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term. In continuous time, the
+limit of ever finer grids before $\tau_1$, the diffusion part is
+$\tfrac12\int \mathbb E\lVert\epsilon - \hat\epsilon\rVert^2\,d\lambda$ over the log-SNR $\lambda$ between times 1 and
+$\tau_1$, whatever the reverse variance (Kingma et al. 2021, eq. 11).
 """
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -20,17 +23,22 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
+from inkwash.noise import Schedule
 from inkwash.randomness import Purpose, generator, slot_rows
+from inkwash.shapes import sum_event
 
 
 @dataclass(frozen=True)
 class Bound:
-    """An upper bound on -log p(x) and its parts, nats per example.
+    r"""An upper bound on -log p(x) and its parts, nats per example.
 
     Args:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
+        k: Sohl-Dickstein's K, a lower bound on log p(x) that holds if the last step loses nothing and $x_1$ has the
+            prior's second moments (2015, eq. 14): entropies take the place of the prior and the reconstruction, `(B,)`.
+        null: log-density (or mass) of x under the prior, his $L_\mathrm{null}$, `(B,)`.
         per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
@@ -40,6 +48,8 @@ class Bound:
     prior: Tensor
     diffusion: Tensor
     reconstruction: Tensor
+    k: Tensor
+    null: Tensor
     per_time: Tensor
     time_edges: Tensor
     dims: int
@@ -77,6 +87,13 @@ class _Terms:
     prior: Tensor
     per_time: Tensor
     reconstruction: Tensor
+    edges: Tensor
+    null: Tensor
+
+    @classmethod
+    def joined(cls, slots: list["_Terms"], count: int) -> "_Terms":
+        """The terms of the first `count` examples of all slots."""
+        return cls(*(torch.cat([getattr(s, item.name) for s in slots])[:count] for item in fields(cls)))
 
 
 @torch.no_grad()
@@ -87,8 +104,9 @@ def bound(
     lattice: Lattice | None = None,
     terms: int | None = None,
     seed: int = 0,
+    continuous: bool = False,
 ) -> Bound:
-    """The variational bound of `x` on the grid `times`.
+    """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
 
     The noise of an example depends on the seed and on its place in `x`, not on how many come after it.
 
@@ -98,27 +116,35 @@ def bound(
         times: decreasing from 1 to 0, `(T + 1,)`.
         lattice: the values discrete data takes; None for continuous data, whose decoder is a density.
         terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
-            one pair drawn from each, which is unbiased. None evaluates all.
+            one pair drawn from each, which is unbiased. None evaluates all. In continuous time, as many stretches of
+            log-SNR with a point drawn from each.
         seed: of the noise.
+        continuous: take the limit of ever finer grids before the last step.
 
     Raises:
         ConfigError: `terms` below 1.
     """
     if terms is not None and terms < 1:
         raise ConfigError("terms", terms, "an integer >= 1")
-    cuts = _cuts(len(times) - 2, terms)
+    schedule = denoiser.process.schedule
+    stretches = _continuous(schedule, times, terms) if continuous else _pairs(times, terms)
     rows = slot_rows(tuple(x.shape[1:]), x.device)
-    parts = [
-        _slot_terms(denoiser, _whole(block.double(), rows), times, cuts, lattice, generator(seed, Purpose.BOUND, i))
+    slots = [
+        _slot_terms(
+            denoiser, _whole(block.double(), rows), times, stretches, lattice, generator(seed, Purpose.BOUND, i)
+        )
         for i, block in enumerate(x.split(rows))
     ]
-    per_time = torch.cat([p.per_time for p in parts])[: len(x)]
+    found = _Terms.joined(slots, len(x))
+    diffusion = found.per_time.sum(1)
     return Bound(
-        prior=torch.cat([p.prior for p in parts])[: len(x)],
-        diffusion=per_time.sum(1),
-        reconstruction=torch.cat([p.reconstruction for p in parts])[: len(x)],
-        per_time=per_time,
-        time_edges=times[cuts],
+        prior=found.prior,
+        diffusion=diffusion,
+        reconstruction=found.reconstruction,
+        k=found.edges - diffusion,
+        null=found.null,
+        per_time=found.per_time,
+        time_edges=stretches.edges,
         dims=x[0].numel(),
         levels=None if lattice is None else lattice.levels,
     )
@@ -129,31 +155,71 @@ def _whole(block: Tensor, rows: int) -> Tensor:
     return torch.cat([block, block[-1:].expand(rows - len(block), *block.shape[1:])])
 
 
-def _cuts(pairs: int, terms: int | None) -> Tensor:
-    """Where to cut `pairs` consecutive pairs into `terms` stretches of nearly equal length."""
+@dataclass(frozen=True)
+class _Stretches:
+    """The diffusion part, cut in time.
+
+    Args:
+        edges: the times that separate the stretches, decreasing, `(K + 1,)`.
+        term: what stretch i adds, `(denoiser, x, i, random) -> (B,)`, estimated from one draw per example.
+    """
+
+    edges: Tensor
+    term: Callable[[AnyDenoiser, Tensor, int, torch.Generator], Tensor]
+
+
+def _pairs(times: Tensor, terms: int | None) -> _Stretches:
+    """The pairs of a grid, in stretches of nearly equal length."""
+    pairs = len(times) - 2
     count = pairs if terms is None else min(terms, pairs)
-    return torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
+    cuts = torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
+
+    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
+        start, stop = int(cuts[i]), int(cuts[i + 1])
+        pair = torch.randint(start, stop, (len(x),), generator=random)
+        t, s = times[pair], times[pair + 1]
+        process = denoiser.process
+        x_t = process.marginal(x, t).draw(random)
+        reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
+        return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)
+
+    return _Stretches(times[cuts], term)
+
+
+def _continuous(schedule: Schedule, times: Tensor, terms: int | None) -> _Stretches:
+    """Stretches of equal length in log-SNR; what lies below a log-SNR of -20 is left out."""
+    count = len(times) - 2 if terms is None else terms
+    low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])
+    width = (high - low) / count
+
+    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
+        inside = torch.rand(len(x), generator=random, dtype=torch.float64)
+        t = schedule.time(low + (i + inside) * width)
+        noise = denoiser.process.noise(x.shape, random, like=x)
+        estimate = denoiser(denoiser.process.diffuse(x, t, noise), t)
+        return 0.5 * width * sum_event((noise - estimate.eps) ** 2)
+
+    return _Stretches(schedule.time(low + width * torch.arange(count + 1)), term)
 
 
 def _slot_terms(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, cuts: Tensor, lattice: Lattice | None, random: torch.Generator
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    times: Tensor,
+    stretches: _Stretches,
+    lattice: Lattice | None,
+    random: torch.Generator,
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
-    prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
-    per_time = [_diffusion_term(denoiser, x, times, int(start), int(stop), random) for start, stop in pairwise(cuts)]
-    x_t = process.marginal(x, first).draw(random)
+    prior, last = process.prior(x.shape, like=x), process.marginal(x, 1.0)
+    per_time = [stretches.term(denoiser, x, i, random) for i in range(len(stretches.edges) - 1)]
+    nearest = process.marginal(x, first)
+    x_t = nearest.draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
-    stacked = torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0)
-    return _Terms(prior, stacked, -decoder.log_prob(x))
-
-
-def _diffusion_term(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
-) -> Tensor:
-    """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
-    pair = torch.randint(start, stop, (len(x),), generator=random)
-    t, s = times[pair], times[pair + 1]
-    process = denoiser.process
-    x_t = process.marginal(x, t).draw(random)
-    reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
-    return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)
+    return _Terms(
+        prior=last.kl(prior),
+        per_time=torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0),
+        reconstruction=-decoder.log_prob(x),
+        edges=last.entropy() - nearest.entropy() - prior.entropy(),
+        null=prior.log_prob(x),
+    )

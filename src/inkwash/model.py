@@ -1,5 +1,6 @@
 """`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,7 +111,7 @@ class Diffusion:
         self,
         x: Any,
         *,
-        steps: int | None = None,
+        steps: float | None = None,
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
@@ -121,7 +122,8 @@ class Diffusion:
 
         Args:
             x: data units, `(B, …)`.
-            steps: number of steps of a uniform grid; the model's own by default.
+            steps: number of steps of a uniform grid; the model's own by default. `math.inf` is continuous time down to
+                the first time of the model's own grid, where the decoder takes over.
             times: or the grid itself, decreasing from 1 to 0.
             terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound`.
             seed: of the noise.
@@ -132,12 +134,18 @@ class Diffusion:
         """
         model_x = self.to_model(x)
         lattice = None if self.transform is None else self.transform.spec.lattice
-        grid = as_grid(steps, times, self.steps)
-        result = bound(self.denoiser, model_x, grid, lattice, terms, seed)
+        continuous = steps == math.inf
+        grid = as_grid(None if continuous else steps, times, self.steps)
+        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
         if self.transform is None or lattice is not None:
             return result
-        shifted = result.reconstruction - self.transform.log_det().to(self.device)
-        return replace(result, reconstruction=shifted)
+        log_det = self.transform.log_det().to(self.device)
+        return replace(
+            result,
+            reconstruction=result.reconstruction - log_det,
+            k=result.k + log_det,
+            null=result.null + log_det,
+        )
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:

@@ -75,7 +75,7 @@ class _Tabulated(Schedule):
         return ((index + fraction) / (len(table) - 1)).clamp(0, 1)
 
 
-def _require_steps(steps: int, where: str = "schedule.steps") -> None:
+def _require_steps(steps: float, where: str = "schedule.steps") -> None:
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ConfigError(where, steps, "an integer >= 1")
 
@@ -165,13 +165,13 @@ SCHEDULES: dict[str, type[LinearSchedule] | type[CosineSchedule]] = {"linear": L
 """The schedules that a name and a number of steps describe."""
 
 
-def uniform_grid(steps: int) -> Tensor:
+def uniform_grid(steps: float) -> Tensor:
     """The T-step grid `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
     _require_steps(steps, "steps")
     return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
 
 
-def as_grid(steps: int | None, times: Tensor | None, default: int) -> Tensor:
+def as_grid(steps: float | None, times: Tensor | None, default: int) -> Tensor:
     """The grid asked for by a number of steps or by its times; `default` steps if by neither.
 
     Raises:
