@@ -27,7 +27,7 @@ _SMALL = 256
 _MOST_LEVELS = 1 << 20
 _FEATURES = 16
 _KNOTS = 32
-_OBJECTIVE_OF = {"levels": "continuous", "F": "edm"}
+_OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
 _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 
 

@@ -160,8 +160,8 @@ class EvaluateConfig:
     """At most this many held-out examples, and as many training examples and samples."""
     terms: Count = 100
     """Diffusion terms of the bound evaluated per example; at the number of steps less one, all of them."""
-    steps: Count | None = None
-    """Steps of the bound; by default those the model was made with."""
+    steps: Count | Literal["inf"] | None = None
+    """Steps of the bound, by default those the model was made with; inf is continuous time but for the last step."""
     sampler_steps: Count = 250
     """Steps of the sampler, which is ancestral."""
     seed: Seed = 0

@@ -89,7 +89,8 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
 
 
 def _bound(model: Diffusion, x: Array, config: EvaluateConfig) -> Bound:
-    return model.bound(x, steps=config.steps, terms=config.terms, seed=derived_seed(config.seed, Purpose.EVALUATE))
+    steps = math.inf if config.steps == "inf" else config.steps
+    return model.bound(x, steps=steps, terms=config.terms, seed=derived_seed(config.seed, Purpose.EVALUATE))
 
 
 def _unit(bound: Bound) -> float:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,9 +223,10 @@ class _Job:
     def monitor(self, state: TrainState, model: Diffusion) -> float:
         """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
         count = 64 if self.transform.spec.is_image else 2048
-        data = model.sample(count, seed=0, sampler=DDIM(), steps=_PREVIEW_STEPS)
         storage.make_folder(self.run.path / "samples")
-        pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
+        with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
+            data = model.sample(count, seed=0, sampler=DDIM(), steps=_PREVIEW_STEPS)
+            pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
         return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
 
     def log(self, state: TrainState, done: Step, window: list[float], held_out: float | None) -> None:
