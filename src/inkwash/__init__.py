@@ -34,7 +34,23 @@ if TYPE_CHECKING:
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, UNet
-    from inkwash.noise import CosineSchedule, LinearSchedule, Schedule, TabulatedSchedule, uniform_grid
+    from inkwash.noise import (
+        CosineSchedule,
+        KarrasSchedule,
+        LearnedBetas,
+        LearnedSchedule,
+        LinearSchedule,
+        RectifiedSchedule,
+        Schedule,
+        SohlDicksteinSchedule,
+        TabulatedSchedule,
+        VariancePreserving,
+        ZeroTerminalSchedule,
+        from_log_snr,
+        letter_table,
+        to_log_snr,
+        uniform_grid,
+    )
     from inkwash.objective import Simple
     from inkwash.process import Process
     from inkwash.run import Run, load
@@ -63,7 +79,23 @@ _HOME = {
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
     "nn": ("MLP", "UNet"),
-    "noise": ("CosineSchedule", "LinearSchedule", "Schedule", "TabulatedSchedule", "uniform_grid"),
+    "noise": (
+        "CosineSchedule",
+        "KarrasSchedule",
+        "LearnedBetas",
+        "LearnedSchedule",
+        "LinearSchedule",
+        "RectifiedSchedule",
+        "Schedule",
+        "SohlDicksteinSchedule",
+        "TabulatedSchedule",
+        "VariancePreserving",
+        "ZeroTerminalSchedule",
+        "from_log_snr",
+        "letter_table",
+        "to_log_snr",
+        "uniform_grid",
+    ),
     "objective": ("Simple",),
     "process": ("Process",),
     "run": ("Run", "load"),

@@ -28,7 +28,7 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     Raises:
         ConfigError: an option that the chosen network or schedule does not have.
     """
-    build_process(config.process)
+    build_denoiser(config, nn.Identity())  # refuses what does not go together
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     defaults = {
         "steps": 1500 if spec.is_image else 5000,

@@ -67,10 +67,11 @@ class DataConfig:
 class ProcessConfig:
     """How data is spread into noise."""
 
-    schedule: Literal["linear", "cosine"] = "linear"
-    """Noise schedule: linear betas (DDPM) or cosine (IDDPM)."""
+    schedule: Literal["linear", "cosine", "sohl-dickstein", "rectified", "karras", "zero-terminal"] = "linear"
+    """Noise schedule: linear (DDPM), cosine (IDDPM), karras (EDM), or one that leaves no signal at time 1 and needs
+    denoiser.predicts x or v: sohl-dickstein, rectified, zero-terminal (cosine, bent)."""
     steps: Annotated[int, Range(2, 10000)] = 1000
-    """Steps T of the schedule's table, and of the model's own grid."""
+    """Steps T of the schedule's table, if it has one, and of the model's own grid."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class Denoiser(nn.Module):
         sees: what the network is given as `t`: the "time" itself, or its "log_snr".
 
     Raises:
-        ConfigError: an unknown `predicts`, `variance` or `sees`.
+        ConfigError: an unknown `predicts`, `variance` or `sees`; a prediction that says nothing of x at time 1.
     """
 
     def __init__(
@@ -118,6 +118,8 @@ class Denoiser(nn.Module):
         _require_one_of("predicts", predicts, get_args(Prediction))
         _require_one_of("variance", variance, get_args(Variance))
         _require_one_of("sees", sees, get_args(Sight))
+        if predicts in ("eps", "score") and bool(process.schedule.alpha(1.0) == 0):
+            raise ConfigError("predicts", repr(predicts), "x or v, as this schedule leaves no signal at time 1")
         self.network = network
         self.process = process
         self.predicts, self.variance, self.sees = predicts, variance, sees
