@@ -4,12 +4,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from inspect import isabstract
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
@@ -17,6 +17,7 @@ from inkwash.shapes import over
 
 F64 = torch.float64
 Grid = Tensor
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def tensor(values: Any) -> Tensor:
@@ -149,10 +150,29 @@ def public(kind: type) -> list[type]:
     return [c for c in things if isinstance(c, type) and issubclass(c, kind) and not isabstract(c)]
 
 
+def trained(module: Module, seed: int = 0, spread: float = 0.5) -> Module:
+    """A module with its parameters moved at random, and frozen: a stand-in for a trained one."""
+    random = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        moved = parameter.requires_grad
+        parameter.requires_grad_(False)
+        parameter += moved * spread * torch.randn(parameter.shape, generator=random, dtype=F64)
+    return module
+
+
 def public_schedules() -> list[iw.Schedule]:
-    """One schedule of every public kind."""
-    betas = {iw.TabulatedSchedule: (tuple(0.01 + 0.3 * (k / 30) ** 2 for k in range(40)),)}
-    return [kind(*betas.get(kind, ())) for kind in public(iw.Schedule)]
+    """One schedule of every public kind; those with parameters as if trained."""
+    arguments = {
+        iw.TabulatedSchedule: (tuple(0.01 + 0.3 * (k / 30) ** 2 for k in range(40)),),
+        iw.ZeroTerminalSchedule: (iw.LinearSchedule(),),
+    }
+    made = [kind(*arguments.get(kind, ())) for kind in public(iw.Schedule)]
+    return [trained(s) if isinstance(s, nn.Module) else s for s in made]
+
+
+def with_signal(schedules: list[iw.Schedule]) -> list[iw.Schedule]:
+    """Those that keep some signal at time 1, so that noise can be predicted there."""
+    return [s for s in schedules if s.alpha(1.0) > 0]
 
 
 def name_of(value: object) -> str:

@@ -14,10 +14,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "shapes"},
-    {"randomness", "distributions", "noise", "metrics", "storage", "config"},
-    {"nn.layers"},
-    {"nn.mlp", "nn.unet"},
-    {"nn"},
+    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config"},
+    {"noise.tables", "noise.letters", "nn.layers"},
+    {"noise.closed", "noise.learned", "nn.mlp", "nn.unet"},
+    {"noise", "nn"},
     {"process"},
     {"gaussian"},
     {"denoise"},

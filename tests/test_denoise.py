@@ -18,6 +18,7 @@ from oracles import (
     name_of,
     public_schedules,
     tensor,
+    with_signal,
 )
 from torch import nn
 
@@ -28,6 +29,8 @@ SCHEDULES = public_schedules()
 PREDICTIONS = get_args(Prediction)
 TIMES = [0.02, 0.3, 0.75, 1.0]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+schedules_with_signal = pytest.mark.parametrize("schedule", with_signal(SCHEDULES), ids=name_of)
+WITHOUT_SIGNAL = [s for s in SCHEDULES if s not in with_signal(SCHEDULES)]
 
 
 def rows(seed, n=5, size=2):
@@ -39,7 +42,7 @@ def says(output, schedule, predicts):
     return iw.Denoiser(lambda x_t, t: output, iw.Gaussian(schedule), predicts=predicts)
 
 
-@schedules
+@schedules_with_signal
 @pytest.mark.parametrize("first", PREDICTIONS)
 @pytest.mark.parametrize("second", PREDICTIONS)
 @given(st.sampled_from(TIMES))
@@ -57,7 +60,7 @@ def check_cycle(schedule=SCHEDULES[0], first="eps", second="v", t=0.3):
         torch.testing.assert_close(getattr(again, name), getattr(estimate, name), rtol=1e-9, atol=1e-9)
 
 
-@schedules
+@schedules_with_signal
 @pytest.mark.parametrize("predicts", PREDICTIONS)
 def test_estimates_of_data_and_noise_explain_what_was_seen(schedule, predicts):
     x_t = rows(2)
@@ -66,13 +69,27 @@ def test_estimates_of_data_and_noise_explain_what_was_seen(schedule, predicts):
     torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("schedule", WITHOUT_SIGNAL, ids=name_of)
+def test_where_no_signal_is_left_a_network_predicts_x_or_v(schedule):
+    """x and v convert into each other at time 1 too; the noise, which is all that is seen there, says nothing of x."""
+    x_t, output = rows(0), rows(1)
+    for first, second in (("x", "v"), ("v", "x")):
+        estimate = says(output, schedule, first)(x_t, 1.0)
+        torch.testing.assert_close(says(getattr(estimate, second), schedule, second)(x_t, 1.0).x, estimate.x)
+        torch.testing.assert_close(estimate.eps, x_t)
+    for predicts in ("eps", "score"):
+        with pytest.raises(iw.ConfigError, match="need x or v"):
+            says(output, schedule, predicts)
+
+
 @schedules
 def test_noise_is_never_divided_by_a_vanishing_signal(schedule):
-    """Where hardly any signal is left, the score of a network that predicts x or v is still near -x_t."""
+    """Where hardly any signal is left, sigma^2 times the score of a network that predicts x or v is still near -x_t."""
     x_t = rows(4)
     for predicts in ("x", "v"):
         estimate = says(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
-        assert float((estimate.score + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))
+        all_noise = schedule.sigma(1.0) ** 2 * estimate.score
+        assert float((all_noise + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))
 
 
 def log_density(data, x_t, schedule, t):
@@ -111,25 +128,6 @@ def check_mean(schedule=SCHEDULES[0], data=PLANE, s=0.2, t=0.25):
     gain, _ = condition(joint_covariance(data, schedule, s, t), slice(2 * d, 3 * d), slice(0, d))
     expected = schedule.alpha(s) * data.mean + (x_t - schedule.alpha(t) * data.mean) @ gain.T
     torch.testing.assert_close(exact_denoiser(data, schedule)(x_t, t).mean(s), expected, rtol=1e-8, atol=1e-8)
-
-
-@schedules
-def test_the_closed_eps_form_of_a_source_note_is_wrong(schedule):
-    """The note's mean (x_t - beta^2 eps / bar-beta) / alpha is E[x_s | x_t]; the last line it derives from it is not.
-
-    Its letters: alpha, beta of the step; bar-alpha, bar-beta of the marginal. Both readings of its square roots fail.
-    """
-    s, t = 0.5, 0.6
-    x_t = rows(7)
-    estimate = exact_denoiser(PLANE, schedule)(x_t, t)
-    bar_s, bar_t, bar_beta = (float(v) for v in (schedule.alpha(s), schedule.alpha(t), schedule.sigma(t)))
-    alpha = bar_t / bar_s
-    beta = (1 - alpha**2) ** 0.5
-    right = (x_t - beta**2 / bar_beta * estimate.eps) / alpha
-    torch.testing.assert_close(right, estimate.mean(s), rtol=1e-9, atol=1e-9)
-    for amplitude_s, amplitude_t in ((bar_s, bar_t), (bar_s**2, bar_t**2)):
-        wrong = alpha / amplitude_t**0.5 * x_t + beta * amplitude_s**0.5 / bar_beta * estimate.eps
-        assert float((wrong - right).norm()) > 0.05 * float(right.norm())
 
 
 def test_clipping_recomputes_the_noise():

@@ -17,8 +17,9 @@ import test_sample
 import torch
 
 import inkwash as iw
-from inkwash import denoise, distributions, likelihood, noise, objective
+from inkwash import denoise, distributions, likelihood, objective
 from inkwash.distributions import standard_normal
+from inkwash.noise import tables
 from inkwash.randomness import generator
 from inkwash.shapes import as_time, over, sum_event
 
@@ -74,7 +75,7 @@ def sigma_by_subtraction_in_single_precision(self, t):
     return (1 - torch.exp(self.log_alpha_bar(t)).float()).sqrt().double()
 
 
-LOG_ALPHA_BAR = noise._Tabulated.log_alpha_bar
+LOG_ALPHA_BAR = tables._Tabulated.log_alpha_bar
 
 
 def one_step_late(self, t):
@@ -206,9 +207,9 @@ BUGS = {
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde),
     "small and large variance swapped": (iw.Gaussian, "_reverse_var", swapped_reverse_var),
     "sigma for sigma squared": (iw.Gaussian, "marginal", std_for_var),
-    "missing square root": (noise._Tabulated, "alpha", alpha_without_root),
-    "1 - alpha-bar in single precision": (noise._Tabulated, "sigma", sigma_by_subtraction_in_single_precision),
-    "time off by one grid step": (noise._Tabulated, "log_alpha_bar", one_step_late),
+    "missing square root": (tables._Tabulated, "alpha", alpha_without_root),
+    "1 - alpha-bar in single precision": (tables._Tabulated, "sigma", sigma_by_subtraction_in_single_precision),
+    "time off by one grid step": (tables._Tabulated, "log_alpha_bar", one_step_late),
     "sigma_t for sigma_s in the posterior": (iw.Gaussian, "_posterior_mean", mean_with_sigma_t_for_sigma_s),
     "wrong prior": (iw.Gaussian, "prior", wide_prior),
     "wrong v": (iw.Estimate, "v", property(v_with_sign)),

@@ -20,6 +20,7 @@ from oracles import (
     public,
     public_schedules,
     tensor,
+    with_signal,
 )
 
 import inkwash as iw
@@ -62,7 +63,7 @@ def prior(size):
     return torch.zeros(size, dtype=F64), torch.eye(size, dtype=F64)
 
 
-@schedules
+@pytest.mark.parametrize("schedule", with_signal(SCHEDULES), ids=name_of)
 @grids
 def test_ddim_follows_its_recursion(schedule, times):
     check_ddim(schedule, times)

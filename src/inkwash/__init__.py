@@ -34,7 +34,23 @@ if TYPE_CHECKING:
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, LevelNet, UNet
-    from inkwash.noise import CosineSchedule, LinearSchedule, Schedule, TabulatedSchedule, uniform_grid
+    from inkwash.noise import (
+        CosineSchedule,
+        KarrasSchedule,
+        LearnedBetas,
+        LearnedSchedule,
+        LinearSchedule,
+        RectifiedSchedule,
+        Schedule,
+        SohlDicksteinSchedule,
+        TabulatedSchedule,
+        VariancePreserving,
+        ZeroTerminalSchedule,
+        from_log_snr,
+        letter_table,
+        to_log_snr,
+        uniform_grid,
+    )
     from inkwash.objective import Hybrid, Objective, PairBound, Regression
     from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
@@ -66,7 +82,23 @@ _HOME = {
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
     "nn": ("LevelNet", "MLP", "UNet"),
-    "noise": ("CosineSchedule", "LinearSchedule", "Schedule", "TabulatedSchedule", "uniform_grid"),
+    "noise": (
+        "CosineSchedule",
+        "KarrasSchedule",
+        "LearnedBetas",
+        "LearnedSchedule",
+        "LinearSchedule",
+        "RectifiedSchedule",
+        "Schedule",
+        "SohlDicksteinSchedule",
+        "TabulatedSchedule",
+        "VariancePreserving",
+        "ZeroTerminalSchedule",
+        "from_log_snr",
+        "letter_table",
+        "to_log_snr",
+        "uniform_grid",
+    ),
     "objective": ("Hybrid", "Objective", "PairBound", "Regression"),
     "prediction": ("Levels", "Mean"),
     "process": ("Process",),

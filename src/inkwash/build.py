@@ -38,12 +38,11 @@ def resolve(config: Config, spec: DataSpec) -> Config:
         ConfigError: an option that the chosen network or schedule does not have.
     """
     denoiser = _resolve_denoiser(config, spec)
-    return replace(
-        config,
-        network=_resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network),
-        denoiser=denoiser,
-        train=_resolve_train(config.train, denoiser, spec),
-    )
+    network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
+    train = _resolve_train(config, denoiser, spec)
+    resolved = replace(config, network=network, denoiser=denoiser, train=train)
+    _assemble(resolved, spec, nn.Identity())  # refuses what does not go together
+    return resolved
 
 
 def build_network(config: Config, spec: DataSpec) -> nn.Module:
@@ -66,14 +65,12 @@ def build_process(config: ProcessConfig) -> Gaussian:
 
 def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
     """The denoiser of a resolved config, as it is before training."""
+    return _assemble(config, spec, build_network(config, spec))
+
+
+def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> Denoiser:
     process = build_process(config.process)
-    return Denoiser(
-        build_network(config, spec),
-        process,
-        _prediction(config, spec),
-        _variance(config, process),
-        sees=chosen(config.denoiser.sees),
-    )
+    return Denoiser(network, process, _prediction(config, spec), _variance(config, process), config.denoiser.sees)
 
 
 def build_model(config: Config, transform: Transform, denoiser: Denoiser) -> Diffusion:
@@ -167,7 +164,7 @@ def _predicts(config: Config, spec: DataSpec) -> str:
         return "levels"
     if float(schedule.alpha(1.0)) == 0:
         return "v"
-    return "F" if str(config.process.schedule) == "karras" else "eps"
+    return "F" if config.process.schedule == "karras" else "eps"
 
 
 def _affordable(spec: DataSpec) -> bool:
@@ -175,9 +172,13 @@ def _affordable(spec: DataSpec) -> bool:
     return math.prod(spec.shape) * chosen(spec.levels) <= _MOST_LEVELS
 
 
-def _resolve_train(config: TrainConfig, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
+def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
     asks_spread = denoiser.variance in ("learned", "free")
-    objective = config.objective or ("hybrid" if asks_spread else _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
+    learned = config.process.schedule.startswith("learned")
+    default = "bound" if learned else "hybrid" if asks_spread else _OBJECTIVE_OF.get(str(denoiser.predicts), "simple")
+    objective = config.train.objective or default
+    if learned and objective != "bound":
+        raise ConfigError("train.objective", objective, f"bound, to train the {config.process.schedule} schedule")
     if asks_spread and objective not in ("hybrid", "bound"):
         raise ConfigError("train.objective", objective, f"hybrid or bound, to train the {denoiser.variance} variance")
     defaults = {
@@ -187,7 +188,7 @@ def _resolve_train(config: TrainConfig, denoiser: DenoiserConfig, spec: DataSpec
         "objective": objective,
         "times": _TIMES_OF.get(objective, "low-discrepancy"),
     }
-    return _filled(config, defaults)
+    return _filled(config.train, defaults)
 
 
 def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:

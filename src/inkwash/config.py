@@ -67,10 +67,14 @@ class DataConfig:
 class ProcessConfig:
     """How data is spread into noise."""
 
-    schedule: Literal["linear", "cosine"] = "linear"
-    """Noise schedule: linear betas (DDPM) or cosine (IDDPM)."""
+    schedule: Literal[
+        "linear", "cosine", "sohl-dickstein", "rectified", "karras", "zero-terminal", "learned-betas", "learned"
+    ] = "linear"
+    """Noise schedule: linear (DDPM), cosine (IDDPM), karras (EDM); one that leaves no signal at time 1, where eps and
+    score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent); one that is trained with the
+    bound: learned-betas, learned (a monotone log-SNR)."""
     steps: Annotated[int, Range(2, 10000)] = 1000
-    """Steps T of the schedule's table, and of the model's own grid."""
+    """Steps T of the schedule's table, if it has one, and of the model's own grid."""
 
 
 @dataclass(frozen=True)

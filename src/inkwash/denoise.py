@@ -87,7 +87,7 @@ class Denoiser(nn.Module):
             zero: a blind network.
 
     Raises:
-        ConfigError: an unknown `predicts`, `variance` or `sees`.
+        ConfigError: an unknown `predicts`, `variance` or `sees`; a prediction that says nothing of x at time 1.
     """
 
     def __init__(
@@ -106,6 +106,8 @@ class Denoiser(nn.Module):
         self.predicts = _named("predicts", predicts, prediction.NAMED)
         self.variance = _named("variance", variance, SIMPLE)
         self.sees = sees
+        if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
+            raise ConfigError("predicts", repr(predicts), "x or v, as this schedule leaves no signal at time 1")
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""

@@ -35,9 +35,15 @@ class Gaussian(Process):
     schedule: Schedule
 
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Normal:
-        r"""$p(x_1) = \mathcal N(0, I)$."""
+        r"""$p(x_1) = \mathcal N(0, \alpha_1^2 + \sigma_1^2)$: the mean and variance that data of mean 0 and variance 1
+        have at t = 1.
+
+        Of a variance-preserving schedule, or of one without signal at t = 1 whose noise has variance 1, this is
+        $\mathcal N(0, I)$. Of a variance-exploding one it is $\mathcal N(0, 1 + \sigma_1^2)$, where
+        $\mathcal N(0, \sigma_1^2)$ is common and hardly differs.
+        """
         mean = torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
-        return Normal(mean, mean.new_ones(()))
+        return Normal(mean, over(self.schedule.alpha(1.0) ** 2 + self.schedule.sigma(1.0) ** 2, mean))
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Normal:
         r"""$q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (DDPM eq. 4)."""

@@ -67,6 +67,9 @@ class Guess:
 class Prediction(ABC):
     """What the network's output means."""
 
+    needs_signal = False
+    """Whether it says nothing of x where no signal is left."""
+
     @abstractmethod
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
         """The estimates that an output implies."""
@@ -86,12 +89,16 @@ class X(Prediction):
 class Eps(Prediction):
     r"""$\hat\epsilon$ (Ho et al. 2020, eq. 11)."""
 
+    needs_signal = True
+
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
         return Guess((noisy.x_t - noisy.sigma * output) / noisy.alpha, output)
 
 
 class Score(Prediction):
     r"""$\hat s = -\hat\epsilon/\sigma$, an estimate of $\nabla\log p(x_t)$ (Song & Ermon 2019)."""
+
+    needs_signal = True
 
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
         return Eps().read(-noisy.sigma * output, noisy)

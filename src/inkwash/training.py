@@ -158,9 +158,12 @@ def start(config: Config, examples: Examples, device: torch.device) -> TrainStat
         denoiser.network.count(examples.level_indices())
     denoiser = denoiser.to(device)
     average = copy.deepcopy(denoiser).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(
-        denoiser.parameters(), betas=(0.9, 0.99), weight_decay=config.train.weight_decay, fused=True
-    )
+    schedule = set(denoiser.schedule.parameters() if isinstance(denoiser.schedule, nn.Module) else ())
+    groups = [
+        {"params": [p for p in denoiser.parameters() if p not in schedule], "weight_decay": config.train.weight_decay},
+        {"params": list(schedule), "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.9, 0.99), fused=True)
     return TrainState(denoiser, average, build_proposal(config), optimizer)
 
 

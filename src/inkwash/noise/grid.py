@@ -1,0 +1,35 @@
+"""Grids of times: a model of T steps is a decreasing tensor of T + 1 times from 1 to 0."""
+
+import torch
+from torch import Tensor
+
+from inkwash.errors import ConfigError
+from inkwash.shapes import as_time
+
+
+def require_steps(steps: float, where: str = "schedule.steps", least: int = 1) -> None:
+    """Refuse a number of steps that is not an integer of at least `least`."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:
+        raise ConfigError(where, steps, f"an integer >= {least}")
+
+
+def uniform_grid(steps: float) -> Tensor:
+    """The T-step grid `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
+    require_steps(steps, "steps")
+    return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
+
+
+def as_grid(steps: float | None, times: Tensor | None, default: int) -> Tensor:
+    """The grid asked for by a number of steps or by its times; `default` steps if by neither.
+
+    Raises:
+        ConfigError: both given, or times that do not decrease from 1 to 0.
+    """
+    if times is None:
+        return uniform_grid(default if steps is None else steps)
+    if steps is not None:
+        raise ConfigError("steps", steps, "either steps or times, not both")
+    grid = as_time(times)
+    if grid.ndim != 1 or len(grid) < 2 or grid[0] != 1 or grid[-1] != 0 or not bool((grid.diff() < 0).all()):
+        raise ConfigError("times", grid.tolist(), "a decreasing list of times from 1 to 0")
+    return grid
