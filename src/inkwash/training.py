@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -158,12 +158,12 @@ def start(config: Config, examples: Examples, device: torch.device) -> TrainStat
         denoiser.network.count(examples.level_indices())
     denoiser = denoiser.to(device)
     average = copy.deepcopy(denoiser).eval().requires_grad_(False)
-    schedule = set(denoiser.schedule.parameters() if isinstance(denoiser.schedule, nn.Module) else ())
-    groups = [
-        {"params": [p for p in denoiser.parameters() if p not in schedule], "weight_decay": config.train.weight_decay},
-        {"params": list(schedule), "weight_decay": 0.0},
+    groups: list[dict[str, Any]] = [
+        {"params": cast(nn.Module, denoiser.network).parameters(), "weight_decay": config.train.weight_decay}
     ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], betas=(0.9, 0.99), fused=True)
+    if isinstance(denoiser.schedule, nn.Module):
+        groups.append({"params": denoiser.schedule.parameters(), "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
     return TrainState(denoiser, average, build_proposal(config), optimizer)
 
 

@@ -58,10 +58,17 @@ class VariancePreserving(Schedule):
         return torch.exp(0.5 * self.log_alpha_bar(t))
 
     def sigma(self, t: float | Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(self.log_alpha_bar(t)))
+        clean, noisy = self._split(t)
+        return torch.where(clean, 0.0, torch.sqrt(-torch.expm1(self.log_alpha_bar(noisy))))
 
     def log_snr(self, t: float | Tensor) -> Tensor:
-        return log_snr_of(self.log_alpha_bar(t))
+        clean, noisy = self._split(t)
+        return torch.where(clean, torch.inf, log_snr_of(self.log_alpha_bar(noisy)))
+
+    def _split(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Which times are 0, and the times with others put in their place: a gradient at time 0 would be NaN."""
+        t = as_time(t)
+        return t == 0, torch.where(t == 0, 0.5, t)
 
 
 def log_snr_of(log_alpha_bar: Tensor) -> Tensor:
