@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
     from inkwash.distributions import DiscretizedNormal, Lattice, Normal
+    from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
         CheckpointError,
         ConfigError,
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, UNet
+    from inkwash.nn import MLP, UNet, perceptron
     from inkwash.noise import CosineSchedule, LinearSchedule, Schedule, TabulatedSchedule, uniform_grid
     from inkwash.objective import Simple
     from inkwash.process import Process
     from inkwash.run import Run, load
     from inkwash.sample import DDIM, Ancestral, Sampler
+    from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
 
 __version__ = "0.1.0"
 
@@ -47,6 +49,7 @@ _HOME = {
     "data": ("DataSpec", "Dataset", "Transform", "load_dataset"),
     "denoise": ("Clipped", "Denoiser", "Estimate"),
     "distributions": ("DiscretizedNormal", "Lattice", "Normal"),
+    "entropy": ("EntropyBounds", "entropy_bounds"),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -62,12 +65,13 @@ _HOME = {
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
-    "nn": ("MLP", "UNet"),
+    "nn": ("MLP", "UNet", "perceptron"),
     "noise": ("CosineSchedule", "LinearSchedule", "Schedule", "TabulatedSchedule", "uniform_grid"),
     "objective": ("Simple",),
     "process": ("Process",),
     "run": ("Run", "load"),
     "sample": ("DDIM", "Ancestral", "Sampler"),
+    "vae": ("VAE", "ImportanceEstimate", "fit_vae", "perceptron_vae"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -1,6 +1,6 @@
 """Networks: plain modules `net(x_t, level) -> tensor` that know no probability."""
 
-from inkwash.nn.mlp import MLP
+from inkwash.nn.mlp import MLP, perceptron
 from inkwash.nn.unet import UNet
 
-__all__ = ["MLP", "UNet"]
+__all__ = ["MLP", "UNet", "perceptron"]
