@@ -162,3 +162,16 @@ def test_double_precision_gives_the_same_answer(kind):
         single = network(x_t, level)
         double = network.double()(x_t.to(F64), level.to(F64))
     assert float((single - double).abs().max()) < 1e-4 * float(double.abs().max())
+
+
+def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():
+    torch.manual_seed(0)
+    x = torch.randn(5, 3)
+    for widths, linear in (((3, 2), True), ((3, 8, 2), False), ((3, 8, 8, 2), False)):
+        network = iw.perceptron(*widths)
+        middle = network((x[:1] + x[1:2]) / 2)
+        ends = (network(x[:1]) + network(x[1:2])) / 2
+        assert network(x).shape == (5, 2)
+        assert torch.allclose(middle, ends, atol=1e-6) == linear
+        assert sum(isinstance(layer, torch.nn.Linear) for layer in network) == len(widths) - 1
+        assert isinstance(network[-1], torch.nn.Linear)

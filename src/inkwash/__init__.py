@@ -7,17 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inkwash.config import (
-        Config,
-        DataConfig,
-        DenoiserConfig,
-        NetworkConfig,
-        ProcessConfig,
-        TrainConfig,
-    )
+    from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
     from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal
+    from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
         CheckpointError,
         ConfigError,
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LevelNet, UNet
+    from inkwash.nn import MLP, LevelNet, UNet, perceptron
     from inkwash.noise import (
         CosineSchedule,
         KarrasSchedule,
@@ -57,15 +51,41 @@ if TYPE_CHECKING:
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
     from inkwash.sample import DDIM, Ancestral, Sampler
+    from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
     from inkwash.variance import Analytic
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "config": ("Config", "DataConfig", "DenoiserConfig", "NetworkConfig", "ProcessConfig", "TrainConfig"),
-    "data": ("DataSpec", "Dataset", "Transform", "load_dataset"),
-    "denoise": ("Clipped", "Denoiser", "Estimate"),
-    "distributions": ("Categorical", "DiscretizedNormal", "Lattice", "Normal"),
+    "config": (
+        "Config",
+        "DataConfig",
+        "DenoiserConfig",
+        "NetworkConfig",
+        "ProcessConfig",
+        "TrainConfig",
+    ),
+    "data": (
+        "DataSpec",
+        "Dataset",
+        "Transform",
+        "load_dataset",
+    ),
+    "denoise": (
+        "Clipped",
+        "Denoiser",
+        "Estimate",
+    ),
+    "distributions": (
+        "Categorical",
+        "DiscretizedNormal",
+        "Lattice",
+        "Normal",
+    ),
+    "entropy": (
+        "EntropyBounds",
+        "entropy_bounds",
+    ),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -81,7 +101,12 @@ _HOME = {
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
-    "nn": ("LevelNet", "MLP", "UNet"),
+    "nn": (
+        "MLP",
+        "LevelNet",
+        "UNet",
+        "perceptron",
+    ),
     "noise": (
         "CosineSchedule",
         "KarrasSchedule",
@@ -99,12 +124,40 @@ _HOME = {
         "to_log_snr",
         "uniform_grid",
     ),
-    "objective": ("Hybrid", "Objective", "PairBound", "Regression"),
-    "prediction": ("Levels", "Mean"),
+    "objective": (
+        "Hybrid",
+        "Objective",
+        "PairBound",
+        "Regression",
+    ),
+    "prediction": (
+        "Levels",
+        "Mean",
+    ),
     "process": ("Process",),
-    "propose": ("LogNormal", "LogSnrDensity", "LossHistory", "LowDiscrepancy", "Proposal", "Uniform"),
-    "run": ("Run", "load"),
-    "sample": ("DDIM", "Ancestral", "Sampler"),
+    "propose": (
+        "LogNormal",
+        "LogSnrDensity",
+        "LossHistory",
+        "LowDiscrepancy",
+        "Proposal",
+        "Uniform",
+    ),
+    "run": (
+        "Run",
+        "load",
+    ),
+    "sample": (
+        "DDIM",
+        "Ancestral",
+        "Sampler",
+    ),
+    "vae": (
+        "VAE",
+        "ImportanceEstimate",
+        "fit_vae",
+        "perceptron_vae",
+    ),
     "variance": ("Analytic",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

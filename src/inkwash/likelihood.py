@@ -36,24 +36,24 @@ class Bound:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
-        k: Sohl-Dickstein's K, a lower bound on log p(x) that holds if the last step loses nothing and $x_1$ has the
-            prior's second moments (2015, eq. 14): entropies take the place of the prior and the reconstruction, `(B,)`.
-        null: log-density (or mass) of x under the prior, his $L_\mathrm{null}$, `(B,)`.
         per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
         levels: number of values an entry can take; None for continuous data.
+        k: of a diffusion model, Sohl-Dickstein's K (2015, eq. 14), `(B,)`: entropies take the place of prior and
+            reconstruction. A lower bound on log p(x), in the mean, where data and noise have one mean and E|x|^2.
+        null: of a diffusion model, log-density or mass of x under the prior, his $L_\mathrm{null}$, `(B,)`.
     """
 
     prior: Tensor
     diffusion: Tensor
     reconstruction: Tensor
-    k: Tensor
-    null: Tensor
     per_time: Tensor
     time_edges: Tensor
     dims: int
     levels: int | None
+    k: Tensor | None = None
+    null: Tensor | None = None
 
     @property
     def total(self) -> Tensor:

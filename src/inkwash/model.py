@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inkwash.config import chosen
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
 from inkwash.errors import ConfigError, DataError
@@ -143,8 +144,8 @@ class Diffusion:
         return replace(
             result,
             reconstruction=result.reconstruction - log_det,
-            k=result.k + log_det,
-            null=result.null + log_det,
+            k=chosen(result.k) + log_det,
+            null=chosen(result.null) + log_det,
         )
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Networks: plain modules `net(x_t, level) -> tensor` that know no probability."""
 
 from inkwash.nn.levels import LevelNet
-from inkwash.nn.mlp import MLP
+from inkwash.nn.mlp import MLP, perceptron
 from inkwash.nn.unet import UNet
 
-__all__ = ["MLP", "LevelNet", "UNet"]
+__all__ = ["MLP", "LevelNet", "UNet", "perceptron"]

@@ -1,4 +1,4 @@
-"""A residual multilayer perceptron, for vectors."""
+"""Multilayer perceptrons, for vectors: a residual one that sees the noise level, and a plain one."""
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +47,9 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level).chunk(2, dim=1)
         return h + self.layers(torch.addcmul(shift, self.norm(h), 1 + scale))
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """A plain perceptron from `(B, widths[0])` to `(B, widths[-1])`, with SiLU between its linear layers."""
+    layers = [layer for i in range(1, len(widths)) for layer in (nn.SiLU(), nn.Linear(widths[i - 1], widths[i]))]
+    return nn.Sequential(*layers[1:])
