@@ -165,6 +165,7 @@ def public_schedules() -> list[iw.Schedule]:
     arguments = {
         iw.TabulatedSchedule: (tuple(0.01 + 0.3 * (k / 30) ** 2 for k in range(40)),),
         iw.ZeroTerminalSchedule: (iw.LinearSchedule(),),
+        iw.LearnedSchedule: (1000, 13.3, -5.0, False, 8),
     }
     made = [kind(*arguments.get(kind, ())) for kind in public(iw.Schedule)]
     return [trained(s) if isinstance(s, nn.Module) else s for s in made]

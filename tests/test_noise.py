@@ -3,6 +3,7 @@
 import math
 from functools import cache
 from itertools import pairwise
+from typing import get_args, get_type_hints
 
 import mpmath
 import numpy as np
@@ -172,6 +173,14 @@ def test_every_public_schedule_has_an_exact_twin():
     made = {type(make(steps[0])[0]) for make, steps in EXACT.values()}
     assert made == {type(schedule) for schedule in SCHEDULES}
     assert set(noise.SCHEDULES) < set(EXACT)
+
+
+def test_names_are_those_of_the_command_line_and_steps_are_those_of_the_table():
+    hint = get_type_hints(iw.ProcessConfig)["schedule"]
+    assert get_args(hint) == tuple(noise.SCHEDULES)
+    t = torch.linspace(0, 1, 101, dtype=F64)
+    for name, make in noise.SCHEDULES.items():
+        torch.testing.assert_close(make(100).log_snr(t), EXACT[name][0](100)[0].log_snr(t), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)

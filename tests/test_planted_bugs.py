@@ -26,6 +26,8 @@ from inkwash.shapes import as_time, over, sum_event
 CHECKS = {
     "scales of the linear schedule": partial(test_noise.check_scales, "linear", 50),
     "scales of the cosine schedule": partial(test_noise.check_scales, "cosine", 50),
+    "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
+    "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
     "Chapman-Kolmogorov": test_gaussian.check_chapman_kolmogorov,
     "Bayes": test_gaussian.check_bayes,
@@ -73,6 +75,15 @@ def alpha_without_root(self, t):
 
 def sigma_by_subtraction_in_single_precision(self, t):
     return (1 - torch.exp(self.log_alpha_bar(t)).float()).sqrt().double()
+
+
+def edm_one_index_late(self, t):
+    low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+    return (low + as_time(t) * (high - low)) ** self.rho
+
+
+def shifted_but_not_scaled(self, t):
+    return self.base.alpha(t) - self.base.alpha(1.0)
 
 
 LOG_ALPHA_BAR = tables._Tabulated.log_alpha_bar
@@ -209,6 +220,8 @@ BUGS = {
     "sigma for sigma squared": (iw.Gaussian, "marginal", std_for_var),
     "missing square root": (tables._Tabulated, "alpha", alpha_without_root),
     "1 - alpha-bar in single precision": (tables._Tabulated, "sigma", sigma_by_subtraction_in_single_precision),
+    "EDM's list over N, not N - 1": (iw.KarrasSchedule, "sigma", edm_one_index_late),
+    "terminal signal taken off, the rest not scaled": (iw.ZeroTerminalSchedule, "alpha", shifted_but_not_scaled),
     "time off by one grid step": (tables._Tabulated, "log_alpha_bar", one_step_late),
     "sigma_t for sigma_s in the posterior": (iw.Gaussian, "_posterior_mean", mean_with_sigma_t_for_sigma_s),
     "wrong prior": (iw.Gaussian, "prior", wide_prior),
