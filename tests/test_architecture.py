@@ -16,10 +16,10 @@ LAYERS = [
     {"errors", "shapes"},
     {"randomness", "distributions", "noise", "metrics", "storage", "config"},
     {"nn.layers"},
-    {"nn.mlp", "nn.unet"},
+    {"nn.mlp", "nn.unet", "nn.levels"},
     {"nn"},
     {"process"},
-    {"gaussian"},
+    {"gaussian", "prediction", "variance", "propose"},
     {"denoise"},
     {"objective", "sample", "likelihood"},
     {"data.transform"},
@@ -35,7 +35,7 @@ LAYERS = [
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 HOME = {name: f"inkwash.{module}" for name, module in inkwash._MODULE_OF.items()}
-TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.unet", "nn"}
+TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.unet", "nn.levels", "nn"}
 
 
 def module_name(path):
