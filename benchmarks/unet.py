@@ -26,7 +26,8 @@ SHAPE, BATCH = (1, 28, 28), 64
 
 def ours() -> nn.Module:
     spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
-    return build_network(resolve(iw.Config("mnist"), spec).network, spec, seed=0)
+    eps = iw.DenoiserConfig(predicts="eps")
+    return build_network(resolve(iw.Config("mnist", denoiser=eps), spec), spec)
 
 
 def theirs() -> nn.Module:

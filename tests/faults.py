@@ -26,7 +26,7 @@ from inkwash.config import Config, NetworkConfig, ProcessConfig, TrainConfig
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
 
 STEPS, SAVE_EVERY = 12, 3
-GROUPS = ("weights", "average", "optimizer")
+GROUPS = ("weights", "average", "proposal", "optimizer")
 
 
 class Crash(BaseException):

@@ -16,10 +16,10 @@ LAYERS = [
     {"errors", "shapes"},
     {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config"},
     {"noise.tables", "noise.letters", "nn.layers"},
-    {"noise.closed", "noise.learned", "nn.mlp", "nn.unet"},
+    {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},
     {"noise", "nn"},
     {"process"},
-    {"gaussian"},
+    {"gaussian", "prediction", "variance", "propose"},
     {"denoise"},
     {"objective", "sample", "likelihood", "entropy"},
     {"vae"},
@@ -36,7 +36,7 @@ LAYERS = [
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 HOME = {name: f"inkwash.{module}" for name, module in inkwash._MODULE_OF.items()}
-TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.unet", "nn"}
+TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.unet", "nn.levels", "nn"}
 
 
 def module_name(path):

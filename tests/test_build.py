@@ -2,12 +2,31 @@
 
 import math
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
-from inkwash.build import build_denoiser, build_model, build_network, count_parameters, describe_network, resolve
-from inkwash.config import Config, DenoiserConfig, NetworkConfig, TrainConfig, check, from_json, to_json
+from inkwash.build import (
+    build_denoiser,
+    build_model,
+    build_network,
+    build_objective,
+    count_parameters,
+    describe_network,
+    resolve,
+)
+from inkwash.config import (
+    Config,
+    DenoiserConfig,
+    NetworkConfig,
+    ProcessConfig,
+    TrainConfig,
+    check,
+    chosen,
+    from_json,
+    to_json,
+)
 from inkwash.data import DataSpec, Transform
 from inkwash.denoise import Clipped
 from inkwash.errors import ConfigError
@@ -19,6 +38,11 @@ def image(*shape, levels=256):
 
 def vector(size, levels=None):
     return DataSpec((size,), "ND", "float32", -1.0, 1.0, levels)
+
+
+def options(section, field):
+    """The names that an option of a config may take."""
+    return get_args(get_args(get_type_hints(section)[field])[0])
 
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
@@ -38,20 +62,32 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_network_maps_data_to_data(spec, dropout):
-    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1, dropout=dropout)), spec)
-    network = build_network(config.network, spec, 0).eval()
-    x = torch.randn(3, *spec.shape)
-    assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == x.shape
-    assert count_parameters(network) == sum(p.numel() for p in network.state_dict().values())
+@pytest.mark.parametrize("variance", [None, "learned"])
+def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance):
+    tiny = NetworkConfig(width=8, depth=1, dropout=dropout)
+    config = resolve(Config("x", network=tiny, denoiser=DenoiserConfig(variance=variance)), spec)
+    network, x = build_network(config, spec).eval(), torch.randn(3, *spec.shape)
+    asked = 2 if variance else 1
+    if config.denoiser.predicts == "levels":
+        expected = (*x.shape, spec.levels + asked - 1)
+    else:
+        expected = (3, asked * x.shape[1], *x.shape[2:])
+    assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
+    fixed = {"log_prior"} & set(network.state_dict())
+    assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
     assert "parameters" in describe_network(config.network, network)
+    estimate = build_denoiser(config, spec)(x, 0.5)
+    assert estimate.x.shape == estimate.eps.shape == x.shape
+    assert (estimate.spread is None) == (variance is None)
 
 
 def test_what_is_given_is_kept():
     network = NetworkConfig("unet", 16, 3, (1, 3), (True, False), 0.1)
     train = TrainConfig(steps=7, batch_size=5, learning_rate=0.5)
-    config = resolve(Config("x", network=network, train=train, denoiser=DenoiserConfig(clip=False)), image(1, 8, 8))
-    assert (config.network, config.train, config.denoiser.clip) == (network, train, False)
+    config = resolve(Config("x", network=network, train=train, denoiser=DenoiserConfig(clip=True)), image(1, 8, 8))
+    given = {name: value for name, value in vars(train).items() if value is not None}
+    assert given.items() <= vars(config.train).items()
+    assert (config.network, config.denoiser.clip) == (network, True)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +112,83 @@ def test_only_data_with_levels_can_be_clipped():
     with pytest.raises(ConfigError, match=r"^denoiser\.clip: got True"):
         resolve(clipping, vector(2))
     assert resolve(clipping, image(1, 4, 4)).denoiser.clip
-    assert resolve(Config("x"), image(1, 4, 4)).denoiser.clip
-    assert not resolve(Config("x"), vector(2)).denoiser.clip
+    eps = Config("x", denoiser=DenoiserConfig(predicts="eps"))
+    assert resolve(eps, image(1, 4, 4)).denoiser.clip
+    assert not resolve(eps, vector(2)).denoiser.clip
+    assert not resolve(Config("x"), image(1, 4, 4)).denoiser.clip  # an estimate by levels is within their range
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "predicts", "variance", "objective", "times"),
+    [
+        (image(1, 8, 8, levels=17), {}, "levels", "small", "continuous", "log-snr-density"),
+        (image(3, 32, 32), {}, "levels", "small", "continuous", "log-snr-density"),
+        (vector(2, levels=5), {}, "levels", "small", "continuous", "log-snr-density"),
+        (image(3, 256, 256), {}, "eps", "large", "simple", "low-discrepancy"),  # too many levels over all entries
+        (vector(2, levels=5000), {}, "eps", "large", "simple", "low-discrepancy"),
+        (vector(2, levels=5), {"sees": "nothing"}, "eps", "large", "simple", "low-discrepancy"),
+        (vector(2), {}, "eps", "large", "simple", "low-discrepancy"),
+        (vector(2), {"predicts": "F"}, "F", "large", "edm", "log-normal"),
+        (vector(2), {"variance": "learned"}, "eps", "learned", "hybrid", "low-discrepancy"),
+        (image(1, 8, 8, levels=17), {"variance": "free"}, "levels", "free", "hybrid", "low-discrepancy"),
+    ],
+)
+def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
+    spec, given, predicts, variance, objective, times
+):
+    config = resolve(Config("x", denoiser=DenoiserConfig(**given)), spec)
+    assert (config.denoiser.predicts, config.denoiser.variance) == (predicts, variance)
+    assert (config.train.objective, config.train.times) == (objective, times)
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "train", "spec", "named"),
+    [
+        ({"predicts": "levels"}, {}, vector(2), "denoiser.predicts"),
+        ({"predicts": "levels", "sees": "nothing"}, {}, vector(2, levels=5), "denoiser.predicts"),
+        ({"variance": "learned"}, {"objective": "simple"}, vector(2), "train.objective"),
+        ({"variance": "free"}, {"objective": "continuous"}, vector(2, levels=5), "train.objective"),
+    ],
+)
+def test_parts_that_cannot_work_together_are_refused_by_name(denoiser, train, spec, named):
+    config = Config("x", denoiser=DenoiserConfig(**denoiser), train=TrainConfig(**train))
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        resolve(config, spec)
+
+
+@pytest.mark.parametrize("objective", options(TrainConfig, "objective"))
+@pytest.mark.parametrize("predicts", options(DenoiserConfig, "predicts"))
+@pytest.mark.parametrize("variance", options(DenoiserConfig, "variance"))
+def test_every_objective_has_a_finite_gradient_with_every_prediction_and_variance(objective, predicts, variance):
+    """In single precision, at every step of the grid, once the network has left its start."""
+    if variance in ("learned", "free") and objective not in ("hybrid", "bound"):
+        return
+    spec = replace(vector(3, levels=7), low=0.0, high=6.0)
+    denoising = DenoiserConfig(predicts, variance)
+    network, train = NetworkConfig(width=8, depth=1), TrainConfig(objective=objective)
+    process = ProcessConfig("cosine", 20)
+    config = resolve(Config("x", process=process, denoiser=denoising, network=network, train=train), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=random)
+    t = (torch.arange(20, dtype=torch.float64) + 0.5) / 20
+    x = chosen(spec.lattice).values().float()[torch.randint(7, (20, 3), generator=random)]
+    loss = build_objective(config, spec).loss(denoiser, x, t, torch.randn(20, 3, generator=random))
+    assert loss.shape == (20,)
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters())
 
 
 def test_weights_are_a_function_of_the_seed_alone():
     spec = image(1, 8, 8)
-    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1)), spec).network
+    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1)), spec)
     torch.manual_seed(1)
-    first, state = build_network(config, spec, 0), torch.get_rng_state()
+    first, state = build_network(config, spec), torch.get_rng_state()
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
-    again, other = build_network(config, spec, 0), build_network(config, spec, 1)
+    again, other = (build_network(replace(config, train=replace(config.train, seed=s)), spec) for s in (0, 1))
     pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
@@ -98,15 +198,16 @@ def test_weights_are_a_function_of_the_seed_alone():
 def test_the_model_is_what_the_config_says(schedule):
     spec = image(1, 8, 8, levels=17)
     spec = replace(spec, high=16.0)
-    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1)), spec)
+    eps = DenoiserConfig(predicts="eps")
+    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1), denoiser=eps), spec)
     config = replace(config, process=replace(config.process, schedule=schedule, steps=100))
-    model = build_model(config, Transform(spec, (8.0,), (8.0,)), build_network(config.network, spec, 0))
+    free = build_denoiser(config, spec)
+    model = build_model(config, Transform(spec, (8.0,), (8.0,)), free)
     assert model.steps == 100
     assert model.shape == (1, 8, 8)
     assert isinstance(model.denoiser, Clipped)
     estimate = model.denoiser(torch.randn(4, 1, 8, 8) * 50, 0.5)
     assert estimate.x.abs().max() <= 1
-    free = build_denoiser(config, build_network(config.network, spec, 0))
     assert free(torch.randn(4, 1, 8, 8) * 50, 0.5).x.abs().max() > 1
     alpha_var, var = free.process.schedule.alpha(0.37) ** 2, free.process.schedule.sigma(0.37) ** 2
     assert math.isclose(float(alpha_var + var), 1, rel_tol=1e-9)

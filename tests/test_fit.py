@@ -12,14 +12,27 @@ import threading
 import numpy as np
 import pytest
 import torch
-from faults import STEPS, Crash, at_step, digests, hooked, newest, points, run_cli, tiny, train_words, without_pictures
+from faults import (
+    GROUPS,
+    STEPS,
+    Crash,
+    at_step,
+    digests,
+    hooked,
+    newest,
+    points,
+    run_cli,
+    tiny,
+    train_words,
+    without_pictures,
+)
 from PIL import Image
 
 from inkwash.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.config import DataConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.fit import fit, train
-from inkwash.objective import Simple
+from inkwash.objective import Regression
 from inkwash.run import load
 
 
@@ -38,13 +51,13 @@ def poison(monkeypatch):
     """A function that spoils the loss at some steps, counted from 1."""
 
     def spoil(steps, value=math.nan):
-        whole, count = Simple.loss, iter(range(1, 10**9))
+        whole, count = Regression.loss, iter(range(1, 10**9))
 
         def loss(self, *given, **named):
             losses = whole(self, *given, **named)
             return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
 
-        monkeypatch.setattr(Simple, "loss", loss)
+        monkeypatch.setattr(Regression, "loss", loss)
 
     return spoil
 
@@ -52,7 +65,7 @@ def poison(monkeypatch):
 def tensors_of(run):
     """All tensors of all checkpoints of a run."""
     for path in list_checkpoints(run / "checkpoints"):
-        for group in read_checkpoint(path, ("weights", "average", "optimizer"))[1].values():
+        for group in read_checkpoint(path, GROUPS)[1].values():
             yield from group.values()
 
 

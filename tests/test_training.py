@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from dataclasses import replace
+from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +16,11 @@ from inkwash.build import resolve
 from inkwash.config import TrainConfig
 from inkwash.data import fit_transform, load_dataset
 from inkwash.errors import CheckpointError, NonFiniteError
-from inkwash.objective import Simple
+from inkwash.objective import Regression
 from inkwash.training import PATIENCE, Examples, draw_batch, learning_rate, order, start, training
 
 
-class Poisoned(Simple):
+class Poisoned(Regression):
     """An objective whose losses are spoilt at some of its calls, counted from 1."""
 
     def __init__(self, calls, value=math.nan, rows=slice(None)):
@@ -35,7 +37,7 @@ class Poisoned(Simple):
         return losses
 
 
-class SteepObjective(Simple):
+class SteepObjective(Regression):
     """An objective whose loss is finite but whose gradient is not, at one call."""
 
     def __init__(self, call):
@@ -61,7 +63,7 @@ def trainer(data):
         config = resolve(tiny(data.name, **options), data.spec)
         transform = fit_transform(data.spec, data.data)
         examples = Examples(data.data, np.arange(len(data.data)), transform)
-        state = start(config, transform, torch.device("cpu"))
+        state = start(config, examples, torch.device("cpu"))
         return state, training(state, examples, config, Accelerator(cpu=True), objective), config, examples
 
     return make
@@ -108,7 +110,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(trainer):
 def test_a_skipped_step_leaves_no_gradient_behind(trainer):
     state, steps, *_ = trainer(SteepObjective(2), steps=4)
     for _ in steps:
-        assert all(p.grad is None or not p.grad.any() for p in state.network.parameters())
+        assert all(p.grad is None or not p.grad.any() for p in state.denoiser.parameters())
 
 
 @pytest.mark.parametrize("rows", [slice(None), [1, 5]])
@@ -123,7 +125,7 @@ def test_training_halts_after_five_in_a_row_naming_step_and_examples(trainer, ro
         next(steps)
     assert caught.value.exit_code == 5
     assert same(copied(state), before)
-    batch = draw_batch(11, examples, config.train, Simple(), Accelerator(cpu=True)).indices
+    batch = draw_batch(replace(state, step=11), examples, config.train, Accelerator(cpu=True)).indices
     assert str(caught.value).startswith("step 12: got loss nan")
     assert f"(examples {batch[rows].tolist()})" in str(caught.value)
     assert PATIENCE == 5
@@ -132,7 +134,7 @@ def test_training_halts_after_five_in_a_row_naming_step_and_examples(trainer, ro
 def test_a_spoilt_weight_never_looks_like_training(trainer):
     state, steps, *_ = trainer(steps=50)
     next(steps)
-    next(iter(state.network.parameters())).data.view(-1)[0] = math.nan
+    next(iter(state.denoiser.parameters())).data.view(-1)[0] = math.nan
     average = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
     with pytest.raises(NonFiniteError, match=r"^step 6: "):
         list(steps)
@@ -143,9 +145,8 @@ def test_a_spoilt_example_is_named(data, trainer):
     spoilt = data.data.copy()
     spoilt[17] = np.nan
     _, _, config, examples = trainer(steps=1000, batch_size=40)
-    transform = examples.transform
-    broken = Examples(spoilt, examples.indices, transform)
-    state = start(config, transform, torch.device("cpu"))
+    broken = Examples(spoilt, examples.indices, examples.transform)
+    state = start(config, examples, torch.device("cpu"))
     with pytest.raises(NonFiniteError, match=r"\(examples \[17\]\)"):
         list(training(state, broken, config, Accelerator(cpu=True)))
 
@@ -171,23 +172,26 @@ def test_the_order_is_a_function_of_seed_and_step_alone(count, examples):
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
 def test_processes_share_out_the_same_batch(trainer, processes):
-    _, _, config, examples = trainer()
+    state, _, config, examples = trainer()
 
     def batch(index, of):
         place = SimpleNamespace(process_index=index, num_processes=of, device=torch.device("cpu"))
-        return draw_batch(5, examples, config.train, Simple(), place)
+        return draw_batch(replace(state, step=5), examples, config.train, place)
 
     whole, shares = batch(0, 1), [batch(i, processes) for i in range(processes)]
     assert np.array_equal(whole.indices, np.concatenate([share.indices for share in shares]))
-    for name in ("x", "t", "eps"):
-        assert torch.equal(getattr(whole, name), torch.cat([getattr(share, name) for share in shares]))
+    for name in ("x", "noise", "times.t", "times.weight"):
+        read = attrgetter(name)
+        assert torch.equal(read(whole), torch.cat([read(share) for share in shares]))
+        assert all(torch.equal(share.all_times.t, whole.times.t) for share in shares)
 
 
 def test_steps_take_different_times_and_noise(trainer):
-    _, _, config, examples = trainer()
-    batches = [draw_batch(step, examples, config.train, Simple(), Accelerator(cpu=True)) for step in range(3)]
-    assert len({float(batch.eps.sum()) for batch in batches}) == 3
-    assert len({float(batch.t.sum()) for batch in batches}) == 3
+    state, _, config, examples = trainer()
+    here = Accelerator(cpu=True)
+    batches = [draw_batch(replace(state, step=step), examples, config.train, here) for step in range(3)]
+    assert len({float(batch.noise.sum()) for batch in batches}) == 3
+    assert len({float(batch.times.t.sum()) for batch in batches}) == 3
 
 
 # What a step does
@@ -211,11 +215,11 @@ def test_there_may_be_no_warm_up():
 
 def test_the_average_is_the_average_of_the_weights(trainer):
     state, steps, *_ = trainer(steps=30, ema=0.9)
-    name = next(iter(state.network.state_dict()))
-    expected = state.network.state_dict()[name].double().clone()
+    name = next(iter(state.denoiser.state_dict()))
+    expected = state.denoiser.state_dict()[name].double().clone()
     for done in steps:
         decay = min(0.9, (1 + state.step - 1) / (10 + state.step - 1))
-        expected = decay * expected + (1 - decay) * state.network.state_dict()[name].double()
+        expected = decay * expected + (1 - decay) * state.denoiser.state_dict()[name].double()
         assert done.finite
     assert torch.allclose(state.average.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-6)
 
@@ -223,7 +227,7 @@ def test_the_average_is_the_average_of_the_weights(trainer):
 def test_no_average_is_the_weights(trainer):
     state, steps, *_ = trainer(steps=3, ema=0.0)
     list(steps)
-    assert same(dict(state.average.state_dict()), dict(state.network.state_dict()))
+    assert same(dict(state.average.state_dict()), dict(state.denoiser.state_dict()))
 
 
 def test_training_lowers_the_loss(trainer):
@@ -267,9 +271,9 @@ def test_a_state_before_the_first_step_can_be_taken_over(trainer):
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
-@pytest.mark.parametrize("group", ["weights", "average", "optimizer"])
+@pytest.mark.parametrize("group", ["weights", "average", "proposal", "optimizer"])
 def test_other_tensors_are_refused(trainer, group, change):
-    old, steps, *_ = trainer(steps=2)
+    old, steps, *_ = trainer(steps=2, times="loss-history")
     list(steps)
     groups = {g: dict(tensors) for g, tensors in old.tensors().items()}
     name = next(iter(groups[group]))
@@ -279,6 +283,6 @@ def test_other_tensors_are_refused(trainer, group, change):
         groups[group]["more"] = torch.zeros(1)
     else:
         groups[group][name] = torch.zeros(3, 3, 3)
-    new, *_ = trainer(steps=2)
+    new, *_ = trainer(steps=2, times="loss-history")
     with pytest.raises(CheckpointError, match="here"):
         new.load(groups, "here")

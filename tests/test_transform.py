@@ -59,8 +59,8 @@ def test_every_level_lands_on_its_place_in_the_lattice(dtype):
     every = np.arange(low, high + 1).astype(dtype)
     transform = fit_transform(spec_of("N", dtype, low, high, len(every)), every)
     x = transform.to_model(every).double().flatten()
-    torch.testing.assert_close(x, transform.lattice.values(), rtol=0, atol=1e-7)
-    assert torch.equal(transform.lattice.index(x), torch.arange(len(every), dtype=F64))
+    torch.testing.assert_close(x, transform.spec.lattice.values(), rtol=0, atol=1e-7)
+    assert torch.equal(transform.spec.lattice.index(x), torch.arange(len(every), dtype=F64))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bool"])

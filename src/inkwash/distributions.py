@@ -164,8 +164,9 @@ class Categorical:
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, by the Gumbel-max rule."""
-        uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64).to(self.logits)
-        index = (self.logits - torch.log(-torch.log(uniform))).argmax(-1)
+        uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64)
+        gumbel = -torch.log(-torch.log(uniform))  # before the cast, which might make a uniform number 1
+        index = (self.logits + gumbel.to(self.logits)).argmax(-1)
         return self.lattice.values().to(self.logits)[index]
 
 

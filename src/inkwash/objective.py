@@ -163,6 +163,12 @@ class Hybrid(Objective):
         k = self.bound.step_of(t)
         x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
         estimate = denoiser(x_t, k / self.bound.steps)
-        held = replace(estimate, x=estimate.x.detach(), eps=estimate.eps.detach())
+        logits = estimate.level_logits
+        held = replace(
+            estimate,
+            x=estimate.x.detach(),
+            eps=estimate.eps.detach(),
+            level_logits=None if logits is None else logits.detach(),
+        )
         simple = mean_event((noise - estimate.eps) ** 2)
         return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)

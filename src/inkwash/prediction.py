@@ -135,7 +135,7 @@ class F(Prediction):
         return torch.sqrt(noisy.sigma**2 + (noisy.alpha * self.data_std) ** 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mean(Prediction):
     """The mean of the reverse step to the next time of a grid (Ho et al. 2020, eq. 8).
 
@@ -155,7 +155,7 @@ class Mean(Prediction):
         object.__setattr__(self, "steps", None)
 
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
-        rising = as_grid(None, self.times, 0).flip(0)
+        rising = as_grid(None, self.times, 0).flip(0).to(noisy.t.device)
         s = rising[(torch.searchsorted(rising, noisy.t.contiguous()) - 1).clamp(min=0)]
         keep, pull = noisy.process.keep(s, noisy.t), noisy.process.pull(s, noisy.t)
         x = (output - over(keep, output) * noisy.x_t) / over(pull, output)

@@ -108,7 +108,7 @@ class LossHistory(Proposal):
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
         density = self.density()
         position, index = _inverse_cdf(density, _comb(count, generator))
-        return Times(position.clamp(min=1e-12), 1 / density[index])
+        return Times(position.clamp(1e-12, 1), 1 / density[index])
 
     def learn(self, times: Times, losses: Tensor, schedule: Schedule) -> None:
         bins, keep = self.losses.shape

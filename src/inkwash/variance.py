@@ -112,10 +112,11 @@ class Analytic(nn.Module, ReverseVariance):
         self.register_buffer("log_error", error.double().log())
 
     def error(self, log_snr: Tensor) -> Tensor:
-        """Mean squared error of the estimate per entry, at any log-SNR; beyond the ends as along the last piece."""
+        """Mean squared error of the estimate per entry, at any log-SNR: constant below the first, and above the last
+        going on along the last piece."""
         index = torch.searchsorted(self.log_snr, log_snr.contiguous()).clamp(1, len(self.log_snr) - 1)
         left, right = self.log_snr[index - 1], self.log_snr[index]
-        share = (log_snr - left) / (right - left)
+        share = ((log_snr - left) / (right - left)).clamp(min=0)
         return torch.lerp(self.log_error[index - 1], self.log_error[index], share).exp()
 
     def of_step(self, process: Gaussian, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
