@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inkwash.bernoulli import Bernoulli
+    from inkwash.bits import BitDenoiser, BitEstimate
     from inkwash.config import (
         Config,
         DataConfig,
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     )
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
-    from inkwash.distributions import DiscretizedNormal, Lattice, Normal
+    from inkwash.distributions import Bits, DiscretizedNormal, Lattice, Normal
     from inkwash.errors import (
         CheckpointError,
         ConfigError,
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "bernoulli": ("Bernoulli",),
+    "bits": ("BitDenoiser", "BitEstimate"),
     "config": ("Config", "DataConfig", "DenoiserConfig", "NetworkConfig", "ProcessConfig", "TrainConfig"),
     "data": ("DataSpec", "Dataset", "Transform", "load_dataset"),
     "denoise": ("Clipped", "Denoiser", "Estimate"),
-    "distributions": ("DiscretizedNormal", "Lattice", "Normal"),
+    "distributions": ("Bits", "DiscretizedNormal", "Lattice", "Normal"),
     "errors": (
         "CheckpointError",
         "ConfigError",

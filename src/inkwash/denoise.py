@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.errors import ConfigError
-from inkwash.gaussian import Gaussian
+from inkwash.gaussian import Gaussian, require_gaussian
+from inkwash.process import Process
 from inkwash.shapes import as_time, over, per_row
 
 Prediction = Literal["x", "eps", "score", "v"]
@@ -84,11 +85,12 @@ _TO_HUB: dict[Prediction, Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tenso
 
 
 class AnyDenoiser(Protocol):
-    """A denoiser, or whatever wraps one: it knows its process and answers with an estimate."""
+    """A denoiser, or whatever wraps one: it knows its process and answers with an estimate of the process's kind."""
 
-    process: Gaussian
+    @property
+    def process(self) -> Process: ...
 
-    def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate: ...
+    def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
 
 
 class Denoiser(nn.Module):
@@ -148,12 +150,15 @@ class Clipped(nn.Module):
         denoiser: the denoiser to wrap.
         low: smallest value of clean data, model units.
         high: largest value.
+
+    Raises:
+        ConfigError: a denoiser of a process that is not Gaussian.
     """
 
     def __init__(self, denoiser: AnyDenoiser, low: float = -1.0, high: float = 1.0) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.process = denoiser.process
+        self.process = require_gaussian(denoiser.process, "clip")
         self.low, self.high = low, high
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:

@@ -96,7 +96,8 @@ def bound(
         denoiser: gives the reverse kernel.
         x: clean data, model units, `(B, *event)`.
         times: decreasing from 1 to 0, `(T + 1,)`.
-        lattice: the values discrete data takes; None for continuous data, whose decoder is a density.
+        lattice: the values discrete data takes; None for those of the process, and where it has none, for continuous
+            data, whose decoder is a density.
         terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
             one pair drawn from each, which is unbiased. None evaluates all.
         seed: of the noise.
@@ -106,6 +107,7 @@ def bound(
     """
     if terms is not None and terms < 1:
         raise ConfigError("terms", terms, "an integer >= 1")
+    lattice = lattice or denoiser.process.lattice
     cuts = _cuts(len(times) - 2, terms)
     rows = slot_rows(tuple(x.shape[1:]), x.device)
     parts = [
