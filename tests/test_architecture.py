@@ -22,7 +22,6 @@ LAYERS = [
     {"gaussian", "bernoulli"},
     {"denoise"},
     {"bits", "objective", "sample", "likelihood"},
-    {"entropy"},
     {"data.transform"},
     {"data.builtin", "data.files"},
     {"data.sources"},

@@ -96,6 +96,17 @@ def test_noise_forgets_nothing_but_the_rate(process):
     assert float(process.prior((1, 4)).mean[0, 0]) == pytest.approx(process.rate, rel=1e-6)
 
 
+def test_data_diffused_with_noise_are_a_draw_of_the_marginal():
+    process, n = PROCESSES[-1], 40_000
+    x = STATES[6].expand(n, 4).float()
+    noise = process.noise(x.shape, torch.Generator().manual_seed(0), like=x)
+    assert noise.dtype == F64
+    ones = process.diffuse(x, 0.6, noise)
+    assert ones.dtype == torch.float32
+    for count, p in zip(ones.sum(0), process.marginal(STATES[6:7], 0.6).mean[0], strict=True):
+        assert scipy.stats.binomtest(int(count), n, float(p)).pvalue > 0.01
+
+
 @processes
 @pytest.mark.parametrize("t", [0.01, 0.5, 1.0])
 def test_at_time_zero_the_posterior_is_the_data(process, t):

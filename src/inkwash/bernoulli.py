@@ -67,6 +67,15 @@ class Bernoulli(Process):
         $\mathrm{logit}\,\pi + w_x(\lambda_t)$."""
         return Bits(self._prior_logit + self._evidence(x, self.schedule.log_snr(t)))
 
+    def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """Uniform numbers in [0, 1), float64 whatever the data: a rare flip must not be rounded away."""
+        uniform = torch.rand(tuple(shape), generator=generator, dtype=torch.float64)
+        return uniform if like is None else uniform.to(like.device)
+
+    def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
+        """A draw of `marginal(x, t)`: 1 where the noise is below the probability of a 1."""
+        return (noise < self.marginal(x, t).mean).to(x.dtype)
+
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Bits:
         r"""$q(x_t \mid x_s) = \mathrm{Bern}(a_{ts} x_s + (1 - a_{ts})\pi)$."""
         return Bits(self._prior_logit + self._evidence(x_s, self._log_odds(s, t)))

@@ -15,6 +15,7 @@ from inkwash.bernoulli import Bernoulli
 from inkwash.denoise import AnyDenoiser, Network, Sight
 from inkwash.distributions import Bits, Lattice
 from inkwash.errors import ConfigError
+from inkwash.process import Process
 from inkwash.shapes import as_time, per_row
 
 
@@ -67,6 +68,30 @@ class BitDenoiser(nn.Module):
         level = per_row(seen, x_t).to(device=x_t.device, dtype=dtype)
         logits: Tensor = self.network(x_t.to(dtype), level, **condition)
         return BitEstimate(logits.to(x_t.dtype), x_t, t, self.process)
+
+
+def reverse_entropy_bounds(
+    process: Process, x: Tensor, s: float | Tensor, t: float | Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    r"""Estimates, `(B,)` each, whose averages over data are a lower and an upper bound on $H_q(X_s \mid X_t)$, nats
+    (Sohl-Dickstein et al. 2015, eq. 24):
+
+    $$ H_q(X_t \mid X_s) + H_q(X_s \mid X_0) - H_q(X_t \mid X_0) \;\le\; H_q(X_s \mid X_t) \;\le\; H_q(X_t \mid X_s). $$
+
+    The lower one, the mean entropy of the posterior, always holds. The upper one needs $H_q(X_s) \le H_q(X_t)$: noise
+    must not take entropy away, as it does where the data are more spread out than the prior.
+
+    Args:
+        process: the forward process.
+        x: data, `(B, *event)`.
+        s: the earlier time, after 0.
+        t: the later time.
+        generator: of one draw of $x_s$ per example, on which the entropy of a transition of bits depends.
+    """
+    x = x.double()
+    marginal = process.marginal(x, s)
+    upper = process.transition(marginal.draw(generator), s, t).entropy()
+    return upper + marginal.entropy() - process.marginal(x, t).entropy(), upper
 
 
 def cross_entropy(denoiser: AnyDenoiser, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:

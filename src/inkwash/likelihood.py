@@ -11,7 +11,7 @@ Divergences are in closed form and float64; the expectation over $x_t$ takes one
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import torch
@@ -25,12 +25,16 @@ from inkwash.randomness import Purpose, generator, slot_rows
 
 @dataclass(frozen=True)
 class Bound:
-    """An upper bound on -log p(x) and its parts, nats per example.
+    r"""An upper bound on -log p(x) and its parts, nats per example.
 
     Args:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
+        k: Sohl-Dickstein's K, a lower bound on the mean of log p(x) (2015, eq. 14): entropies take the place of the
+            prior and the reconstruction, `(B,)`. The last step is that of the forward kernel, and the data must have
+            the prior's moments: bits the mean of its rate, real numbers $\mathbb E\lVert x\rVert^2 = d$.
+        null: log-density (or mass) of x under the prior, his $L_\mathrm{null}$, `(B,)`.
         per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
@@ -40,6 +44,8 @@ class Bound:
     prior: Tensor
     diffusion: Tensor
     reconstruction: Tensor
+    k: Tensor
+    null: Tensor
     per_time: Tensor
     time_edges: Tensor
     dims: int
@@ -77,6 +83,13 @@ class _Terms:
     prior: Tensor
     per_time: Tensor
     reconstruction: Tensor
+    edges: Tensor
+    null: Tensor
+
+    @classmethod
+    def joined(cls, slots: list["_Terms"], count: int) -> "_Terms":
+        """The terms of the first `count` examples of all slots."""
+        return cls(*(torch.cat([getattr(s, item.name) for s in slots])[:count] for item in fields(cls)))
 
 
 @torch.no_grad()
@@ -110,16 +123,19 @@ def bound(
     lattice = lattice or denoiser.process.lattice
     cuts = _cuts(len(times) - 2, terms)
     rows = slot_rows(tuple(x.shape[1:]), x.device)
-    parts = [
+    slots = [
         _slot_terms(denoiser, _whole(block.double(), rows), times, cuts, lattice, generator(seed, Purpose.BOUND, i))
         for i, block in enumerate(x.split(rows))
     ]
-    per_time = torch.cat([p.per_time for p in parts])[: len(x)]
+    found = _Terms.joined(slots, len(x))
+    diffusion = found.per_time.sum(1)
     return Bound(
-        prior=torch.cat([p.prior for p in parts])[: len(x)],
-        diffusion=per_time.sum(1),
-        reconstruction=torch.cat([p.reconstruction for p in parts])[: len(x)],
-        per_time=per_time,
+        prior=found.prior,
+        diffusion=diffusion,
+        reconstruction=found.reconstruction,
+        k=found.edges - diffusion,
+        null=found.null,
+        per_time=found.per_time,
         time_edges=times[cuts],
         dims=x[0].numel(),
         levels=None if lattice is None else lattice.levels,
@@ -141,12 +157,18 @@ def _slot_terms(
     denoiser: AnyDenoiser, x: Tensor, times: Tensor, cuts: Tensor, lattice: Lattice | None, random: torch.Generator
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
-    prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+    prior, last, nearest = process.prior(x.shape, like=x), process.marginal(x, 1.0), process.marginal(x, first)
     per_time = [_diffusion_term(denoiser, x, times, int(start), int(stop), random) for start, stop in pairwise(cuts)]
-    x_t = process.marginal(x, first).draw(random)
+    x_t = nearest.draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
     stacked = torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0)
-    return _Terms(prior, stacked, -decoder.log_prob(x))
+    return _Terms(
+        prior=last.kl(prior),
+        per_time=stacked,
+        reconstruction=-decoder.log_prob(x),
+        edges=last.entropy() - nearest.entropy() - prior.entropy(),
+        null=prior.log_prob(x),
+    )
 
 
 def _diffusion_term(

@@ -141,8 +141,13 @@ class Diffusion:
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed)
         if self.transform is None or lattice is not None:
             return result
-        shifted = result.reconstruction - self.transform.log_det().to(self.device)
-        return replace(result, reconstruction=shifted)
+        log_det = self.transform.log_det().to(self.device)
+        return replace(
+            result,
+            reconstruction=result.reconstruction - log_det,
+            k=result.k + log_det,
+            null=result.null + log_det,
+        )
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.entropy import entropy_form, reverse_entropy_bounds
+from inkwash.bits import reverse_entropy_bounds
 from inkwash.likelihood import bound
 
 RATE = 0.3
@@ -57,14 +57,14 @@ def sum_over_paths(data, rate):
 
 
 def integrated_form(data, rate):
-    """The mean of `entropy_form`, with every noisy state weighted by its probability."""
+    """The mean of the library's K, with every noisy state weighted by its probability."""
     denoiser, count = exact_bit_denoiser(data, SCHEDULE, rate), len(data.states)
     x = data.states.repeat_interleave(count, 0)
     with prescribed_bits(data.states.repeat(count, 1)):
         result = bound(denoiser, x, TIMES)
     joint = [(data.probabilities[:, None] * data.kernel(survival(0.0, t), rate)).flatten() for t in TIMES[:-2]]
     diffusion = sum(float(w @ column) for w, column in zip(joint, result.per_time.T, strict=True))
-    rest = entropy_form(result, denoiser.process, x) + result.diffusion
+    rest = result.k + result.diffusion
     return float(rest @ joint[0]) - diffusion
 
 
@@ -100,23 +100,21 @@ def test_for_real_numbers_it_is_the_bound_with_another_last_step(variance):
     prior = denoiser.process.prior(x.shape, like=x)
     last = marginal.log_prob(x_t) + prior.log_prob(x) - prior.log_prob(x_t)
     expected = (-result.prior - result.diffusion + last).mean()
-    assert float(entropy_form(result, denoiser.process, x).mean()) == pytest.approx(float(expected), abs=1e-9)
+    assert float(result.k.mean()) == pytest.approx(float(expected), abs=1e-9)
 
 
 def test_the_heartbeat_of_the_paper():
     """At one step K is that of pure noise; at many, it comes near -log2(5) bits, and never above."""
     beat, bit = Heartbeat(rate=0.2), math.log(2)
-    process = iw.Bernoulli(SCHEDULE, 0.2)
-    denoiser = iw.BitDenoiser(beat.network, process)
+    denoiser = iw.BitDenoiser(beat.network, iw.Bernoulli(SCHEDULE, 0.2))
     null = 20 * (0.2 * math.log2(0.2) + 0.8 * math.log2(0.8))
-    assert float(process.prior((5, 20), like=beat.beats).log_prob(beat.beats)[0]) / bit == pytest.approx(null)
     one = bound(denoiser, beat.beats, tensor([1.0, 0.0]))
-    assert float(entropy_form(one, process, beat.beats)[0]) / bit == pytest.approx(null)
+    assert float(one.null[0]) / bit == pytest.approx(null)
+    assert float(one.k[0]) / bit == pytest.approx(null)
     x = beat.beats.repeat(200, 1)
     many = bound(denoiser, x, iw.uniform_grid(60))
     exact = -sum(beat.diffusion(60)) - beat.conditional(1 - 1 / 60)
-    got = entropy_form(many, process, x)
-    assert float(got.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
+    assert float(many.k.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
     assert null < exact / bit < -math.log2(5)
 
 
