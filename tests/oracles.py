@@ -1,5 +1,6 @@
 """Data whose denoiser, score and density are known exactly, noise that a test prescribes, and public names by kind."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
-from inkwash.shapes import over
+from inkwash.shapes import as_time, over
 
 F64 = torch.float64
 Grid = Tensor
@@ -84,10 +85,159 @@ class MixtureData:
 
 Data = GaussianData | MixtureData
 
+
+class BitData:
+    """Any joint distribution of n bits: every quantity of diffusion is a sum over the 2^n states.
+
+    `probabilities` come in the order of `states`, whose first bit changes slowest.
+    """
+
+    def __init__(self, probabilities: Sequence[float]) -> None:
+        self.probabilities = tensor(probabilities) / sum(probabilities)
+        self.size = (len(probabilities) - 1).bit_length()
+        self.states = torch.cartesian_prod(*[tensor([0.0, 1.0])] * self.size).reshape(-1, self.size)
+
+    def kernel(self, kept: float | Tensor, rate: float) -> Tensor:
+        """The matrix q(column state | row state) where each bit survives with probability `kept`, or is drawn anew."""
+        one = kept * torch.eye(2, dtype=F64) + (1 - kept) * tensor([1 - rate, rate])
+        return functools.reduce(torch.kron, [one] * self.size)
+
+    def denoise(self, x_t: Tensor, kept: Tensor, rate: float) -> Tensor:
+        """Log-odds of each clean bit given noisy ones `(B, n)`; `kept` is `(B,)`."""
+        kept, noise = kept[:, None, None], rate * x_t + (1 - rate) * (1 - x_t)
+        agrees = (x_t[:, None] == self.states).to(F64)
+        weights = self.probabilities * (kept * agrees + (1 - kept) * noise[:, None]).prod(-1)
+        return (weights @ self.states).log() - (weights @ (1 - self.states)).log()
+
+    def draw(self, n: int, seed: int = 0) -> Tensor:
+        random = torch.Generator().manual_seed(seed)
+        return self.states[torch.multinomial(self.probabilities, n, replacement=True, generator=random)]
+
+
+class Heartbeat:
+    """20 bits, every fifth of them 1, at one of five phases (Sohl-Dickstein et al. 2015, 3.1.2), under alpha^2 = 1 - t.
+
+    Of a noisy state only the number of bits set in each of the five classes of places matters: n_c of four. Given phase
+    0, n_0 is binomial with the probability `high` that a 1 is seen as 1, the others with that for a 0, `low`; and the
+    posterior of phase c is proportional to [high (1 - low) / (low (1 - high))]^(n_c).
+    """
+
+    beats = torch.eye(5, dtype=F64).repeat(1, 4)
+    counts = torch.cartesian_prod(*[torch.arange(5)] * 5)
+    multiplicity = tensor([1.0, 4, 6, 4, 1])[counts].prod(1)
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def seen(self, kept: float | Tensor) -> tuple[Any, Any]:
+        """Probability that a 0 and that a 1 is seen as 1."""
+        return (1 - kept) * self.rate, kept + (1 - kept) * self.rate
+
+    def phases(self, counts: Tensor, kept: float | Tensor) -> Tensor:
+        """Log-probability of each phase, given counts `(N, 5)`."""
+        low, high = (torch.as_tensor(p, dtype=F64) for p in self.seen(kept))
+        return (counts * (high.logit() - low.logit())).log_softmax(1)
+
+    def network(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The optimal log-odds of each bit: those of the phase that would set it."""
+        log_p = self.phases(x_t.reshape(-1, 4, 5).sum(1), 1 - t[:, None])
+        others = [torch.cat([log_p[:, :c], log_p[:, c + 1 :]], 1).logsumexp(1) for c in range(5)]
+        return (log_p - torch.stack(others, 1)).repeat(1, 4)
+
+    def representatives(self) -> Tensor:
+        """One state of 20 bits for each set of counts."""
+        return (torch.arange(4)[:, None] < self.counts[:, None, :]).to(F64).reshape(-1, 20)
+
+    def probabilities(self, kept: float) -> Tensor:
+        """Of each set of counts, given phase 0."""
+        low, high = self.seen(kept)
+        p = tensor([high, low, low, low, low])
+        return self.multiplicity * (p**self.counts * (1 - p) ** (4 - self.counts)).prod(1)
+
+    def reconstruction(self, steps: int) -> float:
+        """Sum over bits of H(x_i | x_t) at the first step, nats."""
+        kept = 1 - 1 / steps
+        p = self.phases(self.counts, kept).exp()
+        return 4 * float(self.probabilities(kept) @ _binary_entropy(p).sum(1))
+
+    def diffusion(self, steps: int) -> list[float]:
+        """For each pair of neighbours, noisiest first: sum over bits of H(x_s,i | x_t), less H(x_s | x_t, x)."""
+        return [self._pair(1 - k / steps, 1 - (k - 1) / steps) for k in range(steps, 1, -1)]
+
+    def _pair(self, kept_t: float, kept_s: float) -> float:
+        (low_s, high_s), (low, high) = self.seen(kept_s), self.seen(kept_t / kept_s)
+        (low_t, high_t), phase = self.seen(kept_t), self.phases(self.counts, kept_t).exp()
+
+        def believed(seen: int) -> Tensor:
+            """P(x_s,i = 1 | x_t) for the bits of each class that show 0, or 1: by Bayes given x_i, then over x_i."""
+            of_one = high_s * high / high_t, high_s * (1 - high) / (1 - high_t)
+            of_zero = low_s * high / low_t, low_s * (1 - high) / (1 - low_t)
+            return phase * of_one[1 - seen] + (1 - phase) * of_zero[1 - seen]
+
+        entries = self.counts * _binary_entropy(believed(1)) + (4 - self.counts) * _binary_entropy(believed(0))
+        ones = 0.2 * high_s + 0.8 * low_s
+        step = 20 * (ones * _binary_entropy(high) + (1 - ones) * _binary_entropy(low))
+        return (
+            float(self.probabilities(kept_t) @ entries.sum(1) - step)
+            - self.conditional(kept_s)
+            + self.conditional(kept_t)
+        )
+
+    def conditional(self, kept: float) -> float:
+        """H(x_t | x), nats."""
+        low, high = self.seen(kept)
+        return float(4 * _binary_entropy(high) + 16 * _binary_entropy(low))
+
+
+def _binary_entropy(p: float | Tensor) -> Tensor:
+    p = torch.as_tensor(p, dtype=F64)
+    return torch.special.entr(p) + torch.special.entr(1 - p)
+
+
+def entropy_of(joint: Tensor) -> float:
+    """Entropy of a table of probabilities, nats."""
+    return float(torch.special.entr(joint).sum())
+
+
+class SohlDicksteinSchedule(iw.Schedule):
+    """Betas 1 / (T - k + 1) for any T: alpha^2 = 1 - t, so that each step erases a T-th of the bits."""
+
+    def alpha(self, t: float | Tensor) -> Tensor:
+        return (1 - as_time(t)).sqrt()
+
+    def sigma(self, t: float | Tensor) -> Tensor:
+        return as_time(t).sqrt()
+
+    def log_snr(self, t: float | Tensor) -> Tensor:
+        return torch.log1p(-as_time(t)) - as_time(t).log()
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        return torch.sigmoid(-as_time(log_snr))
+
+
+def exact_bit_denoiser(data: BitData, schedule: iw.Schedule, rate: float) -> iw.BitDenoiser:
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
+        return data.denoise(x_t, schedule.alpha(t) ** 2, rate)
+
+    return iw.BitDenoiser(network, iw.Bernoulli(schedule, rate))
+
+
+@contextmanager
+def prescribed_bits(rows: Tensor) -> Iterator[None]:
+    """Whatever draws bits gets `rows`; rows beyond its own get the last."""
+
+    def prescribed(self: iw.Bits, generator: torch.Generator) -> Tensor:
+        return rows[torch.arange(len(self.logits)).clamp(max=len(rows) - 1)]
+
+    with mock.patch.object(iw.Bits, "draw", prescribed):
+        yield
+
+
 PLANE = GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])
 LINE = GaussianData([0.8], [[0.3]])
 POINT = GaussianData([0.6, -1.1], [[1e-300, 0.0], [0.0, 1e-300]])
 TWO_PEAKS = MixtureData([0.3, 0.7], [GaussianData([-1.2], [[0.05]]), GaussianData([0.9], [[0.2]])])
+FOUR_BITS = BitData([3, 1, 0, 2, 5, 0.1, 0.2, 1, 0.4, 2, 7, 0, 1, 1, 0.3, 4])
 PLANE_PEAKS = MixtureData([0.4, 0.6], [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), PLANE])
 
 

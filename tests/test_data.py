@@ -511,6 +511,15 @@ def test_the_moons_are_two_half_circles():
     assert abs((upper < lower).mean() - 0.5) < 0.02
 
 
+def test_the_heartbeats_beat_at_five_phases_alike():
+    data = load_dataset("heartbeat")
+    assert (data.spec.levels, data.spec.low, data.spec.high, data.spec.shape) == (2, 0, 1, (20,))
+    beats, counts = np.unique(data.data, axis=0, return_counts=True)
+    assert {tuple(np.flatnonzero(beat)) for beat in beats} == {tuple(range(phase, 20, 5)) for phase in range(5)}
+    expected = len(data.data) / 5
+    assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
+
+
 def test_a_fingerprint_changes_with_any_value_shape_or_type(tmp_path):
     array = noise(5000, 4)
     prints = {load_dataset(npy(tmp_path, array)).fingerprint()}

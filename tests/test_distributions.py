@@ -170,3 +170,69 @@ def test_a_density_on_a_fine_lattice_is_density_times_spacing():
     torch.testing.assert_close(
         wide.on(lattice).log_prob(x), wide.log_prob(x) + math.log(lattice.spacing), rtol=0, atol=1e-6
     )
+
+
+LOGITS = st.floats(-40, 40)
+
+
+def bits(*logits):
+    return iw.Bits(tensor([logits]))
+
+
+@given(LOGITS, LOGITS)
+@settings(deadline=None)
+def test_bits_agree_with_fifty_digits(a, b):
+    p, q = (1 / (1 + mpmath.exp(-mpmath.mpf(logit))) for logit in (a, b))
+    assert float(bits(a).log_prob(tensor([[1.0]]))) == pytest.approx(float(mpmath.log(p)), rel=1e-13)
+    assert float(bits(a).log_prob(tensor([[0.0]]))) == pytest.approx(float(mpmath.log(1 - p)), rel=1e-13)
+    entropy = -p * mpmath.log(p) - (1 - p) * mpmath.log(1 - p)
+    assert float(bits(a).entropy()) == pytest.approx(float(entropy), rel=1e-12)
+    kl = p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q))
+    assert float(bits(a).kl(bits(b))) == pytest.approx(float(kl), rel=1e-9, abs=1e-14)
+    assert float(bits(a).mean) == pytest.approx(float(p), rel=1e-13)
+
+
+def test_certain_bits_cost_nothing_or_everything_and_are_never_nan():
+    one, zero, sure, unsure = tensor([[1.0]]), tensor([[0.0]]), bits(math.inf), bits(0.4)
+    assert float(sure.log_prob(one)) == 0
+    assert float(sure.log_prob(zero)) == -math.inf
+    assert float(sure.entropy()) == 0
+    assert float(sure.kl(sure)) == 0
+    assert float(sure.kl(bits(-math.inf))) == math.inf
+    assert float(unsure.kl(sure)) == math.inf
+    assert float(sure.kl(unsure)) == pytest.approx(-float(unsure.log_prob(one)))
+    assert float(bits(-math.inf).kl(unsure)) == pytest.approx(-float(unsure.log_prob(zero)))
+    for certain in (sure, bits(-math.inf)):
+        assert torch.equal(certain.draw(torch.Generator()), certain.mean)
+
+
+def test_the_divergence_from_certain_bits_has_a_gradient():
+    logits = tensor([[0.4, -2.0]]).requires_grad_()
+    bits(math.inf, -math.inf).kl(iw.Bits(logits)).sum().backward()
+    torch.testing.assert_close(logits.grad, logits.detach().sigmoid() - tensor([[1.0, 0.0]]))
+
+
+def test_bits_of_an_event_add_up():
+    logits, x = tensor([[0.3, -1.0], [2.0, 0.0]]), tensor([[1.0, 0.0], [0.0, 1.0]])
+    ours, theirs, other = iw.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(1))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(1))
+    kl = torch.distributions.kl_divergence(theirs, torch.distributions.Bernoulli(logits=other)).sum(1)
+    torch.testing.assert_close(ours.kl(iw.Bits(other)), kl)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_bits_are_drawn_as_often_as_they_should(dtype):
+    n, logits = 20_000, torch.tensor([-3.0, 0.2, 1.5], dtype=dtype)
+    drawn = iw.Bits(logits.expand(n, 3)).draw(torch.Generator().manual_seed(0))
+    assert drawn.dtype == dtype
+    assert set(drawn.unique().tolist()) == {0, 1}
+    for column, p in zip(drawn.T, logits.sigmoid().tolist(), strict=True):
+        assert scipy.stats.binomtest(int(column.sum()), n, p).pvalue > 0.01
+
+
+def test_a_lattice_holds_its_values_alone():
+    lattice = iw.Lattice(-1.0, 1.0, 5)
+    assert lattice.holds(lattice.values())
+    for other in (0.25, 1.5, -1.5, math.nan, math.inf):
+        assert not lattice.holds(tensor([0.5, other]))

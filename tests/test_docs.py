@@ -1,6 +1,7 @@
 """The documentation says what is so: its code runs, its examples are right, and every module has its page."""
 
 import importlib.util
+import math
 import re
 import runpy
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracles import Heartbeat
 
 import inkwash as iw
 from inkwash.fit import train
@@ -93,6 +95,18 @@ def test_example_parts_agrees_with_the_known_truth(capsys: pytest.CaptureFixture
         assert mean > -4 * error
     assert gap("large", 250)[0] < 4 * gap("large", 250)[1] + 0.05  # the gap closes with the grid …
     assert gap("small", 250)[0] > 0.5  # … but not with the small variance, whose first steps alone cost more
+
+
+def test_example_heartbeat_knows_the_best_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "heartbeat.py"))
+    beat, bit = Heartbeat(rate=0.2), math.log(2)
+    diffusion = sum(beat.diffusion(30))
+    best = (diffusion + beat.reconstruction(30)) / bit, -(diffusion + beat.conditional(29 / 30)) / bit
+    assert example["best_values"](30) == pytest.approx(best, abs=1e-6)
+    example["report"](grid_steps=20, steps=2, batch_size=4)
+    out = capsys.readouterr().out
+    assert "best network" in out
+    assert "heartbeats" in out
 
 
 def test_example_digits_runs(

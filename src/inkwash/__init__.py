@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inkwash.bernoulli import Bernoulli
+    from inkwash.bits import BitDenoiser, BitEstimate
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.denoise import Clipped, Denoiser, Estimate
-    from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal
+    from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
         CheckpointError,
@@ -57,6 +59,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "bernoulli": ("Bernoulli",),
+    "bits": (
+        "BitDenoiser",
+        "BitEstimate",
+    ),
     "config": (
         "Config",
         "DataConfig",
@@ -77,6 +84,7 @@ _HOME = {
         "Estimate",
     ),
     "distributions": (
+        "Bits",
         "Categorical",
         "DiscretizedNormal",
         "Lattice",

@@ -45,7 +45,8 @@ class Train:
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat), an .npy or .npz file, or a folder of
+    pictures."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
     data: DataConfig = field(default_factory=DataConfig)

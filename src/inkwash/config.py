@@ -148,7 +148,8 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons), an .npy or .npz file, or a folder of pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat), an .npy or .npz file, or a folder of
+    pictures."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

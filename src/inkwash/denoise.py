@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from inkwash import prediction
 from inkwash.errors import ConfigError
-from inkwash.gaussian import Gaussian
+from inkwash.gaussian import Gaussian, require_gaussian
+from inkwash.noise import Schedule
 from inkwash.prediction import Levels, Noisy, Prediction
+from inkwash.process import Process
 from inkwash.shapes import as_time, over, per_row
 from inkwash.variance import SIMPLE, ReverseVariance
 
@@ -65,11 +67,12 @@ class Estimate:
 
 
 class AnyDenoiser(Protocol):
-    """A denoiser, or whatever wraps one: it knows its process and answers with an estimate."""
+    """A denoiser, or whatever wraps one: it knows its process and answers with an estimate of the process's kind."""
 
-    process: Gaussian
+    @property
+    def process(self) -> Process: ...
 
-    def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate: ...
+    def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
 
 
 class Denoiser(nn.Module):
@@ -118,16 +121,11 @@ class Denoiser(nn.Module):
 
     def _call_network(self, noisy: Noisy, condition: dict[str, Any]) -> Tensor:
         dtype, x_t = self._network_dtype(noisy.x_t), noisy.x_t
-        level = per_row(self._level(noisy.t), x_t).to(device=x_t.device, dtype=dtype)
+        level = per_row(level_seen(self.sees, self.schedule, noisy.t), x_t).to(device=x_t.device, dtype=dtype)
         scale = self._input_scale(noisy)
         seen = x_t if scale is None else x_t / scale
         output: Tensor = self.network(seen.to(dtype), level, **condition)
         return output.to(x_t.dtype)
-
-    def _level(self, t: Tensor) -> Tensor:
-        if self.sees == "log_snr":
-            return self.process.schedule.log_snr(t)
-        return t if self.sees == "time" else torch.zeros_like(t)
 
     def _input_scale(self, noisy: Noisy) -> Tensor | None:
         asked = self.predicts.input_scale(noisy)
@@ -149,6 +147,13 @@ class Denoiser(nn.Module):
         return next((p.dtype for p in parameters), x_t.dtype)
 
 
+def level_seen(sees: Sight, schedule: Schedule, t: Tensor) -> Tensor:
+    """What a network is told of the time t."""
+    if sees == "log_snr":
+        return schedule.log_snr(t)
+    return t if sees == "time" else torch.zeros_like(t)
+
+
 class Clipped(nn.Module):
     r"""A denoiser whose $\hat x$ is clipped to the range of bounded data; $\hat\epsilon$ is recomputed from it.
 
@@ -156,12 +161,15 @@ class Clipped(nn.Module):
         denoiser: the denoiser to wrap.
         low: smallest value of clean data, model units.
         high: largest value.
+
+    Raises:
+        ConfigError: a denoiser of a process that is not Gaussian.
     """
 
     def __init__(self, denoiser: AnyDenoiser, low: float = -1.0, high: float = 1.0) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.process = denoiser.process
+        self.process = require_gaussian(denoiser.process, "clip")
         self.low, self.high = low, high
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:

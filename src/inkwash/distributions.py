@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from inkwash.shapes import sum_event
 
@@ -49,6 +50,10 @@ class Lattice:
     def values(self) -> Tensor:
         """All values, float64, shape `(levels,)`."""
         return torch.linspace(self.low, self.high, self.levels, dtype=torch.float64)
+
+    def holds(self, x: Tensor) -> bool:
+        """Whether every entry of `x` is one of the values."""
+        return bool((x == self.low + self.index(x) * self.spacing).all())
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,52 @@ class Categorical:
         gumbel = -torch.log(-torch.log(uniform))  # before the cast, which might make a uniform number 1
         index = (self.logits + gumbel.to(self.logits)).argmax(-1)
         return self.lattice.values().to(self.logits)[index]
+
+
+@dataclass(frozen=True)
+class Bits:
+    r"""Independent bits: $P(x_i = 1) = 1/(1 + e^{-\ell_i})$.
+
+    Args:
+        logits: the log-odds $\ell$ of a 1, `(B, *event)`. Infinite means certainty, and costs no NaN anywhere.
+    """
+
+    logits: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Probability of a 1, `(B, *event)`."""
+        return self.logits.sigmoid()
+
+    @property
+    def log_masses(self) -> tuple[Tensor, Tensor]:
+        """Log-probability of a 0 and of a 1, each `(B, *event)`."""
+        return logsigmoid(-self.logits), logsigmoid(self.logits)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """One draw per example, zeros and ones `(B, *event)` in the dtype of the logits."""
+        uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64)
+        return (uniform.to(self.logits.device) < self.mean).to(self.logits.dtype)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probability of the zeros and ones `x`, nats per example."""
+        return sum_event(logsigmoid(torch.where(x == 1, self.logits, -self.logits)))
+
+    def entropy(self) -> Tensor:
+        """Entropy, nats per example."""
+        zero, one = self.log_masses
+        return _expected(zero, -zero) + _expected(one, -one)
+
+    def kl(self, other: "Bits") -> Tensor:
+        """KL(self ‖ other), nats per example; infinite where `other` rules out what this one does not."""
+        (zero, one), (other_zero, other_one) = self.log_masses, other.log_masses
+        return _expected(zero, zero - other_zero) + _expected(one, one - other_one)
+
+
+def _expected(log_mass: Tensor, value: Tensor) -> Tensor:
+    """What an outcome of the given log-mass adds to the mean of `value`: nothing where the mass is 0."""
+    mass = log_mass.exp()
+    return sum_event(mass * value.masked_fill(mass == 0, 0))
 
 
 def log_ndtr_difference(a: Tensor, b: Tensor) -> Tensor:

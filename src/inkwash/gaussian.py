@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal, standard_normal
+from inkwash.errors import ConfigError
 from inkwash.noise import Schedule
 from inkwash.process import Process
 from inkwash.shapes import as_time, over
@@ -111,3 +112,14 @@ class Gaussian(Process):
 
     def _log_snr_change(self, s: float | Tensor, t: float | Tensor) -> Tensor:
         return self.schedule.log_snr(as_time(t)) - self.schedule.log_snr(as_time(s))
+
+
+def require_gaussian(process: Process, where: str) -> Gaussian:
+    """The process, for what is made for Gaussian ones alone.
+
+    Raises:
+        ConfigError: another process; `where` says who asked.
+    """
+    if not isinstance(process, Gaussian):
+        raise ConfigError(where, f"a {type(process).__name__} process", "a Gaussian process")
+    return process

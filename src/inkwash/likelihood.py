@@ -23,7 +23,7 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
-from inkwash.noise import Schedule
+from inkwash.gaussian import require_gaussian
 from inkwash.randomness import Purpose, generator, slot_rows
 from inkwash.shapes import sum_event
 
@@ -36,6 +36,10 @@ class Bound:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
+        k: Sohl-Dickstein's K, a lower bound on the mean of log p(x) (2015, eq. 14): entropies take the place of the
+            prior and the reconstruction, `(B,)`. The last step is that of the forward kernel, and the data must have
+            the prior's moments: bits the mean of its rate, real numbers $\mathbb E\lVert x\rVert^2 = d$.
+        null: log-density (or mass) of x under the prior, his $L_\mathrm{null}$, `(B,)`.
         per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
@@ -114,7 +118,8 @@ def bound(
         denoiser: gives the reverse kernel.
         x: clean data, model units, `(B, *event)`.
         times: decreasing from 1 to 0, `(T + 1,)`.
-        lattice: the values discrete data takes; None for continuous data, whose decoder is a density.
+        lattice: the values discrete data takes; None for those of the process, and where it has none, for continuous
+            data, whose decoder is a density.
         terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
             one pair drawn from each, which is unbiased. None evaluates all. In continuous time, as many stretches of
             log-SNR with a point drawn from each.
@@ -126,8 +131,8 @@ def bound(
     """
     if terms is not None and terms < 1:
         raise ConfigError("terms", terms, "an integer >= 1")
-    schedule = denoiser.process.schedule
-    stretches = _continuous(schedule, times, terms) if continuous else _pairs(times, terms)
+    lattice = lattice or denoiser.process.lattice
+    stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
     rows = slot_rows(tuple(x.shape[1:]), x.device)
     slots = [
         _slot_terms(
@@ -186,9 +191,10 @@ def _pairs(times: Tensor, terms: int | None) -> _Stretches:
     return _Stretches(times[cuts], term)
 
 
-def _continuous(schedule: Schedule, times: Tensor, terms: int | None) -> _Stretches:
+def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:
     """Stretches of equal length in log-SNR; what lies below a log-SNR of -20 is left out."""
     count = len(times) - 2 if terms is None else terms
+    schedule = require_gaussian(denoiser.process, "continuous").schedule
     low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])
     width = (high - low) / count
 

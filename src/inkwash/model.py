@@ -16,6 +16,7 @@ from inkwash.denoise import AnyDenoiser
 from inkwash.errors import ConfigError, DataError
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import as_grid
+from inkwash.process import Process
 from inkwash.randomness import Purpose, fresh_seed, generator, slot_rows
 from inkwash.sample import Ancestral, Sampler
 
@@ -32,6 +33,9 @@ class Diffusion:
             continuous tensors.
         steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
         dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
+
+    Raises:
+        ConfigError: a transform to other values than those of a discrete process.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Diffusion:
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
+        _require_same_values(self.process, transform)
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
@@ -158,6 +163,9 @@ class Diffusion:
         tensor = torch.as_tensor(x) if self.transform is None else self.transform.to_model(np.asarray(x))
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
             raise DataError("x", f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+        lattice = self.process.lattice
+        if lattice is not None and not lattice.holds(tensor):
+            raise DataError("x", "other values", f"one of {lattice.values().tolist()} in each entry")
         return tensor.to(self.device)
 
     def to_data(self, x: Tensor) -> Any:
@@ -167,6 +175,12 @@ class Diffusion:
 
 def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
     return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
+
+
+def _require_same_values(process: Process, transform: Transform | None) -> None:
+    if transform is not None and process.lattice not in (None, transform.spec.lattice):
+        need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
+        raise ConfigError("transform", transform.spec.lattice or "continuous data", need)
 
 
 def _require_integer(name: str, value: object, least: int) -> None:

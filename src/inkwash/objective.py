@@ -16,6 +16,7 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
+from inkwash.gaussian import require_gaussian
 from inkwash.noise import Schedule, uniform_grid
 from inkwash.propose import log_snr_rate
 from inkwash.shapes import mean_event
@@ -87,7 +88,7 @@ class Regression(Objective):
                 raise ConfigError(f"objective.{name}", repr(getattr(self, name)), "one of " + ", ".join(choices))
 
     def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        process = denoiser.process
+        process = require_gaussian(denoiser.process, "objective")
         estimate = denoiser(process.diffuse(x, t, noise), t)
         truth = replace(estimate, x=x, eps=noise)
         error = mean_event((getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from inkwash.distributions import Lattice
-
-if TYPE_CHECKING:
-    from inkwash.denoise import Estimate
 
 
 class Distribution(Protocol):
@@ -31,15 +28,28 @@ class Distribution(Protocol):
     def log_prob(self, x: Tensor) -> Tensor: ...
 
 
+class Kernel(Distribution, Protocol):
+    """A step, or several at once, of the walk between data and noise."""
+
+    def entropy(self) -> Tensor: ...
+
+    def kl(self, other: Any) -> Tensor: ...
+
+
 class Process(ABC):
-    """The forward process q and the family of the reverse kernel p. Times are `()` or `(B,)`, data `(B, *event)`."""
+    """The forward process q and the family of the reverse kernel p. Times are `()` or `(B,)`, data `(B, *event)`.
+
+    `lattice` holds the values that data, clean or noisy, take under the process; None where they are real numbers.
+    """
+
+    lattice: ClassVar[Lattice | None] = None
 
     @abstractmethod
-    def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Distribution:
+    def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Kernel:
         """p(x_1), for data of `shape` (batch included), in the dtype and on the device of `like`."""
 
     @abstractmethod
-    def marginal(self, x: Tensor, t: float | Tensor) -> Distribution:
+    def marginal(self, x: Tensor, t: float | Tensor) -> Kernel:
         """q(x_t | x)."""
 
     @abstractmethod
@@ -51,17 +61,17 @@ class Process(ABC):
         """A draw of `marginal(x, t)`, made from `noise`."""
 
     @abstractmethod
-    def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Distribution:
+    def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Kernel:
         """q(x_t | x_s)."""
 
     @abstractmethod
-    def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Distribution:
+    def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Kernel:
         """q(x_s | x_t, x)."""
 
     @abstractmethod
-    def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Distribution:
-        """p(x_s | x_t), with the parameters that `estimate` implies."""
+    def reverse(self, x_t: Tensor, estimate: Any, s: float | Tensor, t: float | Tensor) -> Kernel:
+        """p(x_s | x_t), with the parameters implied by `estimate`, of the kind that denoisers of this process give."""
 
     @abstractmethod
-    def decoder(self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | None) -> Distribution:
+    def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | None) -> Distribution:
         """p(x | x_t) at the first time after 0 of the decreasing grid `times`; on `lattice` for discrete data."""

@@ -1,7 +1,8 @@
 r"""Samplers: a walk along a grid of times, from the prior to data.
 
 A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is
-a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise.
+a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise to real
+numbers; where the values are discrete it is a draw, since their mean is none of them.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
+from inkwash.gaussian import require_gaussian
 from inkwash.shapes import over
 
 
@@ -41,7 +43,8 @@ class Ancestral(Sampler):
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)
-        return reverse.mean if s == 0 else reverse.draw(generator)
+        noiseless = s == 0 and denoiser.process.lattice is None
+        return reverse.mean if noiseless else reverse.draw(generator)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class DDIM(Sampler):
             raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        estimate, process = denoiser(x_t, t), denoiser.process
+        estimate, process = denoiser(x_t, t), require_gaussian(denoiser.process, "sampler")
         noise_var = self.eta**2 * process.posterior_var(s, t)
         kept = torch.sqrt((process.schedule.sigma(s) ** 2 - noise_var).clamp(min=0))
         mean = over(process.schedule.alpha(s), x_t) * estimate.x + over(kept, x_t) * estimate.eps

@@ -1,0 +1,169 @@
+"""The bound written with entropies, against its definition as a sum over paths; bounds on the reverse entropy."""
+
+import math
+from itertools import pairwise, product
+
+import pytest
+import torch
+from oracles import (
+    F64,
+    BitData,
+    GaussianData,
+    Heartbeat,
+    SohlDicksteinSchedule,
+    condition,
+    cubature,
+    entropy_of,
+    exact_bit_denoiser,
+    exact_denoiser,
+    joint_covariance,
+    prescribed_bits,
+    prescribed_noise,
+    tensor,
+)
+
+import inkwash as iw
+from inkwash.bits import reverse_entropy_bounds
+from inkwash.likelihood import bound
+
+RATE = 0.3
+TWINS = BitData([0.65, 0.05, 0.05, 0.25])  # two bits that tend to agree, each 1 with the probability of the rate
+TIMES = tensor([1.0, 0.7, 0.3, 0.1, 0.0])
+SCHEDULE = SohlDicksteinSchedule()
+
+
+def survival(s, t):
+    return float((SCHEDULE.alpha(t) / SCHEDULE.alpha(s)) ** 2)
+
+
+def sum_over_paths(data, rate):
+    """E_q[log p(x_1) prod p(x_s | x_t) / q(x_t | x_s)] over all x, x_s, …, the last step by the forward kernel."""
+    denoiser, times = exact_bit_denoiser(data, SCHEDULE, rate), TIMES.tolist()
+    forward = [data.kernel(survival(s, t), rate) for t, s in pairwise(times)]
+    prior, total = data.kernel(0.0, rate)[0], 0.0
+    back = []
+    for t, s in pairwise(times[:-1]):
+        reverse = denoiser.process.reverse(data.states, denoiser(data.states, t), s, t)
+        p = reverse.mean[:, None]
+        back.append((p * data.states + (1 - p) * (1 - data.states)).prod(-1))
+    back.append(forward[-1].T * prior / prior[:, None])  # q(x_t | x) π(x) / π(x_t)
+    for path in product(range(len(data.states)), repeat=len(times)):  # from x_1 to x
+        weight, log_ratio = data.probabilities[path[-1]], prior[path[0]].log()
+        for k, (of_t, of_s) in enumerate(pairwise(path)):
+            weight = weight * forward[k][of_s, of_t]
+            log_ratio = log_ratio + back[k][of_t, of_s].log() - forward[k][of_s, of_t].log()
+        total += float(weight * log_ratio)
+    return total
+
+
+def integrated_form(data, rate):
+    """The mean of the library's K, with every noisy state weighted by its probability."""
+    denoiser, count = exact_bit_denoiser(data, SCHEDULE, rate), len(data.states)
+    x = data.states.repeat_interleave(count, 0)
+    with prescribed_bits(data.states.repeat(count, 1)):
+        result = bound(denoiser, x, TIMES)
+    joint = [(data.probabilities[:, None] * data.kernel(survival(0.0, t), rate)).flatten() for t in TIMES[:-2]]
+    diffusion = sum(float(w @ column) for w, column in zip(joint, result.per_time.T, strict=True))
+    rest = result.k + result.diffusion
+    return float(rest @ joint[0]) - diffusion
+
+
+def test_entropies_and_paths_agree():
+    assert integrated_form(TWINS, RATE) == pytest.approx(sum_over_paths(TWINS, RATE), abs=1e-12)
+
+
+def test_where_data_and_noise_are_not_as_often_1_they_differ():
+    """By the change of the cross-entropy to the prior over the first step."""
+    at_first = TWINS.probabilities @ TWINS.kernel(survival(0.0, 0.1), 0.45)
+    change = float((at_first - TWINS.probabilities) @ TWINS.kernel(0.0, 0.45)[0].log())
+    assert abs(change) > 0.005
+    assert integrated_form(TWINS, 0.45) - sum_over_paths(TWINS, 0.45) == pytest.approx(change, abs=1e-12)
+
+
+def test_the_form_is_never_above_the_truth():
+    assert integrated_form(TWINS, RATE) < -entropy_of(TWINS.probabilities)
+
+
+SPREAD = GaussianData([0.6, -0.4], [[1.1, 0.3], [0.3, 0.38]])  # E|x|^2 = 2 in two dimensions
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_for_real_numbers_it_is_the_bound_with_another_last_step(variance):
+    """The mean of the bound with -log q(x_t | x) π(x) / π(x_t) for the reconstruction; cubature is exact here."""
+    schedule, times = iw.LinearSchedule(), tensor([1.0, 0.6, 0.2, 0.05, 0.0])
+    z, eps = cubature(2)
+    x, denoiser = SPREAD.whiten_inverse(z), exact_denoiser(SPREAD, schedule, variance)
+    with prescribed_noise(eps):
+        result = bound(denoiser, x, times)
+        marginal = denoiser.process.marginal(x, 0.05)
+        x_t = marginal.draw(torch.Generator())
+    prior = denoiser.process.prior(x.shape, like=x)
+    last = marginal.log_prob(x_t) + prior.log_prob(x) - prior.log_prob(x_t)
+    expected = (-result.prior - result.diffusion + last).mean()
+    assert float(result.k.mean()) == pytest.approx(float(expected), abs=1e-9)
+
+
+def test_the_heartbeat_of_the_paper():
+    """At one step K is that of pure noise; at many, it comes near -log2(5) bits, and never above."""
+    beat, bit = Heartbeat(rate=0.2), math.log(2)
+    denoiser = iw.BitDenoiser(beat.network, iw.Bernoulli(SCHEDULE, 0.2))
+    null = 20 * (0.2 * math.log2(0.2) + 0.8 * math.log2(0.8))
+    one = bound(denoiser, beat.beats, tensor([1.0, 0.0]))
+    assert float(one.null[0]) / bit == pytest.approx(null)
+    assert float(one.k[0]) / bit == pytest.approx(null)
+    x = beat.beats.repeat(200, 1)
+    many = bound(denoiser, x, iw.uniform_grid(60))
+    exact = -sum(beat.diffusion(60)) - beat.conditional(1 - 1 / 60)
+    assert float(many.k.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
+    assert null < exact / bit < -math.log2(5)
+
+
+# Bounds on the entropy of the reverse walk
+
+
+def tables(data, rate, s, t):
+    before = data.probabilities @ data.kernel(survival(0.0, s), rate)
+    return before[:, None] * data.kernel(survival(s, t), rate)
+
+
+def mean_bounds(data, rate, s, t):
+    """Every x and every x_s, weighted by its probability."""
+    process, count = iw.Bernoulli(SCHEDULE, rate), len(data.states)
+    weights = (data.probabilities[:, None] * data.kernel(survival(0.0, s), rate)).flatten()
+    with prescribed_bits(data.states.repeat(count, 1)):
+        sides = reverse_entropy_bounds(process, data.states.repeat_interleave(count, 0), s, t, torch.Generator())
+    return [float(side @ weights) for side in sides]
+
+
+@pytest.mark.parametrize(("s", "t"), [(0.1, 0.2), (0.3, 0.9), (0.5, 1.0)])
+def test_the_entropy_of_bits_walking_back_is_between_its_bounds(s, t):
+    joint = tables(TWINS, RATE, s, t)
+    lower, upper = mean_bounds(TWINS, RATE, s, t)
+    truth = entropy_of(joint) - entropy_of(joint.sum(0))
+    assert lower < truth < upper
+    assert upper == pytest.approx(entropy_of(joint) - entropy_of(joint.sum(1)))
+    posteriors = [
+        TWINS.kernel(survival(0.0, s), RATE)[i][:, None] * TWINS.kernel(survival(s, t), RATE) for i in range(4)
+    ]
+    given_both = [
+        p * (entropy_of(q) - entropy_of(q.sum(0))) for p, q in zip(TWINS.probabilities, posteriors, strict=True)
+    ]
+    assert lower == pytest.approx(float(sum(given_both)))
+
+
+@pytest.mark.parametrize(("scale", "holds"), [(1.0, True), (30.0, False)])
+@pytest.mark.parametrize(("s", "t"), [(0.1, 0.2), (0.3, 0.9)])
+def test_the_entropy_of_real_numbers_walking_back(scale, holds, s, t):
+    """The lower bound always holds; the upper one not where noise takes spread away."""
+    schedule = iw.LinearSchedule()
+    data = GaussianData([0.6, -0.4], (scale * SPREAD.cov).tolist())
+    cov = joint_covariance(data, schedule, s, t)
+    cov = cov[[0, 1, 4, 5]][:, [0, 1, 4, 5]]
+    conditional = condition(cov, slice(2, 4), slice(0, 2))[1]
+    truth = float(0.5 * torch.logdet(2 * math.pi * math.e * conditional))
+    x = torch.zeros(1, 2, dtype=F64)
+    lower, upper = reverse_entropy_bounds(iw.Gaussian(schedule), x, s, t, torch.Generator())
+    assert float(lower) <= truth
+    assert (truth <= float(upper)) == holds
+    posterior = iw.Gaussian(schedule).posterior(x, x, s, t)
+    assert float(lower) == pytest.approx(float(posterior.entropy()), rel=1e-9)
