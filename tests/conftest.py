@@ -1,5 +1,40 @@
-"""One thread per test process: the networks are tiny, and test processes run side by side."""
+"""One thread per test process: networks are tiny, and processes run side by side. And the run that many tests read."""
 
 import os
+import shutil
 
-os.environ["OMP_NUM_THREADS"] = "1"
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    from faults import without_pictures
+
+    without_pictures(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    from faults import points
+
+    return points(tmp_path_factory.mktemp("data") / "points.npy")
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run that nothing has disturbed."""
+    from faults import tiny, without_pictures
+
+    from inkwash.fit import fit
+
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        return fit(tiny(data), tmp_path_factory.mktemp("whole") / "run").path
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A run of one's own to damage."""
+    return shutil.copytree(whole, tmp_path / "copy")

@@ -1,0 +1,51 @@
+"""Built-in data are what they are said to be, every time."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from inkwash.data import load_dataset
+from inkwash.data.builtin import BUILTIN
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_builtin_data_is_the_same_every_time(name):
+    first, second = load_dataset(name), load_dataset(name)
+    assert first.fingerprint() == second.fingerprint()
+    assert first.name == name
+    assert np.isfinite(first.data).all()
+
+
+def test_the_digits_are_the_digits():
+    data = load_dataset("digits")
+    assert np.array_equal(data.data[:, 0], load_digits().images)
+    assert (data.spec.levels, data.spec.low, data.spec.high, data.spec.shape) == (17, 0, 16, (1, 8, 8))
+
+
+def test_the_checkerboard_is_uniform_on_its_dark_squares():
+    data = load_dataset("checkerboard").data
+    cells = np.floor(data).astype(int)
+    assert (cells.sum(1) % 2 == 0).all()
+    counts = np.unique(cells, axis=0, return_counts=True)[1]
+    assert len(counts) == 8
+    expected = len(data) / 8
+    assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-squared, 7 degrees of freedom, p = 0.001
+    inside = data - cells
+    assert abs(inside.mean() - 0.5) < 4 * np.sqrt(1 / 12 / data.size)
+
+
+def test_the_moons_are_two_half_circles():
+    data = load_dataset("two-moons").data.astype(np.float64)
+    upper = np.abs(np.hypot(data[:, 0], data[:, 1]) - 1)
+    lower = np.abs(np.hypot(data[:, 0] - 1, data[:, 1] - 0.5) - 1)
+    assert np.minimum(upper, lower).max() < 6 * 0.05
+    assert abs((upper < lower).mean() - 0.5) < 0.02
+
+
+def test_the_heartbeats_beat_at_five_phases_alike():
+    data = load_dataset("heartbeat")
+    assert (data.spec.levels, data.spec.low, data.spec.high, data.spec.shape) == (2, 0, 1, (20,))
+    beats, counts = np.unique(data.data, axis=0, return_counts=True)
+    assert {tuple(np.flatnonzero(beat)) for beat in beats} == {tuple(range(phase, 20, 5)) for phase in range(5)}
+    expected = len(data.data) / 5
+    assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
