@@ -10,30 +10,12 @@ from itertools import pairwise
 import torch
 
 import inkwash as iw
-from inkwash.bits import pair_loss
 
 RATE, BIT = 0.2, math.log(2)
 BEATS = torch.eye(5).repeat(1, 4)
 
 
-class ConstantLoss(iw.Schedule):
-    """Every step erases as many bits as any other: alpha^2 = 1 - t, the paper's beta_k = 1 / (T - k + 1)."""
-
-    def alpha(self, t):
-        return (1 - torch.as_tensor(t, dtype=torch.float64)).sqrt()
-
-    def sigma(self, t):
-        return torch.as_tensor(t, dtype=torch.float64).sqrt()
-
-    def log_snr(self, t):
-        t = torch.as_tensor(t, dtype=torch.float64)
-        return torch.log1p(-t) - t.log()
-
-    def time(self, log_snr):
-        return torch.sigmoid(-torch.as_tensor(log_snr, dtype=torch.float64))
-
-
-process = iw.Bernoulli(ConstantLoss(), RATE)
+process = iw.Bernoulli(iw.SohlDicksteinSchedule(), RATE)
 
 
 def best_network(x_t, t):
@@ -73,15 +55,16 @@ def orders(rows):
 
 
 def train(steps=600, batch_size=512, grid_steps=2000, seed=0):
-    """A denoiser whose network is trained on `pair_loss`."""
+    """A denoiser whose network is trained on the bound."""
     torch.manual_seed(seed)
     network, generator = iw.MLP(20, width=128, depth=2), torch.Generator().manual_seed(seed)
-    denoiser, times = iw.BitDenoiser(network, process, sees="log_snr"), iw.uniform_grid(grid_steps)
+    denoiser, objective = iw.BitDenoiser(network, process, sees="log_snr"), iw.PairBound(grid_steps)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         x = BEATS[torch.randint(5, (batch_size,), generator=generator)]
-        loss = pair_loss(denoiser, x, times, generator).mean()
+        times = iw.LowDiscrepancy().draw(batch_size, process.schedule, generator)
+        loss = objective.loss(denoiser, x, times.t, process.noise(x.shape, generator)).mean() * 20
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

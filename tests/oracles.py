@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
-from inkwash.shapes import as_time, over
+from inkwash.shapes import over
 
 F64 = torch.float64
 Grid = Tensor
@@ -199,25 +199,15 @@ def entropy_of(joint: Tensor) -> float:
     return float(torch.special.entr(joint).sum())
 
 
-class SohlDicksteinSchedule(iw.Schedule):
-    """Betas 1 / (T - k + 1) for any T: alpha^2 = 1 - t, so that each step erases a T-th of the bits."""
-
-    def alpha(self, t: float | Tensor) -> Tensor:
-        return (1 - as_time(t)).sqrt()
-
-    def sigma(self, t: float | Tensor) -> Tensor:
-        return as_time(t).sqrt()
-
-    def log_snr(self, t: float | Tensor) -> Tensor:
-        return torch.log1p(-as_time(t)) - as_time(t).log()
-
-    def time(self, log_snr: float | Tensor) -> Tensor:
-        return torch.sigmoid(-as_time(log_snr))
+def survival(schedule: iw.Schedule, t: float | Tensor) -> Tensor:
+    """The survival probability whose odds are the signal-to-noise ratio."""
+    signal = schedule.alpha(t) ** 2
+    return signal / (signal + schedule.sigma(t) ** 2)
 
 
 def exact_bit_denoiser(data: BitData, schedule: iw.Schedule, rate: float) -> iw.BitDenoiser:
     def network(x_t: Tensor, t: Tensor) -> Tensor:
-        return data.denoise(x_t, schedule.alpha(t) ** 2, rate)
+        return data.denoise(x_t, survival(schedule, t), rate)
 
     return iw.BitDenoiser(network, iw.Bernoulli(schedule, rate))
 

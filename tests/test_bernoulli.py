@@ -14,12 +14,12 @@ from oracles import (
     FOUR_BITS,
     BitData,
     Heartbeat,
-    SohlDicksteinSchedule,
     entropy_of,
     exact_bit_denoiser,
     name_of,
     prescribed_bits,
     public_schedules,
+    survival,
     tensor,
 )
 
@@ -27,7 +27,7 @@ import inkwash as iw
 from inkwash.likelihood import bound
 
 PROCESSES = [iw.Bernoulli(s, rate) for s, rate in zip(public_schedules(), [0.3, 0.5, 0.8, 0.1] * 3, strict=False)]
-PROCESSES.append(iw.Bernoulli(SohlDicksteinSchedule(), 0.2))
+PROCESSES.append(iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2))
 PAIRS = [(0.0, 0.003), (0.2, 0.21), (0.5, 0.5 + 1e-6), (0.1, 0.9), (0.7, 1.0), (0.0, 1.0)]
 UNEVEN = tensor([1.0, 0.8, 0.75, 0.3, 0.04, 0.0])
 STATES = FOUR_BITS.states
@@ -36,8 +36,8 @@ pairs = pytest.mark.parametrize(("s", "t"), PAIRS)
 
 
 def kept(process, s, t):
-    """Probability of surviving from s to t, by the scale of the signal alone."""
-    return (process.schedule.alpha(t) / process.schedule.alpha(s)) ** 2
+    """Probability of surviving from s to t, by the scales of signal and noise."""
+    return survival(process.schedule, t) / survival(process.schedule, s)
 
 
 def table(law, states=STATES):
@@ -158,7 +158,7 @@ def test_a_certain_estimate_gives_the_posterior(s):
 )
 def test_small_steps_keep_the_relative_precision_of_their_flips(s, h, error):
     """Under alpha^2 = 1 - t a bit is drawn anew within the step with probability h / (1 - s), here in 50 digits."""
-    process, t = iw.Bernoulli(SohlDicksteinSchedule(), 0.2), s + h
+    process, t = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2), s + h
     with mpmath.workdps(50):
         anew = (mpmath.mpf(t) - mpmath.mpf(s)) / (1 - mpmath.mpf(s))
         expected = float(mpmath.log(anew * mpmath.mpf(0.2)))
@@ -178,11 +178,11 @@ def test_a_time_per_row_is_a_time_for_each_row():
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, math.nan])
 def test_a_rate_that_is_certain_is_refused(rate):
     with pytest.raises(iw.ConfigError, match="rate: got"):
-        iw.Bernoulli(SohlDicksteinSchedule(), rate)
+        iw.Bernoulli(iw.SohlDicksteinSchedule(), rate)
 
 
 def test_what_is_made_for_real_numbers_is_refused():
-    denoiser = exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.2)
+    denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.2)
     need = "got a Bernoulli process, need a Gaussian process"
     with pytest.raises(iw.ConfigError, match=f"sampler: {need}"):
         iw.Diffusion(denoiser, (4,)).sample(1, sampler=iw.DDIM(), steps=2)
@@ -256,7 +256,7 @@ def test_the_bound_with_drawn_noise_scatters_around_it():
 
 
 def check_drawn_bound():
-    process = iw.Bernoulli(SohlDicksteinSchedule(), 0.3)
+    process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     result = bound(exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3), FOUR_BITS.draw(4000), UNEVEN)
     prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, process, UNEVEN)
     total = prior + float(diffusion.sum()) + reconstruction
@@ -266,7 +266,7 @@ def check_drawn_bound():
 
 def test_finer_grids_bring_the_bound_down_to_the_entropy():
     """The gap, the dependence between the entries of a step, halves with the step."""
-    process = iw.Bernoulli(SohlDicksteinSchedule(), 0.3)
+    process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     totals = []
     for steps in (32, 64, 128):
         prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, process, iw.uniform_grid(steps))
@@ -280,14 +280,14 @@ def test_independent_bits_have_no_gap():
     """Where the entries are independent so are those of every step, and any grid is as good as the finest."""
     ones = [0.2, 0.9, 0.4]
     probabilities = reduce(torch.kron, [tensor([1 - p, p]) for p in ones])
-    data, process = BitData(probabilities.tolist()), iw.Bernoulli(SohlDicksteinSchedule(), 0.5)
+    data, process = BitData(probabilities.tolist()), iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.5)
     parts = integrated_bound(exact_bit_denoiser(data, process.schedule, 0.5), data, UNEVEN)
     assert parts[0] + float(parts[1].sum()) + parts[2] == pytest.approx(entropy_of(data.probabilities), abs=1e-12)
 
 
 @pytest.mark.parametrize("off", [0.8, 1.25])
 def test_any_other_denoiser_has_a_larger_bound(off):
-    process = iw.Bernoulli(SohlDicksteinSchedule(), 0.3)
+    process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     exact = exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3)
     other = iw.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
     best, worse = (integrated_bound(d, FOUR_BITS, UNEVEN) for d in (exact, other))
@@ -313,7 +313,7 @@ def test_samples_have_the_law_of_the_walk(times):
 
 
 def check_samples(times=UNEVEN):
-    denoiser, n = exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3), 20_000
+    denoiser, n = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), 20_000
     x = iw.Diffusion(denoiser, (4,)).sample(n, seed=1, times=times)
     assert set(x.unique().tolist()) == {0, 1}
     counts = np.bincount((x @ torch.tensor([8.0, 4, 2, 1])).long().numpy(), minlength=16)
@@ -321,7 +321,7 @@ def check_samples(times=UNEVEN):
 
 
 def test_many_small_steps_bring_the_law_of_the_data():
-    denoiser = exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3)
+    denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3)
     distance = [
         float((propagated(denoiser, iw.uniform_grid(n)) - FOUR_BITS.probabilities).abs().sum()) for n in (50, 100)
     ]
@@ -329,14 +329,14 @@ def test_many_small_steps_bring_the_law_of_the_data():
 
 
 def test_every_state_of_a_walk_is_bits():
-    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3), (4,))
+    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,))
     walk = [x for _, x in model.trajectory(3, seed=0, steps=5)]
     assert set(torch.stack(walk).unique().tolist()) == {0, 1}
     assert torch.equal(model.sample(2, seed=0, steps=5), model.sample(3, seed=0, steps=5)[:2])
 
 
 def test_a_model_of_bits_has_bits_per_dim():
-    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3), (4,), steps=5)
+    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,), steps=5)
     single, double = model.bound(STATES.float()), model.bound(STATES)
     assert single.levels == 2
     torch.testing.assert_close(single.bits_per_dim, double.total / (4 * math.log(2)))
@@ -344,7 +344,7 @@ def test_a_model_of_bits_has_bits_per_dim():
 
 @pytest.mark.parametrize("wrong", [0.5, -1.0, 2.0, math.nan])
 def test_data_that_are_not_bits_are_refused(wrong):
-    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3), (4,))
+    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,))
     with pytest.raises(iw.DataError, match=r"x: got other values, need one of \[0.0, 1.0\]"):
         model.bound(tensor([[0.0, 1.0, 1.0, wrong]]))
 
@@ -352,7 +352,7 @@ def test_data_that_are_not_bits_are_refused(wrong):
 @pytest.mark.parametrize(("levels", "got"), [(2, "Lattice"), (None, "continuous data")])
 def test_a_transform_to_other_values_is_refused(levels, got):
     transform = iw.Transform(iw.DataSpec((4,), "ND", "float32", 0, 1, levels), (0.5,) * 4, (0.5,) * 4)
-    denoiser = exact_bit_denoiser(FOUR_BITS, SohlDicksteinSchedule(), 0.3)
+    denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3)
     with pytest.raises(iw.ConfigError, match=f"transform: got {got}.*the values of a Bernoulli process"):
         iw.Diffusion(denoiser, (4,), transform)
 
@@ -380,7 +380,7 @@ def test_counts_per_phase_are_all_there_is_to_know(beat, steps):
 
 
 def test_counts_give_the_posterior_over_the_five_beats():
-    process, t = iw.Bernoulli(SohlDicksteinSchedule(), 0.2), 0.6
+    process, t = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2), 0.6
     x_t = iw.Bits(torch.full((50, 20), -0.8, dtype=F64)).draw(torch.Generator().manual_seed(0))
     likelihoods = [process.marginal(beat.expand_as(x_t), t).log_prob(x_t) for beat in HEARTBEAT.beats]
     truth = torch.stack(likelihoods, 1).softmax(1) @ HEARTBEAT.beats
@@ -388,7 +388,7 @@ def test_counts_give_the_posterior_over_the_five_beats():
 
 
 def heartbeat_denoiser(beat):
-    return iw.BitDenoiser(beat.network, iw.Bernoulli(SohlDicksteinSchedule(), beat.rate))
+    return iw.BitDenoiser(beat.network, iw.Bernoulli(iw.SohlDicksteinSchedule(), beat.rate))
 
 
 def test_the_bound_of_heartbeats_scatters_around_its_exact_value():

@@ -10,7 +10,6 @@ from oracles import (
     BitData,
     GaussianData,
     Heartbeat,
-    SohlDicksteinSchedule,
     condition,
     cubature,
     entropy_of,
@@ -29,7 +28,7 @@ from inkwash.likelihood import bound
 RATE = 0.3
 TWINS = BitData([0.65, 0.05, 0.05, 0.25])  # two bits that tend to agree, each 1 with the probability of the rate
 TIMES = tensor([1.0, 0.7, 0.3, 0.1, 0.0])
-SCHEDULE = SohlDicksteinSchedule()
+SCHEDULE = iw.SohlDicksteinSchedule()
 
 
 def survival(s, t):

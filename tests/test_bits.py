@@ -1,4 +1,4 @@
-"""The denoiser of bits and its two losses, whose means and minima are known by summing over states."""
+"""The denoiser of bits and its loss, whose mean and minimum are known by summing over states."""
 
 import math
 
@@ -7,22 +7,15 @@ import torch
 from oracles import (
     F64,
     FOUR_BITS,
-    LINE,
-    UNEVEN,
-    SohlDicksteinSchedule,
     exact_bit_denoiser,
-    exact_denoiser,
     tensor,
 )
 from test_bernoulli import enumerated_bound
 
 import inkwash as iw
-from inkwash.bits import cross_entropy, pair_loss
-from inkwash.likelihood import bound
 
-PROCESS = iw.Bernoulli(SohlDicksteinSchedule(), 0.3)
+PROCESS = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
 EXACT = exact_bit_denoiser(FOUR_BITS, PROCESS.schedule, 0.3)
-TIMES = tensor([1.0, 0.6, 0.3, 0.1, 0.0])
 
 
 def rng(seed=0):
@@ -68,53 +61,35 @@ def test_an_unknown_sight_is_refused():
         iw.BitDenoiser(lambda x_t, t: x_t, PROCESS, sees="noise")
 
 
-# The losses
+# Training on the bound
+
+GRID = iw.uniform_grid(5)
+OBJECTIVE = iw.PairBound(5)
 
 
-def near(loss, expected):
-    """The mean of a loss per example, within four of its standard errors, which are small."""
+def losses(denoiser, x, seed=1):
+    """The loss of the bound at times and noise of a seed, nats per example."""
+    random = rng(seed)
+    times = iw.Uniform().draw(len(x), PROCESS.schedule, random)
+    return 4 * OBJECTIVE.loss(denoiser, x, times.t, PROCESS.noise(x.shape, random))
+
+
+def test_the_loss_is_the_bound_on_average():
+    check_loss()
+
+
+def check_loss():
+    prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, PROCESS, GRID)
+    loss, expected = losses(EXACT, FOUR_BITS.draw(60_000)), prior + float(diffusion.sum()) + reconstruction
     error = float(loss.std()) / math.sqrt(len(loss))
     assert float(loss.mean()) == pytest.approx(expected, abs=4 * error)
     assert error < 0.02 * expected
 
 
-def test_the_pair_loss_is_the_bound_on_average():
-    check_pair_loss()
-
-
-def check_pair_loss():
-    prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, PROCESS, TIMES)
-    near(pair_loss(EXACT, FOUR_BITS.draw(60_000), TIMES, rng()), prior + float(diffusion.sum()) + reconstruction)
-
-
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_the_pair_loss_serves_real_numbers_too(variance):
-    """Against the bound of the same data with all its terms."""
-    x = LINE.whiten_inverse(torch.randn(20_000, 1, generator=rng(1), dtype=F64))
-    denoiser, times = exact_denoiser(LINE, iw.LinearSchedule(), variance), UNEVEN
-    every, one = bound(denoiser, x, times), pair_loss(denoiser, x, times, rng())
-    error = math.hypot(float(every.std_error), float(one.std()) / math.sqrt(len(x)))
-    assert float(one.mean()) == pytest.approx(float(every.total.mean()), abs=4 * error)
-
-
-def test_the_cross_entropy_is_that_of_each_bit_given_the_noisy_ones():
-    t = 0.4
-    joint = FOUR_BITS.probabilities[:, None] * FOUR_BITS.kernel(1 - t, 0.3)
-    p = (joint / joint.sum(0)).T @ FOUR_BITS.states
-    entropy = torch.special.entr(p) + torch.special.entr(1 - p)
-    x = FOUR_BITS.draw(20_000)
-    near(cross_entropy(EXACT, x, torch.full((len(x),), t, dtype=F64), rng()), float(joint.sum(0) @ entropy.sum(1)))
-
-
-@pytest.mark.parametrize("name", ["pair", "cross-entropy"])
-def test_a_loss_is_least_at_the_truth(name):
+def test_the_loss_is_least_at_the_truth():
     """Scale and shift of the exact log-odds: no slope at 1 and 0, and a slope towards them elsewhere."""
-    check_slopes(name)
-
-
-def check_slopes(name="pair"):
     for scale, shift, direction in ((1.0, 0.0, 0), (1.4, 0.5, 1), (0.6, -0.5, -1)):
-        slopes = torch.stack([slope(name, scale, shift, seed) for seed in range(30)])
+        slopes = torch.stack([slope(scale, shift, seed) for seed in range(30)])
         error = slopes.std(0) / math.sqrt(30)
         if direction == 0:
             assert bool((slopes.mean(0).abs() < 4 * error).all())
@@ -122,20 +97,7 @@ def check_slopes(name="pair"):
             assert bool((direction * slopes.mean(0) > 4 * error).all())
 
 
-def slope(name, scale, shift, seed):
+def slope(scale, shift, seed):
     parameters = tensor([scale, shift]).requires_grad_()
     denoiser = iw.BitDenoiser(lambda x_t, t: parameters[0] * EXACT(x_t, t).logits + parameters[1], PROCESS)
-    x = FOUR_BITS.draw(500, seed)
-    random = rng(1000 + seed)
-    t = 1 - torch.rand(len(x), generator=random, dtype=F64)
-    loss = pair_loss(denoiser, x, TIMES, random) if name == "pair" else cross_entropy(denoiser, x, t, random)
-    return torch.autograd.grad(loss.mean(), parameters)[0]
-
-
-@pytest.mark.parametrize("variance", ["small", "large"])
-def test_gradients_are_finite_at_the_first_step_of_real_numbers(variance):
-    network = torch.nn.Linear(1, 1).double()
-    denoiser = iw.Denoiser(lambda x_t, t: network(x_t), iw.Gaussian(iw.LinearSchedule()), "x", variance)
-    x = torch.randn(64, 1, generator=rng(), dtype=F64)
-    pair_loss(denoiser, x, UNEVEN, rng()).mean().backward()
-    assert all(bool(p.grad.isfinite().all()) for p in network.parameters())
+    return torch.autograd.grad(losses(denoiser, FOUR_BITS.draw(500, seed), 1000 + seed).mean(), parameters)[0]

@@ -1,4 +1,4 @@
-r"""Denoisers of Bernoulli diffusion, and what they are trained on.
+r"""Denoisers of Bernoulli diffusion.
 
 The network estimates the clean bits one by one, $p(x_i = 1 \mid x_t)$. The optimal estimate is the true conditional
 probability. The reverse kernel draws the entries of $x_s$ independently given $x_t$, which is exact only in the limit
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.bernoulli import Bernoulli
-from inkwash.denoise import AnyDenoiser, Network, Sight, level_seen
-from inkwash.distributions import Bits, Lattice
+from inkwash.denoise import Network, Sight, level_seen
 from inkwash.errors import ConfigError
 from inkwash.process import Process
 from inkwash.shapes import as_time, per_row
@@ -91,40 +90,3 @@ def reverse_entropy_bounds(
     marginal = process.marginal(x, s)
     upper = process.transition(marginal.draw(generator), s, t).entropy()
     return upper + marginal.entropy() - process.marginal(x, t).entropy(), upper
-
-
-def cross_entropy(denoiser: AnyDenoiser, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
-    r"""$-\log p(x \mid x_t)$ for noise drawn at times `t` `(B,)`: nats per example, `(B,)`.
-
-    Its minimum over all networks is the true conditional probability of each bit, at every t.
-    """
-    x_t = denoiser.process.marginal(x, t).draw(generator)
-    return -Bits(denoiser(x_t, t).logits).log_prob(x)
-
-
-def pair_loss(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, generator: torch.Generator, lattice: Lattice | None = None
-) -> Tensor:
-    r"""The bound on the grid `times`, estimated from one of its T terms per example: nats, `(B,)`, unbiased.
-
-    The prior part, and T times the divergence at a random pair of neighbours; for the pair that ends at time 0 it is T
-    times the reconstruction. Works for any process.
-
-    Args:
-        denoiser: gives the reverse kernel.
-        x: clean data, `(B, *event)`.
-        times: decreasing from 1 to 0, `(T + 1,)`.
-        generator: of the pairs and of the noise.
-        lattice: the values discrete data takes; None for those of the process, or for continuous data.
-    """
-    process, steps = denoiser.process, len(times) - 1
-    x, lattice = x.double(), lattice or process.lattice
-    pair = torch.randint(steps, (len(x),), generator=generator)
-    t, s = times[pair], times[pair + 1]
-    x_t = process.marginal(x, t).draw(generator)
-    estimate, to_data = denoiser(x_t, t), s == 0
-    s = torch.where(to_data, t / 2, s)  # unused there, but a divergence from certainty would make the gradient NaN
-    divergence = process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t))
-    reconstruction = -process.decoder(x_t, estimate, times, lattice).log_prob(x)
-    prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
-    return prior + steps * torch.where(to_data, reconstruction, divergence)

@@ -119,7 +119,7 @@ class PairBound(Objective):
 
     Args:
         steps: steps T of a uniform grid, at least 2.
-        lattice: the values discrete data takes; None for a density.
+        lattice: the values discrete data takes; None for those of the process, or a density.
     """
 
     steps: int = 1000
@@ -141,7 +141,7 @@ class PairBound(Objective):
         reverse = process.reverse(x_t, estimate, s, t)
         pair = process.posterior(x_t, x, s, t).kl(reverse)
         grid = uniform_grid(self.steps)
-        decoder = process.decoder(x_t, estimate, grid, self.lattice)
+        decoder = process.decoder(x_t, estimate, grid, self.lattice or process.lattice)
         prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
         term = torch.where(last.to(pair.device), -decoder.log_prob(x), pair)
         return (self.steps * term + prior) / x[0].numel()
