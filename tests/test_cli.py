@@ -84,7 +84,7 @@ BAD = {
     "train digits --data.held-out 1": "data.held_out: got 1",
     "train digits --data.layout HW": "data.layout: got 'HW', need one of",
     "train digits --process.schedule cosin": "process.schedule: got 'cosin', need one of",
-    "train digits --process.schedule rectified": "predicts: got 'eps', need x or v",
+    "train digits --process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
     "train digits --process.steps 100000": "process.steps",
     "train digits --denoiser.predicts noise": "denoiser.predicts",
     "train digits --denoiser.clip maybe": "denoiser.clip",
