@@ -1,9 +1,11 @@
 """Data whose denoiser, score and density are known exactly, noise that a test prescribes, and public names by kind."""
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from inspect import isabstract
 from typing import Any, TypeVar
 from unittest import mock
@@ -335,3 +337,106 @@ def gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights for the mean over a standard normal variable."""
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
     return tensor(x), tensor(w / w.sum())
+
+
+class LevelsData:
+    """Entries that take the values of a lattice with a given joint probability: `joint` has one axis per entry."""
+
+    def __init__(self, joint: Tensor, lattice: iw.Lattice) -> None:
+        self.lattice, self.size = lattice, joint.ndim
+        self.index = torch.cartesian_prod(*[torch.arange(n) for n in joint.shape]).reshape(-1, joint.ndim)
+        self.points = lattice.values()[self.index]
+        self.log_probs = joint.flatten().log()
+
+    def entropy(self) -> float:
+        return float(torch.distributions.Categorical(logits=self.log_probs).entropy())
+
+    def _log_likelihood(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Of each entry of `x_t` `(B, d)` given each point, `(B, points, d)`."""
+        law = torch.distributions.Normal(torch.as_tensor(alpha) * self.points, torch.as_tensor(sigma))
+        return law.log_prob(x_t[:, None])
+
+    def posterior(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Probability of each point, `(B, points)`; alpha and sigma are scalars or `(B, 1, 1)`."""
+        return (self._log_likelihood(x_t, alpha, sigma).sum(-1) + self.log_probs).softmax(-1)
+
+    def denoise(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        return self.posterior(x_t, alpha, sigma) @ self.points
+
+    def log_odds(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """Of each entry's levels given the other entries' noisy values alone, `(B, d, levels)`."""
+        given = self._log_likelihood(x_t, alpha, sigma)
+        others = given.sum(-1, keepdim=True) - given + self.log_probs[:, None]
+        at_level = [others.masked_fill(self.index != v, -torch.inf).logsumexp(1) for v in range(self.lattice.levels)]
+        return torch.stack(at_level, -1)
+
+    def denoiser(self, schedule: iw.Schedule, variance: str = "small") -> iw.Denoiser:
+        """The exact one, whose network answers with log-odds."""
+
+        def network(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.log_odds(x_t, *(scale(t)[:, None, None] for scale in (schedule.alpha, schedule.sigma)))
+
+        return iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(self.lattice), variance)
+
+
+TERNARY = iw.Lattice(-1.0, 1.0, 3)
+ONE_ENTRY = LevelsData(tensor([0.2, 0.5, 0.3]), TERNARY)
+APART = LevelsData(torch.outer(tensor([0.2, 0.5, 0.3]), tensor([0.6, 0.3, 0.1])), TERNARY)
+TOGETHER = LevelsData(tensor([[0.3, 0.02, 0.03], [0.05, 0.25, 0.02], [0.01, 0.02, 0.3]]), TERNARY)
+
+
+@dataclass(frozen=True)
+class Exploding(iw.Schedule):
+    """alpha is 1 and sigma grows geometrically: the setting of Karras et al. 2022."""
+
+    low: float = 0.002
+    high: float = 80.0
+
+    def alpha(self, t: float | Tensor) -> Tensor:
+        return torch.ones_like(torch.as_tensor(t, dtype=F64))
+
+    def sigma(self, t: float | Tensor) -> Tensor:
+        return self.low * (self.high / self.low) ** torch.as_tensor(t, dtype=F64)
+
+    def log_snr(self, t: float | Tensor) -> Tensor:
+        return -2 * self.sigma(t).log()
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        log_sigma = -0.5 * torch.as_tensor(log_snr, dtype=F64)
+        return (log_sigma - math.log(self.low)) / math.log(self.high / self.low)
+
+
+@dataclass(frozen=True)
+class Straight(iw.Schedule):
+    """Variance-preserving, its log-SNR a line in time."""
+
+    first: float = 25.0
+    last: float = -20.0
+
+    def log_snr(self, t: float | Tensor) -> Tensor:
+        return self.first + (self.last - self.first) * torch.as_tensor(t, dtype=F64)
+
+    def alpha(self, t: float | Tensor) -> Tensor:
+        return self.log_snr(t).sigmoid().sqrt()
+
+    def sigma(self, t: float | Tensor) -> Tensor:
+        return (-self.log_snr(t)).sigmoid().sqrt()
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        return (torch.as_tensor(log_snr, dtype=F64) - self.first) / (self.last - self.first)
+
+
+class Vanishing(iw.Schedule):
+    """A quarter of a circle: variance-preserving, no signal at all at time 1, no noise at time 0."""
+
+    def alpha(self, t: float | Tensor) -> Tensor:
+        return torch.sin(math.pi / 2 * (1 - torch.as_tensor(t, dtype=F64)))
+
+    def sigma(self, t: float | Tensor) -> Tensor:
+        return torch.sin(math.pi / 2 * torch.as_tensor(t, dtype=F64))
+
+    def log_snr(self, t: float | Tensor) -> Tensor:
+        return 2 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        return 2 / math.pi * torch.atan(torch.exp(-0.5 * torch.as_tensor(log_snr, dtype=F64)))

@@ -216,3 +216,120 @@ def test_conditions_reach_the_network():
 def test_unknown_names_are_refused(option):
     with pytest.raises(iw.ConfigError, match=rf"{option}: got 'nonsense', need one of"):
         iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), **{option: "nonsense"})
+
+
+# Blind networks
+
+
+def test_a_blind_network_is_told_nothing_of_the_noise():
+    seen = []
+
+    def network(x_t, level):
+        seen.append((x_t, level))
+        return x_t
+
+    x_t, t = rows(15), tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    iw.Denoiser(network, iw.Gaussian(SCHEDULES[0]), sees="nothing")(x_t, t)
+    assert torch.equal(seen[0][0], x_t)
+    assert torch.equal(seen[0][1], torch.zeros(5, dtype=F64))
+
+
+@schedules
+def test_a_network_that_sees_log_snr_is_given_data_of_preserved_variance(schedule):
+    """Scaled so that alpha² + sigma² = 1, whatever the schedule's own scale."""
+
+    class Doubled(type(schedule)):
+        def alpha(self, t):
+            return 2 * super().alpha(t)
+
+        def sigma(self, t):
+            return 2 * super().sigma(t)
+
+    seen = []
+
+    def network(x_t, level):
+        seen.append(x_t)
+        return x_t
+
+    given = (schedule.betas,) if isinstance(schedule, iw.TabulatedSchedule) else ()
+    iw.Denoiser(network, iw.Gaussian(Doubled(*given)), sees="log_snr")(2 * rows(16), 0.3)
+    torch.testing.assert_close(seen[0], rows(16), rtol=1e-12, atol=1e-12)
+
+
+BLIND_TIMES = (torch.arange(400, dtype=F64) + 0.5) / 400
+
+
+def blind_eps(data, schedule):
+    """E[eps | x_t] over the noise and over times uniform on (0, 1], the latter by the midpoint rule."""
+
+    def network(x_t, level):
+        total = torch.zeros_like(x_t)
+        log_density = torch.stack([log_density_at(data, x_t, schedule, t) for t in BLIND_TIMES])
+        for weight, t in zip(log_density.softmax(0), BLIND_TIMES, strict=True):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            total += weight[:, None] * (x_t - alpha * data.denoise(x_t, alpha, sigma)) / sigma
+        return total
+
+    return network
+
+
+def log_density_at(data, x_t, schedule, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if data is TWO_PEAKS:
+        return data.marginal_log_prob(x_t, alpha, sigma)
+    std = data.marginal(alpha, sigma).variance.sqrt()  # a diagonal covariance
+    return torch.distributions.Normal(alpha * data.mean, std).log_prob(x_t).sum(1)
+
+
+@pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
+def test_the_exact_blind_denoiser_is_what_regression_finds(data):
+    """Its error is uncorrelated with any function of x_t, and adding any makes the library's loss larger."""
+    random, n, schedule = torch.Generator().manual_seed(0), 40_000, SCHEDULES[0]
+    t = BLIND_TIMES[torch.randperm(n, generator=random) % 400]
+    x = draws(data, n, random)
+    eps = torch.randn(n, 1, generator=random, dtype=F64)
+    x_t = schedule.alpha(t)[:, None] * x + schedule.sigma(t)[:, None] * eps
+    grid = torch.linspace(float(x_t.min()), float(x_t.max()), 500, dtype=F64)
+    table = blind_eps(data, schedule)(grid[:, None], None)[:, 0]
+
+    def exact(x_t, level):
+        assert not bool(level.any())
+        place = ((x_t - grid[0]) / (grid[1] - grid[0])).clamp(0, 498.999)
+        return torch.lerp(table[place.long()], table[place.long() + 1], place.frac())
+
+    def loss(change):
+        network = lambda x_t, level: exact(x_t, level) + change(x_t)  # noqa: E731
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), sees="nothing")
+        return iw.Regression().loss(denoiser, x, t, eps)
+
+    residual = eps - exact(x_t, torch.zeros(1))
+    best = loss(torch.zeros_like)
+    for h in (torch.ones_like, lambda y: y, torch.sin, lambda y: (y > 0.5).double(), lambda y: (2 * y).cos()):
+        product = residual * h(x_t)
+        assert abs(float(product.mean())) < 4 * float(product.std()) / n**0.5
+        for amount in (-0.15, 0.15):
+            assert float(loss(lambda y, a=amount, h=h: a * h(y)).mean()) > float(best.mean())
+    told = iw.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
+    assert float(best.mean()) > 1.05 * float(told.mean())  # in one dimension it is costly not to know
+
+
+def draws(data, n, random):
+    if data is LINE:
+        return LINE.whiten_inverse(torch.randn(n, 1, generator=random, dtype=F64))
+    which = torch.rand(n, generator=random, dtype=F64) < float(data.log_weights[0].exp())
+    parts = [p.whiten_inverse(torch.randn(n, 1, generator=random, dtype=F64)) for p in data.parts]
+    return torch.where(which[:, None], *parts)
+
+
+def test_in_many_dimensions_a_blind_denoiser_loses_little():
+    """The noise can be read off the data: what not knowing it costs falls towards nothing."""
+    schedule, random, excess = SCHEDULES[0], torch.Generator().manual_seed(1), []
+    for size in (1, 8, 64, 256):
+        data = type(LINE)([0.8] * size, (0.3 * torch.eye(size)).tolist())
+        x = data.whiten_inverse(torch.randn(500, size, generator=random, dtype=F64))
+        t, eps = BLIND_TIMES[torch.arange(500) % 400], torch.randn(500, size, generator=random, dtype=F64)
+        blind = iw.Denoiser(blind_eps(data, schedule), iw.Gaussian(schedule), sees="nothing")
+        losses = [iw.Regression().loss(d, x, t, eps).mean() for d in (blind, exact_denoiser(data, schedule))]
+        excess.append(float(losses[0] / losses[1] - 1))
+    assert excess == sorted(excess, reverse=True)
+    assert excess[0] > 0.1 > 0.02 > excess[-1] > 0

@@ -3,10 +3,22 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import F64, LINE, PLANE, exact_denoiser, name_of, public_schedules, tensor
+from oracles import (
+    F64,
+    LINE,
+    PLANE,
+    condition,
+    exact_denoiser,
+    joint_covariance,
+    name_of,
+    prescribed_noise,
+    public_schedules,
+    tensor,
+)
 
 import inkwash as iw
 
@@ -117,6 +129,36 @@ def test_a_time_per_row_is_a_time_for_each_row(process):
         alone = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i]))
         torch.testing.assert_close(together.mean[i : i + 1], alone.mean)
         torch.testing.assert_close(together.var[i], alone.var.expand(1))
+
+
+@processes
+def test_diffusing_with_a_noise_is_a_draw_of_the_marginal(process):
+    x, t = rows(20), tensor([0.0, 0.1, 0.2, 0.3, 0.5, 1.0])
+    noise = process.noise(x.shape, torch.Generator().manual_seed(1), like=x)
+    with prescribed_noise(noise):
+        drawn = process.marginal(x, t).draw(torch.Generator())
+    torch.testing.assert_close(process.diffuse(x, t, noise), drawn, rtol=1e-14, atol=1e-14)
+    assert torch.equal(process.diffuse(x, 0.0, noise), x)
+
+
+def test_the_noise_of_the_process_is_standard_normal_and_a_function_of_its_generator():
+    noise, again = (PROCESSES[0].noise((4000, 5), torch.Generator().manual_seed(2)) for _ in range(2))
+    assert torch.equal(noise, again)
+    assert noise.dtype == torch.get_default_dtype()
+    assert scipy.stats.kstest(noise.flatten().numpy(), "norm").pvalue > 0.001
+
+
+@processes
+@pairs
+def test_the_two_coefficients_are_those_of_regression_on_both_ends(process, s, t):
+    check_coefficients(process, s, t)
+
+
+def check_coefficients(process=PROCESSES[0], s=0.2, t=0.6):
+    """E[x_s | x_t, x] for normal data, by conditioning the joint law of the three."""
+    joint = joint_covariance(LINE, process.schedule, s, t)
+    gain, _ = condition(joint, slice(1, 3), slice(0, 1))
+    assert [float(process.pull(s, t)), float(process.keep(s, t))] == pytest.approx(gain[0].tolist(), rel=1e-5, abs=1e-9)
 
 
 @processes

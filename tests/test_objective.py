@@ -1,75 +1,83 @@
-"""Times proposed and losses expected, for data whose denoiser is known."""
+"""Losses expected of exact denoisers in closed form, and the bound as an integral of its pairs."""
+
+import math
 
 import pytest
-import scipy.stats
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from oracles import F64, LINE, PLANE, cubature, exact_denoiser, name_of, public_schedules, tensor
+from oracles import (
+    F64,
+    LINE,
+    PLANE,
+    TERNARY,
+    TOGETHER,
+    cubature,
+    exact_denoiser,
+    exact_network,
+    name_of,
+    prescribed_noise,
+    public_schedules,
+    tensor,
+)
 
 import inkwash as iw
+from inkwash.likelihood import bound
+from inkwash.objective import REGRESSIONS, WEIGHTS
 
 SCHEDULES = public_schedules()
+SIMPLE = iw.Regression()
+schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+datas = pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 
 
-def times(count, seed=0):
-    return iw.Simple().times(count, torch.Generator().manual_seed(seed))
+def slope(schedule, t, h=1e-7):
+    """|d log-SNR / dt|, by differences."""
+    return float((schedule.log_snr(t - h) - schedule.log_snr(t + h)) / (2 * h))
 
 
-@given(st.integers(1, 300), st.integers(0, 2**32))
-def test_times_lie_in_the_half_open_interval_one_in_each_stratum(count, seed):
-    t = times(count, seed)
-    assert t.dtype == F64
-    assert float(t.min()) > 0
-    assert float(t.max()) <= 1
-    strata = ((t - 1e-12) * count).floor().sort().values
-    off = sum(int(k) != i for i, k in enumerate(strata))
-    assert off <= 1  # the whole comb may straddle a boundary by rounding
+def expected(name, schedule, data, t):
+    """The loss per entry that the exact denoiser is left with, from its mean squared error in x."""
+    snr, sigma = float(schedule.log_snr(t).exp()), float(schedule.sigma(t))
+    error = float(data.mmse(snr)) / data.size
+    return {
+        "simple": snr * error,
+        "x": error,
+        "v": error / sigma**2,  # v is -x / sigma plus what is known, where the variance is preserved
+        "score": snr * error / sigma**2,
+        "min-snr": min(snr, 5) * error,
+        "edm": (snr + 1) * error,
+        "continuous": slope(schedule, t) * snr * error / 2,
+    }[name]
 
 
-def test_each_time_of_a_batch_is_uniform():
-    check_times()
+@schedules
+@datas
+@pytest.mark.parametrize("t", [0.0137, 0.4104, 0.9973])
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_the_exact_denoiser_is_left_with_the_error_nobody_can_avoid(schedule, data, t, name):
+    check_expected_loss(schedule, data, t, name)
 
 
-def check_times():
-    """Any position in the batch, over many batches: no time is preferred, and positions are exchangeable."""
-    batches = torch.stack([times(7, seed) for seed in range(600)])
-    for position in range(7):
-        assert scipy.stats.kstest(batches[:, position].numpy(), "uniform").pvalue > 0.001
-    assert scipy.stats.kstest(batches.flatten().numpy(), "uniform").pvalue > 0.01
-
-
-def test_stratified_times_lower_the_variance_of_a_mean():
-    means = torch.stack([times(16, seed).mean() for seed in range(300)])
-    assert float(means.std()) < 0.3 * (1 / 12 / 16) ** 0.5
-    assert float(means.mean()) == pytest.approx(0.5, abs=4 * float(means.std()) / 300**0.5)
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
-@pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
-@pytest.mark.parametrize("t", [0.01, 0.4, 1.0])
-def test_the_exact_denoiser_is_left_with_the_error_nobody_can_avoid(schedule, data, t):
-    check_expected_loss(schedule, data, t)
-
-
-def check_expected_loss(schedule=SCHEDULES[0], data=PLANE, t=0.4):
-    """E|eps - eps-hat|^2 / d = SNR mmse(SNR) / d, integrated exactly over data and noise."""
+def check_expected_loss(schedule=SCHEDULES[0], data=PLANE, t=0.4104, name="simple"):
+    """Integrated exactly over data and noise."""
     z, eps = cubature(data.size)
     x = data.whiten_inverse(z)
-    loss = iw.Simple().loss(exact_denoiser(data, schedule), x, torch.full((len(x),), t, dtype=F64), eps)
-    snr = schedule.log_snr(t).exp()
-    expected = float(snr * data.mmse(snr)) / data.size
-    assert float(loss.mean()) == pytest.approx(expected, rel=1e-9)
+    objective = iw.Regression(*REGRESSIONS[name])
+    loss = objective.loss(exact_denoiser(data, schedule), x, torch.full((len(x),), t, dtype=F64), eps)
+    close = 1e-6 if name == "continuous" else 1e-9
+    assert float(loss.detach().mean()) == pytest.approx(expected(name, schedule, data, t), rel=close)
 
 
+@pytest.mark.parametrize("name", REGRESSIONS)
 @pytest.mark.parametrize("off", [0.9, 1.1])
-def test_any_other_denoiser_loses_more(off):
-    schedule = SCHEDULES[0]
+def test_any_other_denoiser_loses_more(name, off):
+    schedule, objective = SCHEDULES[0], iw.Regression(*REGRESSIONS[name])
     z, eps = cubature(2)
     x, t = PLANE.whiten_inverse(z), torch.full((8,), 0.4, dtype=F64)
     exact = exact_denoiser(PLANE, schedule)
     other = iw.Denoiser(lambda x_t, t: off * exact(x_t, t).eps, exact.process)
-    assert float(iw.Simple().loss(other, x, t, eps).mean()) > 1.001 * float(iw.Simple().loss(exact, x, t, eps).mean())
+    with torch.no_grad():
+        losses = [float(objective.loss(denoiser, x, t, eps).mean()) for denoiser in (other, exact)]
+    assert losses[0] > 1.001 * losses[1]
 
 
 def test_an_oracle_of_the_noise_has_no_loss():
@@ -84,9 +92,11 @@ def test_an_oracle_of_the_noise_has_no_loss():
         alpha, sigma = (f(seen).reshape(6, 1, 1) for f in (schedule.alpha, schedule.sigma))
         return (x_t - alpha * x) / sigma
 
-    loss = iw.Simple().loss(iw.Denoiser(network, iw.Gaussian(schedule)), x, t, eps)
-    assert loss.shape == (6,)
-    assert float(loss.max()) < 1e-20
+    for name in REGRESSIONS:
+        objective = iw.Regression(*REGRESSIONS[name])
+        loss = objective.loss(iw.Denoiser(network, iw.Gaussian(schedule)), x, t, eps)
+        assert loss.shape == (6,)
+        assert float(loss.detach().max()) < 1e-18
 
 
 def test_the_loss_is_a_mean_over_entries_per_example():
@@ -94,4 +104,163 @@ def test_the_loss_is_a_mean_over_entries_per_example():
     wrong = torch.arange(6, dtype=F64).reshape(2, 3)
     denoiser = iw.Denoiser(lambda x_t, t: wrong, iw.Gaussian(schedule))
     zero = torch.zeros(2, 3, dtype=F64)
-    assert iw.Simple().loss(denoiser, zero, tensor([0.3, 0.6]), zero).tolist() == pytest.approx([5 / 3, 50 / 3])
+    assert SIMPLE.loss(denoiser, zero, tensor([0.3, 0.6]), zero).tolist() == pytest.approx([5 / 3, 50 / 3])
+
+
+@schedules
+@datas
+def test_the_continuous_objective_is_half_the_integral_of_the_error_over_snr(schedule, data):
+    check_continuous(schedule, data)
+
+
+def check_continuous(schedule=SCHEDULES[1], data=PLANE, first=0.01):
+    """1/2 of the sum over eigenvalues of ln(1 + SNR eigenvalue), between the ends: by the proposal it is meant for."""
+    times = iw.LogSnrDensity(first=first).draw(3000, schedule, torch.Generator().manual_seed(0))
+    objective, denoiser = iw.Regression(*REGRESSIONS["continuous"], first=first), exact_denoiser(data, schedule)
+    z, eps = cubature(data.size)
+    losses = torch.zeros(3000, dtype=F64)
+    for z_i, eps_i in zip(z, eps, strict=True):
+        x = data.whiten_inverse(z_i[None]).expand(3000, -1)
+        losses += objective.loss(denoiser, x, times.t, eps_i.expand(3000, -1)) / len(z)
+    low, high = (float(schedule.log_snr(t).exp()) for t in (1.0, first))
+    integral = 0.5 * float((torch.log1p(high * data.eigenvalues) - torch.log1p(low * data.eigenvalues)).sum())
+    assert data.size * float((losses.detach() * times.weight).mean()) == pytest.approx(integral, rel=2e-3)
+
+
+def test_before_its_first_time_the_continuous_objective_counts_nothing():
+    objective = iw.Regression("eps", "half-rate", first=0.1)
+    denoiser, t = iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0])), tensor([0.099, 0.1, 0.2])
+    x = torch.ones(3, 2, dtype=F64)
+    loss = objective.loss(denoiser, x, t, torch.zeros_like(x))
+    assert float(loss[0]) == 0
+    assert float(loss[1:].min()) > 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("compare", "y"), ("weight", "two")])
+def test_unknown_names_are_refused(field, value):
+    with pytest.raises(iw.ConfigError, match=rf"objective\.{field}: got '{value}', need one of"):
+        iw.Regression(**{field: value})
+
+
+def test_every_weight_and_comparison_has_a_name():
+    assert {weight for _, weight in REGRESSIONS.values()} == set(WEIGHTS)
+    assert {compare for compare, _ in REGRESSIONS.values()} == {"x", "eps", "v", "score"}
+
+
+# The bound by pairs
+
+
+def spread_denoiser(schedule, variance, spread, data=PLANE, off=1.0):
+    exact = exact_network(data, schedule)
+
+    def network(x_t, t):
+        return torch.cat([off * exact(x_t, t), spread * torch.ones_like(x_t)], 1)
+
+    return iw.Denoiser(network, iw.Gaussian(schedule), "x", variance)
+
+
+def integral_over_pairs(objective, denoiser, x, eps):
+    """Mean over the T pairs, each looked at in its middle; `(B,)`, nats per example."""
+    middles = (torch.arange(objective.steps, dtype=F64) + 0.5) / objective.steps
+    losses = [objective.loss(denoiser, x, middle.expand(len(x)), eps) for middle in middles]
+    return x[0].numel() * torch.stack(losses).mean(0)
+
+
+@schedules
+@pytest.mark.parametrize("kind", ["density", "bins", "levels"])
+@pytest.mark.parametrize("variance", ["small", "large", "learned", "free"])
+def test_the_pairs_integrate_to_the_bound(schedule, kind, variance):
+    check_pairs(schedule, kind, variance)
+
+
+def check_pairs(schedule=SCHEDULES[0], kind="levels", variance="small", steps=6):
+    """Row by row, with the same noise in every term: prior, diffusion and decoder of the same model."""
+    lattice = None if kind == "density" else TERNARY
+    if kind == "levels":
+        odds = TOGETHER.denoiser(schedule).network
+        widened = lambda x_t, t: torch.cat([odds(x_t, t), 0.3 + 0 * x_t[..., None]], -1)  # noqa: E731
+        network = widened if variance in ("learned", "free") else odds
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(TERNARY), variance)
+    elif variance in ("learned", "free"):
+        denoiser = spread_denoiser(schedule, variance, 0.3, off=0.8)
+    else:
+        denoiser = exact_denoiser(PLANE, schedule, variance)
+    x = TOGETHER.points[:8] if lattice else PLANE.whiten_inverse(cubature(2)[0])
+    eps = cubature(2)[1]
+    with prescribed_noise(eps):
+        whole = bound(denoiser, x, iw.uniform_grid(steps), lattice)
+    by_pairs = integral_over_pairs(iw.PairBound(steps, lattice), denoiser, x, eps)
+    torch.testing.assert_close(by_pairs, whole.total, rtol=1e-9, atol=1e-9)
+
+
+def test_a_time_belongs_to_the_pair_that_ends_at_it_or_after():
+    k = iw.PairBound(4).step_of(tensor([1e-9, 0.1, 0.25, 0.2501, 0.5, 0.75, 0.99, 1.0]))
+    assert k.tolist() == [1, 1, 1, 2, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("variance", ["learned", "free"])
+@pytest.mark.parametrize("lattice", [None, TERNARY], ids=["density", "bins"])
+def test_the_gradient_in_the_spread_is_that_of_differences(variance, lattice):
+    check_spread_gradient(variance, lattice)
+
+
+def check_spread_gradient(variance="learned", lattice=None, h=1e-5):
+    objective = iw.PairBound(5, lattice)
+    x = TOGETHER.points[:8] if lattice else PLANE.whiten_inverse(cubature(2)[0])
+    eps, t = cubature(2)[1], torch.arange(1, 9, dtype=F64) / 8
+
+    def loss(spread):
+        return objective.loss(spread_denoiser(SCHEDULES[0], variance, spread, off=0.8), x, t, eps).sum()
+
+    at = tensor(0.2).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(at), at)
+    differences = (loss(tensor(0.2 + h)) - loss(tensor(0.2 - h))) / (2 * h)
+    assert abs(float(gradient)) > 0.01
+    assert float(gradient) == pytest.approx(float(differences), rel=1e-6)
+
+
+@pytest.mark.parametrize("by_level", [False, True], ids=["x", "levels"])
+def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by_level):
+    check_hybrid(by_level)
+
+
+def check_hybrid(by_level=False, steps=5):
+    """Its gradient in the mean is that of the regression alone, in the spread that of the bound, times its share."""
+    schedule = SCHEDULES[0]
+    x, eps = TOGETHER.points[:8], cubature(2)[1]
+    t = torch.arange(1, 9, dtype=F64) / 8
+    k = (t * steps).ceil() / steps
+    off, spread = tensor(0.8).requires_grad_(), tensor(0.2).requires_grad_()
+    if by_level:
+        odds = TOGETHER.denoiser(schedule).network
+
+        def network(x_t, t):
+            return torch.cat([off * odds(x_t, t), (spread + 0 * x_t)[..., None]], -1)
+
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(TERNARY), "learned")
+    else:
+        exact = exact_network(PLANE, schedule)
+
+        def network(x_t, t):
+            return torch.cat([off * exact(x_t, t), spread + 0 * x_t], 1)
+
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), "x", "learned")
+
+    def gradients(objective, times):
+        loss = objective.loss(denoiser, x, times, eps).sum()
+        found = torch.autograd.grad(loss, (off, spread), allow_unused=True)
+        return [0.0 if g is None else float(g) for g in found]
+
+    pairs = iw.PairBound(steps, TERNARY)
+    hybrid, simple, whole = gradients(iw.Hybrid(pairs, 0.01), t), gradients(SIMPLE, k), gradients(pairs, t)
+    assert simple[1] == 0
+    assert min(abs(simple[0]), abs(whole[0]), abs(whole[1])) > 1e-3
+    assert hybrid == pytest.approx([simple[0], 0.01 * whole[1]], rel=1e-9)
+
+
+def test_the_value_of_the_hybrid_is_the_sum():
+    denoiser = spread_denoiser(SCHEDULES[0], "learned", 0.3, off=0.8)
+    x, eps, t = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1], torch.full((8,), 0.6, dtype=F64)
+    parts = SIMPLE.loss(denoiser, x, t, eps) + 0.5 * iw.PairBound(5).loss(denoiser, x, t, eps)
+    torch.testing.assert_close(iw.Hybrid(iw.PairBound(5), 0.5).loss(denoiser, x, t, eps), parts)
+    assert math.isclose(iw.Hybrid().share, 0.001)

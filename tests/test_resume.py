@@ -33,7 +33,8 @@ from faults import (
     wait_until,
 )
 
-from inkwash.checkpoint import list_checkpoints
+import inkwash as iw
+from inkwash.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.errors import RunInterrupted, StorageError
 from inkwash.fit import fit
 from inkwash.run import Run, load, read_header
@@ -81,6 +82,37 @@ def test_dropout_is_the_same_after_resuming(data, tmp_path):
         fit(dropping(), tmp_path / "cut")
     fit(dropping(), tmp_path / "cut")
     assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+
+
+def learning(data, tmp_path, kind):
+    """Options of a run in which more than the weights is learned or measured."""
+    if kind == "levels":
+        np.save(tmp_path / "levels.npy", np.random.default_rng(1).binomial(4, 0.3, size=(40, 3)).astype(np.uint8))
+        return replace(tiny(tmp_path / "levels.npy"), data=iw.DataConfig(levels=5))
+    if kind == "analytic":
+        return replace(tiny(data), denoiser=iw.DenoiserConfig(variance="analytic"))
+    return replace(tiny(data, times="loss-history"), denoiser=iw.DenoiserConfig(variance="learned"))
+
+
+@pytest.mark.parametrize("kind", ["levels", "analytic", "learned"])
+def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp_path, kind):
+    config = learning(data, tmp_path, kind)
+    fit(config, tmp_path / "whole")
+    for step in (2, 5):  # counted from where the run stands: between checkpoints, and on one
+        with hooked(at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
+            fit(config, tmp_path / "cut")
+    fit(config, tmp_path / "cut")
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    lines = [[line["loss"] for line in Run(tmp_path / run).metrics()] for run in ("cut", "whole")]
+    assert lines[0] == lines[1]
+    groups = read_checkpoint(newest(tmp_path / "whole"), ("average", "proposal"))[1]
+    changed = {
+        "levels": lambda: (groups["proposal"]["square"] != 1).sum() > 16,
+        "analytic": lambda: (groups["average"]["variance.log_error"].diff() != 0).all(),
+        "learned": lambda: groups["proposal"]["counts"].sum() == STEPS * 8,
+    }
+    assert changed[kind]()
+    assert isinstance(load(tmp_path / "whole").sample(2, seed=0), np.ndarray)
 
 
 def test_training_leaves_the_global_generators_alone(data, tmp_path):

@@ -11,13 +11,18 @@ import pytest
 import torch
 from accelerate import Accelerator
 from faults import points, tiny
+from oracles import tensor
 
 from inkwash.build import resolve
 from inkwash.config import TrainConfig
-from inkwash.data import fit_transform, load_dataset
+from inkwash.data import DataSpec, fit_transform, load_dataset
+from inkwash.denoise import Denoiser
 from inkwash.errors import CheckpointError, NonFiniteError
+from inkwash.gaussian import Gaussian
+from inkwash.noise import LinearSchedule
 from inkwash.objective import Regression
-from inkwash.training import PATIENCE, Examples, draw_batch, learning_rate, order, start, training
+from inkwash.training import PATIENCE, Examples, draw_batch, learning_rate, measure_variance, order, start, training
+from inkwash.variance import Analytic
 
 
 class Poisoned(Regression):
@@ -59,12 +64,12 @@ def data(tmp_path_factory):
 def trainer(data):
     """A function that trains from the start with an objective and yields what training yields, and its state."""
 
-    def make(objective=None, **options):
+    def make(custom=None, **options):
         config = resolve(tiny(data.name, **options), data.spec)
         transform = fit_transform(data.spec, data.data)
         examples = Examples(data.data, np.arange(len(data.data)), transform)
         state = start(config, examples, torch.device("cpu"))
-        return state, training(state, examples, config, Accelerator(cpu=True), objective), config, examples
+        return state, training(state, examples, config, Accelerator(cpu=True), custom), config, examples
 
     return make
 
@@ -246,6 +251,63 @@ def test_gradients_are_clipped_before_the_step(trainer):
         assert done.grad_norm > 1e-3
     assert norms[0] == pytest.approx(1e-3, rel=1e-2)
     assert norms[1] == pytest.approx(done.grad_norm, rel=1e-4)
+
+
+def levels_examples(count=300):
+    spec = DataSpec((2,), "ND", "uint8", 0.0, 4.0, 5)
+    data = np.random.default_rng(2).binomial(4, 0.3, size=(count, 2)).astype(np.uint8)
+    return Examples(data, np.arange(count), fit_transform(spec, data))
+
+
+def test_a_run_on_levels_starts_from_their_frequencies():
+    """Of the examples trained on alone, in the network and in its average."""
+    whole = levels_examples()
+    part = Examples(whole.data, np.arange(0, 300, 2), whole.transform)
+    config = resolve(tiny("x"), whole.transform.spec)
+    state = start(config, part, torch.device("cpu"))
+    counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
+    for denoiser in (state.denoiser, state.average):
+        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
+    assert np.abs(counts / 150 - 0.2).max() > 0.15
+    x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
+    masses = tensor(counts / 150)
+    alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
+    values = part.transform.spec.lattice.values()
+    odds = torch.distributions.Normal(alpha * values, sigma).log_prob(x.double()[..., None]) + masses.log()
+    assert float((denoiser(x, 0.3).x - odds.softmax(-1) @ values).abs().max()) < 0.05
+
+
+def test_measured_errors_are_those_of_the_denoiser():
+    """A denoiser that says zero errs by the mean square of the data, at every noise."""
+    examples = levels_examples()
+    process = Gaussian(LinearSchedule())
+    table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    measure_variance(Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
+    square = float(examples.take(np.arange(256)).double().square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_belong_to_their_own_noise():
+    """x_t / alpha errs by the noise-to-signal ratio."""
+    examples, process = levels_examples(), Gaussian(LinearSchedule())
+    log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
+    table = Analytic(log_snr, torch.ones(7))
+    denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
+    measure_variance(denoiser, examples, 0)
+    assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
+    before = table.log_error.clone()
+    measure_variance(denoiser, examples, 0)
+    assert torch.equal(table.log_error, before)
+
+
+def test_a_weighted_loss_is_what_training_reports(trainer):
+    """The mean of the losses times 1/p(t): at a learning rate of next to nothing, that of the objective's integral."""
+    for times in ("uniform", "log-snr-density"):
+        _, steps, *_ = trainer(objective="continuous", times=times, steps=300, batch_size=40, learning_rate=1e-9)
+        losses = np.array([done.loss for done in steps])
+        if times == "uniform":
+            expected, error = losses.mean(), losses.std() / 300**0.5
+    assert losses.mean() == pytest.approx(expected, abs=4 * (error + losses.std() / 300**0.5))
 
 
 # State

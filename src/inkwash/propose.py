@@ -3,7 +3,7 @@ r"""Which times a training step looks at: $t \sim p(t)$ on (0, 1], and the weigh
 A proposal may learn from the losses it led to; what it has learned is part of a checkpoint.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class Times:
 _FIRST, _LOWEST = 1e-3, -20.0
 
 
-class Proposal(nn.Module):
+class Proposal(nn.Module, ABC):
     """Where to look; a module, so that what it learns is kept with the run."""
 
     @abstractmethod
