@@ -21,7 +21,7 @@ LAYERS = [
     {"process"},
     {"gaussian"},
     {"denoise"},
-    {"objective", "sample", "likelihood"},
+    {"objective", "sample", "likelihood", "degrade"},
     {"data.transform"},
     {"data.builtin", "data.files"},
     {"data.sources"},

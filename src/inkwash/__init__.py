@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
+    from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate
     from inkwash.distributions import DiscretizedNormal, Lattice, Normal
     from inkwash.errors import (
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 _HOME = {
     "config": ("Config", "DataConfig", "DenoiserConfig", "NetworkConfig", "ProcessConfig", "TrainConfig"),
     "data": ("DataSpec", "Dataset", "Transform", "load_dataset"),
+    "degrade": ("Blur", "Cold", "Mask", "Pixelate", "Restoration", "Restorer", "fit_starts"),
     "denoise": ("Clipped", "Denoiser", "Estimate"),
     "distributions": ("DiscretizedNormal", "Lattice", "Normal"),
     "errors": (
