@@ -31,6 +31,9 @@ LAYERS = [
     {"run", "training"},
     {"draw", "fit"},
     {"evaluation"},
+    {"papers.report"},
+    {"papers.path_loss", "papers.cold"},
+    {"papers"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
