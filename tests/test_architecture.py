@@ -32,7 +32,9 @@ LAYERS = [
     {"draw", "fit"},
     {"evaluation"},
     {"papers.report"},
-    {"papers.path_loss", "papers.cold"},
+    {"papers.path_loss", "papers.cold", "papers.questions.answer"},
+    {"papers.questions.forward", "papers.questions.backward"},
+    {"papers.questions"},
     {"papers"},
     {"cli"},
 ]

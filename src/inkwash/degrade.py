@@ -215,7 +215,7 @@ class Starts(_Determined):
         return levels[:, :, None, None].expand(self.shape).to(like)
 
 
-def fit_starts(degradation: Degradation, x: Tensor, noise: float = 0.01) -> Starts:
+def fit_starts(degradation: Degradation, x: Tensor, noise: float = 0.002) -> Starts:
     """The law of what is left of images `x` `(B, C, H, W)` at time 1; `noise` as of `Starts`.
 
     For a mask nothing is left: every start is the zero image, and the noise alone tells them apart.

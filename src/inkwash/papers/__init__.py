@@ -1,7 +1,7 @@
 """Claims of the papers and study notes as experiments: what `inkwash papers NAME` runs.
 
-An experiment is a module with a frozen dataclass of options, `Options`, which, called, measures, writes JSON and PNG, and
-says what was found. This list imports none of them, so that the command line answers at once.
+An experiment is a module with a frozen dataclass of options, `Options`, which, called, measures, writes JSON and PNG,
+and says what was found. This list imports none of them, so that the command line answers at once.
 """
 
 from importlib import import_module

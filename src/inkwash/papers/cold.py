@@ -60,15 +60,15 @@ class Options:
     """Folder to write to."""
     degradation: Literal["blur", "pixelate", "mask"] = "blur"
     """What is done to the digits."""
-    steps: Count = 1500
+    steps: Count = 600
     """Training steps of 64 digits."""
     learning_rate: Positive = 2e-3
     """Peak learning rate."""
     walk: Annotated[int, Range(2, 1000)] = 20
     """Steps of the walk back."""
-    start: Annotated[float, Range(0, 1, open_low=True)] = 0.8
+    start: Annotated[float, Range(0, 1, open_low=True)] = 0.6
     """Time to which held-out digits are degraded before they are restored."""
-    noise: Annotated[float, Range(0)] = 0.05
+    noise: Annotated[float, Range(0)] = 0.002
     """Standard deviation of what is added to each pixel of a drawn start, model units; tells equal starts apart."""
     norm: Literal["l1", "l2"] = "l1"
     """Norm of the training loss."""

@@ -107,7 +107,7 @@ def _last_step(denoiser: Denoiser, x_s: Tensor, path: Tensor, generator: torch.G
 
 
 def shares(process: Gaussian, path: Tensor) -> tuple[Tensor, Tensor]:
-    r"""$b_k/\bar b_k$ and $q^2$ of a path's last step: what $\epsilon$ says of $\epsilon_k$, and what it leaves open."""
+    r"""$b_k/\bar b_k$ and $q^2$ of a path's last step: what $\epsilon$ says of $\epsilon_k$, and what not."""
     var = process.transition_var(path[-2], path[-1]) / process.schedule.sigma(path[-1]) ** 2
     return var.sqrt(), 1 - var
 
