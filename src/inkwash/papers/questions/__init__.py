@@ -9,26 +9,43 @@ from pathlib import Path
 
 from inkwash.config import Seed
 from inkwash.display import Display
-from inkwash.papers.questions import backward, forward
 from inkwash.papers.questions.answer import Question
+from inkwash.papers.questions.backward import (
+    blind,
+    edge,
+    normal_steps,
+    one_pass,
+    probability,
+    reverse_formula,
+    three_forms,
+    weights,
+)
+from inkwash.papers.questions.forward import (
+    fixed_alpha,
+    growing_beta,
+    random_steps,
+    same_noise,
+    square_roots,
+    where_to_start,
+)
 from inkwash.papers.report import Findings, report
 from inkwash.randomness import generator
 
 QUESTIONS: dict[str, Question] = {
-    "square-roots": forward.square_roots,
-    "growing-beta": forward.growing_beta,
-    "fixed-alpha": forward.fixed_alpha,
-    "random-steps": forward.random_steps,
-    "same-noise": forward.same_noise,
-    "where-to-start": forward.where_to_start,
-    "three-forms": backward.three_forms,
-    "reverse-formula": backward.reverse_formula,
-    "normal-steps": backward.normal_steps,
-    "one-pass": backward.one_pass,
-    "edge": backward.edge,
-    "weights": backward.weights,
-    "blind": backward.blind,
-    "probability": backward.probability,
+    "square-roots": square_roots,
+    "growing-beta": growing_beta,
+    "fixed-alpha": fixed_alpha,
+    "random-steps": random_steps,
+    "same-noise": same_noise,
+    "where-to-start": where_to_start,
+    "three-forms": three_forms,
+    "reverse-formula": reverse_formula,
+    "normal-steps": normal_steps,
+    "one-pass": one_pass,
+    "edge": edge,
+    "weights": weights,
+    "blind": blind,
+    "probability": probability,
 }
 """The questions, by name, in the order of the page."""
 
