@@ -17,7 +17,7 @@ _RUN = "import sys; from inkwash.cli import main; main(sys.argv[1:])"
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the places of one page."""
-    markdown = re.sub(r"<!-- help: ?([a-z]*) -->", _help, markdown)
+    markdown = re.sub(r"<!-- help: ?([a-z -]*?) -->", _help, markdown)
     return _replace(markdown, "<!-- public names -->", _public_names)
 
 

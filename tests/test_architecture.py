@@ -21,7 +21,7 @@ LAYERS = [
     {"process"},
     {"gaussian", "bernoulli", "prediction", "variance", "propose"},
     {"denoise"},
-    {"bits", "objective", "sample", "likelihood", "entropy"},
+    {"bits", "objective", "sample", "likelihood", "entropy", "degrade"},
     {"vae"},
     {"data.transform"},
     {"data.builtin", "data.files"},
@@ -32,6 +32,11 @@ LAYERS = [
     {"run", "training"},
     {"draw", "fit"},
     {"evaluation"},
+    {"papers.report"},
+    {"papers.path_loss", "papers.cold", "papers.questions.answer"},
+    {"papers.questions.forward", "papers.questions.backward"},
+    {"papers.questions"},
+    {"papers"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -17,6 +17,7 @@ from PIL import Image
 
 import inkwash as iw
 from inkwash import cli
+from inkwash.papers import EXPERIMENTS
 from inkwash.run import Run
 
 
@@ -57,6 +58,15 @@ def one_line(capsys):
 BAD = {
     "trian digits": "did you mean train?",
     "nothing-like-it": "one of train, sample, evaluate, inspect",
+    "papers path-los": "experiment: got 'path-los', need one of path-loss, cold, questions; did you mean path-loss?",
+    "papers cold --stepps 5": "did you mean --steps?",
+    "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
+    "papers cold --steps 0": "steps: got 0, need an integer >= 1",
+    "papers cold --start 0": "start: got 0",
+    "papers path-loss 5": "5",
+    "papers questions --seed -1": "seed: got -1",
+    "papers --seed 1": "unknown option",
+    "papers -q": "-q",
     "train": "DATA",
     "sample": "RUN",
     "evaluate": "RUN",
@@ -262,6 +272,15 @@ def test_every_command_has_help(command, capsys):
     assert f"inkwash {command}" in capsys.readouterr().out
 
 
+def test_papers_without_a_name_lists_the_experiments(capsys):
+    assert run_cli(["papers"]) == 0
+    said = capsys.readouterr().out
+    for name in EXPERIMENTS:
+        assert f"• {name} " in said
+        assert run_cli(["papers", name, "--help"]) == 0
+        assert f"usage: inkwash papers {name}" in capsys.readouterr().out
+
+
 def test_no_command_is_a_call_for_help(capsys):
     assert run_cli([]) == 0
     assert "train" in capsys.readouterr().out
@@ -287,6 +306,7 @@ def test_warnings_are_one_line(home, tmp_path, capsys):
         "import inkwash.cli\ntry: inkwash.cli.main(['--help'])\nexcept SystemExit: pass",
         "import inkwash.cli\ntry: inkwash.cli.main(['train', '--help'])\nexcept SystemExit: pass",
         "import inkwash.cli\ntry: inkwash.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['papers'])\nexcept SystemExit: pass",
     ],
 )
 def test_nothing_heavy_is_imported_for_nothing(code):

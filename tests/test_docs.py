@@ -146,8 +146,10 @@ def test_readme_has_the_two_commands() -> None:
 
 def test_every_option_named_in_prose_exists() -> None:
     from inkwash.cli import COMMANDS, _options
+    from inkwash.papers import EXPERIMENTS, load_options
 
-    known = {name.replace("_", "-") for command in COMMANDS.values() for name in _options(command)} | {"debug", "help"}
+    commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
+    known = {name.replace("_", "-") for command in commands for name in _options(command)} | {"debug", "help"}
     for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:
         text = re.sub(r"^\|.*$", "", page.read_text("utf-8"), flags=re.MULTILINE)  # tables may name others' options
         for option in re.findall(r"(?<![\w-])--([a-z][a-z._-]*[a-z])", re.sub(r"ruff|mkdocs build --strict", "", text)):

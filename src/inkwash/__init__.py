@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from inkwash.bits import BitDenoiser, BitEstimate
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
+    from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
@@ -77,6 +78,15 @@ _HOME = {
         "Dataset",
         "Transform",
         "load_dataset",
+    ),
+    "degrade": (
+        "Blur",
+        "Cold",
+        "Mask",
+        "Pixelate",
+        "Restoration",
+        "Restorer",
+        "fit_starts",
     ),
     "denoise": (
         "Clipped",

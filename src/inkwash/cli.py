@@ -35,6 +35,7 @@ from inkwash.config import (
     describe,
 )
 from inkwash.errors import ConfigError, InkwashError, RunInterrupted
+from inkwash.papers import EXPERIMENTS, load_options
 
 DESCRIPTION = "Diffusion models as probability distributions: fit one to your data, sample it, evaluate it."
 _NO_PREFIX = tyro.conf.arg(name="")
@@ -121,7 +122,18 @@ class Inspect:
         inspect_run(self.run, Display())
 
 
-COMMANDS: dict[str, Any] = {"train": Train, "sample": Sample, "evaluate": Evaluate, "inspect": Inspect}
+@dataclass(frozen=True)
+class Papers:
+    """Claims of the papers and notes as experiments: numbers, a picture and what was found. Without a name: a list."""
+
+
+COMMANDS: dict[str, Any] = {
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "inspect": Inspect,
+    "papers": Papers,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -168,17 +180,36 @@ def _parse(words: list[str]) -> Any:
     """
     if words and not words[0].startswith("-"):
         _require_choice("command", words[0], list(COMMANDS))
+        if words[0] == "papers":
+            return _parse_experiment(words[1:])
         _require_known_options(words[1:], _options(COMMANDS[words[0]]))
     commands: Any = Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in COMMANDS.items())]  # noqa: UP007
+    return _read(commands, "inkwash", words or ["--help"], " ".join(["inkwash", *words[:1]]), DESCRIPTION)
+
+
+def _parse_experiment(words: list[str]) -> Any:
+    """The experiment that the words after `papers` ask for; without a name, the list of them and the end."""
+    if not words or words[0].startswith("-"):
+        _require_known_options(words, {})
+        listed = (Annotated[Papers, tyro.conf.subcommand(n, description=text)] for n, text in EXPERIMENTS.items())
+        return _read(Union[tuple(listed)], "inkwash papers", words or ["--help"], "inkwash papers", Papers.__doc__)  # noqa: UP007
+    _require_choice("experiment", words[0], list(EXPERIMENTS))
+    options = load_options(words[0])
+    _require_known_options(words[1:], _options(options))
+    where = f"inkwash papers {words[0]}"
+    return _read(options, where, words[1:], where)
+
+
+def _read(kind: Any, prog: str, words: list[str], where: str, description: str | None = None) -> Any:
+    """The object of the kind that the words describe; what is wrong with them in one line."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(commands, prog="inkwash", description=DESCRIPTION, args=words or ["--help"])
+            return tyro.cli(kind, prog=prog, description=description, args=words)
     except SystemExit as error:
         if not error.code:
             raise
     plain = re.sub(r"[│╭╮╰╯]|─{2,}.*", " ", said.getvalue())
-    where = " ".join(["inkwash", *words[:1]])
     raise ConfigError(where, " ".join(plain.split("For full")[0].split()), f"what {where} --help says")
 
 

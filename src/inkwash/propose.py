@@ -52,7 +52,7 @@ class LowDiscrepancy(Proposal):
     r"""Each time uniform, jointly equally spaced: $t_i = 1 - (u + i)/B$, shuffled (Kingma et al. 2021, App. I.1)."""
 
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
-        t = 1 - _comb(count, generator)
+        t = 1 - comb(count, generator)
         return Times(t, torch.ones_like(t))
 
 
@@ -73,7 +73,7 @@ class LogNormal(Proposal):
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
         low = torch.special.ndtr(((-0.5 * schedule.log_snr(as_time(_FIRST))) - self.mean) / self.std)
         high = torch.special.ndtr(((-0.5 * schedule.log_snr(as_time(1.0))) - self.mean) / self.std)
-        normal = torch.special.ndtri(low + (high - low) * _comb(count, generator))
+        normal = torch.special.ndtri(low + (high - low) * comb(count, generator))
         t = schedule.time(-2 * (self.mean + self.std * normal)).clamp(_FIRST, 1)
         return Times(t, torch.ones_like(t))
 
@@ -107,7 +107,7 @@ class LossHistory(Proposal):
 
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
         density = self.density()
-        position, index = _inverse_cdf(density, _comb(count, generator))
+        position, index = _inverse_cdf(density, comb(count, generator))
         return Times(position.clamp(1e-12, 1), 1 / density[index])
 
     def learn(self, times: Times, losses: Tensor, schedule: Schedule) -> None:
@@ -146,7 +146,7 @@ class LogSnrDensity(Proposal):
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
         density = self.density()
         low, high = self._ends(schedule)
-        position, index = _inverse_cdf(density, _comb(count, generator))
+        position, index = _inverse_cdf(density, comb(count, generator))
         t = schedule.time(low + (high - low) * position).clamp(self.first, 1)
         return Times(t, (high - low) / (density[index] * log_snr_rate(schedule, t).detach()))
 
@@ -181,7 +181,7 @@ def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
     return rate.abs()
 
 
-def _comb(count: int, generator: torch.Generator) -> Tensor:
+def comb(count: int, generator: torch.Generator) -> Tensor:
     """`count` equally spaced numbers in [0, 1) with one common random shift, in random order."""
     start = torch.rand((), generator=generator, dtype=torch.float64)
     spaced = (start + torch.arange(count, dtype=torch.float64)) / count

@@ -1,0 +1,20 @@
+"""Claims of the papers and study notes as experiments: what `inkwash papers NAME` runs.
+
+An experiment is a module with a frozen dataclass of options, `Options`, which, called, measures, writes JSON and PNG,
+and says what was found. This list imports none of them, so that the command line answers at once.
+"""
+
+from importlib import import_module
+from typing import Any
+
+EXPERIMENTS = {
+    "path-loss": "One training loss estimated in three ways: same mean, at which variance and cost? (Note 003)",
+    "cold": "Blur, pixelate or cover digits instead of adding noise, and restore them. (Bansal et al. 2022)",
+    "questions": "What the study notes ask, one small measurement each. (Notes 000 to 004)",
+}
+"""Name to what is asked there, and where the question comes from."""
+
+
+def load_options(name: str) -> Any:
+    """The options of the experiment `name`, a dataclass; calling one runs the experiment."""
+    return import_module(f"inkwash.papers.{name.replace('-', '_')}").Options
