@@ -14,14 +14,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "shapes"},
-    {"randomness", "distributions", "noise", "metrics", "storage", "config"},
+    {"randomness", "distributions", "noise", "metrics", "storage", "config", "ode"},
     {"nn.layers"},
     {"nn.mlp", "nn.unet"},
     {"nn"},
     {"process"},
     {"gaussian"},
     {"denoise"},
-    {"objective", "sample", "likelihood"},
+    {"objective", "sample", "likelihood", "flow"},
     {"data.transform"},
     {"data.builtin", "data.files"},
     {"data.sources"},

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     )
     from inkwash.evaluation import evaluate
     from inkwash.fit import train
+    from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, UNet
     from inkwash.noise import CosineSchedule, LinearSchedule, Schedule, TabulatedSchedule, uniform_grid
     from inkwash.objective import Simple
+    from inkwash.ode import Adaptive, Fixed, Solver
     from inkwash.process import Process
     from inkwash.run import Run, load
     from inkwash.sample import DDIM, Ancestral, Sampler
@@ -59,12 +61,14 @@ _HOME = {
     ),
     "evaluation": ("evaluate",),
     "fit": ("train",),
+    "flow": ("Dequantise", "LogProb", "flow_log_prob", "immse_log_prob", "transport"),
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
     "nn": ("MLP", "UNet"),
     "noise": ("CosineSchedule", "LinearSchedule", "Schedule", "TabulatedSchedule", "uniform_grid"),
     "objective": ("Simple",),
+    "ode": ("Adaptive", "Fixed", "Solver"),
     "process": ("Process",),
     "run": ("Run", "load"),
     "sample": ("DDIM", "Ancestral", "Sampler"),
