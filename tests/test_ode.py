@@ -1,7 +1,9 @@
 """Solvers on equations with known solutions: their order, their tolerance, and each example on its own."""
 
 import math
+from functools import cache
 
+import numpy as np
 import pytest
 import scipy.integrate
 import torch
@@ -18,30 +20,28 @@ def pendulum(time, state):
     return torch.stack([state[:, 1], (2 * time).cos() - state[:, 0].sin()], 1)
 
 
-def reference(stop):
-    """SciPy's answer, by another method, one example at a time."""
+@cache
+def reference():
+    """SciPy's answer at time 3, by another method, one example at a time."""
 
     def single(time, state):
-        return pendulum(tensor([time]), tensor(state)[None])[0].numpy()
+        return np.array([state[1], np.cos(2 * time) - np.sin(state[0])])
 
-    return torch.stack(
-        [
-            tensor(scipy.integrate.solve_ivp(single, (0, stop), x.numpy(), "DOP853", rtol=1e-13, atol=1e-13).y[:, -1])
-            for x in START
-        ]
-    )
+    options = {"method": "DOP853", "rtol": 1e-13, "atol": 1e-13}
+    ends = [scipy.integrate.solve_ivp(single, (0, 3), x.numpy(), **options).y[:, -1] for x in START]
+    return tensor(np.stack(ends))
 
 
-def error(solver, stop=3.0):
-    state, _ = solver.solve(pendulum, START, 0.0, stop)
-    return float((state - reference(stop)).abs().max())
+def error(solver):
+    state, _ = solver.solve(pendulum, START, 0.0, 3.0)
+    return float((state - reference()).abs().max())
 
 
 def test_fixed_steps_have_order_four():
     assert math.log2(error(iw.Fixed(40)) / error(iw.Fixed(80))) == pytest.approx(4, abs=0.2)
 
 
-def test_steps_of_the_pair_have_order_five_and_know_their_error():
+def test_steps_of_the_pair_have_order_five_at_least_and_know_that_of_four():
     def walk(steps):
         state, time, errors = START, torch.zeros(3, dtype=F64), []
         for _ in range(steps):
@@ -50,10 +50,10 @@ def test_steps_of_the_pair_have_order_five_and_know_their_error():
             time = time + step
             torch.testing.assert_close(slope, pendulum(time, state))
             errors.append(estimate.abs().max())
-        return float((state - reference(3.0)).abs().max()), float(max(errors))
+        return float((state - reference()).abs().max()), float(max(errors))
 
-    (coarse, coarse_estimate), (fine, fine_estimate) = walk(160), walk(320)
-    assert math.log2(coarse / fine) == pytest.approx(5, abs=0.2)
+    (coarse, coarse_estimate), (fine, fine_estimate) = walk(30), walk(60)
+    assert math.log2(coarse / fine) > 4.8
     assert math.log2(coarse_estimate / fine_estimate) == pytest.approx(5, abs=0.2)
 
 

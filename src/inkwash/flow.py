@@ -373,7 +373,7 @@ def _immse_draw(
 
 def _immse_integrand(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Tensor) -> Tensor:
     r"""$d\,\alpha^2 - \lVert\epsilon - \hat\epsilon\rVert^2 + \alpha^4(\lVert\epsilon\rVert^2 - d)$ with
-    $\alpha^2 = \mathrm{sigmoid}(\lambda)$. The last term has mean 0; it takes all noise out for standard normal data."""
+    $\alpha^2 = \mathrm{sigmoid}(\lambda)$. The last term has mean 0; with it, standard normal data leaves no noise."""
     error = sum_event((eps - _at_log_snr(denoiser, x, log_snr, eps).eps) ** 2)
     size, kept = event_size(x.shape[1:]), torch.sigmoid(log_snr).to(x.device)
     return size * kept - error + kept**2 * (sum_event(eps**2) - size)
