@@ -152,10 +152,10 @@ def check_log_density(schedule=LINEAR, data=PLANE, t=0.0):
     assert result.std_error is None
 
 
-@schedules
-@pytest.mark.parametrize("t", [1e-3, 0.4, 1.0])
+@pytest.mark.parametrize("schedule", [LINEAR, Exploding(), Straight()], ids=name_of)
+@pytest.mark.parametrize("t", [1e-3, 0.4])
 def test_so_it_is_at_any_time(schedule, t):
-    check_log_density(schedule, BLOBS, t)
+    check_log_density(schedule, PLANE, t)
 
 
 def law_of_the_model(data, schedule):
@@ -268,7 +268,7 @@ def test_the_log_density_is_that_of_the_map_whose_derivatives_are_taken_numerica
     jacobian = (moved[1:4] - moved[4:]) / (2 * h)
     prior = denoiser.process.prior((1, 3), like=x).log_prob(moved[:1])
     result = iw.flow_log_prob(denoiser, x, solver=TIGHT)
-    torch.testing.assert_close(result.value, prior + torch.linalg.slogdet(jacobian)[1], rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(result.value, prior + torch.linalg.slogdet(jacobian)[1], rtol=1e-5, atol=1e-4)
 
 
 def test_the_exact_divergence_is_the_trace_of_the_jacobian():
@@ -399,6 +399,18 @@ def test_the_second_route_is_sharp_for_standard_normal_data(schedule):
     assert float(error.abs().mean()) < 2e-3
 
 
+def test_what_lies_below_the_range_of_the_schedule_counts():
+    check_immse_rest()
+
+
+def check_immse_rest():
+    """A schedule that ends with an SNR of 0.01, at points so unlikely that this matters."""
+    data = GaussianData([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
+    x = tensor([[5.0, 5.0], [-4.0, 3.0]])
+    result = iw.immse_log_prob(exact_denoiser(data, iw.TabulatedSchedule((0.1,) * 44)), x, strata=256)
+    torch.testing.assert_close(result.value, data.log_prob(x), rtol=0, atol=0.05)
+
+
 LATTICE = iw.Lattice(-1.0, 1.0, 4)
 PROBABILITIES = tensor([0.1, 0.2, 0.5, 0.2])
 
@@ -426,7 +438,7 @@ def test_levels_with_the_noise_of_the_process_have_their_log_mass():
 
 
 def check_levels():
-    result = dequantised(levels_denoiser(), "noise", draws=6)
+    result = dequantised(levels_denoiser(), "noise", draws=3)
     torch.testing.assert_close(result.value, PROBABILITIES.log(), rtol=0, atol=0.005)
     assert float(result.value.exp().sum()) < 1 + 1e-3
 

@@ -36,7 +36,9 @@ Divergence = Literal["auto", "exact", "hutchinson"]
 
 _MAX_LOG_SNR = 20.0
 _LIMIT = math.atan(math.exp(-_MAX_LOG_SNR / 2))
-_EXACT_UP_TO = 64
+EXACT_UP_TO = 64
+"""Entries of an example up to which divergences are exact by default."""
+
 _PROBES = 8
 _LOGISTIC_SCALE = 2.0
 _LOG_2PI = math.log(2 * math.pi)
@@ -231,7 +233,7 @@ class _Trace:
     def of(cls, divergence: Divergence, probes: int | None, size: int) -> "_Trace":
         if divergence not in get_args(Divergence):
             raise ConfigError("divergence", repr(divergence), "one of " + ", ".join(get_args(Divergence)))
-        exact = divergence == "exact" or (divergence == "auto" and size <= _EXACT_UP_TO)
+        exact = divergence == "exact" or (divergence == "auto" and size <= EXACT_UP_TO)
         if exact and probes is not None:
             raise ConfigError("probes", probes, "divergence='hutchinson'; the exact divergence takes no probes")
         _require_count("probes", 1 if probes is None else probes)
