@@ -14,14 +14,14 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "shapes"},
-    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config"},
+    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config", "ode"},
     {"noise.tables", "noise.letters", "nn.layers"},
     {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},
     {"noise", "nn"},
     {"process"},
     {"gaussian", "bernoulli", "prediction", "variance", "propose"},
     {"denoise"},
-    {"bits", "objective", "sample", "likelihood", "entropy", "degrade"},
+    {"bits", "objective", "sample", "likelihood", "entropy", "degrade", "flow"},
     {"vae"},
     {"data.transform"},
     {"data.builtin", "data.files"},

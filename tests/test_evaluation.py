@@ -13,6 +13,7 @@ from inkwash.errors import ConfigError
 from inkwash.evaluation import evaluate
 from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
+from inkwash.ode import Adaptive
 from inkwash.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
@@ -29,8 +30,9 @@ def arrays(kind):
 
 @pytest.fixture(scope="module", autouse=True)
 def few_shuffles():
-    """A two-sample test that takes less time."""
+    """A two-sample test and a map that take less time."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inkwash.evaluation._MAP_SIDE", 10)
         patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
         yield
 
@@ -79,6 +81,18 @@ def test_the_parts_by_time_add_up_to_the_diffusion_part(result):
     for name in ("held_out", "train"):
         assert sum(result["bound_by_time"][name]) == pytest.approx(result["bound"][name]["diffusion"], rel=1e-4)
         assert len(result["bound_by_time"]["time_edges"]) == len(result["bound_by_time"][name]) + 1
+
+
+def test_the_log_density_is_that_of_continuous_held_out_data(run, result):
+    if run.header().transform.spec.levels is not None:
+        assert result["log_density"] is None
+        return
+    stated, held_out = result["log_density"], run.dataset().data[run.split()[1][:16]]
+    exact = load(run.path).log_prob(held_out, solver=Adaptive(1e-5, 1e-5)).value
+    assert stated["examples"] == 16
+    assert stated["held_out"] == pytest.approx(float(exact.mean()), abs=0.05)
+    assert stated["std_error"] == pytest.approx(float(exact.std()) / 4, rel=0.05, abs=0.01)
+    assert stated["held_out"] > -result["bound"]["held_out"]["total"] - 6 * result["bound"]["held_out"]["std_error"]
 
 
 def test_over_fitting_is_the_difference_of_the_bounds(result):
@@ -140,5 +154,6 @@ def test_the_command_says_where_the_report_is(tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"report        {run / 'evaluation'}" in said
     assert "held out " in said
+    assert "log-density   held out " in said
     result = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert f"{result['bound']['held_out']['total']:.3f}" in said

@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 import test_denoise
 import test_distributions
+import test_flow
 import test_gaussian
 import test_levels
 import test_likelihood
@@ -21,7 +22,7 @@ import test_variance
 import torch
 
 import inkwash as iw
-from inkwash import distributions, likelihood, objective, prediction, propose, variance
+from inkwash import distributions, flow, likelihood, objective, prediction, propose, variance
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -85,6 +86,14 @@ CHECKS = {
     "some of the terms": test_likelihood.check_terms,
     "slots": test_likelihood.test_slots_have_noise_of_their_own,
     "data units": test_model.check_data_units,
+    "exact density": test_flow.check_log_density,
+    "exact density at a later time": partial(test_flow.check_log_density, test_flow.Exploding(), t=0.1),
+    "exact density from the prior": test_flow.check_from_the_prior,
+    "codes": test_flow.check_encode,
+    "exact density in data units": test_flow.check_data_units,
+    "mass of levels": test_flow.check_levels,
+    "second route to the density": test_flow.check_immse,
+    "second route, below the range": test_flow.check_immse_rest,
 }
 
 
@@ -425,6 +434,29 @@ def draw_with_gumbel_upside_down(self, generator):
 
 
 LOG_DET = iw.Transform.log_det
+VELOCITY, LOG_PROBS = flow._velocity, flow._log_probs
+WITH_NOISE = flow._with_noise
+
+
+def velocity_of_the_variance_preserving_alone(denoiser, z, angle):
+    t = denoiser.process.schedule.time(-2 * angle.tan().log().clamp(-10, 10))
+    return denoiser(z, t).v
+
+
+def velocity_twice_as_fast(denoiser, z, angle):
+    return VELOCITY(denoiser, z, angle) * 2
+
+
+def log_probs_without_the_radius(denoiser, x_t, t, *rest):
+    values, evaluations = LOG_PROBS(denoiser, x_t, t, *rest)
+    ratio = torch.log(flow._radius(denoiser, 1.0) / flow._radius(denoiser, t))
+    return values - x_t[0].numel() * ratio, evaluations
+
+
+def density_of_noise_forgotten(*args):
+    x_t, t, gain = WITH_NOISE(*args)
+    return x_t, t, torch.zeros_like(gain)
+
 
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
@@ -534,6 +566,27 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "entropy in bits": (iw.Categorical, "entropy", entropy_in_bits, "categorical"),
     "always the likeliest level": (iw.Categorical, "draw", draw_of_the_likeliest, "draws of levels"),
     "Gumbel noise upside down": (iw.Categorical, "draw", draw_with_gumbel_upside_down, "draws of levels"),
+    "flow for one kind of schedule": (
+        flow,
+        "_velocity",
+        velocity_of_the_variance_preserving_alone,
+        "exact density at a later time",
+    ),
+    "flow at twice its speed": (flow, "_velocity", velocity_twice_as_fast, "codes"),
+    "log-determinant of the last scale forgotten": (
+        flow,
+        "_log_probs",
+        log_probs_without_the_radius,
+        "exact density at a later time",
+    ),
+    "density of the noise added forgotten": (flow, "_with_noise", density_of_noise_forgotten, "mass of levels"),
+    "divergence forgotten": (
+        flow._Trace,
+        "rates",
+        lambda self, velocity, z, probes: 0 * sum_event(z)[:, None],
+        "exact density",
+    ),
+    "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 
 
@@ -543,6 +596,14 @@ def fails(check):
     except AssertionError:
         return True
     return False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_slots():
+    """Flows take less time when there is less to fill up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inkwash.randomness.slot_rows", lambda shape, device: 64)
+        yield
 
 
 @contextmanager

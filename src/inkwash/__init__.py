@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from inkwash.evaluation import evaluate
     from inkwash.fit import train
+    from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         uniform_grid,
     )
     from inkwash.objective import Hybrid, Objective, PairBound, Regression
+    from inkwash.ode import Adaptive, Fixed, Solver
     from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
@@ -116,6 +118,13 @@ _HOME = {
     ),
     "evaluation": ("evaluate",),
     "fit": ("train",),
+    "flow": (
+        "Dequantise",
+        "LogProb",
+        "flow_log_prob",
+        "immse_log_prob",
+        "transport",
+    ),
     "gaussian": ("Gaussian",),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
@@ -147,6 +156,11 @@ _HOME = {
         "Objective",
         "PairBound",
         "Regression",
+    ),
+    "ode": (
+        "Adaptive",
+        "Fixed",
+        "Solver",
     ),
     "prediction": (
         "Levels",

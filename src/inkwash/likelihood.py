@@ -180,15 +180,21 @@ def _pairs(times: Tensor, terms: int | None) -> _Stretches:
     cuts = torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
 
     def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
-        start, stop = int(cuts[i]), int(cuts[i + 1])
-        pair = torch.randint(start, stop, (len(x),), generator=random)
-        t, s = times[pair], times[pair + 1]
-        process = denoiser.process
-        x_t = process.marginal(x, t).draw(random)
-        reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
-        return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)
+        return _diffusion_term(denoiser, x, times, int(cuts[i]), int(cuts[i + 1]), random)
 
     return _Stretches(times[cuts], term)
+
+
+def _diffusion_term(
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
+) -> Tensor:
+    """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
+    pair = torch.randint(start, stop, (len(x),), generator=random)
+    t, s = times[pair], times[pair + 1]
+    process = denoiser.process
+    x_t = process.marginal(x, t).draw(random)
+    reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
+    return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)
 
 
 def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:

@@ -14,8 +14,10 @@ from inkwash.config import chosen
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
 from inkwash.errors import ConfigError, DataError
+from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood import Bound, bound
-from inkwash.noise import as_grid
+from inkwash.noise import as_grid, uniform_grid
+from inkwash.ode import Solver
 from inkwash.process import Process
 from inkwash.randomness import Purpose, fresh_seed, generator, slot_rows
 from inkwash.sample import Ancestral, Sampler
@@ -153,6 +155,86 @@ class Diffusion:
             null=chosen(result.null) + log_det,
         )
 
+    def log_prob(
+        self,
+        x: Any,
+        *,
+        divergence: Divergence = "auto",
+        probes: int | None = None,
+        solver: Solver | None = None,
+        dequantise: Dequantise | None = None,
+        seed: int = 0,
+    ) -> LogProb:
+        """The exact log p(x) along the probability-flow ODE, nats per example; compare it with `-bound(x).total`.
+
+        For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
+        result is a lower bound on log P(x).
+
+        Args:
+            x: data units, `(B, …)`.
+            divergence: "exact", "hutchinson" or "auto", which is exact for up to 64 entries; see
+                `inkwash.flow.flow_log_prob`.
+            probes: vectors of signs for "hutchinson", 8 by default.
+            solver: `Adaptive()` by default.
+            dequantise: for data with levels alone; `Dequantise()` by default.
+            seed: of the noise and of the signs.
+
+        Raises:
+            DataError: `x` is not of the model's shape.
+            ConfigError: a bad option, or a tolerance that is not reached.
+            NonFiniteError: the network is NaN or infinite on the way.
+        """
+        model_x = self.to_model(x)
+        lattice = None if self.transform is None else self.transform.spec.lattice
+        if lattice is not None:
+            options = dequantise or Dequantise()
+            grid = uniform_grid(self.steps)
+            return dequantised_log_prob(
+                self.denoiser,
+                model_x,
+                grid,
+                lattice,
+                options,
+                divergence=divergence,
+                probes=probes,
+                solver=solver,
+                seed=seed,
+            )
+        if dequantise is not None:
+            raise ConfigError("dequantise", "continuous data", "data with levels")
+        result = flow_log_prob(self.denoiser, model_x, divergence=divergence, probes=probes, solver=solver, seed=seed)
+        if self.transform is None:
+            return result
+        return replace(result, value=result.value + self.transform.log_det().to(self.device))
+
+    def encode(self, x: Any, *, solver: Solver | None = None) -> Tensor:
+        """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
+
+        Args:
+            x: data units, `(B, …)`.
+            solver: `Adaptive()` by default.
+
+        Returns:
+            `(B, *shape)`, float64, model units; over data it is distributed like `process.prior`.
+        """
+        return transport(self.denoiser, self.to_model(x), 0.0, 1.0, solver=solver)
+
+    def decode(self, z: Tensor, *, solver: Solver | None = None) -> Any:
+        """The data that a code stands for: the inverse of `encode`.
+
+        Args:
+            z: x_1, model units, `(B, *shape)`.
+            solver: `Adaptive()` by default.
+
+        Returns:
+            As `sample`: an array in data units, or a tensor `(B, *shape)` where there is no transform.
+
+        Raises:
+            DataError: `z` is not of the model's shape.
+        """
+        self._require_shape("z", z)
+        return self.to_data(transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver))
+
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units."""
@@ -161,8 +243,7 @@ class Diffusion:
     def to_model(self, x: Any) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device."""
         tensor = torch.as_tensor(x) if self.transform is None else self.transform.to_model(np.asarray(x))
-        if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
-            raise DataError("x", f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+        self._require_shape("x", tensor)
         lattice = self.process.lattice
         if lattice is not None and not lattice.holds(tensor):
             raise DataError("x", "other values", f"one of {lattice.values().tolist()} in each entry")
@@ -171,6 +252,10 @@ class Diffusion:
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
+
+    def _require_shape(self, where: str, tensor: Tensor) -> None:
+        if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
+            raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
 
 
 def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:

@@ -5,10 +5,12 @@ each has a generator of its own, keyed by the seed, its purpose and its number, 
 sees the same numbers.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inkwash.shapes import event_size
 
@@ -25,6 +27,8 @@ class Purpose(IntEnum):
     WEIGHTS = 6
     DROPOUT = 7
     VARIANCE = 8
+    FLOW = 9
+    IMMSE = 10
 
 
 def derived_seed(seed: int, *key: int) -> int:
@@ -50,3 +54,14 @@ def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
     """
     on_cpu = min(max(4096 // event_size(shape), 16), 1024)
     return on_cpu if device.type == "cpu" else 16 * on_cpu
+
+
+def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
+    """The examples `x` `(B, *event)` slot by slot, each slot with a generator of its own.
+
+    The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.
+    """
+    rows = slot_rows(tuple(x.shape[1:]), x.device)
+    for i, block in enumerate(x.split(rows)):
+        copies = block[-1:].expand(rows - len(block), *block.shape[1:])
+        yield torch.cat([block, copies]), generator(seed, purpose, i)

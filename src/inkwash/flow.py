@@ -1,0 +1,403 @@
+r"""Exact likelihood and exact encoding by the probability-flow ODE; the pointwise I-MMSE identity beside it.
+
+The flow moves data to noise without randomness, such that at every time the law of its points is that of $x_t$
+(Song et al. 2021, eq. 13). In EDM's variables, $y = x_t/\alpha$ at the noise-to-signal ratio
+$\varsigma = \sigma/\alpha$, it is $dy/d\varsigma = \hat\epsilon$ (Karras et al. 2022, eqs. 1 and 4). With the angle
+$\varphi = \arctan(\sigma/\alpha)$ and $z = x_t/\sqrt{\alpha^2+\sigma^2} = y\cos\varphi$ it becomes
+
+$$\frac{dz}{d\varphi} = \cos\varphi\,\hat\epsilon - \sin\varphi\,\hat x, \qquad
+\frac{d\log p(z)}{d\varphi} = -\operatorname{div}\frac{dz}{d\varphi},$$
+
+the velocity of Salimans & Ho (2022, App. D). Data is at $\varphi = 0$ and noise at $\pi/2$ or just below, for any
+schedule: variance preserving or exploding, rectified, with or without signal at time 1. Standard normal data does not
+move at all, so a solver needs few steps. The denoiser is asked at log-SNRs within ±20 only; the velocity beyond follows
+from that at the limit, for data that is smooth at the scale of $e^{-10}$.
+
+All is computed in float64; the network in its own type.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from inkwash.denoise import AnyDenoiser, Estimate
+from inkwash.distributions import Lattice, standard_normal
+from inkwash.errors import ConfigError
+from inkwash.gaussian import require_gaussian
+from inkwash.noise import Schedule
+from inkwash.ode import Adaptive, Solver
+from inkwash.process import Distribution
+from inkwash.randomness import Purpose, slots
+from inkwash.shapes import event_size, over, sum_event
+
+Divergence = Literal["auto", "exact", "hutchinson"]
+
+_MAX_LOG_SNR = 20.0
+_LIMIT = math.atan(math.exp(-_MAX_LOG_SNR / 2))
+EXACT_UP_TO = 64
+"""Entries of an example up to which divergences are exact by default."""
+
+_PROBES = 8
+_LOGISTIC_SCALE = 2.0
+_LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """A log-probability and how it was come by; nats per example.
+
+    Args:
+        value: shape `(B,)`: a log-density for continuous data, a lower bound on a log-mass for data with levels.
+        std_error: standard error of `value`, `(B,)`; NaN where there was one draw or probe. None: nothing was random.
+        evaluations: how often the denoiser was evaluated for each example, `(B,)`.
+    """
+
+    value: Tensor
+    std_error: Tensor | None
+    evaluations: Tensor
+
+
+@dataclass(frozen=True)
+class Dequantise:
+    r"""How data with levels is spread over the gaps between them, so that it has a density.
+
+    "noise" is the process's own, at the model's first time $\tau_1$, undone by the model's own decoder: the bound with
+    its diffusion and prior parts replaced by the exact density of the flow,
+    $\log P(x) \ge \mathbb E_{q(x_{\tau_1}\mid x)}[\log p(x\mid x_{\tau_1}) + \log p(x_{\tau_1}) -
+    \log q(x_{\tau_1}\mid x)]$ (variational dequantisation: Ho et al. 2019, eq. 10).
+
+    "uniform" adds uniform noise as wide as a level, $\log P(x) \ge \mathbb E_u[\log p(x + u)] + d\log\delta$ (Theis et
+    al. 2016, §3.1). It is meant for models trained on such data: one trained on the levels themselves has next to no
+    density between them, and its bound is then far too low.
+
+    Args:
+        kind: "noise" or "uniform".
+        draws: how many times each example is spread; the bound is their mean.
+    """
+
+    kind: Literal["noise", "uniform"] = "noise"
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("noise", "uniform"):
+            raise ConfigError("dequantise.kind", repr(self.kind), "one of noise, uniform")
+        _require_count("dequantise.draws", self.draws)
+
+
+@torch.no_grad()
+def transport(denoiser: AnyDenoiser, x_t: Tensor, t: float, s: float, *, solver: Solver | None = None) -> Tensor:
+    """Follow the flow from time t to time s, in either direction: data to noise, or noise to data.
+
+    Args:
+        denoiser: gives the velocity.
+        x_t: where to start, model units, `(B, *event)`.
+        t: the time there; 0 is data.
+        s: the time to go to.
+        solver: `Adaptive()` by default.
+
+    Returns:
+        x_s `(B, *event)`, float64.
+    """
+
+    def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+        return _velocity(denoiser, z, angle), z.new_zeros(len(z), 0)
+
+    parts = [_follow(denoiser, field, block, t, s, solver, 0)[0] for block, _ in slots(x_t.double(), 0, Purpose.FLOW)]
+    return torch.cat(parts)[: len(x_t)]
+
+
+@torch.no_grad()
+def flow_log_prob(
+    denoiser: AnyDenoiser,
+    x_t: Tensor,
+    t: float = 0.0,
+    *,
+    divergence: Divergence = "auto",
+    probes: int | None = None,
+    solver: Solver | None = None,
+    terminal: Distribution | None = None,
+    seed: int = 0,
+) -> LogProb:
+    r"""Log-density of `x_t` at time t: that of the noise it is moved to, and how far the way there spreads.
+
+    $\log p(x_t) = \log p(x_1) + d\log\frac{c_1}{c_t} + \int\operatorname{div}\frac{dz}{d\varphi}\,d\varphi$
+    with $c = \sqrt{\alpha^2+\sigma^2}$ (Song et al. 2021, eq. 39).
+
+    Args:
+        denoiser: gives the velocity, by a network that torch can differentiate.
+        x_t: continuous data, model units, `(B, *event)`.
+        t: its time; 0 is data.
+        divergence: "exact", one backward pass per entry of an example; "hutchinson", estimated from random signs
+            (Grathwohl et al. 2019, eq. 8), which are kept along the whole way; "auto" is exact for up to 64 entries.
+        probes: how many vectors of signs the estimate takes, 8 by default; each has a backward pass.
+        solver: `Adaptive()` by default.
+        terminal: law of x_1. By default the process's prior, which samples start from: the density is then that of the
+            model. The law of data at time 1 is $\mathcal N(\alpha_1\mathbb E x, …)$, and differs from the prior by
+            what signal is left there.
+        seed: of the signs, which depend on it and on the place of an example in `x_t` alone.
+
+    Raises:
+        ConfigError: a bad option, or a tolerance that is not reached.
+        NonFiniteError: the velocity is NaN or infinite.
+    """
+    trace = _Trace.of(divergence, probes, event_size(x_t.shape[1:]))
+    parts = [
+        _log_probs(denoiser, block, t, trace, solver, terminal, random)
+        for block, random in slots(x_t.double(), seed, Purpose.FLOW)
+    ]
+    return _summary(parts, len(x_t), trace.exact)
+
+
+@torch.no_grad()
+def dequantised_log_prob(
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    times: Tensor,
+    lattice: Lattice,
+    dequantise: Dequantise,
+    *,
+    divergence: Divergence = "auto",
+    probes: int | None = None,
+    solver: Solver | None = None,
+    seed: int = 0,
+) -> LogProb:
+    """A lower bound on the log-mass of data with levels; see `Dequantise`, and `flow_log_prob` for the other arguments.
+
+    Args:
+        denoiser: gives the velocity.
+        x: data on the lattice, model units, `(B, *event)`.
+        times: the model's grid, whose first time after 0 the noise is of.
+        lattice: the values the data takes.
+        dequantise: how it is spread.
+        divergence: of `flow_log_prob`.
+        probes: of `flow_log_prob`.
+        solver: of `flow_log_prob`.
+        seed: of the noise and of the signs.
+    """
+    trace = _Trace.of(divergence, probes, event_size(x.shape[1:]))
+    spread = _with_noise if dequantise.kind == "noise" else _with_uniform
+    parts = []
+    for block, random in slots(x.double(), seed, Purpose.FLOW):
+        spreads = [spread(denoiser, block, times, lattice, random) for _ in range(dequantise.draws)]
+        flows = [_log_probs(denoiser, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]
+        values = [log_probs.mean(1) + gain for (log_probs, _), (_, _, gain) in zip(flows, spreads, strict=True)]
+        parts.append((torch.stack(values, 1), torch.stack([n for _, n in flows]).sum(0)))
+    return _summary(parts, len(x), exact=False)
+
+
+@torch.no_grad()
+def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: int = 0) -> LogProb:
+    r"""Log-density of data by the pointwise I-MMSE identity: a second route, without a flow.
+
+    $-\log p(x) = \frac d2\ln 2\pi e - \frac12\int\big[d\,\mathrm{sigmoid}(\lambda) -
+    \mathbb E\lVert\epsilon - \hat\epsilon\rVert^2\big]\,d\lambda$ over the log-SNR (Guo et al. 2005; Kong et al. 2023,
+    eq. 9). It holds for the exact denoiser of continuous data; of any other it gives a number without a law.
+
+    The integral is estimated from two draws in each of so many strata of a logistic law of log-SNRs, each with noise
+    of both signs. Below the schedule's range, or log-SNR -20, the denoiser knows no more than the mean, and the rest is
+    added in closed form; above log-SNR 20 the integrand falls as exp(-log-SNR) and is left out.
+
+    Args:
+        denoiser: of continuous data.
+        x: model units, `(B, *event)`.
+        strata: how many; the denoiser is evaluated four times in each.
+        seed: of the log-SNRs and the noise.
+
+    Raises:
+        ConfigError: `strata` below 1.
+    """
+    _require_count("strata", strata)
+    ends = _schedule(denoiser).log_snr(torch.tensor([1.0, 0.0], dtype=torch.float64)).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
+    values, errors = [], []
+    for block, random in slots(x.double(), seed, Purpose.IMMSE):
+        pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
+        rest = _immse_rest(denoiser, block, ends[0], random)
+        values.append((pairs.mean((0, 1)) + rest - event_size(x.shape[1:]) * (1 + _LOG_2PI)) / 2)
+        errors.append(((pairs[:, 0] - pairs[:, 1]) ** 2).sum(0).sqrt() / (4 * strata))
+    evaluations = torch.full((len(x),), 4 * strata + 1)
+    return LogProb(torch.cat(values)[: len(x)], torch.cat(errors)[: len(x)], evaluations)
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """How a divergence is computed: exactly, or from K probes."""
+
+    exact: bool
+    probes: int
+
+    @classmethod
+    def of(cls, divergence: Divergence, probes: int | None, size: int) -> "_Trace":
+        if divergence not in get_args(Divergence):
+            raise ConfigError("divergence", repr(divergence), "one of " + ", ".join(get_args(Divergence)))
+        exact = divergence == "exact" or (divergence == "auto" and size <= EXACT_UP_TO)
+        if exact and probes is not None:
+            raise ConfigError("probes", probes, "divergence='hutchinson'; the exact divergence takes no probes")
+        _require_count("probes", 1 if probes is None else probes)
+        return cls(exact, size if exact else probes or _PROBES)
+
+    def draw(self, like: Tensor, random: torch.Generator) -> Tensor:
+        """The probes, `(K, B, *event)`: the unit vectors, or random signs."""
+        if self.exact:
+            units = torch.eye(self.probes, dtype=like.dtype, device=like.device)
+            return units.reshape(-1, 1, *like.shape[1:]).expand(-1, *like.shape)
+        return (2.0 * torch.randint(0, 2, (self.probes, *like.shape), generator=random) - 1).to(like)
+
+    def rates(self, velocity: Tensor, z: Tensor, probes: Tensor) -> Tensor:
+        r"""Of products $p^\top J p$ with the probes: their sum, `(B, 1)`, or each as an estimate, `(B, K)`."""
+        products = [sum_event(p * torch.autograd.grad(velocity, z, p, retain_graph=True)[0]) for p in probes]
+        stacked = torch.stack(products, 1)
+        return stacked.sum(1, keepdim=True) if self.exact else stacked
+
+
+def _log_probs(
+    denoiser: AnyDenoiser,
+    x_t: Tensor,
+    t: float,
+    trace: _Trace,
+    solver: Solver | None,
+    terminal: Distribution | None,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Independent estimates of log p(x_t), `(B, K)`, K = 1 if it is exact, and the evaluations they took, `(B,)`."""
+    probes = trace.draw(x_t, random)
+
+    def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode(False), torch.enable_grad():
+            z = z.clone().requires_grad_()
+            velocity = _velocity(denoiser, z, angle)
+            return velocity.detach(), trace.rates(velocity, z, probes)
+
+    x_1, log_dets, evaluations = _follow(denoiser, field, x_t, t, 1.0, solver, 1 if trace.exact else trace.probes)
+    law = terminal or denoiser.process.prior(x_1.shape, like=x_1)
+    growth = torch.log(_radius(denoiser, 1.0) / _radius(denoiser, t)) * event_size(x_t.shape[1:])
+    return law.log_prob(x_1)[:, None] + log_dets + growth.to(x_t.device), evaluations
+
+
+def _follow(
+    denoiser: AnyDenoiser,
+    field: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    x_t: Tensor,
+    t: float,
+    s: float,
+    solver: Solver | None,
+    columns: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """x_s, the integrals of the `columns` rates that the field gives beside the velocity, and the evaluations."""
+    size = event_size(x_t.shape[1:])
+
+    def flat_field(angle: Tensor, state: Tensor) -> Tensor:
+        velocity, rates = field(state[:, :size].reshape(x_t.shape), angle)
+        return torch.cat([velocity.flatten(1), rates], 1)
+
+    z = (x_t / over(_radius(denoiser, t), x_t)).flatten(1)
+    start, stop = float(_angle(denoiser, t)), float(_angle(denoiser, s))
+    state = torch.cat([z, z.new_zeros(len(z), columns)], 1)
+    state, evaluations = (solver or Adaptive()).solve(flat_field, state, start, stop)
+    return over(_radius(denoiser, s), x_t) * state[:, :size].reshape(x_t.shape), state[:, size:], evaluations
+
+
+def _schedule(denoiser: AnyDenoiser) -> Schedule:
+    return require_gaussian(denoiser.process, "flow").schedule
+
+
+def _velocity(denoiser: AnyDenoiser, z: Tensor, angle: Tensor) -> Tensor:
+    r"""$dz/d\varphi$ at states `z` `(B, *event)` and angles `(B,)`.
+
+    Next to data $\hat\epsilon$ shrinks in proportion to the noise; next to noise $\hat x$ is constant. So the velocity
+    beyond the log-SNRs that the denoiser is asked at follows from that at the limit.
+    """
+    asked = angle.clamp(_LIMIT, math.pi / 2 - _LIMIT)
+    t = _schedule(denoiser).time(-2 * asked.tan().log())
+    radius = over(_radius(denoiser, t), z)
+    velocity = denoiser(radius * z, t).v / radius
+    near_data, near_noise = (angle / asked).clamp(max=1), (angle.cos() - asked.cos()).clamp(max=0)
+    return over(near_data, z) * velocity + over(near_noise, z) * z
+
+
+def _angle(denoiser: AnyDenoiser, t: float) -> Tensor:
+    schedule = _schedule(denoiser)
+    return torch.atan2(schedule.sigma(t), schedule.alpha(t))
+
+
+def _radius(denoiser: AnyDenoiser, t: float | Tensor) -> Tensor:
+    schedule = _schedule(denoiser)
+    return torch.hypot(schedule.sigma(t), schedule.alpha(t))
+
+
+def _with_noise(
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice, random: torch.Generator
+) -> tuple[Tensor, float, Tensor]:
+    """Data with the process's first noise, its time, and what the step back to the lattice adds to the log-density."""
+    first, process = times[-2], denoiser.process
+    marginal = process.marginal(x, first)
+    x_t = marginal.draw(random)
+    decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
+    return x_t, float(first), decoder.log_prob(x) - marginal.log_prob(x_t)
+
+
+def _with_uniform(
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice, random: torch.Generator
+) -> tuple[Tensor, float, Tensor]:
+    """Data with uniform noise as wide as a level, the time 0, and the log-volume of a cell."""
+    noise = torch.rand(x.shape, generator=random, dtype=x.dtype).to(x.device) - 0.5
+    volume = event_size(x.shape[1:]) * math.log(lattice.spacing)
+    return x + lattice.spacing * noise, 0.0, x.new_full((len(x),), volume)
+
+
+def _summary(parts: list[tuple[Tensor, Tensor]], count: int, exact: bool) -> LogProb:
+    """Mean and standard error over the estimates `(B, K)` of each of the first `count` examples."""
+    values, evaluations = (torch.cat(each)[:count] for each in zip(*parts, strict=True))
+    mean, repeats = values.mean(1), values.shape[1]
+    variance = ((values - mean[:, None]) ** 2).sum(1) / (repeats - 1)  # 0 / 0, NaN, where there is one
+    return LogProb(mean, None if exact else (variance / repeats).sqrt(), evaluations)
+
+
+def _immse_pair(
+    denoiser: AnyDenoiser, x: Tensor, ends: Tensor, stratum: int, strata: int, random: torch.Generator
+) -> Tensor:
+    """Two independent estimates of the integral from one of the strata, `(2, B)`."""
+    return torch.stack([_immse_draw(denoiser, x, ends, stratum, strata, random) for _ in range(2)])
+
+
+def _immse_draw(
+    denoiser: AnyDenoiser, x: Tensor, ends: Tensor, stratum: int, strata: int, random: torch.Generator
+) -> Tensor:
+    """The integrand over the density of the log-SNR drawn, `(B,)`."""
+    low, high = torch.sigmoid(ends / _LOGISTIC_SCALE)
+    share = (stratum + torch.rand(len(x), generator=random, dtype=torch.float64)) / strata
+    level = low + share * (high - low)
+    log_snr = _LOGISTIC_SCALE * torch.logit(level)
+    eps = standard_normal(x.shape, random, like=x)
+    both = [_immse_integrand(denoiser, x, log_snr, sign * eps) for sign in (1, -1)]
+    density = level * (1 - level) / _LOGISTIC_SCALE / (high - low)
+    return (both[0] + both[1]) / 2 / density.to(x.device)
+
+
+def _immse_integrand(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Tensor) -> Tensor:
+    r"""$d\,\alpha^2 - \lVert\epsilon - \hat\epsilon\rVert^2 + \alpha^4(\lVert\epsilon\rVert^2 - d)$ with
+    $\alpha^2 = \mathrm{sigmoid}(\lambda)$. The last term has mean 0; with it, standard normal data leaves no noise."""
+    error = sum_event((eps - _at_log_snr(denoiser, x, log_snr, eps).eps) ** 2)
+    size, kept = event_size(x.shape[1:]), torch.sigmoid(log_snr).to(x.device)
+    return size * kept - error + kept**2 * (sum_event(eps**2) - size)
+
+
+def _immse_rest(denoiser: AnyDenoiser, x: Tensor, lowest: Tensor, random: torch.Generator) -> Tensor:
+    """The integral below the log-SNR `lowest`, up to order 3/2 in its SNR: there the estimate stays as it is."""
+    estimate = _at_log_snr(denoiser, x, lowest, standard_normal(x.shape, random, like=x))
+    snr = lowest.exp().to(x.device)
+    return event_size(x.shape[1:]) * torch.log1p(snr) - snr * sum_event((x - estimate.x) ** 2)
+
+
+def _at_log_snr(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Tensor) -> Estimate:
+    schedule = _schedule(denoiser)
+    t = schedule.time(log_snr)
+    return denoiser(over(schedule.alpha(t), x) * x + over(schedule.sigma(t), x) * eps, t)
+
+
+def _require_count(where: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(where, value, "an integer >= 1")
