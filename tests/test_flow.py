@@ -106,6 +106,7 @@ LINEAR = iw.LinearSchedule()
 SCHEDULES = [*public_schedules(), Exploding(), Straight()]
 BLOBS = Blobs([0.35, 0.65], [[-1.0, 0.9], [0.8, -0.2]], [0.08, 0.4])
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+three = pytest.mark.parametrize("schedule", [LINEAR, Exploding(), Straight()], ids=name_of)
 kinds = pytest.mark.parametrize("data", [PLANE, BLOBS], ids=["plane", "blobs"])
 TIGHT = iw.Adaptive(1e-8, 1e-8)
 NOISE = drawn(16, 2, 1)
@@ -152,7 +153,7 @@ def check_log_density(schedule=LINEAR, data=PLANE, t=0.0):
     assert result.std_error is None
 
 
-@pytest.mark.parametrize("schedule", [LINEAR, Exploding(), Straight()], ids=name_of)
+@three
 @pytest.mark.parametrize("t", [1e-3, 0.4])
 def test_so_it_is_at_any_time(schedule, t):
     check_log_density(schedule, PLANE, t)
@@ -217,7 +218,7 @@ def check_encode(schedule=LINEAR, data=PLANE):
     torch.testing.assert_close(z, expected, rtol=1e-6, atol=1e-6)
 
 
-@schedules
+@three
 def test_a_code_leads_back_to_its_data(schedule):
     x, denoiser = points(BLOBS), exact_denoiser(BLOBS, schedule)
     z = iw.transport(denoiser, x, 0.0, 1.0, solver=TIGHT)
@@ -258,7 +259,7 @@ def nonlinear_denoiser(size, schedule=LINEAR, dtype=F64):
     return iw.Denoiser(called, iw.Gaussian(schedule), predicts="v", sees="log_snr")
 
 
-@schedules
+@three
 def test_the_log_density_is_that_of_the_map_whose_derivatives_are_taken_numerically(schedule):
     """Of any network, exact or not: log p(x) = log prior(x_1) + log |dx_1 / dx|, here by central differences."""
     denoiser, h, solver = nonlinear_denoiser(3, schedule), 1e-4, iw.Adaptive(1e-10, 1e-10)
@@ -365,7 +366,7 @@ def test_the_bound_lies_above(data, wide_slots):
     assert float(above.mean()) < 1
 
 
-@schedules
+@three
 @kinds
 def test_the_second_route_leads_to_the_same_log_density(schedule, data, wide_slots):
     check_immse(schedule, data)
@@ -389,7 +390,7 @@ def test_more_strata_make_the_error_smaller(wide_slots):
     assert many.evaluations.tolist() == [4 * 128 + 1] * 400
 
 
-@schedules
+@three
 def test_the_second_route_is_sharp_for_standard_normal_data(schedule):
     """Next to nothing is left to chance there, so whatever is left out or wrong would show."""
     data = GaussianData([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])

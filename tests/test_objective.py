@@ -17,13 +17,14 @@ from oracles import (
     prescribed_noise,
     public_schedules,
     tensor,
+    with_signal,
 )
 
 import inkwash as iw
 from inkwash.likelihood import bound
 from inkwash.objective import REGRESSIONS, WEIGHTS
 
-SCHEDULES = public_schedules()
+SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
 SIMPLE = iw.Regression()
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 datas = pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])

@@ -82,7 +82,7 @@ CHECKS = {
     "trajectory": test_sample.check_trajectory,
     "bound, small variance": test_likelihood.check_bound,
     "bound, large variance": partial(test_likelihood.check_bound, variance="large"),
-    "prior part": test_likelihood.check_prior_part,
+    "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
     "some of the terms": test_likelihood.check_terms,
     "slots": test_likelihood.test_slots_have_noise_of_their_own,
     "data units": test_model.check_data_units,

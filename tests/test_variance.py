@@ -20,12 +20,13 @@ from oracles import (
     prescribed_noise,
     public_schedules,
     tensor,
+    with_signal,
 )
 
 import inkwash as iw
 from inkwash.likelihood import bound
 
-SCHEDULES = public_schedules()
+SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
 GRIDS = {"uneven": UNEVEN, "7 steps": iw.uniform_grid(7), "40 steps": iw.uniform_grid(40)}
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 grids = pytest.mark.parametrize("grid", GRIDS)

@@ -110,7 +110,8 @@ class Denoiser(nn.Module):
         self.variance = _named("variance", variance, SIMPLE)
         self.sees = sees
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
-            raise ConfigError("predicts", repr(predicts), "x or v, as this schedule leaves no signal at time 1")
+            name = type(self.predicts).__name__.lower()
+            raise ConfigError("predicts", repr(name), "x or v, as this schedule leaves no signal at time 1")
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""

@@ -211,7 +211,8 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
         ConfigError: `strata` below 1.
     """
     _require_count("strata", strata)
-    ends = _schedule(denoiser).log_snr(torch.tensor([1.0, 0.0], dtype=torch.float64)).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
+    times = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    ends = _schedule(denoiser).log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
     for block, random in slots(x.double(), seed, Purpose.IMMSE):
         pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
@@ -349,11 +350,20 @@ def _with_uniform(
 
 
 def _summary(parts: list[tuple[Tensor, Tensor]], count: int, exact: bool) -> LogProb:
-    """Mean and standard error over the estimates `(B, K)` of each of the first `count` examples."""
-    values, evaluations = (torch.cat(each)[:count] for each in zip(*parts, strict=True))
-    mean, repeats = values.mean(1), values.shape[1]
-    variance = ((values - mean[:, None]) ** 2).sum(1) / (repeats - 1)  # 0 / 0, NaN, where there is one
-    return LogProb(mean, None if exact else (variance / repeats).sqrt(), evaluations)
+    """Mean and standard error over the estimates `(rows, K)` of the slots, cut to the first `count` examples.
+
+    Reduced slot by slot: sums over arrays of another size may round differently.
+    """
+    means = [values.mean(1) for values, _ in parts]
+    errors = [_error_of_mean(values) for values, _ in parts]
+    value, std_error, evaluations = (torch.cat(each)[:count] for each in (means, errors, [n for _, n in parts]))
+    return LogProb(value, None if exact else std_error, evaluations)
+
+
+def _error_of_mean(values: Tensor) -> Tensor:
+    """Standard error of the mean of each row; NaN, 0 / 0, where there is one column."""
+    repeats = values.shape[1]
+    return (((values - values.mean(1, keepdim=True)) ** 2).sum(1) / (repeats - 1) / repeats).sqrt()
 
 
 def _immse_pair(

@@ -177,7 +177,8 @@ def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
     r"""$|d\lambda/dt|$ of the log-SNR, `(B,)`; differentiable in the parameters of a schedule that has some."""
     with torch.enable_grad():
         times = t.detach().requires_grad_()
-        (rate,) = torch.autograd.grad(schedule.log_snr(times).sum(), times, create_graph=True)
+        trained = isinstance(schedule, nn.Module)
+        (rate,) = torch.autograd.grad(schedule.log_snr(times).sum(), times, create_graph=trained)
     return rate.abs()
 
 
