@@ -13,7 +13,7 @@ SOURCE = Path(inkwash.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "shapes"},
+    {"errors", "memory", "shapes"},
     {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config", "ode"},
     {"noise.tables", "noise.letters", "nn.layers"},
     {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},

@@ -35,6 +35,7 @@ from inkwash.config import (
     describe,
 )
 from inkwash.errors import ConfigError, InkwashError, RunInterrupted
+from inkwash.memory import keep_freed_memory
 from inkwash.papers import EXPERIMENTS, load_options
 
 DESCRIPTION = "Diffusion models as probability distributions: fit one to your data, sample it, evaluate it."
@@ -144,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command = _parse([word for word in given if word != "--debug"])
         check(command)
+        keep_freed_memory()
         command()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

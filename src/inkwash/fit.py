@@ -35,6 +35,7 @@ from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.display import Display
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.likelihood import Bound
+from inkwash.memory import keep_freed_memory
 from inkwash.model import Diffusion
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
@@ -91,6 +92,7 @@ def train(
 def fit(config: Config, out: Path | None = None) -> Run:
     """`train` for a whole config."""
     check(config)
+    keep_freed_memory()
     dataset = load_dataset(config.source, config.data)
     run = Run(out or Path("runs") / dataset.name)
     from accelerate import Accelerator

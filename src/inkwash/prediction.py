@@ -179,7 +179,8 @@ class Levels(Prediction):
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
         values = self.lattice.values().to(output)
         alpha, sigma = (scale[..., None] if scale.ndim else scale for scale in (noisy.alpha, noisy.sigma))
-        logits = output - 0.5 * ((noisy.x_t[..., None] - alpha * values) / sigma) ** 2
+        away = (noisy.x_t[..., None] - alpha * values) / sigma
+        logits = torch.addcmul(output, away, away, value=-0.5)
         x = logits.softmax(-1) @ values
         return Guess(x, noisy.eps_of(x), logits)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class LevelNet(nn.Module):
@@ -57,9 +58,9 @@ class LevelNet(nn.Module):
         channels = x_t.shape[1]
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
-        alone = self.log_prior - 0.5 * ((x_t[..., None] - alpha * self.values) / sigma) ** 2
+        away = (x_t[..., None] - alpha * self.values) / sigma
+        alone = torch.addcmul(self.log_prior, away, away, value=-0.5)
         seen = (alone.softmax(-1) @ self.waves).movedim(-1, 2).flatten(1, 2)
         found = self.network(torch.cat([x_t, seen], dim=1), log_snr).unflatten(1, (channels, -1)).movedim(2, -1)
-        output = self.head(found)
-        levels = len(self.values)
-        return torch.cat([output[..., :levels] + self.log_prior, output[..., levels:]], dim=-1)
+        beyond = self.head.out_features - len(self.values)
+        return self.head(found) + F.pad(self.log_prior, (0, beyond))

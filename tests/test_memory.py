@@ -1,0 +1,32 @@
+"""Freed memory is used again, not returned and asked for anew."""
+
+import subprocess
+import sys
+
+import pytest
+
+from inkwash.memory import keep_freed_memory
+
+FRESH_PAGES = """
+import resource, torch
+from inkwash.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16 * 2**20)  # 64 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+default, asked = faults(), keep_freed_memory()
+faults()
+print(default, asked, faults())
+"""
+
+
+def test_large_arrays_take_the_place_of_those_freed():
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    out = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True).stdout
+    default, asked, after = out.split()
+    assert asked == "True"
+    assert int(after) < int(default) / 100
