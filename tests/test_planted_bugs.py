@@ -22,7 +22,7 @@ import test_variance
 import torch
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, variance
+from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -505,7 +505,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         posterior_decoder_at_zero,
         "bound, large variance",
     ),
-    "one noise for all slots": (likelihood, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
+    "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
     "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
     "log-determinant forgotten": (iw.Transform, "log_det", lambda self: torch.zeros(()), "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),

@@ -110,6 +110,10 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         self.biases = nn.Parameter(-slope * centres)
         self.log_heights = nn.Parameter(torch.full_like(centres, -math.log(width)))
 
+    def shape(self) -> list[nn.Parameter]:
+        """The parameters of the way between the end points, which are `last` and `log_range`."""
+        return [self.log_slopes, self.biases, self.log_heights]
+
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
         position = as_time(t).to(self.last.device) * self.steps
         u = ((position - 1) / (self.steps - 1)).clamp(min=0)
