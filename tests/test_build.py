@@ -212,7 +212,7 @@ COMBINATIONS = [
     for combination in itertools.product(
         options(TrainConfig, "objective"), options(DenoiserConfig, "predicts"), options(DenoiserConfig, "variance")
     )
-    if combination[2] != "analytic" if combination[0] in ("bound", "hybrid") else combination[2] == "small"
+    if combination[2] == "small" or (combination[0] in ("bound", "hybrid") and combination[2] != "analytic")
 ]
 
 

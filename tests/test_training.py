@@ -16,7 +16,7 @@ from oracles import tensor
 from inkwash.build import resolve
 from inkwash.config import ProcessConfig, TrainConfig
 from inkwash.data import DataSpec, fit_transform, load_dataset
-from inkwash.denoise import Denoiser
+from inkwash.denoise import Clipped, Denoiser
 from inkwash.errors import CheckpointError, NonFiniteError
 from inkwash.gaussian import Gaussian
 from inkwash.noise import LinearSchedule
@@ -284,6 +284,16 @@ def test_measured_errors_are_those_of_the_denoiser():
     table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
     measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
     square = float(examples.take(np.arange(256)).double().square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_are_those_of_what_is_sampled():
+    """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
+    examples = levels_examples()
+    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
+    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
+    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
     assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
 
 

@@ -171,7 +171,7 @@ def _predicts(config: Config, spec: DataSpec) -> str:
     schedule = build_process(config.process).schedule
     if spec.levels and spec.levels <= 256 and config.denoiser.sees != "nothing" and _affordable(spec):
         return "levels"
-    if float(schedule.alpha(1.0)) == 0:
+    if bool(schedule.alpha(1.0) == 0):
         return "v"
     return "F" if config.process.schedule == "karras" and config.denoiser.sees != "nothing" else "eps"
 
