@@ -31,6 +31,7 @@ from inkwash.config import (
 from inkwash.data import DataSpec, Transform
 from inkwash.denoise import Clipped
 from inkwash.errors import ConfigError
+from inkwash.objective import ContinuousBound, PairBound
 
 
 def image(*shape, levels=256):
@@ -149,6 +150,11 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
         ({"predicts": "levels", "sees": "nothing"}, {}, vector(2, levels=5), "denoiser.predicts"),
         ({"variance": "learned"}, {"objective": "simple"}, vector(2), "train.objective"),
         ({"variance": "free"}, {"objective": "continuous"}, vector(2, levels=5), "train.objective"),
+        ({"variance": "analytic"}, {"objective": "bound"}, vector(2), "denoiser.variance"),
+        ({"variance": "analytic", "predicts": "mean"}, {}, vector(2), "denoiser.variance"),
+        ({"predicts": "F", "sees": "nothing"}, {}, vector(2), "sees"),
+        ({}, {"objective": "bound", "times": "log-snr-density"}, vector(2), "train.times"),
+        ({"variance": "learned"}, {"times": "log-normal"}, vector(2), "train.times"),
     ],
 )
 def test_parts_that_cannot_work_together_are_refused_by_name(denoiser, train, spec, named):
@@ -157,12 +163,56 @@ def test_parts_that_cannot_work_together_are_refused_by_name(denoiser, train, sp
         resolve(config, spec)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "variance", "given", "objective", "times"),
+    [
+        ("learned", "large", {}, "continuous", "low-discrepancy"),
+        ("learned", "large", {"times": "uniform"}, "continuous", "uniform"),
+        ("learned", "free", {}, "bound", "low-discrepancy"),
+        ("learned", "small", {"objective": "bound", "times": "loss-history"}, "bound", "loss-history"),
+        ("learned-betas", "large", {}, "bound", "low-discrepancy"),
+        ("learned-betas", "learned", {}, "bound", "low-discrepancy"),
+    ],
+)
+def test_a_learned_schedule_is_trained_by_what_trains_it(schedule, variance, given, objective, times):
+    config = Config(
+        "x", process=ProcessConfig(schedule), denoiser=DenoiserConfig(variance=variance), train=TrainConfig(**given)
+    )
+    resolved = resolve(config, vector(2))
+    assert (resolved.train.objective, resolved.train.times) == (objective, times)
+    assert isinstance(build_objective(resolved, vector(2)), ContinuousBound if objective == "continuous" else PairBound)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "variance", "given", "named"),
+    [
+        ("learned", "large", {"objective": "simple"}, "train.objective"),
+        ("learned-betas", "large", {"objective": "continuous"}, "train.objective"),
+        ("learned", "free", {"objective": "continuous"}, "train.objective"),
+        ("learned", "large", {"times": "log-snr-density"}, "train.times"),
+        ("learned", "large", {"times": "loss-history"}, "train.times"),
+        ("learned", "analytic", {}, "denoiser.variance"),
+    ],
+)
+def test_what_would_leave_a_learned_schedule_untrained_is_refused(schedule, variance, given, named):
+    config = Config(
+        "x", process=ProcessConfig(schedule), denoiser=DenoiserConfig(variance=variance), train=TrainConfig(**given)
+    )
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        resolve(config, vector(2))
+
+
+def test_a_blind_network_predicts_the_noise_even_under_the_schedule_of_edm():
+    config = Config("x", process=ProcessConfig("karras"), denoiser=DenoiserConfig(sees="nothing"))
+    assert resolve(config, vector(2)).denoiser.predicts == "eps"
+
+
 COMBINATIONS = [
     combination
     for combination in itertools.product(
         options(TrainConfig, "objective"), options(DenoiserConfig, "predicts"), options(DenoiserConfig, "variance")
     )
-    if combination[0] in ("bound", "hybrid") or combination[2] == "small"
+    if combination[2] == "small" or (combination[0] in ("bound", "hybrid") and combination[2] != "analytic")
 ]
 
 

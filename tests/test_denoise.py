@@ -234,6 +234,11 @@ def test_a_blind_network_is_told_nothing_of_the_noise():
     assert torch.equal(seen[0][1], torch.zeros(5, dtype=F64))
 
 
+def test_a_blind_network_cannot_be_given_an_input_scaled_by_the_noise_level():
+    with pytest.raises(iw.ConfigError, match="sees: got 'nothing', need another prediction than F"):
+        iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), "F", sees="nothing")
+
+
 @pytest.mark.parametrize("schedule", [iw.LinearSchedule(), iw.CosineSchedule()], ids=name_of)
 def test_a_network_that_sees_log_snr_is_given_data_of_preserved_variance(schedule):
     """Scaled so that alpha² + sigma² = 1, whatever the schedule's own scale."""

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,11 +31,12 @@ from faults import (
 from PIL import Image
 
 from inkwash.checkpoint import list_checkpoints, read_checkpoint
-from inkwash.config import DataConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
+from inkwash.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.fit import fit, train
 from inkwash.objective import Regression
 from inkwash.run import load
+from inkwash.training import Examples, measure_variance
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,21 @@ def test_the_stored_bound_is_that_of_the_loaded_model(data, tmp_path, quick):
     summary = json.loads((run.path / "summary.json").read_text())["held_out_bound"]
     held_out = run.dataset().data[run.split()[1]]
     assert float(load(run.path).bound(held_out).total.mean()) == pytest.approx(summary["total"], rel=1e-5)
+
+
+def test_the_stored_errors_are_those_of_the_model_that_is_loaded(tmp_path, quick):
+    """An analytic variance is that of the denoiser that is sampled, which is clipped."""
+    np.save(tmp_path / "levels.npy", np.random.default_rng(1).binomial(4, 0.3, size=(40, 3)).astype(np.uint8))
+    config = replace(tiny(tmp_path / "levels.npy"), data=DataConfig(levels=5))
+    run = fit(replace(config, denoiser=DenoiserConfig(predicts="eps", variance="analytic")), tmp_path / "run")
+    model, trained_on = load(run.path), run.split()[0]
+    free = model.denoiser.denoiser
+    examples = Examples(run.dataset().data, trained_on, model.transform)
+    again = [deepcopy(free.variance) for _ in range(2)]
+    for table, denoiser in zip(again, (model.denoiser, free), strict=True):
+        measure_variance(table, denoiser, examples, config.train.seed)
+    torch.testing.assert_close(again[0].log_error, free.variance.log_error, rtol=1e-6, atol=1e-6)
+    assert float((again[1].log_error - again[0].log_error).abs().max()) > 0.1
 
 
 def test_metrics_have_a_line_per_step_and_the_held_out_loss_where_it_was_looked_at(data, tmp_path, quick):

@@ -554,6 +554,22 @@ def test_bad_dequantisation_is_refused(kind, draws):
         iw.Dequantise(kind, draws)
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, x: model.log_prob(x),
+        lambda model, x: model.encode(x),
+        lambda model, x: model.decode(x),
+        lambda model, x: iw.immse_log_prob(model.denoiser, x),
+    ],
+    ids=["log_prob", "encode", "decode", "immse_log_prob"],
+)
+def test_bits_have_no_flow(ask):
+    model = iw.Diffusion(iw.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (4,))
+    with pytest.raises(iw.ConfigError, match="flow: got a Bernoulli process, need a Gaussian process"):
+        ask(model, torch.zeros(2, 4))
+
+
 def test_strata_and_shapes_are_checked():
     with pytest.raises(iw.ConfigError, match="strata"):
         iw.immse_log_prob(exact_denoiser(PLANE, LINEAR), points(PLANE), strata=0)

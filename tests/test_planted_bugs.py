@@ -10,6 +10,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_learning
 import test_levels
 import test_likelihood
 import test_model
@@ -22,7 +23,7 @@ import test_variance
 import torch
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, variance
+from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -55,6 +56,8 @@ CHECKS = {
     "pairs of the bound, levels": test_objective.check_pairs,
     "gradient in the spread": test_objective.check_spread_gradient,
     "hybrid": test_objective.check_hybrid,
+    "routes of a learned schedule": test_learning.check_routes,
+    "continuous bound": test_learning.check_value,
     "hybrid by level": partial(test_objective.check_hybrid, by_level=True),
     "exact answers": test_prediction.check_pairs,
     "EDM's table": test_prediction.check_edm,
@@ -407,6 +410,13 @@ def hybrid_with_the_logits_free(self, denoiser, x, t, noise):
     return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)
 
 
+def everything_on_the_variance(loss, other, parameters):
+    return other + (loss - other).detach()
+
+
+REDIRECTED = objective._redirected
+
+
 def weights_with(name, weight):
     """The table of weights with one replaced."""
     return {**objective.WEIGHTS, name: weight}
@@ -505,7 +515,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         posterior_decoder_at_zero,
         "bound, large variance",
     ),
-    "one noise for all slots": (likelihood, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
+    "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
     "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
     "log-determinant forgotten": (iw.Transform, "log_det", lambda self: torch.zeros(()), "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
@@ -554,6 +564,31 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "step rounded down": (iw.PairBound, "step_of", rounded_step, "hybrid"),
     "hybrid that trains the mean by the bound": (iw.Hybrid, "loss", hybrid_with_the_mean_free, "hybrid"),
     "hybrid that trains the logits by the bound": (iw.Hybrid, "loss", hybrid_with_the_logits_free, "hybrid by level"),
+    "shape trained on the loss": (objective, "_redirected", lambda loss, *rest: loss, "routes of a learned schedule"),
+    "ends trained on the variance": (
+        objective,
+        "_redirected",
+        everything_on_the_variance,
+        "routes of a learned schedule",
+    ),
+    "shape trained on the square of the whole bound": (
+        objective,
+        "_redirected",
+        lambda loss, other, parameters: REDIRECTED(loss, loss**2, parameters),
+        "routes of a learned schedule",
+    ),
+    "ends counted among the shape": (
+        iw.LearnedSchedule,
+        "shape",
+        lambda self: list(self.parameters()),
+        "routes of a learned schedule",
+    ),
+    "continuous bound without its prior": (
+        objective,
+        "_prior",
+        lambda process, x: torch.zeros((), dtype=torch.float64),
+        "continuous bound",
+    ),
     "rate without its half": (
         objective,
         "WEIGHTS",

@@ -91,10 +91,12 @@ def learning(data, tmp_path, kind):
         return replace(tiny(tmp_path / "levels.npy"), data=iw.DataConfig(levels=5))
     if kind == "analytic":
         return replace(tiny(data), denoiser=iw.DenoiserConfig(variance="analytic"))
+    if kind == "schedule":
+        return replace(tiny(data), process=iw.ProcessConfig("learned", 10))
     return replace(tiny(data, times="loss-history"), denoiser=iw.DenoiserConfig(variance="learned"))
 
 
-@pytest.mark.parametrize("kind", ["levels", "analytic", "learned"])
+@pytest.mark.parametrize("kind", ["levels", "analytic", "schedule", "learned"])
 def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp_path, kind):
     config = learning(data, tmp_path, kind)
     fit(config, tmp_path / "whole")
@@ -109,6 +111,7 @@ def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp
     changed = {
         "levels": lambda: (groups["proposal"]["square"] != 1).sum() > 16,
         "analytic": lambda: (groups["average"]["variance.log_error"].diff() != 0).all(),
+        "schedule": lambda: groups["average"]["schedule.last"] != -5,
         "learned": lambda: groups["proposal"]["counts"].sum() == STEPS * 8,
     }
     assert changed[kind]()

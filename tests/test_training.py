@@ -14,9 +14,9 @@ from faults import points, tiny
 from oracles import tensor
 
 from inkwash.build import resolve
-from inkwash.config import TrainConfig
+from inkwash.config import ProcessConfig, TrainConfig
 from inkwash.data import DataSpec, fit_transform, load_dataset
-from inkwash.denoise import Denoiser
+from inkwash.denoise import Clipped, Denoiser
 from inkwash.errors import CheckpointError, NonFiniteError
 from inkwash.gaussian import Gaussian
 from inkwash.noise import LinearSchedule
@@ -282,8 +282,18 @@ def test_measured_errors_are_those_of_the_denoiser():
     examples = levels_examples()
     process = Gaussian(LinearSchedule())
     table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
-    measure_variance(Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
+    measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
     square = float(examples.take(np.arange(256)).double().square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_are_those_of_what_is_sampled():
+    """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
+    examples = levels_examples()
+    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
+    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
+    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
     assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
 
 
@@ -293,11 +303,30 @@ def test_measured_errors_belong_to_their_own_noise():
     log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
     table = Analytic(log_snr, torch.ones(7))
     denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
-    measure_variance(denoiser, examples, 0)
+    measure_variance(table, denoiser, examples, 0)
     assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
     before = table.log_error.clone()
-    measure_variance(denoiser, examples, 0)
+    measure_variance(table, denoiser, examples, 0)
     assert torch.equal(table.log_error, before)
+
+
+def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
+    """Through the loop: the steps are finite and repeatable, the average follows, and log-SNR still falls."""
+    config = replace(tiny(data.name, steps=12, learning_rate=0.05), process=ProcessConfig("learned", 100))
+    config = resolve(config, data.spec)
+    examples = Examples(data.data, np.arange(len(data.data)), fit_transform(data.spec, data.data))
+    ended = []
+    for _ in range(2):
+        state = start(config, examples, torch.device("cpu"))
+        before = copied(state)
+        assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
+        ended.append(copied(state))
+    assert same(*ended)
+    moved = {name for name in before if "schedule." in name and not torch.equal(before[name], ended[0][name])}
+    names = ("last", "log_range", "log_slopes", "biases", "log_heights")
+    assert moved == {f"{group}/schedule.{name}" for group in ("weights", "average") for name in names}
+    with torch.no_grad():
+        assert bool((state.average.schedule.log_snr(torch.linspace(0, 1, 200)).diff() < 0).all())
 
 
 def test_a_weighted_loss_is_what_training_reports(trainer):

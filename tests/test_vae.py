@@ -430,6 +430,8 @@ def test_one_step_of_diffusion_is_a_vae():
         (lambda vae, x: vae.log_prob(x, draws=0), "draws"),
         (lambda vae, x: vae.log_prob(x, proposal="posterior"), "proposal"),
         (lambda vae, x: vae.sample(0), "n: got 0"),
+        (lambda vae, x: vae.sample(1, seed=-1), "seed: got -1, need an integer >= 0"),
+        (lambda vae, x: vae.sample(1, seed=1.5), "seed: got 1.5"),
         (lambda vae, x: iw.fit_vae(vae, x, steps=0), "steps"),
         (lambda vae, x: iw.fit_vae(vae, x, batch_size=True), "batch_size"),
         (lambda vae, x: iw.fit_vae(vae, x, learning_rate=0.0), "learning_rate"),

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         to_log_snr,
         uniform_grid,
     )
-    from inkwash.objective import Hybrid, Objective, PairBound, Regression
+    from inkwash.objective import ContinuousBound, Hybrid, Objective, PairBound, Regression
     from inkwash.ode import Adaptive, Fixed, Solver
     from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
@@ -152,6 +152,7 @@ _HOME = {
         "uniform_grid",
     ),
     "objective": (
+        "ContinuousBound",
         "Hybrid",
         "Objective",
         "PairBound",

@@ -15,7 +15,7 @@ from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
 from inkwash.nn import MLP, LevelNet, UNet
 from inkwash.noise import SCHEDULES
-from inkwash.objective import REGRESSIONS, Hybrid, Objective, PairBound, Regression
+from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
 from inkwash.prediction import NAMED, Levels, Mean, Prediction
 from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
@@ -29,6 +29,9 @@ _FEATURES = 16
 _KNOTS = 32
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
 _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
+_TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
+_TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), "free": ("hybrid", "bound")}
+_UNWEIGHTED = ("low-discrepancy", "uniform")
 
 
 def resolve(config: Config, spec: DataSpec) -> Config:
@@ -75,13 +78,19 @@ def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> Denoiser:
 
 def build_model(config: Config, transform: Transform, denoiser: Denoiser) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
-    held = Clipped(denoiser) if config.denoiser.clip else denoiser
-    return Diffusion(held, transform.spec.shape, transform, config.process.steps)
+    return Diffusion(in_use(config, denoiser), transform.spec.shape, transform, config.process.steps)
+
+
+def in_use(config: Config, denoiser: Denoiser) -> Denoiser | Clipped:
+    """The denoiser as a config's model asks it: clipped or not."""
+    return Clipped(denoiser) if config.denoiser.clip else denoiser
 
 
 def build_objective(config: Config, spec: DataSpec) -> Objective:
     """What a resolved config's training lowers."""
     name = chosen(config.train.objective)
+    if name == "continuous" and config.process.schedule == "learned":
+        return ContinuousBound(spec.lattice)
     if name in REGRESSIONS:
         return Regression(*REGRESSIONS[name], first=1 / config.process.steps)
     bound = PairBound(config.process.steps, spec.lattice)
@@ -162,9 +171,9 @@ def _predicts(config: Config, spec: DataSpec) -> str:
     schedule = build_process(config.process).schedule
     if spec.levels and spec.levels <= 256 and config.denoiser.sees != "nothing" and _affordable(spec):
         return "levels"
-    if float(schedule.alpha(1.0)) == 0:
+    if bool(schedule.alpha(1.0) == 0):
         return "v"
-    return "F" if config.process.schedule == "karras" else "eps"
+    return "F" if config.process.schedule == "karras" and config.denoiser.sees != "nothing" else "eps"
 
 
 def _affordable(spec: DataSpec) -> bool:
@@ -173,22 +182,45 @@ def _affordable(spec: DataSpec) -> bool:
 
 
 def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
-    asks_spread = denoiser.variance in ("learned", "free")
-    learned = config.process.schedule.startswith("learned")
-    default = "bound" if learned else "hybrid" if asks_spread else _OBJECTIVE_OF.get(str(denoiser.predicts), "simple")
-    objective = config.train.objective or default
-    if learned and objective != "bound":
-        raise ConfigError("train.objective", objective, f"bound, to train the {config.process.schedule} schedule")
-    if asks_spread and objective not in ("hybrid", "bound"):
-        raise ConfigError("train.objective", objective, f"hybrid or bound, to train the {denoiser.variance} variance")
+    objective = _objective(config, denoiser)
+    possible = _times(config.process.schedule, objective)
+    if config.train.times not in (None, *possible):
+        what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
+        raise ConfigError("train.times", config.train.times, what)
     defaults = {
         "steps": 1500 if spec.is_image else 5000,
         "batch_size": 64 if spec.is_image else 256,
         "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
         "objective": objective,
-        "times": _TIMES_OF.get(objective, "low-discrepancy"),
+        "times": possible[0],
     }
     return _filled(config.train, defaults)
+
+
+def _objective(config: Config, denoiser: DenoiserConfig) -> str:
+    """The objective asked for, or else the one that trains all there is to train."""
+    variance, schedule = str(denoiser.variance), str(config.process.schedule)
+    by_variance, by_schedule = _TRAINS_VARIANCE.get(variance, ()), _TRAINS_SCHEDULE.get(schedule, ())
+    usual = (*by_variance, *by_schedule, _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
+    fitting = (name for name in usual if all(name in some for some in (by_variance, by_schedule) if some))
+    objective: str = config.train.objective or str(next(fitting))
+    for what, some in ((f"{variance} variance", by_variance), (f"{schedule} schedule", by_schedule)):
+        if some and objective not in some:
+            raise ConfigError("train.objective", objective, f"{' or '.join(some)}, to train the {what}")
+    if variance == "analytic" and (objective in ("hybrid", "bound") or by_schedule):
+        need = f"another one with objective {objective}, which trains on it: this one is measured afterwards"
+        raise ConfigError("denoiser.variance", "analytic", need)
+    return objective
+
+
+def _times(schedule: str, objective: str) -> tuple[str, ...]:
+    """The proposals of times that an objective goes with, the usual one first."""
+    if objective == "continuous" and schedule == "learned":
+        return _UNWEIGHTED  # the schedule itself is the density: with another one its shape would find no optimum
+    if objective in ("hybrid", "bound"):
+        return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step, which is the decoder's
+    usual = _TIMES_OF.get(objective, "low-discrepancy")
+    return (usual, *(name for name in PROPOSALS if name != usual))
 
 
 def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:

@@ -71,8 +71,9 @@ class ProcessConfig:
         "linear", "cosine", "sohl-dickstein", "rectified", "karras", "zero-terminal", "learned-betas", "learned"
     ] = "linear"
     """Noise schedule: linear (DDPM), cosine (IDDPM), karras (EDM); one that leaves no signal at time 1, where eps and
-    score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent); one that is trained with the
-    bound: learned-betas, learned (a monotone log-SNR)."""
+    score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent); one that is trained:
+    learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on the variance of the
+    estimate)."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
 
@@ -87,7 +88,7 @@ class DenoiserConfig:
     """Variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
     sees: Literal["log_snr", "nothing"] = "log_snr"
-    """What the network is told of the noise level; nothing makes it blind."""
+    """What the network is told of the noise level; nothing makes it blind, and F cannot be predicted then."""
     clip: bool | None = None
     """Clip estimates of the clean data to its range; by default where it has levels and they are not predicted."""
 
@@ -129,10 +130,11 @@ class TrainConfig:
     ema: Share = 0.999
     """Decay of the moving average of the weights, which is what samples are drawn with."""
     objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
-    """What training lowers; by default the bound in continuous time for levels, hybrid where the variance is learned,
-    and simple otherwise."""
+    """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
+    the grid for learned-betas, hybrid where the variance is learned, and simple otherwise."""
     times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
-    """How times are proposed; by default log-snr-density for the continuous bound, and low-discrepancy otherwise."""
+    """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm, and
+    low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
     seed: Seed = 0
     """Seed of the initial weights, the order, the times and the noise."""
     save_every: Count = 500

@@ -90,7 +90,8 @@ class Denoiser(nn.Module):
             zero: a blind network.
 
     Raises:
-        ConfigError: an unknown `predicts`, `variance` or `sees`; a prediction that says nothing of x at time 1.
+        ConfigError: an unknown `predicts`, `variance` or `sees`; a prediction that says nothing of x at time 1; a blind
+            network that predicts F, whose input is scaled by what it must not see.
     """
 
     def __init__(
@@ -109,6 +110,8 @@ class Denoiser(nn.Module):
         self.predicts = _named("predicts", predicts, prediction.NAMED)
         self.variance = _named("variance", variance, SIMPLE)
         self.sees = sees
+        if sees == "nothing" and isinstance(self.predicts, prediction.F):
+            raise ConfigError("sees", "'nothing'", "another prediction than F, whose input the noise level scales")
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
             name = type(self.predicts).__name__.lower()
             raise ConfigError("predicts", repr(name), "x or v, as this schedule leaves no signal at time 1")

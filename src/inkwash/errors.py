@@ -3,6 +3,8 @@
 An error is one line: `WHERE: got X, need Y`.
 """
 
+from numbers import Integral
+
 
 class InkwashError(Exception):
     """Base of all errors that inkwash raises on purpose."""
@@ -66,3 +68,9 @@ class RunInterrupted(InkwashError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def require_integer(where: str, value: object, least: int = 1) -> None:
+    """Refuse, with a `ConfigError`, what is no integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise ConfigError(where, value, f"an integer >= {least}")

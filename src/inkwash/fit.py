@@ -17,7 +17,7 @@ import torch
 
 import inkwash
 from inkwash import pictures, storage
-from inkwash.build import build_model, build_objective, build_proposal, describe_network, resolve
+from inkwash.build import build_model, build_objective, build_proposal, describe_network, in_use, resolve
 from inkwash.checkpoint import clear_unfinished, list_checkpoints, save_checkpoint
 from inkwash.config import (
     Config,
@@ -41,6 +41,7 @@ from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM
 from inkwash.training import Examples, Step, TrainState, measure_variance, start, training
+from inkwash.variance import Analytic
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -249,7 +250,9 @@ class _Job:
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint; weights that are not finite are refused."""
-        measure_variance(state.average, self.examples, self.config.train.seed)
+        table, seed = state.average.variance, self.config.train.seed
+        if isinstance(table, Analytic):
+            measure_variance(table, in_use(self.config, state.average), self.examples, seed)
         groups = state.tensors()
         for group in groups.values():
             for name, tensor in group.items():

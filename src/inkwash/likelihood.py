@@ -24,7 +24,7 @@ from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
-from inkwash.randomness import Purpose, generator, slot_rows
+from inkwash.randomness import Purpose, slots
 from inkwash.shapes import sum_event
 
 
@@ -133,14 +133,11 @@ def bound(
         raise ConfigError("terms", terms, "an integer >= 1")
     lattice = lattice or denoiser.process.lattice
     stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
-    rows = slot_rows(tuple(x.shape[1:]), x.device)
-    slots = [
-        _slot_terms(
-            denoiser, _whole(block.double(), rows), times, stretches, lattice, generator(seed, Purpose.BOUND, i)
-        )
-        for i, block in enumerate(x.split(rows))
+    parts = [
+        _slot_terms(denoiser, block, times, stretches, lattice, random)
+        for block, random in slots(x.double(), seed, Purpose.BOUND)
     ]
-    found = _Terms.joined(slots, len(x))
+    found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)
     return Bound(
         prior=found.prior,
@@ -153,11 +150,6 @@ def bound(
         dims=x[0].numel(),
         levels=None if lattice is None else lattice.levels,
     )
-
-
-def _whole(block: Tensor, rows: int) -> Tensor:
-    """A slot filled up with copies of its last example, so that noise does not depend on how many there are."""
-    return torch.cat([block, block[-1:].expand(rows - len(block), *block.shape[1:])])
 
 
 @dataclass(frozen=True)

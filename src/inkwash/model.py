@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
-from inkwash.errors import ConfigError, DataError
+from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import as_grid, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
-from inkwash.randomness import Purpose, fresh_seed, generator, slot_rows
+from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
 from inkwash.sample import Ancestral, Sampler
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -100,10 +100,8 @@ class Diffusion:
         times: Tensor | None = None,
     ) -> Iterator[tuple[float, Tensor]]:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
-        _require_integer("n", n, 1)
-        _require_integer("seed", 0 if seed is None else seed, 0)
-        grid = as_grid(steps, times, self.steps)
-        seed = fresh_seed() if seed is None else seed
+        require_integer("n", n, 1)
+        seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
         rows = slot_rows(self.shape, self.device)
         walks = [self._walk(seed, slot, rows, sampler or Ancestral(), grid) for slot in range(-(-n // rows))]
         for states in zip(*walks, strict=True):
@@ -266,8 +264,3 @@ def _require_same_values(process: Process, transform: Transform | None) -> None:
     if transform is not None and process.lattice not in (None, transform.spec.lattice):
         need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
         raise ConfigError("transform", transform.spec.lattice or "continuous data", need)
-
-
-def _require_integer(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ConfigError(name, value, f"an integer >= {least}")

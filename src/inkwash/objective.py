@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
-from inkwash.noise import Schedule, uniform_grid
+from inkwash.noise import LearnedSchedule, Schedule, uniform_grid
+from inkwash.process import Process
 from inkwash.propose import log_snr_rate
 from inkwash.shapes import mean_event
 
@@ -142,9 +143,60 @@ class PairBound(Objective):
         pair = process.posterior(x_t, x, s, t).kl(reverse)
         grid = uniform_grid(self.steps)
         decoder = process.decoder(x_t, estimate, grid, self.lattice or process.lattice)
-        prior = process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
         term = torch.where(last.to(pair.device), -decoder.log_prob(x), pair)
-        return (self.steps * term + prior) / x[0].numel()
+        return (self.steps * term + _prior(process, x)) / x[0].numel()
+
+
+def _prior(process: Process, x: Tensor) -> Tensor:
+    """The prior's part of the bound, `(B,)`, nats per example."""
+    return process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+
+
+@dataclass(frozen=True)
+class ContinuousBound(Objective):
+    r"""The bound in continuous time with a `LearnedSchedule`, nats per entry: its end points are trained on the bound,
+    the way between them on the variance of the estimate (Kingma et al. 2021, App. I.2).
+
+    The diffusion part at one time is $L = \tfrac12\lvert d\lambda/dt\rvert\,\mathrm{mse}(\epsilon)$, nothing before
+    t = 1/T; prior and decoder, at t = 1/T, are added to all. Its integral over t is the bound, in which the schedule
+    counts with its end points alone; but $\mathbb E L^2$ depends on all of it, and is least where $dt/d\lambda$ is
+    proportional to the root mean square of what a unit of log-SNR adds. So in the parameters of the shape
+    the gradient is that of $L^2$ instead, for batches whose times are all weighted with 1. In all others it is that of
+    the bound, which is also the value.
+
+    The decoder takes a second evaluation of the network. The small reverse variance makes it depend on the log-SNR at
+    t = 2/T as well; of this the shape is told nothing.
+
+    Args:
+        lattice: the values discrete data takes; None for a density.
+
+    Raises:
+        ConfigError: by `loss`, for another schedule.
+    """
+
+    lattice: Lattice | None = None
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        process = require_gaussian(denoiser.process, "objective")
+        schedule = process.schedule
+        if not isinstance(schedule, LearnedSchedule):
+            raise ConfigError("objective", f"a {type(schedule).__name__}", "a LearnedSchedule")
+        diffusion = Regression(*REGRESSIONS["continuous"], first=1 / schedule.steps).loss(denoiser, x, t, noise)
+        grid = uniform_grid(schedule.steps)
+        x_t = process.diffuse(x, grid[-2], noise)
+        decoder = process.decoder(x_t, denoiser(x_t, grid[-2]), grid, self.lattice)
+        bound = diffusion + (_prior(process, x) - decoder.log_prob(x)) / x[0].numel()
+        return _redirected(bound, diffusion**2, schedule.shape())
+
+
+def _redirected(loss: Tensor, other: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    """`loss` `(B,)`, whose mean has the gradient of the mean of `other` in some parameters, and its own in the rest."""
+    trained = [p for p in parameters if p.requires_grad]
+    if not (trained and torch.is_grad_enabled()):
+        return loss
+    changes = torch.autograd.grad((other - loss).mean(), trained, retain_graph=True)
+    nothing = [((p - p.detach()) * change).sum() for p, change in zip(trained, changes, strict=True)]
+    return loss + torch.stack(nothing).sum().to(loss)
 
 
 @dataclass(frozen=True)

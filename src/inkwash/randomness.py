@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.errors import require_integer
 from inkwash.shapes import event_size
 
 
@@ -44,6 +45,18 @@ def generator(seed: int, *key: int) -> torch.Generator:
 def fresh_seed() -> int:
     """A seed nobody asked for; taken from torch's global generator, so `torch.manual_seed` still governs it."""
     return int(torch.randint(2**62, ()).item())
+
+
+def chosen_seed(seed: int | None) -> int:
+    """The seed that was asked for; a fresh one for None.
+
+    Raises:
+        ConfigError: no integer >= 0.
+    """
+    if seed is None:
+        return fresh_seed()
+    require_integer("seed", seed, 0)
+    return int(seed)
 
 
 def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:

@@ -23,7 +23,7 @@ from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
-from inkwash.denoise import Denoiser
+from inkwash.denoise import Clipped, Denoiser
 from inkwash.errors import NonFiniteError
 from inkwash.nn import LevelNet
 from inkwash.objective import Objective
@@ -266,11 +266,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def measure_variance(denoiser: Denoiser, examples: Examples, seed: int) -> None:
-    """Measure the errors that an analytic reverse variance needs, on at most 256 examples trained on."""
-    table = denoiser.variance
-    if not isinstance(table, Analytic):
-        return
+def measure_variance(table: Analytic, denoiser: Denoiser | Clipped, examples: Examples, seed: int) -> None:
+    """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on."""
     device = table.log_snr.device
     x = examples.take(np.arange(min(len(examples), 256))).to(device)
     process, random = denoiser.process, generator(seed, Purpose.VARIANCE)

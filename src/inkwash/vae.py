@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.distributions import DiscretizedNormal, Lattice, Normal, standard_normal
-from inkwash.errors import ConfigError, DataError, NonFiniteError
+from inkwash.errors import ConfigError, DataError, NonFiniteError, require_integer
 from inkwash.likelihood import Bound
 from inkwash.nn import perceptron
-from inkwash.randomness import Purpose, derived_seed, fresh_seed, generator, slot_rows
+from inkwash.randomness import Purpose, chosen_seed, derived_seed, generator, slot_rows
 from inkwash.shapes import event_size
 
 Proposal = Literal["encoder", "prior"]
@@ -143,10 +143,10 @@ class VAE(nn.Module):
             seed: any integer >= 0; None takes one from torch's global generator.
 
         Raises:
-            ConfigError: a bad `n`.
+            ConfigError: a bad `n` or `seed`.
         """
         _require_at_least_one(n=n)
-        seed = fresh_seed() if seed is None else seed
+        seed = chosen_seed(seed)
         like = next(_parameters(self.decoder), torch.zeros((), device=self._device))
         rows = slot_rows((self.latent,), like.device)
         drawn = []
@@ -345,5 +345,4 @@ def _call(network: Map, x: Tensor) -> Tensor:
 
 def _require_at_least_one(**counts: int) -> None:
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigError(name, count, "an integer >= 1")
+        require_integer(name, count)

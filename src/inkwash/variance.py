@@ -89,7 +89,8 @@ class Analytic(nn.Module, ReverseVariance):
     r"""$\tilde\beta + c^2 e(t)$, the best variance that depends on time alone (Bao et al. 2022, theorem 1).
 
     e is the mean squared error of $\hat x$ per entry. It is measured on data at some log-SNRs, and log e is
-    interpolated linearly in log-SNR in between.
+    interpolated linearly in log-SNR in between. `inkwash train` measures it whenever it saves, on the averaged weights,
+    clipped if the model is; no objective is trained on it.
 
     Args:
         log_snr: where e was measured, increasing, `(K,)`.

@@ -79,6 +79,9 @@ class LearnedSchedule(VariancePreserving, nn.Module):
     $\alpha^2 = \mathrm{sigmoid}(-\gamma)$. The paper's first layer and the last bias are left out: the second layer and
     the rescaling absorb them. Below $t = 1/T$, $\sigma$ falls linearly to 0, so that time 0 is data.
 
+    The bound in continuous time depends on the end points alone. `inkwash.objective.ContinuousBound` trains these on
+    it, and the shape on the variance of its estimate; `PairBound` trains both on the bound of T steps.
+
     Args:
         steps: T: the end point $\gamma_0$ is taken at t = 1/T; at least 2.
         log_snr_first: $-\gamma_0$, log-SNR at t = 1/T, where training starts.
@@ -109,6 +112,10 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         self.log_slopes = nn.Parameter(torch.full_like(centres, math.log(slope)))
         self.biases = nn.Parameter(-slope * centres)
         self.log_heights = nn.Parameter(torch.full_like(centres, -math.log(width)))
+
+    def shape(self) -> list[nn.Parameter]:
+        """The parameters of the way between the end points, which are `last` and `log_range`."""
+        return [self.log_slopes, self.biases, self.log_heights]
 
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
         position = as_time(t).to(self.last.device) * self.steps
