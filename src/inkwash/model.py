@@ -141,7 +141,7 @@ class Diffusion:
             ConfigError: a bad `steps`, `times` or `terms`.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.spec.lattice
+        lattice = None if self.transform is None else self.transform.lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
@@ -185,7 +185,7 @@ class Diffusion:
             NonFiniteError: the network is NaN or infinite on the way.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.spec.lattice
+        lattice = None if self.transform is None else self.transform.lattice
         if lattice is not None:
             options = dequantise or Dequantise()
             grid = uniform_grid(self.steps)
@@ -263,9 +263,9 @@ def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
 
 
 def _require_same_values(process: Process, transform: Transform | None) -> None:
-    if transform is not None and process.lattice not in (None, transform.spec.lattice):
+    if transform is not None and process.lattice not in (None, transform.lattice):
         need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
-        raise ConfigError("transform", transform.spec.lattice or "continuous data", need)
+        raise ConfigError("transform", transform.lattice or "continuous data", need)
 
 
 def _require_integer(name: str, value: object, least: int) -> None:

@@ -100,6 +100,6 @@ def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
     axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
     held = [m for m in metrics if "held_out_loss" in m]
     axes.plot([m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out")
-    axes.set(xlabel="step", ylabel="loss (mean squared error of the noise)", yscale="log")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     save_figure(path, figure)

@@ -23,7 +23,7 @@ from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
-from inkwash.denoise import Denoiser
+from inkwash.denoise import Denoiser, NetworkDenoiser
 from inkwash.errors import NonFiniteError
 from inkwash.nn import LevelNet
 from inkwash.objective import Objective
@@ -61,7 +61,7 @@ class Examples:
 
     def level_indices(self, block: int = 4096) -> Iterator[Tensor]:
         """The levels of all examples as indices, block by block; of data with levels."""
-        lattice = chosen(self.transform.spec.lattice)
+        lattice = chosen(self.transform.lattice)
         for start in range(0, len(self), block):
             yield lattice.index(self.take(np.arange(start, min(start + block, len(self)))))
 
@@ -80,8 +80,8 @@ class TrainState:
         seconds: time spent in training.
     """
 
-    denoiser: Denoiser
-    average: Denoiser
+    denoiser: NetworkDenoiser
+    average: NetworkDenoiser
     proposal: Proposal
     optimizer: torch.optim.AdamW
     step: int = 0
@@ -143,7 +143,7 @@ class Step:
 class _Loss(nn.Module):
     """An objective's loss as a module, so that several processes can share its gradient."""
 
-    def __init__(self, objective: Objective, denoiser: Denoiser) -> None:
+    def __init__(self, objective: Objective, denoiser: NetworkDenoiser) -> None:
         super().__init__()
         self.objective, self.denoiser = objective, denoiser
 
@@ -266,12 +266,11 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def measure_variance(denoiser: Denoiser, examples: Examples, seed: int) -> None:
+def measure_variance(denoiser: NetworkDenoiser, examples: Examples, seed: int) -> None:
     """Measure the errors that an analytic reverse variance needs, on at most 256 examples trained on."""
-    table = denoiser.variance
-    if not isinstance(table, Analytic):
+    if not isinstance(denoiser, Denoiser) or not isinstance(denoiser.variance, Analytic):
         return
-    device = table.log_snr.device
+    table, device = denoiser.variance, denoiser.variance.log_snr.device
     x = examples.take(np.arange(min(len(examples), 256))).to(device)
     process, random = denoiser.process, generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
