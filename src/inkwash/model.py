@@ -15,6 +15,7 @@ from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
 from inkwash.errors import ConfigError, DataError
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
+from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import as_grid, uniform_grid
 from inkwash.ode import Solver
@@ -237,7 +238,12 @@ class Diffusion:
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
-        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units."""
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units.
+
+        Raises:
+            ConfigError: a process of bits, which have no gradient.
+        """
+        require_gaussian(self.process, "score")
         return self.denoiser(x_t, t).score
 
     def to_model(self, x: Any) -> Tensor:
