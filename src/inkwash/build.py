@@ -111,14 +111,11 @@ def build_proposal(config: Config) -> Proposal:
 def describe_process(config: Config) -> str:
     """The process, and what the network says of it, in a few words."""
     process, denoiser = config.process, config.denoiser
+    walk = f"{process.schedule} schedule, {process.steps} steps; the network predicts "
     if _is_bits(config):
-        return f"bernoulli, {process.schedule} schedule, {process.steps} steps, rate {process.rate:g}; the network " + (
-            "predicts the log-odds of each bit"
-        )
-    return (
-        f"gaussian, {process.schedule} schedule, {process.steps} steps; the network predicts {denoiser.predicts}"
-        f"{', clipped' if denoiser.clip else ''}; {denoiser.variance} variance"
-    )
+        return f"bernoulli, rate {process.rate:g}, {walk}the log-odds of each bit"
+    clipped = ", clipped" if denoiser.clip else ""
+    return f"gaussian, {walk}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
 
 
 def count_parameters(network: nn.Module) -> int:
