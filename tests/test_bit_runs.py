@@ -3,13 +3,14 @@
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from faults import at_step, digests, hooked, run_cli, tiny, train_words, tree, without_pictures
+from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, tree, without_pictures
 from oracles import Heartbeat
 from PIL import Image
 
@@ -82,6 +83,20 @@ def test_inspection_says_what_the_process_is(run, capsys):
     said = capsys.readouterr().out
     assert '"kind": "bernoulli"' in said
     assert "→ {0, 1}" in said
+
+
+@pytest.mark.parametrize("forged", ["kind", "rate", "shift"])
+def test_a_header_of_another_process_is_refused(run, tmp_path, forged):
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    header = json.loads((newest(copy) / "header.json").read_bytes())
+    if forged == "shift":
+        header["transform"]["shift"] = [0.5 for _ in header["transform"]["shift"]]
+    else:
+        header["config"]["process"][forged] = {"kind": "gaussian", "rate": 1.0}[forged]
+    for path in (copy / "checkpoints").iterdir():
+        rewrite(path, {"header.json": json.dumps(header).encode()})
+    with pytest.raises(iw.CheckpointError, match="a header that does not fit"):
+        iw.load(copy)
 
 
 def test_what_only_real_numbers_have_is_refused(run):

@@ -51,7 +51,8 @@ class Diffusion:
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
-        _require_same_values(self.process, transform)
+        if transform is not None:
+            require_same_values(self.process, transform)
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
@@ -268,8 +269,13 @@ def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
     return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
 
 
-def _require_same_values(process: Process, transform: Transform | None) -> None:
-    if transform is not None and process.lattice not in (None, transform.lattice):
+def require_same_values(process: Process, transform: Transform) -> None:
+    """Check that a transform takes data to the values of a process, if that has values of its own.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if process.lattice not in (None, transform.lattice):
         need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
         raise ConfigError("transform", transform.lattice or "continuous data", need)
 
