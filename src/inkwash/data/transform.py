@@ -107,6 +107,8 @@ class Transform:
         ranks = {"N": 1, "ND": 1}.get(spec.layout, 3)
         if len(spec.shape) != ranks:
             raise ConfigError("transform.spec.shape", spec.shape, f"{ranks} sides for the layout {spec.layout}")
+        if spec.low > spec.high:
+            raise ConfigError("transform.spec.low", spec.low, f"at most transform.spec.high, {spec.high:g}")
         if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
             raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
         if not len(self.shift) == len(self.scale) == spec.shape[0]:
