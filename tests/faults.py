@@ -217,9 +217,7 @@ def rewrite(checkpoint: Path, files: dict[str, bytes]) -> None:
 def manifest_of(contents: dict[str, bytes]) -> bytes:
     """A manifest that fits, whatever the files hold."""
     files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in sorted(contents.items())}
-    listed = (json.dumps({"format": 1, "files": files}, indent=2) + "\n").encode()
-    whole = {"format": 1, "files": files, "sha256": hashlib.sha256(listed).hexdigest()}
-    return (json.dumps(whole, indent=2) + "\n").encode()
+    return (json.dumps({"format": 1, "files": files}, indent=2) + "\n").encode()
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The bound written with entropies, against its definition as a sum over paths; bounds on the reverse entropy."""
+"""The bound written with entropies, against its definition as a sum over paths."""
 
 import math
 from itertools import pairwise, product
@@ -6,23 +6,19 @@ from itertools import pairwise, product
 import pytest
 import torch
 from oracles import (
-    F64,
     BitData,
     GaussianData,
     Heartbeat,
-    condition,
     cubature,
     entropy_of,
     exact_bit_denoiser,
     exact_denoiser,
-    joint_covariance,
     prescribed_bits,
     prescribed_noise,
     tensor,
 )
 
 import inkwash as iw
-from inkwash.bits import reverse_entropy_bounds
 from inkwash.likelihood import bound
 
 RATE = 0.3
@@ -115,54 +111,3 @@ def test_the_heartbeat_of_the_paper():
     exact = -sum(beat.diffusion(60)) - beat.conditional(1 - 1 / 60)
     assert float(many.k.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
     assert null < exact / bit < -math.log2(5)
-
-
-# Bounds on the entropy of the reverse walk
-
-
-def tables(data, rate, s, t):
-    before = data.probabilities @ data.kernel(survival(0.0, s), rate)
-    return before[:, None] * data.kernel(survival(s, t), rate)
-
-
-def mean_bounds(data, rate, s, t):
-    """Every x and every x_s, weighted by its probability."""
-    process, count = iw.Bernoulli(SCHEDULE, rate), len(data.states)
-    weights = (data.probabilities[:, None] * data.kernel(survival(0.0, s), rate)).flatten()
-    with prescribed_bits(data.states.repeat(count, 1)):
-        sides = reverse_entropy_bounds(process, data.states.repeat_interleave(count, 0), s, t, torch.Generator())
-    return [float(side @ weights) for side in sides]
-
-
-@pytest.mark.parametrize(("s", "t"), [(0.1, 0.2), (0.3, 0.9), (0.5, 1.0)])
-def test_the_entropy_of_bits_walking_back_is_between_its_bounds(s, t):
-    joint = tables(TWINS, RATE, s, t)
-    lower, upper = mean_bounds(TWINS, RATE, s, t)
-    truth = entropy_of(joint) - entropy_of(joint.sum(0))
-    assert lower < truth < upper
-    assert upper == pytest.approx(entropy_of(joint) - entropy_of(joint.sum(1)))
-    posteriors = [
-        TWINS.kernel(survival(0.0, s), RATE)[i][:, None] * TWINS.kernel(survival(s, t), RATE) for i in range(4)
-    ]
-    given_both = [
-        p * (entropy_of(q) - entropy_of(q.sum(0))) for p, q in zip(TWINS.probabilities, posteriors, strict=True)
-    ]
-    assert lower == pytest.approx(float(sum(given_both)))
-
-
-@pytest.mark.parametrize(("scale", "holds"), [(1.0, True), (30.0, False)])
-@pytest.mark.parametrize(("s", "t"), [(0.1, 0.2), (0.3, 0.9)])
-def test_the_entropy_of_real_numbers_walking_back(scale, holds, s, t):
-    """The lower bound always holds; the upper one not where noise takes spread away."""
-    schedule = iw.LinearSchedule()
-    data = GaussianData([0.6, -0.4], (scale * SPREAD.cov).tolist())
-    cov = joint_covariance(data, schedule, s, t)
-    cov = cov[[0, 1, 4, 5]][:, [0, 1, 4, 5]]
-    conditional = condition(cov, slice(2, 4), slice(0, 2))[1]
-    truth = float(0.5 * torch.logdet(2 * math.pi * math.e * conditional))
-    x = torch.zeros(1, 2, dtype=F64)
-    lower, upper = reverse_entropy_bounds(iw.Gaussian(schedule), x, s, t, torch.Generator())
-    assert float(lower) <= truth
-    assert (truth <= float(upper)) == holds
-    posterior = iw.Gaussian(schedule).posterior(x, x, s, t)
-    assert float(lower) == pytest.approx(float(posterior.entropy()), rel=1e-9)

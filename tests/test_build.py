@@ -10,6 +10,7 @@ import torch
 
 from inkwash.build import (
     build_denoiser,
+    build_lattice,
     build_model,
     build_network,
     build_objective,
@@ -30,6 +31,7 @@ from inkwash.config import (
 )
 from inkwash.data import DataSpec, Transform
 from inkwash.denoise import Clipped
+from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.objective import ContinuousBound, PairBound
 
@@ -229,11 +231,76 @@ def test_every_objective_has_a_finite_gradient_with_every_prediction_and_varianc
         for parameter in denoiser.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=random)
     t = (torch.arange(20, dtype=torch.float64) + 0.5) / 20
-    x = chosen(spec.lattice).values().float()[torch.randint(7, (20, 3), generator=random)]
+    x = chosen(build_lattice(config, spec)).values().float()[torch.randint(7, (20, 3), generator=random)]
     loss = build_objective(config, spec).loss(denoiser, x, t, torch.randn(20, 3, generator=random))
     assert loss.shape == (20,)
     loss.mean().backward()
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())
+
+
+BITS = [replace(vector(5, levels=2), low=0.0), image(2, 5, 7, levels=2)]
+bits = pytest.mark.parametrize("spec", BITS, ids=["vector", "image"])
+SMALL = NetworkConfig(width=8, depth=1)
+
+
+@bits
+def test_the_process_of_bits_leaves_open_only_what_it_does_not_have(spec):
+    config = resolve(Config("x", process=ProcessConfig(kind="bernoulli"), network=SMALL), spec)
+    check(config)
+    assert resolve(config, spec) == config
+    assert (config.process.rate, config.train.objective, config.train.times) == (0.5, "bound", "low-discrepancy")
+    assert (config.denoiser.predicts, config.denoiser.variance, config.denoiser.clip) == (None, None, None)
+    assert build_lattice(config, spec) == Lattice(0.0, 1.0, 2)
+    kept = resolve(Config("x", process=ProcessConfig(kind="bernoulli", rate=0.2)), spec)
+    assert (kept.process.rate, build_denoiser(kept, spec).process.rate) == (0.2, 0.2)
+
+
+@bits
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "sohl-dickstein", "rectified", "zero-terminal"])
+def test_bits_have_a_finite_gradient_at_every_step_of_every_schedule(spec, schedule):
+    process = ProcessConfig(schedule, 30, "bernoulli", 0.3)
+    config = resolve(Config("x", process=process, network=SMALL), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    t = (torch.arange(30, dtype=torch.float64) + 0.5) / 30
+    x = torch.randint(2, (30, *spec.shape), generator=random).float()
+    noise = denoiser.process.noise(x.shape, random)
+    loss = build_objective(config, spec).loss(denoiser, x, t, noise)
+    assert loss.shape == (30,)
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters())
+    assert any(bool(p.grad.any()) for p in denoiser.parameters())
+
+
+NOT_OF_BITS = {
+    "process.schedule": ["karras", "learned", "learned-betas"],
+    "denoiser.predicts": list(options(DenoiserConfig, "predicts")),
+    "denoiser.variance": list(options(DenoiserConfig, "variance")),
+    "denoiser.clip": [True, False],
+    "denoiser.sees": ["nothing"],
+    "train.objective": [name for name in options(TrainConfig, "objective") if name != "bound"],
+    "train.times": ["log-normal", "log-snr-density"],
+}
+
+
+@pytest.mark.parametrize("option", NOT_OF_BITS)
+def test_what_does_not_go_with_bits_is_refused_by_name(option):
+    section, _, name = option.partition(".")
+    config = Config("x", process=ProcessConfig(kind="bernoulli"))
+    for value in NOT_OF_BITS[option]:
+        given = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+        with pytest.raises(ConfigError, match=f"^{option}: got {value}, need "):
+            resolve(given, BITS[0])
+
+
+@pytest.mark.parametrize("spec", [vector(2), vector(2, levels=3), image(1, 4, 4)])
+def test_only_data_with_two_levels_are_bits(spec):
+    with pytest.raises(ConfigError, match=r"^process\.kind: got bernoulli, and "):
+        resolve(Config("x", process=ProcessConfig(kind="bernoulli")), spec)
+
+
+def test_a_rate_is_refused_where_there_is_none():
+    with pytest.raises(ConfigError, match=r"^process\.rate: got 0\.3"):
+        resolve(Config("x", process=ProcessConfig(rate=0.3)), BITS[0])
 
 
 def test_weights_are_a_function_of_the_seed_alone():

@@ -6,16 +6,20 @@ import pytest
 import torch
 from oracles import (
     F64,
+    FOUR_BITS,
     LINE,
     PLANE,
     POINT,
     TWO_PEAKS,
+    BitData,
     GaussianData,
     MixtureData,
     condition,
+    entropy_of,
     joint_covariance,
     name_of,
     public_schedules,
+    survival,
     tensor,
 )
 from torch.distributions import MultivariateNormal
@@ -116,7 +120,7 @@ def test_data_that_is_one_point_has_the_lower_bound_and_standard_normal_data_the
 def test_for_round_data_the_premise_is_exactly_what_decides(s, t, var):
     data = GaussianData([0.0, 0.0, 0.0], (var * torch.eye(3)).tolist())
     bounds = iw.entropy_bounds(COSINE, s, t, moment_points(data))
-    assert bounds.second_moment == pytest.approx(3 * var)
+    assert bounds.surprise == pytest.approx(1.5 * (math.log(2 * math.pi) + var))
     assert bounds.holds == (var < 1)
     assert (true_entropy(data, COSINE.schedule, s, t) <= float(bounds.upper)) == bounds.holds
 
@@ -131,7 +135,7 @@ def test_the_mean_counts_towards_the_second_moment():
     """It moves no entropy, but the premise is about E|x|^2: sufficient, not necessary."""
     far = GaussianData([3.0, 0.0], TIGHT.cov.tolist())
     bounds = iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far))
-    assert bounds.second_moment == pytest.approx(9.9)
+    assert bounds.surprise == pytest.approx(math.log(2 * math.pi) + 9.9 / 2)
     assert not bounds.holds
     assert iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far) - tensor([3.0, 0.0])).holds
 
@@ -141,23 +145,23 @@ def test_the_mean_counts_towards_the_second_moment():
 def test_data_at_the_limit_still_obeys(schedule, s, t):
     """Where the total variance is not 1 the limit is not d, but round data of just that size must still be bounded."""
     process = iw.Gaussian(schedule)
-    limit = float(iw.entropy_bounds(process, s, t, torch.zeros(1, 2)).limit)
-    if limit <= 0:
+    var = float(iw.entropy_bounds(process, s, t, torch.zeros(1, 2)).limit) - math.log(2 * math.pi)
+    if var <= 0:
         return
-    data = GaussianData([0.0, 0.0], (limit / 2 * torch.eye(2)).tolist())
+    data = GaussianData([0.0, 0.0], (var * torch.eye(2)).tolist())
     bounds = iw.entropy_bounds(process, s, t, moment_points(data))
     assert bounds.holds
     assert true_entropy(data, schedule, s, t) <= float(bounds.upper) + 1e-6
 
 
 @pytest.mark.parametrize("schedule", [iw.LinearSchedule(), iw.CosineSchedule()], ids=name_of)
-def test_where_the_total_variance_stays_one_the_limit_is_d(schedule):
+def test_where_the_total_variance_stays_one_the_limit_is_the_entropy_of_noise(schedule):
     """So standardised data has the premise, at its very edge, on the finest grid."""
     grid, process = iw.uniform_grid(1000), iw.Gaussian(schedule)
     standard = torch.randn(5000, 7, generator=torch.Generator().manual_seed(0))
     standard = (standard - standard.mean(0)) / standard.std(0, correction=0)
     bounds = iw.entropy_bounds(process, grid[1:], grid[:-1], standard)
-    torch.testing.assert_close(bounds.limit, torch.full((1000,), 7.0, dtype=F64), rtol=1e-7, atol=0)
+    torch.testing.assert_close(bounds.limit, torch.full((1000,), entropy(torch.eye(7, dtype=F64)), dtype=F64))
     assert bounds.holds
 
 
@@ -212,3 +216,71 @@ def test_bad_times_are_refused(s, t):
 def test_no_data_is_refused():
     with pytest.raises(iw.DataError, match="no example"):
         iw.entropy_bounds(COSINE, 0.1, 0.5, torch.zeros(0, 2))
+
+
+# Bits
+
+SHARES = [13, 1, 1, 5]
+TWINS = BitData(SHARES)  # two bits that tend to agree, each 1 with the probability 0.3
+FEW, MANY = (BitData([1 - mean, mean]) for mean in (0.1, 0.6))  # single bits
+bit_schedules = pytest.mark.parametrize("schedule", [iw.SohlDicksteinSchedule(), iw.CosineSchedule()], ids=name_of)
+
+
+def examples(data, count=20):
+    """States as often as is probable."""
+    return data.states.repeat_interleave((count * data.probabilities).round().long(), 0)
+
+
+def bit_tables(data, rate, schedule, s, t):
+    """P(x, x_s, x_t)."""
+    kept_s, kept_t = survival(schedule, s), survival(schedule, t)
+    first, step = data.kernel(kept_s, rate), data.kernel(kept_t / kept_s, rate)
+    return data.probabilities[:, None, None] * first[:, :, None] * step
+
+
+@bit_schedules
+@pytest.mark.parametrize("rate", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize(("s", "t"), PAIRS)
+def test_the_bounds_of_bits_are_the_entropies_they_are_named_after(schedule, rate, s, t):
+    table = bit_tables(TWINS, rate, schedule, s, t)
+    bounds = iw.entropy_bounds(iw.Bernoulli(schedule, rate), s, t, examples(TWINS))
+    walk = table.sum(0)
+    assert float(bounds.lower) == pytest.approx(entropy_of(table) - entropy_of(table.sum(1)), abs=1e-9)
+    assert float(bounds.upper) == pytest.approx(entropy_of(walk) - entropy_of(walk.sum(1)), abs=1e-9)
+    truth = entropy_of(walk) - entropy_of(walk.sum(0))
+    assert float(bounds.lower) <= truth + 1e-9
+    assert not bounds.holds or truth <= float(bounds.upper) + 1e-9
+
+
+@bit_schedules
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.35, 0.5])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("data", [FEW, MANY], ids=["few", "many"])
+def test_for_a_bit_the_premise_is_what_decides(schedule, rate, flip, data):
+    """As long as its mean is not beyond 1 - rate; ones and zeros may change places."""
+    x, rate = (1 - examples(data), 1 - rate) if flip else (examples(data), rate)
+    mean = BitData([float(1 - x.mean()), float(x.mean())])
+    walk = bit_tables(mean, rate, schedule, 0.3, 0.6).sum(0)
+    bounds = iw.entropy_bounds(iw.Bernoulli(schedule, rate), 0.3, 0.6, x)
+    truth = entropy_of(walk) - entropy_of(walk.sum(0))
+    assert (truth <= float(bounds.upper) + 1e-12) == bounds.holds
+
+
+def test_dependent_bits_at_the_rate_have_the_premise_at_its_edge():
+    x = examples(TWINS)
+    bounds = iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.3), 0.2, 0.6, x)
+    assert bounds.surprise == pytest.approx(float(bounds.limit))
+    assert bounds.holds
+    assert not iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.29), 0.2, 0.6, x).holds
+
+
+def test_the_entries_of_bits_have_any_shape():
+    process, x = iw.Bernoulli(iw.CosineSchedule(), 0.2), FOUR_BITS.draw(7)
+    flat, square = (iw.entropy_bounds(process, 0.2, 0.6, each) for each in (x, x.reshape(7, 1, 2, 2).float()))
+    assert (float(flat.lower), float(flat.upper)) == (float(square.lower), float(square.upper))
+    assert flat.surprise == square.surprise
+
+
+def test_values_that_are_no_bits_are_refused():
+    with pytest.raises(iw.DataError, match=r"x: got other values, need one of \[0.0, 1.0\]"):
+        iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule()), 0.1, 0.5, torch.full((3, 2), -1.0))

@@ -83,6 +83,14 @@ def test_numbers_and_vectors_have_a_picture(tmp_path, shape):
         assert len(np.unique(np.asarray(picture.convert("L")))) > 5
 
 
+def test_bits_are_rows_of_a_picture(tmp_path):
+    data = np.random.default_rng(0).integers(0, 2, (100, 9)).astype(np.uint8)
+    save_samples(tmp_path / "a.png", DataSpec((9,), "ND", "uint8", 0.0, 1.0, 2), data)
+    with Image.open(tmp_path / "a.png") as picture:
+        rows = np.asarray(picture)[4:-4:4, 4:-4:4]
+    assert np.array_equal(rows, 255 * data[:64])
+
+
 @pytest.mark.parametrize(
     "metrics",
     [

@@ -27,7 +27,7 @@ from inkwash import distributions, flow, likelihood, objective, prediction, prop
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
-from inkwash.randomness import generator
+from inkwash.randomness import generator, slots
 from inkwash.shapes import as_time, over, sum_event
 
 CHECKS = {
@@ -636,8 +636,12 @@ def fails(check):
 @pytest.fixture(scope="module", autouse=True)
 def small_slots():
     """Flows take less time when there is less to fill up."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inkwash.randomness.slot_rows", lambda shape, device: 64)
+
+    def small(x, seed, purpose):
+        with mock.patch("inkwash.randomness.slot_rows", return_value=64):
+            return list(slots(x, seed, purpose))
+
+    with mock.patch.object(flow, "slots", small):
         yield
 
 

@@ -272,7 +272,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
     masses = tensor(counts / 150)
     alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
-    values = part.transform.spec.lattice.values()
+    values = part.transform.lattice.values()
     odds = torch.distributions.Normal(alpha * values, sigma).log_prob(x.double()[..., None]) + masses.log()
     assert float((denoiser(x, 0.3).x - odds.softmax(-1) @ values).abs().max()) < 0.05
 

@@ -59,8 +59,22 @@ def test_every_level_lands_on_its_place_in_the_lattice(dtype):
     every = np.arange(low, high + 1).astype(dtype)
     transform = fit_transform(spec_of("N", dtype, low, high, len(every)), every)
     x = transform.to_model(every).double().flatten()
-    torch.testing.assert_close(x, transform.spec.lattice.values(), rtol=0, atol=1e-7)
-    assert torch.equal(transform.spec.lattice.index(x), torch.arange(len(every), dtype=F64))
+    torch.testing.assert_close(x, transform.lattice.values(), rtol=0, atol=1e-7)
+    assert torch.equal(transform.lattice.index(x), torch.arange(len(every), dtype=F64))
+
+
+@layouts
+@pytest.mark.parametrize(("dtype", "low"), [("bool", 0), ("uint8", 0), ("int16", -3), ("float32", 0)])
+def test_two_levels_go_onto_zero_and_one_for_a_process_of_bits(layout, dtype, low):
+    data = (low + np.random.default_rng(0).integers(0, 2, (7, *LAYOUTS[layout]))).astype(dtype)
+    transform = fit_transform(spec_of(layout, dtype, low, low + 1, 2), data, iw.Bernoulli.lattice)
+    x = transform.to_model(data)
+    assert transform.lattice == iw.Bernoulli.lattice
+    assert x.unique().tolist() == [0.0, 1.0]
+    assert np.array_equal(transform.spec.from_channels_first(x.numpy() + low), data.astype(np.float32))
+    assert np.array_equal(transform.to_data(x), data)
+    assert transform.describe().endswith("(2 levels) → {0, 1}")
+    transform.check()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bool"])

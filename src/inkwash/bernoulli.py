@@ -62,6 +62,10 @@ class Bernoulli(Process):
         zeros = torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
         return Bits(zeros + self._prior_logit)
 
+    def scale(self, t: float | Tensor) -> Tensor:
+        r"""1, float64: noise leaves the prior as it is."""
+        return torch.ones_like(as_time(t))
+
     def marginal(self, x: Tensor, t: float | Tensor) -> Bits:
         r"""$q(x_t \mid x) = \mathrm{Bern}(a_t x + (1 - a_t)\pi)$, with the log-odds
         $\mathrm{logit}\,\pi + w_x(\lambda_t)$."""

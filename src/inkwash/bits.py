@@ -6,16 +6,13 @@ of small steps.
 """
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inkwash.bernoulli import Bernoulli
-from inkwash.denoise import Network, Sight, level_seen
-from inkwash.errors import ConfigError
-from inkwash.process import Process
-from inkwash.shapes import as_time, per_row
+from inkwash.denoise import Network, NetworkDenoiser, Sight
+from inkwash.shapes import as_time
 
 
 @dataclass(frozen=True)
@@ -40,53 +37,25 @@ class BitEstimate:
         return self.logits.sigmoid()
 
 
-class BitDenoiser(nn.Module):
+class BitDenoiser(NetworkDenoiser):
     """A network that gives the log-odds of clean bits, with its process.
 
     Args:
         network: a callable `(x_t, t, **condition) -> logits` shaped like `x_t`; `t` comes with shape `(B,)`. A module
             with parameters is called in their dtype.
         process: the Bernoulli process.
-        sees: what the network is given as `t`: the "time" itself, or its "log_snr".
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", always zero.
 
     Raises:
         ConfigError: an unknown `sees`.
     """
 
+    process: Bernoulli
+
     def __init__(self, network: Network, process: Bernoulli, sees: Sight = "time") -> None:
-        super().__init__()
-        if sees not in get_args(Sight):
-            raise ConfigError("sees", repr(sees), "one of " + ", ".join(get_args(Sight)))
-        self.network, self.process, self.sees = network, process, sees
+        super().__init__(network, process, sees)
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> BitEstimate:
         """The estimate at noisy bits `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)
-        dtype = next((p.dtype for p in self.parameters()), x_t.dtype)
-        level = per_row(level_seen(self.sees, self.process.schedule, t), x_t).to(device=x_t.device, dtype=dtype)
-        logits: Tensor = self.network(x_t.to(dtype), level, **condition)
-        return BitEstimate(logits.to(x_t.dtype), x_t, t, self.process)
-
-
-def reverse_entropy_bounds(
-    process: Process, x: Tensor, s: float | Tensor, t: float | Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    r"""Estimates, `(B,)` each, whose averages over data are a lower and an upper bound on $H_q(X_s \mid X_t)$, nats
-    (Sohl-Dickstein et al. 2015, eq. 24):
-
-    $$ H_q(X_t \mid X_s) + H_q(X_s \mid X_0) - H_q(X_t \mid X_0) \;\le\; H_q(X_s \mid X_t) \;\le\; H_q(X_t \mid X_s). $$
-
-    The lower one, the mean entropy of the posterior, always holds. The upper one needs $H_q(X_s) \le H_q(X_t)$: noise
-    must not take entropy away, as it does where the data are more spread out than the prior.
-
-    Args:
-        process: the forward process.
-        x: data, `(B, *event)`.
-        s: the earlier time, after 0.
-        t: the later time.
-        generator: of one draw of $x_s$ per example, on which the entropy of a transition of bits depends.
-    """
-    x = x.double()
-    marginal = process.marginal(x, s)
-    upper = process.transition(marginal.draw(generator), s, t).entropy()
-    return upper + marginal.entropy() - process.marginal(x, t).entropy(), upper
+        return BitEstimate(self.ask(x_t, t, condition).to(x_t.dtype), x_t, t, self.process)

@@ -1,5 +1,6 @@
 """From options to objects: choose what was left open, build network, denoiser and model."""
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -7,9 +8,12 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from inkwash.bernoulli import Bernoulli
+from inkwash.bits import BitDenoiser
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.transform import DataSpec, Transform
-from inkwash.denoise import Clipped, Denoiser
+from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
+from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
@@ -26,6 +30,7 @@ _ATTENTION_PIXELS = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
 _FEATURES = 16
+_NOT_OF_BITS = ("karras", "learned-betas", "learned")
 _KNOTS = 32
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
 _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
@@ -38,9 +43,10 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     """The config with every choice that was left open made from the shape of the data.
 
     Raises:
-        ConfigError: an option that the chosen network or schedule does not have.
+        ConfigError: an option that the chosen process, network or schedule does not have.
     """
-    denoiser = _resolve_denoiser(config, spec)
+    config = replace(config, process=_resolve_process(config.process, spec))
+    denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     train = _resolve_train(config, denoiser, spec)
     resolved = replace(config, network=network, denoiser=denoiser, train=train)
@@ -61,27 +67,35 @@ def build_network(config: Config, spec: DataSpec) -> nn.Module:
         return LevelNet(backbone, spec.shape, values, _FEATURES, len(values) + spreads)
 
 
-def build_process(config: ProcessConfig) -> Gaussian:
-    """The process of a config."""
-    return Gaussian(SCHEDULES[config.schedule](config.steps))
+def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
+    """The process of a resolved config."""
+    schedule = SCHEDULES[config.schedule](config.steps)
+    return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
 
 
-def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
+def build_lattice(config: Config, spec: DataSpec) -> Lattice | None:
+    """The values of data with levels in model units: those of the process, if it has values of its own."""
+    return build_process(config.process).lattice or spec.lattice
+
+
+def build_denoiser(config: Config, spec: DataSpec) -> NetworkDenoiser:
     """The denoiser of a resolved config, as it is before training."""
     return _assemble(config, spec, build_network(config, spec))
 
 
-def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> Denoiser:
+def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> NetworkDenoiser:
     process = build_process(config.process)
+    if isinstance(process, Bernoulli):
+        return BitDenoiser(network, process, config.denoiser.sees)
     return Denoiser(network, process, _prediction(config, spec), _variance(config, process), config.denoiser.sees)
 
 
-def build_model(config: Config, transform: Transform, denoiser: Denoiser) -> Diffusion:
+def build_model(config: Config, transform: Transform, denoiser: NetworkDenoiser) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     return Diffusion(in_use(config, denoiser), transform.spec.shape, transform, config.process.steps)
 
 
-def in_use(config: Config, denoiser: Denoiser) -> Denoiser | Clipped:
+def in_use(config: Config, denoiser: NetworkDenoiser) -> AnyDenoiser:
     """The denoiser as a config's model asks it: clipped or not."""
     return Clipped(denoiser) if config.denoiser.clip else denoiser
 
@@ -93,7 +107,7 @@ def build_objective(config: Config, spec: DataSpec) -> Objective:
         return ContinuousBound(spec.lattice)
     if name in REGRESSIONS:
         return Regression(*REGRESSIONS[name], first=1 / config.process.steps)
-    bound = PairBound(config.process.steps, spec.lattice)
+    bound = PairBound(config.process.steps, build_lattice(config, spec))
     return bound if name == "bound" else Hybrid(bound)
 
 
@@ -102,6 +116,16 @@ def build_proposal(config: Config) -> Proposal:
     if config.train.times == "log-snr-density":
         return LogSnrDensity(first=1 / config.process.steps)
     return PROPOSALS[chosen(config.train.times)]()
+
+
+def describe_process(config: Config) -> str:
+    """The process, and what the network says of it, in a few words."""
+    process, denoiser = config.process, config.denoiser
+    walk = f"{process.schedule} schedule, {process.steps} steps; the network predicts "
+    if _is_bits(config):
+        return f"bernoulli, rate {process.rate:g}, {walk}the log-odds of each bit"
+    clipped = ", clipped" if denoiser.clip else ""
+    return f"gaussian, {walk}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -143,11 +167,39 @@ def _variance(config: Config, process: Gaussian) -> ReverseVariance:
     return Analytic(log_snr, 1 / (1 + log_snr.exp()))
 
 
+def _is_bits(config: Config) -> bool:
+    return config.process.kind == "bernoulli"
+
+
 def _kind(config: Config, spec: DataSpec) -> str:
     kind = config.network.kind or ("unet" if spec.is_image else "mlp")
     if (kind == "unet") != spec.is_image:
         raise ConfigError("network.kind", kind, "unet for images, mlp for vectors")
     return kind
+
+
+def _resolve_process(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
+    if config.kind == "gaussian":
+        if config.rate is not None:
+            raise ConfigError("process.rate", config.rate, "the bernoulli process; the gaussian one has no rate")
+        return config
+    if spec.levels != 2:
+        got = "bernoulli, and " + (f"data with {spec.levels} levels" if spec.levels else "continuous data")
+        raise ConfigError("process.kind", got, "data with 2 levels, or gaussian")
+    if config.schedule in _NOT_OF_BITS:
+        need = "a schedule that is not trained and keeps the variance bounded, for the bernoulli process"
+        raise ConfigError("process.schedule", config.schedule, need)
+    return config if config.rate is not None else replace(config, rate=0.5)
+
+
+def _resolve_bits(config: DenoiserConfig) -> DenoiserConfig:
+    for name in ("predicts", "variance", "clip"):
+        if getattr(config, name) is not None:
+            need = "the gaussian process; of bits a network gives the log-odds, and the reverse step follows"
+            raise ConfigError(f"denoiser.{name}", getattr(config, name), need)
+    if config.sees == "nothing":
+        raise ConfigError("denoiser.sees", config.sees, "log_snr, for the bernoulli process")
+    return config
 
 
 def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
@@ -201,11 +253,15 @@ def _objective(config: Config, denoiser: DenoiserConfig) -> str:
     """The objective asked for, or else the one that trains all there is to train."""
     variance, schedule = str(denoiser.variance), str(config.process.schedule)
     by_variance, by_schedule = _TRAINS_VARIANCE.get(variance, ()), _TRAINS_SCHEDULE.get(schedule, ())
-    usual = (*by_variance, *by_schedule, _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
-    fitting = (name for name in usual if all(name in some for some in (by_variance, by_schedule) if some))
+    asked = {f"{variance} variance": by_variance, f"{schedule} schedule": by_schedule}
+    if _is_bits(config):
+        asked["bernoulli process"] = ("bound",)
+    limits = {what: some for what, some in asked.items() if some}
+    usual = (*itertools.chain(*limits.values()), _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
+    fitting = (name for name in usual if all(name in some for some in limits.values()))
     objective: str = config.train.objective or str(next(fitting))
-    for what, some in ((f"{variance} variance", by_variance), (f"{schedule} schedule", by_schedule)):
-        if some and objective not in some:
+    for what, some in limits.items():
+        if objective not in some:
             raise ConfigError("train.objective", objective, f"{' or '.join(some)}, to train the {what}")
     if variance == "analytic" and (objective in ("hybrid", "bound") or by_schedule):
         need = f"another one with objective {objective}, which trains on it: this one is measured afterwards"

@@ -76,6 +76,10 @@ class ProcessConfig:
     estimate)."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
+    kind: Literal["gaussian", "bernoulli"] = "gaussian"
+    """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones."""
+    rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,16 @@ class DenoiserConfig:
     """What the network's output means."""
 
     predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
-    """What the network predicts; by default the levels of integer data, and the noise (eps) otherwise."""
+    """Gaussian alone: what the network predicts; by default the levels of integer data, and the noise (eps)
+    otherwise."""
     variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
-    """Variance of the reverse step; by default small (the posterior's) for levels, and large (the
+    """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
     sees: Literal["log_snr", "nothing"] = "log_snr"
     """What the network is told of the noise level; nothing makes it blind, and F cannot be predicted then."""
     clip: bool | None = None
-    """Clip estimates of the clean data to its range; by default where it has levels and they are not predicted."""
+    """Gaussian alone: clip estimates of the clean data to its range; by default where it has levels and they are not
+    predicted."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ class TrainConfig:
     """Decay of the moving average of the weights, which is what samples are drawn with."""
     objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
     """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
-    the grid for learned-betas, hybrid where the variance is learned, and simple otherwise."""
+    the grid for learned-betas and the bernoulli process, hybrid where the variance is learned, and simple otherwise."""
     times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm, and
     low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""

@@ -4,6 +4,7 @@ Conversions are hub and spoke: every prediction gives $(\hat x, \hat\epsilon)$, 
 Choosing what the network predicts changes the weighting of the loss, not the class of models.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar, get_args
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from inkwash import prediction
+from inkwash.bernoulli import Bernoulli
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
-from inkwash.noise import Schedule
 from inkwash.prediction import Levels, Noisy, Prediction
 from inkwash.process import Process
 from inkwash.shapes import as_time, over, per_row
@@ -75,7 +76,46 @@ class AnyDenoiser(Protocol):
     def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
 
 
-class Denoiser(nn.Module):
+class NetworkDenoiser(nn.Module, ABC):
+    """What denoisers around a network have in common: they ask it in its own dtype, at the level it is to see.
+
+    Args:
+        network: a callable `(x_t, t, **condition) -> tensor`; `t` comes with shape `(B,)`.
+        process: the process, which has a `schedule`.
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", always zero.
+
+    Raises:
+        ConfigError: an unknown `sees`.
+    """
+
+    def __init__(self, network: Network, process: Gaussian | Bernoulli, sees: Sight) -> None:
+        super().__init__()
+        _require_one_of("sees", sees, get_args(Sight))
+        self.network = network
+        self.process = process
+        self.schedule = process.schedule
+        self.sees = sees
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any:
+        """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`."""
+
+    def ask(self, seen: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
+        """What the network makes of what it is shown, `(B, *event)`, at float64 time `t`; in its own dtype."""
+        parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
+        dtype = next((p.dtype for p in parameters), seen.dtype)
+        level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
+        output: Tensor = self.network(seen.to(dtype), level, **condition)
+        return output
+
+    def _level(self, t: Tensor) -> Tensor:
+        """What the network is told of the time t."""
+        if self.sees == "log_snr":
+            return self.schedule.log_snr(t)
+        return t if self.sees == "time" else torch.zeros_like(t)
+
+
+class Denoiser(NetworkDenoiser):
     r"""Network + process + what the network predicts.
 
     Args:
@@ -94,6 +134,8 @@ class Denoiser(nn.Module):
             network that predicts F, whose input is scaled by what it must not see.
     """
 
+    process: Gaussian
+
     def __init__(
         self,
         network: Network,
@@ -102,14 +144,9 @@ class Denoiser(nn.Module):
         variance: str | ReverseVariance = "small",
         sees: Sight = "time",
     ) -> None:
-        super().__init__()
-        _require_one_of("sees", sees, get_args(Sight))
-        self.network = network
-        self.process = process
-        self.schedule = process.schedule
+        super().__init__(network, process, sees)
         self.predicts = _named("predicts", predicts, prediction.NAMED)
         self.variance = _named("variance", variance, SIMPLE)
-        self.sees = sees
         if sees == "nothing" and isinstance(self.predicts, prediction.F):
             raise ConfigError("sees", "'nothing'", "another prediction than F, whose input the noise level scales")
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
@@ -119,22 +156,16 @@ class Denoiser(nn.Module):
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         noisy = Noisy.at(x_t, as_time(t), self.process)
-        output, spread = self._split(self._call_network(noisy, condition))
-        guess = self.predicts.read(output, noisy)
-        return Estimate(guess.x, guess.eps, x_t, noisy.t, self.process, self.variance, spread, guess.level_logits)
-
-    def _call_network(self, noisy: Noisy, condition: dict[str, Any]) -> Tensor:
-        dtype, x_t = self._network_dtype(noisy.x_t), noisy.x_t
-        level = per_row(level_seen(self.sees, self.schedule, noisy.t), x_t).to(device=x_t.device, dtype=dtype)
         scale = self._input_scale(noisy)
         seen = x_t if scale is None else x_t / scale
-        output: Tensor = self.network(seen.to(dtype), level, **condition)
-        return output.to(x_t.dtype)
+        output, spread = self._split(self.ask(seen, noisy.t, condition).to(x_t.dtype))
+        guess = self.predicts.read(output, noisy)
+        return Estimate(guess.x, guess.eps, x_t, noisy.t, self.process, self.variance, spread, guess.level_logits)
 
     def _input_scale(self, noisy: Noisy) -> Tensor | None:
         asked = self.predicts.input_scale(noisy)
         if asked is None and self.sees == "log_snr":
-            return torch.sqrt(noisy.alpha**2 + noisy.sigma**2)
+            return over(self.process.scale(noisy.t), noisy.x_t)
         return asked
 
     def _split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -145,17 +176,6 @@ class Denoiser(nn.Module):
             return output[..., :-1], output[..., -1]
         predicted, spread = output.chunk(2, dim=1)
         return predicted, spread
-
-    def _network_dtype(self, x_t: Tensor) -> torch.dtype:
-        parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
-        return next((p.dtype for p in parameters), x_t.dtype)
-
-
-def level_seen(sees: Sight, schedule: Schedule, t: Tensor) -> Tensor:
-    """What a network is told of the time t."""
-    if sees == "log_snr":
-        return schedule.log_snr(t)
-    return t if sees == "time" else torch.zeros_like(t)
 
 
 class Clipped(nn.Module):

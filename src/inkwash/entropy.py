@@ -7,15 +7,15 @@ the upper bound says that $H_q(X_s) \le H_q(X_t)$, that noise does not lower the
 than the noise may violate.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from inkwash.bernoulli import Bernoulli
 from inkwash.errors import ConfigError, DataError
 from inkwash.gaussian import Gaussian
-from inkwash.shapes import as_time, event_size, sum_event
+from inkwash.shapes import as_time, event_size
 
 
 @dataclass(frozen=True)
@@ -23,41 +23,49 @@ class EntropyBounds:
     r"""Bounds on $H_q(X_s \mid X_t)$, nats per example, and whether the upper one can be relied on.
 
     Args:
-        lower: $H_q(X_s \mid X_t, X_0)$, in the shape of the times; $-\infty$ at s = 0, where that posterior is a point.
+        lower: $H_q(X_s \mid X_t, X_0)$, in the shape of the times. At s = 0, where that posterior is a point, it is
+            $-\infty$ for real numbers and 0 for bits.
         upper: $H_q(X_t \mid X_s)$, likewise.
-        second_moment: the mean of $\lVert x\rVert^2$ over the data, with nothing subtracted.
-        limit: how large `second_moment` may be for `upper` to hold, in the shape of the times; the number of entries d
-            for every schedule with $\alpha^2 + \sigma^2 = 1$.
+        surprise: the mean of $-\log\pi(x)$ over the data, with $\pi$ the law that noise leaves as it is, nats.
+        limit: how large `surprise` may be for `upper` to hold, in the shape of the times; the entropy of $\pi$ for
+            bits, and for real numbers under every schedule with $\alpha^2 + \sigma^2 = 1$.
     """
 
     lower: Tensor
     upper: Tensor
-    second_moment: float
+    surprise: float
     limit: Tensor
 
     @property
     def holds(self) -> bool:
         """Whether the premise of `upper` holds at every pair of times, up to the rounding of single precision."""
-        return bool((self.second_moment <= self.limit * (1 + 1e-6)).all())
+        return bool((self.surprise <= self.limit + 1e-6 * self.limit.abs()).all())
 
 
-def entropy_bounds(process: Gaussian, s: float | Tensor, t: float | Tensor, x: Tensor) -> EntropyBounds:
-    r"""Bounds on the entropy of the reverse step from t to s.
+def entropy_bounds(process: Gaussian | Bernoulli, s: float | Tensor, t: float | Tensor, x: Tensor) -> EntropyBounds:
+    r"""Bounds on the entropy of the reverse step from t to s, averaged over the data.
 
-    Both are entropies of a normal, $\frac d2\ln 2\pi e\,v$: of the posterior variance below, of the transition variance
-    above. The premise of the upper one is checked on the data. Scaled by $c = \sqrt{\alpha^2 + \sigma^2}$ the process
-    keeps $\mathcal N(0, I)$ as it is, so the divergence from it falls; with $a = \alpha^2/c^2$ this reads
-    $H(X_t) - H(X_s) \ge d\ln\frac{c_t}{c_s} - \frac{a_s - a_t}2\big(\mathbb E\lVert x\rVert^2 - d\big)$, which is not
-    negative as long as $\mathbb E\lVert x\rVert^2 \le d\,\big(1 + \frac{2\ln(c_t/c_s)}{a_s - a_t}\big)$.
+    No draw is needed. The entropy of a normal depends on its variance alone; that of a bit on the clean or the noisy
+    bit before it, so that the mean number of ones in the data says it all.
+
+    The premise of the upper bound is checked on the data. A law $\pi$ stays as it is under noise, of bits the prior, of
+    real numbers $\mathcal N(0, I)$ for $x_t/c_t$ with $c = \sqrt{\alpha^2 + \sigma^2}$; the divergence from it falls.
+    What is left is a cross-entropy, linear in $a = \alpha^2/c^2$, for bits the survival probability:
+
+    $$ H(X_t) - H(X_s) \ge d\ln\tfrac{c_t}{c_s} - (a_s - a_t)\big(\mathbb E[-\log\pi(x)] - H(\pi)\big), $$
+
+    which is not negative as long as $\mathbb E[-\log\pi(x)] \le H(\pi) + d\ln(c_t/c_s)/(a_s - a_t)$. With c = 1 this
+    says $\mathbb E\lVert x\rVert^2 \le d$ of real numbers. Of bits it says that the data are no further on the rarer
+    side than the rate, and it always holds at the rate 1/2.
 
     Args:
-        process: the Gaussian process.
+        process: the process.
         s: the earlier time, `()` or `(K,)`.
         t: the later time, `()` or `(K,)`.
         x: data, model units, `(N, *event)`.
 
     Raises:
-        DataError: no example.
+        DataError: no example, or values other than those of the process.
         ConfigError: times that are not `0 <= s < t <= 1`.
     """
     if len(x) == 0:
@@ -65,26 +73,49 @@ def entropy_bounds(process: Gaussian, s: float | Tensor, t: float | Tensor, x: T
     earlier, later = torch.broadcast_tensors(as_time(s), as_time(t))
     if not bool(((earlier >= 0) & (earlier < later) & (later <= 1)).all()):
         raise ConfigError("s, t", f"{earlier.tolist()}, {later.tolist()}", "0 <= s < t <= 1")
-    size = event_size(x.shape[1:])
+    x = x.double()
+    if process.lattice is not None and not process.lattice.holds(x):
+        raise DataError("x", "other values", f"one of {process.lattice.values().tolist()} in each entry")
+    upper, gained = _entropies(process, earlier.reshape(-1), later.reshape(-1), x)
+    surprise, entropy = _under_stationary(process, x)
+    signal_s, signal_t = (torch.sigmoid(process.schedule.log_snr(u)) for u in (earlier, later))
+    stretch = event_size(x.shape[1:]) * torch.log(process.scale(later) / process.scale(earlier))
+    upper = upper.reshape(earlier.shape)
     return EntropyBounds(
-        lower=_normal_entropy(process.posterior_var(earlier, later), size),
-        upper=_normal_entropy(process.transition_var(earlier, later), size),
-        second_moment=float(sum_event(x.double() ** 2).mean()),
-        limit=size * (1 + _growth(process, earlier, later)),
+        lower=upper - gained.reshape(earlier.shape),
+        upper=upper,
+        surprise=surprise,
+        limit=entropy + stretch / (signal_s - signal_t),
     )
 
 
-def _normal_entropy(var: Tensor, size: int) -> Tensor:
-    """Entropy of `size` independent normal entries of variance `var`, in the shape of `var`."""
-    return size / 2 * (math.log(2 * math.pi * math.e) + var.log())
+def _entropies(process: Gaussian | Bernoulli, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    r"""$H_q(X_t \mid X_s)$ and $H_q(X_t \mid X_0) - H_q(X_s \mid X_0)$ at times `(K,)`, `(K,)` each.
+
+    Entries are noised one by one, so that one entry of each value stands for all that have it.
+    """
+    values, counts = _census(process, x)
+    entry = values.repeat(len(s))[:, None]
+    earlier, later = (time.repeat_interleave(len(values)) for time in (s, t))
+    before, after = process.marginal(entry, earlier), process.marginal(entry, later)
+    gained = (after.entropy() - before.entropy()).reshape(len(s), -1) @ counts
+    if process.lattice is not None:
+        masses = [before.log_prob(torch.full_like(entry, v)).exp() for v in values.tolist()]
+        counts = torch.stack([mass.reshape(len(s), -1) @ counts for mass in masses], 1)
+    left = process.transition(entry, earlier, later).entropy().reshape(len(s), -1)
+    return (counts * left).sum(1), gained
 
 
-def _growth(process: Gaussian, s: Tensor, t: Tensor) -> Tensor:
-    """2 ln(c_t / c_s) / (a_s - a_t); 0 where the total variance stays 1."""
-    log_power_s, log_power_t = (_log_power(process, u) for u in (s, t))
-    signal_s, signal_t = (torch.sigmoid(process.schedule.log_snr(u)) for u in (s, t))
-    return (log_power_t - log_power_s) / (signal_s - signal_t)
+def _census(process: Gaussian | Bernoulli, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of an entry and how many entries of an example have them, `(V,)` each; to a normal all are the same."""
+    if process.lattice is None:
+        return x.new_zeros(1), x.new_full((1,), event_size(x.shape[1:]))
+    values = process.lattice.values()
+    return values, torch.stack([(x == value).double().sum() for value in values]) / len(x)
 
 
-def _log_power(process: Gaussian, t: Tensor) -> Tensor:
-    return torch.log(process.schedule.alpha(t) ** 2 + process.schedule.sigma(t) ** 2)
+def _under_stationary(process: Gaussian | Bernoulli, x: Tensor) -> tuple[float, Tensor]:
+    """The mean of minus the log-probability of the data under the law that noise leaves as it is, and its entropy."""
+    scale, prior = process.scale(1.0), process.prior(x[:1].shape, like=x)
+    shrunk = event_size(x.shape[1:]) * torch.log(scale)
+    return -float((prior.log_prob(scale * x) + shrunk).mean()), prior.entropy()[0] - shrunk

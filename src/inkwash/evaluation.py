@@ -22,6 +22,7 @@ from inkwash.draw import draw
 from inkwash.errors import DataError
 from inkwash.fit import bound_parts
 from inkwash.flow import EXACT_UP_TO
+from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound
 from inkwash.metrics import Memorisation, memorisation_test, two_sample_test
 from inkwash.model import Diffusion
@@ -57,11 +58,14 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
 
     Raises:
         CheckpointError: no run.
+        ConfigError: continuous time for a process of bits.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out.
     """
     folder, config, display = Run(Path(run)), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
     model, dataset = folder.model(), folder.dataset()
+    if config.steps == "inf":
+        require_gaussian(model.process, "steps inf")
     inside, outside = (dataset.data[part] for part in folder.split())
     held_out = outside[: config.examples]
     if len(held_out) < _FEWEST:
@@ -142,7 +146,7 @@ def _draw_report(
     pictures.save_samples(report / "samples.png", spec, parts.samples[:64] if spec.is_image else parts.samples)
     if spec.is_image:
         _draw_neighbours(report / "neighbours.png", spec, parts, copies)
-    elif spec.shape == (2,):
+    elif spec.shape == (2,) and spec.levels is None:
         _draw_densities(report / "densities.png", model, parts)
 
 

@@ -17,7 +17,16 @@ import torch
 
 import inkwash
 from inkwash import pictures, storage
-from inkwash.build import build_model, build_objective, build_proposal, describe_network, in_use, resolve
+from inkwash.build import (
+    build_lattice,
+    build_model,
+    build_objective,
+    build_proposal,
+    describe_network,
+    describe_process,
+    in_use,
+    resolve,
+)
 from inkwash.checkpoint import clear_unfinished, list_checkpoints, save_checkpoint
 from inkwash.config import (
     Config,
@@ -32,6 +41,7 @@ from inkwash.config import (
     to_json,
 )
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
+from inkwash.denoise import Denoiser
 from inkwash.display import Display
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.likelihood import Bound
@@ -39,7 +49,7 @@ from inkwash.memory import keep_freed_memory
 from inkwash.model import Diffusion
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
-from inkwash.sample import DDIM
+from inkwash.sample import DDIM, Ancestral
 from inkwash.training import Examples, Step, TrainState, measure_variance, start, training
 from inkwash.variance import Analytic
 
@@ -129,7 +139,7 @@ class _Job:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
-        transform = fit_transform(dataset.spec, dataset.data[inside])
+        transform = fit_transform(dataset.spec, dataset.data[inside], build_lattice(config, dataset.spec))
         examples = Examples(dataset.data, inside, transform)
         held_out = Examples(dataset.data, outside, transform)
         return cls(config, dataset, run, accelerator, transform, examples, held_out, dataset.fingerprint())
@@ -151,11 +161,7 @@ class _Job:
             display.say(f"          {note}")
         display.say(f"          {self.transform.describe()}")
         display.say(f"network   {describe_network(config.network, state.denoiser)}")
-        display.say(
-            f"process   {config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
-            f"{config.denoiser.predicts}{', clipped' if config.denoiser.clip else ''}; "
-            f"{config.denoiser.variance} variance"
-        )
+        display.say(f"process   {describe_process(config)}")
         display.say(
             f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
             f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}; objective "
@@ -227,8 +233,9 @@ class _Job:
         """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
         count = 64 if self.transform.spec.is_image else 2048
         storage.make_folder(self.run.path / "samples")
+        sampler = DDIM() if model.process.lattice is None else Ancestral()  # bits take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
-            data = model.sample(count, seed=0, sampler=DDIM(), steps=_PREVIEW_STEPS)
+            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS)
             pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
         return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
 
@@ -250,9 +257,9 @@ class _Job:
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint; weights that are not finite are refused."""
-        table, seed = state.average.variance, self.config.train.seed
-        if isinstance(table, Analytic):
-            measure_variance(table, in_use(self.config, state.average), self.examples, seed)
+        average, seed = state.average, self.config.train.seed
+        if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
+            measure_variance(average.variance, in_use(self.config, average), self.examples, seed)
         groups = state.tensors()
         for group in groups.values():
             for name, tensor in group.items():

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import Lattice, standard_normal
-from inkwash.errors import ConfigError
+from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import require_gaussian
 from inkwash.noise import Schedule
 from inkwash.ode import Adaptive, Solver
@@ -85,7 +85,7 @@ class Dequantise:
     def __post_init__(self) -> None:
         if self.kind not in ("noise", "uniform"):
             raise ConfigError("dequantise.kind", repr(self.kind), "one of noise, uniform")
-        _require_count("dequantise.draws", self.draws)
+        require_integer("dequantise.draws", self.draws)
 
 
 @torch.no_grad()
@@ -210,7 +210,7 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
     Raises:
         ConfigError: `strata` below 1.
     """
-    _require_count("strata", strata)
+    require_integer("strata", strata)
     times = torch.tensor([1.0, 0.0], dtype=torch.float64)
     ends = _schedule(denoiser).log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
@@ -237,7 +237,7 @@ class _Trace:
         exact = divergence == "exact" or (divergence == "auto" and size <= EXACT_UP_TO)
         if exact and probes is not None:
             raise ConfigError("probes", probes, "divergence='hutchinson'; the exact divergence takes no probes")
-        _require_count("probes", 1 if probes is None else probes)
+        require_integer("probes", 1 if probes is None else probes)
         return cls(exact, size if exact else probes or _PROBES)
 
     def draw(self, like: Tensor, random: torch.Generator) -> Tensor:
@@ -406,8 +406,3 @@ def _at_log_snr(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Tensor) 
     schedule = _schedule(denoiser)
     t = schedule.time(log_snr)
     return denoiser(over(schedule.alpha(t), x) * x + over(schedule.sigma(t), x) * eps, t)
-
-
-def _require_count(where: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(where, value, "an integer >= 1")

@@ -44,7 +44,11 @@ class Gaussian(Process):
         $\mathcal N(0, \sigma_1^2)$ is common and hardly differs.
         """
         mean = torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
-        return Normal(mean, over(self.schedule.alpha(1.0) ** 2 + self.schedule.sigma(1.0) ** 2, mean))
+        return Normal(mean, over(self.scale(1.0) ** 2, mean))
+
+    def scale(self, t: float | Tensor) -> Tensor:
+        r"""$c_t = \sqrt{\alpha_t^2 + \sigma_t^2}$, float64: $x_t/c_t$ stays $\mathcal N(0, I)$ if x is."""
+        return torch.sqrt(self.schedule.alpha(t) ** 2 + self.schedule.sigma(t) ** 2)
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Normal:
         r"""$q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (DDPM eq. 4)."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import Lattice
-from inkwash.errors import ConfigError
+from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import require_gaussian
 from inkwash.randomness import Purpose, slots
 from inkwash.shapes import sum_event
@@ -36,16 +36,14 @@ class Bound:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
-        k: Sohl-Dickstein's K, a lower bound on the mean of log p(x) (2015, eq. 14): entropies take the place of the
-            prior and the reconstruction, `(B,)`. The last step is that of the forward kernel, and the data must have
-            the prior's moments: bits the mean of its rate, real numbers $\mathbb E\lVert x\rVert^2 = d$.
-        null: log-density (or mass) of x under the prior, his $L_\mathrm{null}$, `(B,)`.
         per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
         levels: number of values an entry can take; None for continuous data.
-        k: of a diffusion model, Sohl-Dickstein's K (2015, eq. 14), `(B,)`: entropies take the place of prior and
-            reconstruction. A lower bound on log p(x), in the mean, where data and noise have one mean and E|x|^2.
+        k: of a diffusion model, Sohl-Dickstein's K (2015, eq. 14), a lower bound on the mean of log p(x), `(B,)`:
+            entropies take the place of the prior and the reconstruction. The last step is that of the forward kernel,
+            and the data must have the prior's moments: bits the mean of its rate, real numbers
+            $\mathbb E\lVert x\rVert^2 = d$.
         null: of a diffusion model, log-density or mass of x under the prior, his $L_\mathrm{null}$, `(B,)`.
     """
 
@@ -129,8 +127,8 @@ def bound(
     Raises:
         ConfigError: `terms` below 1.
     """
-    if terms is not None and terms < 1:
-        raise ConfigError("terms", terms, "an integer >= 1")
+    if terms is not None:
+        require_integer("terms", terms)
     lattice = lattice or denoiser.process.lattice
     stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
     parts = [

@@ -15,6 +15,7 @@ from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
 from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
+from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import as_grid, uniform_grid
 from inkwash.ode import Solver
@@ -50,7 +51,8 @@ class Diffusion:
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
-        _require_same_values(self.process, transform)
+        if transform is not None:
+            require_same_values(self.process, transform)
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
@@ -139,7 +141,7 @@ class Diffusion:
             ConfigError: a bad `steps`, `times` or `terms`.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.spec.lattice
+        lattice = None if self.transform is None else self.transform.lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
@@ -183,7 +185,7 @@ class Diffusion:
             NonFiniteError: the network is NaN or infinite on the way.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.spec.lattice
+        lattice = None if self.transform is None else self.transform.lattice
         if lattice is not None:
             options = dequantise or Dequantise()
             grid = uniform_grid(self.steps)
@@ -235,7 +237,12 @@ class Diffusion:
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
-        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units."""
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units.
+
+        Raises:
+            ConfigError: a process of bits, which have no gradient.
+        """
+        require_gaussian(self.process, "score")
         return self.denoiser(x_t, t).score
 
     def to_model(self, x: Any) -> Tensor:
@@ -260,7 +267,12 @@ def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
     return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
 
 
-def _require_same_values(process: Process, transform: Transform | None) -> None:
-    if transform is not None and process.lattice not in (None, transform.spec.lattice):
+def require_same_values(process: Process, transform: Transform) -> None:
+    """Check that a transform takes data to the values of a process, if that has values of its own.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if process.lattice not in (None, transform.lattice):
         need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
-        raise ConfigError("transform", transform.spec.lattice or "continuous data", need)
+        raise ConfigError("transform", transform.lattice or "continuous data", need)

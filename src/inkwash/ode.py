@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inkwash.errors import ConfigError, NonFiniteError
+from inkwash.errors import ConfigError, NonFiniteError, require_integer
 
 Field = Callable[[Tensor, Tensor], Tensor]
 """The field: times `(B,)` and states `(B, D)` to slopes `(B, D)`."""
@@ -45,8 +45,7 @@ class Fixed(Solver):
     steps: int = 32
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
-            raise ConfigError("solver.steps", self.steps, "an integer >= 1")
+        require_integer("solver.steps", self.steps)
 
     def solve(self, field: Field, state: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor]:
         h = (stop - start) / self.steps

@@ -24,11 +24,15 @@ def to_pixels(spec: DataSpec, data: Array) -> Array:
     The data's range goes onto 0…255: of levels the whole alphabet, of continuous data what was seen in the data. Images
     with another number of channels than 1, 3 or 4 show their channels side by side, in grey.
     """
-    x = spec.to_channels_first(data).astype(np.float64)
-    pixels = np.rint(np.clip((x - spec.low) / max(spec.high - spec.low, 1e-12), 0, 1) * 255).astype(np.uint8)
+    pixels = _stretched(spec, spec.to_channels_first(data))
     if pixels.shape[1] in (3, 4):
         return np.moveaxis(pixels, 1, -1)
     return np.concatenate(list(np.moveaxis(pixels, 1, 0)), axis=-1)
+
+
+def _stretched(spec: DataSpec, data: Array) -> Array:
+    position = (data.astype(np.float64) - spec.low) / max(spec.high - spec.low, 1e-12)
+    return np.rint(np.clip(position, 0, 1) * 255).astype(np.uint8)
 
 
 def grid(pixels: Array, columns: int | None = None, scale: int | None = None) -> Array:
@@ -55,9 +59,13 @@ def save_pixels(path: Path, pixels: Array) -> None:
 
 
 def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
-    """Write samples as one picture: a grid of images, or the points of vectors (their first two entries)."""
+    """Write samples as one picture: a grid of images, rows of bits (64 of them), or the points of other vectors (their
+    first two entries)."""
     if spec.is_image:
         save_pixels(path, grid(to_pixels(spec, data)))
+        return
+    if spec.levels == 2:
+        save_pixels(path, grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4))
         return
     figure, axes = new_figure(4, 4)
     draw_points(axes, data)
@@ -100,6 +108,6 @@ def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
     axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
     held = [m for m in metrics if "held_out_loss" in m]
     axes.plot([m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out")
-    axes.set(xlabel="step", ylabel="loss (mean squared error of the noise)", yscale="log")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     save_figure(path, figure)

@@ -24,13 +24,13 @@ from safetensors.torch import save as dump_tensors
 from torch import Tensor
 
 from inkwash import storage
-from inkwash.build import build_denoiser, build_model, resolve
+from inkwash.build import build_denoiser, build_model, build_process, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
 from inkwash.config import Config, Range, first_difference, from_json, to_json
 from inkwash.data import Dataset, Transform, load_dataset
 from inkwash.data.transform import Array
 from inkwash.errors import CheckpointError, ConfigError, DataError
-from inkwash.model import Diffusion
+from inkwash.model import Diffusion, require_same_values
 
 StrPath = str | os.PathLike[str]
 
@@ -72,6 +72,7 @@ class Header:
             difference = first_difference(resolve(header.config, header.transform.spec), header.config, "config")
             if difference:
                 raise ConfigError(difference[0], difference[2], str(difference[1]))
+            require_same_values(build_process(header.config.process), header.transform)
         except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
         return header

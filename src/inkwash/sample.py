@@ -63,7 +63,7 @@ class DDIM(Sampler):
             raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        estimate, process = denoiser(x_t, t), require_gaussian(denoiser.process, "sampler")
+        estimate, process = denoiser(x_t, t), require_gaussian(denoiser.process, "sampler ddim")
         noise_var = self.eta**2 * process.posterior_var(s, t)
         kept = torch.sqrt((process.schedule.sigma(s) ** 2 - noise_var).clamp(min=0))
         mean = over(process.schedule.alpha(s), x_t) * estimate.x + over(kept, x_t) * estimate.eps

@@ -23,8 +23,9 @@ from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
-from inkwash.denoise import Clipped, Denoiser
+from inkwash.denoise import AnyDenoiser, NetworkDenoiser
 from inkwash.errors import NonFiniteError
+from inkwash.gaussian import require_gaussian
 from inkwash.nn import LevelNet
 from inkwash.objective import Objective
 from inkwash.propose import Proposal, Times
@@ -61,7 +62,7 @@ class Examples:
 
     def level_indices(self, block: int = 4096) -> Iterator[Tensor]:
         """The levels of all examples as indices, block by block; of data with levels."""
-        lattice = chosen(self.transform.spec.lattice)
+        lattice = chosen(self.transform.lattice)
         for start in range(0, len(self), block):
             yield lattice.index(self.take(np.arange(start, min(start + block, len(self)))))
 
@@ -80,8 +81,8 @@ class TrainState:
         seconds: time spent in training.
     """
 
-    denoiser: Denoiser
-    average: Denoiser
+    denoiser: NetworkDenoiser
+    average: NetworkDenoiser
     proposal: Proposal
     optimizer: torch.optim.AdamW
     step: int = 0
@@ -143,7 +144,7 @@ class Step:
 class _Loss(nn.Module):
     """An objective's loss as a module, so that several processes can share its gradient."""
 
-    def __init__(self, objective: Objective, denoiser: Denoiser) -> None:
+    def __init__(self, objective: Objective, denoiser: NetworkDenoiser) -> None:
         super().__init__()
         self.objective, self.denoiser = objective, denoiser
 
@@ -266,11 +267,11 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 @torch.no_grad()
-def measure_variance(table: Analytic, denoiser: Denoiser | Clipped, examples: Examples, seed: int) -> None:
+def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
     """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on."""
     device = table.log_snr.device
     x = examples.take(np.arange(min(len(examples), 256))).to(device)
-    process, random = denoiser.process, generator(seed, Purpose.VARIANCE)
+    process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
         x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
         table.log_error[i] = ((denoiser(x_t, t).x - x).double() ** 2).mean().clamp(min=1e-30).log()

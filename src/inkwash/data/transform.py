@@ -1,7 +1,8 @@
 r"""From data units to model units and back: the only place that knows both.
 
 Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go
-onto an even lattice over [-1, 1]; continuous data to mean 0 and standard deviation 1, fitted on the training part.
+onto an even lattice, over [-1, 1] unless the process has values of its own; continuous data to mean 0 and standard
+deviation 1, fitted on the training part.
 """
 
 import math
@@ -51,7 +52,7 @@ class DataSpec:
 
     @property
     def lattice(self) -> Lattice | None:
-        """The values that data with levels takes in model units."""
+        """The values that data with levels takes in model units under a process of real numbers: over [-1, 1]."""
         return None if self.levels is None else Lattice(-1.0, 1.0, self.levels)
 
     def to_channels_first(self, data: Array) -> Array:
@@ -88,6 +89,14 @@ class Transform:
     shift: tuple[float, ...]
     scale: tuple[Annotated[float, Range(0, open_low=True)], ...]
 
+    @property
+    def lattice(self) -> Lattice | None:
+        """The values that data with levels takes in model units."""
+        if self.spec.levels is None:
+            return None
+        low, high = ((end - self.shift[0]) / self.scale[0] for end in (self.spec.low, self.spec.high))
+        return Lattice(low, high, self.spec.levels)
+
     def check(self) -> None:
         """Check that the fields fit each other.
 
@@ -98,6 +107,8 @@ class Transform:
         ranks = {"N": 1, "ND": 1}.get(spec.layout, 3)
         if len(spec.shape) != ranks:
             raise ConfigError("transform.spec.shape", spec.shape, f"{ranks} sides for the layout {spec.layout}")
+        if spec.low > spec.high:
+            raise ConfigError("transform.spec.low", spec.low, f"at most transform.spec.high, {spec.high:g}")
         if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
             raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
         if not len(self.shift) == len(self.scale) == spec.shape[0]:
@@ -140,11 +151,11 @@ class Transform:
 
     def describe(self) -> str:
         """The map in words."""
-        if self.spec.levels is not None:
-            return f"{self.spec.describe()} → [-1, 1]"
-        return (
-            f"{self.spec.describe()} → mean 0, standard deviation 1 per {'channel' if self.spec.is_image else 'entry'}"
-        )
+        if self.lattice is None:
+            each = "channel" if self.spec.is_image else "entry"
+            return f"{self.spec.describe()} → mean 0, standard deviation 1 per {each}"
+        ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
+        return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
 
     def _column(self, values: tuple[float, ...]) -> Array:
         trailing = (1,) * (len(self.spec.shape) - 1)
@@ -159,25 +170,31 @@ class Transform:
             raise DataError("data", f"values in [{low:g}, {high:g}]", need)
 
 
-def fit_transform(spec: DataSpec, train: Array) -> Transform:
+def fit_transform(spec: DataSpec, train: Array, lattice: Lattice | None = None) -> Transform:
     """The transform for `spec`, fitted on the training part.
+
+    Args:
+        spec: what the data is.
+        train: the training part, data units.
+        lattice: what data with levels is mapped onto; `spec.lattice` by default.
 
     Raises:
         DataError: a continuous channel or entry that is constant, or too large.
     """
     channels = spec.shape[0]
-    if spec.levels is not None:
-        half = (spec.high - spec.low) / 2
-        return Transform(spec, (spec.low + half,) * channels, (half,) * channels)
+    lattice = lattice or spec.lattice
+    if lattice is not None:
+        scale = (spec.high - spec.low) / (lattice.high - lattice.low)
+        return Transform(spec, (spec.low - scale * lattice.low,) * channels, (scale,) * channels)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, scale = _moments(spec, train)
-    if not np.isfinite(scale).all():
+        mean, std = _moments(spec, train)
+    if not np.isfinite(std).all():
         raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
-    constant = np.flatnonzero(~(scale > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
+    constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
         where = "data, " + ("channel" if spec.is_image else "column") + f" {constant[0]}"
         raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
-    return Transform(spec, tuple(mean.tolist()), tuple(scale.tolist()))
+    return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def _moments(spec: DataSpec, train: Array) -> tuple[Array, Array]:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from inkwash.errors import ConfigError
-from inkwash.noise.grid import require_steps
+from inkwash.errors import ConfigError, require_integer
 from inkwash.noise.schedule import Schedule, VariancePreserving, log_snr_of
 from inkwash.shapes import as_time
 
@@ -73,7 +72,7 @@ class KarrasSchedule(Schedule):
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        require_steps(self.steps, least=2)
+        require_integer("schedule.steps", self.steps, least=2)
         if not 0 < self.sigma_min < math.inf:
             raise ConfigError("schedule.sigma_min", self.sigma_min, "a number > 0")
         if not self.sigma_min < self.sigma_max < math.inf:

@@ -3,19 +3,13 @@
 import torch
 from torch import Tensor
 
-from inkwash.errors import ConfigError
+from inkwash.errors import ConfigError, require_integer
 from inkwash.shapes import as_time
-
-
-def require_steps(steps: float, where: str = "schedule.steps", least: int = 1) -> None:
-    """Refuse a number of steps that is not an integer of at least `least`."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:
-        raise ConfigError(where, steps, f"an integer >= {least}")
 
 
 def uniform_grid(steps: float) -> Tensor:
     """The T-step grid `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
-    require_steps(steps, "steps")
+    require_integer("steps", steps)
     return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from inkwash.errors import ConfigError
-from inkwash.noise.grid import require_steps
+from inkwash.errors import ConfigError, require_integer
 from inkwash.noise.schedule import Schedule, VariancePreserving
 from inkwash.noise.tables import LinearSchedule, find, read, running_sum
 from inkwash.shapes import as_time
@@ -32,7 +31,7 @@ class LearnedBetas(VariancePreserving, nn.Module):
 
     def __init__(self, steps: int = 1000, beta_1: float = 1e-4, start: Schedule | None = None) -> None:
         super().__init__()
-        require_steps(steps, least=2)
+        require_integer("schedule.steps", steps, least=2)
         if not 0 < beta_1 < 1:
             raise ConfigError("schedule.beta_1", beta_1, "a number between 0 and 1, both excluded")
         self.beta_1 = beta_1
@@ -99,8 +98,8 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        require_steps(steps, least=2)
-        require_steps(width, "schedule.width")
+        require_integer("schedule.steps", steps, least=2)
+        require_integer("schedule.width", width)
         if not -math.inf < log_snr_last < log_snr_first < math.inf:
             raise ConfigError("schedule.log_snr_last", log_snr_last, f"a number below log_snr_first, {log_snr_first}")
         self.steps = steps

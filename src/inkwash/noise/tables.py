@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from inkwash.errors import ConfigError
-from inkwash.noise.grid import require_steps
+from inkwash.errors import ConfigError, require_integer
 from inkwash.noise.schedule import VariancePreserving
 from inkwash.shapes import as_time
 
@@ -78,7 +77,7 @@ class TabulatedSchedule(_Tabulated):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
-        require_steps(len(self.betas))
+        require_integer("schedule.steps", len(self.betas))
         for beta in self.betas:
             if not 0 < beta < 1:
                 raise ConfigError("schedule.betas", beta, "numbers between 0 and 1, both excluded")
@@ -102,7 +101,7 @@ class LinearSchedule(_Tabulated):
     beta_end: float = 0.02
 
     def __post_init__(self) -> None:
-        require_steps(self.steps)
+        require_integer("schedule.steps", self.steps)
         for name in ("beta_start", "beta_end"):
             beta = getattr(self, name)
             if not 0 < beta < 1:
@@ -132,7 +131,7 @@ class CosineSchedule(_Tabulated):
     max_beta: float = 0.999
 
     def __post_init__(self) -> None:
-        require_steps(self.steps)
+        require_integer("schedule.steps", self.steps)
         if not 0 <= self.offset < math.inf:
             raise ConfigError("schedule.offset", self.offset, "a number >= 0")
         if not 0 < self.max_beta < 1:
