@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="an .npz file with x_train and x_test")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist"), help="the run's folder")
-    parser.add_argument("--steps", type=int, default=2000, help="optimizer steps")
+    parser.add_argument("--steps", type=int, help="optimizer steps, by default those of inkwash train")
     parser.add_argument("--terms", type=int, default=10, help="terms of the bound per test image")
     options = parser.parse_args()
     data = iw.DataConfig(key="x_train", held_out=0.01)

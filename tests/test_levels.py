@@ -141,3 +141,10 @@ def test_examples_do_not_mix_and_every_weight_matters(shape):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     together.square().sum().backward()
     assert all(bool(p.grad.any()) for p in network.parameters())
+
+
+def test_what_the_network_gives_starts_as_coefficients_of_cosines_of_the_level():
+    head = LevelNet(nn.Identity(), (1,), torch.linspace(-1, 1, 9), 8, 9).head.weight
+    place = torch.linspace(0, 1, 9)
+    for k in range(1, 9):
+        torch.testing.assert_close(head[:, k - 1], torch.cos(math.pi * k * place) / math.sqrt(k), rtol=0, atol=1e-5)

@@ -25,11 +25,11 @@ from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 
-Section = TypeVar("Section", DenoiserConfig, NetworkConfig, TrainConfig)
+Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PIXELS = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
-_FEATURES = 16
+_FEATURES = 32
 _NOT_OF_BITS = ("karras", "learned-betas", "learned")
 _KNOTS = 32
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
@@ -45,7 +45,8 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
-    config = replace(config, process=_resolve_process(config.process, spec))
+    process = _filled(config.process, {"schedule": "rectified" if _by_level(config, spec) else "linear"})
+    config = replace(config, process=_resolve_process(process, spec))
     denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     train = _resolve_train(config, denoiser, spec)
@@ -63,13 +64,14 @@ def build_network(config: Config, spec: DataSpec) -> nn.Module:
         if config.denoiser.predicts != "levels":
             return _backbone(config.network, spec, channels, channels * (1 + spreads))
         values = chosen(spec.lattice).values()
-        backbone = _backbone(config.network, spec, channels * LevelNet.inputs_per_channel(), channels * _FEATURES)
-        return LevelNet(backbone, spec.shape, values, _FEATURES, len(values) + spreads)
+        features = min(_FEATURES, len(values) - 1)
+        backbone = _backbone(config.network, spec, channels * LevelNet.inputs_per_channel(), channels * features)
+        return LevelNet(backbone, spec.shape, values, features, len(values) + spreads)
 
 
 def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
     """The process of a resolved config."""
-    schedule = SCHEDULES[config.schedule](config.steps)
+    schedule = SCHEDULES[chosen(config.schedule)](config.steps)
     return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
 
 
@@ -221,28 +223,32 @@ def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
 def _predicts(config: Config, spec: DataSpec) -> str:
     """Levels where there are few; else the noise, or what can still be predicted where there is nothing but noise."""
     schedule = build_process(config.process).schedule
-    if spec.levels and spec.levels <= 256 and config.denoiser.sees != "nothing" and _affordable(spec):
+    if _by_level(config, spec):
         return "levels"
     if bool(schedule.alpha(1.0) == 0):
         return "v"
     return "F" if config.process.schedule == "karras" and config.denoiser.sees != "nothing" else "eps"
 
 
-def _affordable(spec: DataSpec) -> bool:
-    """Whether an example has few enough levels over all its entries for a network to speak of each."""
-    return math.prod(spec.shape) * chosen(spec.levels) <= _MOST_LEVELS
+def _by_level(config: Config, spec: DataSpec) -> bool:
+    """Whether levels are predicted: as asked, or else where a network that sees the noise can speak of each."""
+    if config.denoiser.predicts or _is_bits(config):
+        return config.denoiser.predicts == "levels"
+    few = spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
+    return few and config.denoiser.sees != "nothing"
 
 
 def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
     objective = _objective(config, denoiser)
-    possible = _times(config.process.schedule, objective)
+    possible = _times(chosen(config.process.schedule), objective)
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
+    small = math.prod(spec.shape) <= _SMALL
     defaults = {
         "steps": 1500 if spec.is_image else 5000,
-        "batch_size": 64 if spec.is_image else 256,
-        "learning_rate": 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4,
+        "batch_size": (64 if small else 32) if spec.is_image else 256,
+        "learning_rate": 3e-3 if spec.is_image else 2e-3 if small else 5e-4,
         "objective": objective,
         "times": possible[0],
     }

@@ -13,6 +13,7 @@ class LevelNet(nn.Module):
 
     The network is fed the noisy data and, entry by entry, the expectations of a few sines and cosines of the level
     given that entry alone: what Bayes' rule makes of it at the known noise, as numbers of order one at every noise.
+    What it gives starts as the coefficients of cosines of the level, the smooth ones first.
 
     Args:
         network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)` to `(B, C * features, *size)`.
@@ -30,8 +31,11 @@ class LevelNet(nn.Module):
     def __init__(self, network: nn.Module, shape: tuple[int, ...], values: Tensor, features: int, outputs: int) -> None:
         super().__init__()
         self.network = network
-        self.head = nn.Linear(features, outputs, bias=False)
         levels = len(values)
+        self.head = nn.Linear(features, outputs, bias=False)
+        order = torch.arange(1, features + 1)
+        place = torch.linspace(0, math.pi, levels)[:, None]
+        self.head.weight.data[:levels] = torch.cos(place * order) / order.sqrt()
         self.register_buffer("log_prior", torch.full((*shape, levels), -math.log(levels)))
         self.register_buffer("values", values.float(), persistent=False)
         angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)

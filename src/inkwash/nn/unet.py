@@ -4,6 +4,8 @@ Odd sizes need no padding or cropping: going down, a strided convolution rounds 
 to exactly what it was before.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,14 +14,15 @@ from inkwash.nn.layers import LevelEmbedding, zero
 
 
 class UNet(nn.Module):
-    """Residual blocks at several resolutions with skip connections (Ho et al. 2020, App. B), each block shifted and
-    scaled by the noise level (Dhariwal & Nichol 2021); attention where it is asked for; zero at the start.
+    """Residual blocks at several resolutions, each joined on the way back by what was left there on the way down
+    (Ronneberger et al. 2015, with sums for concatenations). A block is shifted and scaled by the noise level (Dhariwal
+    & Nichol 2021) and may attend to all pixels; zero at the start.
 
     Args:
         channels: channels of an image.
         width: features at the full resolution; a multiple of 8.
         multipliers: features at each resolution, in units of `width`; each further one halves the picture.
-        blocks: residual blocks per resolution.
+        blocks: residual blocks at each resolution on either way; at the last one there is a single way.
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: channels to give; by default those of an image.
@@ -36,25 +39,11 @@ class UNet(nn.Module):
         outputs: int | None = None,
     ) -> None:
         super().__init__()
-        level, sizes = 4 * width, [width * m for m in multipliers]
+        level, widths = 4 * width, [width * m for m in multipliers]
         self.embed = LevelEmbedding(level)
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        kept = [width]
-        for i, size in enumerate(sizes):
-            for _ in range(blocks):
-                self.down.append(_Block(kept[-1], size, level, attention[i], dropout))
-                kept.append(size)
-            if i + 1 < len(sizes):
-                self.down.append(_Halve(size))
-                kept.append(size)
-        h = sizes[-1]
-        self.middle = nn.ModuleList([_Block(h, h, level, True, dropout), _Block(h, h, level, False, dropout)])
-        for i, size in reversed(list(enumerate(sizes))):
-            for _ in range(blocks + 1):
-                self.up.append(_Block(h + kept.pop(), size, level, attention[i], dropout))
-                h = size
-        self.leave = nn.Sequential(_norm(h), nn.SiLU(), zero(nn.Conv2d(h, outputs or channels, 3, padding=1)))
+        self.stages = _Stage(widths, attention, blocks, level, dropout)
+        self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(nn.Conv2d(width, outputs or channels, 3, padding=1)))
         for parameter in self.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -63,35 +52,39 @@ class UNet(nn.Module):
         """Map noisy images `(B, channels, H, W)` at levels `(B,)` to `(B, outputs, H, W)`."""
         level = F.silu(self.embed(t))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
-        kept = [self.enter(x_t).contiguous(memory_format=torch.channels_last)]
-        for module in self.down:
-            kept.append(module(kept[-1], level))
-        h = kept[-1]
-        for module in self.middle:
-            h = module(h, level)
-        for module in self.up:
-            h = module(torch.cat([_resize(h, kept[-1]), kept.pop()], dim=1), level)
-        return self.leave(h)
+        h = self.enter(x_t).contiguous(memory_format=torch.channels_last)
+        return self.leave(self.stages(h, level))
 
 
-def _resize(h: Tensor, like: Tensor) -> Tensor:
-    """Enlarge `h` to the height and width of `like`, where they differ."""
-    return h if h.shape[-2:] == like.shape[-2:] else F.interpolate(h, size=like.shape[-2:])
+class _Stage(nn.Module):
+    """One resolution and, inside it, the coarser ones."""
+
+    def __init__(
+        self, widths: Sequence[int], attention: Sequence[bool], blocks: int, level: int, dropout: float
+    ) -> None:
+        super().__init__()
+        width, *coarser = widths
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for way in [self.down, self.up] if coarser else [self.down]:
+            way.extend(_Block(width, level, attention[0], dropout) for _ in range(blocks))
+        self.coarser = _Stage(coarser, attention[1:], blocks, level, dropout) if coarser else None
+        if coarser:
+            self.halve = nn.Conv2d(width, coarser[0], 3, stride=2, padding=1)
+            self.widen = _PixelLinear(coarser[0], width)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        for block in self.down:
+            h = block(h, level)
+        if self.coarser is not None:
+            found = self.widen(self.coarser(self.halve(h), level))
+            h = h + F.interpolate(found, size=h.shape[-2:])
+        for block in self.up:
+            h = block(h, level)
+        return h
 
 
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(8, channels, eps=1e-6)
-
-
-class _Halve(nn.Module):
-    """Halve height and width, rounding up."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        return self.conv(h)
 
 
 class _PixelLinear(nn.Linear):
@@ -102,21 +95,19 @@ class _PixelLinear(nn.Linear):
 
 
 class _Block(nn.Module):
-    """Two convolutions around a shift and scale by the level, and a residual connection."""
+    """Two convolutions behind a shift and scale by the level, and a residual connection."""
 
-    def __init__(self, inputs: int, outputs: int, level: int, attention: bool, dropout: float) -> None:
+    def __init__(self, width: int, level: int, attention: bool, dropout: float) -> None:
         super().__init__()
-        self.before = nn.Sequential(_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
-        self.norm = _norm(outputs)
-        self.modulate = nn.Linear(level, 2 * outputs)
-        self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(nn.Conv2d(outputs, outputs, 3, padding=1)))
-        self.skip = nn.Identity() if inputs == outputs else _PixelLinear(inputs, outputs)
-        self.attention = _Attention(outputs) if attention else nn.Identity()
+        self.norm = _norm(width)
+        self.modulate = nn.Linear(level, 2 * width)
+        self.before = nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+        self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(nn.Conv2d(width, width, 3, padding=1)))
+        self.attention = _Attention(width) if attention else nn.Identity()
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level)[:, :, None, None].chunk(2, dim=1)
-        inner = self.norm(self.before(h))
-        return self.attention(self.skip(h) + self.after(torch.addcmul(shift, inner, 1 + scale)))
+        return self.attention(h + self.after(self.before(torch.addcmul(shift, self.norm(h), 1 + scale))))
 
 
 class _Attention(nn.Module):
