@@ -334,15 +334,3 @@ def test_the_model_is_what_the_config_says(schedule):
     assert free(torch.randn(4, 1, 8, 8) * 50, 0.5).x.abs().max() > 1
     alpha_var, var = free.process.schedule.alpha(0.37) ** 2, free.process.schedule.sigma(0.37) ** 2
     assert math.isclose(float(alpha_var + var), 1, rel_tol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("levels", "predicts", "expected"),
-    [(17, None, "rectified"), (256, "levels", "rectified"), (256, "eps", "linear"), (None, None, "linear")],
-)
-def test_the_schedule_reaches_the_levels_where_they_are_predicted(levels, predicts, expected):
-    spec = DataSpec((1, 4, 4), "NHW", "uint8", 0.0, 255.0 if levels is None else levels - 1.0, levels)
-    resolved = resolve(Config("x", denoiser=DenoiserConfig(predicts=predicts)), spec)
-    assert resolved.process.schedule == expected
-    asked = Config("x", process=ProcessConfig("cosine"), denoiser=DenoiserConfig(predicts=predicts))
-    assert resolve(asked, spec).process.schedule == "cosine"

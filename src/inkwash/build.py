@@ -25,7 +25,7 @@ from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 
-Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
+Section = TypeVar("Section", DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PIXELS = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
@@ -45,8 +45,7 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
-    process = _filled(config.process, {"schedule": "rectified" if _by_level(config, spec) else "linear"})
-    config = replace(config, process=_resolve_process(process, spec))
+    config = replace(config, process=_resolve_process(config.process, spec))
     denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     train = _resolve_train(config, denoiser, spec)
@@ -71,7 +70,7 @@ def build_network(config: Config, spec: DataSpec) -> nn.Module:
 
 def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
     """The process of a resolved config."""
-    schedule = SCHEDULES[chosen(config.schedule)](config.steps)
+    schedule = SCHEDULES[config.schedule](config.steps)
     return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
 
 
@@ -231,16 +230,14 @@ def _predicts(config: Config, spec: DataSpec) -> str:
 
 
 def _by_level(config: Config, spec: DataSpec) -> bool:
-    """Whether levels are predicted: as asked, or else where a network that sees the noise can speak of each."""
-    if config.denoiser.predicts or _is_bits(config):
-        return config.denoiser.predicts == "levels"
+    """Whether there are few enough levels for a network that sees the noise to speak of each."""
     few = spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
     return few and config.denoiser.sees != "nothing"
 
 
 def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
     objective = _objective(config, denoiser)
-    possible = _times(chosen(config.process.schedule), objective)
+    possible = _times(config.process.schedule, objective)
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
