@@ -57,8 +57,8 @@ SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
 def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
     config = resolve(Config("x"), spec)
     check(config)
-    for section in (config.network, config.train, config.denoiser):
-        unused = {"multipliers", "attention"} if config.network.kind == "mlp" else set()
+    for section in (config.process, config.network, config.train, config.denoiser):
+        unused = {"rate", *({"multipliers", "attention"} if config.network.kind == "mlp" else ())}
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(Config, to_json(config)) == config
@@ -143,6 +143,7 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
     config = resolve(Config("x", denoiser=DenoiserConfig(**given)), spec)
     assert (config.denoiser.predicts, config.denoiser.variance) == (predicts, variance)
     assert (config.train.objective, config.train.times) == (objective, times)
+    assert config.process.schedule == ("log-linear" if predicts == "levels" else "linear")
 
 
 @pytest.mark.parametrize(

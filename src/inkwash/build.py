@@ -25,7 +25,7 @@ from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 
-Section = TypeVar("Section", DenoiserConfig, NetworkConfig, TrainConfig)
+Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PIXELS = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
@@ -45,7 +45,7 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
-    config = replace(config, process=_resolve_process(config.process, spec))
+    config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     train = _resolve_train(config, denoiser, spec)
@@ -70,7 +70,7 @@ def build_network(config: Config, spec: DataSpec) -> nn.Module:
 
 def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
     """The process of a resolved config."""
-    schedule = SCHEDULES[config.schedule](config.steps)
+    schedule = SCHEDULES[chosen(config.schedule)](config.steps)
     return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
 
 
@@ -179,18 +179,20 @@ def _kind(config: Config, spec: DataSpec) -> str:
     return kind
 
 
-def _resolve_process(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
+def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
+    config = whole.process
     if config.kind == "gaussian":
         if config.rate is not None:
             raise ConfigError("process.rate", config.rate, "the bernoulli process; the gaussian one has no rate")
-        return config
+        by_level = whole.denoiser.predicts == "levels" or (whole.denoiser.predicts is None and _by_level(whole, spec))
+        return _filled(config, {"schedule": "log-linear" if by_level else "linear"})
     if spec.levels != 2:
         got = "bernoulli, and " + (f"data with {spec.levels} levels" if spec.levels else "continuous data")
         raise ConfigError("process.kind", got, "data with 2 levels, or gaussian")
     if config.schedule in _NOT_OF_BITS:
         need = "a schedule that is not trained and keeps the variance bounded, for the bernoulli process"
         raise ConfigError("process.schedule", config.schedule, need)
-    return config if config.rate is not None else replace(config, rate=0.5)
+    return _filled(config, {"schedule": "linear", "rate": 0.5})
 
 
 def _resolve_bits(config: DenoiserConfig) -> DenoiserConfig:
@@ -237,7 +239,7 @@ def _by_level(config: Config, spec: DataSpec) -> bool:
 
 def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
     objective = _objective(config, denoiser)
-    possible = _times(config.process.schedule, objective)
+    possible = _times(chosen(config.process.schedule), objective)
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)

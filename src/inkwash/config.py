@@ -67,13 +67,24 @@ class DataConfig:
 class ProcessConfig:
     """How data is spread into noise."""
 
-    schedule: Literal[
-        "linear", "cosine", "sohl-dickstein", "rectified", "karras", "zero-terminal", "learned-betas", "learned"
-    ] = "linear"
-    """Noise schedule: linear (DDPM), cosine (IDDPM), karras (EDM); one that leaves no signal at time 1, where eps and
-    score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent); one that is trained:
-    learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on the variance of the
-    estimate)."""
+    schedule: (
+        Literal[
+            "linear",
+            "cosine",
+            "log-linear",
+            "sohl-dickstein",
+            "rectified",
+            "karras",
+            "zero-terminal",
+            "learned-betas",
+            "learned",
+        ]
+        | None
+    ) = None
+    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
+    signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
+    one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
+    the variance of the estimate). By default log-linear where levels are predicted, and linear otherwise."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
     kind: Literal["gaussian", "bernoulli"] = "gaussian"

@@ -7,7 +7,13 @@ No answer is NaN: where there is no noise the log-SNR is $+\infty$, where no sig
 
 from collections.abc import Callable
 
-from inkwash.noise.closed import KarrasSchedule, RectifiedSchedule, SohlDicksteinSchedule, ZeroTerminalSchedule
+from inkwash.noise.closed import (
+    KarrasSchedule,
+    LogLinearSchedule,
+    RectifiedSchedule,
+    SohlDicksteinSchedule,
+    ZeroTerminalSchedule,
+)
 from inkwash.noise.grid import as_grid, uniform_grid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
@@ -22,6 +28,7 @@ __all__ = [
     "LearnedBetas",
     "LearnedSchedule",
     "LinearSchedule",
+    "LogLinearSchedule",
     "RectifiedSchedule",
     "Schedule",
     "SohlDicksteinSchedule",
@@ -38,6 +45,7 @@ __all__ = [
 SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "linear": LinearSchedule,
     "cosine": CosineSchedule,
+    "log-linear": LogLinearSchedule,
     "sohl-dickstein": lambda steps: SohlDicksteinSchedule(),
     "rectified": lambda steps: RectifiedSchedule(),
     "karras": KarrasSchedule,

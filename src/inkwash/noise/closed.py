@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from inkwash.errors import ConfigError, require_integer
-from inkwash.noise.schedule import Schedule, VariancePreserving, log_snr_of
+from inkwash.noise.schedule import Schedule, VariancePreserving, log_alpha_bar_between, log_snr_of, require_ends
 from inkwash.shapes import as_time
 
 
@@ -47,6 +47,41 @@ class RectifiedSchedule(Schedule):
 
     def time(self, log_snr: float | Tensor) -> Tensor:
         return torch.sigmoid(-0.5 * as_time(log_snr))
+
+
+@dataclass(frozen=True)
+class LogLinearSchedule(VariancePreserving):
+    r"""A log-SNR that falls on a line, with the variance kept:
+
+    $\lambda(t) = \lambda_0 + (\lambda_1 - \lambda_0)\,u$ with $u = \frac{t - 1/T}{1 - 1/T}$ for $t \ge 1/T$, and
+    $\alpha^2 = \mathrm{sigmoid}(\lambda)$.
+
+    It is where `LearnedSchedule` starts (Kingma et al. 2021, App. H). Below $t = 1/T$, $\sigma$ falls linearly to 0, so
+    that time 0 is data.
+
+    Args:
+        steps: T: the end point $\lambda_0$ is taken at t = 1/T; at least 2.
+        log_snr_first: $\lambda_0$, log-SNR at t = 1/T. At 13.3, $\sigma/\alpha$ is a sixth of the distance between
+            neighbours of 256 levels in [-1, 1].
+        log_snr_last: $\lambda_1$, log-SNR at t = 1; less than `log_snr_first`.
+    """
+
+    steps: int = 1000
+    log_snr_first: float = 13.3
+    log_snr_last: float = -8.0
+
+    def __post_init__(self) -> None:
+        require_ends(self.steps, self.log_snr_first, self.log_snr_last)
+
+    def log_alpha_bar(self, t: float | Tensor) -> Tensor:
+        return log_alpha_bar_between(as_time(t), self.steps, self.log_snr_first, self.log_snr_last, lambda u: 1 - u)
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        log_snr = as_time(log_snr)
+        below = torch.sqrt(torch.sigmoid(-log_snr) / torch.sigmoid(-as_time(self.log_snr_first)).to(log_snr.device))
+        u = (self.log_snr_first - log_snr) / (self.log_snr_first - self.log_snr_last)
+        position = torch.where(log_snr > self.log_snr_first, below, 1 + u * (self.steps - 1))
+        return (position / self.steps).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from inkwash.errors import ConfigError, require_integer
-from inkwash.noise.schedule import Schedule, VariancePreserving
+from inkwash.noise.schedule import Schedule, VariancePreserving, log_alpha_bar_between, require_ends
 from inkwash.noise.tables import LinearSchedule, find, read, running_sum
 from inkwash.shapes import as_time
 
@@ -98,10 +98,8 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        require_integer("schedule.steps", steps, least=2)
+        require_ends(steps, log_snr_first, log_snr_last)
         require_integer("schedule.width", width)
-        if not -math.inf < log_snr_last < log_snr_first < math.inf:
-            raise ConfigError("schedule.log_snr_last", log_snr_last, f"a number below log_snr_first, {log_snr_first}")
         self.steps = steps
         self.last = nn.Parameter(as_time(log_snr_last), requires_grad=learn_ends)
         self.log_range = nn.Parameter(as_time(log_snr_first - log_snr_last).log(), requires_grad=learn_ends)
@@ -117,12 +115,9 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         return [self.log_slopes, self.biases, self.log_heights]
 
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
-        position = as_time(t).to(self.last.device) * self.steps
-        u = ((position - 1) / (self.steps - 1)).clamp(min=0)
-        last, log_range = self.last.double(), self.log_range.double()
-        log_snr = last + log_range.exp() * self._share_left(u)
-        below = torch.sigmoid(-last - log_range.exp()) * position.clamp(max=1) ** 2  # sigma^2 before 1/T
-        return torch.where(position < 1, torch.log1p(-below), logsigmoid(log_snr)).to(as_time(t).device)
+        last, times = self.last.double(), as_time(t).to(self.last.device)
+        first = last + self.log_range.double().exp()
+        return log_alpha_bar_between(times, self.steps, first, last, self._share_left).to(as_time(t).device)
 
     def _share_left(self, u: Tensor) -> Tensor:
         """How much of the way to the last log-SNR is left at u: falls from exactly 1 at 0 to exactly 0 at 1."""

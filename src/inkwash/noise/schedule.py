@@ -1,10 +1,14 @@
 r"""What a schedule answers, and what all variance-preserving ones share."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
+from inkwash.errors import ConfigError, require_integer
 from inkwash.shapes import as_time
 
 _HALVINGS = 64
@@ -71,6 +75,37 @@ class VariancePreserving(Schedule):
         return t == 0, torch.where(t == 0, 0.5, t)
 
 
+def log_alpha_bar_between(
+    t: Tensor, steps: int, first: float | Tensor, last: float | Tensor, share_left: Callable[[Tensor], Tensor]
+) -> Tensor:
+    r"""$\log\bar\alpha$ of a log-SNR that falls from `first` at t = 1/T to `last` at t = 1.
+
+    Below $t = 1/T$, $\sigma$ falls linearly to 0, so that time 0 is data.
+
+    Args:
+        t: times, of any shape.
+        steps: T, at least 2.
+        first: log-SNR at t = 1/T.
+        last: log-SNR at t = 1.
+        share_left: how much of the way is left at $u = \frac{t - 1/T}{1 - 1/T}$: 1 at 0, 0 at 1.
+    """
+    position = t * steps
+    log_snr = last + (first - last) * share_left(((position - 1) / (steps - 1)).clamp(min=0))
+    below = torch.sigmoid(-as_time(first).to(t.device)) * position.clamp(max=1) ** 2
+    return torch.where(position < 1, torch.log1p(-below), logsigmoid(log_snr))
+
+
 def log_snr_of(log_alpha_bar: Tensor) -> Tensor:
     r"""$\log\frac{\bar\alpha}{1-\bar\alpha}$ from $\log\bar\alpha$; its inverse is `logsigmoid`."""
     return log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))
+
+
+def require_ends(steps: int, log_snr_first: float, log_snr_last: float) -> None:
+    """Check a number of steps and the log-SNRs after the first and the last of them.
+
+    Raises:
+        ConfigError: fewer than 2 steps, or log-SNRs that are not finite and falling.
+    """
+    require_integer("schedule.steps", steps, least=2)
+    if not -math.inf < log_snr_last < log_snr_first < math.inf:
+        raise ConfigError("schedule.log_snr_last", log_snr_last, f"a number below log_snr_first, {log_snr_first}")
