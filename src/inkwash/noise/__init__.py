@@ -8,7 +8,7 @@ No answer is NaN: where there is no noise the log-SNR is $+\infty$, where no sig
 from collections.abc import Callable
 
 from inkwash.noise.closed import KarrasSchedule, RectifiedSchedule, SohlDicksteinSchedule, ZeroTerminalSchedule
-from inkwash.noise.grid import as_grid, uniform_grid
+from inkwash.noise.grid import as_grid, grid_from, uniform_grid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
 from inkwash.noise.schedule import Schedule, VariancePreserving
@@ -30,6 +30,7 @@ __all__ = [
     "ZeroTerminalSchedule",
     "as_grid",
     "from_log_snr",
+    "grid_from",
     "letter_table",
     "to_log_snr",
     "uniform_grid",
