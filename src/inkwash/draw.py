@@ -22,7 +22,7 @@ from inkwash.randomness import slot_rows
 from inkwash.run import Run, StrPath, load, read_header
 
 if TYPE_CHECKING:
-    from accelerate import PartialState
+    from accelerate import Accelerator
 
 
 def draw(model: Diffusion, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
@@ -40,7 +40,7 @@ def draw(model: Diffusion, n: int, display: Display, film: Film | None = None, *
 
 
 def draw_share(
-    model: Diffusion, n: int, display: Display, place: PartialState, film: Film | None, **options: Any
+    model: Diffusion, n: int, display: Display, place: Accelerator, film: Film | None, **options: Any
 ) -> Any:
     """As `draw`, the slots shared out over the processes that run this: all get the result, bit for bit that of one."""
     from accelerate.utils import gather_object
@@ -69,9 +69,9 @@ def draw_to_folder(
         frames: of the film, at most.
         **options: as of `Diffusion.sample`, the seed among them.
     """
-    from accelerate import PartialState
+    from accelerate import Accelerator
 
-    place, model = PartialState(), load(run)
+    place, model = Accelerator(), load(run)
     spec = cast(Transform, model.transform).spec
     _require_no_leftovers(out, n if spec.is_image else 0)
     recorded = None if film is None else Film(model, out / film, frames)
