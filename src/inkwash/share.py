@@ -53,7 +53,11 @@ def relatives_to_folder(
     """
     model = load(run)
     x = example(run, model, name)[None]
-    drawn = [model.relatives(x[0], t, n, seed=seed, **options) for t in times]
+    drawn = []
+    with display.walk(f"drawing {n} relatives at each time") as done:
+        for t in times:
+            drawn.append(model.relatives(x[0], t, n, seed=seed, **options))
+            done(len(drawn) / len(times))
     latents = [in_data_units(model, model.diffuse(x, t, seed=seed), t) for t in times]
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, drawn, strict=True)]
     _write(out, "relatives", model, np.stack(drawn), rows, display)
