@@ -129,6 +129,20 @@ def test_bad_films_are_refused(tmp_path):
         iw.Film(iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,)), tmp_path / "a.gif")
 
 
+def test_nothing_recorded_is_no_film(tmp_path):
+    with pytest.raises(iw.ConfigError, match="no frames"):
+        iw.Film(image_model(), tmp_path / "a.gif").save()
+
+
+def test_a_film_shows_16_images_or_all_points(tmp_path):
+    assert iw.Film(image_model(), tmp_path / "a.gif").examples == 16
+    spec = iw.DataSpec((2,), "ND", "float64", -9.0, 9.0, None)
+    model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)), dtype=F64)
+    film = iw.Film(model, tmp_path / "b.gif")
+    list(film.record(model.progressive(30, seed=0, steps=2)))
+    assert [len(data) for shot in film.shots for data in shot] == [30] * 4
+
+
 def test_a_film_is_whole_or_absent(tmp_path):
     with hooked(fail_at(0, OSError(28, "No space left on device"))), pytest.raises(iw.StorageError):
         filmed(image_model(), tmp_path / "a.gif")

@@ -135,6 +135,9 @@ def test_diffused_examples_have_the_moments_of_the_marginal(schedule):
 def test_a_time_to_walk_from_is_above_0_and_at_most_1(t):
     with pytest.raises(iw.ConfigError, match="t: got"):
         plane_model().sample_from(torch.zeros(1, 2), t, seed=0)
+    if t != 0:
+        with pytest.raises(iw.ConfigError, match="t: got"):
+            plane_model().diffuse(torch.zeros(1, 2), t)
 
 
 def test_bad_arguments_are_refused():

@@ -99,8 +99,8 @@ class Sample:
     seed: Seed = 0
     """Sample i of a seed is the same however many are drawn, and in however many processes."""
     film: str | None = None
-    """A film of the first 16 samples: noisy data above, the estimate of the clean data below. A .gif, .webp or .png,
-    which is a strip of all frames; written into the folder."""
+    """A film of the first samples (16 images, or the points of the first slot): noisy data above, estimates of the
+    clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
     frames: Count | None = None
     """At most so many frames, evenly spread over time; 40 by default."""
 

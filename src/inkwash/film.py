@@ -28,16 +28,6 @@ FORMATS = (".gif", ".webp", ".png")
 """Films by the suffix of their name; a PNG is a strip of all frames."""
 
 
-def require_film_name(path: Path) -> None:
-    """Check that the suffix of a name is one of `FORMATS`.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if path.suffix not in FORMATS:
-        raise ConfigError("film", str(path), "a name that ends in " + ", ".join(FORMATS))
-
-
 def transform_of(model: Diffusion) -> Transform:
     """The transform of a model.
 
@@ -69,18 +59,20 @@ class Film:
         model: what the walk draws from; it has a transform.
         path: of the film, by whose suffix its format goes: .gif, .webp (no colour is lost), or .png, a strip.
         frames: at most this many, evenly spread over time; the end is among them.
-        examples: how many to show, the first ones of the walk.
+        examples: how many to show, the first ones of the walk; by default 16 images, or all there are of other data.
 
     Raises:
         ConfigError: another suffix, a model without transform, or bad numbers.
     """
 
-    def __init__(self, model: Diffusion, path: str | Path, frames: int = 40, examples: int = 16) -> None:
-        require_film_name(Path(path))
+    def __init__(self, model: Diffusion, path: str | Path, frames: int = 40, examples: int | None = None) -> None:
+        self.model, self.path, self.frames, self.spec = model, Path(path), frames, transform_of(model).spec
+        if self.path.suffix not in FORMATS:
+            raise ConfigError("film", str(path), "a name that ends in " + ", ".join(FORMATS))
         require_integer("frames", frames)
-        require_integer("examples", examples)
-        self.model, self.path, self.frames, self.examples = model, Path(path), frames, examples
-        self.spec = transform_of(model).spec
+        if examples is not None:
+            require_integer("examples", examples)
+        self.examples = 16 if examples is None and self.spec.is_image else examples
         self.shots: list[tuple[Array, Array]] = []
 
     def record(self, walk: Iterable[State]) -> Iterator[State]:
@@ -106,9 +98,15 @@ class Film:
         return [np.concatenate([sheet(self.spec, data, among=every) for data in shot]) for shot in self.shots]
 
     def save(self) -> None:
-        """Write the film, whole or not at all."""
+        """Write the film, whole or not at all.
+
+        Raises:
+            ConfigError: nothing was recorded.
+        """
         from PIL import Image
 
+        if not self.shots:
+            raise ConfigError("film", "no frames", "a walk that is recorded before it is saved")
         frames = self.pictures()
         if self.path.suffix == ".png":
             save_pixels(self.path, np.concatenate(frames, axis=1))

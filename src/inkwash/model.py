@@ -159,11 +159,14 @@ class Diffusion:
 
         Raises:
             DataError: `x` is not of the model's shape.
+            ConfigError: a bad `t` or `seed`.
         """
+        if not 0 <= t <= 1:
+            raise ConfigError("t", t, "a time from 0 to 1")
         model_x, process = self.to_model(x).to(self.dtype), self.process
         noisy = [
             process.diffuse(block, t, process.noise(block.shape, random, like=block))
-            for block, random in slots(model_x, seed, Purpose.DIFFUSE)
+            for block, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
         ]
         return torch.cat(noisy)[: len(model_x)]
 
@@ -264,10 +267,8 @@ class Diffusion:
             ConfigError: a bad `n`, `t` or `seed`, an option of the other kind, or a process that is not Gaussian.
         """
         require_integer("n", n, 2)
-        process, random = (
-            require_gaussian(self.process, "interpolate"),
-            generator(chosen_seed(seed), Purpose.INTERPOLATE),
-        )
+        process, seed = require_gaussian(self.process, "interpolate"), chosen_seed(seed)
+        random = generator(seed, Purpose.INTERPOLATE)
         ends = torch.cat([self.to_model(_as_batch(x)) for x in (a, b)])
         weights = torch.linspace(0, 1, n, dtype=torch.float64)
         if t is None:
@@ -383,7 +384,8 @@ class Diffusion:
             solver: `Adaptive()` by default.
 
         Returns:
-            `(B, *shape)`, float64, model units; over data it is distributed like `process.prior`.
+            `(B, *shape)`, float64, model units. Over continuous data it is distributed like `process.prior`; levels
+            have shorter codes, since a denoiser that knows them tells them from small noise.
         """
         return transport(self.denoiser, self.to_model(x), 0.0, 1.0, solver=solver)
 

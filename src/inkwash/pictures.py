@@ -112,7 +112,7 @@ def draw_points(axes: Any, data: Array) -> None:
     if flat.shape[1] == 1:
         axes.hist(flat[:, 0], bins=60, color=INK)
         return
-    axes.scatter(flat[:, 0], flat[:, 1], s=2, color=INK, alpha=0.5, linewidths=0)
+    axes.scatter(flat[:, 0], flat[:, 1], s=min(max(2, 300 / len(flat)), 30), color=INK, alpha=0.5, linewidths=0)
     axes.set_aspect("equal", adjustable="datalim")
 
 
