@@ -118,11 +118,11 @@ def test_levels_are_mixed_by_codes_of_the_norm_of_the_prior(monkeypatch):
     """The levels themselves have shorter codes: what tells a level from its neighbours is noise to the flow."""
     seen, (model, x) = [], five_levels(64)
     monkeypatch.setattr("inkwash.model.spherical", lambda a, b, w: (seen.extend([a, b]), linear(a, b, w))[1])
-    for k in range(0, 8, 2):
+    for k in (0, 2):
         model.interpolate(x[k], x[k + 1], 2, seed=k)
     square = float((torch.stack(seen) ** 2).mean())
-    assert square == pytest.approx(1, abs=4 * (2 / 512) ** 0.5)
-    assert float((model.encode(x) ** 2).mean()) < 0.9 * square
+    assert square == pytest.approx(1, abs=4 * (2 / 256) ** 0.5)
+    assert float((model.encode(x) ** 2).mean()) < 0.9
 
 
 def test_bad_arguments_are_refused():
