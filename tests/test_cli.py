@@ -57,7 +57,7 @@ def one_line(capsys):
 
 BAD = {
     "trian digits": "did you mean train?",
-    "nothing-like-it": "one of train, sample, evaluate, inspect",
+    "nothing-like-it": "one of train, sample, relatives, interpolate, evaluate, inspect",
     "papers path-los": "experiment: got 'path-los', need one of path-loss, cold, questions; did you mean path-loss?",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
@@ -124,6 +124,17 @@ BAD = {
     "sample RUN --steps 0": "steps: got 0",
     "sample RUN --seed -1": "seed: got -1",
     "sample RUN --smapler ddim": "did you mean --sampler?",
+    "sample RUN --frames 5": "frames: got 5, need a film",
+    "sample RUN --film a.gif --frames 0": "frames: got 0",
+    "relatives RUN": "EXAMPLE",
+    "relatives RUN 0 --t 0": "t: got (0.0,)",
+    "relatives RUN 0 --t 0.5 1.5": "t: got (0.5, 1.5)",
+    "relatives RUN 0 --t half": "t: got 'half'",
+    "relatives RUN 0 --eta 0.5": "eta: got 0.5, need the sampler ddim",
+    "interpolate RUN 0": "B",
+    "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
+    "interpolate RUN 0 1 --t 0": "t: got 0",
+    "interpolate RUN 0 1 --sampler ddim": "t: got None, need a time",
     "evaluate RUN --examples 0": "examples: got 0",
     "evaluate RUN --terms -5": "terms: got -5",
     "inspect RUN --more": "unknown option",
@@ -139,7 +150,13 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
 
 
 def test_a_bad_run_ends_in_exit_4(alone, capsys):
-    for words in ("sample nowhere", "evaluate nowhere", "inspect nowhere"):
+    for words in (
+        "sample nowhere",
+        "relatives nowhere 0",
+        "interpolate nowhere 0 1",
+        "evaluate nowhere",
+        "inspect nowhere",
+    ):
         assert run_cli(words.split()) == 4
         assert one_line(capsys) == "error: nowhere: got no such folder, need a run, as inkwash train makes one\n"
     assert list(alone.iterdir()) == []
@@ -368,6 +385,19 @@ def test_the_installed_command_stops_on_a_signal(home, alone):
     assert time.monotonic() - sent < 5
     assert said.count("\n") == 1
     assert said.startswith("stopped at step ")
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_same_as_one(home, alone):
+    """Bit for bit, by gloo; 300 examples of 5 x 7 are three slots."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    words = ["-m", "inkwash.cli", "sample", str(home / "images"), "-n", "300", "--out", "two", "--film", "film.gif"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next ") == 1
+    assert run_cli(["sample", home / "images", "-n", 300, "--out", "one", "--film", "film.gif"]) == 0
+    assert tree(alone / "two") == tree(alone / "one")
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ from faults import fail_at, hooked, newest, points, tiny, without_pictures
 from PIL import Image
 
 from inkwash.display import Display
-from inkwash.draw import draw, draw_to_folder, inspect_run
-from inkwash.errors import StorageError
+from inkwash.draw import draw, draw_share, draw_to_folder, inspect_run
+from inkwash.errors import ConfigError, StorageError
 from inkwash.fit import fit
+from inkwash.pictures import grid, to_pixels
 from inkwash.run import load
 from inkwash.sample import DDIM
 
@@ -51,6 +52,44 @@ def test_points_are_written_as_an_array_and_a_picture(runs, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"samples.npy", "samples.png"}
     with Image.open(tmp_path / "samples.png") as picture:
         picture.verify()
+
+
+class Place:
+    """One of several processes that run side by side."""
+
+    def __init__(self, index, count):
+        self.process_index, self.num_processes, self.is_main_process = index, count, index == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [5, 150])
+def test_processes_share_the_slots_and_give_what_one_gives(runs, monkeypatch, n, count):
+    """Each takes its share in turn here, of at most three slots; together they draw every example once."""
+    model, shares = load(runs / "images"), []
+    monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
+    for index in range(count):
+        draw_share(model, n, Display(shown=False), Place(index, count), None, seed=3)
+    assert len(shares) == min(count, -(-n // 56))
+    assert np.array_equal(np.concatenate(shares), model.sample(n, seed=3))
+
+
+def test_a_film_shows_the_first_of_the_samples_that_are_drawn(runs, tmp_path, capsys):
+    draw_to_folder(runs / "images", tmp_path, 70, Display(), film="film.webp", frames=5, seed=5, steps=10)
+    assert f"film      {tmp_path / 'film.webp'}" in capsys.readouterr().out
+    assert np.array_equal(np.load(tmp_path / "samples.npy"), load(runs / "images").sample(70, seed=5, steps=10))
+    spec = load(runs / "images").transform.spec
+    expected = grid(to_pixels(spec, np.load(tmp_path / "samples.npy")[:16]))
+    with Image.open(tmp_path / "film.webp") as film:
+        assert film.n_frames == 5
+        film.seek(4)
+        assert np.array_equal(np.asarray(film.convert("RGB"))[: len(expected)], expected)
+
+
+def test_a_film_of_another_kind_is_refused_before_anything_is_drawn(runs, tmp_path):
+    for film in ("film.mpeg", "samples.png", "000002.png"):
+        with pytest.raises(ConfigError, match="film: got"):
+            draw_to_folder(runs / "points", tmp_path, 4, Display(shown=False), film=film, seed=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_no_half_written_samples(runs, tmp_path):

@@ -10,6 +10,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_interpolate
 import test_learning
 import test_levels
 import test_likelihood
@@ -20,10 +21,12 @@ import test_prediction
 import test_propose
 import test_sample
 import test_variance
+import test_walk
 import torch
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance
+from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance, walk
+from inkwash import model as models
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -85,6 +88,12 @@ CHECKS = {
     "mass of levels": test_flow.check_levels,
     "second route to the density": test_flow.check_immse,
     "second route, below the range": test_flow.check_immse_rest,
+    "estimates on the way": test_walk.check_estimates,
+    "law of relatives": test_walk.check_relatives,
+    "arc between codes": test_interpolate.check_arc,
+    "arc between codes, wide prior": partial(test_interpolate.check_arc, test_flow.Exploding()),
+    "mixture at a time": test_interpolate.check_mixture,
+    "noise shared": test_interpolate.check_shared_noise,
 }
 
 
@@ -480,6 +489,24 @@ def integrand_without_the_signal(denoiser, x, log_snr, eps):
 IMMSE_INTEGRAND = flow._immse_integrand
 
 
+WATCH, SPHERICAL = walk._Watched.__call__, models.spherical
+
+
+def estimate_of_the_step_before(self, x_t, t):
+    last, estimate = getattr(self, "x", None), WATCH(self, x_t, t)
+    self.x = estimate.x if last is None else last
+    return estimate
+
+
+def sphere_of_a_standard_prior(a, b, weights):
+    way = SPHERICAL(a, b, weights)
+    return way / way.norm(dim=1, keepdim=True) * a.numel() ** 0.5
+
+
+def noise_of_its_own_for_each(process, x, t, generator):
+    return process.diffuse(x, t, process.noise(x.shape, generator, like=x))
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -658,6 +685,17 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         integrand_without_the_signal,
         "second route to the density",
     ),
+    "estimate of the step before": (walk._Watched, "__call__", estimate_of_the_step_before, "estimates on the way"),
+    "a walk from time 1, whatever the latent's": (models, "grid_from", lambda t, grid: grid, "law of relatives"),
+    "a straight line between codes": (models, "spherical", models.linear, "arc between codes"),
+    "prior's scale forgotten": (
+        models,
+        "spherical",
+        sphere_of_a_standard_prior,
+        "arc between codes, wide prior",
+    ),
+    "codes mixed at a time": (models, "linear", SPHERICAL, "mixture at a time"),
+    "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

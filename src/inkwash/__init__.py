@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
+    from inkwash.film import Film
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from inkwash.sample import DDIM, Ancestral, Sampler
     from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
     from inkwash.variance import Analytic
+    from inkwash.walk import State
 
 __version__ = "0.1.0"
 
@@ -118,6 +120,7 @@ _HOME = {
         "StorageError",
     ),
     "evaluation": ("evaluate",),
+    "film": ("Film",),
     "fit": ("train",),
     "flow": (
         "Dequantise",
@@ -194,6 +197,7 @@ _HOME = {
         "perceptron_vae",
     ),
     "variance": ("Analytic",),
+    "walk": ("State",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

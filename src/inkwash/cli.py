@@ -65,6 +65,27 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """How to walk from noise to data."""
+
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    """How to walk from noise to data."""
+    steps: Count | None = None
+    """Number of steps; by default those the model was made with."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+
+    def options(self) -> dict[str, Any]:
+        """As keyword arguments of the library, checked."""
+        check(self)
+        if self.eta is not None and self.sampler != "ddim":
+            raise ConfigError("eta", self.eta, "the sampler ddim; ancestral has no such option")
+        from inkwash.sample import DDIM, Ancestral
+
+        return {"sampler": Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0), "steps": self.steps}
+
+
+@dataclass(frozen=True)
 class Sample:
     """Draw from a trained model: pictures as PNG, and all samples in data units as samples.npy."""
 
@@ -74,24 +95,84 @@ class Sample:
     """How many."""
     out: str = "samples"
     """Folder to write to."""
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
-    """How to walk from noise to data."""
-    steps: Count | None = None
-    """Number of steps; by default those the model was made with."""
-    eta: Annotated[float, Range(0, 1)] | None = None
-    """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
     seed: Seed = 0
-    """Sample i of a seed is the same however many are drawn."""
+    """Sample i of a seed is the same however many are drawn, and in however many processes."""
+    film: str | None = None
+    """A film of the first samples (16 images, or the points of the first slot): noisy data above, estimates of the
+    clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
+    frames: Count | None = None
+    """At most so many frames, evenly spread over time; 40 by default."""
 
     def __call__(self) -> None:
-        if self.eta is not None and self.sampler != "ddim":
-            raise ConfigError("eta", self.eta, "the sampler ddim; ancestral has no such option")
+        options = self.walk.options()
+        if self.frames is not None and self.film is None:
+            raise ConfigError("frames", self.frames, "a film to have them")
         from inkwash.display import Display
         from inkwash.draw import draw_to_folder
-        from inkwash.sample import DDIM, Ancestral
 
-        sampler = Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0)
-        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, steps=self.steps)
+        options |= {} if self.frames is None else {"frames": self.frames}
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
+
+
+@dataclass(frozen=True)
+class Relatives:
+    """Draw examples that share a noisy version with one: the later its time, the less they have in common."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run."""
+    example: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EXAMPLE")]
+    """Number of a held-out example, or a picture or .npy file of one."""
+    t: tuple[Annotated[float, Range(0, 1, open_low=True)], ...] = (0.2, 0.4, 0.6, 0.8)
+    """Times of the noisy versions; 1 is noise. A row of the picture each."""
+    n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 8
+    """How many for each time."""
+    out: str = "relatives"
+    """Folder to write to."""
+    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
+    seed: Seed = 0
+    """Seed of the noise."""
+
+    def __call__(self) -> None:
+        options = self.walk.options()
+        from inkwash.display import Display
+        from inkwash.share import relatives_to_folder
+
+        relatives_to_folder(
+            self.run, self.example, self.t, self.n, Path(self.out), Display(), seed=self.seed, **options
+        )
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """Draw examples on the way from one to another: between their codes, or between noisy versions of both."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run."""
+    a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    """Number of a held-out example, or a picture or .npy file of one."""
+    b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    """Another."""
+    n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 9
+    """How many, both ends among them."""
+    t: Annotated[float, Range(0, 1, open_low=True)] | None = None
+    """Mix noisy versions at this time, and walk back from it; by default codes are mixed, and nothing is walked."""
+    out: str = "interpolation"
+    """Folder to write to."""
+    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
+    seed: Seed = 0
+    """Seed of the noise."""
+
+    def __call__(self) -> None:
+        if self.t is None and self.walk != Walk():
+            raise ConfigError("t", self.t, "a time, to walk from with a sampler, steps or eta")
+        options = {} if self.t is None else self.walk.options()
+        from inkwash.display import Display
+        from inkwash.share import interpolate_to_folder
+
+        interpolate_to_folder(
+            self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, seed=self.seed, **options
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +212,8 @@ class Papers:
 COMMANDS: dict[str, Any] = {
     "train": Train,
     "sample": Sample,
+    "relatives": Relatives,
+    "interpolate": Interpolate,
     "evaluate": Evaluate,
     "inspect": Inspect,
     "papers": Papers,
@@ -251,7 +334,9 @@ def _readable(word: str, hint: Any) -> bool:
     if origin is Literal:
         return word in arguments
     if arguments:
-        return any(_readable(word, kind) for kind in arguments) or (type(None) in arguments and word == "None")
+        return any(_readable(word, kind) for kind in arguments if kind is not ...) or (
+            type(None) in arguments and word == "None"
+        )
     if hint not in (int, float):
         return hint is not type(None)
     try:

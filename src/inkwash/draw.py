@@ -5,56 +5,106 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import to_json
-from inkwash.data import Transform
+from inkwash.data import DataSpec, Transform
 from inkwash.display import Display
 from inkwash.errors import ConfigError
+from inkwash.film import Film
 from inkwash.model import Diffusion
+from inkwash.randomness import slot_rows
 from inkwash.run import Run, StrPath, load, read_header
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-def draw(model: Diffusion, n: int, display: Display, **options: Any) -> Any:
-    """`model.sample(n, **options)` with a progress bar."""
+
+def draw(model: Diffusion, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
+    """`model.sample(n, **options)` with a progress bar; a film records its first slot of examples."""
+    walks = model.walks(n, **options)
+    if film is not None:
+        walks[0] = film.record(walks[0])
+    ends = []
     with display.walk(f"drawing {n} samples") as done:
-        for state in model.trajectory(n, **options):
-            done(1 - state[0])
-    return model.to_data(state[1])
+        for k, walk in enumerate(walks):
+            for state in walk:
+                done((k + 1 - state.s) / len(walks))
+            ends.append(state.x_s)
+    return model.to_data(torch.cat(ends))
 
 
-def draw_to_folder(run: StrPath, out: Path, n: int, display: Display, **options: Any) -> None:
+def draw_share(
+    model: Diffusion, n: int, display: Display, place: Accelerator, film: Film | None, **options: Any
+) -> Any:
+    """As `draw`, the slots shared out over the processes that run this: all get the result, bit for bit that of one."""
+    from accelerate.utils import gather_object
+
+    rows = slot_rows(model.shape, model.device)
+    slots, index, count = -(-n // rows), place.process_index, place.num_processes
+    first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
+    film = film if place.is_main_process else None
+    share = [draw(model, end - first, display, film, first=first, **options)] if end > first else []
+    return np.concatenate(gather_object(share))
+
+
+def draw_to_folder(
+    run: StrPath, out: Path, n: int, display: Display, *, film: str | None = None, frames: int = 40, **options: Any
+) -> None:
     """Draw `n` samples from a run into `out`: `samples.npy`, one picture of all, and for images a PNG each.
+
+    Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
     Args:
         run: folder of a run or checkpoint.
         out: folder to write to; made if need be.
         n: how many, at least 1.
         display: where to report.
-        **options: as of `Diffusion.sample`.
+        film: name, within `out`, of a film of the first samples; see `Film`. None: there is none.
+        frames: of the film, at most.
+        **options: as of `Diffusion.sample`, the seed among them.
     """
-    model = load(run)
-    data = draw(model, n, display, **options)
+    from accelerate import Accelerator
+
+    place, model = Accelerator(), load(run)
     spec = cast(Transform, model.transform).spec
     _require_no_leftovers(out, n if spec.is_image else 0)
-    storage.make_folder(out)
-    buffer = io.BytesIO()
-    np.save(buffer, data, allow_pickle=False)
-    storage.replace(out / "samples.npy", buffer.getvalue())
+    if film is not None and (Path(film).stem == "samples" or Path(film).stem.isdecimal()):
+        raise ConfigError("film", film, "a name that no file of samples has")
+    recorded = None if film is None else Film(model, out / film, frames)
+    display = display if place.is_main_process else Display(shown=False)
+    data = draw_share(model, n, display, place, recorded, **options)
+    if place.is_main_process:
+        _write(out, spec, data, display)
+        if recorded is not None:
+            recorded.save()
+            display.say(f"film      {recorded.path}")
+        display.say(f"next      inkwash evaluate {run}")
+
+
+def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
+    write_array(out / "samples.npy", data, display)
     pictures.save_samples(out / "samples.png", spec, data)
-    display.say(f"array     {out / 'samples.npy'} ({data.dtype} {data.shape}, data units)")
     display.say(f"picture   {out / 'samples.png'}")
     if spec.is_image:
         for i, pixels in enumerate(pictures.to_pixels(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
-        display.say(
-            f"images    {out / '000000.png'} … {n - 1:06d}.png; [{spec.low:g}, {spec.high:g}] shown as black to white"
-        )
-    display.say(f"next      inkwash evaluate {run}")
+        last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
+        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as black to white")
+
+
+def write_array(path: Path, data: Any, display: Display) -> None:
+    """Write examples as .npy, into a folder that is made if need be, and say so."""
+    storage.make_folder(path.parent)
+    buffer = io.BytesIO()
+    np.save(buffer, data, allow_pickle=False)
+    storage.replace(path, buffer.getvalue())
+    display.say(f"array     {path} ({data.dtype} {data.shape}, data units)")
 
 
 def _require_no_leftovers(out: Path, n: int) -> None:

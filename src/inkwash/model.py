@@ -1,8 +1,7 @@
 """`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
 
 import math
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +12,18 @@ from torch import Tensor, nn
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser
+from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
+from inkwash.interpolate import diffuse_alike, linear, spherical
 from inkwash.likelihood import Bound, bound
-from inkwash.noise import as_grid, uniform_grid
+from inkwash.noise import as_grid, grid_from, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
-from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
+from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_rows, slots
 from inkwash.sample import Ancestral, Sampler
+from inkwash.walk import State, abreast, end_of, walk
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -64,6 +66,7 @@ class Diffusion:
         self,
         n: int,
         *,
+        first: int = 0,
         seed: int | None = None,
         sampler: Sampler | None = None,
         steps: int | None = None,
@@ -71,10 +74,12 @@ class Diffusion:
     ) -> Any:
         """Draw `n` examples.
 
-        Sample i of a seed is the same, bit for bit, whatever `n`.
+        Sample i of a seed is the same, bit for bit, whatever `n` and `first`. They are drawn slot by slot: memory grows
+        with `n` by the result alone.
 
         Args:
             n: how many, at least 1.
+            first: number of the first one; with `first=k` these are the samples k to k + n - 1 of the seed.
             seed: any integer >= 0; None takes one from torch's global generator.
             sampler: how to walk; `Ancestral()` by default.
             steps: number of steps of a uniform grid; the model's own by default.
@@ -85,13 +90,11 @@ class Diffusion:
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `seed`, `steps` or `times`.
+            ConfigError: a bad `n`, `first`, `seed`, `steps` or `times`.
         """
-        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times)
-        _, x = deque(walk, maxlen=1).pop()
-        return self.to_data(x)
+        walks = self.walks(n, first=first, seed=seed, sampler=sampler, steps=steps, times=times)
+        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
-    @torch.no_grad()
     def trajectory(
         self,
         n: int,
@@ -102,18 +105,184 @@ class Diffusion:
         times: Tensor | None = None,
     ) -> Iterator[tuple[float, Tensor]]:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
+        for s, x_s, _ in self.progressive(n, seed=seed, sampler=sampler, steps=steps, times=times):
+            yield s, x_s
+
+    def progressive(self, n: int, **options: Any) -> Iterator[State]:
+        r"""As `trajectory`, with the estimates on the way: yield `(s, x_s, x)`; the denoiser is asked no more often.
+
+        $\hat x$, here `x` `(n, *shape)` in model units, is what the step to `x_s` was taken by. At the end of an
+        ancestral or DDIM walk it is the sample (progressive generation: Ho et al. 2020, fig. 6).
+
+        Args:
+            n: how many examples, all in step.
+            **options: as of `sample`.
+        """
+        yield from abreast(self.walks(n, **options))
+
+    def walks(
+        self,
+        n: int,
+        *,
+        first: int = 0,
+        seed: int | None = None,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        times: Tensor | None = None,
+    ) -> list[Iterator[State]]:
+        """The walks that `sample` takes, one for each slot of examples; none starts before it is asked.
+
+        The rows of all together are the `n` examples in order. Arguments and errors are those of `sample`.
+        """
         require_integer("n", n, 1)
+        require_integer("first", first, 0)
         seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
         rows = slot_rows(self.shape, self.device)
-        walks = [self._walk(seed, slot, rows, sampler or Ancestral(), grid) for slot in range(-(-n // rows))]
-        for states in zip(*walks, strict=True):
-            yield float(states[0][0]), torch.cat([x for _, x in states])[:n]
+        return [
+            self._walk(generator(seed, Purpose.SAMPLE, slot), rows, part, sampler or Ancestral(), grid)
+            for slot, part in slot_parts(first, n, rows)
+        ]
 
-    def _walk(self, seed: int, slot: int, rows: int, sampler: Sampler, grid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        random = generator(seed, Purpose.SAMPLE, slot)
+    @torch.no_grad()
+    def _walk(self, random: torch.Generator, rows: int, part: slice, sampler: Sampler, grid: Tensor) -> Iterator[State]:
         like = torch.zeros((), dtype=self.dtype, device=self.device)
         x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
-        return sampler.trajectory(self.denoiser, x_1, grid, random)
+        yield from walk(self.denoiser, sampler, x_1, grid, random, part)
+
+    def diffuse(self, x: Any, t: float, *, seed: int = 0) -> Tensor:
+        r"""One draw of $q(x_t \mid x)$ for each example, `(B, *shape)` in model units.
+
+        Args:
+            x: data units, `(B, …)`.
+            t: from 0 to 1.
+            seed: of the noise, which for example i is the same however many there are.
+
+        Raises:
+            DataError: `x` is not of the model's shape.
+            ConfigError: a bad `t` or `seed`.
+        """
+        if not 0 <= t <= 1:
+            raise ConfigError("t", t, "a time from 0 to 1")
+        model_x, process = self.to_model(x).to(self.dtype), self.process
+        noisy = [
+            process.diffuse(block, t, process.noise(block.shape, random, like=block))
+            for block, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
+        ]
+        return torch.cat(noisy)[: len(model_x)]
+
+    def sample_from(self, x_t: Tensor, t: float, *, seed: int | None = None, **options: Any) -> Any:
+        r"""Draw from $p(x \mid x_t)$, once for each row: walk from time `t` down.
+
+        The noise of row i is the same, bit for bit, however many there are.
+
+        Args:
+            x_t: model units, `(B, *shape)`.
+            t: their time, above 0 and at most 1.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            **options: `sampler`, `steps` and `times`, as of `sample`; of the grid from 1 to 0 the part below `t` is
+                walked.
+
+        Returns:
+            `B` examples, as `sample`.
+
+        Raises:
+            DataError: `x_t` is not of the model's shape.
+            ConfigError: a bad `t`, `seed`, `steps` or `times`.
+        """
+        self._require_shape("x_t", x_t)
+        starts = slots(x_t.to(self.device, self.dtype), chosen_seed(seed), Purpose.SAMPLE_FROM)
+        return self.to_data(self._walk_down(starts, t, **options)[: len(x_t)])
+
+    def _walk_down(
+        self,
+        starts: Iterable[tuple[Tensor, torch.Generator]],
+        t: float,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        times: Tensor | None = None,
+    ) -> Tensor:
+        grid = grid_from(t, as_grid(steps, times, self.steps))
+        ends = (end_of(walk(self.denoiser, sampler or Ancestral(), x_t, grid, random)) for x_t, random in starts)
+        return torch.cat([end.x_s for end in ends])
+
+    def relatives(self, x: Any, t: float, n: int, *, seed: int | None = None, **options: Any) -> Any:
+        r"""Draw `n` examples that share a latent with `x`: one $x_t \sim q(x_t \mid x)$, and `n` walks from it.
+
+        The later `t`, the less they share (Ho et al. 2020, §4.3 and fig. 7). Their $x_t$ is
+        `diffuse(x[None], t, seed=seed)`; `sample_from` walks from one of your own.
+
+        Args:
+            x: one example in data units.
+            t: the time of the latent, above 0 and at most 1.
+            n: how many, at least 1.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            **options: as of `sample_from`.
+
+        Returns:
+            `n` examples, as `sample`.
+
+        Raises:
+            DataError: `x` is not of the model's shape.
+            ConfigError: a bad `n`, `t` or `seed`, or option.
+        """
+        require_integer("n", n, 1)
+        seed = chosen_seed(seed)
+        x_t = self.diffuse(_as_batch(x), t, seed=seed)
+        return self.sample_from(x_t.expand(n, *self.shape), t, seed=seed, **options)
+
+    def interpolate(
+        self,
+        a: Any,
+        b: Any,
+        n: int,
+        *,
+        t: float | None = None,
+        seed: int = 0,
+        solver: Solver | None = None,
+        **options: Any,
+    ) -> Any:
+        r"""Draw `n` examples on the way from `a` to `b`.
+
+        Without `t`: between their codes, along a sphere; the ends come back to the solver's tolerance. Data with levels
+        is encoded with the process's noise of the model's first time, the same for both: the levels themselves have
+        codes far shorter than the prior's.
+
+        With `t`: between their noisy versions with the same noise, $x_t = (1-w)a_t + wb_t$, each walked down with the
+        same noise (Ho et al. 2020, §4.3 and fig. 8).
+
+        Args:
+            a: one example in data units.
+            b: another.
+            n: how many, both ends among them; at least 2.
+            t: the time to mix at, above 0 and at most 1.
+            seed: of the noise.
+            solver: as of `encode`; without `t` alone.
+            **options: as of `sample_from`; with `t` alone.
+
+        Returns:
+            `n` examples, as `sample`.
+
+        Raises:
+            DataError: `a` or `b` is not of the model's shape, or their codes are opposite.
+            ConfigError: a bad `n`, `t` or `seed`, an option of the other kind, or a process that is not Gaussian.
+        """
+        require_integer("n", n, 2)
+        process, seed = require_gaussian(self.process, "interpolate"), chosen_seed(seed)
+        random = generator(seed, Purpose.INTERPOLATE)
+        ends = torch.cat([self.to_model(_as_batch(x)) for x in (a, b)])
+        weights = torch.linspace(0, 1, n, dtype=torch.float64)
+        if t is None:
+            for name, value in options.items():
+                raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
+            start = float(uniform_grid(self.steps)[-2]) if self._lattice else 0.0
+            noisy = diffuse_alike(process, ends.double(), start, random)
+            code_a, code_b = transport(self.denoiser, noisy, start, 1.0, solver=solver)
+            return self.decode(spherical(code_a, code_b, weights), solver=solver)
+        if solver is not None:
+            raise ConfigError("solver", solver, "no time t; from t there is a sampler")
+        a_t, b_t = diffuse_alike(process, ends.to(self.dtype), t, random)
+        starts = ((x_t, generator(seed, Purpose.INTERPOLATE, 0)) for x_t in linear(a_t, b_t, weights).split(1))
+        return self.to_data(self._walk_down(starts, t, **options))
 
     def bound(
         self,
@@ -141,7 +310,7 @@ class Diffusion:
             ConfigError: a bad `steps`, `times` or `terms`.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.lattice
+        lattice = self._lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
@@ -185,7 +354,7 @@ class Diffusion:
             NonFiniteError: the network is NaN or infinite on the way.
         """
         model_x = self.to_model(x)
-        lattice = None if self.transform is None else self.transform.lattice
+        lattice = self._lattice
         if lattice is not None:
             options = dequantise or Dequantise()
             grid = uniform_grid(self.steps)
@@ -215,7 +384,8 @@ class Diffusion:
             solver: `Adaptive()` by default.
 
         Returns:
-            `(B, *shape)`, float64, model units; over data it is distributed like `process.prior`.
+            `(B, *shape)`, float64, model units. Over continuous data it is distributed like `process.prior`; levels
+            have shorter codes, since a denoiser that knows them tells them from small noise.
         """
         return transport(self.denoiser, self.to_model(x), 0.0, 1.0, solver=solver)
 
@@ -258,9 +428,18 @@ class Diffusion:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
 
+    @property
+    def _lattice(self) -> Lattice | None:
+        return None if self.transform is None else self.transform.lattice
+
     def _require_shape(self, where: str, tensor: Tensor) -> None:
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
             raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+
+
+def _as_batch(x: Any) -> Any:
+    """One example as a batch of one."""
+    return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]
 
 
 def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:

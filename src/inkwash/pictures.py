@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from inkwash.data.transform import Array, DataSpec
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_DPI = 150
 INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
 
 
@@ -58,18 +60,50 @@ def save_pixels(path: Path, pixels: Array) -> None:
     storage.replace(path, buffer.getvalue())
 
 
-def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
-    """Write samples as one picture: a grid of images, rows of bits (64 of them), or the points of other vectors (their
-    first two entries)."""
+def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array | None = None) -> Array:
+    """Samples as one picture, `(H, W)` or `(H, W, C)`: a grid of images, rows of bits (64 of them), or the points of
+    other vectors (their first two entries).
+
+    Args:
+        spec: what one example is.
+        data: the samples, data units.
+        columns: of a grid; as many as rows by default.
+        among: points whose range the axes show; by default `data` itself.
+    """
     if spec.is_image:
-        save_pixels(path, grid(to_pixels(spec, data)))
-        return
+        return grid(to_pixels(spec, data), columns)
     if spec.levels == 2:
-        save_pixels(path, grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4))
-        return
+        return grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4)
     figure, axes = new_figure(4, 4)
     draw_points(axes, data)
-    save_figure(path, figure)
+    if among is not None:
+        _show_range(axes, among.reshape(len(among), -1))
+    return _drawn(figure)
+
+
+def _show_range(axes: Any, among: Array) -> None:
+    low, high = among.min(0), among.max(0)
+    axes.set_xlim(low[0], high[0])
+    if among.shape[1] > 1:
+        axes.set_ylim(low[1], high[1])
+
+
+def _drawn(figure: Any) -> Array:
+    """A figure as pixels `(H, W, 3)`."""
+    figure.set_dpi(_DPI)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
+    """Write samples as one picture; see `sheet`."""
+    save_pixels(path, sheet(spec, data))
+
+
+def save_rows(path: Path, spec: DataSpec, rows: Sequence[Array]) -> None:
+    """Write several sets of samples, of equal size, one below another: of images each is a row."""
+    among = np.concatenate(rows)
+    save_pixels(path, np.concatenate([sheet(spec, data, len(data), among) for data in rows]))
 
 
 def draw_points(axes: Any, data: Array) -> None:
@@ -78,7 +112,7 @@ def draw_points(axes: Any, data: Array) -> None:
     if flat.shape[1] == 1:
         axes.hist(flat[:, 0], bins=60, color=INK)
         return
-    axes.scatter(flat[:, 0], flat[:, 1], s=2, color=INK, alpha=0.5, linewidths=0)
+    axes.scatter(flat[:, 0], flat[:, 1], s=min(max(2, 300 / len(flat)), 30), color=INK, alpha=0.5, linewidths=0)
     axes.set_aspect("equal", adjustable="datalim")
 
 
@@ -97,9 +131,7 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, A
 
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    storage.replace(path, buffer.getvalue())
+    save_pixels(path, _drawn(figure))
 
 
 def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:

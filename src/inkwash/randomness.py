@@ -6,7 +6,7 @@ sees the same numbers.
 """
 
 from collections.abc import Iterator
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from inkwash.errors import require_integer
 from inkwash.shapes import event_size
 
 
+@unique
 class Purpose(IntEnum):
     """What the randomness is for; part of the key, so that no two uses share numbers."""
 
@@ -30,6 +31,9 @@ class Purpose(IntEnum):
     VARIANCE = 8
     FLOW = 9
     IMMSE = 10
+    SAMPLE_FROM = 14
+    DIFFUSE = 15
+    INTERPOLATE = 16
 
 
 def derived_seed(seed: int, *key: int) -> int:
@@ -67,6 +71,13 @@ def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
     """
     on_cpu = min(max(4096 // event_size(shape), 16), 1024)
     return on_cpu if device.type == "cpu" else 16 * on_cpu
+
+
+def slot_parts(first: int, n: int, rows: int) -> Iterator[tuple[int, slice]]:
+    """The slots of `rows` rows that the examples `first … first + n - 1` sit in, and which rows of each are theirs."""
+    for slot in range(first // rows, -(-(first + n) // rows)):
+        start = slot * rows
+        yield slot, slice(max(first - start, 0), min(first + n - start, rows))
 
 
 def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:

@@ -1,6 +1,7 @@
 """Data: where it comes from, what it is, and how it becomes model units."""
 
+from inkwash.data.files import read_example
 from inkwash.data.sources import Dataset, load_dataset
 from inkwash.data.transform import DataSpec, Transform, fit_transform
 
-__all__ = ["DataSpec", "Dataset", "Transform", "fit_transform", "load_dataset"]
+__all__ = ["DataSpec", "Dataset", "Transform", "fit_transform", "load_dataset", "read_example"]

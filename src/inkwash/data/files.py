@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from inkwash.data.transform import Array
+from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
 _PICTURES = {".png", ".jpg", ".jpeg"}
@@ -91,6 +91,30 @@ def read_pictures(folder: Path) -> tuple[Array, tuple[str, ...]]:
         data[i] = picture
         turned += was_turned
     return data, (f"{turned} picture(s) turned upright by their EXIF orientation",) if turned else ()
+
+
+def read_example(path: Path, spec: DataSpec) -> Array:
+    """One example in data units, as it came: the array of an `.npy` file, or a PNG or JPEG picture.
+
+    Black to white is the range of the data, as in the pictures that `inkwash sample` writes. Nothing is resized, and a
+    picture of another number of channels is refused.
+
+    Raises:
+        DataError: an unreadable file, or one of another kind or shape.
+    """
+    if path.suffix == ".npy":
+        return np.array(read_npy(path))
+    if not spec.is_image or path.suffix.lower() not in _PICTURES:
+        need = "an .npy file" + (" or a PNG or JPEG picture" if spec.is_image else "")
+        raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
+    pixels = _read_picture(path)[0]
+    share = pixels / np.iinfo(pixels.dtype).max
+    if share.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
+        raise DataError(str(path), _shape_words(pixels), f"the shape of an example, {spec.describe()}")
+    data = spec.low + share * (spec.high - spec.low)
+    data = (np.rint(data) if spec.levels else data).astype(spec.dtype)
+    channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
+    return spec.from_channels_first(channels_first[None])[0]
 
 
 def _read_picture(path: Path) -> tuple[Array, bool]:

@@ -139,10 +139,15 @@ class Transform:
         """
         if not bool(x.isfinite().all()):
             raise NonFiniteError("samples", "NaN or infinity", "finite numbers; train longer or more gently")
-        data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
+        data = self.to_real(x)
         if self.spec.levels is not None:
             data = np.clip(np.rint(data), self.spec.low, self.spec.high)
-        return self.spec.from_channels_first(data.astype(self.spec.dtype))
+        return data.astype(self.spec.dtype)
+
+    def to_real(self, x: Tensor) -> Array:
+        """As `to_data`, but float64 and not moved to any level: for noisy data, and for means."""
+        data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
+        return self.spec.from_channels_first(data)
 
     def log_det(self) -> Tensor:
         """Log-determinant of data units to model units, nats per example: a scalar, float64."""

@@ -14,7 +14,7 @@ from inkwash.noise.closed import (
     SohlDicksteinSchedule,
     ZeroTerminalSchedule,
 )
-from inkwash.noise.grid import as_grid, uniform_grid
+from inkwash.noise.grid import as_grid, grid_from, uniform_grid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
 from inkwash.noise.schedule import Schedule, VariancePreserving
@@ -37,6 +37,7 @@ __all__ = [
     "ZeroTerminalSchedule",
     "as_grid",
     "from_log_snr",
+    "grid_from",
     "letter_table",
     "to_log_snr",
     "uniform_grid",

@@ -27,3 +27,14 @@ def as_grid(steps: float | None, times: Tensor | None, default: int) -> Tensor:
     if grid.ndim != 1 or len(grid) < 2 or grid[0] != 1 or grid[-1] != 0 or not bool((grid.diff() < 0).all()):
         raise ConfigError("times", grid.tolist(), "a decreasing list of times from 1 to 0")
     return grid
+
+
+def grid_from(t: float, grid: Tensor) -> Tensor:
+    """The part of a grid below time `t`, with `t` itself before it.
+
+    Raises:
+        ConfigError: `t` outside (0, 1].
+    """
+    if not 0 < t <= 1:
+        raise ConfigError("t", t, "a time above 0 and at most 1")
+    return torch.cat([as_time(t)[None], grid[grid < t]])
