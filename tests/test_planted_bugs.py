@@ -447,7 +447,7 @@ def velocity_twice_as_fast(denoiser, z, angle):
 
 def log_probs_without_the_radius(denoiser, x_t, t, *rest):
     values, evaluations = LOG_PROBS(denoiser, x_t, t, *rest)
-    ratio = torch.log(flow._radius(denoiser, 1.0) / flow._radius(denoiser, t))
+    ratio = torch.log(denoiser.process.scale(1.0) / denoiser.process.scale(t))
     return values - x_t[0].numel() * ratio, evaluations
 
 

@@ -149,6 +149,9 @@ class TrainConfig:
     """Steps between looks at the held-out loss and at samples."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
+    micro_batch_size: Count | None = None
+    """Most examples that a process takes at a time, to save memory; the step remains that of the whole batch, which is
+    the default."""
 
 
 @dataclass(frozen=True)
