@@ -211,6 +211,23 @@ def test_what_would_leave_a_learned_schedule_untrained_is_refused(schedule, vari
         resolve(config, vector(2))
 
 
+@pytest.mark.parametrize(
+    ("schedule", "predicts", "objective", "times"),
+    [
+        ("cosine", "eps", "simple", "low-discrepancy"),
+        ("rectified", "v", "simple", "low-discrepancy"),
+        ("sohl-dickstein", "v", "simple", "low-discrepancy"),
+        ("zero-terminal", "v", "simple", "low-discrepancy"),
+        ("karras", "F", "edm", "log-normal"),
+    ],
+)
+def test_what_is_predicted_of_real_numbers_follows_from_the_schedule(schedule, predicts, objective, times):
+    config = resolve(Config("x", process=ProcessConfig(schedule)), vector(2))
+    assert (config.denoiser.predicts, config.train.objective, config.train.times) == (predicts, objective, times)
+    by_level = resolve(Config("x", process=ProcessConfig(schedule)), vector(2, levels=5))
+    assert by_level.denoiser.predicts == "levels"
+
+
 def test_a_blind_network_predicts_the_noise_even_under_the_schedule_of_edm():
     config = Config("x", process=ProcessConfig("karras"), denoiser=DenoiserConfig(sees="nothing"))
     assert resolve(config, vector(2)).denoiser.predicts == "eps"

@@ -187,6 +187,10 @@ def test_a_block_acts_even_where_the_level_says_nothing(kind):
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("attention", [(True, False, False), (False, True, False), (True, False, True)])
 def test_a_picture_is_attended_to_at_the_resolutions_asked_for(attention, blocks):
+    check_attention(attention, blocks)
+
+
+def check_attention(attention=(True, False, False), blocks=2):
     """After each block of either way, of which the last resolution has one: 8x12, 4x6 and 2x3 pixels."""
     with mock.patch.object(F, "scaled_dot_product_attention", wraps=F.scaled_dot_product_attention) as attend:
         unet(attention=attention, blocks=blocks)(*batch((1, 8, 12)))
@@ -196,6 +200,10 @@ def test_a_picture_is_attended_to_at_the_resolutions_asked_for(attention, blocks
 
 
 def test_detail_passes_by_the_coarser_resolutions():
+    check_detail()
+
+
+def check_detail():
     """With nothing coming back from them the answer still depends on each pixel, and on those next to it alone."""
     network = trained(unet(attention=(False, False, False)), (1, 12, 9))
     for parameter in network.stages.widen.parameters():

@@ -87,8 +87,8 @@ class DenoiserConfig:
     """What the network's output means."""
 
     predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
-    """Gaussian alone: what the network predicts; by default the levels of integer data, and the noise (eps)
-    otherwise."""
+    """Gaussian alone: what the network predicts; by default the levels of integer data, and otherwise the noise (eps),
+    or F for karras, or v where no signal is left at time 1."""
     variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
     """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
