@@ -3,7 +3,8 @@
     python benchmarks/levels.py
     python benchmarks/levels.py --release    # freed memory goes back to the system, as it does by default
 
-Loss, backward pass and AdamW update on 32 images of 28x28x1, in one process, in turns; medians over the turns.
+Loss, backward pass and AdamW update on 32 images of 28x28x1, in one process, in turns; medians over the turns of
+processor time, which other jobs on the machine disturb little.
 """
 
 import argparse
@@ -21,7 +22,7 @@ SHAPE, BATCH = (1, 28, 28), 32
 
 
 def training_step(predicts: str) -> Callable[[], float]:
-    """A function that takes one step and says how many seconds it took."""
+    """A function that takes one step and says how many seconds of processor time it took."""
     spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
     config = resolve(iw.Config("mnist", denoiser=iw.DenoiserConfig(predicts=predicts)), spec)
     denoiser, objective = build_denoiser(config, spec), build_objective(config, spec)
@@ -30,11 +31,11 @@ def training_step(predicts: str) -> Callable[[], float]:
     t, noise = torch.linspace(0.01, 0.99, BATCH, dtype=torch.float64), torch.randn(BATCH, *SHAPE)
 
     def step() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         objective.loss(denoiser, x, t, noise).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     return step
 
