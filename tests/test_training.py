@@ -14,7 +14,7 @@ from faults import points, tiny
 from oracles import tensor
 
 from inkwash.build import resolve
-from inkwash.config import ProcessConfig, TrainConfig
+from inkwash.config import NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.data import DataSpec, fit_transform, load_dataset
 from inkwash.denoise import Clipped, Denoiser
 from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
@@ -257,6 +257,31 @@ def test_no_average_is_the_weights(trainer):
     state, steps, *_ = trainer(steps=3, ema=0.0)
     list(steps)
     assert same(dict(state.average.state_dict()), dict(state.denoiser.state_dict()))
+
+
+def test_weight_decay_takes_its_share_of_the_network_alone():
+    """From the same gradient: a step shrinks the parameters of the network by rate times decay, the schedule's not."""
+    config = replace(tiny("x", learning_rate=0.01), process=ProcessConfig("learned", 10))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    before = {f"weights/{name}": p.detach().clone() for name, p in state.denoiser.named_parameters()}
+    (free, done), (decayed, _) = (
+        one_step(levels_examples(), replace(config, train=replace(config.train, weight_decay=decay)))
+        for decay in (0.0, 0.5)
+    )
+    for name, start_value in before.items():
+        share = 0.0 if "schedule." in name else 0.5 * done.learning_rate
+        torch.testing.assert_close(free[name] - decayed[name], share * start_value, rtol=1e-3, atol=1e-7)
+
+
+def test_the_average_drops_nothing():
+    config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    for network in (state.denoiser.network, state.average.network):
+        for parameter in network.parameters():
+            parameter.data += 0.1
+    x, level = torch.randn(64, 2), torch.zeros(64)
+    assert torch.equal(state.average.network(x, level), state.average.network(x, level))
+    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
 
 
 def test_training_lowers_the_loss(trainer):
