@@ -1,5 +1,7 @@
 """Two-sample and memorisation tests where the answer is known: equal laws, shifted laws, copies."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -123,6 +125,15 @@ def test_closer_is_the_share_of_pairs_that_are():
     wins = np.mean((ours < theirs - 1e-12) + 0.5 * (abs(ours - theirs) <= 1e-12))
     assert result.closer == pytest.approx(wins, abs=0.01)
     np.testing.assert_allclose(result.distances, ours[:, 0], atol=1e-12)
+
+
+def test_the_standard_error_is_that_over_all_ways_to_share_out_the_distances():
+    points, train, closer = np.arange(1.0, 8.0)[:, None], np.zeros((1, 1)), []
+    for chosen in itertools.combinations(range(7), 3):
+        result = memorisation_test(points[list(chosen)], train, np.delete(points, chosen, 0))
+        closer.append(result.closer)
+    assert np.mean(closer) == pytest.approx(0.5)
+    assert result.closer_std_error == pytest.approx(np.std(closer))
 
 
 def test_all_alike_is_undecided():
