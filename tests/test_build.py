@@ -111,6 +111,13 @@ def test_what_does_not_fit_the_data_is_refused_by_name(network, spec, named):
         resolve(Config("x", network=network), spec)
 
 
+def test_parts_of_a_batch_are_no_larger_than_it():
+    config = Config("x", train=TrainConfig(batch_size=6, micro_batch_size=7))
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 7, need at most train\.batch_size, 6"):
+        resolve(config, vector(2))
+    assert resolve(Config("x", train=TrainConfig(batch_size=6)), vector(2)).train.micro_batch_size == 6
+
+
 def test_only_data_with_levels_can_be_clipped():
     clipping = Config("x", denoiser=DenoiserConfig(clip=True))
     with pytest.raises(ConfigError, match=r"^denoiser\.clip: got True"):
@@ -203,6 +210,23 @@ def test_what_would_leave_a_learned_schedule_untrained_is_refused(schedule, vari
     )
     with pytest.raises(ConfigError, match=f"^{named}: got "):
         resolve(config, vector(2))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "predicts", "objective", "times"),
+    [
+        ("cosine", "eps", "simple", "low-discrepancy"),
+        ("rectified", "v", "simple", "low-discrepancy"),
+        ("sohl-dickstein", "v", "simple", "low-discrepancy"),
+        ("zero-terminal", "v", "simple", "low-discrepancy"),
+        ("karras", "F", "edm", "log-normal"),
+    ],
+)
+def test_what_is_predicted_of_real_numbers_follows_from_the_schedule(schedule, predicts, objective, times):
+    config = resolve(Config("x", process=ProcessConfig(schedule)), vector(2))
+    assert (config.denoiser.predicts, config.train.objective, config.train.times) == (predicts, objective, times)
+    by_level = resolve(Config("x", process=ProcessConfig(schedule)), vector(2, levels=5))
+    assert by_level.denoiser.predicts == "levels"
 
 
 def test_a_blind_network_predicts_the_noise_even_under_the_schedule_of_edm():
@@ -302,6 +326,26 @@ def test_only_data_with_two_levels_are_bits(spec):
 def test_a_rate_is_refused_where_there_is_none():
     with pytest.raises(ConfigError, match=r"^process\.rate: got 0\.3"):
         resolve(Config("x", process=ProcessConfig(rate=0.3)), BITS[0])
+
+
+@pytest.mark.parametrize("levels", [2, 5, 17, 64, 256])
+def test_a_head_of_levels_says_nothing_twice(levels):
+    """Log-odds count up to a constant: beside it, no column of the head is a combination of the others."""
+    spec = image(1, 4, 4, levels=levels)
+    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.weight[:levels].double()
+    columns = torch.cat([torch.ones(levels, 1), head], 1)
+    assert torch.linalg.matrix_rank(columns) == columns.shape[1]
+
+
+def test_what_grows_with_the_picture_and_what_does_not():
+    """A head of many levels costs the network no more than one of some; large pictures come in smaller batches."""
+    few, many = (image(1, 4, 4, levels=levels) for levels in (64, 256))
+    sizes = {build_network(resolve(Config("x", network=SMALL), spec), spec).head.in_features for spec in (few, many)}
+    assert len(sizes) == 1
+    small, large = (resolve(Config("x"), image(1, side, side)) for side in (8, 64))
+    assert small.train.batch_size > large.train.batch_size
+    assert small.network.depth < large.network.depth
+    assert resolve(Config("x"), vector(256)).train.learning_rate > resolve(Config("x"), vector(257)).train.learning_rate
 
 
 def test_weights_are_a_function_of_the_seed_alone():

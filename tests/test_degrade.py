@@ -98,16 +98,17 @@ def test_blur_decays_each_cosine_mode_by_itself(t):
     assert np.allclose(after, before * decay, atol=1e-10)
 
 
-def test_pixels_double_at_equal_times():
-    """An image of 5 x 7 has ceil(log2 7) = 3 doublings; the mean of a block is that of the pixels it has."""
-    x = images(1, 1, 5, 7)
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (8, 3)])
+def test_pixels_double_at_equal_times(height, width):
+    """ceil(log2 7) and log2 8 are both 3 doublings; the mean of a block is that of the pixels it has."""
+    x = images(1, 1, height, width)
     for t, side in [(0.0, 1), (1e-6, 2), (1 / 3, 2), (0.34, 4), (2 / 3, 4), (0.7, 8), (1.0, 8)]:
         got = iw.Pixelate().degrade(x, t)
-        for top in range(0, 5, side):
-            for left in range(0, 7, side):
+        for top in range(0, height, side):
+            for left in range(0, width, side):
                 block = (0, 0, slice(top, top + side), slice(left, left + side))
                 assert torch.allclose(got[block], x[block].mean().expand_as(got[block]), atol=1e-12)
-        assert len(got.unique()) == -(-5 // side) * -(-7 // side)
+        assert len(got.unique()) == -(-height // side) * -(-width // side)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), sizes, st.sampled_from([0.05, 0.25, 2.0]))
@@ -266,6 +267,14 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
         assert float(y.std((-2, -1)).mean()) == pytest.approx(noise, rel=0.03, abs=1e-12)
     empty = iw.fit_starts(iw.Mask(), x, 0.0)
     assert float(empty.level.abs().max()) == float(empty.factor.abs().max()) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_starts_of_channels_that_agree_have_the_covariance_of_the_images_given(seed):
+    """It has rank one: of eigenvalues that are 0 but for rounding some come out negative."""
+    x = images(5, 1, 4, 6, seed=seed).expand(-1, 3, -1, -1)
+    factor = iw.fit_starts(iw.Blur(), x).factor
+    torch.testing.assert_close(factor @ factor.T, x.mean((-2, -1)).T.cov(correction=0))
 
 
 @pytest.mark.parametrize("name", DEGRADATIONS)

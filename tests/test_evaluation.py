@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from inkwash.config import EvaluateConfig
 from inkwash.errors import ConfigError
 from inkwash.evaluation import evaluate
 from inkwash.fit import fit
-from inkwash.metrics import two_sample_test
+from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
+from inkwash.pictures import grid, to_pixels
 from inkwash.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
@@ -105,6 +107,33 @@ def test_over_fitting_is_the_difference_of_the_bounds(result):
 def test_an_untrained_model_does_not_look_like_a_copy(result):
     assert result["memorisation"]["copies"] == 0
     assert 0 < result["two_sample"]["p_value"] <= 1
+
+
+def test_what_is_evaluated_is_what_was_asked_for(run):
+    """By hand: samples of that seed and number of steps, beside all that was trained on; the grid of the bound."""
+    steps = "inf" if run.header().transform.spec.is_image else 4
+    result = evaluate(run.path, replace(QUICK, seed=3, steps=steps, terms=3))
+    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
+    parts = model.sample(16, seed=3, steps=5), data[inside], data[outside[:16]]
+    samples, known, fresh = (model.to_model(x).numpy() for x in parts)
+    copies = memorisation_test(samples, known, fresh)
+    for name in ("sample_distance", "held_out_distance", "closer"):
+        assert result["memorisation"][name] == pytest.approx(getattr(copies, name))
+    assert result["two_sample"] == asdict(two_sample_test(samples, fresh, 3, shuffles=3))
+    edges = model.bound(data[:2], steps=math.inf if steps == "inf" else steps, terms=3).time_edges
+    assert result["bound_by_time"]["time_edges"] == edges.tolist()
+
+
+def test_the_samples_nearest_to_training_data_are_shown_over_it(run, result):
+    spec = run.header().transform.spec
+    if not spec.is_image:
+        pytest.skip("pictures alone")
+    samples, known = load(run.path).sample(16, seed=0, steps=5), run.dataset().data[run.split()[0]]
+    distances = np.linalg.norm(samples[:, None].astype(float) - known[None], axis=(2, 3))
+    closest = np.argsort(distances.min(1))[:12]
+    shown = np.concatenate([samples[closest], known[distances.argmin(1)[closest]]])
+    with Image.open(run.path / "evaluation" / "neighbours.png") as picture:
+        assert np.array_equal(np.asarray(picture), grid(to_pixels(spec, shown), columns=12))
 
 
 def test_the_same_evaluation_gives_the_same_numbers_and_leaves_the_checkpoint_alone(run, result):

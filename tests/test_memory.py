@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from inkwash import cli, fit
+from inkwash.errors import DataError
 from inkwash.memory import keep_freed_memory
 
 FRESH_PAGES = """
@@ -21,6 +23,18 @@ default, asked = faults(), keep_freed_memory()
 faults()
 print(default, asked, faults())
 """
+
+
+def test_training_and_every_command_ask_for_it(monkeypatch, tmp_path):
+    asked = []
+    for module in (cli, fit):
+        monkeypatch.setattr(module, "keep_freed_memory", lambda module=module: asked.append(module))
+    with pytest.raises(DataError):
+        fit.train(tmp_path / "nothing.npy", tmp_path / "run")
+    assert asked == [fit]
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", str(tmp_path)])
+    assert asked == [fit, cli]
 
 
 def test_large_arrays_take_the_place_of_those_freed():

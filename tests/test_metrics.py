@@ -1,5 +1,7 @@
 """Two-sample and memorisation tests where the answer is known: equal laws, shifted laws, copies."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -49,6 +51,16 @@ def test_the_test_repeats_itself_and_balances_its_samples():
     first, second = (two_sample_test(a, b, seed=3, shuffles=2) for _ in range(2))
     assert first == second
     assert first.per_sample == 40
+
+
+def test_a_result_is_what_its_shuffles_say(monkeypatch):
+    """Of twenty shuffles one is as accurate as the truth and one more so; nineteen are no more accurate."""
+    accuracies = iter([0.5, *[0.3] * 9, 0.5, *[0.4] * 9, 0.9])
+    monkeypatch.setattr("inkwash.metrics._out_of_bag_accuracy", lambda x, y, seed: next(accuracies))
+    result = two_sample_test(normal(0, 12), normal(1, 12), shuffles=20)
+    assert (result.accuracy, result.null_mean) == (0.5, pytest.approx((0.3 * 9 + 0.4 * 9 + 0.5 + 0.9) / 20))
+    assert result.p_value == pytest.approx(3 / 21)
+    assert 0.5 <= result.null_high < 0.9
 
 
 @pytest.mark.parametrize("seed", [2**32 - 1, 2**32, 2**62])
@@ -113,6 +125,15 @@ def test_closer_is_the_share_of_pairs_that_are():
     wins = np.mean((ours < theirs - 1e-12) + 0.5 * (abs(ours - theirs) <= 1e-12))
     assert result.closer == pytest.approx(wins, abs=0.01)
     np.testing.assert_allclose(result.distances, ours[:, 0], atol=1e-12)
+
+
+def test_the_standard_error_is_that_over_all_ways_to_share_out_the_distances():
+    points, train, closer = np.arange(1.0, 8.0)[:, None], np.zeros((1, 1)), []
+    for chosen in itertools.combinations(range(7), 3):
+        result = memorisation_test(points[list(chosen)], train, np.delete(points, chosen, 0))
+        closer.append(result.closer)
+    assert np.mean(closer) == pytest.approx(0.5)
+    assert result.closer_std_error == pytest.approx(np.std(closer))
 
 
 def test_all_alike_is_undecided():

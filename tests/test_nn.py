@@ -1,10 +1,14 @@
 """Networks: any size of picture, nothing at the start, a gradient everywhere, no mixing of examples."""
 
 import inspect
+from collections import Counter
+from unittest import mock
 
 import pytest
 import torch
 from oracles import F64
+from torch import nn
+from torch.nn import functional as F
 
 import inkwash as iw
 
@@ -162,6 +166,55 @@ def test_double_precision_gives_the_same_answer(kind):
         single = network(x_t, level)
         double = network.double()(x_t.to(F64), level.to(F64))
     assert float((single - double).abs().max()) < 1e-4 * float(double.abs().max())
+
+
+@networks
+def test_a_block_acts_even_where_the_level_says_nothing(kind):
+    """Shift and scale start next to zero: what a block adds must depend on what it is given all the same."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    modulated = [block for block in network.modules() if hasattr(block, "modulate")]
+    assert modulated
+    for block in modulated:
+        nn.init.zeros_(block.modulate.weight), nn.init.zeros_(block.modulate.bias)
+        width, level = block.modulate.out_features // 2, block.modulate.in_features
+        h = torch.randn(2, width, *(3,) * (len(shape) - 1))
+        with torch.no_grad():
+            added = block(h, torch.zeros(2, level)) - h
+        assert float((added[0] - added[1]).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("attention", [(True, False, False), (False, True, False), (True, False, True)])
+def test_a_picture_is_attended_to_at_the_resolutions_asked_for(attention, blocks):
+    check_attention(attention, blocks)
+
+
+def check_attention(attention=(True, False, False), blocks=2):
+    """After each block of either way, of which the last resolution has one: 8x12, 4x6 and 2x3 pixels."""
+    with mock.patch.object(F, "scaled_dot_product_attention", wraps=F.scaled_dot_product_attention) as attend:
+        unet(attention=attention, blocks=blocks)(*batch((1, 8, 12)))
+    seen = Counter(call.args[0].shape[-2] for call in attend.call_args_list)
+    ways = zip(attention, (96, 24, 6), (2, 2, 1), strict=True)
+    assert seen == {pixels: blocks * way for asked, pixels, way in ways if asked}
+
+
+def test_detail_passes_by_the_coarser_resolutions():
+    check_detail()
+
+
+def check_detail():
+    """With nothing coming back from them the answer still depends on each pixel, and on those next to it alone."""
+    network = trained(unet(attention=(False, False, False)), (1, 12, 9))
+    for parameter in network.stages.widen.parameters():
+        nn.init.zeros_(parameter)
+    for norm in (m for m in network.modules() if isinstance(m, nn.GroupNorm)):
+        norm.forward = lambda h: h  # it looks at the whole picture
+    x_t, level = batch((1, 12, 9), n=1)
+    x_t.requires_grad_()
+    network(x_t, level)[0, 0, 0, 0].backward()
+    assert bool(x_t.grad[0, 0, 0, 0] != 0)
+    assert not bool(x_t.grad[0, 0, 8:].any())
 
 
 def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():

@@ -136,8 +136,16 @@ def test_a_field_that_is_not_finite_is_an_error(solver, late, bad):
 
 
 def test_too_many_evaluations_are_an_error():
+    """And not one more than allowed is made."""
+    calls = []
+
+    def counted(time, state):
+        calls.append(time)
+        return pendulum(time, state)
+
     with pytest.raises(iw.ConfigError, match=r"solver.max_evaluations: got 50, need more, .* 3 examples"):
-        iw.Adaptive(1e-12, 1e-12, max_evaluations=50).solve(pendulum, START, 0.0, 3.0)
+        iw.Adaptive(1e-12, 1e-12, max_evaluations=50).solve(counted, START, 0.0, 3.0)
+    assert 40 < len(calls) <= 50
 
 
 @pytest.mark.parametrize(

@@ -15,20 +15,34 @@ import test_learning
 import test_levels
 import test_likelihood
 import test_model
+import test_nn
 import test_noise
 import test_objective
 import test_prediction
 import test_propose
 import test_sample
+import test_training
 import test_variance
 import test_walk
 import torch
+from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance, walk
+from inkwash import (
+    distributions,
+    flow,
+    likelihood,
+    objective,
+    prediction,
+    propose,
+    randomness,
+    training,
+    variance,
+    walk,
+)
 from inkwash import model as models
 from inkwash.distributions import standard_normal
-from inkwash.nn import LevelNet
+from inkwash.nn import LevelNet, unet
 from inkwash.noise import tables
 from inkwash.randomness import generator, slots
 from inkwash.shapes import as_time, over, sum_event
@@ -62,6 +76,9 @@ CHECKS = {
     "analytic variance": test_variance.check_analytic,
     "learned variance": test_variance.check_learned,
     "free variance": test_variance.check_free,
+    "detail in the U-Net": test_nn.check_detail,
+    "attention in the U-Net": test_nn.check_attention,
+    "a batch in parts": test_training.check_parts,
     "uniform times": test_propose.check_times,
     "unbiased history": partial(test_propose.check_unbiased, name="loss-history"),
     "unbiased log-SNR": test_propose.check_unbiased,
@@ -456,7 +473,7 @@ def velocity_twice_as_fast(denoiser, z, angle):
 
 def log_probs_without_the_radius(denoiser, x_t, t, *rest):
     values, evaluations = LOG_PROBS(denoiser, x_t, t, *rest)
-    ratio = torch.log(flow._radius(denoiser, 1.0) / flow._radius(denoiser, t))
+    ratio = torch.log(denoiser.process.scale(1.0) / denoiser.process.scale(t))
     return values - x_t[0].numel() * ratio, evaluations
 
 
@@ -505,6 +522,32 @@ def sphere_of_a_standard_prior(a, b, weights):
 
 def noise_of_its_own_for_each(process, x, t, generator):
     return process.diffuse(x, t, process.noise(x.shape, generator, like=x))
+
+
+def stage_without_its_sum(self, h, level):
+    for block in self.down:
+        h = block(h, level)
+    if self.coarser is not None:
+        h = F.interpolate(self.widen(self.coarser(self.halve(h), level)), size=h.shape[-2:])
+    for block in self.up:
+        h = block(h, level)
+    return h
+
+
+STAGE = unet._Stage.__init__
+
+
+def attention_one_resolution_late(self, widths, attention, *rest):
+    STAGE(self, widths, (False, *attention[:-1]), *rest)
+
+
+def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
+    each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
+    parts = list(zip(*(whole.split(rows) for whole in each), strict=True))
+    losses = [loss_of(*part[:3]) for part in parts]
+    for loss, (*_, weight) in zip(losses, parts, strict=True):
+        accelerator.backward((loss * weight.to(loss)).mean() / len(parts))
+    return torch.cat(losses).detach()
 
 
 BUGS = {  # what is replaced, by what, and the check that must notice
@@ -696,6 +739,14 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "codes mixed at a time": (models, "linear", SPHERICAL, "mixture at a time"),
     "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
+    "skip left out": (unet._Stage, "forward", stage_without_its_sum, "detail in the U-Net"),
+    "attention at another resolution": (
+        unet._Stage,
+        "__init__",
+        attention_one_resolution_late,
+        "attention in the U-Net",
+    ),
+    "mean of the means of parts": (training, "_losses", mean_of_the_means_of_parts, "a batch in parts"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

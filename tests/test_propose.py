@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict, deque
+from unittest import mock
 
 import pytest
 import scipy.stats
@@ -64,6 +65,14 @@ def test_times_are_in_the_half_open_interval_and_weights_positive(schedule, name
     assert bool(times.weight.isfinite().all())
 
 
+@pytest.mark.parametrize("name", PROPOSALS)
+def test_a_random_number_of_exactly_zero_is_not_time_zero(name):
+    zeros = lambda shape, **options: torch.zeros(shape, dtype=options["dtype"])  # noqa: E731
+    with mock.patch("torch.rand", zeros):
+        t = PROPOSALS[name]().draw(5, SCHEDULES[0], random()).t
+    assert 0 < float(t.min()) <= float(t.max()) <= 1
+
+
 @given(st.integers(1, 300), st.integers(0, 2**32))
 def test_low_discrepancy_has_one_time_in_each_stratum(count, seed):
     t = iw.LowDiscrepancy().draw(count, SCHEDULES[0], random(seed)).t
@@ -117,6 +126,14 @@ def test_log_normal_is_the_normal_cut_off_at_time_one(schedule):
     law = scipy.stats.truncnorm(*ends, loc=-0.6, scale=0.8)
     assert scipy.stats.kstest(log_noise.numpy(), law.cdf).statistic < 0.005  # a comb, not independent draws
     assert torch.equal(times.weight, torch.ones_like(times.t))
+
+
+def test_by_default_it_is_the_law_that_edm_trains_with():
+    """P_mean = -1.2 and P_std = 1.2 (Karras et al. 2022, table 1), where nothing of it is cut off."""
+    schedule = Straight(40.0, -40.0)
+    log_noise = -0.5 * schedule.log_snr(iw.LogNormal().draw(4000, schedule, random()).t)
+    assert float(log_noise.mean()) == pytest.approx(-1.2, abs=0.01)
+    assert float(log_noise.std()) == pytest.approx(1.2, abs=0.02)
 
 
 # Learning

@@ -84,6 +84,24 @@ def test_dropout_is_the_same_after_resuming(data, tmp_path):
     assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
 
 
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_a_run_short_of_memory_is_the_same_after_resuming_and_keeps_its_options(data, tmp_path, monkeypatch):
+    whole = iw.Regression.loss
+
+    def loss(self, denoiser, x, *rest):
+        if torch.is_grad_enabled() and len(x) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(self, denoiser, x, *rest)
+
+    monkeypatch.setattr(iw.Regression, "loss", loss)
+    fit(tiny(data), tmp_path / "whole")
+    with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
+        fit(tiny(data), tmp_path / "cut")
+    run = fit(tiny(data), tmp_path / "cut")
+    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    assert run.header().config.train.micro_batch_size == 8
+
+
 def learning(data, tmp_path, kind):
     """Options of a run in which more than the weights is learned or measured."""
     if kind == "levels":

@@ -46,6 +46,11 @@ def test_a_checkpoint_can_be_loaded_by_its_own_folder(whole):
     assert np.array_equal(a, b)
 
 
+def test_a_run_may_be_named_by_text(whole):
+    assert iw.Run(str(whole)) == iw.Run(whole)
+    assert iw.Run(str(whole)).header().step == STEPS
+
+
 def test_the_averaged_weights_are_what_is_loaded(whole):
     average = read_checkpoint(newest(whole), ("average",))[1]["average"]
     loaded = dict(load(whole).denoiser.named_parameters())

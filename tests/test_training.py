@@ -14,14 +14,24 @@ from faults import points, tiny
 from oracles import tensor
 
 from inkwash.build import resolve
-from inkwash.config import ProcessConfig, TrainConfig
+from inkwash.config import NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.data import DataSpec, fit_transform, load_dataset
 from inkwash.denoise import Clipped, Denoiser
-from inkwash.errors import CheckpointError, NonFiniteError
+from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.gaussian import Gaussian
 from inkwash.noise import LinearSchedule
 from inkwash.objective import Regression
-from inkwash.training import PATIENCE, Examples, draw_batch, learning_rate, measure_variance, order, start, training
+from inkwash.training import (
+    PATIENCE,
+    Examples,
+    _half,
+    draw_batch,
+    learning_rate,
+    measure_variance,
+    order,
+    start,
+    training,
+)
 from inkwash.variance import Analytic
 
 
@@ -53,6 +63,20 @@ class SteepObjective(Regression):
         losses = super().loss(*given, **named)
         self.count += 1
         return losses if self.count != self.call else losses + (losses - losses.detach()).sqrt()
+
+
+class Scarce(Regression):
+    """An objective for which memory runs out at some of its calls, told by their number, from 1, and their examples."""
+
+    def __init__(self, runs_out):
+        super().__init__()
+        self.runs_out, self.count = runs_out, 0
+
+    def loss(self, denoiser, x, t, noise):
+        self.count += 1
+        if self.runs_out(self.count, len(x)):
+            raise torch.OutOfMemoryError("out of memory")
+        return super().loss(denoiser, x, t, noise)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +259,31 @@ def test_no_average_is_the_weights(trainer):
     assert same(dict(state.average.state_dict()), dict(state.denoiser.state_dict()))
 
 
+def test_weight_decay_takes_its_share_of_the_network_alone():
+    """From the same gradient: a step shrinks the parameters of the network by rate times decay, the schedule's not."""
+    config = replace(tiny("x", learning_rate=0.01), process=ProcessConfig("learned", 10))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    before = {f"weights/{name}": p.detach().clone() for name, p in state.denoiser.named_parameters()}
+    (free, done), (decayed, _) = (
+        one_step(levels_examples(), replace(config, train=replace(config.train, weight_decay=decay)))
+        for decay in (0.0, 0.5)
+    )
+    for name, start_value in before.items():
+        share = 0.0 if "schedule." in name else 0.5 * done.learning_rate
+        torch.testing.assert_close(free[name] - decayed[name], share * start_value, rtol=1e-3, atol=1e-7)
+
+
+def test_the_average_drops_nothing():
+    config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    for network in (state.denoiser.network, state.average.network):
+        for parameter in network.parameters():
+            parameter.data += 0.1
+    x, level = torch.randn(64, 2), torch.zeros(64)
+    assert torch.equal(state.average.network(x, level), state.average.network(x, level))
+    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
+
+
 def test_training_lowers_the_loss(trainer):
     _, steps, *_ = trainer(steps=400, batch_size=32, learning_rate=1e-2)
     losses = [done.loss for done in steps]
@@ -337,6 +386,61 @@ def test_a_weighted_loss_is_what_training_reports(trainer):
         if times == "uniform":
             expected, error = losses.mean(), losses.std() / 300**0.5
     assert losses.mean() == pytest.approx(expected, abs=4 * (error + losses.std() / 300**0.5))
+
+
+# A batch in parts
+
+
+def one_step(examples, config):
+    """What one step makes of a state, and what it says of itself."""
+    config = resolve(config, examples.transform.spec)
+    state = start(config, examples, torch.device("cpu"))
+    done = next(training(state, examples, config, Accelerator(cpu=True)))
+    return copied(state), done
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "learned"])
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(schedule, rows):
+    check_parts(schedule, rows)
+
+
+def check_parts(schedule="cosine", rows=3):
+    """Weighted times, parts of unequal size, a loss that takes a mean over its part: the same gradient of the whole."""
+    config = replace(tiny("x", learning_rate=1e-3), process=ProcessConfig(schedule, 10))
+    whole, done = one_step(levels_examples(), config)
+    parts, again = one_step(levels_examples(), replace(config, train=replace(config.train, micro_batch_size=rows)))
+    assert (again.loss, again.grad_norm) == pytest.approx((done.loss, done.grad_norm), rel=1e-4)
+    for name in (name for name in whole if name.startswith("optimizer/exp_avg.")):
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("runs_out", "given", "left"),
+    [
+        (lambda call, size: size > 2, None, [4, 2]),
+        (lambda call, size: call == 1, None, [4]),
+        (lambda call, size: call == 2, 4, [2]),  # the gradient of the first part is there already
+    ],
+)
+def test_out_of_memory_halves_the_part_and_ends_where_choosing_it_by_hand_does(trainer, runs_out, given, left):
+    state, steps, *_ = trainer(Scarce(runs_out), steps=4, micro_batch_size=given)
+    with pytest.warns(UserWarning, match="out of memory") as said:
+        assert all(done.finite for done in steps)
+    words = "out of memory at step 1: goes on with {} examples at a time"
+    assert [str(each.message) for each in said] == [words.format(rows) for rows in left]
+    by_hand, steps, *_ = trainer(steps=4, micro_batch_size=left[-1])
+    list(steps)
+    assert same(copied(state), copied(by_hand))
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_what_cannot_be_cut_is_refused(trainer):
+    _, steps, *_ = trainer(Scarce(lambda call, size: True))
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 1, and no memory for it at step 1"):
+        next(steps)
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 8, "):
+        _half(8, 1, SimpleNamespace(num_processes=2))
 
 
 # State

@@ -455,3 +455,9 @@ def test_bad_data_is_refused():
         vae.log_prob(tensor([[0.5], [0.1]]))
     with pytest.raises(iw.NonFiniteError, match="loss of step 1"):
         iw.fit_vae(STICK.vae(), tensor([[math.nan]]))
+
+
+def test_making_a_vae_leaves_the_generator_of_torch_alone():
+    before = torch.get_rng_state()
+    iw.perceptron_vae((2,), 1, width=4)
+    assert torch.equal(torch.get_rng_state(), before)

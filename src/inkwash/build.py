@@ -244,9 +244,14 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
     small = math.prod(spec.shape) <= _SMALL
+    batch_size = config.train.batch_size or ((64 if small else 32) if spec.is_image else 256)
+    if (config.train.micro_batch_size or 1) > batch_size:
+        need = f"at most train.batch_size, {batch_size}"
+        raise ConfigError("train.micro_batch_size", config.train.micro_batch_size, need)
     defaults = {
         "steps": 1500 if spec.is_image else 5000,
-        "batch_size": (64 if small else 32) if spec.is_image else 256,
+        "batch_size": batch_size,
+        "micro_batch_size": batch_size,
         "learning_rate": 3e-3 if spec.is_image else 2e-3 if small else 5e-4,
         "objective": objective,
         "times": possible[0],

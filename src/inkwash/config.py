@@ -98,8 +98,8 @@ class DenoiserConfig:
     """What the network's output means."""
 
     predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
-    """Gaussian alone: what the network predicts; by default the levels of integer data, and the noise (eps)
-    otherwise."""
+    """Gaussian alone: what the network predicts; by default the levels of integer data, and otherwise the noise (eps),
+    or F for karras, or v where no signal is left at time 1."""
     variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
     """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
@@ -160,6 +160,9 @@ class TrainConfig:
     """Steps between looks at the held-out loss and at samples."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
+    micro_batch_size: Count | None = None
+    """Most examples that a process takes at a time, to save memory; the step remains that of the whole batch, which is
+    the default."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))
-    if len(list_checkpoints(Run(Path(run)).checkpoints)) and header.step < (config.train.steps or 0):
+    if len(list_checkpoints(Run(run).checkpoints)) and header.step < (config.train.steps or 0):
         display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
     else:
         display.say(f"next       inkwash sample {run} -n 64")

@@ -39,7 +39,7 @@ class EntropyBounds:
     @property
     def holds(self) -> bool:
         """Whether the premise of `upper` holds at every pair of times, up to the rounding of single precision."""
-        return bool((self.surprise <= self.limit + 1e-6 * self.limit.abs()).all())
+        return bool((self.surprise <= self.limit * (1 + 1e-6)).all())
 
 
 def entropy_bounds(process: Gaussian | Bernoulli, s: float | Tensor, t: float | Tensor, x: Tensor) -> EntropyBounds:

@@ -61,7 +61,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
         ConfigError: continuous time for a process of bits.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out.
     """
-    folder, config, display = Run(Path(run)), config or EvaluateConfig(), display or Display(shown=False)
+    folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
     model, dataset = folder.model(), folder.dataset()
     if config.steps == "inf":

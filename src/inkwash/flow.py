@@ -27,8 +27,7 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import Lattice, standard_normal
 from inkwash.errors import ConfigError, require_integer
-from inkwash.gaussian import require_gaussian
-from inkwash.noise import Schedule
+from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.ode import Adaptive, Solver
 from inkwash.process import Distribution
 from inkwash.randomness import Purpose, slots
@@ -212,7 +211,7 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
     """
     require_integer("strata", strata)
     times = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    ends = _schedule(denoiser).log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
+    ends = _process(denoiser).schedule.log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
     for block, random in slots(x.double(), seed, Purpose.IMMSE):
         pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
@@ -273,8 +272,9 @@ def _log_probs(
             return velocity.detach(), trace.rates(velocity, z, probes)
 
     x_1, log_dets, evaluations = _follow(denoiser, field, x_t, t, 1.0, solver, 1 if trace.exact else trace.probes)
-    law = terminal or denoiser.process.prior(x_1.shape, like=x_1)
-    growth = torch.log(_radius(denoiser, 1.0) / _radius(denoiser, t)) * event_size(x_t.shape[1:])
+    process = _process(denoiser)
+    law = terminal or process.prior(x_1.shape, like=x_1)
+    growth = torch.log(process.scale(1.0) / process.scale(t)) * event_size(x_t.shape[1:])
     return law.log_prob(x_1)[:, None] + log_dets + growth.to(x_t.device), evaluations
 
 
@@ -294,15 +294,15 @@ def _follow(
         velocity, rates = field(state[:, :size].reshape(x_t.shape), angle)
         return torch.cat([velocity.flatten(1), rates], 1)
 
-    z = (x_t / over(_radius(denoiser, t), x_t)).flatten(1)
+    z = (x_t / over(_process(denoiser).scale(t), x_t)).flatten(1)
     start, stop = float(_angle(denoiser, t)), float(_angle(denoiser, s))
     state = torch.cat([z, z.new_zeros(len(z), columns)], 1)
     state, evaluations = (solver or Adaptive()).solve(flat_field, state, start, stop)
-    return over(_radius(denoiser, s), x_t) * state[:, :size].reshape(x_t.shape), state[:, size:], evaluations
+    return over(_process(denoiser).scale(s), x_t) * state[:, :size].reshape(x_t.shape), state[:, size:], evaluations
 
 
-def _schedule(denoiser: AnyDenoiser) -> Schedule:
-    return require_gaussian(denoiser.process, "flow").schedule
+def _process(denoiser: AnyDenoiser) -> Gaussian:
+    return require_gaussian(denoiser.process, "flow")
 
 
 def _velocity(denoiser: AnyDenoiser, z: Tensor, angle: Tensor) -> Tensor:
@@ -312,21 +312,16 @@ def _velocity(denoiser: AnyDenoiser, z: Tensor, angle: Tensor) -> Tensor:
     beyond the log-SNRs that the denoiser is asked at follows from that at the limit.
     """
     asked = angle.clamp(_LIMIT, math.pi / 2 - _LIMIT)
-    t = _schedule(denoiser).time(-2 * asked.tan().log())
-    radius = over(_radius(denoiser, t), z)
+    t = _process(denoiser).schedule.time(-2 * asked.tan().log())
+    radius = over(_process(denoiser).scale(t), z)
     velocity = denoiser(radius * z, t).v / radius
     near_data, near_noise = (angle / asked).clamp(max=1), (angle.cos() - asked.cos()).clamp(max=0)
     return over(near_data, z) * velocity + over(near_noise, z) * z
 
 
 def _angle(denoiser: AnyDenoiser, t: float) -> Tensor:
-    schedule = _schedule(denoiser)
+    schedule = _process(denoiser).schedule
     return torch.atan2(schedule.sigma(t), schedule.alpha(t))
-
-
-def _radius(denoiser: AnyDenoiser, t: float | Tensor) -> Tensor:
-    schedule = _schedule(denoiser)
-    return torch.hypot(schedule.sigma(t), schedule.alpha(t))
 
 
 def _with_noise(
@@ -403,6 +398,6 @@ def _immse_rest(denoiser: AnyDenoiser, x: Tensor, lowest: Tensor, random: torch.
 
 
 def _at_log_snr(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Tensor) -> Estimate:
-    schedule = _schedule(denoiser)
+    schedule = _process(denoiser).schedule
     t = schedule.time(log_snr)
     return denoiser(over(schedule.alpha(t), x) * x + over(schedule.sigma(t), x) * eps, t)

@@ -78,15 +78,18 @@ class Header:
         return header
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Run:
     """A run folder.
 
     Args:
-        path: the folder.
+        path: the folder, a path or text.
     """
 
     path: Path
+
+    def __init__(self, path: StrPath) -> None:
+        object.__setattr__(self, "path", Path(path))
 
     @property
     def checkpoints(self) -> Path:

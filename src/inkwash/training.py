@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from inkwash.checkpoint import require_same_tensors
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
 from inkwash.denoise import AnyDenoiser, NetworkDenoiser
-from inkwash.errors import NonFiniteError
+from inkwash.errors import ConfigError, NonFiniteError
 from inkwash.gaussian import require_gaussian
 from inkwash.nn import LevelNet
 from inkwash.objective import Objective
@@ -174,19 +175,20 @@ def training(
     """Train to the last step of the config, yielding after each step.
 
     Raises:
+        ConfigError: out of memory, and the batch cannot be cut any further.
         NonFiniteError: `PATIENCE` steps in a row with a loss or gradient that is not finite.
     """
     objective = objective or build_objective(config, examples.transform.spec)
     loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
-    failures = 0
+    failures, rows = 0, chosen(config.train.micro_batch_size)
     while state.step < chosen(config.train.steps):
         rate = learning_rate(config.train, state.step)
         batch = draw_batch(state, examples, config.train, accelerator)
-        with _seeded(config.train.seed, state.step, accelerator):
-            losses = loss_of(batch.x, batch.times.t, batch.noise)
-        accelerator.backward((losses * batch.times.weight.to(losses)).mean())
+        while (losses := _losses(loss_of, batch, rows, state.step, config.train.seed, accelerator)) is None:
+            rows = _half(rows, state.step + 1, accelerator)
+            state.optimizer.zero_grad()
         norm = accelerator.clip_grad_norm_(state.denoiser.parameters(), config.train.clip_grad)
-        seen = accelerator.gather(losses.detach())
+        seen = accelerator.gather(losses)
         done = Step(state.step + 1, float((seen * batch.all_times.weight.to(seen)).mean()), float(norm), rate)
         if done.finite:
             for group in state.optimizer.param_groups:
@@ -199,12 +201,39 @@ def training(
         state.optimizer.zero_grad()
         state.step += 1
         if failures == PATIENCE:
-            bad = batch.indices[~losses.detach().isfinite().cpu().numpy()].tolist()
+            bad = batch.indices[~losses.isfinite().cpu().numpy()].tolist()
             got = (
                 f"loss {done.loss:g}, gradient norm {done.grad_norm:g}, {PATIENCE} times in a row (examples {bad[:8]})"
             )
             raise NonFiniteError(f"step {done.step}", got, "finite numbers; try a lower train.learning_rate")
         yield done
+
+
+def _losses(
+    loss_of: nn.Module, batch: Batch, rows: int, step: int, seed: int, accelerator: Accelerator
+) -> Tensor | None:
+    """Losses `(B,)` of a batch, `rows` examples at a time, the gradient of their weighted mean added to that of the
+    weights; None if memory ran out."""
+    each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
+    losses = []
+    try:
+        with _seeded(seed, step, accelerator):
+            for x, t, noise, weight in zip(*(whole.split(rows) for whole in each), strict=True):
+                part = loss_of(x, t, noise)
+                accelerator.backward((part * weight.to(part)).sum() / len(batch.x))
+                losses.append(part.detach())
+    except torch.OutOfMemoryError:
+        return None  # from here, where nothing refers to the tensors of the attempt any more
+    return torch.cat(losses)
+
+
+def _half(rows: int, step: int, accelerator: Accelerator) -> int:
+    """How many examples to take at a time once memory does not suffice for `rows`."""
+    if rows == 1 or accelerator.num_processes > 1:  # of several processes the others do not know
+        got = f"{rows}, and no memory for it at step {step}"
+        raise ConfigError("train.micro_batch_size", got, "a smaller one, or a smaller network")
+    warnings.warn(f"out of memory at step {step}: goes on with {rows // 2} examples at a time", stacklevel=2)
+    return rows // 2
 
 
 @contextmanager
