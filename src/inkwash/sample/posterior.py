@@ -1,14 +1,6 @@
-r"""Samplers: a walk along a grid of times, from the prior to data.
+r"""Samplers made of the posterior $q(x_s \mid x_t, x)$ at the estimate of x: ancestral sampling and DDIM."""
 
-A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is
-a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise to real
-numbers; where the values are discrete it is a draw, since their mean is none of them.
-"""
-
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,24 +9,8 @@ from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
+from inkwash.sample.sampler import Sampler
 from inkwash.shapes import over
-
-
-class Sampler(ABC):
-    """A way to walk back from noise to data."""
-
-    @abstractmethod
-    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        """From `x_t` `(B, *event)` at time t to x_s at the earlier time s; `t` and `s` are float64 scalars."""
-
-    def trajectory(
-        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
-        x = x_1
-        for t, s in pairwise(times):
-            x = self.step(denoiser, x, t, s, generator)
-            yield s, x
 
 
 @dataclass(frozen=True)
@@ -70,7 +46,3 @@ class DDIM(Sampler):
         if self.eta == 0 or s == 0:
             return mean
         return mean + over(noise_var.sqrt(), x_t) * standard_normal(x_t.shape, generator, like=x_t)
-
-
-SAMPLERS: dict[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM}
-"""Samplers by the name the command line knows them by."""
