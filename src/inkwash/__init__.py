@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
-    from inkwash.denoise import Clipped, Denoiser, Estimate
+    from inkwash.denoise import Clipped, Denoiser, Estimate, Thresholded
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
@@ -34,14 +34,19 @@ if TYPE_CHECKING:
     from inkwash.nn import MLP, LevelNet, UNet, perceptron
     from inkwash.noise import (
         CosineSchedule,
+        Grid,
+        KarrasGrid,
         KarrasSchedule,
         LearnedBetas,
         LearnedSchedule,
         LinearSchedule,
+        LogSnrGrid,
+        QuadraticGrid,
         RectifiedSchedule,
         Schedule,
         SohlDicksteinSchedule,
         TabulatedSchedule,
+        UniformGrid,
         VariancePreserving,
         ZeroTerminalSchedule,
         from_log_snr,
@@ -55,7 +60,18 @@ if TYPE_CHECKING:
     from inkwash.process import Process
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
-    from inkwash.sample import DDIM, Ancestral, Sampler
+    from inkwash.sample import (
+        DDIM,
+        IPNDM,
+        Ancestral,
+        AnnealedLangevin,
+        DPMSolver,
+        EulerMaruyama,
+        Heun,
+        PredictorCorrector,
+        Sampler,
+        SingleStep,
+    )
     from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
     from inkwash.variance import Analytic
 
@@ -94,6 +110,7 @@ _HOME = {
         "Clipped",
         "Denoiser",
         "Estimate",
+        "Thresholded",
     ),
     "distributions": (
         "Bits",
@@ -136,14 +153,19 @@ _HOME = {
     ),
     "noise": (
         "CosineSchedule",
+        "Grid",
+        "KarrasGrid",
         "KarrasSchedule",
         "LearnedBetas",
         "LearnedSchedule",
         "LinearSchedule",
+        "LogSnrGrid",
+        "QuadraticGrid",
         "RectifiedSchedule",
         "Schedule",
         "SohlDicksteinSchedule",
         "TabulatedSchedule",
+        "UniformGrid",
         "VariancePreserving",
         "ZeroTerminalSchedule",
         "from_log_snr",
@@ -182,8 +204,15 @@ _HOME = {
     ),
     "sample": (
         "DDIM",
+        "IPNDM",
         "Ancestral",
+        "AnnealedLangevin",
+        "DPMSolver",
+        "EulerMaruyama",
+        "Heun",
+        "PredictorCorrector",
         "Sampler",
+        "SingleStep",
     ),
     "vae": (
         "VAE",

@@ -22,7 +22,6 @@ import tyro
 
 from inkwash.config import (
     Config,
-    Count,
     DataConfig,
     DenoiserConfig,
     EvaluateConfig,
@@ -31,6 +30,7 @@ from inkwash.config import (
     Range,
     Seed,
     TrainConfig,
+    WalkConfig,
     check,
     describe,
 )
@@ -74,24 +74,15 @@ class Sample:
     """How many."""
     out: str = "samples"
     """Folder to write to."""
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
-    """How to walk from noise to data."""
-    steps: Count | None = None
-    """Number of steps; by default those the model was made with."""
-    eta: Annotated[float, Range(0, 1)] | None = None
-    """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     seed: Seed = 0
     """Sample i of a seed is the same however many are drawn."""
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
 
     def __call__(self) -> None:
-        if self.eta is not None and self.sampler != "ddim":
-            raise ConfigError("eta", self.eta, "the sampler ddim; ancestral has no such option")
         from inkwash.display import Display
-        from inkwash.draw import draw_to_folder
-        from inkwash.sample import DDIM, Ancestral
+        from inkwash.draw import draw_to_folder, walk_options
 
-        sampler = Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0)
-        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, steps=self.steps)
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, **walk_options(self.walk))
 
 
 @dataclass(frozen=True)

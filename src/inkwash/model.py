@@ -17,7 +17,7 @@ from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound, bound
-from inkwash.noise import as_grid, uniform_grid
+from inkwash.noise import Grid, as_grid, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
@@ -68,6 +68,7 @@ class Diffusion:
         sampler: Sampler | None = None,
         steps: int | None = None,
         times: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Any:
         """Draw `n` examples.
 
@@ -77,17 +78,18 @@ class Diffusion:
             n: how many, at least 1.
             seed: any integer >= 0; None takes one from torch's global generator.
             sampler: how to walk; `Ancestral()` by default.
-            steps: number of steps of a uniform grid; the model's own by default.
+            steps: number of steps of the grid; those of the model's own by default.
             times: or the grid itself, decreasing from 1 to 0.
+            grid: how the steps are spread; `UniformGrid()` by default.
 
         Returns:
             With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `seed`, `steps` or `times`.
+            ConfigError: a bad `n`, `seed`, `steps` or `times`; `times` beside another way to choose them.
         """
-        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times)
+        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times, grid=grid)
         _, x = deque(walk, maxlen=1).pop()
         return self.to_data(x)
 
@@ -100,20 +102,33 @@ class Diffusion:
         sampler: Sampler | None = None,
         steps: int | None = None,
         times: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Iterator[tuple[float, Tensor]]:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
         require_integer("n", n, 1)
-        seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
+        seed, times = chosen_seed(seed), self._times(steps, times, grid)
         rows = slot_rows(self.shape, self.device)
-        walks = [self._walk(seed, slot, rows, sampler or Ancestral(), grid) for slot in range(-(-n // rows))]
+        walks = [self._walk(seed, slot, rows, sampler or Ancestral(), times) for slot in range(-(-n // rows))]
         for states in zip(*walks, strict=True):
             yield float(states[0][0]), torch.cat([x for _, x in states])[:n]
 
-    def _walk(self, seed: int, slot: int, rows: int, sampler: Sampler, grid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _times(self, steps: int | None, times: Tensor | None, grid: Grid | None) -> Tensor:
+        if grid is None:
+            return as_grid(steps, times, self.steps)
+        if times is not None:
+            raise ConfigError("times", times, "either times or a grid, not both")
+        schedule = getattr(self.process, "schedule", None)
+        if schedule is None:
+            raise ConfigError("grid", grid, f"no grid: a {type(self.process).__name__} process has no schedule")
+        return grid.times(schedule, self.steps if steps is None else steps, self.steps)
+
+    def _walk(
+        self, seed: int, slot: int, rows: int, sampler: Sampler, times: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         random = generator(seed, Purpose.SAMPLE, slot)
         like = torch.zeros((), dtype=self.dtype, device=self.device)
         x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
-        return sampler.trajectory(self.denoiser, x_1, grid, random)
+        return sampler.trajectory(self.denoiser, x_1, times, random)
 
     def bound(
         self,

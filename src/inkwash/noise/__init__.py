@@ -9,23 +9,30 @@ from collections.abc import Callable
 
 from inkwash.noise.closed import KarrasSchedule, RectifiedSchedule, SohlDicksteinSchedule, ZeroTerminalSchedule
 from inkwash.noise.grid import as_grid, uniform_grid
+from inkwash.noise.grids import GRIDS, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
 from inkwash.noise.schedule import Schedule, VariancePreserving
 from inkwash.noise.tables import CosineSchedule, LinearSchedule, TabulatedSchedule
 
 __all__ = [
+    "GRIDS",
     "LETTERS",
     "SCHEDULES",
     "CosineSchedule",
+    "Grid",
+    "KarrasGrid",
     "KarrasSchedule",
     "LearnedBetas",
     "LearnedSchedule",
     "LinearSchedule",
+    "LogSnrGrid",
+    "QuadraticGrid",
     "RectifiedSchedule",
     "Schedule",
     "SohlDicksteinSchedule",
     "TabulatedSchedule",
+    "UniformGrid",
     "VariancePreserving",
     "ZeroTerminalSchedule",
     "as_grid",

@@ -1,9 +1,35 @@
 """Samplers: ways to walk along a grid of times from the prior to data."""
 
+from inkwash.sample.multistep import IPNDM, DPMSolver
 from inkwash.sample.posterior import DDIM, Ancestral
-from inkwash.sample.sampler import Sampler
+from inkwash.sample.sampler import Multistep, Sampler
+from inkwash.sample.singlestep import Heun, SingleStep
+from inkwash.sample.stochastic import AnnealedLangevin, EulerMaruyama, PredictorCorrector
 
-__all__ = ["DDIM", "SAMPLERS", "Ancestral", "Sampler"]
+__all__ = [
+    "DDIM",
+    "IPNDM",
+    "SAMPLERS",
+    "Ancestral",
+    "AnnealedLangevin",
+    "DPMSolver",
+    "EulerMaruyama",
+    "Heun",
+    "Multistep",
+    "PredictorCorrector",
+    "Sampler",
+    "SingleStep",
+]
 
-SAMPLERS: dict[str, type[Sampler]] = {"ancestral": Ancestral, "ddim": DDIM}
+SAMPLERS: dict[str, type[Sampler]] = {
+    "ancestral": Ancestral,
+    "ddim": DDIM,
+    "heun": Heun,
+    "dpm-solver": DPMSolver,
+    "single-step": SingleStep,
+    "ipndm": IPNDM,
+    "euler-maruyama": EulerMaruyama,
+    "langevin": AnnealedLangevin,
+    "predictor-corrector": PredictorCorrector,
+}
 """Samplers by the name the command line knows them by."""

@@ -30,3 +30,17 @@ class Sampler(ABC):
         for t, s in pairwise(times):
             x = self.step(denoiser, x, t, s, generator)
             yield s, x
+
+
+class Multistep(Sampler):
+    """A sampler whose steps depend on the rest of the walk. What it remembers belongs to a trajectory, never to the
+    sampler; a step alone is a walk of one step."""
+
+    @abstractmethod
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        return next(iter(self.trajectory(denoiser, x_t, torch.stack([t, s]), generator)))[1]
