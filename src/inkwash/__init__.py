@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, LevelNet, UNet, perceptron
     from inkwash.noise import (
+        AngleGrid,
         CosineSchedule,
         Grid,
         KarrasGrid,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from inkwash.sample import (
         DDIM,
         IPNDM,
+        Adams,
         Ancestral,
         AnnealedLangevin,
         DPMSolver,
@@ -152,6 +154,7 @@ _HOME = {
         "perceptron",
     ),
     "noise": (
+        "AngleGrid",
         "CosineSchedule",
         "Grid",
         "KarrasGrid",
@@ -205,6 +208,7 @@ _HOME = {
     "sample": (
         "DDIM",
         "IPNDM",
+        "Adams",
         "Ancestral",
         "AnnealedLangevin",
         "DPMSolver",

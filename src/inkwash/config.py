@@ -191,20 +191,21 @@ class WalkConfig:
         "heun",
         "dpm-solver",
         "single-step",
+        "adams",
         "ipndm",
         "euler-maruyama",
         "langevin",
         "predictor-corrector",
     ] = "ancestral"
-    """The steps: ancestral works for all models; dpm-solver takes few."""
+    """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
     steps: Count | None = None
     """Number of steps; by default those the model was made with."""
-    grid: Literal["uniform", "quadratic", "log-snr", "karras"] = "uniform"
-    """Where the steps are: evenly in time, in its root, in log-SNR, or between the last two (karras)."""
+    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle"] = "uniform"
+    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent."""
     eta: Annotated[float, Range(0, 1)] | None = None
     """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     order: Annotated[int, Range(1, 4)] | None = None
-    """dpm-solver (1 to 3), single-step (2 or 3), ipndm (1 to 4): order of the method."""
+    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
     corrector: bool | None = None
     """dpm-solver: take each step again once the estimate at its end is known (UniPC)."""
     s_churn: Annotated[float, Range(0)] | None = None

@@ -29,13 +29,14 @@ def walk_options(config: WalkConfig) -> dict[str, Any]:
         ConfigError: an option that neither the sampler nor the grid has, or that it has not with this value.
     """
     given = {name: value for name, value in asdict(config).items() if value is not None}
-    kinds = {"sampler": SAMPLERS[given.pop("sampler")], "grid": GRIDS[given.pop("grid")]}
+    kinds: dict[str, Any] = {"sampler": SAMPLERS[given.pop("sampler")], "grid": GRIDS[given.pop("grid")]}
     made: dict[str, Any] = {"steps": given.pop("steps", None)}
     for part, kind in kinds.items():
         own = {option.name for option in fields(kind)} & set(given)
         made[part] = kind(**{name: given.pop(name) for name in own})
     for name, value in given.items():
-        having = (k for k, kind in {**SAMPLERS, **GRIDS}.items() if name in {option.name for option in fields(kind)})
+        every: dict[str, Any] = {**SAMPLERS, **GRIDS}
+        having = (k for k, kind in every.items() if name in {option.name for option in fields(kind)})
         raise ConfigError(name, value, f"a sampler or grid that has this option: {', '.join(having)}")
     return made
 

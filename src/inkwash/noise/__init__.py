@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from inkwash.noise.closed import KarrasSchedule, RectifiedSchedule, SohlDicksteinSchedule, ZeroTerminalSchedule
 from inkwash.noise.grid import as_grid, uniform_grid
-from inkwash.noise.grids import GRIDS, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
+from inkwash.noise.grids import GRIDS, AngleGrid, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
 from inkwash.noise.schedule import Schedule, VariancePreserving
@@ -19,6 +19,7 @@ __all__ = [
     "GRIDS",
     "LETTERS",
     "SCHEDULES",
+    "AngleGrid",
     "CosineSchedule",
     "Grid",
     "KarrasGrid",

@@ -1,8 +1,9 @@
 r"""How the times of a walk are spread: grids of a number of steps, for a schedule.
 
-A grid of N steps has N times above 0, from 1 down to the smallest time of the model's own grid, 1/T, and then 0. The
-grids differ in the variable in which these N are evenly spaced. Where the log-SNR at time 1 is infinite, that of
-(T - 1)/T stands for it: the first step then leads from time 1 to where the second of the N would be.
+A grid of N steps has N times above 0, the first of them 1, and then 0. The grids differ in the variable in which these
+N are evenly spaced, and in the last of the N: where the variable reaches 0 at time 0, that may be one step before it;
+else it is 1/T, the smallest time of the model's own grid. Where the log-SNR at time 1 is infinite and the variable with
+it, that of (T - 1)/T stands for it: the first step then leads from time 1 to where the second of the N would be.
 """
 
 from abc import ABC, abstractmethod
@@ -80,11 +81,26 @@ class KarrasGrid(Grid):
         return _closed(schedule.time(-2 * self.rho * _even(start, stop, steps).log()))
 
 
+@dataclass(frozen=True)
+class AngleGrid(Grid):
+    r"""Evenly in the angle $\varphi = \arctan(\sigma/\alpha)$, down to 0 where the model's own grid is as fine.
+
+    It is the way that normalised data goes under the flow (Salimans & Ho 2022, App. D): standard normal data rests
+    while the angle runs, and no stretch of log-SNR without consequence takes any steps.
+    """
+
+    def times(self, schedule: Schedule, steps: int, finest: int = 1000) -> Tensor:
+        ends = torch.tensor([1.0, _smallest(steps, finest)], dtype=torch.float64)
+        start, own = torch.atan2(schedule.sigma(ends), schedule.alpha(ends))
+        return _closed(schedule.time(-2 * _even(start, torch.maximum(start / steps, own), steps).tan().log()))
+
+
 GRIDS: dict[str, type[Grid]] = {
     "uniform": UniformGrid,
     "quadratic": QuadraticGrid,
     "log-snr": LogSnrGrid,
     "karras": KarrasGrid,
+    "angle": AngleGrid,
 }
 """Grids by the name the command line knows them by."""
 

@@ -1,6 +1,6 @@
 """Samplers: ways to walk along a grid of times from the prior to data."""
 
-from inkwash.sample.multistep import IPNDM, DPMSolver
+from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
 from inkwash.sample.posterior import DDIM, Ancestral
 from inkwash.sample.sampler import Multistep, Sampler
 from inkwash.sample.singlestep import Heun, SingleStep
@@ -10,6 +10,7 @@ __all__ = [
     "DDIM",
     "IPNDM",
     "SAMPLERS",
+    "Adams",
     "Ancestral",
     "AnnealedLangevin",
     "DPMSolver",
@@ -27,6 +28,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "heun": Heun,
     "dpm-solver": DPMSolver,
     "single-step": SingleStep,
+    "adams": Adams,
     "ipndm": IPNDM,
     "euler-maruyama": EulerMaruyama,
     "langevin": AnnealedLangevin,

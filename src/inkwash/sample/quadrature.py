@@ -8,6 +8,7 @@ float64 from the places of the estimates; the step goes from place 0 to place 1.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -15,8 +16,12 @@ from torch import Tensor
 from inkwash.errors import ConfigError
 from inkwash.noise import Schedule
 
+Number = TypeVar("Number", float, complex)
+
 _HIGHEST = 20
 """Degree at which the backward recursion starts; what it forgets is below 1/20! there."""
+
+_GAUSS_NODES, _GAUSS_WEIGHTS = (np.polynomial.legendre.leggauss(16) + np.array([[1.0], [0.0]])) / 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Level:
     def noise_to_signal(self) -> float:
         r"""$\varsigma = \sigma/\alpha$, infinite where there is no signal."""
         return math.exp(-self.log_ratio) if self.log_ratio > -math.inf else math.inf
+
+    @property
+    def angle(self) -> float:
+        r"""$\varphi = \arctan(\sigma/\alpha)$: 0 at data, $\pi/2$ where there is no signal."""
+        return math.atan2(self.sigma, self.alpha)
 
 
 Seen = list[tuple[Level, Tensor]]
@@ -70,7 +80,14 @@ def power_moments(count: int) -> list[float]:
     return [1 / (k + 1) for k in range(count)]
 
 
-def weights(places: Sequence[float], moments: Sequence[float]) -> list[float]:
+def rotation_moments(start: float, length: float, count: int) -> list[complex]:
+    r"""$\int_0^1 e^{i(\varphi + hr)}\,r^k\,h\,dr$ for k below `count`, from the angle $\varphi$ over the length h: the
+    real part for a cosine, the imaginary for a sine; by a rule that is exact to rounding for h up to $\pi$."""
+    kernel = length * _GAUSS_WEIGHTS * np.exp(1j * (start + length * _GAUSS_NODES))
+    return [complex(kernel @ _GAUSS_NODES**k) for k in range(count)]
+
+
+def weights(places: Sequence[float], moments: Sequence[Number]) -> list[Number]:
     """What each place's value counts for: exact for polynomials of degree below the number of places."""
     return np.linalg.solve(np.vander(places, increasing=True).T, moments).tolist()
 
