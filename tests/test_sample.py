@@ -234,12 +234,13 @@ def test_rows_do_not_mix(sampler):
 
 
 def check_rows(sampler=SAMPLERS[0]):
-    """With the noise held fixed, permuting a batch permutes the outcome."""
+    """With the noise held fixed, permuting a batch permutes the outcome, and two examples end alone as among others."""
     x_1 = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     with prescribed_noise(tensor([[0.4, -0.2]])):
-        there, here = (end(sampler, x) for x in (x_1, x_1[order]))
+        there, here, few = (end(sampler, x) for x in (x_1, x_1[order], x_1[:2]))
     torch.testing.assert_close(there[order], here)
+    torch.testing.assert_close(there[:2], few)
 
 
 def end(sampler, x_1, times=UNEVEN):

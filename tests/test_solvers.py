@@ -260,35 +260,37 @@ ORDERS = [
     (iw.IPNDM(3), 3),
     (iw.IPNDM(4), 4),
 ]
-STRAIGHT = Straight(first=20.0, last=-12.0)
+STRAIGHT = Straight(first=20.0, last=-16.0)
+STOP = float(STRAIGHT.time(1.0))
+"""A time amid the walk: at its end the leading errors of some solvers cancel on normal data."""
 
 
 @lru_cache
 def flow(data):
-    """Points of x_1 and where the flow takes them."""
+    """Points of x_1, and where the flow has taken them at the time to stop."""
     x_1 = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
-    return x_1, iw.transport(exact_denoiser(data, STRAIGHT), x_1, 1.0, 0.0, solver=iw.Adaptive(1e-10, 1e-10, 10**5))
+    return x_1, iw.transport(exact_denoiser(data, STRAIGHT), x_1, 1.0, STOP, solver=iw.Fixed(300))
 
 
 def fitted_order(sampler, data, counts):
-    """Slope of log error over log step, on grids even in log-SNR."""
+    """Slope of log error over log step, on grids even in log-SNR from time 1 to the time to stop."""
     x_1, exact = flow(data)
     errors = []
     for steps in counts:
-        times = log_snr_grid(STRAIGHT, steps, 1e-9)
+        times = STRAIGHT.time(torch.linspace(-16.0, 1.0, steps + 1, dtype=F64))
         *_, (_, x) = sampler.trajectory(exact_denoiser(data, STRAIGHT), x_1, times, torch.Generator())
         errors.append(float((x - exact).pow(2).mean().sqrt()))
-    return -np.polyfit(np.log(np.array(counts) - 1), np.log(errors), 1)[0]
+    return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
 
 
-@pytest.mark.parametrize("data", [PLANE, PLANE_PEAKS], ids=["normal", "mixture"])
 @pytest.mark.parametrize(("sampler", "order"), ORDERS, ids=str)
+@pytest.mark.parametrize("data", [PLANE, PLANE_PEAKS], ids=["normal", "mixture"])
 def test_the_error_falls_with_the_nominal_order(sampler, order, data):
     check_order(sampler, order, data)
 
 
 def check_order(sampler=SAMPLERS[0], order=1, data=PLANE):
-    assert fitted_order(sampler, data, (120, 240)) == pytest.approx(order, abs=0.2)
+    assert fitted_order(sampler, data, (80, 160)) == pytest.approx(order, abs=0.2)
 
 
 STOCHASTIC = [iw.Ancestral(), iw.DDIM(1.0), iw.DPMSolver(1, eta=1.0), iw.EulerMaruyama()]

@@ -1,5 +1,6 @@
 r"""Samplers made of the posterior $q(x_s \mid x_t, x)$ at the estimate of x: ancestral sampling and DDIM."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
+from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
-from inkwash.shapes import over
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class DDIM(Sampler):
             raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        estimate, process = denoiser(x_t, t), require_gaussian(denoiser.process, "sampler ddim")
-        noise_var = self.eta**2 * process.posterior_var(s, t)
-        kept = torch.sqrt((process.schedule.sigma(s) ** 2 - noise_var).clamp(min=0))
-        mean = over(process.schedule.alpha(s), x_t) * estimate.x + over(kept, x_t) * estimate.eps
+        schedule = require_gaussian(denoiser.process, "sampler ddim").schedule
+        (now, then), estimate = levels(schedule, torch.stack([t, s])), denoiser(x_t, t)
+        noise_var = -((self.eta * then.sigma) ** 2) * math.expm1(2 * (now.log_ratio - then.log_ratio))
+        mean = combine([then.alpha, math.sqrt(max(then.sigma**2 - noise_var, 0))], [estimate.x, estimate.eps])
         if self.eta == 0 or s == 0:
             return mean
-        return mean + over(noise_var.sqrt(), x_t) * standard_normal(x_t.shape, generator, like=x_t)
+        return mean.add_(standard_normal(x_t.shape, generator, like=x_t), alpha=math.sqrt(noise_var))
