@@ -183,51 +183,58 @@ def moments(x: Tensor, y: Tensor) -> float:
     return float((x.mean(0) - y.mean(0)).norm() / y.mean(0).norm() + (x.T.cov() - y.T.cov()).norm() / y.T.cov().norm())
 
 
-def table(
-    title: str, walks: dict[str, list[Walk]], estimate: Estimator, x_1: Tensor, error: Callable[[Tensor], float]
-) -> None:
+Ends = dict[str, list[list[Tensor]]]
+"""By sampler, for each budget, where the walks on its grids end."""
+
+
+def ends(walks: dict[str, list[Walk]], estimate: Estimator, x_1: Tensor) -> Ends:
+    return {name: [[way(estimate, x_1, n) for way in ways] for n in BUDGETS] for name, ways in walks.items()}
+
+
+def table(title: str, found: Ends, error: Callable[[Tensor], float]) -> None:
     """Each sampler's smallest error over its grids, at each budget."""
-    print(f"\n{title}\n{'evaluations':38s}" + "".join(f"{n:>11d}" for n in BUDGETS), flush=True)
-    rows = {}
-    for name, ways in walks.items():
-        rows[name] = [min(error(way(estimate, x_1, n)) for way in ways) for n in BUDGETS]
-        print(f"{name:38s}" + "".join(f"{e:11.2e}" for e in rows[name]), flush=True)
+    print(f"\n{title}\n{'evaluations':38s}" + "".join(f"{n:>11d}" for n in BUDGETS))
+    rows = {name: [min(map(error, each)) for each in budgets] for name, budgets in found.items()}
+    for name, errors in rows.items():
+        print(f"{name:38s}" + "".join(f"{e:11.2e}" for e in errors))
     ours, theirs = ([r for n, r in rows.items() if n.startswith("ours") == mine] for mine in (True, False))
     best = [min(o) / min(t) for o, t in zip(zip(*ours, strict=True), zip(*theirs, strict=True), strict=True)]
     print(f"{'our best over the best peer':38s}" + "".join(f"{ratio:11.2f}" for ratio in best), flush=True)
 
 
 def exact_flow(estimate: Estimator, x_1: Tensor) -> Tensor:
-    return iw.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(400))
+    return iw.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(300))
 
 
 def on_mixture(size: int) -> None:
     data = Mixture(size, seed=size)
-    x_1 = torch.randn(1000, size, generator=torch.Generator().manual_seed(0))
-    exact, fresh = exact_flow(data, x_1), data.draw(1000, 3)
-    table(f"{size}-D mixture: error of the end point", DETERMINISTIC, data, x_1, partial(relative, exact=exact))
-    floor = sliced(data.draw(1000, 4), fresh), moments(data.draw(1000, 4), fresh)
-    for name, distance, least in zip(("sliced Wasserstein", "moments"), (sliced, moments), floor, strict=True):
-        title = f"{size}-D mixture: {name}; exact draws have {least:.2e}"
-        table(title, {**DETERMINISTIC, **STOCHASTIC}, data, x_1, partial(distance, y=fresh))
+    x_1 = torch.randn(500, size, generator=torch.Generator().manual_seed(0))
+    exact, fresh = exact_flow(data, x_1), data.draw(500, 3)
+    found = ends(DETERMINISTIC, data, x_1)
+    table(f"{size}-D mixture: error of the end point", found, partial(relative, exact=exact))
+    found |= ends(STOCHASTIC, data, x_1)
+    for name, distance in (("sliced Wasserstein", sliced), ("moments", moments)):
+        floor = distance(data.draw(500, 4), fresh)
+        table(f"{size}-D mixture: {name}; exact draws have {floor:.2e}", found, partial(distance, y=fresh))
 
 
 def on_run(path: str) -> None:
     model = iw.load(path)
-    x_1 = torch.randn(16, *model.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    x_1 = torch.randn(16, *model.shape, generator=torch.Generator().manual_seed(0))
 
     def estimate(x_t: Tensor, alpha: float, sigma: float) -> Tensor:
         t = LINEAR.time(2 * torch.tensor(alpha / sigma).log())
-        return model.denoiser(x_t.float(), t).x
+        return model.denoiser(x_t, t).x
 
     with torch.no_grad():
         exact = walk(iw.Heun(), iw.KarrasGrid(), 2, estimate, x_1, 1999)
-        table(f"{path}: error of the end point", DETERMINISTIC, estimate, x_1, partial(relative, exact=exact))
+        found = ends(DETERMINISTIC, estimate, x_1)
+        table(f"{path}: error of the end point", found, partial(relative, exact=exact))
 
 
 def overhead() -> None:
     """Processor time of a step beyond the network, microseconds."""
-    x, steps = torch.randn(16, 3, 32, 32, dtype=torch.float32), 50
+    x, steps = torch.randn(16, 3, 32, 32), 50
     eps, times = torch.randn_like(x), iw.UniformGrid().times(LINEAR, steps)
     process = iw.Gaussian(LINEAR)
     estimate = iw.Denoiser(lambda x_t, t: eps, process)(x, 0.5)
@@ -271,9 +278,7 @@ def least(work: Callable[[], None]) -> float:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     overhead()
-    torch.set_default_dtype(torch.float64)
     for size in (2, 64):
         on_mixture(size)
     for path in sys.argv[1:]:
-        torch.set_default_dtype(torch.float32)
         on_run(path)
