@@ -32,23 +32,23 @@ class Mixture:
     """Normals with diagonal covariances, turned at random."""
 
     def __init__(self, size: int, seed: int) -> None:
-        random = torch.Generator().manual_seed(seed)
-        self.turn = torch.linalg.qr(torch.randn(size, size, generator=random))[0]
-        self.weights = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25])
-        self.means = 0.9 * torch.randn(5, size, generator=random)
-        self.vars = torch.exp(torch.randn(5, size, generator=random) - 3)
+        normal = partial(torch.randn, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        self.turn = torch.linalg.qr(normal(size, size))[0]
+        self.weights = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25], dtype=torch.float64)
+        self.means, self.vars = 0.9 * normal(5, size), torch.exp(normal(5, size) - 3)
 
     def draw(self, n: int, seed: int) -> Tensor:
         random = torch.Generator().manual_seed(seed)
         part = torch.multinomial(self.weights, n, replacement=True, generator=random)
         noise = torch.randn(n, self.means.shape[1], generator=random)
-        return (self.means[part] + self.vars[part].sqrt() * noise) @ self.turn
+        return ((self.means[part] + self.vars[part].sqrt() * noise) @ self.turn).float()
 
     def __call__(self, x_t: Tensor, alpha: float, sigma: float) -> Tensor:
-        off = (x_t @ self.turn.T)[:, None] - alpha * self.means
+        off = (x_t.double() @ self.turn.T)[:, None] - alpha * self.means
         var = alpha**2 * self.vars + sigma**2
         share = (self.weights.log() - (off**2 / var + var.log()).sum(-1) / 2).softmax(1)
-        return (share[..., None] * (self.means + alpha * self.vars / var * off)).sum(1) @ self.turn
+        x = (share[..., None] * (self.means + alpha * self.vars / var * off)).sum(1) @ self.turn
+        return x.to(x_t.dtype)
 
 
 def denoiser(estimate: Estimator) -> iw.Denoiser:
@@ -203,7 +203,7 @@ def table(title: str, found: Ends, error: Callable[[Tensor], float]) -> None:
 
 
 def exact_flow(estimate: Estimator, x_1: Tensor) -> Tensor:
-    return iw.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(300))
+    return iw.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(300)).float()
 
 
 def on_mixture(size: int) -> None:

@@ -501,7 +501,7 @@ IMMSE_INTEGRAND = flow._immse_integrand
 
 
 def with_sigma_t(x_t, now, then, seen, *rest):
-    return exponential_step(x_t, replace(now, sigma=then.sigma), then, seen, *rest)
+    return exponential_step(x_t, replace(now, sigma=then.sigma or now.sigma), then, seen, *rest)
 
 
 def of_order_one(x_t, now, then, seen, *rest):
@@ -516,8 +516,9 @@ SHARED_HISTORY = []
 
 
 def with_shared_history(x_t, now, then, seen, *rest):
-    SHARED_HISTORY[:] = [seen[0], *SHARED_HISTORY][: len(seen)]
-    return exponential_step(x_t, now, then, list(SHARED_HISTORY), *rest)
+    SHARED_HISTORY[:] = [seen[0][1], *SHARED_HISTORY][: len(seen)]
+    mixed = [(level, guess) for (level, _), guess in zip(seen, SHARED_HISTORY, strict=True)]
+    return exponential_step(x_t, now, then, mixed, *rest)
 
 
 def as_if_evenly_spaced(places, moments):

@@ -30,7 +30,7 @@ import inkwash as iw
 from inkwash.sample import Multistep
 
 SCHEDULES = public_schedules()
-LINEAR = iw.LinearSchedule()
+LINEAR, ANCESTRAL = iw.LinearSchedule(), iw.Ancestral()
 SAMPLERS = [
     *(kind() for kind in public(iw.Sampler)),
     iw.DDIM(eta=0.5),
@@ -136,7 +136,7 @@ def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
     check_point(sampler, schedule)
 
 
-def check_point(sampler=SAMPLERS[0], schedule=LINEAR):
+def check_point(sampler=ANCESTRAL, schedule=LINEAR):
     """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
     eye = torch.eye(2, dtype=F64)
     start = schedule.alpha(1.0) * POINT.mean, schedule.sigma(1.0) ** 2 * eye
@@ -151,7 +151,7 @@ def test_the_last_step_adds_no_noise(sampler, variance):
     check_last_step(sampler, variance)
 
 
-def check_last_step(sampler=SAMPLERS[0], variance="large"):
+def check_last_step(sampler=ANCESTRAL, variance="large"):
     denoiser, x_t = exact_denoiser(PLANE, LINEAR, variance), tensor([[0.3, -1.0]])
     ends = [sampler.step(denoiser, x_t, tensor(0.1), tensor(0.0), torch.Generator().manual_seed(k)) for k in range(2)]
     assert torch.equal(*ends)
@@ -218,7 +218,7 @@ def test_a_trajectory_walks_its_grid(sampler):
     check_trajectory(sampler)
 
 
-def check_trajectory(sampler=SAMPLERS[0]):
+def check_trajectory(sampler=ANCESTRAL):
     """A walk is its steps between neighbours on an uneven grid, here without noise."""
     denoiser, x = exact_denoiser(PLANE, LINEAR), tensor([[0.4, -0.9]])
     with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
@@ -233,7 +233,7 @@ def test_rows_do_not_mix(sampler):
     check_rows(sampler)
 
 
-def check_rows(sampler=SAMPLERS[0]):
+def check_rows(sampler=ANCESTRAL):
     """With the noise held fixed, permuting a batch permutes the outcome, and two examples end alone as among others."""
     x_1 = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
@@ -253,7 +253,7 @@ def test_a_walk_knows_of_no_other(sampler):
     check_no_memory(sampler)
 
 
-def check_no_memory(sampler=SAMPLERS[0]):
+def check_no_memory(sampler=ANCESTRAL):
     """Two walks of one sampler at once, and one after the other, end where each ends alone."""
     starts = tensor([[0.4, -0.9]]), tensor([[-1.5, 0.3]])
     alone = [end(replace(sampler), x) for x in starts]

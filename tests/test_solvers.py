@@ -222,7 +222,7 @@ def test_a_walk_follows_its_recursion(sampler, schedule):
     check_recursion(sampler, schedule)
 
 
-def check_recursion(sampler=SAMPLERS[0], schedule=LINEAR, times=UNEVEN, data=PLANE):
+def check_recursion(sampler, schedule=LINEAR, times=UNEVEN, data=PLANE):
     """Mean and covariance of samples from the prior, along the principal axes, by the recursion in sigma/alpha."""
     w = (schedule.sigma(times) / schedule.alpha(times)).tolist()
     alpha, mean = float(schedule.alpha(1.0)), data.mean @ data.eigenvectors
@@ -289,7 +289,7 @@ def test_the_error_falls_with_the_nominal_order(sampler, order, data):
     check_order(sampler, order, data)
 
 
-def check_order(sampler=SAMPLERS[0], order=1, data=PLANE):
+def check_order(sampler, order, data=PLANE):
     assert fitted_order(sampler, data, (80, 160)) == pytest.approx(order, abs=0.2)
 
 
