@@ -142,8 +142,9 @@ DETERMINISTIC: dict[str, list[Walk]] = {
     "ours: DPMSolver(3)": on_grids(iw.DPMSolver(3)),
     "ours: DPMSolver(3, corrector)": on_grids(iw.DPMSolver(3, corrector=True)),
     "ours: IPNDM(4)": on_grids(iw.IPNDM(4)),
+    "ours: Adams(2, corrector=False)": on_grids(iw.Adams(2, corrector=False)),
+    "ours: Adams(2)": on_grids(iw.Adams(2)),
     "ours: Adams(3)": on_grids(iw.Adams(3)),
-    "ours: Adams(4)": on_grids(iw.Adams(4)),
     "diffusers: DDIM": spaced(diffusers.DDIMScheduler),
     "diffusers: DPM-Solver++ 2M": spaced(SOLVER, solver_order=2),
     "diffusers: DPM-Solver++ 3M": spaced(SOLVER, solver_order=3),
@@ -259,7 +260,7 @@ def overhead() -> None:
             made.step(eps, t, x)
 
     print("\nprocessor time of a step beyond the network, microseconds (16 pictures of 3 x 32 x 32)")
-    for sampler in (iw.DDIM(), iw.DPMSolver(2), iw.DPMSolver(3, corrector=True), iw.Adams(3)):
+    for sampler in (iw.DDIM(), iw.DPMSolver(2), iw.DPMSolver(3, corrector=True), iw.Adams()):
         print(f"ours: {sampler!s:50s}{least(partial(ours, sampler)) / steps * 1e6:8.0f}")
     for scheduler in (diffusers.DDIMScheduler, SOLVER, UNIPC, diffusers.DEISMultistepScheduler):
         print(f"diffusers: {scheduler.__name__:45s}{least(partial(theirs, scheduler)) / steps * 1e6:8.0f}")

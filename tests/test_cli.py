@@ -124,7 +124,7 @@ BAD = {
     "sample RUN -n five": "n",
     "sample RUN --n five": "n: got 'five'",
     "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
-    "sample RUN --sampler adams --corrector True": "corrector: got True, need a sampler or grid that has this",
+    "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
     "sample RUN --sampler ddim --order 2": "order: got 2",
     "sample RUN --sampler dpm-solver --order 4": "sampler.order: got 4, need an integer from 1 to 3",
     "sample RUN --sampler heun --s-churn -1": "s_churn: got -1",

@@ -86,7 +86,7 @@ CHECKS = {
     "UniPC's recursion": partial(test_solvers.check_recursion, iw.DPMSolver(2, corrector=True)),
     "recursion of the stochastic solver": partial(test_solvers.check_recursion, iw.DPMSolver(2, eta=1.0)),
     "recursion of single steps": partial(test_solvers.check_recursion, iw.SingleStep(3)),
-    "Adams' recursion": partial(test_solvers.check_recursion, iw.Adams(3)),
+    "Adams' recursion": partial(test_solvers.check_recursion, iw.Adams()),
     "iPNDM's recursion": partial(test_solvers.check_recursion, iw.IPNDM(3)),
     "Langevin's recursion": partial(test_solvers.check_recursion, iw.AnnealedLangevin(2)),
     "order of DPM-Solver": partial(test_solvers.check_order, iw.DPMSolver(2), 2),

@@ -207,7 +207,7 @@ class WalkConfig:
     order: Annotated[int, Range(1, 4)] | None = None
     """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
     corrector: bool | None = None
-    """dpm-solver: take each step again once the estimate at its end is known (UniPC)."""
+    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
     s_churn: Annotated[float, Range(0)] | None = None
     """heun: noise that all steps together renew, by default 0."""
     s_min: Annotated[float, Range(0)] | None = None

@@ -24,7 +24,6 @@ from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
 from inkwash.sample.quadrature import (
     Level,
-    Seen,
     combine,
     exponential_step,
     levels,
@@ -39,14 +38,47 @@ Past = list[tuple[Level, Estimate]]
 """Levels and what was estimated there, the newest first."""
 
 
+class _Polynomial(Multistep):
+    """Steps along a polynomial through the newest estimates. A corrector takes each step but the last again, once the
+    estimate at its end is known, which the next step needs anyway."""
+
+    order: int
+    eta = 0.0
+    corrector = False
+
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        schedule = require_gaussian(denoiser.process, f"sampler {type(self).__name__}").schedule
+        walked = levels(schedule, times)
+        x, start, noise, seen = x_1, x_1, None, Past()
+        for (t, s), now, then in zip(pairwise(times), walked, walked[1:], strict=False):
+            seen = [(now, denoiser(x, t)), *seen]
+            if self.corrector and len(seen) > 1:
+                x = self._advance(start, seen[1][0], now, seen, noise)
+            seen = seen[: self.order]
+            noise = standard_normal(x.shape, generator, like=x) if self.eta > 0 and s > 0 else None
+            start, x = x, self._advance(x, now, then, seen, noise)
+            seen = self._kept(seen)
+            yield s, x
+
+    @abstractmethod
+    def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
+        """From x at one level to the next."""
+
+    def _kept(self, seen: Past) -> Past:
+        """The estimates that have a place on the axis."""
+        return [each for each in seen if each[0].alpha > 0]
+
+
 @dataclass(frozen=True)
-class DPMSolver(Multistep):
+class DPMSolver(_Polynomial):
     r"""DPM-Solver++ of several steps, in data prediction (Lu et al. 2022b, §4 and App. D).
 
-    The polynomial is integrated exactly, on any grid. With the corrector it is UniPC (Zhao et al. 2023, Alg. 1): the
-    estimate at the end of a step, which the next step needs anyway, is used to take the step again, one order higher.
-    Their B(h) cancels, since all its equations are solved. With $\eta > 0$ the solution of the stochastic equation is
-    taken: SDE-DPM-Solver++ at $\eta = 1$, and with the corrector SA-Solver (Xue et al. 2023).
+    The polynomial in $\ell$ is integrated exactly, on any grid. With the corrector it is UniPC (Zhao et al. 2023, Alg.
+    1), one order higher at no cost; their B(h) cancels, since all its equations are solved. With $\eta > 0$ the
+    solution of the stochastic equation is taken: SDE-DPM-Solver++ at $\eta = 1$, and with the corrector SA-Solver (Xue
+    et al. 2023).
 
     Args:
         order: how many estimates the polynomial goes through, 1 to 3.
@@ -66,79 +98,51 @@ class DPMSolver(Multistep):
         if not 0 <= self.eta <= 1:
             raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
 
-    def trajectory(
-        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        process = require_gaussian(denoiser.process, "sampler dpm-solver")
-        x, start, noise, seen = x_1, x_1, None, Seen()
-        for (t, s), (now, then) in zip(pairwise(times), pairwise(levels(process.schedule, times)), strict=True):
-            seen = [(now, denoiser(x, t).x), *seen]
-            if self.corrector and len(seen) > 1:
-                x = exponential_step(start, seen[1][0], now, seen, self.eta, noise)
-            seen = seen[: self.order]
-            noise = standard_normal(x.shape, generator, like=x) if self.eta > 0 and s > 0 else None
-            start, x = x, exponential_step(x, now, then, seen, self.eta, noise)
-            seen = [each for each in seen if each[0].alpha > 0]
-            yield s, x
-
-
-class _AdamsBashforth(Multistep):
-    """Steps along a polynomial through the newest estimates."""
-
-    order: int
-
-    def __post_init__(self) -> None:
-        require_order(self.order, 1, 4)
-
-    def trajectory(
-        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        schedule = require_gaussian(denoiser.process, f"sampler {type(self).__name__.lower()}").schedule
-        walked = levels(schedule, times)
-        x, seen = x_1, Past()
-        for (t, s), now, then in zip(pairwise(times), walked, walked[1:], strict=False):
-            seen = [(now, denoiser(x, t)), *seen][: self.order]
-            x = self._advance(seen, then)
-            yield s, x
-
-    @abstractmethod
-    def _advance(self, seen: Past, then: Level) -> Tensor:
-        """From the newest of the levels seen to the next."""
+    def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
+        return exponential_step(x, now, then, [(level, estimate.x) for level, estimate in seen], self.eta, noise)
 
 
 @dataclass(frozen=True)
-class Adams(_AdamsBashforth):
-    r"""Adams-Bashforth steps in the angle $\varphi = \arctan(\sigma/\alpha)$: with $z = x_t/\sqrt{\alpha^2+\sigma^2}$
+class Adams(_Polynomial):
+    r"""Adams-Bashforth-Moulton steps in the angle $\varphi = \arctan(\sigma/\alpha)$: with
+    $z = x_t/\sqrt{\alpha^2+\sigma^2}$
 
     $z_s = z_t + \int_{\varphi_t}^{\varphi_s}(\cos\varphi\,\hat\epsilon - \sin\varphi\,\hat x)\,d\varphi$,
 
     the flow in the variables of Salimans & Ho (2022, App. D). Polynomials in $\varphi$ stand for $\hat x$ and
-    $\hat\epsilon$; the rotation is exact, so that order 1 is `DDIM()`. The angle is finite at both ends: the order does
-    not fall at time 0, nor at a time without signal. The last step therefore does not end at $\hat x$, and clipped
-    estimates may be passed a little.
+    $\hat\epsilon$; the rotation is exact, so that order 1 without the corrector is `DDIM()`. The angle is finite at
+    both ends: the order does not fall at time 0, nor at a time without signal. The last step therefore does not end at
+    $\hat x$, and clipped estimates may be passed a little.
 
     Args:
         order: how many estimates the polynomials go through, 1 to 4.
+        corrector: take each step but the last again once the estimate at its end is known, one order higher.
 
     Raises:
         ConfigError: an order out of range.
     """
 
-    order: int = 3
+    order: int = 2
+    corrector: bool = True
 
-    def _advance(self, seen: Past, then: Level) -> Tensor:
-        now, _ = seen[0]
+    def __post_init__(self) -> None:
+        require_order(self.order, 1, 4)
+
+    def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
         h = then.angle - now.angle
         places = [(level.angle - now.angle) / h for level, _ in seen]
-        parts = weights(places, rotation_moments(now.angle, h, len(seen)))
-        parts[0] += complex(math.sin(now.angle), -math.cos(now.angle))  # z_t itself, of the newest estimates
         radius = math.hypot(then.alpha, then.sigma)
-        turned = [radius * part for pair in parts for part in (-pair.imag, pair.real)]
-        return combine(turned, [tensor for _, estimate in seen for tensor in (estimate.x, estimate.eps)])
+        turned = [radius * part for part in weights(places, rotation_moments(now.angle, h, len(seen)))]
+        coefficients = [part for pair in turned for part in (-pair.imag, pair.real)]
+        estimates = [tensor for _, estimate in seen for tensor in (estimate.x, estimate.eps)]
+        return combine([radius / math.hypot(now.alpha, now.sigma), *coefficients], [x, *estimates])
+
+    def _kept(self, seen: Past) -> Past:
+        return seen
 
 
 @dataclass(frozen=True)
-class IPNDM(_AdamsBashforth):
+class IPNDM(_Polynomial):
     r"""iPNDM: Adams-Bashforth steps for the noise as a function of $\sigma/\alpha$ (Zhang & Chen 2022, §3.3).
 
     The coefficients follow the grid (their $\rho$AB). The fixed ones of iPNDM, (3, -1)/2 and so on, are those of equal
@@ -153,12 +157,14 @@ class IPNDM(_AdamsBashforth):
 
     order: int = 4
 
-    def _advance(self, seen: Past, then: Level) -> Tensor:
+    def __post_init__(self) -> None:
+        require_order(self.order, 1, 4)
+
+    def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
         """DDIM's step, and what the differences of the noise estimates add to it."""
-        now, newest = seen[0]
+        newest = seen[0][1]
         first = combine([then.alpha, then.sigma], [newest.x, newest.eps])
-        seen = [(level, estimate) for level, estimate in seen if level.alpha > 0]
-        if len(seen) < 2 or then.sigma == 0:
+        if len(seen) == 1 or then.sigma == 0:
             return first
         h = then.noise_to_signal - now.noise_to_signal
         places = [(level.noise_to_signal - now.noise_to_signal) / h for level, _ in seen]
