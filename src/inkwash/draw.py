@@ -12,7 +12,7 @@ import numpy as np
 
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
-from inkwash.config import WalkConfig, to_json
+from inkwash.config import WalkConfig, check, to_json
 from inkwash.data import Transform
 from inkwash.display import Display
 from inkwash.errors import ConfigError
@@ -26,8 +26,9 @@ def walk_options(config: WalkConfig) -> dict[str, Any]:
     """The sampler, number of steps and grid that a config asks for, as `Diffusion.sample` takes them.
 
     Raises:
-        ConfigError: an option that neither the sampler nor the grid has, or that it has not with this value.
+        ConfigError: an option that neither the sampler nor the grid has, or a bad value.
     """
+    check(config)
     given = {name: value for name, value in asdict(config).items() if value is not None}
     kinds: dict[str, Any] = {"sampler": SAMPLERS[given.pop("sampler")], "grid": GRIDS[given.pop("grid")]}
     made: dict[str, Any] = {"steps": given.pop("steps", None)}
