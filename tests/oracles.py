@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import isabstract
 from typing import Any, TypeVar
@@ -247,18 +247,56 @@ def exact_denoiser(data: Data, schedule: iw.Schedule, variance: str = "small") -
 
 
 @contextmanager
-def prescribed_noise(noise: Tensor) -> Iterator[None]:
-    """Whatever draws standard normal noise gets `noise`, row by row; rows beyond its own get the last."""
+def noise_from(draw: Callable[[Sequence[int]], Tensor]) -> Iterator[None]:
+    """Whatever draws standard normal noise of a shape gets `draw(shape)`, float64, in its own dtype."""
 
     def prescribed(shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        rows = torch.arange(shape[0]).clamp(max=len(noise) - 1)
-        return noise[rows].reshape(tuple(shape)).to(torch.get_default_dtype() if like is None else like.dtype)
+        return draw(shape).reshape(tuple(shape)).to(torch.get_default_dtype() if like is None else like.dtype)
 
     with ExitStack() as stack:
         for name, module in list(sys.modules.items()):
             if name.startswith("inkwash") and hasattr(module, "standard_normal"):
                 stack.enter_context(mock.patch.object(module, "standard_normal", prescribed))
         yield
+
+
+def prescribed_noise(noise: Tensor) -> AbstractContextManager[None]:
+    """Whatever draws standard normal noise gets `noise`, row by row; rows beyond its own get the last."""
+    return noise_from(lambda shape: noise[torch.arange(shape[0]).clamp(max=len(noise) - 1)])
+
+
+def moments(
+    sampler: iw.Sampler, denoiser: iw.Denoiser, times: Grid, mean: Tensor, cov: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Time, mean and covariance after each step of a walk that is affine in its start and its noise.
+
+    One batch holds a walk from 0 without noise, those from the unit vectors, and those from 0 with one unit vector for
+    one of the draws. Its noise is that of the draws in turn.
+    """
+    size, draws = len(mean), 0
+
+    def none(shape: Sequence[int]) -> Tensor:
+        nonlocal draws
+        draws += 1
+        return torch.zeros(tuple(shape), dtype=F64)
+
+    with noise_from(none):
+        list(sampler.trajectory(denoiser, mean[None], times, torch.Generator()))
+    rows = 1 + size + draws * size
+    starts, units = torch.zeros(rows, size, dtype=F64), torch.eye(rows, dtype=F64)[1 + size :]
+    starts[1 : 1 + size] = torch.eye(size, dtype=F64)
+    in_turn = iter(units.reshape(draws, size, rows).mT)
+    with noise_from(lambda shape: next(in_turn)):
+        for s, x in sampler.trajectory(denoiser, starts, times, torch.Generator()):
+            moved = (x[1:] - x[0]).T
+            a, n = moved[:, :size], moved[:, size:]
+            yield s, a @ mean + x[0], a @ cov @ a.T + n @ n.T
+
+
+def last_moments(*walk: Any) -> tuple[Tensor, Tensor]:
+    """Mean and covariance at the end of the walk."""
+    *_, (_, mean, cov) = moments(*walk)
+    return mean, cov
 
 
 def cubature(size: int) -> tuple[Tensor, Tensor]:

@@ -8,17 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+import typing
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from faults import STEPS, digests, flip_bit, newest, points, run_cli, train_words, tree, without_pictures
+from oracles import public
 from PIL import Image
 
 import inkwash as iw
 from inkwash import cli
+from inkwash.config import WalkConfig
+from inkwash.noise import GRIDS
 from inkwash.papers import EXPERIMENTS
 from inkwash.run import Run
+from inkwash.sample import SAMPLERS
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,14 @@ BAD = {
     "sample RUN -n -1": "n: got -1, need an integer >= 1",
     "sample RUN -n five": "n",
     "sample RUN --n five": "n: got 'five'",
-    "sample RUN --eta 0.5": "eta: got 0.5, need the sampler ddim",
+    "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
+    "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
+    "sample RUN --sampler ddim --order 2": "order: got 2",
+    "sample RUN --sampler dpm-solver --order 4": "sampler.order: got 4, need an integer from 1 to 3",
+    "sample RUN --sampler heun --s-churn -1": "s_churn: got -1",
+    "sample RUN --sampler langevin --snr 0": "snr: got 0",
+    "sample RUN --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
+    "sample RUN --grid karass": "grid: got 'karass', need one of uniform, quadratic, log-snr, karras, angle",
     "sample RUN --sampler ddim --eta 2": "eta: got 2",
     "sample RUN --sampler ddim --eta nan": "eta: got nan",
     "sample RUN --sampler euler": "sampler: got 'euler', need one of ancestral, ddim",
@@ -130,7 +143,7 @@ BAD = {
     "relatives RUN 0 --t 0": "t: got (0.0,)",
     "relatives RUN 0 --t 0.5 1.5": "t: got (0.5, 1.5)",
     "relatives RUN 0 --t half": "t: got 'half'",
-    "relatives RUN 0 --eta 0.5": "eta: got 0.5, need the sampler ddim",
+    "relatives RUN 0 --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option",
     "interpolate RUN 0": "B",
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
     "interpolate RUN 0 1 --t 0": "t: got 0",
@@ -257,13 +270,39 @@ def test_another_seed_draws_others(home, alone):
     assert not np.array_equal(np.load("0/samples.npy"), np.load("1/samples.npy"))
 
 
-@pytest.mark.parametrize("options", [[], ["--sampler", "ddim"], ["--sampler", "ddim", "--eta", "1"], ["--steps", "3"]])
+WALKS = {
+    "": {},
+    "--sampler ddim": {"sampler": iw.DDIM()},
+    "--sampler ddim --eta 1": {"sampler": iw.DDIM(1.0)},
+    "--steps 3": {"steps": 3},
+    "--sampler dpm-solver --order 2 --corrector True --steps 4": {
+        "sampler": iw.DPMSolver(2, corrector=True),
+        "steps": 4,
+    },
+    "--sampler heun --s-churn 2 --grid karras --rho 3 --steps 3": {
+        "sampler": iw.Heun(s_churn=2.0),
+        "grid": iw.KarrasGrid(3.0),
+        "steps": 3,
+    },
+    "--sampler adams --grid angle --steps 4": {"sampler": iw.Adams(), "grid": iw.AngleGrid(), "steps": 4},
+}
+
+
+@pytest.mark.parametrize("options", WALKS)
 def test_the_command_draws_what_the_library_draws(home, alone, options):
-    assert run_cli(["sample", home / "points", "-n", 4, "--seed", 7, *options]) == 0
-    sampler = iw.DDIM(1.0 if "1" in options else 0.0) if "ddim" in options else iw.Ancestral()
-    steps = 3 if "3" in options else None
-    expected = iw.load(home / "points").sample(4, seed=7, sampler=sampler, steps=steps)
+    assert run_cli(["sample", home / "points", "-n", 4, "--seed", 7, *options.split()]) == 0
+    expected = iw.load(home / "points").sample(4, seed=7, **WALKS[options])
     assert np.array_equal(np.load("samples/samples.npy"), expected)
+
+
+def test_every_sampler_and_grid_and_option_of_them_is_within_reach():
+    """A class keeps its name on the command line, and an option its own."""
+    hints = typing.get_type_hints(WalkConfig)
+    assert set(typing.get_args(hints["sampler"])) == set(SAMPLERS)
+    assert set(typing.get_args(hints["grid"])) == set(GRIDS)
+    assert set(SAMPLERS.values()) == set(public(iw.Sampler))
+    options = {option.name for kind in (*SAMPLERS.values(), *GRIDS.values()) for option in fields(kind)}
+    assert set(hints) == {"sampler", "steps", "grid"} | options
 
 
 def test_pixels_are_the_levels_stretched_to_eight_bits(home, alone):

@@ -1,5 +1,7 @@
 """What a network may predict: conversions in a cycle, exact scores, clipping, types."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,6 +145,36 @@ def check_clipped():
     assert (float(clipped.x.min()), float(clipped.x.max())) == (-0.5, 0.7)
     torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
     assert torch.equal(clipped.x_t, x_t)
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
+def test_dynamic_thresholding(quantile):
+    check_thresholded(quantile)
+
+
+def check_thresholded(quantile=0.5):
+    """At least the quantile's share of an example's entries lies within the bounds, all relative to one another as
+    before, and the noise is what is left of x_t; an example within the bounds is left alone, whatever the others."""
+    schedule, random = SCHEDULES[0], torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, 25, generator=random, dtype=F64) * tensor([0.1, 1.0, 5.0])[:, None, None]
+    x_t, t = torch.randn(3, 4, 25, generator=random, dtype=F64), 0.4
+    given = iw.Denoiser(lambda x_t, t: x[: len(x_t)], iw.Gaussian(schedule), predicts="x")
+    got = iw.Thresholded(given, quantile)(x_t, t)
+    mixed = float(schedule.alpha(t)) * got.x + float(schedule.sigma(t)) * got.eps
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+    assert torch.equal(got.x[0], x[0])
+    assert float(got.x.abs().max()) <= 1
+    inside = got.x[2].abs() < 1
+    assert abs(int(inside.sum()) - quantile * 100) <= 1
+    ratios = got.x[2][inside] / x[2][inside]
+    torch.testing.assert_close(ratios, ratios[0].expand_as(ratios), rtol=1e-12, atol=0)
+    assert torch.equal(iw.Thresholded(given, quantile)(x_t[:2], t).x, got.x[:2])
+
+
+@pytest.mark.parametrize("quantile", [-0.1, 1.1, math.nan])
+def test_a_bad_quantile_is_refused(quantile):
+    with pytest.raises(iw.ConfigError, match=r"threshold\.quantile"):
+        iw.Thresholded(exact_denoiser(PLANE, SCHEDULES[0]), quantile)
 
 
 def test_clipping_leaves_what_is_in_range():

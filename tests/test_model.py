@@ -111,6 +111,20 @@ def test_a_sample_is_the_end_of_its_trajectory(sampler):
     assert torch.equal(walk[-1][1], model.sample(5, seed=3, sampler=sampler, times=UNEVEN))
 
 
+def test_a_grid_spreads_the_steps():
+    model, grid = plane_model(), iw.KarrasGrid()
+    times = grid.times(LINEAR, 6, model.steps)
+    given = model.sample(3, seed=1, sampler=iw.DDIM(), times=times)
+    assert torch.equal(model.sample(3, seed=1, sampler=iw.DDIM(), steps=6, grid=grid), given)
+    by_default = model.sample(3, seed=1, steps=6, grid=iw.UniformGrid())
+    assert torch.equal(model.sample(3, seed=1, steps=6), by_default)
+
+
+def test_times_beside_a_grid_are_refused():
+    with pytest.raises(iw.ConfigError, match="times: got"):
+        plane_model().sample(1, times=UNEVEN, grid=iw.LogSnrGrid())
+
+
 def test_the_score_is_that_of_the_density_with_noise():
     x_t = tensor([[0.3, -1.0], [2.0, 0.1]]).requires_grad_()
     law = PLANE.marginal(LINEAR.alpha(0.4), LINEAR.sigma(0.4))

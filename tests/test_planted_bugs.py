@@ -10,6 +10,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_grids
 import test_interpolate
 import test_learning
 import test_levels
@@ -21,6 +22,7 @@ import test_objective
 import test_prediction
 import test_propose
 import test_sample
+import test_solvers
 import test_training
 import test_variance
 import test_walk
@@ -29,6 +31,7 @@ from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash import (
+    denoise,
     distributions,
     flow,
     likelihood,
@@ -45,6 +48,8 @@ from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet, unet
 from inkwash.noise import tables
 from inkwash.randomness import generator, slots
+from inkwash.sample import multistep, singlestep, stochastic
+from inkwash.sample.quadrature import exponential_step, levels, weights
 from inkwash.shapes import as_time, over, sum_event
 
 CHECKS = {
@@ -93,6 +98,22 @@ CHECKS = {
     "one point, some noise": partial(test_sample.check_point, iw.DDIM(0.5)),
     "last step": test_sample.check_last_step,
     "trajectory": test_sample.check_trajectory,
+    "last step, Euler-Maruyama": partial(test_sample.check_last_step, iw.EulerMaruyama()),
+    "rows, Langevin": partial(test_sample.check_rows, iw.AnnealedLangevin()),
+    "walks apart": partial(test_sample.check_no_memory, iw.DPMSolver(2)),
+    "ancestral recursion": partial(test_solvers.check_recursion, iw.Ancestral()),
+    "Heun's recursion": partial(test_solvers.check_recursion, iw.Heun(s_churn=2.0)),
+    "DPM-Solver's recursion": partial(test_solvers.check_recursion, iw.DPMSolver(2)),
+    "UniPC's recursion": partial(test_solvers.check_recursion, iw.DPMSolver(2, corrector=True)),
+    "recursion of the stochastic solver": partial(test_solvers.check_recursion, iw.DPMSolver(2, eta=1.0)),
+    "recursion of single steps": partial(test_solvers.check_recursion, iw.SingleStep(3)),
+    "Adams' recursion": partial(test_solvers.check_recursion, iw.Adams()),
+    "iPNDM's recursion": partial(test_solvers.check_recursion, iw.IPNDM(3)),
+    "Langevin's recursion": partial(test_solvers.check_recursion, iw.AnnealedLangevin(2)),
+    "order of DPM-Solver": partial(test_solvers.check_order, iw.DPMSolver(2), 2),
+    "stationary law": test_solvers.check_stationary,
+    "even grids": partial(test_grids.check_even, iw.KarrasGrid()),
+    "dynamic thresholding": test_denoise.check_thresholded,
     "bound, large variance": partial(test_likelihood.check_bound, variance="large"),
     "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
     "some of the terms": test_likelihood.check_terms,
@@ -550,6 +571,79 @@ def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
     return torch.cat(losses).detach()
 
 
+def with_sigma_t(x_t, now, then, seen, *rest):
+    return exponential_step(x_t, replace(now, sigma=then.sigma or now.sigma), then, seen, *rest)
+
+
+def of_order_one(x_t, now, then, seen, *rest):
+    return exponential_step(x_t, now, then, seen[:1], *rest)
+
+
+def with_one_variance_for_all(x_t, now, then, seen, eta=0.0, noise=None):
+    return exponential_step(x_t, now, then, seen, 0.0, None if noise is None else eta * noise)
+
+
+SHARED_HISTORY = []
+
+
+def with_shared_history(x_t, now, then, seen, *rest):
+    SHARED_HISTORY[:] = [seen[0][1], *SHARED_HISTORY][: len(seen)]
+    mixed = [(level, guess) for (level, _), guess in zip(seen, SHARED_HISTORY, strict=True)]
+    return exponential_step(x_t, now, then, mixed, *rest)
+
+
+def as_if_evenly_spaced(places, moments):
+    return weights([-float(k) for k in range(len(places))], moments)
+
+
+def uneven_grid_by_arithmetic(schedule, times):
+    return levels(schedule, torch.linspace(1, 0, len(times), dtype=torch.float64))
+
+
+EULER_MARUYAMA, LANGEVIN = iw.EulerMaruyama.step, iw.AnnealedLangevin.step
+
+
+def euler_maruyama_with_noise_to_the_end(self, denoiser, x_t, t, s, generator):
+    x_s = EULER_MARUYAMA(self, denoiser, x_t, t, s, generator)
+    return x_s + (s == 0) * denoiser.process.schedule.sigma(t) * standard_normal(x_t.shape, generator, like=x_t)
+
+
+class AskedAbout:
+    """A denoiser asked about one time, whatever the time."""
+
+    def __init__(self, denoiser, t):
+        self.denoiser, self.process, self.t = denoiser, denoiser.process, t
+
+    def __call__(self, x_t, t):
+        return self.denoiser(x_t, self.t)
+
+
+def score_of_the_previous_level(self, denoiser, x_t, t, s, generator):
+    return LANGEVIN(self, AskedAbout(denoiser, t), x_t, t, s, generator)
+
+
+def langevin_with_one_norm_for_all(denoiser, x, t, corrections, snr, generator):
+    for _ in range(corrections if t > 0 else 0):
+        score, noise = denoiser(x, t).score, standard_normal(x.shape, generator, like=x)
+        length = 2 * (snr * noise.norm() / score.norm()) ** 2
+        x = x + length * score + (2 * length).sqrt() * noise
+    return x
+
+
+CORRECTED = stochastic._corrected
+
+
+def langevin_of_half_the_noise(denoiser, x, t, corrections, snr, generator):
+    with mock.patch.object(stochastic, "standard_normal", lambda *a, like: standard_normal(*a, like=like) / 2**0.5):
+        return CORRECTED(denoiser, x, t, corrections, snr, generator)
+
+
+def thresholded_over_the_batch(self, x_t, t):
+    estimate = self.denoiser(x_t, t)
+    bound = estimate.x.abs().quantile(self.quantile).clamp(min=1)
+    return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -576,7 +670,42 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "score is the noise": (iw.Estimate, "score", property(score_without_sigma), "score and x"),
     "eps kept after clipping": (iw.Clipped, "forward", x_clipped_eps_kept, "clipping"),
     "noise on the last step": (iw.Ancestral, "step", noise_to_the_end, "last step"),
-    "x_t clipped": (iw.Ancestral, "step", x_t_clipped, "trajectory"),
+    "x_t clipped": (iw.Ancestral, "step", x_t_clipped, "ancestral recursion"),
+    "sigma_t for sigma_s in an exponential step": (
+        multistep,
+        "exponential_step",
+        with_sigma_t,
+        "DPM-Solver's recursion",
+    ),
+    "the order never rises": (multistep, "exponential_step", of_order_one, "order of DPM-Solver"),
+    "noise added, not made room for": (
+        multistep,
+        "exponential_step",
+        with_one_variance_for_all,
+        "recursion of the stochastic solver",
+    ),
+    "the corrector does not look ahead": (multistep, "exponential_step", of_order_one, "UniPC's recursion"),
+    "single steps without their inner time": (
+        singlestep,
+        "exponential_step",
+        of_order_one,
+        "recursion of single steps",
+    ),
+    "history shared between walks": (multistep, "exponential_step", with_shared_history, "walks apart"),
+    "fixed coefficients on an uneven grid": (multistep, "weights", as_if_evenly_spaced, "iPNDM's recursion"),
+    "times by arithmetic, not from the list": (multistep, "levels", uneven_grid_by_arithmetic, "Adams' recursion"),
+    "churn capped too low": (singlestep, "_MOST_CHURN", 0.1, "Heun's recursion"),
+    "noise on Euler-Maruyama's last step": (
+        iw.EulerMaruyama,
+        "step",
+        euler_maruyama_with_noise_to_the_end,
+        "last step, Euler-Maruyama",
+    ),
+    "score of the previous level": (iw.AnnealedLangevin, "step", score_of_the_previous_level, "Langevin's recursion"),
+    "one norm over the batch": (stochastic, "_corrected", langevin_with_one_norm_for_all, "rows, Langevin"),
+    "Langevin noise without its 2": (stochastic, "_corrected", langevin_of_half_the_noise, "stationary law"),
+    "Karras' grid without its root": (iw.KarrasGrid, "times", iw.LogSnrGrid.times, "even grids"),
+    "one threshold for the batch": (iw.Thresholded, "forward", thresholded_over_the_batch, "dynamic thresholding"),
     "network asked about another time": (iw.Ancestral, "step", network_asked_about_s, "last step"),
     "sigma_t for sigma_s in DDIM": (iw.DDIM, "step", ddim_with_sigma_t, "DDIM's recursion"),
     "eta not squared": (iw.DDIM, "step", ddim_with_eta_not_squared, "one point, some noise"),

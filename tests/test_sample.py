@@ -1,6 +1,7 @@
 """Samplers on data for which every step is a known affine map with known noise."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,9 @@ from oracles import (
     condition,
     exact_denoiser,
     joint_covariance,
+    last_moments,
     log_snr_grid,
+    moments,
     name_of,
     prescribed_noise,
     public,
@@ -24,10 +27,21 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash.sample import Multistep
 
 SCHEDULES = public_schedules()
-LINEAR = iw.LinearSchedule()
-SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.5), iw.DDIM(eta=1.0)]
+LINEAR, ANCESTRAL = iw.LinearSchedule(), iw.Ancestral()
+SAMPLERS = [
+    *(kind() for kind in public(iw.Sampler)),
+    iw.DDIM(eta=0.5),
+    iw.DDIM(eta=1.0),
+    iw.DPMSolver(2, eta=1.0),
+    iw.DPMSolver(3, corrector=True),
+    iw.SingleStep(3),
+]
+OF_FINITE_STEPS = (iw.AnnealedLangevin, iw.PredictorCorrector)
+"""Samplers with Langevin steps, whose law is that of the data only as these steps get short."""
+EXACT_ON_A_POINT = [s for s in SAMPLERS if not isinstance(s, (*OF_FINITE_STEPS, iw.EulerMaruyama))]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 samplers = pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 grids = pytest.mark.parametrize(
@@ -44,19 +58,6 @@ def affine(sampler, denoiser, t, s, size):
     with prescribed_noise(eye):
         n = sampler.step(denoiser, zero, t, s, random) - b
     return a.T, b[0], n.T
-
-
-def moments(sampler, denoiser, times, mean, cov):
-    """Mean and covariance after each step along the grid."""
-    for t, s in pairwise(times):
-        a, b, n = affine(sampler, denoiser, t, s, len(mean))
-        mean, cov = a @ mean + b, a @ cov @ a.T + n @ n.T
-        yield s, mean, cov
-
-
-def last(steps):
-    *_, (_, mean, cov) = steps
-    return mean, cov
 
 
 def prior(size):
@@ -78,7 +79,7 @@ def check_ddim(schedule=LINEAR, times=UNEVEN, data=PLANE):
     axes = data.eigenvectors
     expected_mean = data.mean - axes @ (factor * (axes.T @ data.mean))
     expected_cov = axes @ torch.diag((factor / schedule.alpha(1.0)) ** 2) @ axes.T
-    mean, cov = last(moments(iw.DDIM(), exact_denoiser(data, schedule), times, *prior(data.size)))
+    mean, cov = last_moments(iw.DDIM(), exact_denoiser(data, schedule), times, *prior(data.size))
     torch.testing.assert_close(mean, expected_mean, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(cov, expected_cov, rtol=1e-10, atol=1e-10)
 
@@ -129,13 +130,13 @@ def check_full_eta(schedule=LINEAR):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
-@samplers
+@pytest.mark.parametrize("sampler", [*EXACT_ON_A_POINT, iw.Heun(s_churn=3.0)], ids=str)
 @schedules
 def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
     check_point(sampler, schedule)
 
 
-def check_point(sampler=SAMPLERS[0], schedule=LINEAR):
+def check_point(sampler=ANCESTRAL, schedule=LINEAR):
     """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
     eye = torch.eye(2, dtype=F64)
     start = schedule.alpha(1.0) * POINT.mean, schedule.sigma(1.0) ** 2 * eye
@@ -150,21 +151,21 @@ def test_the_last_step_adds_no_noise(sampler, variance):
     check_last_step(sampler, variance)
 
 
-def check_last_step(sampler=SAMPLERS[0], variance="large"):
+def check_last_step(sampler=ANCESTRAL, variance="large"):
     denoiser, x_t = exact_denoiser(PLANE, LINEAR, variance), tensor([[0.3, -1.0]])
     ends = [sampler.step(denoiser, x_t, tensor(0.1), tensor(0.0), torch.Generator().manual_seed(k)) for k in range(2)]
     assert torch.equal(*ends)
     torch.testing.assert_close(ends[0], denoiser(x_t, 0.1).x, rtol=1e-12, atol=1e-12)
 
 
-@samplers
+@pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, OF_FINITE_STEPS)], ids=str)
 def test_finer_grids_bring_samples_to_the_law_of_the_data(sampler):
     """Started from the true law of x_1, the errors of mean and covariance at least halve, nearly, with the step."""
     errors = []
     for steps in (50, 100, 200):
         x_1 = PLANE.marginal(LINEAR.alpha(1.0), LINEAR.sigma(1.0))
-        walk = moments(sampler, exact_denoiser(PLANE, LINEAR), iw.uniform_grid(steps), x_1.mean, x_1.covariance_matrix)
-        mean, cov = last(walk)
+        start = x_1.mean, x_1.covariance_matrix
+        mean, cov = last_moments(sampler, exact_denoiser(PLANE, LINEAR), iw.uniform_grid(steps), *start)
         errors.append(float((mean - PLANE.mean).norm() + (cov - PLANE.cov).norm()))
     assert errors[2] < 0.1
     assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
@@ -200,42 +201,73 @@ def test_draws_have_the_moments_of_the_recursion(sampler):
     random = torch.Generator().manual_seed(5)
     x_1 = torch.randn(n, 2, generator=random, dtype=F64)
     *_, (_, x) = sampler.trajectory(denoiser, x_1, times, random)
-    mean, cov = last(moments(sampler, denoiser, times, *prior(2)))
+    mean, cov = last_moments(sampler, denoiser, times, *prior(2))
     spread = cov.diagonal()
     assert bool(((x.mean(0) - mean).abs() < 4 * (spread / n).sqrt()).all())
     assert bool(((x.T.cov() - cov).abs() < 4 * (torch.outer(spread, spread) * 2 / n).sqrt()).all())
 
 
 @samplers
+def test_a_trajectory_visits_every_time(sampler):
+    walk = sampler.trajectory(exact_denoiser(PLANE, LINEAR), tensor([[0.4, -0.9]]), UNEVEN, torch.Generator())
+    assert [float(s) for s, _ in walk] == UNEVEN[1:].tolist()
+
+
+@pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, Multistep)], ids=str)
 def test_a_trajectory_walks_its_grid(sampler):
     check_trajectory(sampler)
 
 
-def check_trajectory(sampler=SAMPLERS[0]):
-    """Every time of an uneven grid is visited, by steps between neighbours: here without noise, from a fixed x_1."""
-    denoiser, x_1 = exact_denoiser(PLANE, LINEAR), tensor([0.4, -0.9])
-    expected = [(s, mean) for s, mean, _ in moments(sampler, denoiser, UNEVEN, x_1, torch.zeros(2, 2, dtype=F64))]
+def check_trajectory(sampler=ANCESTRAL):
+    """A walk is its steps between neighbours on an uneven grid, here without noise."""
+    denoiser, x = exact_denoiser(PLANE, LINEAR), tensor([[0.4, -0.9]])
     with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
-        walk = list(sampler.trajectory(denoiser, x_1[None], UNEVEN, torch.Generator()))
-    assert [float(s) for s, _ in walk] == UNEVEN[1:].tolist()
-    for (_, x), (_, mean) in zip(walk, expected, strict=True):
-        torch.testing.assert_close(x[0], mean, rtol=1e-9, atol=1e-9)
+        walk = list(sampler.trajectory(denoiser, x, UNEVEN, torch.Generator()))
+        for (t, s), (_, x_s) in zip(pairwise(UNEVEN), walk, strict=True):
+            x = sampler.step(denoiser, x, t, s, torch.Generator())
+            torch.testing.assert_close(x_s, x, rtol=1e-12, atol=1e-12)
 
 
 @samplers
 def test_rows_do_not_mix(sampler):
-    """With the noise held fixed, permuting a batch permutes the outcome."""
-    denoiser = exact_denoiser(PLANE, LINEAR)
-    x_t = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
+    check_rows(sampler)
+
+
+def check_rows(sampler=ANCESTRAL):
+    """With the noise held fixed, permuting a batch permutes the outcome, and two examples end alone as among others."""
+    x_1 = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     with prescribed_noise(tensor([[0.4, -0.2]])):
-        there, here = (
-            sampler.step(denoiser, x, tensor(0.6), tensor(0.5), torch.Generator()) for x in (x_t, x_t[order])
-        )
+        there, here, few = (end(sampler, x) for x in (x_1, x_1[order], x_1[:2]))
     torch.testing.assert_close(there[order], here)
+    torch.testing.assert_close(there[:2], few)
+
+
+def end(sampler, x_1, times=UNEVEN):
+    *_, (_, x) = sampler.trajectory(exact_denoiser(PLANE, LINEAR), x_1, times, torch.Generator().manual_seed(0))
+    return x
 
 
 @samplers
+def test_a_walk_knows_of_no_other(sampler):
+    check_no_memory(sampler)
+
+
+def check_no_memory(sampler=ANCESTRAL):
+    """Two walks of one sampler at once, and one after the other, end where each ends alone."""
+    starts = tensor([[0.4, -0.9]]), tensor([[-1.5, 0.3]])
+    alone = [end(replace(sampler), x) for x in starts]
+    walks = [
+        sampler.trajectory(exact_denoiser(PLANE, LINEAR), x, UNEVEN, torch.Generator().manual_seed(0)) for x in starts
+    ]
+    for states in zip(*walks, strict=True):
+        together = [x for _, x in states]
+    for one, other, again in zip(alone, together, [end(sampler, x) for x in starts], strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, again)
+
+
+@pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, iw.Adams)], ids=str)
 def test_a_clipped_walk_ends_within_the_bounds(sampler):
     denoiser = iw.Clipped(exact_denoiser(PLANE, LINEAR), -0.5, 0.5)
     x_1 = torch.randn(50, 2, generator=torch.Generator().manual_seed(2), dtype=F64)

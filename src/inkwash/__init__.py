@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
-    from inkwash.denoise import Clipped, Denoiser, Estimate
+    from inkwash.denoise import Clipped, Denoiser, Estimate, Thresholded
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
@@ -34,16 +34,22 @@ if TYPE_CHECKING:
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, LevelNet, UNet, perceptron
     from inkwash.noise import (
+        AngleGrid,
         CosineSchedule,
+        Grid,
+        KarrasGrid,
         KarrasSchedule,
         LearnedBetas,
         LearnedSchedule,
         LinearSchedule,
         LogLinearSchedule,
+        LogSnrGrid,
+        QuadraticGrid,
         RectifiedSchedule,
         Schedule,
         SohlDicksteinSchedule,
         TabulatedSchedule,
+        UniformGrid,
         VariancePreserving,
         ZeroTerminalSchedule,
         from_log_snr,
@@ -57,7 +63,19 @@ if TYPE_CHECKING:
     from inkwash.process import Process
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
-    from inkwash.sample import DDIM, Ancestral, Sampler
+    from inkwash.sample import (
+        DDIM,
+        IPNDM,
+        Adams,
+        Ancestral,
+        AnnealedLangevin,
+        DPMSolver,
+        EulerMaruyama,
+        Heun,
+        PredictorCorrector,
+        Sampler,
+        SingleStep,
+    )
     from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
     from inkwash.variance import Analytic
     from inkwash.walk import State
@@ -97,6 +115,7 @@ _HOME = {
         "Clipped",
         "Denoiser",
         "Estimate",
+        "Thresholded",
     ),
     "distributions": (
         "Bits",
@@ -139,16 +158,22 @@ _HOME = {
         "perceptron",
     ),
     "noise": (
+        "AngleGrid",
         "CosineSchedule",
+        "Grid",
+        "KarrasGrid",
         "KarrasSchedule",
         "LearnedBetas",
         "LearnedSchedule",
         "LinearSchedule",
         "LogLinearSchedule",
+        "LogSnrGrid",
+        "QuadraticGrid",
         "RectifiedSchedule",
         "Schedule",
         "SohlDicksteinSchedule",
         "TabulatedSchedule",
+        "UniformGrid",
         "VariancePreserving",
         "ZeroTerminalSchedule",
         "from_log_snr",
@@ -187,8 +212,16 @@ _HOME = {
     ),
     "sample": (
         "DDIM",
+        "IPNDM",
+        "Adams",
         "Ancestral",
+        "AnnealedLangevin",
+        "DPMSolver",
+        "EulerMaruyama",
+        "Heun",
+        "PredictorCorrector",
         "Sampler",
+        "SingleStep",
     ),
     "vae": (
         "VAE",

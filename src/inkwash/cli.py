@@ -31,6 +31,7 @@ from inkwash.config import (
     Range,
     Seed,
     TrainConfig,
+    WalkConfig,
     check,
     describe,
 )
@@ -65,27 +66,6 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Walk:
-    """How to walk from noise to data."""
-
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
-    """How to walk from noise to data."""
-    steps: Count | None = None
-    """Number of steps; by default those the model was made with."""
-    eta: Annotated[float, Range(0, 1)] | None = None
-    """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
-
-    def options(self) -> dict[str, Any]:
-        """As keyword arguments of the library, checked."""
-        check(self)
-        if self.eta is not None and self.sampler != "ddim":
-            raise ConfigError("eta", self.eta, "the sampler ddim; ancestral has no such option")
-        from inkwash.sample import DDIM, Ancestral
-
-        return {"sampler": Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0), "steps": self.steps}
-
-
-@dataclass(frozen=True)
 class Sample:
     """Draw from a trained model: pictures as PNG, and all samples in data units as samples.npy."""
 
@@ -95,7 +75,7 @@ class Sample:
     """How many."""
     out: str = "samples"
     """Folder to write to."""
-    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
     seed: Seed = 0
     """Sample i of a seed is the same however many are drawn, and in however many processes."""
     film: str | None = None
@@ -105,12 +85,12 @@ class Sample:
     """At most so many frames, evenly spread over time; 40 by default."""
 
     def __call__(self) -> None:
-        options = self.walk.options()
         if self.frames is not None and self.film is None:
             raise ConfigError("frames", self.frames, "a film to have them")
         from inkwash.display import Display
-        from inkwash.draw import draw_to_folder
+        from inkwash.draw import draw_to_folder, walk_options
 
+        options = walk_options(self.walk)
         options |= {} if self.frames is None else {"frames": self.frames}
         draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
 
@@ -129,14 +109,16 @@ class Relatives:
     """How many for each time."""
     out: str = "relatives"
     """Folder to write to."""
-    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
     seed: Seed = 0
     """Seed of the noise."""
 
     def __call__(self) -> None:
-        options = self.walk.options()
         from inkwash.display import Display
+        from inkwash.draw import walk_options
         from inkwash.share import relatives_to_folder
+
+        options = walk_options(self.walk)
 
         relatives_to_folder(
             self.run, self.example, self.t, self.n, Path(self.out), Display(), seed=self.seed, **options
@@ -159,16 +141,18 @@ class Interpolate:
     """Mix noisy versions at this time, and walk back from it; by default codes are mixed, and nothing is walked."""
     out: str = "interpolation"
     """Folder to write to."""
-    walk: Annotated[Walk, _NO_PREFIX] = field(default_factory=Walk)
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
     seed: Seed = 0
     """Seed of the noise."""
 
     def __call__(self) -> None:
-        if self.t is None and self.walk != Walk():
-            raise ConfigError("t", self.t, "a time, to walk from with a sampler, steps or eta")
-        options = {} if self.t is None else self.walk.options()
+        if self.t is None and self.walk != WalkConfig():
+            raise ConfigError("t", self.t, "a time, to walk from with a sampler or a grid")
         from inkwash.display import Display
+        from inkwash.draw import walk_options
         from inkwash.share import interpolate_to_folder
+
+        options = {} if self.t is None else walk_options(self.walk)
 
         interpolate_to_folder(
             self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, seed=self.seed, **options

@@ -195,6 +195,49 @@ class EvaluateConfig:
     """Seed of the samples, the noise and the tests."""
 
 
+@dataclass(frozen=True)
+class WalkConfig:
+    """How to walk from noise to data. An option that neither the sampler nor the grid has is refused."""
+
+    sampler: Literal[
+        "ancestral",
+        "ddim",
+        "heun",
+        "dpm-solver",
+        "single-step",
+        "adams",
+        "ipndm",
+        "euler-maruyama",
+        "langevin",
+        "predictor-corrector",
+    ] = "ancestral"
+    """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
+    steps: Count | None = None
+    """Number of steps; by default those the model was made with."""
+    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle"] = "uniform"
+    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    order: Annotated[int, Range(1, 4)] | None = None
+    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
+    corrector: bool | None = None
+    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
+    s_churn: Annotated[float, Range(0)] | None = None
+    """heun: noise that all steps together renew, by default 0."""
+    s_min: Annotated[float, Range(0)] | None = None
+    """heun: smallest sigma/alpha at which noise is renewed."""
+    s_max: Annotated[float, Range(0)] | None = None
+    """heun: largest sigma/alpha at which noise is renewed."""
+    s_noise: Annotated[float, Range(0)] | None = None
+    """heun: scale of the noise renewed, by default 1."""
+    corrections: Count | None = None
+    """langevin, predictor-corrector: Langevin steps at each time."""
+    snr: Positive | None = None
+    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
+    rho: Positive | None = None
+    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
+
+
 C = TypeVar("C")
 
 

@@ -199,8 +199,42 @@ class Clipped(nn.Module):
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The wrapped denoiser's estimate, clipped."""
         estimate = self.denoiser(x_t, t, **condition)
-        x = estimate.x.clamp(self.low, self.high)
-        return replace(estimate, x=x, eps=Noisy.at(x_t, estimate.t, self.process).eps_of(x))
+        return _with_x(estimate, estimate.x.clamp(self.low, self.high))
+
+
+class Thresholded(nn.Module):
+    r"""A denoiser with dynamic thresholding (Saharia et al. 2022, §2.3); $\hat\epsilon$ is recomputed.
+
+    $\hat x$ is clipped to $[-s, s]$ and divided by s, the larger of 1 and a quantile of $|\hat x|$ over the entries of
+    the example. Data is bounded by -1 and 1 here.
+
+    Args:
+        denoiser: the denoiser to wrap.
+        quantile: which quantile, their p; 1 leaves the largest entry at the bound.
+
+    Raises:
+        ConfigError: a quantile outside [0, 1]; a denoiser of a process that is not Gaussian.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser, quantile: float = 0.995) -> None:
+        super().__init__()
+        if not 0 <= quantile <= 1:
+            raise ConfigError("threshold.quantile", quantile, "a number between 0 and 1")
+        self.denoiser = denoiser
+        self.process = require_gaussian(denoiser.process, "threshold")
+        self.quantile = quantile
+
+    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
+        """The wrapped denoiser's estimate, thresholded."""
+        estimate = self.denoiser(x_t, t, **condition)
+        bound = over(estimate.x.abs().flatten(1).quantile(self.quantile, dim=1).clamp(min=1), x_t)
+        return _with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+
+
+def _with_x(estimate: Estimate, x: Tensor) -> Estimate:
+    """The estimate with another one of x, and of the noise accordingly."""
+    noisy = Noisy.at(estimate.x_t, estimate.t, estimate.process)
+    return replace(estimate, x=x, eps=noisy.eps_of(x))
 
 
 def _named(where: str, given: str | Named, names: Mapping[str, Named]) -> Named:

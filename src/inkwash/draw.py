@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,17 +13,39 @@ import torch
 
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
-from inkwash.config import to_json
+from inkwash.config import WalkConfig, check, to_json
 from inkwash.data import DataSpec, Transform
 from inkwash.display import Display
 from inkwash.errors import ConfigError
 from inkwash.film import Film
 from inkwash.model import Diffusion
+from inkwash.noise import GRIDS
 from inkwash.randomness import slot_rows
 from inkwash.run import Run, StrPath, load, read_header
+from inkwash.sample import SAMPLERS
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def walk_options(config: WalkConfig) -> dict[str, Any]:
+    """The sampler, number of steps and grid that a config asks for, as `Diffusion.sample` takes them.
+
+    Raises:
+        ConfigError: an option that neither the sampler nor the grid has, or a bad value.
+    """
+    check(config)
+    given = {name: value for name, value in asdict(config).items() if value is not None}
+    kinds: dict[str, Any] = {"sampler": SAMPLERS[given.pop("sampler")], "grid": GRIDS[given.pop("grid")]}
+    made: dict[str, Any] = {"steps": given.pop("steps", None)}
+    for part, kind in kinds.items():
+        own = {option.name for option in fields(kind)} & set(given)
+        made[part] = kind(**{name: given.pop(name) for name in own})
+    for name, value in given.items():
+        every: dict[str, Any] = {**SAMPLERS, **GRIDS}
+        having = (k for k, kind in every.items() if name in {option.name for option in fields(kind)})
+        raise ConfigError(name, value, f"a sampler or grid that has this option: {', '.join(having)}")
+    return made
 
 
 def draw(model: Diffusion, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:

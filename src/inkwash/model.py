@@ -18,7 +18,7 @@ from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, 
 from inkwash.gaussian import require_gaussian
 from inkwash.interpolate import diffuse_alike, linear, spherical
 from inkwash.likelihood import Bound, bound
-from inkwash.noise import as_grid, grid_from, uniform_grid
+from inkwash.noise import Grid, as_grid, grid_from, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_rows, slots
@@ -71,6 +71,7 @@ class Diffusion:
         sampler: Sampler | None = None,
         steps: int | None = None,
         times: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Any:
         """Draw `n` examples.
 
@@ -82,30 +83,26 @@ class Diffusion:
             first: number of the first one; with `first=k` these are the samples k to k + n - 1 of the seed.
             seed: any integer >= 0; None takes one from torch's global generator.
             sampler: how to walk; `Ancestral()` by default.
-            steps: number of steps of a uniform grid; the model's own by default.
+            steps: number of steps of the grid; those of the model's own by default.
             times: or the grid itself, decreasing from 1 to 0.
+            grid: how the steps are spread; `UniformGrid()` by default.
 
         Returns:
             With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first`, `seed`, `steps` or `times`.
+            ConfigError: a bad `n`, `first`, `seed`, `steps` or `times`; `times` beside another way to choose them.
         """
-        walks = self.walks(n, first=first, seed=seed, sampler=sampler, steps=steps, times=times)
+        walks = self.walks(n, first=first, seed=seed, sampler=sampler, steps=steps, times=times, grid=grid)
         return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
-    def trajectory(
-        self,
-        n: int,
-        *,
-        seed: int | None = None,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        times: Tensor | None = None,
-    ) -> Iterator[tuple[float, Tensor]]:
-        """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
-        for s, x_s, _ in self.progressive(n, seed=seed, sampler=sampler, steps=steps, times=times):
+    def trajectory(self, n: int, **options: Any) -> Iterator[tuple[float, Tensor]]:
+        """Yield `(s, x_s)` after every step of the walks that `sample` takes, all in step.
+
+        `x_s` is `(n, *shape)` in model units. Options are those of `sample`.
+        """
+        for s, x_s, _ in self.progressive(n, **options):
             yield s, x_s
 
     def progressive(self, n: int, **options: Any) -> Iterator[State]:
@@ -113,41 +110,47 @@ class Diffusion:
 
         $\hat x$, here `x` `(n, *shape)` in model units, is what the step to `x_s` was taken by. At the end of an
         ancestral or DDIM walk it is the sample (progressive generation: Ho et al. 2020, fig. 6).
-
-        Args:
-            n: how many examples, all in step.
-            **options: as of `sample`.
         """
         yield from abreast(self.walks(n, **options))
 
-    def walks(
-        self,
-        n: int,
-        *,
-        first: int = 0,
-        seed: int | None = None,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        times: Tensor | None = None,
-    ) -> list[Iterator[State]]:
+    def walks(self, n: int, *, first: int = 0, seed: int | None = None, **way: Any) -> list[Iterator[State]]:
         """The walks that `sample` takes, one for each slot of examples; none starts before it is asked.
 
-        The rows of all together are the `n` examples in order. Arguments and errors are those of `sample`.
+        The rows of all together are the `n` examples in order. Options and errors are those of `sample`.
         """
         require_integer("n", n, 1)
         require_integer("first", first, 0)
-        seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
+        seed, (sampler, times) = chosen_seed(seed), self._way(**way)
         rows = slot_rows(self.shape, self.device)
         return [
-            self._walk(generator(seed, Purpose.SAMPLE, slot), rows, part, sampler or Ancestral(), grid)
+            self._walk(generator(seed, Purpose.SAMPLE, slot), rows, part, sampler, times)
             for slot, part in slot_parts(first, n, rows)
         ]
 
+    def _way(
+        self,
+        sampler: Sampler | None = None,
+        steps: int | None = None,
+        times: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> tuple[Sampler, Tensor]:
+        """The sampler and the times that are asked for, or else the model's own."""
+        if grid is None:
+            return sampler or Ancestral(), as_grid(steps, times, self.steps)
+        if times is not None:
+            raise ConfigError("times", times, "either times or a grid, not both")
+        schedule = getattr(self.process, "schedule", None)
+        if schedule is None:
+            raise ConfigError("grid", grid, f"no grid: a {type(self.process).__name__} process has no schedule")
+        return sampler or Ancestral(), grid.times(schedule, self.steps if steps is None else steps, self.steps)
+
     @torch.no_grad()
-    def _walk(self, random: torch.Generator, rows: int, part: slice, sampler: Sampler, grid: Tensor) -> Iterator[State]:
+    def _walk(
+        self, random: torch.Generator, rows: int, part: slice, sampler: Sampler, times: Tensor
+    ) -> Iterator[State]:
         like = torch.zeros((), dtype=self.dtype, device=self.device)
         x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
-        yield from walk(self.denoiser, sampler, x_1, grid, random, part)
+        yield from walk(self.denoiser, sampler, x_1, times, random, part)
 
     def diffuse(self, x: Any, t: float, *, seed: int = 0) -> Tensor:
         r"""One draw of $q(x_t \mid x)$ for each example, `(B, *shape)` in model units.
@@ -179,8 +182,8 @@ class Diffusion:
             x_t: model units, `(B, *shape)`.
             t: their time, above 0 and at most 1.
             seed: any integer >= 0; None takes one from torch's global generator.
-            **options: `sampler`, `steps` and `times`, as of `sample`; of the grid from 1 to 0 the part below `t` is
-                walked.
+            **options: `sampler`, `steps`, `times` and `grid`, as of `sample`; of the times from 1 to 0 those below `t`
+                are walked.
 
         Returns:
             `B` examples, as `sample`.
@@ -193,16 +196,9 @@ class Diffusion:
         starts = slots(x_t.to(self.device, self.dtype), chosen_seed(seed), Purpose.SAMPLE_FROM)
         return self.to_data(self._walk_down(starts, t, **options)[: len(x_t)])
 
-    def _walk_down(
-        self,
-        starts: Iterable[tuple[Tensor, torch.Generator]],
-        t: float,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        times: Tensor | None = None,
-    ) -> Tensor:
-        grid = grid_from(t, as_grid(steps, times, self.steps))
-        ends = (end_of(walk(self.denoiser, sampler or Ancestral(), x_t, grid, random)) for x_t, random in starts)
+    def _walk_down(self, starts: Iterable[tuple[Tensor, torch.Generator]], t: float, **way: Any) -> Tensor:
+        sampler, times = self._way(**way)
+        ends = (end_of(walk(self.denoiser, sampler, x_t, grid_from(t, times), random)) for x_t, random in starts)
         return torch.cat([end.x_s for end in ends])
 
     def relatives(self, x: Any, t: float, n: int, *, seed: int | None = None, **options: Any) -> Any:

@@ -15,24 +15,32 @@ from inkwash.noise.closed import (
     ZeroTerminalSchedule,
 )
 from inkwash.noise.grid import as_grid, grid_from, uniform_grid
+from inkwash.noise.grids import GRIDS, AngleGrid, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
 from inkwash.noise.learned import LearnedBetas, LearnedSchedule
 from inkwash.noise.letters import LETTERS, from_log_snr, letter_table, to_log_snr
 from inkwash.noise.schedule import Schedule, VariancePreserving
 from inkwash.noise.tables import CosineSchedule, LinearSchedule, TabulatedSchedule
 
 __all__ = [
+    "GRIDS",
     "LETTERS",
     "SCHEDULES",
+    "AngleGrid",
     "CosineSchedule",
+    "Grid",
+    "KarrasGrid",
     "KarrasSchedule",
     "LearnedBetas",
     "LearnedSchedule",
     "LinearSchedule",
     "LogLinearSchedule",
+    "LogSnrGrid",
+    "QuadraticGrid",
     "RectifiedSchedule",
     "Schedule",
     "SohlDicksteinSchedule",
     "TabulatedSchedule",
+    "UniformGrid",
     "VariancePreserving",
     "ZeroTerminalSchedule",
     "as_grid",

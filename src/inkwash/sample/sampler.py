@@ -1,0 +1,46 @@
+"""What a sampler is: a walk along a grid of times, from the prior to data.
+
+A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is
+a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise to real
+numbers; where the values are discrete it is a draw, since their mean is none of them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from inkwash.denoise import AnyDenoiser
+
+
+class Sampler(ABC):
+    """A way to walk back from noise to data."""
+
+    @abstractmethod
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        """From `x_t` `(B, *event)` at time t to x_s at the earlier time s; `t` and `s` are float64 scalars."""
+
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
+        x = x_1
+        for t, s in pairwise(times):
+            x = self.step(denoiser, x, t, s, generator)
+            yield s, x
+
+
+class Multistep(Sampler):
+    """A sampler whose steps depend on the rest of the walk. What it remembers belongs to a trajectory, never to the
+    sampler; a step alone is a walk of one step."""
+
+    @abstractmethod
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `(s, x_s)` after each step along the decreasing grid `times`; the last is time 0."""
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        return next(iter(self.trajectory(denoiser, x_t, torch.stack([t, s]), generator)))[1]

@@ -1,0 +1,115 @@
+r"""Stochastic samplers that draw on the score: the reverse stochastic equation in Euler's steps, and Langevin dynamics.
+
+A Langevin step at time t is $x \leftarrow x + a\,\hat s + \sqrt{2a}\,z$. Its length comes from a ratio of signal to
+noise r, $a = 2(r\sigma_t)^2$, that of Song et al. 2021 (Alg. 4 and 5), $2(r\lVert z\rVert/\lVert\hat s\rVert)^2$, with
+the norms that noise alone would have. It depends on the time alone: the step is then a Markov chain with a known
+stationary law, and no example sees another. Around a normal law of variance V that law has the variance
+$V/(1 - \tfrac{a}{2V})$.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inkwash.denoise import AnyDenoiser
+from inkwash.distributions import standard_normal
+from inkwash.errors import ConfigError, require_integer
+from inkwash.gaussian import require_gaussian
+from inkwash.sample.posterior import DDIM, Ancestral
+from inkwash.sample.quadrature import combine, levels
+from inkwash.sample.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Sampler):
+    r"""Euler-Maruyama steps of the reverse stochastic equation (Song et al. 2021, eq. 6) in $y = x_t/\alpha$,
+    $\varsigma = \sigma/\alpha$:
+
+    $y_s = y_t - \frac{\varsigma_t^2 - \varsigma_s^2}{\varsigma_t}\hat\epsilon + \sqrt{\varsigma_t^2-\varsigma_s^2}\,z$.
+
+    No noise is added by the step to time 0, which ends at $\hat x$. From a time without signal, where the noise would
+    be infinite, the exact solution is taken: `DDIM(eta=1)`.
+    """
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        now, then = levels(require_gaussian(denoiser.process, "sampler euler-maruyama").schedule, torch.stack([t, s]))
+        if now.alpha == 0:
+            return DDIM(1.0).step(denoiser, x_t, t, s, generator)
+        mean = denoiser(x_t, t).mean(s)
+        if s == 0:
+            return mean
+        added = then.alpha * math.sqrt(now.noise_to_signal**2 - then.noise_to_signal**2)
+        return combine([1.0, added], [mean, standard_normal(x_t.shape, generator, like=x_t)])
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin(Sampler):
+    r"""Annealed Langevin dynamics (Song & Ermon 2019, Alg. 1): $x_t/\alpha_t$ is kept from a time to the next, and
+    Langevin steps are taken there. The step to time 0 ends at $\hat x$ (Jolicoeur-Martineau et al. 2021, §3.1); from a
+    time without signal x_s is a `DDIM()` step.
+
+    Args:
+        corrections: Langevin steps at each time, one evaluation each.
+        snr: r, the ratio of signal to noise in a step; their $\epsilon$ is $(2r\sigma_L)^2$.
+
+    Raises:
+        ConfigError: an option out of range.
+    """
+
+    corrections: int = 5
+    snr: float = 0.16
+
+    def __post_init__(self) -> None:
+        _require(self.corrections, self.snr)
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        now, then = levels(require_gaussian(denoiser.process, "sampler langevin").schedule, torch.stack([t, s]))
+        if now.alpha == 0 or s == 0:
+            x_s = DDIM().step(denoiser, x_t, t, s, generator)
+        else:
+            x_s = x_t * (then.alpha / now.alpha)
+        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+
+
+@dataclass(frozen=True)
+class PredictorCorrector(Sampler):
+    """An ancestral step, then Langevin steps at its end, but none at time 0 (Song et al. 2021, Alg. 1).
+
+    Args:
+        corrections: Langevin steps after each step, one evaluation each.
+        snr: r, the ratio of signal to noise in a step.
+
+    Raises:
+        ConfigError: an option out of range.
+    """
+
+    corrections: int = 1
+    snr: float = 0.16
+
+    def __post_init__(self) -> None:
+        _require(self.corrections, self.snr)
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        x_s = Ancestral().step(denoiser, x_t, t, s, generator)
+        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+
+
+def _corrected(
+    denoiser: AnyDenoiser, x: Tensor, t: Tensor, corrections: int, snr: float, generator: torch.Generator
+) -> Tensor:
+    """After so many Langevin steps at time t; at time 0, where the score has no scale, x itself."""
+    if t == 0:
+        return x
+    length = 2 * (snr * float(require_gaussian(denoiser.process, "score").schedule.sigma(t))) ** 2
+    for _ in range(corrections):
+        noise = standard_normal(x.shape, generator, like=x)
+        x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
+    return x
+
+
+def _require(corrections: int, snr: float) -> None:
+    require_integer("sampler.corrections", corrections)
+    if not 0 < snr < math.inf:
+        raise ConfigError("sampler.snr", snr, "a number > 0")

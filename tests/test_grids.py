@@ -1,0 +1,90 @@
+"""Grids: the variable in which each is even, the ends, and what is refused."""
+
+import pytest
+import torch
+from oracles import F64, Exploding, Vanishing, name_of, public, public_schedules
+
+import inkwash as iw
+from inkwash.noise import GRIDS
+
+SCHEDULES = [*public_schedules(), Vanishing()]
+GRID_KINDS = [*(kind() for kind in public(iw.Grid)), iw.KarrasGrid(rho=2.0)]
+VARIABLES = {
+    iw.UniformGrid: lambda grid, schedule, t: t,
+    iw.QuadraticGrid: lambda grid, schedule, t: t.sqrt(),
+    iw.LogSnrGrid: lambda grid, schedule, t: schedule.log_snr(t),
+    iw.KarrasGrid: lambda grid, schedule, t: (schedule.sigma(t) / schedule.alpha(t)) ** (1 / grid.rho),
+    iw.AngleGrid: lambda grid, schedule, t: torch.atan2(schedule.sigma(t), schedule.alpha(t)),
+}
+grids = pytest.mark.parametrize("grid", GRID_KINDS, ids=str)
+schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+
+
+@grids
+@schedules
+@pytest.mark.parametrize("steps", [1, 2, 7, 200])
+def test_a_grid_decreases_from_one_to_zero(grid, schedule, steps):
+    times = grid.times(schedule, steps)
+    assert times.dtype == F64
+    assert times.shape == (steps + 1,)
+    assert times[0] == 1
+    assert times[-1] == 0
+    assert bool((times.diff() < 0).all())
+
+
+@grids
+@schedules
+def test_a_grid_is_even_in_its_variable(grid, schedule):
+    check_even(grid, schedule)
+
+
+def check_even(grid=GRID_KINDS[0], schedule=SCHEDULES[0]):
+    """All times but 0, and but a time 1 without signal, where the variable may be infinite."""
+    times = grid.times(schedule, 12)[:-1]
+    places = VARIABLES[type(grid)](grid, schedule, times if schedule.alpha(1.0) > 0 else times[1:])
+    gaps = places.diff()
+    torch.testing.assert_close(gaps, gaps.mean().expand_as(gaps), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("grid", [iw.QuadraticGrid(), iw.LogSnrGrid(), iw.KarrasGrid()], ids=str)
+@schedules
+def test_the_smallest_time_is_that_of_the_model(grid, schedule):
+    assert float(grid.times(schedule, 9, finest=200)[-2]) == pytest.approx(1 / 200, rel=1e-9)
+
+
+@pytest.mark.parametrize("grid", [iw.LogSnrGrid(), iw.KarrasGrid()], ids=str)
+def test_without_signal_at_time_one_the_last_time_with_signal_stands_for_it(grid):
+    """The second time is where it would be if the model's last time with signal were the first."""
+    schedule, end = iw.RectifiedSchedule(), torch.tensor(1 - 1 / 50, dtype=F64)
+    times = grid.times(schedule, 5, finest=50)
+    variable = VARIABLES[type(grid)]
+    places = variable(grid, schedule, torch.cat([end[None], times[1:-1]]))
+    torch.testing.assert_close(places.diff(), places.diff().mean().expand(4), rtol=1e-9, atol=0)
+
+
+def test_karras_grid_is_the_list_of_the_paper():
+    """The schedule of EDM is built of that list; the grid finds it on another schedule of the same range."""
+    karras = iw.KarrasSchedule(18)
+    wide = Exploding(low=0.0001, high=80.0)
+    finest = round(1 / float(wide.time(karras.log_snr(1 / 18))))
+    exact = Exploding(low=0.0001, high=80.0).sigma(1 / finest)
+    times = iw.KarrasGrid().times(wide, 18, finest)
+    expected = iw.KarrasSchedule(18, sigma_min=float(exact)).sigma(iw.uniform_grid(18))
+    torch.testing.assert_close(wide.sigma(times)[:-1], expected[:-1], rtol=1e-9, atol=0)
+
+
+@grids
+@pytest.mark.parametrize("steps", [0, -1, 2.5, True])
+def test_a_bad_number_of_steps_is_refused(grid, steps):
+    with pytest.raises(iw.ConfigError, match="steps"):
+        grid.times(iw.LinearSchedule(), steps)
+
+
+@pytest.mark.parametrize("rho", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_bad_rho_is_refused(rho):
+    with pytest.raises(iw.ConfigError, match=r"grid\.rho"):
+        iw.KarrasGrid(rho)
+
+
+def test_every_public_grid_has_a_name():
+    assert set(GRIDS.values()) == set(public(iw.Grid))
