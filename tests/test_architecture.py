@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "memory", "shapes"},
-    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config", "ode"},
+    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config", "condition", "ode"},
     {"noise.tables", "noise.letters", "nn.layers"},
     {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},
     {"noise", "nn"},

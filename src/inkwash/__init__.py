@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inkwash.bernoulli import Bernoulli
     from inkwash.bits import BitDenoiser, BitEstimate
+    from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
-    from inkwash.denoise import Clipped, Denoiser, Estimate
+    from inkwash.denoise import Clipped, Denoiser, Estimate, Given
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LevelNet, UNet, perceptron
+    from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
     from inkwash.noise import (
         CosineSchedule,
         KarrasSchedule,
@@ -67,6 +68,7 @@ _HOME = {
         "BitDenoiser",
         "BitEstimate",
     ),
+    "condition": ("Condition",),
     "config": (
         "Config",
         "DataConfig",
@@ -94,6 +96,7 @@ _HOME = {
         "Clipped",
         "Denoiser",
         "Estimate",
+        "Given",
     ),
     "distributions": (
         "Bits",
@@ -130,6 +133,7 @@ _HOME = {
     "model": ("Diffusion",),
     "nn": (
         "MLP",
+        "LabelEmbedding",
         "LevelNet",
         "UNet",
         "perceptron",

@@ -82,6 +82,11 @@ class Sample:
     """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     seed: Seed = 0
     """Sample i of a seed is the same however many are drawn."""
+    label: str | None = None
+    """Of a model with labels: the class to draw from; by default all of them."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
+    others."""
 
     def __call__(self) -> None:
         if self.eta is not None and self.sampler != "ddim":
@@ -91,7 +96,8 @@ class Sample:
         from inkwash.sample import DDIM, Ancestral
 
         sampler = Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0)
-        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, steps=self.steps)
+        options = {"seed": self.seed, "steps": self.steps, "label": self.label, "guidance": self.guidance}
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), sampler=sampler, **options)
 
 
 @dataclass(frozen=True)

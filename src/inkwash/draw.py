@@ -71,6 +71,8 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
     display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
     display.say(f"           {header.transform.describe()}")
+    if header.condition.classes:
+        display.say(f"labels     {config.data.labels}: {header.condition.describe()}")
     display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inkwash.condition import Condition
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
-from inkwash.denoise import AnyDenoiser
+from inkwash.denoise import AnyDenoiser, given
 from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
@@ -20,7 +21,7 @@ from inkwash.likelihood import Bound, bound
 from inkwash.noise import as_grid, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
-from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
+from inkwash.randomness import Purpose, chosen_seed, generator, slot_places, slot_rows
 from inkwash.sample import Ancestral, Sampler
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -36,6 +37,7 @@ class Diffusion:
             continuous tensors.
         steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
         dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
+        condition: what the network takes beside noisy data and time; nothing by default.
 
     Raises:
         ConfigError: a transform to other values than those of a discrete process.
@@ -48,6 +50,7 @@ class Diffusion:
         transform: Transform | None = None,
         steps: int = 1000,
         dtype: torch.dtype | None = None,
+        condition: Condition | None = None,
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
@@ -56,6 +59,7 @@ class Diffusion:
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
+        self.condition = condition or Condition()
         parameter = next(iter(_parameters(denoiser)), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = dtype or (torch.get_default_dtype() if parameter is None else parameter.dtype)
@@ -68,10 +72,12 @@ class Diffusion:
         sampler: Sampler | None = None,
         steps: int | None = None,
         times: Tensor | None = None,
+        label: Any = None,
+        guidance: float = 1.0,
     ) -> Any:
         """Draw `n` examples.
 
-        Sample i of a seed is the same, bit for bit, whatever `n`.
+        Sample i of a seed is the same, bit for bit, whatever `n`, and whatever the labels of the others.
 
         Args:
             n: how many, at least 1.
@@ -79,15 +85,19 @@ class Diffusion:
             sampler: how to walk; `Ancestral()` by default.
             steps: number of steps of a uniform grid; the model's own by default.
             times: or the grid itself, decreasing from 1 to 0.
+            label: the class to draw from, or one for each example; None draws from all, without label.
+            guidance: w, the power of p(label | x_t) that is multiplied with p(x_t): 0 ignores the label, 1 draws from
+                p(x | label), more insists on what tells the class from others. Neither 0 nor 1 takes two evaluations of
+                the network in place of one. See `inkwash.denoise.NetworkDenoiser`.
 
         Returns:
             With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `seed`, `steps` or `times`.
+            ConfigError: a bad `n`, `seed`, `steps`, `times`, `label` or `guidance`.
         """
-        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times)
+        walk = self.trajectory(n, seed=seed, sampler=sampler, steps=steps, times=times, label=label, guidance=guidance)
         _, x = deque(walk, maxlen=1).pop()
         return self.to_data(x)
 
@@ -100,20 +110,25 @@ class Diffusion:
         sampler: Sampler | None = None,
         steps: int | None = None,
         times: Tensor | None = None,
+        label: Any = None,
+        guidance: float = 1.0,
     ) -> Iterator[tuple[float, Tensor]]:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
         require_integer("n", n, 1)
         seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
-        rows = slot_rows(self.shape, self.device)
-        walks = [self._walk(seed, slot, rows, sampler or Ancestral(), grid) for slot in range(-(-n // rows))]
+        rows, condition = slot_rows(self.shape, self.device), self._condition(label, n, guidance)
+        asked = [given(self.denoiser, condition, slot_places(slot, rows, n)) for slot in range(-(-n // rows))]
+        walks = [self._walk(each, seed, slot, rows, sampler or Ancestral(), grid) for slot, each in enumerate(asked)]
         for states in zip(*walks, strict=True):
             yield float(states[0][0]), torch.cat([x for _, x in states])[:n]
 
-    def _walk(self, seed: int, slot: int, rows: int, sampler: Sampler, grid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _walk(
+        self, denoiser: AnyDenoiser, seed: int, slot: int, rows: int, sampler: Sampler, grid: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         random = generator(seed, Purpose.SAMPLE, slot)
         like = torch.zeros((), dtype=self.dtype, device=self.device)
         x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
-        return sampler.trajectory(self.denoiser, x_1, grid, random)
+        return sampler.trajectory(denoiser, x_1, grid, random)
 
     def bound(
         self,
@@ -123,8 +138,9 @@ class Diffusion:
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
+        label: Any = None,
     ) -> Bound:
-        """The variational bound on -log p(x), nats per example.
+        """The variational bound on -log p(x), or on -log p(x | label), nats per example.
 
         For continuous data it bounds the density in data units: the transform's log-determinant is in `reconstruction`.
 
@@ -135,16 +151,18 @@ class Diffusion:
             times: or the grid itself, decreasing from 1 to 0.
             terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound`.
             seed: of the noise.
+            label: the class of the examples, or one for each; None takes the model without labels.
 
         Raises:
             DataError: `x` is not of the model's shape.
-            ConfigError: a bad `steps`, `times` or `terms`.
+            ConfigError: a bad `steps`, `times`, `terms` or `label`.
         """
         model_x = self.to_model(x)
         lattice = None if self.transform is None else self.transform.lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
-        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
+        condition = self._condition(label, len(model_x))
+        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous, condition)
         if self.transform is None or lattice is not None:
             return result
         log_det = self.transform.log_det().to(self.device)
@@ -164,8 +182,10 @@ class Diffusion:
         solver: Solver | None = None,
         dequantise: Dequantise | None = None,
         seed: int = 0,
+        label: Any = None,
     ) -> LogProb:
-        """The exact log p(x) along the probability-flow ODE, nats per example; compare it with `-bound(x).total`.
+        """The exact log p(x), or log p(x | label), along the probability-flow ODE, nats per example; compare it with
+        `-bound(x).total`.
 
         For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
         result is a lower bound on log P(x).
@@ -178,6 +198,7 @@ class Diffusion:
             solver: `Adaptive()` by default.
             dequantise: for data with levels alone; `Dequantise()` by default.
             seed: of the noise and of the signs.
+            label: the class of the examples, or one for each; None takes the model without labels.
 
         Raises:
             DataError: `x` is not of the model's shape.
@@ -186,6 +207,7 @@ class Diffusion:
         """
         model_x = self.to_model(x)
         lattice = None if self.transform is None else self.transform.lattice
+        condition = self._condition(label, len(model_x))
         if lattice is not None:
             options = dequantise or Dequantise()
             grid = uniform_grid(self.steps)
@@ -199,32 +221,45 @@ class Diffusion:
                 probes=probes,
                 solver=solver,
                 seed=seed,
+                condition=condition,
             )
         if dequantise is not None:
             raise ConfigError("dequantise", "continuous data", "data with levels")
-        result = flow_log_prob(self.denoiser, model_x, divergence=divergence, probes=probes, solver=solver, seed=seed)
+        result = flow_log_prob(
+            self.denoiser,
+            model_x,
+            divergence=divergence,
+            probes=probes,
+            solver=solver,
+            seed=seed,
+            condition=condition,
+        )
         if self.transform is None:
             return result
         return replace(result, value=result.value + self.transform.log_det().to(self.device))
 
-    def encode(self, x: Any, *, solver: Solver | None = None) -> Tensor:
+    def encode(self, x: Any, *, solver: Solver | None = None, label: Any = None) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
 
         Args:
             x: data units, `(B, …)`.
             solver: `Adaptive()` by default.
+            label: the class of the examples, or one for each: the code then says what the label does not.
 
         Returns:
             `(B, *shape)`, float64, model units; over data it is distributed like `process.prior`.
         """
-        return transport(self.denoiser, self.to_model(x), 0.0, 1.0, solver=solver)
+        model_x = self.to_model(x)
+        condition = self._condition(label, len(model_x))
+        return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
-    def decode(self, z: Tensor, *, solver: Solver | None = None) -> Any:
+    def decode(self, z: Tensor, *, solver: Solver | None = None, label: Any = None) -> Any:
         """The data that a code stands for: the inverse of `encode`.
 
         Args:
             z: x_1, model units, `(B, *shape)`.
             solver: `Adaptive()` by default.
+            label: the class to decode to, or one for each code; that of `encode` gives the data back.
 
         Returns:
             As `sample`: an array in data units, or a tensor `(B, *shape)` where there is no transform.
@@ -233,17 +268,20 @@ class Diffusion:
             DataError: `z` is not of the model's shape.
         """
         self._require_shape("z", z)
-        return self.to_data(transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver))
+        condition = self._condition(label, len(z))
+        x = transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver, condition=condition)
+        return self.to_data(x)
 
     @torch.no_grad()
-    def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
-        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units.
+    def score(self, x_t: Tensor, t: float | Tensor, *, label: Any = None, guidance: float = 1.0) -> Tensor:
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units; with a label that of
+        log p(x_t) + w log p(label | x_t), where w is the guidance.
 
         Raises:
-            ConfigError: a process of bits, which have no gradient.
+            ConfigError: a process of bits, which have no gradient; a bad `label` or `guidance`.
         """
         require_gaussian(self.process, "score")
-        return self.denoiser(x_t, t).score
+        return self.denoiser(x_t, t, **self._condition(label, len(x_t), guidance)).score
 
     def to_model(self, x: Any) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device."""
@@ -257,6 +295,17 @@ class Diffusion:
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
+
+    def _condition(self, label: Any, count: int, guidance: float = 1.0) -> Mapping[str, Any]:
+        """What the denoiser is asked with for `count` examples: nothing without a label."""
+        if not 0 <= guidance < math.inf:
+            raise ConfigError("guidance", guidance, "a finite number >= 0")
+        if label is None:
+            if guidance != 1:
+                raise ConfigError("guidance", guidance, "a label to guide to")
+            return {}
+        numbers = {"label": self.condition.numbers(label, count)}
+        return numbers if guidance == 1 else {**numbers, "guidance": guidance}
 
     def _require_shape(self, where: str, tensor: Tensor) -> None:
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:

@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     VARIANCE = 8
     FLOW = 9
     IMMSE = 10
+    LABEL = 11
 
 
 def derived_seed(seed: int, *key: int) -> int:
@@ -70,11 +71,15 @@ def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
 
 
 def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
-    """The examples `x` `(B, *event)` slot by slot, each slot with a generator of its own.
+    """The places in `x` `(B, *event)` of the examples of each slot, and a generator of its own.
 
     The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.
     """
     rows = slot_rows(tuple(x.shape[1:]), x.device)
-    for i, block in enumerate(x.split(rows)):
-        copies = block[-1:].expand(rows - len(block), *block.shape[1:])
-        yield torch.cat([block, copies]), generator(seed, purpose, i)
+    for i in range(-(-len(x) // rows)):
+        yield slot_places(i, rows, len(x)), generator(seed, purpose, i)
+
+
+def slot_places(slot: int, rows: int, count: int) -> Tensor:
+    """Which of `count` examples stand in the `rows` of a slot, `(rows,)`; the last one fills what is left."""
+    return torch.arange(slot * rows, (slot + 1) * rows).clamp(max=count - 1)
