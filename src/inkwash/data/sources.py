@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -40,7 +40,7 @@ class Dataset:
     data: Array
     spec: DataSpec
     notes: tuple[str, ...] = ()
-    condition: Condition = Condition()
+    condition: Condition = field(default_factory=Condition)
     labels: Array | None = None
 
     def fingerprint(self) -> str:
@@ -70,7 +70,7 @@ def load_dataset(source: str, config: DataConfig | None = None) -> Dataset:
     spec = _spec(source, raw.data, layout, raw.levels if config.levels is None else config.levels)
     name = source if source in BUILTIN else Path(source).stem
     data = Dataset(name, raw.data, spec, (*raw.notes, *notes))
-    return data if raw.labels is None else _labelled(data, f"{source}: {config.labels}", raw.labels)
+    return data if raw.labels is None else _labelled(data, raw.labels, source, config.labels)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def _builtin(source: str, labels: str | None) -> _Raw:
     return _Raw(data, levels, layout, labels=None if labels is None else known[labels])
 
 
-def _labelled(data: Dataset, where: str, labels: Array) -> Dataset:
+def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Dataset:
     """Data with its labels, after checking these."""
+    where = f"{source}: labels {name}"
     if labels.shape != (len(data.data),):
         raise DataError(where, f"labels of shape {labels.shape}", f"one for each of {len(data.data)} examples")
     if labels.dtype.kind not in "biuU":
@@ -126,7 +127,7 @@ def _labelled(data: Dataset, where: str, labels: Array) -> Dataset:
     if len(values) < 2:
         raise DataError(where, f"{values[0]} for every example", "labels of at least 2 classes")
     condition = Condition(tuple(map(str, values)))
-    note = f"labels {where}: {condition.describe()}; {counts.min()} to {counts.max()} examples of each"
+    note = f"labels {name}: {condition.describe()}; {counts.min()} to {counts.max()} examples of each"
     return replace(data, notes=(*data.notes, note), condition=condition, labels=numbers.astype(np.int64) + 1)
 
 

@@ -51,7 +51,7 @@ class UNet(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy images `(B, channels, H, W)` at levels `(B,)`, given a condition or none, to `(B, outputs, H, W)`."""
+        """Map noisy images `(B, channels, H, W)` at levels `(B,)`, and a condition, to `(B, outputs, H, W)`."""
         level = F.silu(self.embed(t, **condition))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=torch.channels_last)
