@@ -1,6 +1,8 @@
 """What a model can be asked for, and what it makes of it: labels and guidance against closed forms."""
 
 import math
+from contextlib import contextmanager
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -177,16 +179,20 @@ def model_of(data):
     return iw.Diffusion(exact_denoiser(data, SCHEDULE), (2,), steps=30, dtype=F64)
 
 
-@pytest.fixture
-def small_slots(monkeypatch):
+@contextmanager
+def small_slots():
     """Several slots, the last of them not full."""
-    for name in ("model", "randomness"):
-        monkeypatch.setattr(f"inkwash.{name}.slot_rows", lambda shape, device: 4)
+    with (
+        mock.patch("inkwash.model.slot_rows", return_value=4),
+        mock.patch("inkwash.randomness.slot_rows", return_value=4),
+    ):
+        yield
 
 
 ASKED = ["left", "7", "7", "left", "left", "7", "left", "7", "7", "left"]
 
 
+@small_slots()
 def check_labels_keep_their_examples():
     """What is asked under a label is what the model of that part alone says, with the same noise; through the slots."""
     model, x = labelled_model(), rows(5, n=10)
@@ -203,7 +209,7 @@ def check_labels_keep_their_examples():
             assert torch.allclose(ask(model, label=ASKED)[mine], ask(alone)[mine], atol=1e-10)
 
 
-def test_labels_keep_their_examples(small_slots):
+def test_labels_keep_their_examples():
     check_labels_keep_their_examples()
 
 
@@ -229,7 +235,8 @@ def network_model(kind="mlp"):
     return iw.Diffusion(iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), "v"), (2,), steps=6, condition=NAMES)
 
 
-def test_a_sample_depends_on_its_own_label_alone(small_slots):
+@small_slots()
+def test_a_sample_depends_on_its_own_label_alone():
     model = network_model()
     few = model.sample(3, seed=1, label=ASKED[:3], guidance=2.0)
     many = model.sample(10, seed=1, label=ASKED, guidance=2.0)

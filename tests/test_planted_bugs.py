@@ -6,10 +6,12 @@ from functools import partial
 from unittest import mock
 
 import pytest
+import test_condition
 import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_labels
 import test_learning
 import test_levels
 import test_likelihood
@@ -23,7 +25,19 @@ import test_variance
 import torch
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance
+from inkwash import (
+    distributions,
+    flow,
+    likelihood,
+    model,
+    objective,
+    prediction,
+    propose,
+    randomness,
+    training,
+    variance,
+)
+from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -85,6 +99,10 @@ CHECKS = {
     "mass of levels": test_flow.check_levels,
     "second route to the density": test_flow.check_immse,
     "second route, below the range": test_flow.check_immse_rest,
+    "guidance as a power": test_condition.check_guidance,
+    "guidance of levels": test_condition.check_levels,
+    "labels of their examples": test_condition.check_labels_keep_their_examples,
+    "labels of a batch": test_labels.check_labels_of_a_batch,
 }
 
 
@@ -328,6 +346,41 @@ DRAW_HISTORY, DRAW_DENSITY = iw.LossHistory.draw, iw.LogSnrDensity.draw
 
 def with_weight(draw, weight):
     return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
+
+
+ASK, DENOISE, NUMBERS = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers
+
+
+def guided_away(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 - guidance, condition)
+
+
+def power_counted_from_the_conditional(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 + guidance, condition)
+
+
+def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(told, x=torch.lerp(null.x, told.x, guidance))
+
+
+def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(
+        told, **{name: torch.lerp(getattr(null, name), getattr(told, name), guidance) for name in ("x", "eps")}
+    )
+
+
+def first_class_for_none(self, label, count):
+    return NUMBERS(self, label, count) - 1
+
+
+def labels_of_the_first_slot(slot, rows, count):
+    return torch.arange(rows).clamp(max=count - 1)
+
+
+def labels_by_place_in_the_part(self, positions):
+    return {"label": torch.from_numpy(self.labels[positions])}
 
 
 def mean_of_the_losses(self):
@@ -658,6 +711,13 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         integrand_without_the_signal,
         "second route to the density",
     ),
+    "sign of guidance": (NetworkDenoiser, "ask", guided_away, "guidance as a power"),
+    "guidance one too much": (NetworkDenoiser, "ask", power_counted_from_the_conditional, "guidance as a power"),
+    "x guided, eps kept": (iw.Denoiser, "forward", x_guided_eps_kept, "guidance as a power"),
+    "levels guided by their mean": (iw.Denoiser, "forward", means_guided_not_log_odds, "guidance of levels"),
+    "first class taken for none": (iw.Condition, "numbers", first_class_for_none, "labels of their examples"),
+    "labels of the first slot": (model, "slot_places", labels_of_the_first_slot, "labels of their examples"),
+    "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

@@ -98,7 +98,9 @@ def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> NetworkDeno
     return Denoiser(network, process, _prediction(config, spec), _variance(config, process), config.denoiser.sees)
 
 
-def build_model(config: Config, transform: Transform, condition: Condition, denoiser: NetworkDenoiser) -> Diffusion:
+def build_model(
+    config: Config, transform: Transform, denoiser: NetworkDenoiser, condition: Condition | None = None
+) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     used = in_use(config, denoiser)
     return Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)

@@ -71,7 +71,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     places = outside[: config.examples]
     if len(places) < _FEWEST:
         raise DataError(dataset.name, f"{len(places)} held-out examples", f"at least {_FEWEST} to evaluate on")
-    asked = label_names(dataset, places)
+    asked = None if dataset.labels is None else label_names(dataset, places)
     options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
     samples = draw(model, len(places), display, seed=config.seed, **options)
     train = dataset.data[inside]
@@ -95,7 +95,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
         "labels": None
         if asked is None
-        else asdict(label_test((known, label_names(dataset, inside)), fresh, drawn, asked, config.seed)),
+        else asdict(label_test(known, label_names(dataset, inside), fresh, drawn, asked, config.seed)),
     }
     report = folder.path / "evaluation"
     storage.make_folder(report)

@@ -212,7 +212,7 @@ class _Job:
     def loop(self, state: TrainState, display: Display) -> None:
         """Train, showing progress, saving and looking at samples on the way."""
         config, main = self.config.train, self.accelerator.is_main_process
-        model = build_model(self.config, self.transform, self.dataset.condition, state.average)
+        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
         before, began = state.seconds, time.monotonic()
         window: list[float] = []
         with _stop_signals(main) as caught, display.progress(chosen(config.steps), state.step) as bar:
@@ -286,7 +286,7 @@ class _Job:
     def conclude(self, state: TrainState, display: Display) -> None:
         """Leave a picture of samples, the learning curve and the held-out bound, and say where all is."""
         run = self.run
-        model = build_model(self.config, self.transform, self.dataset.condition, state.average)
+        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
         summary = run.path / "summary.json"
         if not summary.exists():
             display.say("drawing samples and evaluating the bound on held-out data …")
@@ -322,11 +322,10 @@ def held_out_bounds(model: Diffusion, dataset: Dataset, places: Array, **options
     return bounds
 
 
-def label_names(dataset: Dataset, places: Array) -> list[str] | None:
-    """The labels of the examples at `places` of the data; None for data without."""
-    if dataset.labels is None:
-        return None
-    return [chosen(dataset.condition.classes)[number - 1] for number in dataset.labels[places]]
+def label_names(dataset: Dataset, places: Array) -> list[str]:
+    """The labels of the examples at `places` of labelled data."""
+    classes = chosen(dataset.condition.classes)
+    return [classes[number - 1] for number in chosen(dataset.labels)[places]]
 
 
 def in_turn(model: Diffusion, count: int) -> list[str] | None:

@@ -126,12 +126,13 @@ class LabelTest:
 
 
 def label_test(
-    train: tuple[Array, Sequence[str]], held_out: Array, samples: Array, asked: Sequence[str], seed: int = 0
+    train: Array, labels: Sequence[str], held_out: Array, samples: Array, asked: Sequence[str], seed: int = 0
 ) -> LabelTest:
     """Train a random forest to read labels, and compare what it reads with what was asked for.
 
     Args:
-        train: labelled examples, `(M, …)` and M labels.
+        train: examples to train on, `(M, …)`.
+        labels: the M labels of these.
         held_out: `(N, …)`.
         samples: `(N, …)`.
         asked: the N labels of the held-out examples, which the samples were asked for.
@@ -140,9 +141,9 @@ def label_test(
     from sklearn.ensemble import RandomForestClassifier
 
     state = np.random.RandomState(np.random.MT19937(seed))
-    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train[0]), train[1])
+    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train), np.asarray(labels))
     right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x in (samples, held_out)]
-    return LabelTest(*right, len(samples))
+    return LabelTest(right[0], right[1], len(samples))
 
 
 def _nearest(search: Any, train: Array, x: Array) -> tuple[Array, Array]:

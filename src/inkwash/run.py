@@ -223,7 +223,8 @@ def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str |
     denoiser = build_denoiser(header.config, header.transform.spec, header.condition)
     require_same_tensors(weights, denoiser.state_dict(), str(path))
     denoiser.load_state_dict(weights)
-    return build_model(header.config, header.transform, header.condition, denoiser.requires_grad_(False).to(device))
+    denoiser = denoiser.requires_grad_(False).to(device)
+    return build_model(header.config, header.transform, denoiser, header.condition)
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

@@ -120,9 +120,9 @@ def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Da
         raise DataError(where, f"labels of shape {labels.shape}", f"one for each of {len(data.data)} examples")
     if labels.dtype.kind not in "biuU":
         raise DataError(where, f"labels of type {labels.dtype}", "whole numbers, booleans or text")
-    empty = np.flatnonzero(np.char.strip(labels) == "") if labels.dtype.kind == "U" else []
-    if len(empty):
-        raise DataError(f"{where}[{empty[0]}]", "no text", "the name of a class")
+    nameless = (np.char.strip(labels) == "") if labels.dtype.kind == "U" else np.zeros(len(labels), bool)
+    if nameless.any():
+        raise DataError(f"{where}[{nameless.argmax()}]", "no text", "the name of a class")
     values, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(values) < 2:
         raise DataError(where, f"{values[0]} for every example", "labels of at least 2 classes")
