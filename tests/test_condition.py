@@ -311,6 +311,12 @@ def test_given_is_the_denoiser_under_its_condition():
     assert torch.equal(told(x_t, T).eps, denoiser(x_t, T, label=LABELS, guidance=2.0).eps)
 
 
+def test_one_label_may_stand_for_all():
+    model, x_t = network_model(), rows(0).float()
+    told = iw.Given(model.denoiser, model.told("7", 1, 2.0))
+    assert torch.equal(told(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
+
+
 def test_places_of_slots_cover_the_examples_once():
     places = torch.cat([slot_places(i, 4, 10) for i in range(3)])
     assert places.tolist() == [*range(10), 9, 9]

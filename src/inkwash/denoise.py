@@ -82,7 +82,7 @@ class Given:
 
     Args:
         denoiser: the denoiser to wrap.
-        condition: what it is asked with by name: a `label`, class numbers `(B,)`; the `guidance` by it.
+        condition: what it is asked with by name: a `label`, class numbers `(B,)` or `(1,)`; the `guidance` by it.
     """
 
     denoiser: AnyDenoiser

@@ -116,7 +116,7 @@ class Diffusion:
         """Yield `(s, x_s)` after every step of the walk that `sample` takes; `x_s` is `(n, *shape)` in model units."""
         require_integer("n", n, 1)
         seed, grid = chosen_seed(seed), as_grid(steps, times, self.steps)
-        rows, condition = slot_rows(self.shape, self.device), self._condition(label, n, guidance)
+        rows, condition = slot_rows(self.shape, self.device), self.told(label, n, guidance)
         asked = [given(self.denoiser, condition, slot_places(slot, rows, n)) for slot in range(-(-n // rows))]
         walks = [self._walk(each, seed, slot, rows, sampler or Ancestral(), grid) for slot, each in enumerate(asked)]
         for states in zip(*walks, strict=True):
@@ -161,7 +161,7 @@ class Diffusion:
         lattice = None if self.transform is None else self.transform.lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
-        condition = self._condition(label, len(model_x))
+        condition = self.told(label, len(model_x))
         result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous, condition)
         if self.transform is None or lattice is not None:
             return result
@@ -207,7 +207,7 @@ class Diffusion:
         """
         model_x = self.to_model(x)
         lattice = None if self.transform is None else self.transform.lattice
-        condition = self._condition(label, len(model_x))
+        condition = self.told(label, len(model_x))
         if lattice is not None:
             options = dequantise or Dequantise()
             grid = uniform_grid(self.steps)
@@ -250,7 +250,7 @@ class Diffusion:
             `(B, *shape)`, float64, model units; over data it is distributed like `process.prior`.
         """
         model_x = self.to_model(x)
-        condition = self._condition(label, len(model_x))
+        condition = self.told(label, len(model_x))
         return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
     def decode(self, z: Tensor, *, solver: Solver | None = None, label: Any = None) -> Any:
@@ -268,7 +268,7 @@ class Diffusion:
             DataError: `z` is not of the model's shape.
         """
         self._require_shape("z", z)
-        condition = self._condition(label, len(z))
+        condition = self.told(label, len(z))
         x = transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver, condition=condition)
         return self.to_data(x)
 
@@ -281,7 +281,24 @@ class Diffusion:
             ConfigError: a process of bits, which have no gradient; a bad `label` or `guidance`.
         """
         require_gaussian(self.process, "score")
-        return self.denoiser(x_t, t, **self._condition(label, len(x_t), guidance)).score
+        return self.denoiser(x_t, t, **self.told(label, len(x_t), guidance)).score
+
+    def told(self, label: Any, count: int, guidance: float = 1.0) -> Mapping[str, Any]:
+        """What the denoiser is asked with, by name: nothing without a label, else class numbers `(count,)`.
+
+        A `count` of 1 stands for any number of examples: `Given(model.denoiser, model.told(3, 1, 2.0))`.
+
+        Raises:
+            ConfigError: a bad `label` or `guidance`.
+        """
+        if not 0 <= guidance < math.inf:
+            raise ConfigError("guidance", guidance, "a finite number >= 0")
+        if label is None:
+            if guidance != 1:
+                raise ConfigError("guidance", guidance, "a label to guide to")
+            return {}
+        numbers = {"label": self.condition.numbers(label, count)}
+        return numbers if guidance == 1 else {**numbers, "guidance": guidance}
 
     def to_model(self, x: Any) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device."""
@@ -295,17 +312,6 @@ class Diffusion:
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
-
-    def _condition(self, label: Any, count: int, guidance: float = 1.0) -> Mapping[str, Any]:
-        """What the denoiser is asked with for `count` examples: nothing without a label."""
-        if not 0 <= guidance < math.inf:
-            raise ConfigError("guidance", guidance, "a finite number >= 0")
-        if label is None:
-            if guidance != 1:
-                raise ConfigError("guidance", guidance, "a label to guide to")
-            return {}
-        numbers = {"label": self.condition.numbers(label, count)}
-        return numbers if guidance == 1 else {**numbers, "guidance": guidance}
 
     def _require_shape(self, where: str, tensor: Tensor) -> None:
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:

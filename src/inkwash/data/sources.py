@@ -90,10 +90,10 @@ def _read(source: str, config: DataConfig) -> _Raw:
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
     if source in BUILTIN:
         return _builtin(source, config.labels)
-    if config.labels is not None and path.suffix != ".npz":
-        raise DataError("data.labels", repr(config.labels), "an .npz file, or a built-in set that has labels")
     if not _exists(path):
         raise DataError("data", repr(source), _known(source))
+    if config.labels is not None and path.suffix != ".npz":
+        raise DataError("data.labels", repr(config.labels), "an .npz file, or a built-in set that has labels")
     if path.is_dir():
         data, notes = read_pictures(path)
         return _Raw(data, layout="NHW" if data.ndim == 3 else "NHWC", notes=notes)
