@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
+    from inkwash.factor import Classifier, Evidence, Factor, Linear, Measurement, Observed
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
@@ -52,8 +53,11 @@ if TYPE_CHECKING:
     )
     from inkwash.objective import ContinuousBound, Hybrid, Objective, PairBound, Regression
     from inkwash.ode import Adaptive, Fixed, Solver
+    from inkwash.operators import blur, crop, downsample, entries, grey
+    from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
     from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
+    from inkwash.product import Population, Product
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
     from inkwash.sample import DDIM, Ancestral, Sampler
@@ -120,6 +124,14 @@ _HOME = {
         "StorageError",
     ),
     "evaluation": ("evaluate",),
+    "factor": (
+        "Classifier",
+        "Evidence",
+        "Factor",
+        "Linear",
+        "Measurement",
+        "Observed",
+    ),
     "fit": ("train",),
     "flow": (
         "Dequantise",
@@ -167,11 +179,32 @@ _HOME = {
         "Fixed",
         "Solver",
     ),
+    "operators": (
+        "blur",
+        "crop",
+        "downsample",
+        "entries",
+        "grey",
+    ),
+    "posterior": (
+        "DPS",
+        "SMC",
+        "Entrywise",
+        "Method",
+        "MomentMatching",
+        "PiGDM",
+        "RePaint",
+        "StepProduct",
+    ),
     "prediction": (
         "Levels",
         "Mean",
     ),
     "process": ("Process",),
+    "product": (
+        "Population",
+        "Product",
+    ),
     "propose": (
         "LogNormal",
         "LogSnrDensity",

@@ -1,10 +1,12 @@
 """`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +25,10 @@ from inkwash.ode import Solver
 from inkwash.process import Process
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_places, slot_rows
 from inkwash.sample import Ancestral, Sampler
+
+if TYPE_CHECKING:
+    from inkwash.factor import Factor
+    from inkwash.product import Product
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -312,6 +318,32 @@ class Diffusion:
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one example in data units, as it came."""
+        return self.shape if self.transform is None else self.transform.spec.data_shape
+
+    @property
+    def unit(self) -> float:
+        """The length in data units of one in model units; a mean over the channels."""
+        return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
+
+    def affine(self, x: Tensor) -> Tensor:
+        """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
+        return x if self.transform is None else self.transform.affine(x)
+
+    def stretch(self, x: Tensor) -> Tensor:
+        """A difference in model units as one in data units."""
+        return x if self.transform is None else self.transform.stretch(x)
+
+    def __mul__(self, factor: Factor) -> Product:
+        """The distribution in proportion to p(x) r(x); see `inkwash.product`."""
+        from inkwash.product import Product
+
+        return Product(self, ()) * factor
+
+    __rmul__ = __mul__
 
     def _require_shape(self, where: str, tensor: Tensor) -> None:
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
