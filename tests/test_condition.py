@@ -317,6 +317,35 @@ def test_one_label_may_stand_for_all():
     assert torch.equal(told(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
 
 
+def test_a_label_as_a_factor_is_the_models_own():
+    model = network_model()
+    product = model * iw.Label(7, guidance=2.0)
+    assert torch.equal(product.sample(5, seed=2), model.sample(5, seed=2, label="7", guidance=2.0))
+    with pytest.raises(iw.ConfigError, match=r"^log_prob: got a factor that is no function of x"):
+        product.unnormalised_log_prob(rows(0))
+
+
+def test_a_label_says_what_other_factors_multiply():
+    seen = iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
+    draws = (labelled_model() * seen * iw.Label("7")).sample(20, seed=0)
+    alone = (model_of(PARTS[1]) * seen).sample(20, seed=0)
+    assert torch.allclose(draws, alone, atol=1e-10)
+    assert not torch.allclose(draws, (labelled_model() * seen).sample(20, seed=0), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "message"),
+    [
+        ("labelled", ["right"], "label: got 'right'"),
+        ("labelled", ["7", "left"], "label: got 2 labels, need one at most"),
+        ("not", ["left"], "label: got left, need none"),
+    ],
+)
+def test_labels_that_cannot_multiply_a_model_are_refused(kind, labels, message):
+    with pytest.raises(iw.ConfigError, match=f"^{message}"):
+        math.prod(map(iw.Label, labels), start=MODELS[kind]())
+
+
 def test_places_of_slots_cover_the_examples_once():
     places = torch.cat([slot_places(i, 4, 10) for i in range(3)])
     assert places.tolist() == [*range(10), 9, 9]

@@ -10,7 +10,6 @@ from oracles import (
     PLANE,
     PLANE_PEAKS,
     TOGETHER,
-    UNEVEN,
     BitData,
     Exploding,
     GaussianData,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
-    from inkwash.factor import Classifier, Evidence, Factor, Linear, Measurement, Observed
+    from inkwash.factor import Classifier, Evidence, Factor, Label, Linear, Measurement, Observed
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
@@ -128,6 +128,7 @@ _HOME = {
         "Classifier",
         "Evidence",
         "Factor",
+        "Label",
         "Linear",
         "Measurement",
         "Observed",

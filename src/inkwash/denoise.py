@@ -76,26 +76,28 @@ class AnyDenoiser(Protocol):
     def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(nn.Module):
     """A denoiser that is asked under one condition throughout.
 
     Args:
         denoiser: the denoiser to wrap.
-        condition: what it is asked with by name: a `label`, class numbers `(B,)` or `(1,)`; the `guidance` by it.
+        condition: what it is asked with by name: a `label`, class numbers `(B,)` or one for all `(1,)`; the `guidance`
+            by it.
     """
 
-    denoiser: AnyDenoiser
-    condition: Mapping[str, Any]
+    def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.process = denoiser.process
+        self.condition = condition
 
-    @property
-    def process(self) -> Process:
-        """That of the denoiser."""
-        return self.denoiser.process
-
-    def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any:
+    def forward(self, x_t: Tensor, t: float | Tensor) -> Any:
         """The wrapped denoiser's estimate."""
-        return self.denoiser(x_t, t, **self.condition, **condition)
+        told = {
+            name: value.expand(len(x_t), *value.shape[1:]) if isinstance(value, Tensor) else value
+            for name, value in self.condition.items()
+        }
+        return self.denoiser(x_t, t, **told)
 
 
 def given(denoiser: AnyDenoiser, condition: Mapping[str, Any] | None, rows: Tensor | slice) -> AnyDenoiser:

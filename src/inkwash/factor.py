@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser
+from inkwash.denoise import AnyDenoiser, Given
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, DataError
 from inkwash.shapes import sum_event
@@ -142,8 +142,8 @@ class Factor:
         """The factors of a product of factors; else the factor alone."""
         return (self,)
 
-    def wrap(self, denoiser: AnyDenoiser) -> AnyDenoiser:
-        """The denoiser under this factor, for one that changes the belief itself and is no function of x."""
+    def wrap(self, denoiser: AnyDenoiser, model: Diffusion) -> AnyDenoiser:
+        """The model's denoiser under this factor, for one that changes the belief itself and is no function of x."""
         return denoiser
 
     def evidence(self, model: Diffusion) -> Evidence:
@@ -172,7 +172,14 @@ def nothing(model: Diffusion) -> Evidence:
 
 
 def gathered(model: Diffusion, factors: Sequence[Factor]) -> Evidence:
-    """What all factors together say of x."""
+    """What all factors together say of x.
+
+    Raises:
+        ConfigError: more than one `Label`, or a factor that does not fit the model.
+    """
+    labels = sum(isinstance(factor, Label) for factor in factors)
+    if labels > 1:
+        raise ConfigError("label", f"{labels} labels", "one at most")
     return reduce(Evidence.__add__, (factor.evidence(model) for factor in factors), nothing(model))
 
 
@@ -300,3 +307,29 @@ class Classifier(Factor):
         if tuple(found.shape) != (2,):
             raise ConfigError("classifier.log_prob", f"shape {tuple(found.shape)} of 2 examples", "(2,), one for each")
         return replace(nothing(model), potentials=(lambda x: self.log_prob(model.affine(x)),))
+
+
+@dataclass(frozen=True, eq=False)
+class Label(Factor):
+    r"""A class y of a model with labels: $r(x) = p(y \mid x)^w$, as the network knows it.
+
+    Alone it is the model's own `label` and `guidance`, draw for draw; with other factors it says which of the model's
+    distributions these multiply.
+
+    Args:
+        label: one class, as of `Diffusion.sample`.
+        guidance: w.
+
+    Raises:
+        ConfigError: when it multiplies a model: one without labels or without this one, a guidance below 0.
+    """
+
+    label: Any
+    guidance: float = 1.0
+
+    def wrap(self, denoiser: AnyDenoiser, model: Diffusion) -> AnyDenoiser:
+        return Given(denoiser, model.told(self.label, 1, self.guidance))
+
+    def evidence(self, model: Diffusion) -> Evidence:
+        model.told(self.label, 1, self.guidance)
+        return nothing(model)

@@ -158,7 +158,7 @@ class Product:
     def _composed(self, method: Method | None, sampler: Sampler | None) -> tuple[Diffusion, Sampler | None]:
         """The model with the denoiser of the product, and the sampler to walk with."""
         model = self.model
-        denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped), self.factors, model.denoiser)
+        denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped, model), self.factors, model.denoiser)
         walk = sampler
         if self.evidence.linear is not None or self.evidence.potentials:
             default = SMC() if isinstance(model.process, Bernoulli) else MomentMatching()

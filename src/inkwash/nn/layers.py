@@ -61,5 +61,5 @@ class LabelEmbedding(nn.Module):
         self.table = nn.Embedding(classes + 1, width, padding_idx=0)
 
     def forward(self, label: Tensor) -> Tensor:
-        """Embed class numbers `(B,)`, or one for all `(1,)`, from 1 to `classes`; 0, no label, is embedded as zeros."""
+        """Embed class numbers `(B,)`, from 1 to `classes`, as `(B, width)`; 0, no label, as zeros."""
         return self.table(label)
