@@ -248,11 +248,11 @@ def exact_denoiser(data: Data, schedule: iw.Schedule, variance: str = "small") -
 
 @contextmanager
 def prescribed_noise(noise: Tensor) -> Iterator[None]:
-    """Whatever draws standard normal noise gets `noise`, row by row; rows beyond its own get the last."""
+    """Whatever draws standard normal noise gets `noise`, row by row, rows beyond its own the last; or one number."""
 
     def prescribed(shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        rows = torch.arange(shape[0]).clamp(max=len(noise) - 1)
-        return noise[rows].reshape(tuple(shape)).to(torch.get_default_dtype() if like is None else like.dtype)
+        rows = noise[torch.arange(shape[0]).clamp(max=len(noise) - 1)] if noise.ndim else noise.expand(tuple(shape))
+        return rows.reshape(tuple(shape)).to(torch.get_default_dtype() if like is None else like.dtype)
 
     with ExitStack() as stack:
         for name, module in list(sys.modules.items()):

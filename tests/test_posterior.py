@@ -1,6 +1,7 @@
 """Products against closed forms: conditioned normal laws, mixtures by their parts, bits by enumeration."""
 
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -112,13 +113,15 @@ def test_conjugate_gradients_end_where_the_whole_matrix_does(factor):
 
 
 def test_the_flow_of_a_product_ends_at_the_conditioned_law():
-    """The flow of normal data is affine: points one standard deviation out along its axes go to the same of the product."""
+    """The flow of normal data is affine: points one standard deviation out along its axes go to the same of the
+    product."""
     schedule, law = Exploding(0.002, 80.0), conditioned(SPACE, NAMES["measured"])
     start = law.marginal(1.0, schedule.sigma(1.0))
     corners = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double() @ law.eigenvectors.T
     width = torch.linalg.cholesky(torch.diag(law.eigenvalues + schedule.sigma(1.0) ** 2))
     x_1 = start.mean + corners @ law.eigenvectors @ width @ law.eigenvectors.T
-    got = iw.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
+    with mock.patch("inkwash.randomness.slot_rows", return_value=4):
+        got = iw.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
     expected = law.mean + corners @ law.eigenvectors @ law.eigenvalues.sqrt().diag() @ law.eigenvectors.T
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
 
@@ -141,7 +144,7 @@ def mean_of(method, steps, sampler=None):
     """Mean of the second entry when the first is known: on normal data all steps are affine, so a walk without noise,
     from the mean of x_1, ends at the mean."""
     product = real_model(HALF) * LEFT
-    with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
+    with prescribed_noise(tensor(0.0)):
         return float(product.sample(1, seed=0, method=method, sampler=sampler, steps=steps)[0, 1])
 
 
@@ -157,14 +160,14 @@ def test_the_rule_of_the_notes_does_not_converge_to_the_product(few_rows):
 def check_rule():
     """0.8 times 0.95 is 0.76. Multiplying every step ends near 0.6, replacing known entries at 0.47, with many steps as
     with few; matching moments ends at 0.76."""
-    far = [mean_of(method, steps) for method in (iw.StepProduct(), iw.RePaint(1, 1)) for steps in (100, 400)]
-    assert far == pytest.approx([0.57, 0.58, 0.47, 0.47], abs=0.02)
+    far = [mean_of(method, steps) for method in (iw.StepProduct(), iw.RePaint(1, 1)) for steps in (60, 240)]
+    assert far == pytest.approx([0.58, 0.58, 0.47, 0.47], abs=0.03)
     assert mean_of(iw.MomentMatching(), 100) == pytest.approx(0.76, abs=0.02)
     assert mean_of(iw.MomentMatching(), 20, iw.DDIM()) == pytest.approx(0.76, abs=0.02)
 
 
 def test_repainting_approaches_the_product_as_its_repeats_grow(few_rows):
-    errors = [0.76 - mean_of(iw.RePaint(repeats, 2), 60) for repeats in (1, 3, 10)]
+    errors = [0.76 - mean_of(iw.RePaint(repeats, 2), 40) for repeats in (1, 3, 8)]
     assert errors[0] > 1.5 * errors[1] > 1.5**2 * errors[2] > 0
 
 
@@ -282,9 +285,9 @@ def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
     model = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64)
     sum_of = iw.Measurement(tensor([[1.0, 1.0]]), tensor([1.0]), 0.6)
-    log_r = torch.distributions.Normal(TOGETHER.points.sum(1), 0.6).log_prob(tensor(1.0))
+    log_r = torch.distributions.Normal(TOGETHER.points.sum(1), tensor(0.6)).log_prob(tensor(1.0))
     expected = (TOGETHER.log_probs + log_r).softmax(0)
-    x = (model * sum_of).sample(512, seed=0, steps=100, method=iw.SMC(4))
+    x = (model * sum_of).sample(512, seed=0, steps=50, method=iw.SMC(4))
     index = TOGETHER.lattice.index(x).long()
     found = torch.bincount(3 * index[:, 0] + index[:, 1], minlength=9).double() / 512
     assert float((found - expected).abs().max()) < 0.08
@@ -316,7 +319,7 @@ def test_entrywise_products_of_independent_bits_are_exact(t):
 
 def check_entrywise(t=0.5):
     """Tilted, measured and known bits: the log-odds given any noisy state, against those of the multiplied law."""
-    noise = torch.distributions.Normal(0.8, 0.7).log_prob(APART.states[:, 1])
+    noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(APART.states[:, 1])
     r = (noise + APART.states @ tensor([1.3, 0.0, -0.6])).exp() * (APART.states[:, 2] == 1)
     truth = exact_bit_denoiser(BitData((APART.probabilities * r).tolist()), LINEAR, 0.3)
     model = bit_model(APART)
@@ -390,7 +393,7 @@ def test_draws_by_the_default_are_calibrated():
     evidence = iw.Evidence(known, known.double(), (linear,))
     denoiser, walk = Guided(model.denoiser, evidence, iw.MomentMatching()), iw.DDIM()
     x_1 = torch.randn(sims * draws, 2, generator=random, dtype=F64)
-    times = iw.LinearSchedule().time(torch.linspace(-9.2, 9, 30, dtype=F64))
+    times = iw.LinearSchedule().time(torch.linspace(-9.2, 9, 80, dtype=F64))
     times = torch.cat([tensor([1.0]), times[1:], tensor([0.0])])
     with torch.no_grad():
         *_, (_, drawn) = walk.trajectory(denoiser, x_1, times, random)

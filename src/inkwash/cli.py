@@ -101,6 +101,47 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Inpaint:
+    """Draw what is hidden of a picture, given the rest: draws, mean and spread as arrays and as one picture."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, or of one of its checkpoints."""
+    image: str | None = None
+    """The picture: PNG, JPEG or .npy in data units."""
+    example: Annotated[int, Range(0)] | None = None
+    """Or a held-out example of the run's data, by number."""
+    mask: str | None = None
+    """What is known: white in a picture, true in a boolean .npy file."""
+    hide: Literal["left", "right", "top", "bottom", "random"] | None = None
+    """Or what to hide: one half, or about half of the pixels at random."""
+    n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 16
+    """How many draws."""
+    out: str = "inpainted"
+    """Folder to write to."""
+    method: Literal["moment-matching", "pigdm", "dps", "repaint", "step-product", "entrywise", "smc"] | None = None
+    """How to draw from the product; moment-matching by default, smc for bits."""
+    sampler: Literal["ancestral", "ddim"] | None = None
+    """How to walk from noise to data; ancestral by default. Not every method leaves a choice."""
+    steps: Count | None = None
+    """Number of steps; by default those the model was made with."""
+    seed: Seed = 0
+    """Draw i of a seed is the same however many are drawn."""
+
+    def __call__(self) -> None:
+        from inkwash.display import Display
+        from inkwash.inpaint import METHODS, held_out, inpaint_to_folder, read_image, read_mask, require_source
+        from inkwash.sample import SAMPLERS
+
+        require_source(self.image, self.example, self.mask, self.hide)
+        image = held_out(self.run, self.example or 0) if self.image is None else read_image(Path(self.image))
+        mask = self.hide or read_mask(Path(self.mask or ""))
+        method = None if self.method is None else METHODS[self.method]()
+        sampler = None if self.sampler is None else SAMPLERS[self.sampler]()
+        options = {"seed": self.seed, "steps": self.steps, "sampler": sampler, "method": method}
+        inpaint_to_folder(self.run, Path(self.out), self.n, image, mask, Display(), **options)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests, in RUN/evaluation."""
 
@@ -137,6 +178,7 @@ class Papers:
 COMMANDS: dict[str, Any] = {
     "train": Train,
     "sample": Sample,
+    "inpaint": Inpaint,
     "evaluate": Evaluate,
     "inspect": Inspect,
     "papers": Papers,

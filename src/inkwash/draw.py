@@ -16,10 +16,11 @@ from inkwash.data import Transform
 from inkwash.display import Display
 from inkwash.errors import ConfigError
 from inkwash.model import Diffusion
+from inkwash.product import Product
 from inkwash.run import Run, StrPath, load, read_header
 
 
-def draw(model: Diffusion, n: int, display: Display, **options: Any) -> Any:
+def draw(model: Diffusion | Product, n: int, display: Display, **options: Any) -> Any:
     """`model.sample(n, **options)` with a progress bar."""
     with display.walk(f"drawing {n} samples") as done:
         for state in model.trajectory(n, **options):

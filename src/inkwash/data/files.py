@@ -99,6 +99,11 @@ def read_pictures(folder: Path) -> tuple[Array, tuple[str, ...]]:
     return data, (f"{turned} picture(s) turned upright by their EXIF orientation",) if turned else ()
 
 
+def read_picture(path: Path) -> Array:
+    """One PNG or JPEG picture, upright, `(H, W)` or `(H, W, C)`."""
+    return _read_picture(path)[0]
+
+
 def _read_picture(path: Path) -> tuple[Array, bool]:
     from PIL import Image, ImageOps
 
