@@ -149,13 +149,13 @@ def test_factors_commute():
 class Shifted(iw.Factor):
     """A factor that changes the denoiser alone: another law in the place of the model's."""
 
-    def wrap(self, denoiser):
+    def wrap(self, denoiser, model):
         return exact_denoiser(GaussianData([-3.0, 2.0], [[0.5, 0.2], [0.2, 0.9]]), LINEAR)
 
 
 def test_a_factor_may_change_the_denoiser_alone():
     """By itself it leaves nothing to guide; with others it is what they multiply."""
-    other = iw.Diffusion(Shifted().wrap(None), (2,), dtype=F64)
+    other = iw.Diffusion(Shifted().wrap(None, None), (2,), dtype=F64)
     seen = iw.Observed([True, False], [-2.5, 0.0])
     for product, expected in ((plane_model() * Shifted(), other), (plane_model() * seen * Shifted(), other * seen)):
         assert torch.equal(product.sample(3, seed=0, steps=4), expected.sample(3, seed=0, steps=4))
