@@ -261,7 +261,9 @@ def noise_from(draw: Callable[[Sequence[int]], Tensor]) -> Iterator[None]:
 
 
 def prescribed_noise(noise: Tensor) -> AbstractContextManager[None]:
-    """Whatever draws standard normal noise gets `noise`, row by row; rows beyond its own get the last."""
+    """Whatever draws standard normal noise gets `noise`, row by row, rows beyond its own the last; or one number."""
+    if noise.ndim == 0:
+        return noise_from(lambda shape: noise.expand(tuple(shape)))
     return noise_from(lambda shape: noise[torch.arange(shape[0]).clamp(max=len(noise) - 1)])
 
 

@@ -63,7 +63,10 @@ def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytes
     """The blocks of a page, one after another; a run that a block would train is the tiny one."""
 
     def tiny(source: str, out: str | None = None, **options: Any) -> iw.Run:
-        return train(source, out, **{**TINY, **({"train": options["train"]} if "batch_size=0" in block else {})})
+        kept = {"data": options["data"]} if "data" in options else {}
+        return train(
+            source, out, **{**TINY, **kept, **({"train": options["train"]} if "batch_size=0" in block else {})}
+        )
 
     monkeypatch.chdir(folder)
     monkeypatch.setitem(vars(iw), "train", tiny)
@@ -74,7 +77,14 @@ def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytes
 
 
 def test_the_pages_that_teach_have_code() -> None:
-    assert {page.stem for page in WITH_CODE} >= {"README", "index", "getting-started", "your-data", "model"}
+    assert {page.stem for page in WITH_CODE} >= {
+        "README",
+        "index",
+        "getting-started",
+        "your-data",
+        "model",
+        "conditions",
+    }
 
 
 def test_example_parts_agrees_with_the_known_truth(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,10 @@ def test_every_public_network_is_tested():
     from inkwash import nn as public
 
     names = {n for n in public.__all__ if inspect.isclass(getattr(public, n))}
-    assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {"LevelNet"}  # see test_levels.py
+    assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {
+        "LevelNet",
+        "LabelEmbedding",
+    }  # test_levels.py, test_condition.py
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

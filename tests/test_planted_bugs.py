@@ -6,12 +6,14 @@ from functools import partial
 from unittest import mock
 
 import pytest
+import test_condition
 import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
 import test_grids
 import test_interpolate
+import test_labels
 import test_learning
 import test_levels
 import test_likelihood
@@ -44,6 +46,7 @@ from inkwash import (
     walk,
 )
 from inkwash import model as models
+from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet, unet
 from inkwash.noise import tables
@@ -132,6 +135,10 @@ CHECKS = {
     "arc between codes, wide prior": partial(test_interpolate.check_arc, test_flow.Exploding()),
     "mixture at a time": test_interpolate.check_mixture,
     "noise shared": test_interpolate.check_shared_noise,
+    "guidance as a power": test_condition.check_guidance,
+    "guidance of levels": test_condition.check_levels,
+    "labels of their examples": test_condition.check_labels_keep_their_examples,
+    "labels of a batch": test_labels.check_labels_of_a_batch,
 }
 
 
@@ -377,6 +384,41 @@ def with_weight(draw, weight):
     return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
 
 
+ASK, DENOISE, NUMBERS = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers
+
+
+def guided_away(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 - guidance, condition)
+
+
+def power_counted_from_the_conditional(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 + guidance, condition)
+
+
+def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(told, x=torch.lerp(null.x, told.x, guidance))
+
+
+def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(
+        told, **{name: torch.lerp(getattr(null, name), getattr(told, name), guidance) for name in ("x", "eps")}
+    )
+
+
+def first_class_for_none(self, label, count):
+    return NUMBERS(self, label, count) - 1
+
+
+def labels_of_the_first_slot(slot, rows, count, first=0):
+    return torch.arange(rows).clamp(max=count - 1)
+
+
+def labels_by_place_in_the_part(self, positions):
+    return {"label": torch.from_numpy(self.labels[positions])}
+
+
 def mean_of_the_losses(self):
     root = self.losses.mean(1)
     if int(self.counts.min()) < self.losses.shape[1]:
@@ -565,7 +607,7 @@ def attention_one_resolution_late(self, widths, attention, *rest):
 def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
     each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
     parts = list(zip(*(whole.split(rows) for whole in each), strict=True))
-    losses = [loss_of(*part[:3]) for part in parts]
+    losses = [loss_of(*part[:3], {}) for part in parts]
     for loss, (*_, weight) in zip(losses, parts, strict=True):
         accelerator.backward((loss * weight.to(loss)).mean() / len(parts))
     return torch.cat(losses).detach()
@@ -876,6 +918,13 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "attention in the U-Net",
     ),
     "mean of the means of parts": (training, "_losses", mean_of_the_means_of_parts, "a batch in parts"),
+    "sign of guidance": (NetworkDenoiser, "ask", guided_away, "guidance as a power"),
+    "guidance one too much": (NetworkDenoiser, "ask", power_counted_from_the_conditional, "guidance as a power"),
+    "x guided, eps kept": (iw.Denoiser, "forward", x_guided_eps_kept, "guidance as a power"),
+    "levels guided by their mean": (iw.Denoiser, "forward", means_guided_not_log_odds, "guidance of levels"),
+    "first class taken for none": (iw.Condition, "numbers", first_class_for_none, "labels of their examples"),
+    "labels of the first slot": (models, "slot_places", labels_of_the_first_slot, "labels of their examples"),
+    "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inkwash.bernoulli import Bernoulli
     from inkwash.bits import BitDenoiser, BitEstimate
+    from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
-    from inkwash.denoise import Clipped, Denoiser, Estimate, Thresholded
+    from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
+    from inkwash.factor import Classifier, Evidence, Factor, Label, Linear, Measurement, Observed
     from inkwash.film import Film
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LevelNet, UNet, perceptron
+    from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -59,8 +61,11 @@ if TYPE_CHECKING:
     )
     from inkwash.objective import ContinuousBound, Hybrid, Objective, PairBound, Regression
     from inkwash.ode import Adaptive, Fixed, Solver
+    from inkwash.operators import blur, crop, downsample, entries, grey
+    from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
     from inkwash.prediction import Levels, Mean
     from inkwash.process import Process
+    from inkwash.product import Population, Product
     from inkwash.propose import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
     from inkwash.run import Run, load
     from inkwash.sample import (
@@ -88,6 +93,7 @@ _HOME = {
         "BitDenoiser",
         "BitEstimate",
     ),
+    "condition": ("Condition",),
     "config": (
         "Config",
         "DataConfig",
@@ -116,6 +122,7 @@ _HOME = {
         "Denoiser",
         "Estimate",
         "Thresholded",
+        "Given",
     ),
     "distributions": (
         "Bits",
@@ -140,6 +147,15 @@ _HOME = {
     ),
     "evaluation": ("evaluate",),
     "film": ("Film",),
+    "factor": (
+        "Classifier",
+        "Evidence",
+        "Factor",
+        "Label",
+        "Linear",
+        "Measurement",
+        "Observed",
+    ),
     "fit": ("train",),
     "flow": (
         "Dequantise",
@@ -153,6 +169,7 @@ _HOME = {
     "model": ("Diffusion",),
     "nn": (
         "MLP",
+        "LabelEmbedding",
         "LevelNet",
         "UNet",
         "perceptron",
@@ -193,11 +210,32 @@ _HOME = {
         "Fixed",
         "Solver",
     ),
+    "operators": (
+        "blur",
+        "crop",
+        "downsample",
+        "entries",
+        "grey",
+    ),
+    "posterior": (
+        "DPS",
+        "SMC",
+        "Entrywise",
+        "Method",
+        "MomentMatching",
+        "PiGDM",
+        "RePaint",
+        "StepProduct",
+    ),
     "prediction": (
         "Levels",
         "Mean",
     ),
     "process": ("Process",),
+    "product": (
+        "Population",
+        "Product",
+    ),
     "propose": (
         "LogNormal",
         "LogSnrDensity",

@@ -55,7 +55,7 @@ class BitDenoiser(NetworkDenoiser):
     def __init__(self, network: Network, process: Bernoulli, sees: Sight = "time") -> None:
         super().__init__(network, process, sees)
 
-    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> BitEstimate:
+    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> BitEstimate:
         """The estimate at noisy bits `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)
-        return BitEstimate(self.ask(x_t, t, condition).to(x_t.dtype), x_t, t, self.process)
+        return BitEstimate(self.ask(x_t, t, guidance, condition)[0], x_t, t, self.process)

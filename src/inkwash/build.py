@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from inkwash.bernoulli import Bernoulli
 from inkwash.bits import BitDenoiser
+from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.transform import DataSpec, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
@@ -17,7 +19,8 @@ from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, LevelNet, UNet
+from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet
+from inkwash.nn.layers import ConditionEmbedding
 from inkwash.noise import SCHEDULES
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
 from inkwash.prediction import NAMED, Levels, Mean, Prediction
@@ -54,18 +57,22 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     return resolved
 
 
-def build_network(config: Config, spec: DataSpec) -> nn.Module:
-    """The network of a resolved config, its weights drawn from the seed of the training."""
+def build_network(config: Config, spec: DataSpec, condition: Condition | None = None) -> nn.Module:
+    """The network of a resolved config, its weights drawn from the seed of the training; it takes what the condition
+    says, nothing by default."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
         spreads = config.denoiser.variance in ("learned", "free")
         channels = spec.shape[0]
+        classes = condition.classes if condition else None
+        embedding = partial(LabelEmbedding, len(classes)) if classes else None
+        backbone = partial(_backbone, config.network, spec, embedding)
         if config.denoiser.predicts != "levels":
-            return _backbone(config.network, spec, channels, channels * (1 + spreads))
+            return backbone(channels, channels * (1 + spreads))
         values = chosen(spec.lattice).values()
         features = min(_FEATURES, len(values) - 1)
-        backbone = _backbone(config.network, spec, channels * LevelNet.inputs_per_channel(), channels * features)
-        return LevelNet(backbone, spec.shape, values, features, len(values) + spreads)
+        network = backbone(channels * LevelNet.inputs_per_channel(), channels * features)
+        return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 
 
 def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
@@ -79,9 +86,9 @@ def build_lattice(config: Config, spec: DataSpec) -> Lattice | None:
     return build_process(config.process).lattice or spec.lattice
 
 
-def build_denoiser(config: Config, spec: DataSpec) -> NetworkDenoiser:
-    """The denoiser of a resolved config, as it is before training."""
-    return _assemble(config, spec, build_network(config, spec))
+def build_denoiser(config: Config, spec: DataSpec, condition: Condition | None = None) -> NetworkDenoiser:
+    """The denoiser of a resolved config, as it is before training; see `build_network`."""
+    return _assemble(config, spec, build_network(config, spec, condition))
 
 
 def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> NetworkDenoiser:
@@ -91,9 +98,12 @@ def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> NetworkDeno
     return Denoiser(network, process, _prediction(config, spec), _variance(config, process), config.denoiser.sees)
 
 
-def build_model(config: Config, transform: Transform, denoiser: NetworkDenoiser) -> Diffusion:
+def build_model(
+    config: Config, transform: Transform, denoiser: NetworkDenoiser, condition: Condition | None = None
+) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
-    return Diffusion(in_use(config, denoiser), transform.spec.shape, transform, config.process.steps)
+    used = in_use(config, denoiser)
+    return Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
 
 
 def in_use(config: Config, denoiser: NetworkDenoiser) -> AnyDenoiser:
@@ -143,12 +153,14 @@ def describe_network(config: NetworkConfig, network: nn.Module) -> str:
     return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
 
 
-def _backbone(config: NetworkConfig, spec: DataSpec, inputs: int, outputs: int) -> nn.Module:
+def _backbone(
+    config: NetworkConfig, spec: DataSpec, condition: ConditionEmbedding | None, inputs: int, outputs: int
+) -> nn.Module:
     width, depth = chosen(config.width), chosen(config.depth)
     if config.kind == "mlp":
-        return MLP(inputs, width, depth, config.dropout, outputs)
+        return MLP(inputs, width, depth, config.dropout, outputs, condition)
     multipliers, attention = chosen(config.multipliers), chosen(config.attention)
-    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs)
+    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition)
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -243,6 +255,8 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
+    if config.data.labels is None and config.train.label_dropout is not None:
+        raise ConfigError("train.label_dropout", config.train.label_dropout, "data.labels; there are none to hide")
     small = math.prod(spec.shape) <= _SMALL
     batch_size = config.train.batch_size or ((64 if small else 32) if spec.is_image else 256)
     if (config.train.micro_batch_size or 1) > batch_size:
@@ -255,6 +269,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         "learning_rate": 3e-3 if spec.is_image else 2e-3 if small else 5e-4,
         "objective": objective,
         "times": possible[0],
+        "label_dropout": None if config.data.labels is None else 0.1,
     }
     return _filled(config.train, defaults)
 

@@ -78,6 +78,11 @@ class Sample:
     walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
     seed: Seed = 0
     """Sample i of a seed is the same however many are drawn, and in however many processes."""
+    label: str | None = None
+    """Of a model with labels: the class to draw from; by default all of them."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
+    others."""
     film: str | None = None
     """A film of the first samples (16 images, or the points of the first slot): noisy data above, estimates of the
     clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
@@ -90,7 +95,7 @@ class Sample:
         from inkwash.display import Display
         from inkwash.draw import draw_to_folder, walk_options
 
-        options = walk_options(self.walk)
+        options = walk_options(self.walk) | {"label": self.label, "guidance": self.guidance}
         options |= {} if self.frames is None else {"frames": self.frames}
         draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
 
@@ -160,6 +165,40 @@ class Interpolate:
 
 
 @dataclass(frozen=True)
+class Inpaint:
+    """Draw what is hidden of a picture, given the rest: draws, mean and spread as arrays and as one picture."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, or of one of its checkpoints."""
+    example: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="EXAMPLE")]
+    """Number of a held-out example, or a picture or .npy file of one."""
+    mask: str | None = None
+    """What is known: white in a picture, true in a boolean .npy file."""
+    hide: Literal["left", "right", "top", "bottom", "random"] | None = None
+    """Or what to hide: one half, or about half of the pixels at random."""
+    n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 16
+    """How many draws."""
+    out: str = "inpainted"
+    """Folder to write to."""
+    method: Literal["moment-matching", "pigdm", "dps", "repaint", "step-product", "entrywise", "smc"] | None = None
+    """How to draw from the product; moment-matching by default, smc for bits."""
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
+    seed: Seed = 0
+    """Draw i of a seed is the same however many are drawn."""
+
+    def __call__(self) -> None:
+        if (self.mask is None) == (self.hide is None):
+            raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
+        from inkwash.display import Display
+        from inkwash.draw import walk_options
+        from inkwash.inpaint import METHODS, inpaint_to_folder, read_mask
+
+        mask = self.hide or read_mask(Path(self.mask or ""))
+        options = walk_options(self.walk) | {"method": None if self.method is None else METHODS[self.method]()}
+        inpaint_to_folder(self.run, self.example, mask, self.n, Path(self.out), Display(), seed=self.seed, **options)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests, in RUN/evaluation."""
 
@@ -198,6 +237,7 @@ COMMANDS: dict[str, Any] = {
     "sample": Sample,
     "relatives": Relatives,
     "interpolate": Interpolate,
+    "inpaint": Inpaint,
     "evaluate": Evaluate,
     "inspect": Inspect,
     "papers": Papers,

@@ -53,6 +53,9 @@ class DataConfig:
 
     key: str | None = None
     """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
+    labels: str | None = None
+    """Train a model that can be asked for a label: which array of an .npz file holds one for each example (y_train,
+    say); digit for digits, moon for two-moons, phase for heartbeat."""
     layout: Literal["auto", "N", "ND", "NHW", "NHWC", "NCHW"] = "auto"
     """Axes of an array: N examples, H height, W width, C channels, D entries."""
     levels: Annotated[int, Range(2, 65536)] | None = None
@@ -152,8 +155,11 @@ class TrainConfig:
     times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm, and
     low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
+    label_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    """With labels alone: how often the label of an example is hidden, which trains the model without labels; 0.1 by
+    default."""
     seed: Seed = 0
-    """Seed of the initial weights, the order, the times and the noise."""
+    """Seed of the initial weights, the order, the times, the noise and the labels hidden."""
     save_every: Count = 500
     """Steps between checkpoints: the most that a killed run loses."""
     monitor_every: Count = 500
@@ -191,6 +197,8 @@ class EvaluateConfig:
     """Steps of the bound, by default those the model was made with; inf is continuous time but for the last step."""
     sampler_steps: Count = 250
     """Steps of the sampler, which is ancestral."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """Guidance of the samples by the labels asked for, of a model with labels."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
 

@@ -76,8 +76,47 @@ class AnyDenoiser(Protocol):
     def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
 
 
+class Given(nn.Module):
+    """A denoiser that is asked under one condition throughout.
+
+    Args:
+        denoiser: the denoiser to wrap.
+        condition: what it is asked with by name: a `label`, class numbers `(B,)` or one for all `(1,)`; the `guidance`
+            by it.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.process = denoiser.process
+        self.condition = condition
+
+    def forward(self, x_t: Tensor, t: float | Tensor) -> Any:
+        """The wrapped denoiser's estimate."""
+        told = {
+            name: value.expand(len(x_t), *value.shape[1:]) if isinstance(value, Tensor) else value
+            for name, value in self.condition.items()
+        }
+        return self.denoiser(x_t, t, **told)
+
+
+def given(denoiser: AnyDenoiser, condition: Mapping[str, Any] | None, rows: Tensor | slice) -> AnyDenoiser:
+    """A denoiser under some rows of a condition, whose tensors have one per example; itself where there is none."""
+    if not condition:
+        return denoiser
+    chosen = {name: value[rows] if isinstance(value, Tensor) else value for name, value in condition.items()}
+    return Given(denoiser, chosen)
+
+
 class NetworkDenoiser(nn.Module, ABC):
-    """What denoisers around a network have in common: they ask it in its own dtype, at the level it is to see.
+    r"""What denoisers around a network have in common: they ask it in its own dtype, at the level it is to see, and
+    guide by what it says.
+
+    With a condition y, guidance w stands for $p(x_t)\,p(y \mid x_t)^w$ at every time (classifier-free guidance, Ho &
+    Salimans 2022, eq. 6, where w is one less). The network is asked with the condition and without, and its answers
+    are mixed, $a + w(a_y - a)$. Real numbers that it may predict are affine in the score, so it is the score that is
+    mixed. Log-odds of levels or bits mix the distributions of x itself, entry by entry: to
+    $p(x \mid x_t)\,p(y \mid x)^w$ for a single entry.
 
     Args:
         network: a callable `(x_t, t, **condition) -> tensor`; `t` comes with shape `(B,)`.
@@ -97,16 +136,36 @@ class NetworkDenoiser(nn.Module, ABC):
         self.sees = sees
 
     @abstractmethod
-    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any:
-        """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`."""
+    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Any:
+        """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`.
 
-    def ask(self, seen: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
-        """What the network makes of what it is shown, `(B, *event)`, at float64 time `t`; in its own dtype."""
+        Args:
+            x_t: noisy data.
+            t: its time.
+            guidance: w, by the condition: 0 ignores it, 1 is the plain conditional.
+            **condition: what the network takes by name.
+        """
+
+    def ask(self, seen: Tensor, t: Tensor, guidance: float, condition: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """The network's guided prediction and, where it gives one, the spread under the condition, for what it is shown
+        `(B, *event)` at float64 time `t`; a second evaluation is made where guidance is neither 0 nor 1."""
+        answer, spread = self.split(self._answer(seen, t, condition if guidance else {}))
+        if guidance not in (0, 1):
+            answer = torch.lerp(self.split(self._answer(seen, t, {}))[0], answer, guidance)
+        return answer, spread
+
+    def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
+        """An output's prediction and spread."""
+        return output, None
+
+    def _answer(self, seen: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
+        """What the network makes of what it is shown."""
         parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
         dtype = next((p.dtype for p in parameters), seen.dtype)
         level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
-        output: Tensor = self.network(seen.to(dtype), level, **condition)
-        return output
+        told = {name: value.to(seen.device) for name, value in condition.items()}
+        output: Tensor = self.network(seen.to(dtype), level, **told)
+        return output.to(seen.dtype)
 
     def _level(self, t: Tensor) -> Tensor:
         """What the network is told of the time t."""
@@ -153,12 +212,12 @@ class Denoiser(NetworkDenoiser):
             name = type(self.predicts).__name__.lower()
             raise ConfigError("predicts", repr(name), "x or v, as this schedule leaves no signal at time 1")
 
-    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
+    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         noisy = Noisy.at(x_t, as_time(t), self.process)
         scale = self._input_scale(noisy)
         seen = x_t if scale is None else x_t / scale
-        output, spread = self._split(self.ask(seen, noisy.t, condition).to(x_t.dtype))
+        output, spread = self.ask(seen, noisy.t, guidance, condition)
         guess = self.predicts.read(output, noisy)
         return Estimate(guess.x, guess.eps, x_t, noisy.t, self.process, self.variance, spread, guess.level_logits)
 
@@ -168,8 +227,7 @@ class Denoiser(NetworkDenoiser):
             return over(self.process.scale(noisy.t), noisy.x_t)
         return asked
 
-    def _split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """An output's prediction and spread."""
+    def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.variance.needs_spread:
             return output, None
         if isinstance(self.predicts, Levels):

@@ -20,6 +20,7 @@ from inkwash.errors import ConfigError
 from inkwash.film import Film
 from inkwash.model import Diffusion
 from inkwash.noise import GRIDS
+from inkwash.product import Product
 from inkwash.randomness import slot_rows
 from inkwash.run import Run, StrPath, load, read_header
 from inkwash.sample import SAMPLERS
@@ -48,7 +49,7 @@ def walk_options(config: WalkConfig) -> dict[str, Any]:
     return made
 
 
-def draw(model: Diffusion, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
+def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
     """`model.sample(n, **options)` with a progress bar; a film records its first slot of examples."""
     walks = model.walks(n, **options)
     if film is not None:
@@ -144,6 +145,8 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
     display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
     display.say(f"           {header.transform.describe()}")
+    if header.condition.classes:
+        display.say(f"labels     {config.data.labels}: {header.condition.describe()}")
     display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))

@@ -1,7 +1,8 @@
 """Evaluate a run honestly: what `inkwash evaluate` does.
 
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
-samples against held-out data, and a memorisation test; as JSON and as pictures in `RUN/evaluation/`.
+samples against held-out data, and a memorisation test; as JSON and as pictures in `RUN/evaluation/`. The samples of a
+model with labels are drawn with those of the held-out examples, and a classifier reads them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw
 from inkwash.errors import DataError
-from inkwash.fit import bound_parts
+from inkwash.fit import bound_parts, label_names
 from inkwash.flow import EXACT_UP_TO
 from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound
-from inkwash.metrics import Memorisation, memorisation_test, two_sample_test
+from inkwash.metrics import Memorisation, label_test, memorisation_test, two_sample_test
 from inkwash.model import Diffusion
 from inkwash.ode import Adaptive, Fixed
 from inkwash.randomness import Purpose, derived_seed
@@ -58,7 +59,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits.
+        ConfigError: continuous time for a process of bits, guidance for a model without labels.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
@@ -66,14 +67,18 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     model, dataset = folder.model(), folder.dataset()
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
-    inside, outside = (dataset.data[part] for part in folder.split())
-    held_out = outside[: config.examples]
-    if len(held_out) < _FEWEST:
-        raise DataError(dataset.name, f"{len(held_out)} held-out examples", f"at least {_FEWEST} to evaluate on")
-    samples = draw(model, len(held_out), display, seed=config.seed, steps=config.sampler_steps)
-    parts = _Parts(samples, inside[: len(held_out)], held_out, inside)
+    inside, outside = folder.split()
+    places = outside[: config.examples]
+    if len(places) < _FEWEST:
+        raise DataError(dataset.name, f"{len(places)} held-out examples", f"at least {_FEWEST} to evaluate on")
+    asked = None if dataset.labels is None else label_names(dataset, places)
+    options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
+    samples = draw(model, len(places), display, seed=config.seed, **options)
+    train = dataset.data[inside]
+    parts = _Parts(samples, train[: len(places)], dataset.data[places], train)
     display.say("evaluating the bound …")
     bounds = {name: _bound(model, x, config) for name, x in (("held_out", parts.held_out), ("train", parts.train))}
+    given_label = {} if asked is None else {"held_out_given_label": _bound(model, parts.held_out, config, asked)}
     density = _log_density(model, dataset.spec, parts.held_out, display)
     display.say("testing samples against data …")
     fresh, known, drawn = (model.to_model(x).numpy() for x in (parts.held_out, parts.all_train, parts.samples))
@@ -82,12 +87,15 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
         "step": folder.header().step,
         "data": dataset.name,
         **asdict(config),
-        "bound": {name: bound_parts(bound) for name, bound in bounds.items()},
+        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **given_label}.items()},
         "bound_by_time": _by_time(bounds),
         "overfitting": _overfitting(bounds),
         "log_density": density,
         "two_sample": asdict(two_sample_test(drawn, fresh, config.seed)),
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
+        "labels": None
+        if asked is None
+        else asdict(label_test(known, label_names(dataset, inside), fresh, drawn, asked, config.seed)),
     }
     report = folder.path / "evaluation"
     storage.make_folder(report)
@@ -98,9 +106,9 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     return result
 
 
-def _bound(model: Diffusion, x: Array, config: EvaluateConfig) -> Bound:
-    steps = math.inf if config.steps == "inf" else config.steps
-    return model.bound(x, steps=steps, terms=config.terms, seed=derived_seed(config.seed, Purpose.EVALUATE))
+def _bound(model: Diffusion, x: Array, config: EvaluateConfig, label: list[str] | None = None) -> Bound:
+    steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
+    return model.bound(x, steps=steps, terms=config.terms, seed=seed, label=label)
 
 
 def _log_density(model: Diffusion, spec: DataSpec, x: Array, display: Display) -> dict[str, Any] | None:
@@ -197,6 +205,12 @@ def _words(result: dict[str, Any], report: Path) -> Iterator[str]:
         yield (
             f"log-density   held out {exact['held_out']:.3f} ± {exact['std_error']:.3f} nats (exact, by the flow; "
             f"{exact['examples']} examples)"
+        )
+    labels = result["labels"]
+    if labels is not None:
+        yield (
+            f"labels        a classifier reads {labels['samples']:.3f} of the samples as what was asked for (guidance "
+            f"{result['guidance']:g}), and {labels['held_out']:.3f} of the held-out examples as what they are"
         )
     gap, test, copies = result["overfitting"], result["two_sample"], result["memorisation"]
     yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {bound['unit']}"

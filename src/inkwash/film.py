@@ -87,6 +87,8 @@ class Film:
 
     def _shot(self, state: State) -> tuple[Array, Array]:
         """Noisy data and estimate in data units; at the end as samples are, moved to levels where there are any."""
+        if state.x is None:
+            raise ConfigError("film", "a walk without estimates of its rows", "one that is not of particles")
         noisy, estimate = state.x_s[: self.examples], state.x[: self.examples]
         if state.s == 0:
             return self.model.to_data(noisy), self.model.to_data(estimate)

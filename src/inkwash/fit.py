@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 import inkwash
@@ -41,9 +42,10 @@ from inkwash.config import (
     to_json,
 )
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
-from inkwash.denoise import Denoiser
+from inkwash.data.transform import Array
+from inkwash.denoise import Denoiser, given
 from inkwash.display import Display
-from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
+from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
 from inkwash.likelihood import Bound
 from inkwash.memory import keep_freed_memory
 from inkwash.model import Diffusion
@@ -140,8 +142,10 @@ class _Job:
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
         transform = fit_transform(dataset.spec, dataset.data[inside], build_lattice(config, dataset.spec))
-        examples = Examples(dataset.data, inside, transform)
-        held_out = Examples(dataset.data, outside, transform)
+        _require_every_class(dataset, inside)
+        examples, held_out = (
+            Examples(dataset.data, part, transform, dataset.condition, dataset.labels) for part in (inside, outside)
+        )
         return cls(config, dataset, run, accelerator, transform, examples, held_out, dataset.fingerprint())
 
     def execute(self, display: Display) -> None:
@@ -208,7 +212,7 @@ class _Job:
     def loop(self, state: TrainState, display: Display) -> None:
         """Train, showing progress, saving and looking at samples on the way."""
         config, main = self.config.train, self.accelerator.is_main_process
-        model = build_model(self.config, self.transform, state.average)
+        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
         before, began = state.seconds, time.monotonic()
         window: list[float] = []
         with _stop_signals(main) as caught, display.progress(chosen(config.steps), state.step) as bar:
@@ -235,7 +239,7 @@ class _Job:
         storage.make_folder(self.run.path / "samples")
         sampler = DDIM() if model.process.lattice is None else Ancestral()  # bits take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
-            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS)
+            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, label=in_turn(model, count))
             pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
         return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
 
@@ -269,6 +273,7 @@ class _Job:
         header = Header(
             self.config,
             self.transform,
+            self.dataset.condition,
             self.fingerprint,
             len(self.dataset.data),
             state.step,
@@ -280,19 +285,19 @@ class _Job:
 
     def conclude(self, state: TrainState, display: Display) -> None:
         """Leave a picture of samples, the learning curve and the held-out bound, and say where all is."""
-        run, model = self.run, build_model(self.config, self.transform, state.average)
+        run = self.run
+        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
         summary = run.path / "summary.json"
         if not summary.exists():
             display.say("drawing samples and evaluating the bound on held-out data …")
             count = 64 if self.transform.spec.is_image else 4096
-            data = model.sample(count, seed=0, steps=min(250, self.config.process.steps))
+            data = model.sample(count, seed=0, steps=min(250, self.config.process.steps), label=in_turn(model, count))
             pictures.save_samples(run.path / "samples.png", self.transform.spec, data)
             pictures.save_curve(run.path / "curve.png", run.metrics())
-            held_out = self.dataset.data[self.held_out.indices[:_SUMMARY_EXAMPLES]]
-            result = model.bound(held_out, terms=_SUMMARY_TERMS)
-            storage.replace(
-                summary, storage.dump_json({"held_out_bound": bound_parts(result), "seconds": state.seconds})
-            )
+            places = self.held_out.indices[:_SUMMARY_EXAMPLES]
+            bounds = held_out_bounds(model, self.dataset, places, terms=_SUMMARY_TERMS)
+            parts = {f"{name}_bound": bound_parts(bound) for name, bound in bounds.items()}
+            storage.replace(summary, storage.dump_json({**parts, "seconds": state.seconds}))
         plain = storage.parse_json(summary.read_bytes(), str(summary))
         for line in _closing_words(run, plain):
             display.say(line)
@@ -308,27 +313,63 @@ def bound_parts(result: Bound) -> dict[str, Any]:
     return {**means, "std_error": error, "unit": "bits/dim" if discrete else "nats", "examples": len(result.total)}
 
 
+def held_out_bounds(model: Diffusion, dataset: Dataset, places: Array, **options: Any) -> dict[str, Bound]:
+    """The bound on the examples at `places` of the data and, if these have labels, the one given the labels."""
+    x = dataset.data[places]
+    bounds = {"held_out": model.bound(x, **options)}
+    if dataset.labels is not None:
+        bounds["held_out_given_label"] = model.bound(x, label=label_names(dataset, places), **options)
+    return bounds
+
+
+def label_names(dataset: Dataset, places: Array) -> list[str]:
+    """The labels of the examples at `places` of labelled data."""
+    classes = chosen(dataset.condition.classes)
+    return [classes[number - 1] for number in chosen(dataset.labels)[places]]
+
+
+def in_turn(model: Diffusion, count: int) -> list[str] | None:
+    """The classes of a model one after another, `count` in all; None for a model without labels."""
+    classes = model.condition.classes
+    return None if classes is None else [classes[i % len(classes)] for i in range(count)]
+
+
 def held_out_loss(config: Config, state: TrainState, held_out: Examples, device: torch.device) -> float:
     """Loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
     random = generator(config.train.seed, Purpose.MONITOR)
     count = min(len(held_out), _MONITORED)
     objective, process = build_objective(config, held_out.transform.spec), state.average.process
-    x = held_out.take(torch.arange(count).numpy())
+    x, told = held_out.take(np.arange(count)), held_out.told(np.arange(count))
     times, noise = build_proposal(config).draw(count, process.schedule, random), process.noise(x.shape, random)
+    parts = (x, times.t, noise)
     with torch.no_grad():
         losses = [
-            objective.loss(state.average, *(part.to(device) for part in parts)).cpu()
-            for parts in zip(x.split(64), times.t.split(64), noise.split(64), strict=True)
+            objective.loss(given(state.average, told, rows), *(part[rows].to(device) for part in parts)).cpu()
+            for rows in torch.arange(count).split(64)
         ]
     return float((torch.cat(losses) * times.weight).mean())
 
 
+def _require_every_class(dataset: Dataset, inside: Array) -> None:
+    """Refuse labels with a class of which there is nothing to learn from."""
+    if dataset.labels is None:
+        return
+    classes = chosen(dataset.condition.classes)
+    missing = np.flatnonzero(np.bincount(dataset.labels[inside], minlength=len(classes) + 1)[1:] == 0)
+    if len(missing):
+        got = f"class {classes[missing[0]]!r} among the held-out examples alone"
+        raise DataError(f"{dataset.name}: data.labels", got, "examples of every class to train on")
+
+
 def _closing_words(run: Run, summary: dict[str, Any]) -> Iterator[str]:
-    bound = summary["held_out_bound"]
-    error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
     yield f"trained   in {summary['seconds']:.0f} s"
-    yield f"held out  {bound['total']:.3f}{error} {bound['unit']} (variational bound, {bound['examples']} examples)"
-    yield "          " + ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
+    for name, what in (("held_out", "variational bound"), ("held_out_given_label", "the same given the labels")):
+        bound = summary.get(f"{name}_bound")
+        if bound is not None:
+            error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
+            parts = ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
+            yield f"held out  {bound['total']:.3f}{error} {bound['unit']} ({what}, {bound['examples']} examples)"
+            yield f"          {parts}"
     yield f"run       {run.path}"
     yield f"samples   {run.path / 'samples.png'}"
     yield f"curve     {run.path / 'curve.png'}"

@@ -17,14 +17,14 @@ All is computed in float64; the network in its own type.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser, Estimate
+from inkwash.denoise import AnyDenoiser, Estimate, given
 from inkwash.distributions import Lattice, standard_normal
 from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import Gaussian, require_gaussian
@@ -88,7 +88,15 @@ class Dequantise:
 
 
 @torch.no_grad()
-def transport(denoiser: AnyDenoiser, x_t: Tensor, t: float, s: float, *, solver: Solver | None = None) -> Tensor:
+def transport(
+    denoiser: AnyDenoiser,
+    x_t: Tensor,
+    t: float,
+    s: float,
+    *,
+    solver: Solver | None = None,
+    condition: Mapping[str, Any] | None = None,
+) -> Tensor:
     """Follow the flow from time t to time s, in either direction: data to noise, or noise to data.
 
     Args:
@@ -97,15 +105,20 @@ def transport(denoiser: AnyDenoiser, x_t: Tensor, t: float, s: float, *, solver:
         t: the time there; 0 is data.
         s: the time to go to.
         solver: `Adaptive()` by default.
+        condition: what the denoiser is asked with, a row for each example.
 
     Returns:
         x_s `(B, *event)`, float64.
     """
 
-    def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-        return _velocity(denoiser, z, angle), z.new_zeros(len(z), 0)
+    def moved(denoiser: AnyDenoiser, block: Tensor) -> Tensor:
+        def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+            return _velocity(denoiser, z, angle), z.new_zeros(len(z), 0)
 
-    parts = [_follow(denoiser, field, block, t, s, solver, 0)[0] for block, _ in slots(x_t.double(), 0, Purpose.FLOW)]
+        return _follow(denoiser, field, block, t, s, solver, 0)[0]
+
+    x_t = x_t.double()
+    parts = [moved(given(denoiser, condition, rows), x_t[rows]) for rows, _ in slots(x_t, 0, Purpose.FLOW)]
     return torch.cat(parts)[: len(x_t)]
 
 
@@ -120,6 +133,7 @@ def flow_log_prob(
     solver: Solver | None = None,
     terminal: Distribution | None = None,
     seed: int = 0,
+    condition: Mapping[str, Any] | None = None,
 ) -> LogProb:
     r"""Log-density of `x_t` at time t: that of the noise it is moved to, and how far the way there spreads.
 
@@ -138,15 +152,17 @@ def flow_log_prob(
             model. The law of data at time 1 is $\mathcal N(\alpha_1\mathbb E x, …)$, and differs from the prior by
             what signal is left there.
         seed: of the signs, which depend on it and on the place of an example in `x_t` alone.
+        condition: what the denoiser is asked with, a row for each example: the density is then that given it.
 
     Raises:
         ConfigError: a bad option, or a tolerance that is not reached.
         NonFiniteError: the velocity is NaN or infinite.
     """
     trace = _Trace.of(divergence, probes, event_size(x_t.shape[1:]))
+    x_t = x_t.double()
     parts = [
-        _log_probs(denoiser, block, t, trace, solver, terminal, random)
-        for block, random in slots(x_t.double(), seed, Purpose.FLOW)
+        _log_probs(given(denoiser, condition, rows), x_t[rows], t, trace, solver, terminal, random)
+        for rows, random in slots(x_t, seed, Purpose.FLOW)
     ]
     return _summary(parts, len(x_t), trace.exact)
 
@@ -163,6 +179,7 @@ def dequantised_log_prob(
     probes: int | None = None,
     solver: Solver | None = None,
     seed: int = 0,
+    condition: Mapping[str, Any] | None = None,
 ) -> LogProb:
     """A lower bound on the log-mass of data with levels; see `Dequantise`, and `flow_log_prob` for the other arguments.
 
@@ -176,13 +193,15 @@ def dequantised_log_prob(
         probes: of `flow_log_prob`.
         solver: of `flow_log_prob`.
         seed: of the noise and of the signs.
+        condition: of `flow_log_prob`.
     """
     trace = _Trace.of(divergence, probes, event_size(x.shape[1:]))
     spread = _with_noise if dequantise.kind == "noise" else _with_uniform
-    parts = []
-    for block, random in slots(x.double(), seed, Purpose.FLOW):
-        spreads = [spread(denoiser, block, times, lattice, random) for _ in range(dequantise.draws)]
-        flows = [_log_probs(denoiser, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]
+    x, parts = x.double(), []
+    for rows, random in slots(x, seed, Purpose.FLOW):
+        told = given(denoiser, condition, rows)
+        spreads = [spread(told, x[rows], times, lattice, random) for _ in range(dequantise.draws)]
+        flows = [_log_probs(told, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]
         values = [log_probs.mean(1) + gain for (log_probs, _), (_, _, gain) in zip(flows, spreads, strict=True)]
         parts.append((torch.stack(values, 1), torch.stack([n for _, n in flows]).sum(0)))
     return _summary(parts, len(x), exact=False)
@@ -213,7 +232,8 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
     times = torch.tensor([1.0, 0.0], dtype=torch.float64)
     ends = _process(denoiser).schedule.log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
-    for block, random in slots(x.double(), seed, Purpose.IMMSE):
+    for rows, random in slots(x, seed, Purpose.IMMSE):
+        block = x[rows].double()
         pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
         rest = _immse_rest(denoiser, block, ends[0], random)
         values.append((pairs.mean((0, 1)) + rest - event_size(x.shape[1:]) * (1 + _LOG_2PI)) / 2)

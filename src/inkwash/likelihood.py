@@ -14,13 +14,14 @@ $\tau_1$, whatever the reverse variance (Kingma et al. 2021, eq. 11).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser
+from inkwash.denoise import AnyDenoiser, given
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import require_gaussian
@@ -107,6 +108,7 @@ def bound(
     terms: int | None = None,
     seed: int = 0,
     continuous: bool = False,
+    condition: Mapping[str, Any] | None = None,
 ) -> Bound:
     """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
 
@@ -123,6 +125,7 @@ def bound(
             log-SNR with a point drawn from each.
         seed: of the noise.
         continuous: take the limit of ever finer grids before the last step.
+        condition: what the denoiser is asked with, a row for each example: the bound is then on -log p(x | condition).
 
     Raises:
         ConfigError: `terms` below 1.
@@ -131,9 +134,10 @@ def bound(
         require_integer("terms", terms)
     lattice = lattice or denoiser.process.lattice
     stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
+    x = x.double()
     parts = [
-        _slot_terms(denoiser, block, times, stretches, lattice, random)
-        for block, random in slots(x.double(), seed, Purpose.BOUND)
+        _slot_terms(given(denoiser, condition, rows), x[rows], times, stretches, lattice, random)
+        for rows, random in slots(x, seed, Purpose.BOUND)
     ]
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)

@@ -1,7 +1,8 @@
-"""Two-sample tests: are samples told apart from data, and are they copies of what was trained on?"""
+"""Tests of samples: are they told apart from data, are they copies of what was trained on, are they of their class?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,42 @@ def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisa
         nearest=nearest,
         distances=of_samples,
     )
+
+
+@dataclass(frozen=True)
+class LabelTest:
+    """How often a random forest trained on labelled data reads a label right.
+
+    Args:
+        samples: share of samples that it reads as what they were asked to be.
+        held_out: share of held-out examples that it reads as what they are: what samples like the data would reach.
+        per_sample: examples of each kind.
+    """
+
+    samples: float
+    held_out: float
+    per_sample: int
+
+
+def label_test(
+    train: Array, labels: Sequence[str], held_out: Array, samples: Array, asked: Sequence[str], seed: int = 0
+) -> LabelTest:
+    """Train a random forest to read labels, and compare what it reads with what was asked for.
+
+    Args:
+        train: examples to train on, `(M, …)`.
+        labels: the M labels of these.
+        held_out: `(N, …)`.
+        samples: `(N, …)`.
+        asked: the N labels of the held-out examples, which the samples were asked for.
+        seed: of the forest.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    state = np.random.RandomState(np.random.MT19937(seed))
+    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train), np.asarray(labels))
+    right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x in (samples, held_out)]
+    return LabelTest(right[0], right[1], len(samples))
 
 
 def _nearest(search: Any, train: Array, x: Array) -> tuple[Array, Array]:

@@ -1,17 +1,20 @@
 """`Diffusion`: a process, a denoiser and a data transform, held together as what they are, a distribution."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inkwash.condition import Condition
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
-from inkwash.denoise import AnyDenoiser
+from inkwash.denoise import AnyDenoiser, given
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, DataError, require_integer
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
@@ -21,14 +24,18 @@ from inkwash.likelihood import Bound, bound
 from inkwash.noise import Grid, as_grid, grid_from, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process
-from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_rows, slots
+from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_places, slot_rows, slots
 from inkwash.sample import Ancestral, Sampler
-from inkwash.walk import State, abreast, end_of, walk
+from inkwash.walk import State, Walkable, end_of, walk
+
+if TYPE_CHECKING:
+    from inkwash.factor import Factor
+    from inkwash.product import Product
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Diffusion:
+class Diffusion(Walkable):
     """A diffusion model as a probability distribution over data of one shape.
 
     Args:
@@ -38,6 +45,7 @@ class Diffusion:
             continuous tensors.
         steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
         dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
+        condition: what the network takes beside noisy data and time; nothing by default.
 
     Raises:
         ConfigError: a transform to other values than those of a discrete process.
@@ -50,6 +58,7 @@ class Diffusion:
         transform: Transform | None = None,
         steps: int = 1000,
         dtype: torch.dtype | None = None,
+        condition: Condition | None = None,
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
@@ -58,6 +67,7 @@ class Diffusion:
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
+        self.condition = condition or Condition()
         parameter = next(iter(_parameters(denoiser)), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = dtype or (torch.get_default_dtype() if parameter is None else parameter.dtype)
@@ -72,11 +82,13 @@ class Diffusion:
         steps: int | None = None,
         times: Tensor | None = None,
         grid: Grid | None = None,
+        label: Any = None,
+        guidance: float = 1.0,
     ) -> Any:
         """Draw `n` examples.
 
-        Sample i of a seed is the same, bit for bit, whatever `n` and `first`. They are drawn slot by slot: memory grows
-        with `n` by the result alone.
+        Sample i of a seed is the same, bit for bit, whatever `n` and `first`, and whatever the labels of the others.
+        They are drawn slot by slot: memory grows with `n` by the result alone.
 
         Args:
             n: how many, at least 1.
@@ -86,46 +98,45 @@ class Diffusion:
             steps: number of steps of the grid; those of the model's own by default.
             times: or the grid itself, decreasing from 1 to 0.
             grid: how the steps are spread; `UniformGrid()` by default.
+            label: the class to draw from, or one for each example; None draws from all, without label.
+            guidance: w, the power of p(label | x_t) that is multiplied with p(x_t): 0 ignores the label, 1 draws from
+                p(x | label), more insists on what tells the class from others. Neither 0 nor 1 takes two evaluations of
+                the network in place of one. See `inkwash.denoise.NetworkDenoiser`.
 
         Returns:
             With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first`, `seed`, `steps` or `times`; `times` beside another way to choose them.
+            ConfigError: a bad `n`, `first`, `seed`, `steps`, `times`, `label` or `guidance`; `times` beside another way
+                to choose them.
         """
-        walks = self.walks(n, first=first, seed=seed, sampler=sampler, steps=steps, times=times, grid=grid)
+        way: dict[str, Any] = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
+        walks = self.walks(n, first=first, seed=seed, label=label, guidance=guidance, **way)
         return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
-    def trajectory(self, n: int, **options: Any) -> Iterator[tuple[float, Tensor]]:
-        """Yield `(s, x_s)` after every step of the walks that `sample` takes, all in step.
-
-        `x_s` is `(n, *shape)` in model units. Options are those of `sample`.
-        """
-        for s, x_s, _ in self.progressive(n, **options):
-            yield s, x_s
-
-    def progressive(self, n: int, **options: Any) -> Iterator[State]:
-        r"""As `trajectory`, with the estimates on the way: yield `(s, x_s, x)`; the denoiser is asked no more often.
-
-        $\hat x$, here `x` `(n, *shape)` in model units, is what the step to `x_s` was taken by. At the end of an
-        ancestral or DDIM walk it is the sample (progressive generation: Ho et al. 2020, fig. 6).
-        """
-        yield from abreast(self.walks(n, **options))
-
-    def walks(self, n: int, *, first: int = 0, seed: int | None = None, **way: Any) -> list[Iterator[State]]:
-        """The walks that `sample` takes, one for each slot of examples; none starts before it is asked.
-
-        The rows of all together are the `n` examples in order. Options and errors are those of `sample`.
-        """
+    def walks(
+        self,
+        n: int,
+        *,
+        first: int = 0,
+        seed: int | None = None,
+        label: Any = None,
+        guidance: float = 1.0,
+        **way: Any,
+    ) -> list[Iterator[State]]:
         require_integer("n", n, 1)
         require_integer("first", first, 0)
-        seed, (sampler, times) = chosen_seed(seed), self._way(**way)
+        seed, condition, (sampler, times) = chosen_seed(seed), self.condition.told(label, n, guidance), self._way(**way)
         rows = slot_rows(self.shape, self.device)
-        return [
-            self._walk(generator(seed, Purpose.SAMPLE, slot), rows, part, sampler, times)
-            for slot, part in slot_parts(first, n, rows)
-        ]
+
+        def walk_slot(slot: int, part: slice) -> Iterator[State]:
+            random, asked = generator(seed, Purpose.SAMPLE, slot), slot_places(slot, rows, n, first)
+            like = torch.zeros((), dtype=self.dtype, device=self.device)
+            x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
+            yield from walk(given(self.denoiser, condition, asked), sampler, x_1, times, random, part)
+
+        return [walk_slot(slot, part) for slot, part in slot_parts(first, n, rows)]
 
     def _way(
         self,
@@ -135,22 +146,15 @@ class Diffusion:
         grid: Grid | None = None,
     ) -> tuple[Sampler, Tensor]:
         """The sampler and the times that are asked for, or else the model's own."""
+        sampler = sampler or Ancestral()
         if grid is None:
-            return sampler or Ancestral(), as_grid(steps, times, self.steps)
+            return sampler, as_grid(steps, times, self.steps)
         if times is not None:
             raise ConfigError("times", times, "either times or a grid, not both")
         schedule = getattr(self.process, "schedule", None)
         if schedule is None:
             raise ConfigError("grid", grid, f"no grid: a {type(self.process).__name__} process has no schedule")
-        return sampler or Ancestral(), grid.times(schedule, self.steps if steps is None else steps, self.steps)
-
-    @torch.no_grad()
-    def _walk(
-        self, random: torch.Generator, rows: int, part: slice, sampler: Sampler, times: Tensor
-    ) -> Iterator[State]:
-        like = torch.zeros((), dtype=self.dtype, device=self.device)
-        x_1 = self.process.prior((rows, *self.shape), like=like).draw(random)
-        yield from walk(self.denoiser, sampler, x_1, times, random, part)
+        return sampler, grid.times(schedule, self.steps if steps is None else steps, self.steps)
 
     def diffuse(self, x: Any, t: float, *, seed: int = 0) -> Tensor:
         r"""One draw of $q(x_t \mid x)$ for each example, `(B, *shape)` in model units.
@@ -168,8 +172,8 @@ class Diffusion:
             raise ConfigError("t", t, "a time from 0 to 1")
         model_x, process = self.to_model(x).to(self.dtype), self.process
         noisy = [
-            process.diffuse(block, t, process.noise(block.shape, random, like=block))
-            for block, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
+            process.diffuse(model_x[rows], t, process.noise(model_x[rows].shape, random, like=model_x))
+            for rows, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
         ]
         return torch.cat(noisy)[: len(model_x)]
 
@@ -182,8 +186,8 @@ class Diffusion:
             x_t: model units, `(B, *shape)`.
             t: their time, above 0 and at most 1.
             seed: any integer >= 0; None takes one from torch's global generator.
-            **options: `sampler`, `steps`, `times` and `grid`, as of `sample`; of the times from 1 to 0 those below `t`
-                are walked.
+            **options: `sampler`, `steps`, `times`, `grid`, `label` and `guidance`, as of `sample`; of the times those
+                below `t` are walked.
 
         Returns:
             `B` examples, as `sample`.
@@ -193,12 +197,25 @@ class Diffusion:
             ConfigError: a bad `t`, `seed`, `steps` or `times`.
         """
         self._require_shape("x_t", x_t)
-        starts = slots(x_t.to(self.device, self.dtype), chosen_seed(seed), Purpose.SAMPLE_FROM)
-        return self.to_data(self._walk_down(starts, t, **options)[: len(x_t)])
+        x_t = x_t.to(self.device, self.dtype)
+        starts = slots(x_t, chosen_seed(seed), Purpose.SAMPLE_FROM)
+        return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
 
-    def _walk_down(self, starts: Iterable[tuple[Tensor, torch.Generator]], t: float, **way: Any) -> Tensor:
-        sampler, times = self._way(**way)
-        ends = (end_of(walk(self.denoiser, sampler, x_t, grid_from(t, times), random)) for x_t, random in starts)
+    def _walk_down(
+        self,
+        x_t: Tensor,
+        t: float,
+        starts: Iterable[tuple[Tensor, torch.Generator]],
+        label: Any = None,
+        guidance: float = 1.0,
+        **way: Any,
+    ) -> Tensor:
+        """Walks from rows of `x_t`, each with a generator."""
+        condition, (sampler, times) = self.condition.told(label, len(x_t), guidance), self._way(**way)
+        ends = (
+            end_of(walk(given(self.denoiser, condition, rows), sampler, x_t[rows], grid_from(t, times), random))
+            for rows, random in starts
+        )
         return torch.cat([end.x_s for end in ends])
 
     def relatives(self, x: Any, t: float, n: int, *, seed: int | None = None, **options: Any) -> Any:
@@ -277,8 +294,8 @@ class Diffusion:
         if solver is not None:
             raise ConfigError("solver", solver, "no time t; from t there is a sampler")
         a_t, b_t = diffuse_alike(process, ends.to(self.dtype), t, random)
-        starts = ((x_t, generator(seed, Purpose.INTERPOLATE, 0)) for x_t in linear(a_t, b_t, weights).split(1))
-        return self.to_data(self._walk_down(starts, t, **options))
+        starts = ((torch.tensor([i]), generator(seed, Purpose.INTERPOLATE, 0)) for i in range(n))
+        return self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, **options))
 
     def bound(
         self,
@@ -288,8 +305,9 @@ class Diffusion:
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
+        label: Any = None,
     ) -> Bound:
-        """The variational bound on -log p(x), nats per example.
+        """The variational bound on -log p(x), or on -log p(x | label), nats per example.
 
         For continuous data it bounds the density in data units: the transform's log-determinant is in `reconstruction`.
 
@@ -300,16 +318,18 @@ class Diffusion:
             times: or the grid itself, decreasing from 1 to 0.
             terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound`.
             seed: of the noise.
+            label: the class of the examples, or one for each; None takes the model without labels.
 
         Raises:
             DataError: `x` is not of the model's shape.
-            ConfigError: a bad `steps`, `times` or `terms`.
+            ConfigError: a bad `steps`, `times`, `terms` or `label`.
         """
         model_x = self.to_model(x)
         lattice = self._lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous else steps, times, self.steps)
-        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous)
+        condition = self.condition.told(label, len(model_x))
+        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous, condition)
         if self.transform is None or lattice is not None:
             return result
         log_det = self.transform.log_det().to(self.device)
@@ -329,8 +349,10 @@ class Diffusion:
         solver: Solver | None = None,
         dequantise: Dequantise | None = None,
         seed: int = 0,
+        label: Any = None,
     ) -> LogProb:
-        """The exact log p(x) along the probability-flow ODE, nats per example; compare it with `-bound(x).total`.
+        """The exact log p(x), or log p(x | label), along the probability-flow ODE, nats per example; compare it with
+        `-bound(x).total`.
 
         For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
         result is a lower bound on log P(x).
@@ -343,6 +365,7 @@ class Diffusion:
             solver: `Adaptive()` by default.
             dequantise: for data with levels alone; `Dequantise()` by default.
             seed: of the noise and of the signs.
+            label: the class of the examples, or one for each; None takes the model without labels.
 
         Raises:
             DataError: `x` is not of the model's shape.
@@ -350,47 +373,42 @@ class Diffusion:
             NonFiniteError: the network is NaN or infinite on the way.
         """
         model_x = self.to_model(x)
-        lattice = self._lattice
+        lattice, condition = self._lattice, self.condition.told(label, len(model_x))
+        options: dict[str, Any] = {"divergence": divergence, "probes": probes, "solver": solver, "seed": seed}
+        options["condition"] = condition
         if lattice is not None:
-            options = dequantise or Dequantise()
-            grid = uniform_grid(self.steps)
-            return dequantised_log_prob(
-                self.denoiser,
-                model_x,
-                grid,
-                lattice,
-                options,
-                divergence=divergence,
-                probes=probes,
-                solver=solver,
-                seed=seed,
-            )
+            grid, dequantise = uniform_grid(self.steps), dequantise or Dequantise()
+            return dequantised_log_prob(self.denoiser, model_x, grid, lattice, dequantise, **options)
         if dequantise is not None:
             raise ConfigError("dequantise", "continuous data", "data with levels")
-        result = flow_log_prob(self.denoiser, model_x, divergence=divergence, probes=probes, solver=solver, seed=seed)
+        result = flow_log_prob(self.denoiser, model_x, **options)
         if self.transform is None:
             return result
         return replace(result, value=result.value + self.transform.log_det().to(self.device))
 
-    def encode(self, x: Any, *, solver: Solver | None = None) -> Tensor:
+    def encode(self, x: Any, *, solver: Solver | None = None, label: Any = None) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
 
         Args:
             x: data units, `(B, …)`.
             solver: `Adaptive()` by default.
+            label: the class of the examples, or one for each: the code then says what the label does not.
 
         Returns:
             `(B, *shape)`, float64, model units. Over continuous data it is distributed like `process.prior`; levels
             have shorter codes, since a denoiser that knows them tells them from small noise.
         """
-        return transport(self.denoiser, self.to_model(x), 0.0, 1.0, solver=solver)
+        model_x = self.to_model(x)
+        condition = self.condition.told(label, len(model_x))
+        return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
-    def decode(self, z: Tensor, *, solver: Solver | None = None) -> Any:
+    def decode(self, z: Tensor, *, solver: Solver | None = None, label: Any = None) -> Any:
         """The data that a code stands for: the inverse of `encode`.
 
         Args:
             z: x_1, model units, `(B, *shape)`.
             solver: `Adaptive()` by default.
+            label: the class to decode to, or one for each code; that of `encode` gives the data back.
 
         Returns:
             As `sample`: an array in data units, or a tensor `(B, *shape)` where there is no transform.
@@ -399,17 +417,20 @@ class Diffusion:
             DataError: `z` is not of the model's shape.
         """
         self._require_shape("z", z)
-        return self.to_data(transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver))
+        condition = self.condition.told(label, len(z))
+        x = transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver, condition=condition)
+        return self.to_data(x)
 
     @torch.no_grad()
-    def score(self, x_t: Tensor, t: float | Tensor) -> Tensor:
-        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units.
+    def score(self, x_t: Tensor, t: float | Tensor, *, label: Any = None, guidance: float = 1.0) -> Tensor:
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units; with a label that of
+        log p(x_t) + w log p(label | x_t), where w is the guidance.
 
         Raises:
-            ConfigError: a process of bits, which have no gradient.
+            ConfigError: a process of bits, which have no gradient; a bad `label` or `guidance`.
         """
         require_gaussian(self.process, "score")
-        return self.denoiser(x_t, t).score
+        return self.denoiser(x_t, t, **self.condition.told(label, len(x_t), guidance)).score
 
     def to_model(self, x: Any) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device."""
@@ -427,6 +448,32 @@ class Diffusion:
     @property
     def _lattice(self) -> Lattice | None:
         return None if self.transform is None else self.transform.lattice
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one example in data units, as it came."""
+        return self.shape if self.transform is None else self.transform.spec.data_shape
+
+    @property
+    def unit(self) -> float:
+        """The length in data units of one in model units; a mean over the channels."""
+        return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
+
+    def affine(self, x: Tensor) -> Tensor:
+        """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
+        return x if self.transform is None else self.transform.affine(x)
+
+    def stretch(self, x: Tensor) -> Tensor:
+        """A difference in model units as one in data units."""
+        return x if self.transform is None else self.transform.stretch(x)
+
+    def __mul__(self, factor: Factor) -> Product:
+        """The distribution in proportion to p(x) r(x); see `inkwash.product`."""
+        from inkwash.product import Product
+
+        return Product(self, ()) * factor
+
+    __rmul__ = __mul__
 
     def _require_shape(self, where: str, tensor: Tensor) -> None:
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:

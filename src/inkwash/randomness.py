@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     VARIANCE = 8
     FLOW = 9
     IMMSE = 10
+    LABEL = 11
     SAMPLE_FROM = 14
     DIFFUSE = 15
     INTERPOLATE = 16
@@ -81,11 +82,18 @@ def slot_parts(first: int, n: int, rows: int) -> Iterator[tuple[int, slice]]:
 
 
 def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
-    """The examples `x` `(B, *event)` slot by slot, each slot with a generator of its own.
+    """The places in `x` `(B, *event)` of the examples of each slot, and a generator of its own.
 
     The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.
     """
     rows = slot_rows(tuple(x.shape[1:]), x.device)
-    for i, block in enumerate(x.split(rows)):
-        copies = block[-1:].expand(rows - len(block), *block.shape[1:])
-        yield torch.cat([block, copies]), generator(seed, purpose, i)
+    for i in range(-(-len(x) // rows)):
+        yield slot_places(i, rows, len(x)), generator(seed, purpose, i)
+
+
+def slot_places(slot: int, rows: int, count: int, first: int = 0) -> Tensor:
+    """Which of `count` examples stand in the `rows` of a slot, `(rows,)`; others fill what is left.
+
+    The examples are the `first` of a seed and those after it.
+    """
+    return torch.arange(slot * rows - first, (slot + 1) * rows - first).clamp(0, count - 1)

@@ -26,6 +26,7 @@ from torch import Tensor
 from inkwash import storage
 from inkwash.build import build_denoiser, build_model, build_process, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
+from inkwash.condition import Condition
 from inkwash.config import Config, Range, first_difference, from_json, to_json
 from inkwash.data import Dataset, Transform, load_dataset
 from inkwash.data.transform import Array
@@ -42,7 +43,8 @@ class Header:
     Args:
         config: every option, resolved.
         transform: data units to model units.
-        fingerprint: SHA-256 of the data.
+        condition: what the model can be asked for.
+        fingerprint: SHA-256 of the data, and of its labels.
         examples: how many examples the data has.
         step: training steps done.
         skipped: steps that were skipped as not finite.
@@ -52,6 +54,7 @@ class Header:
 
     config: Config
     transform: Transform
+    condition: Condition
     fingerprint: str
     examples: Annotated[int, Range(2)]
     step: Annotated[int, Range(0)]
@@ -69,6 +72,9 @@ class Header:
         try:
             header = from_json(cls, plain)
             header.transform.check()
+            header.condition.check()
+            if (header.condition.classes is None) != (header.config.data.labels is None):
+                raise ConfigError("condition.classes", header.condition.classes, "classes if data.labels is set")
             difference = first_difference(resolve(header.config, header.transform.spec), header.config, "config")
             if difference:
                 raise ConfigError(difference[0], difference[2], str(difference[1]))
@@ -217,10 +223,11 @@ def _metrics_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str | torch.device) -> Diffusion:
-    denoiser = build_denoiser(header.config, header.transform.spec)
+    denoiser = build_denoiser(header.config, header.transform.spec, header.condition)
     require_same_tensors(weights, denoiser.state_dict(), str(path))
     denoiser.load_state_dict(weights)
-    return build_model(header.config, header.transform, denoiser.requires_grad_(False).to(device))
+    denoiser = denoiser.requires_grad_(False).to(device)
+    return build_model(header.config, header.transform, denoiser, header.condition)
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
+from inkwash.condition import Condition
 from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.transform import Array, Transform
-from inkwash.denoise import AnyDenoiser, NetworkDenoiser
+from inkwash.denoise import AnyDenoiser, NetworkDenoiser, given
 from inkwash.errors import ConfigError, NonFiniteError
 from inkwash.gaussian import require_gaussian
 from inkwash.nn import LevelNet
@@ -48,11 +49,15 @@ class Examples:
         data: all examples, data units.
         indices: those of this part.
         transform: data units to model units.
+        condition: what the network is told of an example.
+        labels: the numbers of the classes of all examples, if it is told these.
     """
 
     data: Array
     indices: Array
     transform: Transform
+    condition: Condition | None = None
+    labels: Array | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -60,6 +65,10 @@ class Examples:
     def take(self, positions: Array) -> Tensor:
         """Examples at `positions` of this part, model units."""
         return self.transform.to_model(self.data[self.indices[positions]])
+
+    def told(self, positions: Array) -> dict[str, Tensor]:
+        """What the network is told of the examples at `positions`, by name."""
+        return {} if self.labels is None else {"label": torch.from_numpy(self.labels[self.indices[positions]])}
 
     def level_indices(self, block: int = 4096) -> Iterator[Tensor]:
         """The levels of all examples as indices, block by block; of data with levels."""
@@ -149,13 +158,13 @@ class _Loss(nn.Module):
         super().__init__()
         self.objective, self.denoiser = objective, denoiser
 
-    def forward(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        return self.objective.loss(self.denoiser, x, t, noise)
+    def forward(self, x: Tensor, t: Tensor, noise: Tensor, told: dict[str, Tensor]) -> Tensor:
+        return self.objective.loss(given(self.denoiser, told, slice(None)), x, t, noise)
 
 
 def start(config: Config, examples: Examples, device: torch.device) -> TrainState:
     """The state before the first step of a resolved config."""
-    denoiser = build_denoiser(config, examples.transform.spec)
+    denoiser = build_denoiser(config, examples.transform.spec, examples.condition)
     if isinstance(denoiser.network, LevelNet):
         denoiser.network.count(examples.level_indices())
     denoiser = denoiser.to(device)
@@ -214,14 +223,14 @@ def _losses(
 ) -> Tensor | None:
     """Losses `(B,)` of a batch, `rows` examples at a time, the gradient of their weighted mean added to that of the
     weights; None if memory ran out."""
-    each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
     losses = []
     try:
         with _seeded(seed, step, accelerator):
-            for x, t, noise, weight in zip(*(whole.split(rows) for whole in each), strict=True):
-                part = loss_of(x, t, noise)
-                accelerator.backward((part * weight.to(part)).sum() / len(batch.x))
-                losses.append(part.detach())
+            for part in (slice(first, first + rows) for first in range(0, len(batch.x), rows)):
+                told = {name: value[part] for name, value in batch.told.items()}
+                loss = loss_of(batch.x[part], batch.times.t[part], batch.noise[part], told)
+                accelerator.backward((loss * batch.times.weight[part].to(loss)).sum() / len(batch.x))
+                losses.append(loss.detach())
     except torch.OutOfMemoryError:
         return None  # from here, where nothing refers to the tensors of the attempt any more
     return torch.cat(losses)
@@ -254,6 +263,7 @@ class Batch:
         x: clean examples, model units, `(B, *event)`.
         times: when each is looked at.
         noise: what each is noised with, `(B, *event)`.
+        told: what the network is told of each, some labels hidden.
         all_times: the times of the global batch.
     """
 
@@ -261,6 +271,7 @@ class Batch:
     x: Tensor
     times: Times
     noise: Tensor
+    told: dict[str, Tensor]
     all_times: Times
 
 
@@ -275,7 +286,15 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     own = Times(times.t[mine].to(device), times.weight[mine].to(device))
     x = examples.take(positions[mine]).to(device)
-    return Batch(examples.indices[positions[mine]], x, own, noise[mine].to(device), times)
+    hidden = hidden_labels(config, state.step)[mine]
+    told = {name: value.masked_fill(hidden, 0) for name, value in examples.told(positions[mine]).items()}
+    return Batch(examples.indices[positions[mine]], x, own, noise[mine].to(device), told, times)
+
+
+def hidden_labels(config: TrainConfig, step: int) -> Tensor:
+    """Which examples of a step's global batch are not told their label, bool `(B,)`."""
+    random = generator(config.seed, Purpose.LABEL, step)
+    return torch.rand(chosen(config.batch_size), generator=random) < (config.label_dropout or 0.0)
 
 
 def order(seed: int, step: int, count: int, examples: int) -> Array:
@@ -297,13 +316,14 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 @torch.no_grad()
 def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
-    """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on."""
-    device = table.log_snr.device
-    x = examples.take(np.arange(min(len(examples), 256))).to(device)
+    """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on,
+    with their labels if it takes them."""
+    device, positions = table.log_snr.device, np.arange(min(len(examples), 256))
+    x, told = examples.take(positions).to(device), examples.told(positions)
     process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
         x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
-        table.log_error[i] = ((denoiser(x_t, t).x - x).double() ** 2).mean().clamp(min=1e-30).log()
+        table.log_error[i] = ((denoiser(x_t, t, **told).x - x).double() ** 2).mean().clamp(min=1e-30).log()
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ et al. 2020, eq. 15 and fig. 6). So the estimates along a walk cost nothing: the
 them.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -23,20 +24,45 @@ class State(NamedTuple):
         s: the time; 0 is data.
         x_s: noisy data, `(B, *event)`, model units.
         x: $\hat x$, the last estimate of the clean data that the step asked for, `(B, *event)`, model units. Samplers
-            that ask once per step ask at its start, so that this is $\hat x(x_t)$ of the state before.
+            that ask once per step ask at its start, so that this is $\hat x(x_t)$ of the state before. None where a
+            walk asks for other rows than its own, as particles do.
     """
 
     s: float
     x_s: Tensor
-    x: Tensor
+    x: Tensor | None
+
+
+class Walkable(ABC):
+    """What is drawn from by walking: a model, or a product of one with factors."""
+
+    @abstractmethod
+    def walks(self, n: int, **options: Any) -> list[Iterator[State]]:
+        """The walks that `sample` takes, one for each slot of examples; none starts before it is asked.
+
+        The rows of all together are the `n` examples in order, model units. Options and errors are those of `sample`.
+        """
+
+    def progressive(self, n: int, **options: Any) -> Iterator[State]:
+        r"""Yield `(s, x_s, x)` after every step of these walks, all in step.
+
+        `x_s` `(n, *shape)` is noisy data in model units, and x, or $\hat x$, the estimate that the step was taken by:
+        the denoiser is asked no more often. At the end of an ancestral or DDIM walk it is the sample (progressive
+        generation: Ho et al. 2020, fig. 6). Options are those of `sample`.
+        """
+        yield from abreast(self.walks(n, **options))
+
+    def trajectory(self, n: int, **options: Any) -> Iterator[tuple[float, Tensor]]:
+        """As `progressive`, without the estimates: yield `(s, x_s)`."""
+        for state in self.progressive(n, **options):
+            yield state.s, state.x_s
 
 
 class _Watched:
     """A denoiser whose last estimate of the clean data is kept."""
 
-    x: Tensor
-
     def __init__(self, denoiser: AnyDenoiser) -> None:
+        self.x: Tensor | None = None
         self.denoiser = denoiser
         self.process = denoiser.process
 
@@ -70,7 +96,7 @@ def walk(
     """
     watched = _Watched(denoiser)
     for s, x_s in sampler.trajectory(watched, x_t, times, generator):
-        yield State(float(s), x_s[rows], watched.x[rows])
+        yield State(float(s), x_s[rows], None if watched.x is None else watched.x[rows])
 
 
 def end_of(walk: Iterable[State]) -> State:
@@ -81,4 +107,5 @@ def end_of(walk: Iterable[State]) -> State:
 def abreast(walks: Iterable[Iterable[State]]) -> Iterator[State]:
     """Several walks along one grid, in step, as one walk of all their rows."""
     for states in zip(*walks, strict=True):
-        yield State(states[0].s, torch.cat([each.x_s for each in states]), torch.cat([each.x for each in states]))
+        estimates = [each.x for each in states if each.x is not None]
+        yield State(states[0].s, torch.cat([each.x_s for each in states]), torch.cat(estimates) if estimates else None)

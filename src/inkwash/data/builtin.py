@@ -7,50 +7,55 @@ import numpy as np
 from inkwash.data.transform import Array, Layout
 
 _POINTS = 10_000
+Labelled = tuple[Array, dict[str, Array]]
+"""Examples, and their labels by name."""
 
 
-def digits() -> Array:
-    """1,797 handwritten digits, uint8 `(1797, 1, 8, 8)`, 17 grey levels 0…16 (UCI optical recognition, test part)."""
+def digits() -> Labelled:
+    """1,797 handwritten digits, uint8 `(1797, 1, 8, 8)`, 17 grey levels 0…16 (UCI optical recognition, test part);
+    labelled by the digit."""
     from sklearn.datasets import load_digits
 
-    return load_digits().images.astype(np.uint8)[:, None]
+    found = load_digits()
+    return found.images.astype(np.uint8)[:, None], {"digit": found.target}
 
 
-def swiss_roll() -> Array:
+def swiss_roll() -> Labelled:
     """A spiral in the plane, seen from the side of scikit-learn's roll: float32 `(10000, 2)`."""
     from sklearn.datasets import make_swiss_roll
 
     roll = make_swiss_roll(_POINTS, noise=0.5, random_state=0)[0]
-    return (roll[:, [0, 2]] / 10).astype(np.float32)
+    return (roll[:, [0, 2]] / 10).astype(np.float32), {}
 
 
-def two_moons() -> Array:
-    """Two interleaved half circles: float32 `(10000, 2)`."""
+def two_moons() -> Labelled:
+    """Two interleaved half circles: float32 `(10000, 2)`; labelled by the moon, 0 for the upper one and 1."""
     from sklearn.datasets import make_moons
 
-    return make_moons(_POINTS, noise=0.05, random_state=0)[0].astype(np.float32)
+    points, moon = make_moons(_POINTS, noise=0.05, random_state=0)
+    return points.astype(np.float32), {"moon": moon}
 
 
-def checkerboard() -> Array:
+def checkerboard() -> Labelled:
     """Uniform on the 8 dark squares of a 4 x 4 board over [-2, 2]²: float32 `(10000, 2)`; its entropy is log 8 nats."""
     random = np.random.default_rng(0)
     column = random.integers(0, 4, _POINTS)
     row = 2 * random.integers(0, 2, _POINTS) + column % 2
     corner = np.stack([column, row], axis=1) - 2
-    return (corner + random.random((_POINTS, 2))).astype(np.float32)
+    return (corner + random.random((_POINTS, 2))).astype(np.float32), {}
 
 
-def heartbeat() -> Array:
+def heartbeat() -> Labelled:
     """Every fifth of 20 bits is 1, at a phase uniform among five: uint8 `(10000, 20)`, 2 levels (Sohl-Dickstein et al.
-    2015, §3.1.2).
+    2015, §3.1.2); labelled by the phase.
 
     There are five different examples; the true negative log-likelihood is log2(5) = 2.3219 bits per example.
     """
     phase = np.random.default_rng(0).integers(0, 5, _POINTS)
-    return (np.arange(20) % 5 == phase[:, None]).astype(np.uint8)
+    return (np.arange(20) % 5 == phase[:, None]).astype(np.uint8), {"phase": phase}
 
 
-BUILTIN: dict[str, tuple[Callable[[], Array], int | None, Layout]] = {
+BUILTIN: dict[str, tuple[Callable[[], Labelled], int | None, Layout]] = {
     "digits": (digits, 17, "NCHW"),
     "swiss-roll": (swiss_roll, None, "ND"),
     "checkerboard": (checkerboard, None, "ND"),

@@ -32,34 +32,40 @@ def read_npy(path: Path) -> Array:
     return data
 
 
-def read_npz(path: Path, key: str | None) -> tuple[Array, tuple[str, ...]]:
-    """One array of an `.npz` file and a note of which; `key` names it, otherwise the only one or a customary name."""
+def read_npz(path: Path, key: str | None, labels: str | None) -> tuple[list[Array], tuple[str, ...]]:
+    """One array of an `.npz` file, after it that of the labels if these are asked for, and a note of which; `key` names
+    the first, otherwise the only one or a customary name."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            chosen = _choose(path, names, key)
-            with archive.open(f"{chosen}.npy") as member:
-                data = _read_member(member, archive.getinfo(f"{chosen}.npy").file_size)
+            chosen = [_choose(path, names, "key", key)]
+            chosen += [] if labels is None else [_choose(path, names, "labels", labels)]
+            arrays = [_read_member(archive, f"{name}.npy") for name in chosen]
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({_short(error)})", "a whole .npz file of numbers") from None
-    others = [name for name in names if name != chosen]
-    return data, (f"array {chosen!r} of {path.name}; not used: {', '.join(others)}",) if others else ()
+    others = [name for name in names if name not in chosen]
+    return arrays, (f"array {chosen[0]!r} of {path.name}; not used: {', '.join(others)}",) if others else ()
 
 
-def _choose(path: Path, names: list[str], key: str | None) -> str:
+def _choose(path: Path, names: list[str], option: str, key: str | None) -> str:
     wanted = [key] if key is not None else [*_FIRST_CHOICES, *(names if len(names) == 1 else [])]
     chosen = next((name for name in wanted if name in names), None)
     if chosen is None:
         got = f"arrays {', '.join(names) or '(none)'}" if key is None else repr(key)
         raise DataError(
-            f"{path}: data.key", got, "the name of one of its arrays: " + (", ".join(names) or "there is none")
+            f"{path}: data.{option}", got, "the name of one of its arrays: " + (", ".join(names) or "there is none")
         )
     return chosen
 
 
-def _read_member(member: IO[bytes], size: int) -> Array:
+def _read_member(archive: zipfile.ZipFile, name: str) -> Array:
+    with archive.open(name) as member:
+        return _read_array(member, archive.getinfo(name).file_size)
+
+
+def _read_array(member: IO[bytes], size: int) -> Array:
     """Read an array from a zip member, after checking that its header does not promise more than the member holds."""
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -107,7 +113,7 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     if not spec.is_image or path.suffix.lower() not in _PICTURES:
         need = "an .npy file" + (" or a PNG or JPEG picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
-    pixels = _read_picture(path)[0]
+    pixels = read_picture(path)
     share = pixels / np.iinfo(pixels.dtype).max
     if share.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
         raise DataError(str(path), _shape_words(pixels), f"the shape of an example, {spec.describe()}")
@@ -115,6 +121,11 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     data = (np.rint(data) if spec.levels else data).astype(spec.dtype)
     channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
     return spec.from_channels_first(channels_first[None])[0]
+
+
+def read_picture(path: Path) -> Array:
+    """One PNG or JPEG picture, upright, `(H, W)` or `(H, W, C)`."""
+    return _read_picture(path)[0]
 
 
 def _read_picture(path: Path) -> tuple[Array, bool]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
 import numpy as np
 
+from inkwash.condition import Condition
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import read_npy, read_npz, read_pictures
@@ -31,18 +32,24 @@ class Dataset:
         data: the examples in data units, first axis the examples; may be memory-mapped.
         spec: what one example is.
         notes: what loading chose or converted, one sentence each, to be shown to the user.
+        condition: the classes of the labels, if these were asked for.
+        labels: the number of each example's class, 1, 2, …, int64 `(N,)`, likewise.
     """
 
     name: str
     data: Array
     spec: DataSpec
     notes: tuple[str, ...] = ()
+    condition: Condition = field(default_factory=Condition)
+    labels: Array | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, dtype and values."""
+        """SHA-256 over shape, dtype and values, and over the labels."""
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
         for start in range(0, len(self.data), _BLOCK):
             digest.update(np.ascontiguousarray(self.data[start : start + _BLOCK]).tobytes())
+        if self.labels is not None:
+            digest.update(repr(self.condition.classes).encode() + self.labels.tobytes())
         return digest.hexdigest()
 
 
@@ -51,10 +58,10 @@ def load_dataset(source: str, config: DataConfig | None = None) -> Dataset:
 
     Args:
         source: name or path.
-        config: key, layout and levels, where the user gave them.
+        config: key, labels, layout and levels, where the user gave them.
 
     Raises:
-        DataError: missing, unreadable, damaged, empty, mixed or non-finite data.
+        DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels that do not fit them.
     """
     config = config or DataConfig()
     raw = _read(source, config)
@@ -62,7 +69,8 @@ def load_dataset(source: str, config: DataConfig | None = None) -> Dataset:
     _require_sound(source, raw.data)
     spec = _spec(source, raw.data, layout, raw.levels if config.levels is None else config.levels)
     name = source if source in BUILTIN else Path(source).stem
-    return Dataset(name, raw.data, spec, (*raw.notes, *notes))
+    data = Dataset(name, raw.data, spec, (*raw.notes, *notes))
+    return data if raw.labels is None else _labelled(data, raw.labels, source, config.labels)
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class _Raw:
     levels: int | None = None
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
+    labels: Array | None = None
 
 
 def _read(source: str, config: DataConfig) -> _Raw:
@@ -80,19 +89,46 @@ def _read(source: str, config: DataConfig) -> _Raw:
     if config.key is not None and path.suffix != ".npz":
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
     if source in BUILTIN:
-        load, levels, layout = BUILTIN[source]
-        return _Raw(load(), levels, layout)
+        return _builtin(source, config.labels)
     if not _exists(path):
         raise DataError("data", repr(source), _known(source))
+    if config.labels is not None and path.suffix != ".npz":
+        raise DataError("data.labels", repr(config.labels), "an .npz file, or a built-in set that has labels")
     if path.is_dir():
         data, notes = read_pictures(path)
         return _Raw(data, layout="NHW" if data.ndim == 3 else "NHWC", notes=notes)
     if path.suffix == ".npy":
         return _Raw(read_npy(path))
     if path.suffix == ".npz":
-        data, notes = read_npz(path, config.key)
-        return _Raw(data, notes=notes)
+        (data, *labels), notes = read_npz(path, config.key, config.labels)
+        return _Raw(data, notes=notes, labels=labels[0] if labels else None)
     raise DataError(source, f"a {path.suffix or 'nameless'} file", "a folder of pictures, an .npy or an .npz file")
+
+
+def _builtin(source: str, labels: str | None) -> _Raw:
+    load, levels, layout = BUILTIN[source]
+    data, known = load()
+    if labels is not None and labels not in known:
+        raise DataError("data.labels", repr(labels), f"{', '.join(known) or 'nothing'}, as {source} has")
+    return _Raw(data, levels, layout, labels=None if labels is None else known[labels])
+
+
+def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Dataset:
+    """Data with its labels, after checking these."""
+    where = f"{source}: labels {name}"
+    if labels.shape != (len(data.data),):
+        raise DataError(where, f"labels of shape {labels.shape}", f"one for each of {len(data.data)} examples")
+    if labels.dtype.kind not in "biuU":
+        raise DataError(where, f"labels of type {labels.dtype}", "whole numbers, booleans or text")
+    nameless = (np.char.strip(labels) == "") if labels.dtype.kind == "U" else np.zeros(len(labels), bool)
+    if nameless.any():
+        raise DataError(f"{where}[{nameless.argmax()}]", "no text", "the name of a class")
+    values, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        raise DataError(where, f"{values[0]} for every example", "labels of at least 2 classes")
+    condition = Condition(tuple(map(str, values)))
+    note = f"labels {name}: {condition.describe()}; {counts.min()} to {counts.max()} examples of each"
+    return replace(data, notes=(*data.notes, note), condition=condition, labels=numbers.astype(np.int64) + 1)
 
 
 def _exists(path: Path) -> bool:

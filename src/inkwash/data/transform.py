@@ -55,6 +55,11 @@ class DataSpec:
         """The values that data with levels takes in model units under a process of real numbers: over [-1, 1]."""
         return None if self.levels is None else Lattice(-1.0, 1.0, self.levels)
 
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one example as it came."""
+        return self.from_channels_first(np.empty((1, *self.shape), np.uint8)).shape[1:]
+
     def to_channels_first(self, data: Array) -> Array:
         """Data as it came, to `(N, *shape)`."""
         if self.layout == "NHWC":
@@ -122,7 +127,7 @@ class Transform:
         Raises:
             DataError: another shape, or values outside the alphabet of data with levels.
         """
-        expected = self.spec.from_channels_first(np.empty((1, *self.spec.shape), np.uint8)).shape[1:]
+        expected = self.spec.data_shape
         if data.shape[1:] != expected or data.ndim == 0:
             raise DataError("data", f"shape {data.shape}", f"(N, {', '.join(map(str, expected))})".replace(", )", ")"))
         self._require_alphabet(data)
@@ -149,6 +154,14 @@ class Transform:
         data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
         return self.spec.from_channels_first(data)
 
+    def affine(self, x: Tensor) -> Tensor:
+        """Model units `(N, *spec.shape)` to data units as real numbers, channels first; differentiable."""
+        return self.stretch(x) + self._like(self.shift, x)
+
+    def stretch(self, x: Tensor) -> Tensor:
+        """A difference in model units as one in data units: `affine` without its shift."""
+        return x * self._like(self.scale, x)
+
     def log_det(self) -> Tensor:
         """Log-determinant of data units to model units, nats per example: a scalar, float64."""
         repeats = math.prod(self.spec.shape[1:]) if self.spec.is_image else 1
@@ -161,6 +174,9 @@ class Transform:
             return f"{self.spec.describe()} → mean 0, standard deviation 1 per {each}"
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
         return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
+
+    def _like(self, values: tuple[float, ...], x: Tensor) -> Tensor:
+        return torch.from_numpy(self._column(values)).to(x)
 
     def _column(self, values: tuple[float, ...]) -> Array:
         trailing = (1,) * (len(self.spec.shape) - 1)

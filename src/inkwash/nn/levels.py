@@ -16,7 +16,8 @@ class LevelNet(nn.Module):
     What it gives starts as the coefficients of cosines of the level, the smooth ones first.
 
     Args:
-        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)` to `(B, C * features, *size)`.
+        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, under a condition or none, to
+            `(B, C * features, *size)`.
         shape: of an example, `(C, *size)`.
         values: values of the levels in model units, `(L,)`.
         features: what the network gives per entry; a linear map shared by all entries takes it to the levels.
@@ -57,14 +58,16 @@ class LevelNet(nn.Module):
         smooth = counts + 2 * pooled / pooled.sum()
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
-    def forward(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)` to `(B, *shape, outputs)`."""
+    def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
+        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, under a condition or none, to
+        `(B, *shape, outputs)`."""
         channels = x_t.shape[1]
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
         alone = torch.addcmul(self.log_prior, away, away, value=-0.5)
         seen = (alone.softmax(-1) @ self.waves).movedim(-1, 2).flatten(1, 2)
-        found = self.network(torch.cat([x_t, seen], dim=1), log_snr).unflatten(1, (channels, -1)).movedim(2, -1)
+        found = self.network(torch.cat([x_t, seen], dim=1), log_snr, **condition)
+        found = found.unflatten(1, (channels, -1)).movedim(2, -1)
         beyond = self.head.out_features - len(self.values)
         return self.head(found) + F.pad(self.log_prior, (0, beyond))

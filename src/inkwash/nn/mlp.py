@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from inkwash.nn.layers import LevelEmbedding, zero
+from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
 
 
 class MLP(nn.Module):
@@ -15,20 +15,27 @@ class MLP(nn.Module):
         depth: number of blocks.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: numbers to give; by default as many as an example has.
+        condition: makes the module that embeds a condition; None: there is none.
     """
 
     def __init__(
-        self, size: int, width: int = 256, depth: int = 4, dropout: float = 0.0, outputs: int | None = None
+        self,
+        size: int,
+        width: int = 256,
+        depth: int = 4,
+        dropout: float = 0.0,
+        outputs: int | None = None,
+        condition: ConditionEmbedding | None = None,
     ) -> None:
         super().__init__()
-        self.embed = LevelEmbedding(width)
+        self.embed = LevelEmbedding(width, condition)
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, outputs or size)))
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Map noisy vectors `(B, size)` at levels `(B,)` to `(B, outputs)`."""
-        level = nn.functional.silu(self.embed(t))
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        """Map noisy vectors `(B, size)` at levels `(B,)`, under a condition or none, to `(B, outputs)`."""
+        level = nn.functional.silu(self.embed(t, **condition))
         h = self.enter(x_t)
         for block in self.blocks:
             h = block(h, level)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.nn.layers import LevelEmbedding, zero
+from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
 
 
 class UNet(nn.Module):
@@ -26,6 +26,7 @@ class UNet(nn.Module):
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: channels to give; by default those of an image.
+        condition: makes the module that embeds a condition; None: there is none.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class UNet(nn.Module):
         attention: tuple[bool, ...] = (False, True),
         dropout: float = 0.0,
         outputs: int | None = None,
+        condition: ConditionEmbedding | None = None,
     ) -> None:
         super().__init__()
         level, widths = 4 * width, [width * m for m in multipliers]
-        self.embed = LevelEmbedding(level)
+        self.embed = LevelEmbedding(level, condition)
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
         self.stages = _Stage(widths, attention, blocks, level, dropout)
         self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(nn.Conv2d(width, outputs or channels, 3, padding=1)))
@@ -48,9 +50,9 @@ class UNet(nn.Module):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Map noisy images `(B, channels, H, W)` at levels `(B,)` to `(B, outputs, H, W)`."""
-        level = F.silu(self.embed(t))
+    def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        """Map noisy images `(B, channels, H, W)` at levels `(B,)`, and a condition, to `(B, outputs, H, W)`."""
+        level = F.silu(self.embed(t, **condition))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=torch.channels_last)
         return self.leave(self.stages(h, level))

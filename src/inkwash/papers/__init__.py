@@ -10,6 +10,7 @@ from typing import Any
 EXPERIMENTS = {
     "path-loss": "One training loss estimated in three ways: same mean, at which variance and cost? (Note 003)",
     "cold": "Blur, pixelate or cover digits instead of adding noise, and restore them. (Bansal et al. 2022)",
+    "products": "Multiply each step by what is known: where does it end, and what ends in the right place? (Note 002)",
     "questions": "What the study notes ask, one small measurement each. (Notes 000 to 004)",
 }
 """Name to what is asked there, and where the question comes from."""

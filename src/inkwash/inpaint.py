@@ -1,0 +1,115 @@
+"""Fill in what is hidden of a picture: what `inkwash inpaint` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from inkwash import pictures
+from inkwash.data import Transform
+from inkwash.data.files import read_npy, read_picture
+from inkwash.data.transform import Array, DataSpec
+from inkwash.display import Display
+from inkwash.draw import draw, write_array
+from inkwash.errors import ConfigError, DataError
+from inkwash.factor import Observed
+from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
+from inkwash.randomness import Purpose, derived_seed
+from inkwash.run import StrPath, load
+from inkwash.share import example
+
+Hide = Literal["left", "right", "top", "bottom", "random"]
+METHODS: dict[str, type[Method]] = {
+    "moment-matching": MomentMatching,
+    "pigdm": PiGDM,
+    "dps": DPS,
+    "repaint": RePaint,
+    "step-product": StepProduct,
+    "entrywise": Entrywise,
+    "smc": SMC,
+}
+"""Methods by the name the command line knows them by."""
+
+
+def read_mask(path: Path) -> Array:
+    """What is known: true in a boolean `.npy` file, white in a picture of black and white; `(H, W)` or as the example.
+
+    Raises:
+        DataError: a file that is missing or cannot be read, or has more than two values.
+    """
+    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path)
+    if mask.dtype == np.bool_:
+        return mask
+    if not np.isin(mask, (0, mask.max())).all() or not mask.max() > 0:
+        raise DataError(str(path), "other values than two", "black where something is hidden, white where it is known")
+    return mask > 0
+
+
+def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
+    """The mask that hides one half of a picture, or about half of its pixels at random; `(H, W)`, true is known."""
+    height, width = spec.shape[1:]
+    known = np.ones((height, width), bool)
+    if kind == "random":
+        rng = np.random.default_rng(derived_seed(seed, Purpose.SAMPLE))
+        return rng.random((height, width)) < 0.5
+    halves: dict[str, Any] = {
+        "left": np.s_[:, : width // 2],
+        "right": np.s_[:, (width + 1) // 2 :],
+        "top": np.s_[: height // 2],
+        "bottom": np.s_[(height + 1) // 2 :],
+    }
+    known[halves[kind]] = False
+    return known
+
+
+def inpaint_to_folder(
+    run: StrPath, name: str, mask: Array | Hide, n: int, out: Path, display: Display, *, seed: int, **options: Any
+) -> None:
+    """Draw `n` pictures that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
+    standard deviation of each entry) and `inpainted.png`.
+
+    Args:
+        run: folder of a run or checkpoint.
+        name: of the picture; see `inkwash.share.example`.
+        mask: what is known of it, boolean, `(H, W)` or as the picture; or what to hide.
+        n: how many, at least 2.
+        out: folder to write to; made if need be.
+        display: where to report.
+        seed: of the draws, and of what is hidden at random.
+        **options: as of `Product.sample`.
+
+    Raises:
+        ConfigError: a run of vectors, or options that do not go together.
+    """
+    model = load(run)
+    spec = cast(Transform, model.transform).spec
+    if not spec.is_image:
+        raise ConfigError("run", "a model of vectors", "one of pictures; in Python, model * Observed takes any data")
+    image = example(run, model, name)
+    known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
+    known = _for_each_channel(known, spec)
+    draws = draw(model * Observed(known, image), n, display, seed=seed, **options)
+    mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
+    for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
+        write_array(out / f"{part}.npy", array, display)
+    pictures.save_pixels(out / "inpainted.png", _sheet(spec, image, known, draws, mean, spread))
+    display.say(f"picture   {out / 'inpainted.png'}: the picture, what is known of it, mean, spread, then the draws")
+    display.say(f"next      inkwash inpaint {run} 1 --hide top")
+
+
+def _for_each_channel(known: Array, spec: DataSpec) -> Array:
+    """A mask `(H, W)` for all channels of a picture, in the layout of the data."""
+    if known.shape != spec.shape[1:]:
+        return known
+    return spec.from_channels_first(np.broadcast_to(known, spec.shape)[None])[0]
+
+
+def _sheet(spec: DataSpec, image: Array, known: Array, draws: Array, mean: Array, spread: Array) -> Array:
+    """All in one picture; hidden is grey, and the spread goes from black, none, to white, the largest."""
+    middle = (spec.low + spec.high) / 2
+    widest = max(float(spread.max()), 1e-12)
+    scaled = spec.low + spread / widest * (spec.high - spec.low)
+    shown = [np.asarray(image, np.float64), np.where(known, image, middle), mean, scaled, *draws.astype(np.float64)]
+    return pictures.grid(pictures.to_pixels(spec, np.stack(shown)))

@@ -1,0 +1,194 @@
+r"""Twisted sequential Monte Carlo (Wu et al. 2023): draws of a product that are exact in the limit of many particles.
+
+A population walks back together. Its target at time t is $p(x_t)\,\psi_t(x_t)$, with a twist $\psi_t$ that guesses
+$\mathbb E[r(x) \mid x_t]$ from the denoiser's estimate. A particle moves by the reverse kernel of the guided estimate
+and is weighed by
+
+$$
+w_s = \frac{p(x_s \mid x_t)}{\tilde p(x_s \mid x_t)}\,\frac{\psi_s(x_s)}{\psi_t(x_t)} .
+$$
+
+Any positive twist is right in the limit; a good one wastes fewer particles. For real numbers it is PiGDM's, and the
+last weighing is at the first time of the grid, where the estimate is nearly x. For bits it is the product of each
+bit's belief with what is said of it, and the last weighing is by r(x) itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.bernoulli import Bernoulli
+from inkwash.denoise import AnyDenoiser
+from inkwash.errors import ConfigError, NonFiniteError, require_integer
+from inkwash.factor import Evidence
+from inkwash.posterior.bits import Tilted, beyond, log_mass, tilt
+from inkwash.posterior.guide import Guided, PiGDM, log_twist
+from inkwash.posterior.method import Method, require_ancestral
+from inkwash.sample import Sampler
+
+
+@dataclass(frozen=True)
+class SMC(Method):
+    """Twisted sequential Monte Carlo; exact in the limit of many particles and steps. See `inkwash.posterior.smc`.
+
+    Draws of one slot (`inkwash.randomness.slot_rows`) come from one population and are dependent: the fewer the
+    effective particles, the more alike. `Product.population` says how many they were.
+
+    Args:
+        particles: for each draw of a slot.
+        threshold: the population is drawn anew where its effective size falls below this share.
+
+    Raises:
+        ConfigError: `particles` below 1, or a threshold outside (0, 1].
+    """
+
+    particles: int = 4
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_integer("method.particles", self.particles)
+        if not 0 < self.threshold <= 1:
+            raise ConfigError("method.threshold", self.threshold, "a number above 0 and up to 1")
+
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None) -> tuple[AnyDenoiser, Walk]:
+        require_ancestral(self, sampler)
+        twist = BitTwist if isinstance(denoiser.process, Bernoulli) else RealTwist
+        return denoiser, Walk(twist(denoiser, evidence), self)
+
+
+@dataclass(frozen=True)
+class View:
+    """What is believed at $(x_t, t)$: by the model, under the product, and the log-twist `(P,)`, float64."""
+
+    plain: Any
+    guided: Any
+    log_twist: Tensor
+
+    def rows(self, index: Tensor) -> View:
+        """The same of some particles."""
+        return View(_rows(self.plain, index), _rows(self.guided, index), self.log_twist[index])
+
+
+def _rows(estimate: Any, index: Tensor) -> Any:
+    """An estimate of some rows."""
+    parts = {item.name: getattr(estimate, item.name) for item in fields(estimate)}
+    return replace(estimate, **{n: v[index] for n, v in parts.items() if isinstance(v, Tensor) and v.ndim})
+
+
+class Twist(ABC):
+    """The guided steps of a process, and what they are worth."""
+
+    @abstractmethod
+    def look(self, x_t: Tensor, t: Tensor) -> View:
+        """What is believed at `x_t` `(P, *shape)`."""
+
+    @abstractmethod
+    def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """x `(P, *shape)` from the first time t of the grid, and the gain in log-weight `(P,)`."""
+
+
+class RealTwist(Twist):
+    """That of a Gaussian process."""
+
+    def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
+        self.guided = Guided(denoiser, evidence, PiGDM())
+
+    def look(self, x_t: Tensor, t: Tensor) -> View:
+        plain, guided, local = self.guided.look(x_t, t)
+        return View(plain, guided, log_twist(local.spread, self.guided.evidence, local.x).double())
+
+    def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return view.guided.x, torch.zeros_like(view.log_twist)
+
+
+class BitTwist(Twist):
+    """That of a Bernoulli process."""
+
+    def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
+        self.evidence, self.tilted = evidence, Tilted(denoiser, tilt(evidence))
+
+    def look(self, x_t: Tensor, t: Tensor) -> View:
+        plain = self.tilted.denoiser(x_t, t)
+        return View(plain, self.tilted.of(plain), log_mass(plain, self.tilted.h))
+
+    def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A draw of the tilted belief; its probability over the model's is exp(h x) over the twist, and r is left."""
+        zero = torch.zeros_like(t)
+        x = self.tilted.process.reverse(view.guided.x_t, view.guided, zero, t).draw(generator)
+        return x, beyond(self.evidence, self.tilted.h, x)
+
+
+@dataclass(frozen=True)
+class Walk(Sampler):
+    """The walk of populations, one for each trajectory.
+
+    Args:
+        twist: moves and weighs.
+        options: how many, and when to draw anew.
+        sizes: for each trajectory the share of effective particles, one number after each step; filled on the way.
+    """
+
+    twist: Twist
+    options: SMC
+    sizes: list[list[float]] = field(default_factory=list)
+
+    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        *_, (_, x_s) = self.trajectory(denoiser, x_t, torch.stack([t, s]), generator)
+        return x_s
+
+    def trajectory(
+        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        process = denoiser.process
+        sizes: list[float] = []
+        self.sizes.append(sizes)
+        more = process.prior(((self.options.particles - 1) * len(x_1), *x_1.shape[1:]), like=x_1).draw(generator)
+        view = self.twist.look(torch.cat([x_1, more]), times[0])
+        log_weight = view.log_twist
+        for t, s in pairwise(times):
+            log_weight, kept = self._renewed(log_weight, generator)
+            view = view if kept is None else view.rows(kept)
+            if s == 0:
+                x, gain = self.twist.end(view, t, generator)
+            else:
+                kernel, model = (process.reverse(e.x_t, e, s, t) for e in (view.guided, view.plain))
+                x, before = kernel.draw(generator), view.log_twist
+                gain = (model.log_prob(x) - kernel.log_prob(x)).double() - before
+                view = self.twist.look(x, s)
+                gain = gain + view.log_twist
+            log_weight = log_weight + gain
+            sizes.append(effective_share(log_weight))
+            yield s, x[_drawn(log_weight, len(x_1), generator)]
+
+    def _renewed(self, log_weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Weights after the population was drawn anew, and of which it consists; None if that was not needed."""
+        if effective_share(log_weight) >= self.options.threshold:
+            return log_weight, None
+        return torch.zeros_like(log_weight), _drawn(log_weight, len(log_weight), generator)
+
+
+def effective_share(log_weight: Tensor) -> float:
+    r"""$(\sum w)^2/(P\sum w^2)$ of log-weights `(P,)` (Kong et al. 1994): 1 if all weigh the same, 1/P if one has it
+    all.
+
+    Raises:
+        NonFiniteError: no particle has any weight.
+    """
+    if not bool(log_weight.max().isfinite()):
+        raise NonFiniteError("smc", "weights that are all zero, or NaN", "factors that the model allows")
+    return float(1 / (len(log_weight) * log_weight.softmax(0).square().sum()))
+
+
+def _drawn(log_weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` indices by systematic resampling, in random order."""
+    edges = log_weight.softmax(0).cumsum(0).cpu()
+    places = (torch.arange(count) + torch.rand((), generator=generator, dtype=torch.float64)) / count
+    index = torch.searchsorted(edges, places * edges[-1]).clamp(max=len(edges) - 1)
+    return index[torch.randperm(count, generator=generator)].to(log_weight.device)

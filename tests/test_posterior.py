@@ -1,0 +1,402 @@
+"""Products against closed forms: conditioned normal laws, mixtures by their parts, bits by enumeration."""
+
+import math
+from unittest import mock
+
+import pytest
+import torch
+from oracles import (
+    F64,
+    FOUR_BITS,
+    PLANE,
+    PLANE_PEAKS,
+    TOGETHER,
+    BitData,
+    Exploding,
+    GaussianData,
+    exact_bit_denoiser,
+    exact_denoiser,
+    name_of,
+    prescribed_noise,
+    public,
+    public_schedules,
+    tensor,
+)
+from torch.distributions import MultivariateNormal
+
+import inkwash as iw
+from inkwash.factor import gathered
+from inkwash.posterior.guide import Guided
+from inkwash.posterior.smc import effective_share
+
+LINEAR = iw.LinearSchedule()
+SPACE = GaussianData([1.5, -0.7, 0.4], [[2.0, 0.9, -0.3], [0.9, 0.6, 0.1], [-0.3, 0.1, 0.8]])
+MATRIX = tensor([[1.0, -0.5, 2.0], [0.3, 1.0, 0.0]])
+MEASURED = iw.Measurement(MATRIX, tensor([0.2, 1.1]), tensor([0.5, 0.1]))
+SEEN = iw.Observed([False, True, False], 0.3)
+PRECISION = tensor([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]])
+CENTRE = tensor([0.5, -1.0, 2.0])
+
+
+def bowl(x):
+    """A normal log-likelihood that all entries share in."""
+    away = x - CENTRE.to(x)
+    return -0.5 * ((away @ PRECISION.to(x)) * away).sum(1)
+
+
+CURVED = iw.Classifier(bowl)
+FACTORS = {
+    "seen": SEEN,
+    "measured": MEASURED,
+    "exactly": iw.Measurement(MATRIX, tensor([0.2, 1.1]), 0.0),
+    "curved": CURVED,
+    "seen and measured": SEEN * MEASURED,
+    "all": CURVED * SEEN * MEASURED,
+}
+
+
+def real_model(data=SPACE, schedule=LINEAR, variance="small"):
+    return iw.Diffusion(exact_denoiser(data, schedule, variance), (data.size,), dtype=F64)
+
+
+def conditioned(data, names):
+    """The law of normal data given the factors: each is a set of rows (B, b, S) with b ~ N(B x, S), taken in turn."""
+    looks = {
+        "seen": (tensor([[0.0, 1.0, 0.0]]), tensor([0.3]), tensor([[0.0]])),
+        "measured": (MATRIX, tensor([0.2, 1.1]), torch.diag(tensor([0.25, 0.01]))),
+        "exactly": (MATRIX, tensor([0.2, 1.1]), torch.zeros(2, 2, dtype=F64)),
+        "curved": (torch.eye(3, dtype=F64), CENTRE, torch.linalg.inv(PRECISION)),
+    }
+    mean, cov = data.mean, data.cov
+    for name in names:
+        b_matrix, b, noise = looks[name]
+        gain = cov @ b_matrix.T @ torch.linalg.inv(b_matrix @ cov @ b_matrix.T + noise)
+        mean, cov = mean + gain @ (b - b_matrix @ mean), cov - gain @ b_matrix @ cov
+    return GaussianData(mean.tolist(), ((cov + cov.T) / 2).tolist())
+
+
+NAMES = {name: ("curved", "seen", "measured") if name == "all" else name.split(" and ") for name in FACTORS}
+
+
+def guided(model, factor, method=None):
+    return Guided(model.denoiser, gathered(model, factor.parts), method or iw.MomentMatching())
+
+
+@pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
+@pytest.mark.parametrize("factor", FACTORS)
+def test_moment_matching_of_normal_data_is_the_exact_denoiser(factor, schedule):
+    check_moments(factor, schedule)
+
+
+def check_moments(factor="all", schedule=LINEAR, method=None, data=SPACE, rtol=1e-10):
+    """At every time: the estimate of x and of eps, and so the score, are those of the conditioned law."""
+    truth = exact_denoiser(conditioned(data, NAMES[factor]), schedule)
+    denoiser = guided(real_model(data, schedule), FACTORS[factor], method)
+    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=F64) + 0.5
+    for t in (0.02, 0.3, 0.7, 0.95):
+        got, expected = denoiser(x_t, t), truth(x_t, t)
+        torch.testing.assert_close(got.x, expected.x, rtol=rtol, atol=1e-9)
+        torch.testing.assert_close(got.eps, expected.eps, rtol=1e-8, atol=1e-8)
+    t = tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+    torch.testing.assert_close(denoiser(x_t, t).x, truth(x_t, t).x, rtol=rtol, atol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [iw.RectifiedSchedule(), iw.ZeroTerminalSchedule(LINEAR)], ids=name_of)
+def test_where_no_signal_is_left_the_estimate_is_the_conditioned_mean(schedule):
+    got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0).x
+    torch.testing.assert_close(got, conditioned(SPACE, NAMES["all"]).mean.expand(4, 3), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", ["measured", "seen and measured", "all"])
+def test_conjugate_gradients_end_where_the_whole_matrix_does(factor):
+    check_moments(factor, method=iw.MomentMatching(iterations=3), rtol=1e-7)
+
+
+def test_the_flow_of_a_product_ends_at_the_conditioned_law():
+    """The flow of normal data is affine: points one standard deviation out along its axes go to the same of the
+    product."""
+    schedule, law = Exploding(0.002, 80.0), conditioned(SPACE, NAMES["measured"])
+    start = law.marginal(1.0, schedule.sigma(1.0))
+    corners = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double() @ law.eigenvectors.T
+    width = torch.linalg.cholesky(torch.diag(law.eigenvalues + schedule.sigma(1.0) ** 2))
+    x_1 = start.mean + corners @ law.eigenvectors @ width @ law.eigenvectors.T
+    with mock.patch("inkwash.randomness.slot_rows", return_value=4):
+        got = iw.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
+    expected = law.mean + corners @ law.eigenvectors @ law.eigenvalues.sqrt().diag() @ law.eigenvectors.T
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_pseudo_inverse_guidance_is_exact_on_data_of_unit_variance():
+    check_pigdm()
+
+
+def check_pigdm():
+    """The covariance it takes for granted is that of N(m, I), for whatever m."""
+    check_moments("measured", method=iw.PiGDM(), data=GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist()))
+    check_moments("measured", Exploding(), iw.PiGDM(), GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist()))
+
+
+HALF = GaussianData([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]])
+LEFT = iw.Observed([True, False], [0.95, 0.0])
+
+
+def mean_of(method, steps, sampler=None):
+    """Mean of the second entry when the first is known: on normal data all steps are affine, so a walk without noise,
+    from the mean of x_1, ends at the mean."""
+    product = real_model(HALF) * LEFT
+    with prescribed_noise(tensor(0.0)):
+        return float(product.sample(1, seed=0, method=method, sampler=sampler, steps=steps)[0, 1])
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 8)
+
+
+def test_the_rule_of_the_notes_does_not_converge_to_the_product(few_rows):
+    check_rule()
+
+
+def check_rule():
+    """0.8 times 0.95 is 0.76. Multiplying every step ends near 0.6, replacing known entries at 0.47, with many steps as
+    with few; matching moments ends at 0.76."""
+    far = [mean_of(method, steps) for method in (iw.StepProduct(), iw.RePaint(1, 1)) for steps in (60, 240)]
+    assert far == pytest.approx([0.58, 0.58, 0.47, 0.47], abs=0.03)
+    assert mean_of(iw.MomentMatching(), 100) == pytest.approx(0.76, abs=0.02)
+    assert mean_of(iw.MomentMatching(), 20, iw.DDIM()) == pytest.approx(0.76, abs=0.02)
+
+
+def test_repainting_approaches_the_product_as_its_repeats_grow(few_rows):
+    errors = [0.76 - mean_of(iw.RePaint(repeats, 2), 40) for repeats in (1, 3, 8)]
+    assert errors[0] > 1.5 * errors[1] > 1.5**2 * errors[2] > 0
+
+
+def test_resampling_walks_each_stretch_as_often_as_it_says():
+    asked, denoiser = [], exact_denoiser(HALF, LINEAR)
+
+    def counting(x_t, t):
+        asked.append(float(t[0]))
+        return denoiser.network(x_t, t)
+
+    model = iw.Diffusion(iw.Denoiser(counting, denoiser.process, "x"), (2,), dtype=F64)
+    times = [s for s, _ in (model * LEFT).trajectory(1, seed=0, steps=5, method=iw.RePaint(2, 2))]
+    assert asked == pytest.approx([1, 0.8, 1, 0.8, 0.6, 0.4, 0.6, 0.4, 0.2, 0.2])
+    assert times == pytest.approx([0.8, 0.6, 0.4, 0.2, 0])
+
+
+def test_a_measured_step_is_the_product_of_two_normal_laws():
+    """Mean and covariance of a multiplied step, by feeding it the noise of each basis vector, against conditioning."""
+    model, size = real_model(), 5
+    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, MEASURED.parts), None)
+    x_t, t, s = torch.zeros(6, 3, dtype=F64), tensor(0.5), tensor(0.4)
+    reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
+    law = GaussianData(reverse.mean[0].tolist(), (reverse.var * torch.eye(3)).tolist())
+    expected = conditioned(law, ["measured"])
+    draws = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
+    parts = iter([draws[:, :3], draws[:, 3:]])
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("inkwash.distributions", "inkwash.posterior.walk"):
+            patch.setattr(f"{module}.standard_normal", lambda shape, generator, like=None: next(parts))
+        x_s = walk.step(model.denoiser, x_t, t, s, torch.Generator())
+    torch.testing.assert_close(x_s[0], expected.mean)
+    around = (x_s[1:] - x_s[0]).T
+    torch.testing.assert_close(around @ around.T, expected.cov)
+
+
+def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
+    check_dps()
+
+
+def check_dps(scale=0.7):
+    """Against finite differences of the distance of one example alone, in a batch of others."""
+    model = real_model()
+    evidence = gathered(model, MEASURED.parts)
+    _, walk = iw.DPS(scale).compose(model.denoiser, evidence, iw.DDIM())
+    x_t = torch.randn(4, 3, generator=torch.Generator().manual_seed(3), dtype=F64)
+    t, s = tensor(0.6), tensor(0.5)
+    moved = walk.step(model.denoiser, x_t, t, s, torch.Generator()) - iw.DDIM().step(
+        model.denoiser, x_t, t, s, torch.Generator()
+    )
+
+    def distance(x):
+        return float((tensor([0.2, 1.1]) - MATRIX @ model.denoiser(x[None], 0.6).x[0]).square().sum().sqrt())
+
+    for row, shift in zip(x_t, moved, strict=True):
+        slope = [(distance(row + 1e-5 * e) - distance(row - 1e-5 * e)) / 2e-5 for e in torch.eye(3, dtype=F64)]
+        torch.testing.assert_close(shift, -scale * tensor(slope), rtol=1e-6, atol=1e-8)
+
+
+def real_methods():
+    return [kind() for kind in public(iw.Method) if kind is not iw.Entrywise]
+
+
+@pytest.mark.parametrize("method", real_methods(), ids=name_of)
+def test_draws_have_the_precision_of_the_model_and_what_is_known(method, few_rows):
+    model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), dtype=torch.float32)
+    x = (model * iw.Observed([True, False], 0.1)).sample(3, seed=0, steps=10, method=method)
+    assert x.dtype == torch.float32
+    assert bool((x[:, 0] == torch.tensor(0.1)).all())
+    assert len(x[:, 1].unique()) == 3
+
+
+@pytest.mark.parametrize("method", [iw.MomentMatching(), iw.MomentMatching(2), iw.PiGDM(), iw.DPS()], ids=str)
+def test_the_guidance_of_one_example_does_not_depend_on_the_others(method):
+    check_alone(method)
+
+
+def check_alone(method=None):
+    model = real_model()
+    x_t = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
+    evidence = gathered(model, (SEEN * MEASURED).parts)
+    denoiser, walk = (method or iw.DPS()).compose(model.denoiser, evidence, iw.DDIM())
+    t, s = tensor(0.6), tensor(0.5)
+    together = walk.step(denoiser, x_t, t, s, torch.Generator())
+    alone = torch.cat([walk.step(denoiser, row[None], t, s, torch.Generator()) for row in x_t])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-11)
+
+
+def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
+    check_population()
+
+
+def check_population(variance="small", y=0.4):
+    """One entry of a mixture of normal laws is known. Of the other: mean, variance and a tail, each by the parts."""
+    population = (real_model(PLANE_PEAKS, variance=variance) * iw.Observed([True, False], [y, 0.0])).population(
+        512, seed=3, steps=60, method=iw.SMC(4)
+    )
+    x = population.x[:, 1]
+    laws = [MultivariateNormal(p.mean[:1], p.cov[:1, :1]) for p in PLANE_PEAKS.parts]
+    weights = (torch.stack([law.log_prob(tensor([y])) for law in laws]) + PLANE_PEAKS.log_weights).softmax(0)
+    means = torch.stack([p.mean[1] + p.cov[0, 1] / p.cov[0, 0] * (y - p.mean[0]) for p in PLANE_PEAKS.parts])
+    variances = torch.stack([p.cov[1, 1] - p.cov[0, 1] ** 2 / p.cov[0, 0] for p in PLANE_PEAKS.parts])
+    mean = float(weights @ means)
+    var = float(weights @ (variances + means**2)) - mean**2
+    error = math.sqrt(var / (512 * float(population.effective[0].min())))
+    assert float(population.effective.min()) > 0.2
+    assert float(x.mean()) == pytest.approx(mean, abs=4 * error)
+    assert float(x.var()) == pytest.approx(var, rel=0.25)
+    below = float(weights @ torch.distributions.Normal(means, variances.sqrt()).cdf(tensor(mean)))
+    assert float((x < mean).double().mean()) == pytest.approx(below, abs=4 * 0.5 * error / math.sqrt(var))
+
+
+def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
+    """Two entries of three levels; a noisy measurement of their sum. By sequential Monte Carlo, after rounding."""
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
+    model = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64)
+    sum_of = iw.Measurement(tensor([[1.0, 1.0]]), tensor([1.0]), 0.6)
+    log_r = torch.distributions.Normal(TOGETHER.points.sum(1), tensor(0.6)).log_prob(tensor(1.0))
+    expected = (TOGETHER.log_probs + log_r).softmax(0)
+    x = (model * sum_of).sample(512, seed=0, steps=50, method=iw.SMC(4))
+    index = TOGETHER.lattice.index(x).long()
+    found = torch.bincount(3 * index[:, 0] + index[:, 1], minlength=9).double() / 512
+    assert float((found - expected).abs().max()) < 0.08
+    assert float((found - TOGETHER.log_probs.exp()).abs().max()) > 0.15
+
+
+def test_effective_shares():
+    assert effective_share(torch.zeros(8)) == pytest.approx(1)
+    assert effective_share(tensor([0.0, 0.0, -torch.inf, -torch.inf]) + 700) == pytest.approx(0.5)
+    with pytest.raises(iw.NonFiniteError, match="zero"):
+        effective_share(torch.full((3,), -torch.inf))
+
+
+APART = BitData(
+    [0.2 * 0.9 * 0.5, 0.2 * 0.9 * 0.5, 0.2 * 0.1 * 0.5, 0.2 * 0.1 * 0.5] + [0.8 * p for p in (0.45, 0.45, 0.05, 0.05)]
+)
+ONE_NOISY = iw.Measurement(tensor([[0.0, 1.0, 0.0]]), tensor([0.8]), 0.7)
+TILTING = iw.Classifier(lambda x: x @ tensor([1.3, 0.0, -0.6]).to(x))
+
+
+def bit_model(data, schedule=LINEAR, rate=0.3):
+    return iw.Diffusion(exact_bit_denoiser(data, schedule, rate), (data.size,), dtype=F64)
+
+
+@pytest.mark.parametrize("t", [0.05, 0.5, 0.95])
+def test_entrywise_products_of_independent_bits_are_exact(t):
+    check_entrywise(t)
+
+
+def check_entrywise(t=0.5):
+    """Tilted, measured and known bits: the log-odds given any noisy state, against those of the multiplied law."""
+    noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(APART.states[:, 1])
+    r = (noise + APART.states @ tensor([1.3, 0.0, -0.6])).exp() * (APART.states[:, 2] == 1)
+    truth = exact_bit_denoiser(BitData((APART.probabilities * r).tolist()), LINEAR, 0.3)
+    model = bit_model(APART)
+    factors = (ONE_NOISY * TILTING * iw.Observed([False, False, True], 1.0)).parts
+    denoiser, _ = iw.Entrywise().compose(model.denoiser, gathered(model, factors), None)
+    got, expected = denoiser(APART.states, t), truth(APART.states, t)
+    torch.testing.assert_close(got.logits[:, :2], expected.logits[:, :2], rtol=1e-9, atol=1e-9)
+    assert bool((got.logits[:, 2] == torch.inf).all())
+
+
+def parity(x):
+    """A factor that no bit has to itself."""
+    return -2.0 * (x.sum(1) - 2) ** 2
+
+
+BIT_FACTORS = {
+    "known": (iw.Observed([True, False, False, True], [1, 0, 0, 0]), lambda x: ((x[:, 0] == 1) & (x[:, 3] == 0)).log()),
+    "measured": (
+        iw.Measurement(torch.eye(4)[1:3], [0.9, 0.2], 0.5),
+        lambda x: -2 * ((x[:, 1] - 0.9) ** 2 + (x[:, 2] - 0.2) ** 2),
+    ),
+    "tied": (iw.Classifier(parity), parity),
+}
+
+
+@pytest.mark.parametrize("factor", BIT_FACTORS)
+def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
+    check_bits(factor)
+
+
+def check_bits(factor="measured"):
+    """Within the error of a thousand draws and the grid's own, and far from the law without the factor."""
+    given, log_r = BIT_FACTORS[factor]
+    expected = FOUR_BITS.probabilities * log_r(FOUR_BITS.states).double().exp()
+    x = (bit_model(FOUR_BITS) * given).sample(1024, seed=2, steps=60)
+    place = (x @ tensor([8.0, 4.0, 2.0, 1.0])).long()
+    found = torch.bincount(place, minlength=16).double() / 1024
+    assert float((found - expected / expected.sum()).abs().max()) < 0.06
+    assert float((found - FOUR_BITS.probabilities).abs().max()) > 0.08
+
+
+@pytest.mark.parametrize("method", [iw.RePaint(2, 2), iw.StepProduct(), iw.Entrywise(), iw.SMC()], ids=name_of)
+def test_known_bits_stay_known(method, few_rows):
+    x = (bit_model(FOUR_BITS) * BIT_FACTORS["known"][0]).sample(20, seed=0, steps=10, method=method)
+    assert x[:, [0, 3]].tolist() == [[1.0, 0.0]] * 20
+    assert set(x.flatten().tolist()) == {0.0, 1.0}
+
+
+def ranks(draws, truth):
+    return (draws < truth).sum(0)
+
+
+def chi2_tail(counts):
+    """Probability that even frequencies would come out more uneven than these."""
+    from scipy.stats import chisquare
+
+    return float(chisquare(counts.numpy()).pvalue)
+
+
+def test_draws_by_the_default_are_calibrated():
+    """1,000 measurements, each with 63 draws: the rank of the truth among them is uniform. All walk in one batch, each
+    with its own measurement."""
+    random = torch.Generator().manual_seed(11)
+    sims, draws, noise = 1000, 63, 0.5
+    x = PLANE.whiten_inverse(torch.randn(sims, 2, generator=random, dtype=F64))
+    y = x[:, :1] + 0.5 * x[:, 1:] + noise * torch.randn(sims, 1, generator=random, dtype=F64)
+    model = real_model(PLANE)
+    known = torch.zeros(2, dtype=torch.bool)
+    linear = iw.Linear(lambda z: z[:, :1] + 0.5 * z[:, 1:], (2,), y.repeat(draws, 1), tensor([noise**2]))
+    evidence = iw.Evidence(known, known.double(), (linear,))
+    denoiser, walk = Guided(model.denoiser, evidence, iw.MomentMatching()), iw.DDIM()
+    x_1 = torch.randn(sims * draws, 2, generator=random, dtype=F64)
+    times = iw.LinearSchedule().time(torch.linspace(-9.2, 9, 80, dtype=F64))
+    times = torch.cat([tensor([1.0]), times[1:], tensor([0.0])])
+    with torch.no_grad():
+        *_, (_, drawn) = walk.trajectory(denoiser, x_1, times, random)
+    for entry in range(2):
+        found = ranks(drawn[:, entry].reshape(draws, sims), x[:, entry])
+        assert chi2_tail(torch.bincount(found // 4, minlength=16)) > 1e-3
