@@ -16,7 +16,9 @@ import test_likelihood
 import test_model
 import test_noise
 import test_objective
+import test_posterior
 import test_prediction
+import test_product
 import test_propose
 import test_sample
 import test_variance
@@ -27,8 +29,20 @@ from inkwash import distributions, flow, likelihood, objective, prediction, prop
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
+from inkwash.posterior import bits, guide, smc, walk
 from inkwash.randomness import generator, slots
 from inkwash.shapes import as_time, over, sum_event
+
+
+def few_rows(check, rows=8):
+    """A check that draws, from slots of so many rows."""
+
+    def checked():
+        with mock.patch("inkwash.model.slot_rows", return_value=rows):
+            check()
+
+    return checked
+
 
 CHECKS = {
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
@@ -85,6 +99,16 @@ CHECKS = {
     "mass of levels": test_flow.check_levels,
     "second route to the density": test_flow.check_immse,
     "second route, below the range": test_flow.check_immse_rest,
+    "product of normal laws": test_posterior.check_moments,
+    "pseudo-inverse guidance": test_posterior.check_pigdm,
+    "rule of the notes": few_rows(test_posterior.check_rule),
+    "slope of the distance": test_posterior.check_dps,
+    "guidance alone": test_posterior.check_alone,
+    "population of a mixture": few_rows(test_posterior.check_population, 512),
+    "product of bits": test_posterior.check_entrywise,
+    "populations of bits": few_rows(test_posterior.check_bits, 1024),
+    "known numbers": few_rows(test_product.check_last_bit),
+    "factors in data units": test_product.check_units,
 }
 
 
@@ -480,6 +504,52 @@ def integrand_without_the_signal(denoiser, x, log_snr, eps):
 IMMSE_INTEGRAND = flow._immse_integrand
 
 
+LOOK, LOG_TWIST, MEASURED = guide.Guided.look, guide.log_twist, iw.Measurement.evidence
+
+
+def guidance_with_sign(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, x=2 * plain.x - guided.x, eps=2 * plain.eps - guided.eps), local
+
+
+def eps_kept(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, eps=plain.eps), local
+
+
+def noise_as_its_own_variance(self, model):
+    evidence = MEASURED(self, model)
+    return replace(evidence, measured=tuple(replace(m, var=m.var.sqrt()) for m in evidence.measured))
+
+
+def offset_forgotten(self, model):
+    evidence = MEASURED(self, model)
+    shift = model.affine(torch.zeros(1, *model.shape, dtype=torch.float64))
+    return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
+
+
+def one_norm_for_all(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).norm()[None]
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+
+
+def squared_norm(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).square().sum(1)
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+
+
+def matched_step_by_step(self, denoiser, evidence, sampler):
+    return walk.StepProduct().compose(denoiser, evidence, sampler)
+
+
+def unweighted(log_weight, count, generator):
+    return torch.randperm(len(log_weight), generator=generator)[:count]
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -659,6 +729,40 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "second route to the density",
     ),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
+    "guidance with the wrong sign": (guide.Guided, "look", guidance_with_sign, "product of normal laws"),
+    "x guided, eps kept": (guide.Guided, "look", eps_kept, "product of normal laws"),
+    "Jacobian forgotten": (
+        guide.Local,
+        "cov",
+        lambda self, v: self.gain * v,
+        "product of normal laws",
+    ),
+    "covariance of unit data for all": (guide.Local, "cov", lambda self, v: self.spread * v, "product of normal laws"),
+    "noise of the measurement not squared": (
+        iw.Measurement,
+        "evidence",
+        noise_as_its_own_variance,
+        "product of normal laws",
+    ),
+    "variance of pseudo-inverse guidance without its root": (
+        guide,
+        "log_twist",
+        lambda spread, evidence, x: LOG_TWIST(spread**0.5, evidence, x),
+        "pseudo-inverse guidance",
+    ),
+    "moments matched one step at a time": (iw.MomentMatching, "compose", matched_step_by_step, "rule of the notes"),
+    "one norm over the batch": (walk._Descended, "step", one_norm_for_all, "guidance alone"),
+    "norm squared": (walk._Descended, "step", squared_norm, "slope of the distance"),
+    "particles not weighed": (smc, "_drawn", unweighted, "population of a mixture"),
+    "tilt forgotten": (bits, "tilt", lambda evidence: torch.zeros_like(evidence.values), "product of bits"),
+    "last weighing of bits forgotten": (
+        smc,
+        "beyond",
+        lambda evidence, h, x: torch.zeros(len(x), dtype=torch.float64),
+        "populations of bits",
+    ),
+    "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
+    "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
 }
 
 

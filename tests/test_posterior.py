@@ -351,7 +351,7 @@ def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
     check_bits(factor)
 
 
-def check_bits(factor="measured"):
+def check_bits(factor="tied"):
     """Within the error of a thousand draws and the grid's own, and far from the law without the factor."""
     given, log_r = BIT_FACTORS[factor]
     expected = FOUR_BITS.probabilities * log_r(FOUR_BITS.states).double().exp()

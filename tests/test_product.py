@@ -166,7 +166,8 @@ def test_a_factor_may_change_the_denoiser_alone():
 
 
 def test_the_log_probability_is_right_up_to_a_constant():
-    """Of normal data measured linearly, in other units: differences of the conditioned law's log-density."""
+    """Of normal data measured linearly, in other units: differences of the conditioned law's log-density, but for the
+    little that the prior differs from the law of x_1."""
     matrix, y, noise = tensor([[0.1, 3.0]]), tensor([-10.0]), 1.5
     product = in_data_units() * iw.Measurement(matrix, y, noise)
     scale = torch.diag(tensor([7.0, 0.2]))

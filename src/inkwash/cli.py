@@ -131,8 +131,18 @@ class Inpaint:
         mask = self.hide or read_mask(Path(self.mask or ""))
         method = None if self.method is None else METHODS[self.method]()
         sampler = None if self.sampler is None else SAMPLERS[self.sampler]()
-        options = {"seed": self.seed, "steps": self.steps, "sampler": sampler, "method": method}
-        inpaint_to_folder(self.run, Path(self.out), self.n, image, mask, Display(), **options)
+        inpaint_to_folder(
+            self.run,
+            Path(self.out),
+            self.n,
+            image,
+            mask,
+            Display(),
+            seed=self.seed,
+            steps=self.steps,
+            sampler=sampler,
+            method=method,
+        )
 
 
 @dataclass(frozen=True)

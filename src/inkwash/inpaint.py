@@ -65,11 +65,11 @@ def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
     if kind == "random":
         rng = np.random.default_rng(derived_seed(seed, Purpose.SAMPLE))
         return rng.random((height, width)) < 0.5
-    halves = {
-        "left": np.s_[:, : width // 2],
-        "right": np.s_[:, (width + 1) // 2 :],
-        "top": np.s_[: height // 2],
-        "bottom": np.s_[(height + 1) // 2 :],
+    halves: dict[str, tuple[slice, slice]] = {
+        "left": (slice(None), slice(0, width // 2)),
+        "right": (slice(None), slice((width + 1) // 2, width)),
+        "top": (slice(0, height // 2), slice(None)),
+        "bottom": (slice((height + 1) // 2, height), slice(None)),
     }
     known[halves[kind]] = False
     return known
