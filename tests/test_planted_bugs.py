@@ -754,7 +754,12 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "one norm over the batch": (walk._Descended, "step", one_norm_for_all, "guidance alone"),
     "norm squared": (walk._Descended, "step", squared_norm, "slope of the distance"),
     "particles not weighed": (smc, "_drawn", unweighted, "population of a mixture"),
-    "tilt forgotten": (bits, "tilt", lambda evidence: torch.zeros_like(evidence.values), "product of bits"),
+    "bits tilted the wrong way": (
+        bits.Tilted,
+        "of",
+        lambda self, estimate: replace(estimate, logits=estimate.logits - self.h.to(estimate.logits)),
+        "product of bits",
+    ),
     "last weighing of bits forgotten": (
         smc,
         "beyond",

@@ -243,6 +243,7 @@ REFUSED = {
     "repeats": (plane_model, lambda m: iw.RePaint(0), "method.repeats"),
     "jump": (plane_model, lambda m: iw.RePaint(1, 0), "method.jump"),
     "scale": (plane_model, lambda m: iw.DPS(0.0), "method.scale"),
+    "floor": (plane_model, lambda m: iw.MomentMatching(floor=1.1), "method.floor"),
     "iterations": (plane_model, lambda m: iw.MomentMatching(0), "method.iterations"),
     "crop": (plane_model, lambda m: iw.crop(-1, 0, 1, 1), "crop.top"),
     "wide crop": (picture_model, lambda m: m * iw.Measurement(iw.crop(0, 3, 2, 2), [0] * 4, 0.1), "crop"),
