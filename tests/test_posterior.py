@@ -16,6 +16,7 @@ from oracles import (
     GaussianData,
     exact_bit_denoiser,
     exact_denoiser,
+    log_snr_grid,
     name_of,
     prescribed_noise,
     public,
@@ -388,6 +389,7 @@ def chi2_tail(counts):
     return float(chisquare(counts.numpy()).pvalue)
 
 
+@pytest.mark.slow
 def test_draws_by_the_default_are_calibrated():
     """1,000 measurements, each with 63 draws: the rank of the truth among them is uniform. All walk in one batch, each
     with its own measurement."""
@@ -408,3 +410,21 @@ def test_draws_by_the_default_are_calibrated():
     for entry in range(2):
         found = ranks(drawn[:, entry].reshape(draws, sims), x[:, entry])
         assert chi2_tail(torch.bincount(found // 4, minlength=16)) > 1e-3
+
+
+@pytest.mark.slow
+def test_draws_by_sequential_monte_carlo_are_calibrated(monkeypatch):
+    """The same of 1,000 known entries of a mixture of normal laws, each with a population of its own."""
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 128)
+    random = torch.Generator().manual_seed(5)
+    part = torch.multinomial(PLANE_PEAKS.log_weights.exp(), 1000, replacement=True, generator=random)
+    z = torch.randn(1000, 2, generator=random, dtype=F64)
+    x = torch.stack([PLANE_PEAKS.parts[k].whiten_inverse(row[None])[0] for k, row in zip(part, z, strict=True)])
+    model, times = real_model(PLANE_PEAKS, variance="large"), log_snr_grid(LINEAR, 24, 1e-4)
+    found = []
+    for i, row in enumerate(x):
+        product = model * iw.Observed([True, False], row.tolist())
+        drawn = product.sample(63, seed=i, times=times, method=iw.SMC(1))
+        found.append(int((drawn[:, 1] < row[1]).sum()))
+    counts = torch.bincount(torch.tensor(found) // 4, minlength=16)
+    assert chi2_tail(counts) > 1e-3, counts
