@@ -57,8 +57,8 @@ def one_line(capsys):
 
 BAD = {
     "trian digits": "did you mean train?",
-    "nothing-like-it": "one of train, sample, evaluate, inspect",
-    "papers path-los": "experiment: got 'path-los', need one of path-loss, cold, questions; did you mean path-loss?",
+    "nothing-like-it": "one of train, sample, inpaint, evaluate, inspect",
+    "papers path-los": "need one of path-loss, cold, products, questions; did you mean path-loss?",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
     "papers cold --steps 0": "steps: got 0, need an integer >= 1",
@@ -69,6 +69,10 @@ BAD = {
     "papers -q": "-q",
     "train": "DATA",
     "sample": "RUN",
+    "inpaint": "RUN",
+    "inpaint run --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
+    "inpaint run --example -1": "example: got -1",
+    "papers products --correlation 1": "correlation: got 1",
     "evaluate": "RUN",
     "inspect": "RUN",
     "train digits more": "more",

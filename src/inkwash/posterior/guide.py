@@ -141,7 +141,7 @@ class MomentMatching(Guidance):
     """
 
     iterations: int | None = None
-    floor: float = 0.1
+    floor: float = 0.3
 
     def __post_init__(self) -> None:
         require_integer("method.iterations", 1 if self.iterations is None else self.iterations)
