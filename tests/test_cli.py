@@ -63,8 +63,8 @@ def one_line(capsys):
 
 BAD = {
     "trian digits": "did you mean train?",
-    "nothing-like-it": "one of train, sample, relatives, interpolate, evaluate, inspect",
-    "papers path-los": "experiment: got 'path-los', need one of path-loss, cold, questions; did you mean path-loss?",
+    "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, evaluate, inspect",
+    "papers path-los": "need one of path-loss, cold, products, questions; did you mean path-loss?",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
     "papers cold --steps 0": "steps: got 0, need an integer >= 1",
@@ -75,6 +75,10 @@ BAD = {
     "papers -q": "-q",
     "train": "DATA",
     "sample": "RUN",
+    "inpaint": "RUN",
+    "inpaint run --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
+    "inpaint run 3": "mask: got both or neither",
+    "papers products --correlation 1": "correlation: got 1",
     "evaluate": "RUN",
     "inspect": "RUN",
     "train digits more": "more",

@@ -160,6 +160,8 @@ def test_every_option_named_in_prose_exists() -> None:
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
     known = {name.replace("_", "-") for command in commands for name in _options(command)} | {"debug", "help"}
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'add_argument\("--([a-z-]+)"', script.read_text("utf-8")))
     for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:
         text = re.sub(r"^\|.*$", "", page.read_text("utf-8"), flags=re.MULTILINE)  # tables may name others' options
         text = re.sub(r"ruff|mkdocs build --strict|torchrun --nproc_per_node", "", text)

@@ -21,7 +21,9 @@ import test_model
 import test_nn
 import test_noise
 import test_objective
+import test_posterior
 import test_prediction
+import test_product
 import test_propose
 import test_sample
 import test_solvers
@@ -50,10 +52,23 @@ from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet, unet
 from inkwash.noise import tables
+from inkwash.posterior import bits, guide, smc
+from inkwash.posterior import walk as posterior_walk
 from inkwash.randomness import generator, slots
 from inkwash.sample import multistep, singlestep, stochastic
 from inkwash.sample.quadrature import exponential_step, levels, weights
 from inkwash.shapes import as_time, over, sum_event
+
+
+def few_rows(check, rows=8):
+    """A check that draws, from slots of so many rows."""
+
+    def checked():
+        with mock.patch("inkwash.model.slot_rows", return_value=rows):
+            check()
+
+    return checked
+
 
 CHECKS = {
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
@@ -139,6 +154,16 @@ CHECKS = {
     "guidance of levels": test_condition.check_levels,
     "labels of their examples": test_condition.check_labels_keep_their_examples,
     "labels of a batch": test_labels.check_labels_of_a_batch,
+    "product of normal laws": test_posterior.check_moments,
+    "pseudo-inverse guidance": test_posterior.check_pigdm,
+    "rule of the notes": few_rows(test_posterior.check_rule),
+    "slope of the distance": test_posterior.check_dps,
+    "guidance alone": test_posterior.check_alone,
+    "population of a mixture": few_rows(test_posterior.check_population, 512),
+    "product of bits": test_posterior.check_entrywise,
+    "populations of bits": few_rows(test_posterior.check_bits, 1024),
+    "known numbers": few_rows(test_product.check_last_bit),
+    "factors in data units": test_product.check_units,
 }
 
 
@@ -686,6 +711,52 @@ def thresholded_over_the_batch(self, x_t, t):
     return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
 
 
+LOOK, LOG_TWIST, MEASURED = guide.Guided.look, guide.log_twist, iw.Measurement.evidence
+
+
+def guidance_with_sign(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, x=2 * plain.x - guided.x, eps=2 * plain.eps - guided.eps), local
+
+
+def eps_kept(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, eps=plain.eps), local
+
+
+def noise_as_its_own_variance(self, model):
+    evidence = MEASURED(self, model)
+    return replace(evidence, measured=tuple(replace(m, var=m.var.sqrt()) for m in evidence.measured))
+
+
+def offset_forgotten(self, model):
+    evidence = MEASURED(self, model)
+    shift = model.affine(torch.zeros(1, *model.shape, dtype=torch.float64))
+    return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
+
+
+def one_norm_for_all(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).norm()[None]
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+
+
+def squared_norm(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).square().sum(1)
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+
+
+def matched_step_by_step(self, denoiser, evidence, sampler):
+    return posterior_walk.StepProduct().compose(denoiser, evidence, sampler)
+
+
+def unweighted(log_weight, count, generator):
+    return torch.randperm(len(log_weight), generator=generator)[:count]
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -926,6 +997,45 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "labels of the first slot": (models, "slot_places", labels_of_the_first_slot, "labels of their examples"),
     "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
+    "guidance with the wrong sign": (guide.Guided, "look", guidance_with_sign, "product of normal laws"),
+    "x of a product, eps kept": (guide.Guided, "look", eps_kept, "product of normal laws"),
+    "Jacobian forgotten": (
+        guide.Local,
+        "cov",
+        lambda self, v: self.gain * v,
+        "product of normal laws",
+    ),
+    "covariance of unit data for all": (guide.Local, "cov", lambda self, v: self.spread * v, "product of normal laws"),
+    "noise of the measurement not squared": (
+        iw.Measurement,
+        "evidence",
+        noise_as_its_own_variance,
+        "product of normal laws",
+    ),
+    "variance of pseudo-inverse guidance without its root": (
+        guide,
+        "log_twist",
+        lambda spread, evidence, x: LOG_TWIST(spread**0.5, evidence, x),
+        "pseudo-inverse guidance",
+    ),
+    "moments matched one step at a time": (iw.MomentMatching, "compose", matched_step_by_step, "rule of the notes"),
+    "one distance over the batch": (posterior_walk._Descended, "step", one_norm_for_all, "guidance alone"),
+    "norm squared": (posterior_walk._Descended, "step", squared_norm, "slope of the distance"),
+    "particles not weighed": (smc, "_drawn", unweighted, "population of a mixture"),
+    "bits tilted the wrong way": (
+        bits.Tilted,
+        "of",
+        lambda self, estimate: replace(estimate, logits=estimate.logits - self.h.to(estimate.logits)),
+        "product of bits",
+    ),
+    "last weighing of bits forgotten": (
+        smc,
+        "beyond",
+        lambda evidence, h, x: torch.zeros(len(x), dtype=torch.float64),
+        "populations of bits",
+    ),
+    "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
+    "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.functional import vhp
 
 from inkwash.denoise import AnyDenoiser, Estimate
-from inkwash.errors import require_integer
+from inkwash.errors import ConfigError, require_integer
 from inkwash.factor import Evidence, Linear, Potential, gradient
 from inkwash.gaussian import require_gaussian
 from inkwash.posterior.method import Method
@@ -31,7 +31,9 @@ EXACT_UP_TO = 64
 """Measured numbers up to which their covariance is computed whole."""
 
 _ITERATIONS = 4
-_FLOOR = 1e-3
+LEAST = 1e-6
+"""Share of the variance of standard normal data below which an eigenvalue counts as that of redundant measurements."""
+
 _LEAST_LOG_SNR = -20.0
 
 
@@ -130,14 +132,21 @@ class MomentMatching(Guidance):
         iterations: of conjugate gradients, each a backward pass. None computes $A C A^\top$ whole where up to 64
             numbers are measured, a backward pass for each; beyond, and for other $\log r$, it takes 4 iterations.
 
+        floor: nothing measured counts as less uncertain than this share of what it would be for standard normal data
+            without noise of the measurement: the derivative of a trained network is not a covariance to the last
+            digit. 0 trusts it, and is exact for Gaussian data of any variance.
+
     Raises:
-        ConfigError: `iterations` below 1.
+        ConfigError: `iterations` below 1, or a floor outside [0, 1].
     """
 
     iterations: int | None = None
+    floor: float = 0.3
 
     def __post_init__(self) -> None:
         require_integer("method.iterations", 1 if self.iterations is None else self.iterations)
+        if not 0 <= self.floor <= 1:
+            raise ConfigError("method.floor", self.floor, "a number between 0 and 1")
 
     def direction(self, local: Local, evidence: Evidence) -> Tensor:
         linear, found = evidence.linear, torch.zeros_like(local.x)
@@ -164,9 +173,9 @@ class MomentMatching(Guidance):
         if self.iterations is None and size <= EXACT_UP_TO:
             units = torch.eye(size, dtype=like.dtype, device=like.device)
             whole = torch.stack([cov(unit.expand_as(like)) for unit in units], -1).double()
-            return partial(solve_floored, (whole + whole.mT) / 2 + linear.var.diag(), local.spread)
-        count = self.iterations or _ITERATIONS
-        return lambda b: conjugate_gradients(lambda p, _: cov(p) + linear.var.to(p) * p, b, count)
+            return partial(solve_floored, (whole + whole.mT) / 2 + linear.var.diag(), self.floor * local.spread)
+        noise = torch.maximum(linear.var.to(like), self.floor * local.spread.reshape(-1, 1))
+        return lambda b: conjugate_gradients(lambda p, _: cov(p) + noise * p, b, self.iterations or _ITERATIONS)
 
     def _ascend(self, potential: Potential, x: Tensor, cov: Apply) -> Tensor:
         r"""v such that x + C v is the mean of $\mathcal N(x, C)$ times r, expanded at x to second order, with gradient
@@ -198,14 +207,13 @@ def log_twist(spread: Tensor, evidence: Evidence, x: Tensor) -> Tensor:
         return total
     residual = linear.residual(x)
     whole = spread.double().reshape(-1, 1, 1) * linear.gram + linear.var.diag()
-    return total - 0.5 * (residual * solve_floored(whole, spread, residual)).sum(1)
+    return total - 0.5 * (residual * solve_floored(whole, LEAST * spread, residual)).sum(1)
 
 
-def solve_floored(whole: Tensor, spread: Tensor, b: Tensor) -> Tensor:
-    """S^-1 b for matrices S `(B, m, m)` or `(1, m, m)`, float64, of which no eigenvalue counts as less than a small
-    part of what standard normal data would have there."""
+def solve_floored(whole: Tensor, least: Tensor, b: Tensor) -> Tensor:
+    """S^-1 b for matrices S `(B, m, m)` or `(1, m, m)`, float64, no eigenvalue of which counts as less than `least`."""
     values, vectors = torch.linalg.eigh(whole)
-    values = values.clamp(min=_FLOOR * spread.double().reshape(-1, 1))
+    values = values.clamp(min=least.double().reshape(-1, 1))
     components = vectors.mT @ b.double()[..., None] / values[..., None]
     return (vectors @ components)[..., 0].to(b)
 

@@ -140,8 +140,8 @@ class Walk(Sampler):
     sizes: list[list[float]] = field(default_factory=list)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        *_, (_, x_s) = self.trajectory(denoiser, x_t, torch.stack([t, s]), generator)
-        return x_s
+        """Refused: particles carry their weights from step to step."""
+        raise ConfigError("method SMC", "a single step", "a whole trajectory")
 
     def trajectory(
         self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
@@ -160,9 +160,8 @@ class Walk(Sampler):
             else:
                 kernel, model = (process.reverse(e.x_t, e, s, t) for e in (view.guided, view.plain))
                 x, before = kernel.draw(generator), view.log_twist
-                gain = (model.log_prob(x) - kernel.log_prob(x)).double() - before
                 view = self.twist.look(x, s)
-                gain = gain + view.log_twist
+                gain = (model.log_prob(x) - kernel.log_prob(x)).double() + view.log_twist - before
             log_weight = log_weight + gain
             sizes.append(effective_share(log_weight))
             yield s, x[_drawn(log_weight, len(x_1), generator)]

@@ -19,7 +19,7 @@ from inkwash.errors import ConfigError, require_integer
 from inkwash.factor import Evidence, gradient
 from inkwash.gaussian import require_gaussian
 from inkwash.posterior.bits import tilt
-from inkwash.posterior.guide import solve_floored
+from inkwash.posterior.guide import LEAST, solve_floored
 from inkwash.posterior.method import Method, require_ancestral
 from inkwash.sample import Ancestral, Sampler
 
@@ -61,7 +61,7 @@ class _Multiplied(Sampler):
             return x
         noise = standard_normal((len(x), len(linear.var)), generator, like=x) * linear.var.sqrt().to(x)
         whole = (var.double() * linear.gram + linear.var.diag())[None]
-        return x + var * linear.adjoint(solve_floored(whole, var, linear.residual(x) + noise))
+        return x + var * linear.adjoint(solve_floored(whole, LEAST * var, linear.residual(x) + noise))
 
 
 class _Composed(Sampler, ABC):
