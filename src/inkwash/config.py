@@ -239,7 +239,7 @@ class WalkConfig:
     s_noise: Annotated[float, Range(0)] | None = None
     """heun: scale of the noise renewed, by default 1."""
     corrections: Count | None = None
-    """langevin, predictor-corrector: Langevin steps at each time."""
+    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
     snr: Positive | None = None
     """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
     rho: Positive | None = None

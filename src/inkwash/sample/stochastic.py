@@ -58,7 +58,7 @@ class AnnealedLangevin(Sampler):
         ConfigError: an option out of range.
     """
 
-    corrections: int = 5
+    corrections: int = 1
     snr: float = 0.16
 
     def __post_init__(self) -> None:
