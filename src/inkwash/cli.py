@@ -78,6 +78,9 @@ class Sample:
     """How to walk from noise to data."""
     steps: Count | None = None
     """Number of steps; by default those the model was made with."""
+    grid: Literal["uniform", "learned"] = "uniform"
+    """Where the steps stop: uniform in time; or learned once for so many --steps, and kept in RUN/grids: for ancestral
+    the grid of the least bound, for ddim the one that strays least from trajectories of the flow."""
     eta: Annotated[float, Range(0, 1)] | None = None
     """DDIM alone: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     seed: Seed = 0
@@ -91,7 +94,16 @@ class Sample:
         from inkwash.sample import DDIM, Ancestral
 
         sampler = Ancestral() if self.sampler == "ancestral" else DDIM(self.eta or 0.0)
-        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, steps=self.steps)
+        walk = {"steps": self.steps} if self.grid == "uniform" else {"times": self._learned_times()}
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), seed=self.seed, sampler=sampler, **walk)
+
+    def _learned_times(self) -> Any:
+        if self.steps is None:
+            raise ConfigError("steps", self.steps, "a number of steps, for which the grid is learned")
+        from inkwash.display import Display
+        from inkwash.learned_grid import learned_grid
+
+        return learned_grid(self.run, "bound" if self.sampler == "ancestral" else "trajectory", self.steps, Display())
 
 
 @dataclass(frozen=True)

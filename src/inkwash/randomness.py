@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     VARIANCE = 8
     FLOW = 9
     IMMSE = 10
+    GRID = 11
 
 
 def derived_seed(seed: int, *key: int) -> int:
