@@ -10,6 +10,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_grids
 import test_learning
 import test_levels
 import test_likelihood
@@ -23,7 +24,7 @@ import test_variance
 import torch
 
 import inkwash as iw
-from inkwash import distributions, flow, likelihood, objective, prediction, propose, randomness, variance
+from inkwash import distributions, flow, grids, likelihood, objective, prediction, propose, randomness, variance
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet
 from inkwash.noise import tables
@@ -77,6 +78,11 @@ CHECKS = {
     "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
     "some of the terms": test_likelihood.check_terms,
     "slots": test_likelihood.test_slots_have_noise_of_their_own,
+    "costs of steps": test_grids.check_step_costs,
+    "costs of grids in data units": test_grids.check_totals,
+    "costs per example": test_grids.check_means,
+    "cheapest grid": test_grids.check_search,
+    "deviations": test_grids.check_deviations,
     "data units": test_model.check_data_units,
     "exact density": test_flow.check_log_density,
     "exact density at a later time": partial(test_flow.check_log_density, test_flow.Exploding(), t=0.1),
@@ -233,6 +239,39 @@ def terms_not_scaled_up(denoiser, x, times, start, stop, random):
 
 def first_pair_only(denoiser, x, times, start, stop, random):
     return (stop - start) * DIFFUSION_TERM(denoiser, x, times, start, start + 1, random)
+
+
+def step_kl_reversed(process, x, x_t, estimate, s, t):
+    return process.reverse(x_t, estimate, s, t).kl(process.posterior(x_t, x, s, t))
+
+
+DECODERS, MEANS, GRID = grids._decoders, grids._costs, iw.GridCosts.grid
+
+
+def decoder_blind_to_the_time_before(process, x_t, estimate, times, lattice):
+    return DECODERS(process, x_t, estimate, times, lattice)[:1]
+
+
+def copies_counted(times, step, last, count, fixed):
+    return MEANS(times, step, last, -(-count // 16) * 16, fixed)
+
+
+def last_step_for_nothing(self, steps):
+    return GRID(replace(self, last=torch.zeros_like(self.last)), steps)
+
+
+def greedy(self, steps):
+    path = [0]
+    while len(path) < steps:
+        free = self.step[path[-1]].clone()
+        free[len(free) - steps + len(path) + 1 :] = torch.inf
+        path.append(int(free.argmin()))
+    return torch.cat([self.times[path], self.times[-1:]])
+
+
+def ddim_to_the_noise_of_t(process, estimate, s):
+    x, eps = (part.expand(len(s), *part.shape) for part in (estimate.x, estimate.eps))
+    return over(process.schedule.alpha(s), x) * x + over(process.schedule.sigma(estimate.t), x) * eps
 
 
 def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
@@ -658,6 +697,12 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         integrand_without_the_signal,
         "second route to the density",
     ),
+    "divergence the wrong way round": (grids, "step_kl", step_kl_reversed, "costs of grids in data units"),
+    "decoder blind to the time before": (grids, "_decoders", decoder_blind_to_the_time_before, "costs of steps"),
+    "copies that fill a slot counted": (grids, "_costs", copies_counted, "costs per example"),
+    "last step for nothing": (iw.GridCosts, "grid", last_step_for_nothing, "cheapest grid"),
+    "cheapest step first": (iw.GridCosts, "grid", greedy, "cheapest grid"),
+    "deviation at the noise of t": (grids, "_ddim", ddim_to_the_noise_of_t, "deviations"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

@@ -14,7 +14,7 @@ programming finds the cheapest grid exactly. Two costs have this form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -31,10 +31,11 @@ from inkwash.model import Diffusion
 from inkwash.noise import as_grid
 from inkwash.process import Distribution, Process
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows, slots
-from inkwash.shapes import over, sum_event
+from inkwash.shapes import over
 
 _CANDIDATES = 128
 _NOISIEST = -20.0
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -151,10 +152,26 @@ def _add_bound_costs(
     for i, t in enumerate(times[:-1]):
         x_t = process.marginal(x, t).draw(random)
         estimate = denoiser(x_t, t)
-        for j, s in enumerate(times[i + 1 : -1], i + 1):
-            step[i, j] += step_kl(process, x, x_t, estimate, s, t)[:count].sum()
+        step[i, i + 1 :] += _kls(process, x[:count], x_t[:count], estimate, times[i + 1 : -1], t).cpu()
         decoders = _decoders(process, x_t, estimate, times[: i + 1], lattice)
-        last[:i, i] += torch.stack([-d.log_prob(x)[:count].sum() for d in decoders]) if i else 0
+        last[:i, i] += torch.stack([-d.log_prob(x)[:count].sum() for d in decoders]).cpu() if i else 0
+
+
+def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor, t: Tensor) -> Tensor:
+    """What the steps from t to each of `times` add to the bound, summed over the examples: `(len(times),)`.
+
+    Times take the place of examples, and examples that of entries, over which a divergence is a sum.
+    """
+
+    def repeated(tensor: Tensor, count: int) -> Tensor:
+        return tensor[: len(x)].expand(count, *x.shape[:1], *tensor.shape[1:])
+
+    def kls(s: Tensor) -> Tensor:
+        known = {f.name: getattr(estimate, f.name) for f in fields(estimate)}
+        known = {n: repeated(v, len(s)) for n, v in known.items() if isinstance(v, Tensor) and v.ndim}
+        return step_kl(process, repeated(x, len(s)), repeated(x_t, len(s)), replace(estimate, **known), s, t)
+
+    return torch.cat([kls(s) for s in times.split(_AT_ONCE)]) if len(times) else times
 
 
 def _decoders(
@@ -203,18 +220,24 @@ def _deviations(denoiser: AnyDenoiser, process: Gaussian, x_t: Tensor, times: Te
     points, estimates = [x_t], []
     for t, s in pairwise(times):
         estimates.append(denoiser(points[-1], t))
-        points.append(_ddim(process, estimates[-1], s))
+        points.append(_ddim(process, estimates[-1], s[None])[0])
     found = torch.zeros(len(estimates), len(points), dtype=torch.float64)
     for i, estimate in enumerate(estimates):
-        for j in range(i + 2, len(points)):
-            off = (_ddim(process, estimate, times[j]) - points[j]) / over(process.scale(times[j]), x_t)
-            found[i, j] = sum_event(off**2).sqrt().sum()
+        for j in torch.arange(i + 1, len(points)).split(_AT_ONCE):
+            reached = torch.stack([points[k] for k in j])
+            off = (_ddim(process, estimate, times[j]) - reached) / over(process.scale(times[j]), reached)
+            found[i, j] = off.flatten(2).norm(dim=2).sum(1).cpu()
     return found
 
 
 def _ddim(process: Gaussian, estimate: Estimate, s: Tensor) -> Tensor:
-    """The step of DDIM without noise: the estimates of x and of the noise, put together again at time s."""
-    return process.diffuse(estimate.x, s, estimate.eps)
+    """The steps of DDIM without noise to times `(K,)`: the estimates of x and of the noise, put together again at each.
+
+    Returns:
+        `(K, B, *event)`.
+    """
+    x, eps = (part.expand(len(s), *part.shape) for part in (estimate.x, estimate.eps))
+    return process.diffuse(x, s, eps)
 
 
 def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) -> GridCosts:
