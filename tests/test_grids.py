@@ -41,16 +41,10 @@ def small_slots():
     return mock.patch("inkwash.randomness.slot_rows", return_value=16)
 
 
-def exact_costs(model, candidates=UNEVEN, x=X):
+def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
     """The bound's costs with the noise integrated out, exactly for Gaussian data."""
-    with prescribed_noise(EPS), small_slots():
+    with prescribed_noise(noise), small_slots():
         return iw.bound_costs(model, x, candidates=candidates)
-
-
-def sub_grids(times, steps):
-    """Every grid of so many steps among candidates."""
-    for inside in combinations(range(1, len(times) - 1), steps - 1):
-        yield times[[0, *inside, len(times) - 1]]
 
 
 # Costs over the bound
@@ -81,10 +75,10 @@ def test_with_the_analytic_variance_a_step_costs_the_logarithm():
 
 
 def require_bounds(model, x, context):
-    """Every grid of 2 or 6 steps costs its bound, on the same draws."""
+    """Grids of 2, 5 and 8 steps cost their bound, on the same draws."""
     with context, small_slots():
         costs = iw.bound_costs(model, x, candidates=UNEVEN)
-        for grid in (*sub_grids(UNEVEN, 2), *sub_grids(UNEVEN, 6)):
+        for grid in (*(UNEVEN[[0, k, 8]] for k in (1, 4, 7)), UNEVEN[[0, 2, 3, 5, 7, 8]], UNEVEN):
             assert costs.total(grid) == pytest.approx(float(model.bound(x, times=grid).total.mean()), rel=1e-9)
 
 
@@ -128,7 +122,7 @@ def test_costs_are_means_over_the_examples_alone():
 def check_means(n=45, cut=37):
     """Slots hold more rows than there are examples: of two parts the whole costs the weighted mean."""
     x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
-    whole, first, rest = (exact_costs(plane_model(), x=part) for part in (x, x[:cut], x[cut:]))
+    whole, first, rest = (exact_costs(plane_model(), x=part, noise=EPS[:1]) for part in (x, x[:cut], x[cut:]))
     for grid in (UNEVEN[[0, 3, 6, 8]], UNEVEN[[0, 5, 8]]):
         mean = (cut * first.total(grid) + (n - cut) * rest.total(grid)) / n
         assert whole.total(grid) == pytest.approx(mean, rel=1e-9)
@@ -202,7 +196,7 @@ def test_a_network_that_is_not_finite_has_no_grid(value):
 # Candidates
 
 
-@pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
+@pytest.mark.parametrize("schedule", [LINEAR, iw.RectifiedSchedule(), iw.KarrasSchedule()], ids=name_of)
 def test_candidates_are_times_of_the_models_own_grid_spread_over_its_noise(schedule):
     times = iw.trajectory_costs(iw.Diffusion(lambda_denoiser(schedule), (1,)), 1, seed=0).times
     own = iw.uniform_grid(1000)

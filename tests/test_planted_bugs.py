@@ -269,9 +269,8 @@ def greedy(self, steps):
     return torch.cat([self.times[path], self.times[-1:]])
 
 
-def ddim_to_the_noise_of_t(process, estimate, s):
-    x, eps = (part.expand(len(s), *part.shape) for part in (estimate.x, estimate.eps))
-    return over(process.schedule.alpha(s), x) * x + over(process.schedule.sigma(estimate.t), x) * eps
+def ddim_without_its_noise(process, x, eps, s):
+    return process.diffuse(x.expand(len(s), *x.shape), s, 0 * eps.expand(len(s), *eps.shape))
 
 
 def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
@@ -702,7 +701,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "copies that fill a slot counted": (grids, "_costs", copies_counted, "costs per example"),
     "last step for nothing": (iw.GridCosts, "grid", last_step_for_nothing, "cheapest grid"),
     "cheapest step first": (iw.GridCosts, "grid", greedy, "cheapest grid"),
-    "deviation at the noise of t": (grids, "_ddim", ddim_to_the_noise_of_t, "deviations"),
+    "steps that drop the noise": (grids, "_ddim", ddim_without_its_noise, "deviations"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
 }
 

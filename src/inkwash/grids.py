@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.bernoulli import Bernoulli
-from inkwash.denoise import AnyDenoiser, Estimate
+from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, NonFiniteError, require_integer
 from inkwash.gaussian import Gaussian, require_gaussian
@@ -217,27 +217,24 @@ def trajectory_costs(
 
 def _deviations(denoiser: AnyDenoiser, process: Gaussian, x_t: Tensor, times: Tensor) -> Tensor:
     """How far the step from candidate i to j leads off the trajectories from `x_t`, summed over these: `(M, M + 1)`."""
-    points, estimates = [x_t], []
+    points, guesses = [x_t], []
     for t, s in pairwise(times):
-        estimates.append(denoiser(points[-1], t))
-        points.append(_ddim(process, estimates[-1], s[None])[0])
-    found = torch.zeros(len(estimates), len(points), dtype=torch.float64)
-    for i, estimate in enumerate(estimates):
+        estimate = denoiser(points[-1], t)
+        guesses.append((estimate.x, estimate.eps))
+        points.append(_ddim(process, *guesses[-1], s[None])[0])
+    found = torch.zeros(len(guesses), len(points), dtype=torch.float64)
+    for i, guess in enumerate(guesses):
         for j in torch.arange(i + 1, len(points)).split(_AT_ONCE):
             reached = torch.stack([points[k] for k in j])
-            off = (_ddim(process, estimate, times[j]) - reached) / over(process.scale(times[j]), reached)
+            off = (_ddim(process, *guess, times[j]) - reached) / over(process.scale(times[j]), reached)
             found[i, j] = off.flatten(2).norm(dim=2).sum(1).cpu()
     return found
 
 
-def _ddim(process: Gaussian, estimate: Estimate, s: Tensor) -> Tensor:
-    """The steps of DDIM without noise to times `(K,)`: the estimates of x and of the noise, put together again at each.
-
-    Returns:
-        `(K, B, *event)`.
-    """
-    x, eps = (part.expand(len(s), *part.shape) for part in (estimate.x, estimate.eps))
-    return process.diffuse(x, s, eps)
+def _ddim(process: Gaussian, x: Tensor, eps: Tensor, s: Tensor) -> Tensor:
+    """The steps of DDIM without noise to times `(K,)`, `(K, B, *event)`: the estimates of x and of the noise, put
+    together again at each time."""
+    return process.diffuse(x.expand(len(s), *x.shape), s, eps.expand(len(s), *eps.shape))
 
 
 def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) -> GridCosts:
