@@ -60,10 +60,10 @@ def test_after_more_training_a_grid_is_learned_anew(copy, data):
     assert json.loads(kept.read_bytes())["fingerprint"] == fingerprint(newest(copy))
 
 
-def test_another_objective_or_number_of_steps_is_another_grid(copy):
-    assert (
-        len({tuple(grid_of(copy, *which).tolist()) for which in (("bound", 4), ("trajectory", 4), ("bound", 5))}) == 3
-    )
+def test_another_objective_or_number_of_steps_is_another_file(copy):
+    grids = [grid_of(copy, *which) for which in (("bound", 4), ("trajectory", 4), ("bound", 5))]
+    assert [len(grid) for grid in grids] == [5, 5, 6]
+    assert {path.name for path in (copy / "grids").iterdir()} == {"bound-4.json", "trajectory-4.json", "bound-5.json"}
 
 
 DAMAGE = {
