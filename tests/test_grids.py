@@ -254,18 +254,20 @@ def test_a_grid_over_trajectories_ends_nearer_to_the_flow():
     check_endpoints()
 
 
-def check_endpoints(schedule=LINEAR, model=None):
-    """Endpoint error against the exact flow, at 5 to 10 steps, beside the uniform grid."""
-    model = model or plane_model(schedule)
+def check_endpoints():
+    """Endpoint error against the exact flow, at 5 to 10 steps, beside the usual grids."""
+    model = plane_model()
     costs = iw.trajectory_costs(model, 32, seed=1)
     x_1 = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
 
     def error(times):
         *_, (_, x) = iw.DDIM().trajectory(model.denoiser, x_1, times, torch.Generator())
-        return float((x - flow(PLANE, schedule, x_1)).norm(dim=1).mean())
+        return float((x - flow(PLANE, LINEAR, x_1)).norm(dim=1).mean())
 
     for steps in (5, 7, 10):
-        assert error(costs.grid(steps)) < 0.5 * error(iw.uniform_grid(steps))
+        even = iw.uniform_grid(steps)
+        assert error(costs.grid(steps)) < 0.8 * error(even)
+        assert error(costs.grid(steps)) < min(error(even**2), error(log_snr_grid(LINEAR, steps, 1e-3)))
 
 
 def test_the_seed_governs_the_trajectories():
