@@ -28,7 +28,7 @@ LAYERS = [
     {"data.sources"},
     {"data"},
     {"model"},
-    {"build", "checkpoint", "display", "grids", "pictures"},
+    {"build", "checkpoint", "display", "grid_costs", "pictures"},
     {"run", "training"},
     {"draw", "fit", "learned_grid"},
     {"evaluation"},

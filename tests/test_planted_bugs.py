@@ -10,7 +10,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
-import test_grids
+import test_grid_costs
 import test_learning
 import test_levels
 import test_likelihood
@@ -78,11 +78,11 @@ CHECKS = {
     "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
     "some of the terms": test_likelihood.check_terms,
     "slots": test_likelihood.test_slots_have_noise_of_their_own,
-    "costs of steps": test_grids.check_step_costs,
-    "costs of grids in data units": test_grids.check_totals,
-    "costs per example": test_grids.check_means,
-    "cheapest grid": test_grids.check_search,
-    "deviations": test_grids.check_deviations,
+    "costs of steps": test_grid_costs.check_step_costs,
+    "costs of grids in data units": test_grid_costs.check_totals,
+    "costs per example": test_grid_costs.check_means,
+    "cheapest grid": test_grid_costs.check_search,
+    "deviations": test_grid_costs.check_deviations,
     "data units": test_model.check_data_units,
     "exact density": test_flow.check_log_density,
     "exact density at a later time": partial(test_flow.check_log_density, test_flow.Exploding(), t=0.1),

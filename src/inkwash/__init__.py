@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
-    from inkwash.grids import GridCosts, bound_costs, trajectory_costs
+    from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, LevelNet, UNet, perceptron
@@ -127,7 +127,7 @@ _HOME = {
         "transport",
     ),
     "gaussian": ("Gaussian",),
-    "grids": (
+    "grid_costs": (
         "GridCosts",
         "bound_costs",
         "trajectory_costs",

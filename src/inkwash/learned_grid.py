@@ -15,7 +15,7 @@ from inkwash.checkpoint import fingerprint
 from inkwash.config import Count, Range, Seed, from_json, to_json
 from inkwash.display import Display
 from inkwash.errors import CheckpointError, ConfigError
-from inkwash.grids import GridCosts, bound_costs, trajectory_costs
+from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
 from inkwash.noise import as_grid
 from inkwash.run import Run, StrPath, load, read_header, require_run
 
