@@ -11,6 +11,7 @@ import test_denoise
 import test_distributions
 import test_flow
 import test_gaussian
+import test_grid_costs
 import test_grids
 import test_interpolate
 import test_labels
@@ -38,6 +39,7 @@ from inkwash import (
     denoise,
     distributions,
     flow,
+    grid_costs,
     likelihood,
     objective,
     prediction,
@@ -136,6 +138,11 @@ CHECKS = {
     "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
     "some of the terms": test_likelihood.check_terms,
     "slots": test_likelihood.test_slots_have_noise_of_their_own,
+    "costs of steps": test_grid_costs.check_step_costs,
+    "costs of grids in data units": test_grid_costs.check_totals,
+    "costs per example": test_grid_costs.check_means,
+    "cheapest grid": test_grid_costs.check_search,
+    "deviations": test_grid_costs.check_deviations,
     "data units": test_model.check_data_units,
     "exact density": test_flow.check_log_density,
     "exact density at a later time": partial(test_flow.check_log_density, test_flow.Exploding(), t=0.1),
@@ -312,6 +319,38 @@ def terms_not_scaled_up(denoiser, x, times, start, stop, random):
 
 def first_pair_only(denoiser, x, times, start, stop, random):
     return (stop - start) * DIFFUSION_TERM(denoiser, x, times, start, start + 1, random)
+
+
+def step_kl_reversed(process, x, x_t, estimate, s, t):
+    return process.reverse(x_t, estimate, s, t).kl(process.posterior(x_t, x, s, t))
+
+
+DECODERS, MEANS, GRID = grid_costs._decoders, grid_costs._costs, iw.GridCosts.grid
+
+
+def decoder_blind_to_the_time_before(process, x_t, estimate, times, lattice):
+    return DECODERS(process, x_t, estimate, times, lattice)[:1]
+
+
+def copies_counted(times, step, last, count, fixed):
+    return MEANS(times, step, last, -(-count // 16) * 16, fixed)
+
+
+def last_step_for_nothing(self, steps):
+    return GRID(replace(self, last=torch.zeros_like(self.last)), steps)
+
+
+def greedy(self, steps):
+    path = [0]
+    while len(path) < steps:
+        free = self.step[path[-1]].clone()
+        free[len(free) - steps + len(path) + 1 :] = torch.inf
+        path.append(int(free.argmin()))
+    return torch.cat([self.times[path], self.times[-1:]])
+
+
+def ddim_without_its_noise(process, x, eps, s):
+    return process.diffuse(x.expand(len(s), *x.shape), s, 0 * eps.expand(len(s), *eps.shape))
 
 
 def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
@@ -996,6 +1035,12 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "first class taken for none": (iw.Condition, "numbers", first_class_for_none, "labels of their examples"),
     "labels of the first slot": (models, "slot_places", labels_of_the_first_slot, "labels of their examples"),
     "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
+    "divergence the wrong way round": (grid_costs, "step_kl", step_kl_reversed, "costs of grids in data units"),
+    "decoder blind to the time before": (grid_costs, "_decoders", decoder_blind_to_the_time_before, "costs of steps"),
+    "copies that fill a slot counted": (grid_costs, "_costs", copies_counted, "costs per example"),
+    "last step for nothing": (iw.GridCosts, "grid", last_step_for_nothing, "cheapest grid"),
+    "cheapest step first": (iw.GridCosts, "grid", greedy, "cheapest grid"),
+    "steps that drop the noise": (grid_costs, "_ddim", ddim_without_its_noise, "deviations"),
     "what lies below the range left out": (flow, "_immse_rest", lambda *args: 0.0, "second route, below the range"),
     "guidance with the wrong sign": (guide.Guided, "look", guidance_with_sign, "product of normal laws"),
     "x of a product, eps kept": (guide.Guided, "look", eps_kept, "product of normal laws"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
     from inkwash.gaussian import Gaussian
+    from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
     from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
@@ -165,6 +166,11 @@ _HOME = {
         "transport",
     ),
     "gaussian": ("Gaussian",),
+    "grid_costs": (
+        "GridCosts",
+        "bound_costs",
+        "trajectory_costs",
+    ),
     "likelihood": ("Bound",),
     "model": ("Diffusion",),
     "nn": (

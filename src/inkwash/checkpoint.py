@@ -95,6 +95,15 @@ def read_checkpoint(path: Path, groups: Iterable[str] = ()) -> tuple[dict[str, A
         raise CheckpointError(str(path), f"unreadable tensors ({error})", "a checkpoint as inkwash wrote it") from None
 
 
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a checkpoint's manifest, which stands for every byte of the checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    return _digest(_read(path / _MANIFEST, _MANIFEST_LIMIT))
+
+
 def require_same_tensors(found: Tensors, expected: Tensors, where: str) -> None:
     """Check that tensors have exactly the expected names, shapes and dtypes.
 

@@ -95,7 +95,7 @@ class Sample:
         from inkwash.display import Display
         from inkwash.draw import draw_to_folder, walk_options
 
-        options = walk_options(self.walk) | {"label": self.label, "guidance": self.guidance}
+        options = walk_options(self.walk, self.run, Display()) | {"label": self.label, "guidance": self.guidance}
         options |= {} if self.frames is None else {"frames": self.frames}
         draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
 
@@ -123,7 +123,7 @@ class Relatives:
         from inkwash.draw import walk_options
         from inkwash.share import relatives_to_folder
 
-        options = walk_options(self.walk)
+        options = walk_options(self.walk, self.run, Display())
 
         relatives_to_folder(
             self.run, self.example, self.t, self.n, Path(self.out), Display(), seed=self.seed, **options
@@ -157,7 +157,7 @@ class Interpolate:
         from inkwash.draw import walk_options
         from inkwash.share import interpolate_to_folder
 
-        options = {} if self.t is None else walk_options(self.walk)
+        options = {} if self.t is None else walk_options(self.walk, self.run, Display())
 
         interpolate_to_folder(
             self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, seed=self.seed, **options
@@ -193,9 +193,10 @@ class Inpaint:
         from inkwash.draw import walk_options
         from inkwash.inpaint import METHODS, inpaint_to_folder, read_mask
 
-        mask = self.hide or read_mask(Path(self.mask or ""))
-        options = walk_options(self.walk) | {"method": None if self.method is None else METHODS[self.method]()}
-        inpaint_to_folder(self.run, self.example, mask, self.n, Path(self.out), Display(), seed=self.seed, **options)
+        mask, display = self.hide or read_mask(Path(self.mask or "")), Display()
+        method = None if self.method is None else METHODS[self.method]()
+        options = walk_options(self.walk, self.run, display) | {"seed": self.seed, "method": method}
+        inpaint_to_folder(self.run, self.example, mask, self.n, Path(self.out), display, **options)
 
 
 @dataclass(frozen=True)

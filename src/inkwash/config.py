@@ -222,8 +222,10 @@ class WalkConfig:
     """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
     steps: Count | None = None
     """Number of steps; by default those the model was made with."""
-    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle"] = "uniform"
-    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent."""
+    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle", "learned"] = "uniform"
+    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent; or
+    learned once for so many --steps, and kept in RUN/grids: for ancestral the grid of the least bound, for another
+    sampler the one that strays least from trajectories of the flow."""
     eta: Annotated[float, Range(0, 1)] | None = None
     """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     order: Annotated[int, Range(1, 4)] | None = None

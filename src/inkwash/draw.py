@@ -18,6 +18,7 @@ from inkwash.data import DataSpec, Transform
 from inkwash.display import Display
 from inkwash.errors import ConfigError
 from inkwash.film import Film
+from inkwash.learned_grid import learned_grid
 from inkwash.model import Diffusion
 from inkwash.noise import GRIDS
 from inkwash.product import Product
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def walk_options(config: WalkConfig) -> dict[str, Any]:
+def walk_options(config: WalkConfig, run: StrPath, display: Display) -> dict[str, Any]:
     """The sampler, number of steps and grid that a config asks for, as `Diffusion.sample` takes them.
 
     Raises:
@@ -37,16 +38,21 @@ def walk_options(config: WalkConfig) -> dict[str, Any]:
     """
     check(config)
     given = {name: value for name, value in asdict(config).items() if value is not None}
-    kinds: dict[str, Any] = {"sampler": SAMPLERS[given.pop("sampler")], "grid": GRIDS[given.pop("grid")]}
-    made: dict[str, Any] = {"steps": given.pop("steps", None)}
+    name, grid, steps = given.pop("sampler"), given.pop("grid"), given.pop("steps", None)
+    kinds: dict[str, Any] = {"sampler": SAMPLERS[name]} | ({} if grid == "learned" else {"grid": GRIDS[grid]})
+    made: dict[str, Any] = {}
     for part, kind in kinds.items():
         own = {option.name for option in fields(kind)} & set(given)
-        made[part] = kind(**{name: given.pop(name) for name in own})
-    for name, value in given.items():
+        made[part] = kind(**{option: given.pop(option) for option in own})
+    for option, value in given.items():
         every: dict[str, Any] = {**SAMPLERS, **GRIDS}
-        having = (k for k, kind in every.items() if name in {option.name for option in fields(kind)})
-        raise ConfigError(name, value, f"a sampler or grid that has this option: {', '.join(having)}")
-    return made
+        having = (k for k, kind in every.items() if option in {own.name for own in fields(kind)})
+        raise ConfigError(option, value, f"a sampler or grid that has this option: {', '.join(having)}")
+    if grid != "learned":
+        return made | {"steps": steps}
+    if steps is None:
+        raise ConfigError("steps", steps, "a number of steps, for which the grid is learned")
+    return made | {"times": learned_grid(run, "bound" if name == "ancestral" else "trajectory", steps, display)}
 
 
 def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:

@@ -25,6 +25,7 @@ from inkwash.denoise import AnyDenoiser, given
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import require_gaussian
+from inkwash.process import Process
 from inkwash.randomness import Purpose, slots
 from inkwash.shapes import sum_event
 
@@ -185,10 +186,14 @@ def _diffusion_term(
     """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
     pair = torch.randint(start, stop, (len(x),), generator=random)
     t, s = times[pair], times[pair + 1]
-    process = denoiser.process
-    x_t = process.marginal(x, t).draw(random)
-    reverse = process.reverse(x_t, denoiser(x_t, t), s, t)
-    return (stop - start) * process.posterior(x_t, x, s, t).kl(reverse)
+    x_t = denoiser.process.marginal(x, t).draw(random)
+    return (stop - start) * step_kl(denoiser.process, x, x_t, denoiser(x_t, t), s, t)
+
+
+def step_kl(process: Process, x: Tensor, x_t: Tensor, estimate: Any, s: Tensor, t: Tensor) -> Tensor:
+    r"""What the step from t to s adds to the bound at one `x_t` `(B, *event)`:
+    $\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, nats per example, `(B,)`."""
+    return process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t))
 
 
 def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:

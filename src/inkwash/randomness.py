@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     FLOW = 9
     IMMSE = 10
     LABEL = 11
+    GRID = 12
     SAMPLE_FROM = 14
     DIFFUSE = 15
     INTERPOLATE = 16
