@@ -236,8 +236,8 @@ class Measurement(Factor):
             torch. It must be linear, or affine; its adjoint is found by automatic differentiation. See
             `inkwash.operators`.
         y: what was measured, as many numbers as A gives for one example, in A's units.
-        noise: standard deviation of the noise, in A's units, at least 0; a number, or one for each of y. With 0 draws fit
-            y as nearly as the method's arithmetic does; entries that must come back exactly are for `Observed`.
+        noise: standard deviation of the noise, in A's units, at least 0; a number, or one for each of y. With 0 draws
+            fit y as nearly as the method's arithmetic does; entries that must come back exactly are for `Observed`.
 
     Raises:
         ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit.
