@@ -389,7 +389,6 @@ def chi2_tail(counts):
     return float(chisquare(counts.numpy()).pvalue)
 
 
-@pytest.mark.slow
 def test_draws_by_the_default_are_calibrated():
     """1,000 measurements, each with 63 draws: the rank of the truth among them is uniform. All walk in one batch, each
     with its own measurement."""
