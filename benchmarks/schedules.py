@@ -23,10 +23,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 1000], help="numbers of steps")
     options = parser.parse_args()
     run = iw.Run(options.run)
+    first = run.header().config.process.log_snr_first
     trained, held_out = run.model(), run.dataset().data[run.split()[1][: options.examples]]
     for name in FIXED:
         for steps in options.steps:
-            process = iw.Gaussian(SCHEDULES[name](steps))
+            schedule = iw.LogLinearSchedule(steps, first) if name == "log-linear" else SCHEDULES[name](steps)
+            process = iw.Gaussian(schedule)
             denoiser = iw.Denoiser(trained.denoiser.network, process, trained.denoiser.predicts, "small", "log_snr")
             model = iw.Diffusion(denoiser, trained.shape, trained.transform, steps)
             parts = model.bound(held_out).bits_per_dim

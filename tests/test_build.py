@@ -59,7 +59,9 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
     config = resolve(Config("x"), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "label_dropout"} | ({"multipliers", "attention"} if config.network.kind == "mlp" else set())
+        unused = {"rate", "label_dropout", "log_snr_first"} | (
+            {"multipliers", "attention"} if config.network.kind == "mlp" else set()
+        )
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(Config, to_json(config)) == config
@@ -229,6 +231,25 @@ def test_what_is_predicted_of_real_numbers_follows_from_the_schedule(schedule, p
     assert (config.denoiser.predicts, config.train.objective, config.train.times) == (predicts, objective, times)
     by_level = resolve(Config("x", process=ProcessConfig(schedule)), vector(2, levels=5))
     assert by_level.denoiser.predicts == "levels"
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_the_first_noise_leaves_neighbouring_levels_apart(levels):
+    """Of a normal around a level with the first noise, as seen at the scale of the data, the share 2 Phi(-3) passes the
+    middle between neighbours."""
+    config = resolve(Config("x"), image(1, 8, 8, levels=levels))
+    schedule = build_denoiser(config, image(1, 8, 8, levels=levels)).process.schedule
+    noise = schedule.sigma(1 / config.process.steps) / schedule.alpha(1 / config.process.steps)
+    values = image(1, 8, 8, levels=levels).lattice.values()
+    assert float((values[1] - values[0]) / 2 / noise) == pytest.approx(3)
+    given = ProcessConfig(log_snr_first=5.0)
+    assert resolve(Config("x", process=given), image(1, 8, 8, levels=levels)).process.log_snr_first == 5.0
+
+
+def test_only_the_line_has_a_first_log_snr():
+    for process in (ProcessConfig("linear", log_snr_first=5.0), ProcessConfig(log_snr_first=5.0)):
+        with pytest.raises(ConfigError, match="log_snr_first"):
+            resolve(Config("x", process=process), vector(2))
 
 
 def test_a_blind_network_predicts_the_noise_even_under_the_schedule_of_edm():

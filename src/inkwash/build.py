@@ -21,7 +21,7 @@ from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
 from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
-from inkwash.noise import SCHEDULES
+from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
 from inkwash.prediction import NAMED, Levels, Mean, Prediction
 from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
@@ -35,6 +35,7 @@ _MOST_LEVELS = 1 << 20
 _FEATURES = 32
 _NOT_OF_BITS = ("karras", "learned-betas", "learned")
 _KNOTS = 32
+_TOLD_APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
 _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
@@ -77,7 +78,10 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
 
 def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
     """The process of a resolved config."""
-    schedule = SCHEDULES[chosen(config.schedule)](config.steps)
+    if config.schedule == "log-linear":
+        schedule: Schedule = LogLinearSchedule(config.steps, chosen(config.log_snr_first))
+    else:
+        schedule = SCHEDULES[chosen(config.schedule)](config.steps)
     return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
 
 
@@ -197,14 +201,24 @@ def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
         if config.rate is not None:
             raise ConfigError("process.rate", config.rate, "the bernoulli process; the gaussian one has no rate")
         by_level = whole.denoiser.predicts == "levels" or (whole.denoiser.predicts is None and _by_level(whole, spec))
-        return _filled(config, {"schedule": "log-linear" if by_level else "linear"})
+        return _with_first(_filled(config, {"schedule": "log-linear" if by_level else "linear"}), spec)
     if spec.levels != 2:
         got = "bernoulli, and " + (f"data with {spec.levels} levels" if spec.levels else "continuous data")
         raise ConfigError("process.kind", got, "data with 2 levels, or gaussian")
     if config.schedule in _NOT_OF_BITS:
         need = "a schedule that is not trained and keeps the variance bounded, for the bernoulli process"
         raise ConfigError("process.schedule", config.schedule, need)
-    return _filled(config, {"schedule": "linear", "rate": 0.5})
+    return _with_first(_filled(config, {"schedule": "linear", "rate": 0.5}), spec)
+
+
+def _with_first(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
+    """The first log-SNR of a schedule that has it for an option: where neighbouring levels can be told apart."""
+    if config.schedule == "log-linear":
+        first = 2 * math.log(_TOLD_APART * (spec.levels - 1)) if spec.levels else 13.3
+        return _filled(config, {"log_snr_first": first})
+    if config.log_snr_first is not None:
+        raise ConfigError("process.log_snr_first", config.log_snr_first, "the schedule log-linear")
+    return config
 
 
 def _resolve_bits(config: DenoiserConfig) -> DenoiserConfig:

@@ -94,6 +94,9 @@ class ProcessConfig:
     """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones."""
     rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
     """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
+    log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
+    """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
+    neighbouring levels, 13.3 for 256 of them and for data without levels."""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class LogLinearSchedule(VariancePreserving):
     Args:
         steps: T: the end point $\lambda_0$ is taken at t = 1/T; at least 2.
         log_snr_first: $\lambda_0$, log-SNR at t = 1/T. At 13.3, $\sigma/\alpha$ is a sixth of the distance between
-            neighbours of 256 levels in [-1, 1].
+            neighbours of 256 levels in [-1, 1]; at $2\log(3(L-1))$ it is of L levels.
         log_snr_last: $\lambda_1$, log-SNR at t = 1; less than `log_snr_first`.
     """
 
