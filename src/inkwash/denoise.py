@@ -163,7 +163,9 @@ class NetworkDenoiser(nn.Module, ABC):
         parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
         dtype = next((p.dtype for p in parameters), seen.dtype)
         level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
-        told = {name: value.to(seen.device) for name, value in condition.items()}
+        told = {
+            name: value.to(seen.device) if isinstance(value, Tensor) else value for name, value in condition.items()
+        }
         output: Tensor = self.network(seen.to(dtype), level, **told)
         return output.to(seen.dtype)
 
