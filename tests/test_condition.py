@@ -281,6 +281,8 @@ BAD = {
     "no labels": ("not", {"label": "left"}, "label: got left, need none: the model was trained without labels"),
     "nothing to guide to": ("labelled", {"guidance": 2.0}, "guidance: got 2.0, need a label to guide to"),
     "negative": ("labelled", {"label": 7, "guidance": -1.0}, "guidance: got -1.0, need a finite number >= 0"),
+    "text": ("labelled", {"label": 7, "guidance": "2"}, "guidance: got 2, need a finite number"),
+    "several": ("labelled", {"label": 7, "guidance": [1.0, 2.0]}, "guidance: got"),
     "no number": ("labelled", {"label": 7, "guidance": math.nan}, "guidance: got nan"),
 }
 

@@ -112,6 +112,17 @@ class Evidence:
         """Sum of the potentials, `(B,)`."""
         return sum((potential(x) for potential in self.potentials), x.new_zeros(len(x)))
 
+    def require_derivatives(self) -> None:
+        """Check that the potentials can be differentiated, where a method looks at nothing else of them.
+
+        Raises:
+            ConfigError: one that torch cannot, which would count for nothing.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            x = torch.zeros_like(self.values)[None].requires_grad_()
+            if not all(potential(x).requires_grad for potential in self.potentials):
+                raise ConfigError("classifier.log_prob", "a function without a derivative", "one in torch; or SMC")
+
     def soft(self, x: Tensor) -> Tensor:
         """log r(x) but for the known entries, `(B,)`, up to a constant.
 

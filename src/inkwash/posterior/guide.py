@@ -68,6 +68,7 @@ class Guidance(Method):
     def compose(
         self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
     ) -> tuple[AnyDenoiser, Sampler]:
+        evidence.require_derivatives()
         return Guided(denoiser, evidence, self), sampler or Ancestral()
 
 

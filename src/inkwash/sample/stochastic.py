@@ -16,7 +16,7 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, require_integer
-from inkwash.gaussian import require_gaussian
+from inkwash.noise import Schedule
 from inkwash.sample.posterior import DDIM, Ancestral
 from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
@@ -34,7 +34,7 @@ class EulerMaruyama(Sampler):
     """
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        now, then = levels(require_gaussian(denoiser.process, "sampler euler-maruyama").schedule, torch.stack([t, s]))
+        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
         if now.alpha == 0:
             return DDIM(1.0).step(denoiser, x_t, t, s, generator)
         mean = denoiser(x_t, t).mean(s)
@@ -65,12 +65,13 @@ class AnnealedLangevin(Sampler):
         _require(self.corrections, self.snr)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        now, then = levels(require_gaussian(denoiser.process, "sampler langevin").schedule, torch.stack([t, s]))
+        schedule = self.schedule(denoiser)
+        now, then = levels(schedule, torch.stack([t, s]))
         if now.alpha == 0 or s == 0:
             x_s = DDIM().step(denoiser, x_t, t, s, generator)
         else:
             x_s = x_t * (then.alpha / now.alpha)
-        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(denoiser, schedule, x_s, s, self.corrections, self.snr, generator)
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,24 @@ class PredictorCorrector(Sampler):
         _require(self.corrections, self.snr)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        schedule = self.schedule(denoiser)
         x_s = Ancestral().step(denoiser, x_t, t, s, generator)
-        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(denoiser, schedule, x_s, s, self.corrections, self.snr, generator)
 
 
 def _corrected(
-    denoiser: AnyDenoiser, x: Tensor, t: Tensor, corrections: int, snr: float, generator: torch.Generator
+    denoiser: AnyDenoiser,
+    schedule: Schedule,
+    x: Tensor,
+    t: Tensor,
+    corrections: int,
+    snr: float,
+    generator: torch.Generator,
 ) -> Tensor:
     """After so many Langevin steps at time t; at time 0, where the score has no scale, x itself."""
     if t == 0:
         return x
-    length = 2 * (snr * float(require_gaussian(denoiser.process, "score").schedule.sigma(t))) ** 2
+    length = 2 * (snr * float(schedule.sigma(t))) ** 2
     for _ in range(corrections):
         noise = standard_normal(x.shape, generator, like=x)
         x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
