@@ -309,7 +309,8 @@ class Classifier(Factor):
             real numbers, to log r `(B,)`, in torch, each row by itself. A constant in it makes no difference.
 
     Raises:
-        ConfigError: when it multiplies a model: another shape than `(B,)`.
+        ConfigError: when it multiplies a model: another shape than `(B,)`; on use, a function without a derivative, by
+            methods other than `SMC`.
     """
 
     log_prob: Potential

@@ -109,8 +109,8 @@ class Diffusion(Walkable):
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first`, `seed`, `steps`, `times`, `label` or `guidance`; `times` beside another way
-                to choose them.
+            ConfigError: a bad `n`, `first`, `seed`, `sampler`, `steps`, `times`, `grid`, `label` or `guidance`; `times`
+                beside another way to choose them.
         """
         way: dict[str, Any] = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
         walks = self.walks(n, first=first, seed=seed, label=label, guidance=guidance, **way)
@@ -318,7 +318,7 @@ class Diffusion(Walkable):
 
         Raises:
             DataError: `x` is not of the model's shape.
-            ConfigError: a bad `steps`, `times`, `terms` or `label`.
+            ConfigError: a bad `steps`, `times`, `terms`, `seed` or `label`; `times` beside `steps`.
         """
         model_x = self.to_model(x)
         lattice = self._lattice
