@@ -16,7 +16,6 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, require_integer
-from inkwash.noise import Schedule
 from inkwash.sample.posterior import DDIM, Ancestral
 from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
@@ -65,13 +64,12 @@ class AnnealedLangevin(Sampler):
         _require(self.corrections, self.snr)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        schedule = self.schedule(denoiser)
-        now, then = levels(schedule, torch.stack([t, s]))
+        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
         if now.alpha == 0 or s == 0:
             x_s = DDIM().step(denoiser, x_t, t, s, generator)
         else:
             x_s = x_t * (then.alpha / now.alpha)
-        return _corrected(denoiser, schedule, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(self, denoiser, x_s, s, generator)
 
 
 @dataclass(frozen=True)
@@ -93,25 +91,20 @@ class PredictorCorrector(Sampler):
         _require(self.corrections, self.snr)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        schedule = self.schedule(denoiser)
         x_s = Ancestral().step(denoiser, x_t, t, s, generator)
-        return _corrected(denoiser, schedule, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(self, denoiser, x_s, s, generator)
 
 
 def _corrected(
+    sampler: AnnealedLangevin | PredictorCorrector,
     denoiser: AnyDenoiser,
-    schedule: Schedule,
     x: Tensor,
     t: Tensor,
-    corrections: int,
-    snr: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """After so many Langevin steps at time t; at time 0, where the score has no scale, x itself."""
-    if t == 0:
-        return x
-    length = 2 * (snr * float(schedule.sigma(t))) ** 2
-    for _ in range(corrections):
+    """After the sampler's Langevin steps at time t; at time 0, where the score has no scale, x itself."""
+    length = 2 * (sampler.snr * float(sampler.schedule(denoiser).sigma(t))) ** 2
+    for _ in range(sampler.corrections if t > 0 else 0):
         noise = standard_normal(x.shape, generator, like=x)
         x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
     return x
