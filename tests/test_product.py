@@ -273,6 +273,13 @@ def test_what_makes_no_sense_is_refused(case):
         attempt(model())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_a_classifier_is_asked_in_the_precision_of_the_model(dtype):
+    weights = torch.ones(2, dtype=dtype)
+    model = iw.Diffusion(plane_model().denoiser, (2,), dtype=dtype)
+    assert (model * iw.Classifier(lambda x: x @ weights)).sample(2, seed=0, steps=2).dtype == dtype
+
+
 def test_only_factors_multiply():
     with pytest.raises(TypeError):
         _ = plane_model() * 2

@@ -71,12 +71,14 @@ class Evidence:
         values: what they are, `(*shape)`, float64; elsewhere without meaning.
         measured: linear measurements.
         potentials: functions `(B, *shape) -> (B,)`, each a log r(x).
+        differentiable: whether torch can differentiate all of them.
     """
 
     known: Tensor
     values: Tensor
     measured: tuple[Linear, ...] = ()
     potentials: tuple[Potential, ...] = ()
+    differentiable: bool = True
 
     def __add__(self, other: Evidence) -> Evidence:
         both = self.known & other.known
@@ -87,6 +89,7 @@ class Evidence:
             torch.where(other.known, other.values, self.values),
             self.measured + other.measured,
             self.potentials + other.potentials,
+            self.differentiable and other.differentiable,
         )
 
     @cached_property
@@ -113,15 +116,13 @@ class Evidence:
         return sum((potential(x) for potential in self.potentials), x.new_zeros(len(x)))
 
     def require_derivatives(self) -> None:
-        """Check that the potentials can be differentiated, where a method looks at nothing else of them.
+        """Check that the potentials have derivatives, for a method that looks at nothing else of them.
 
         Raises:
-            ConfigError: one that torch cannot, which would count for nothing.
+            ConfigError: one has none, and would count for nothing.
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            x = torch.zeros_like(self.values)[None].requires_grad_()
-            if not all(potential(x).requires_grad for potential in self.potentials):
-                raise ConfigError("classifier.log_prob", "a function without a derivative", "one in torch; or SMC")
+        if not self.differentiable:
+            raise ConfigError("classifier.log_prob", "a function without a derivative", "one in torch; or SMC")
 
     def soft(self, x: Tensor) -> Tensor:
         """log r(x) but for the known entries, `(B,)`, up to a constant.
@@ -316,10 +317,13 @@ class Classifier(Factor):
     log_prob: Potential
 
     def evidence(self, model: Diffusion) -> Evidence:
-        found = self.log_prob(model.affine(torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device)))
+        with torch.inference_mode(False), torch.enable_grad():
+            zero = torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device, requires_grad=True)
+            found = self.log_prob(model.affine(zero))
         if tuple(found.shape) != (2,):
             raise ConfigError("classifier.log_prob", f"shape {tuple(found.shape)} of 2 examples", "(2,), one for each")
-        return replace(nothing(model), potentials=(lambda x: self.log_prob(model.affine(x)),))
+        potential = (lambda x: self.log_prob(model.affine(x)),)
+        return replace(nothing(model), potentials=potential, differentiable=found.requires_grad)
 
 
 @dataclass(frozen=True, eq=False)
