@@ -266,7 +266,7 @@ def test_names_and_whole_numbers_stand_for_classes():
 @pytest.mark.parametrize("classes", [("a",), ("a", "a"), ("a", "b", "a")])
 def test_classes_that_are_not_told_apart_are_refused(classes):
     with pytest.raises(iw.ConfigError, match="two or more classes"):
-        iw.Condition(classes).check()
+        iw.Diffusion(exact("v", torch.zeros(1, 2, dtype=F64)), (2,), condition=iw.Condition(classes))
 
 
 MODELS = {"labelled": labelled_model, "not": lambda: model_of(BOTH)}

@@ -317,7 +317,7 @@ def _read(kind: Any, prog: str, words: list[str], where: str, description: str |
     except SystemExit as error:
         if not error.code:
             raise
-    plain = re.sub(r"[│╭╮╰╯]|(─{2}|-{3}).*", " ", said.getvalue())
+    plain = re.sub(r"[│╭╮╰╯]|(─{2}|-{3}).*|─", " ", said.getvalue())
     raise ConfigError(where, " ".join(plain.split("For full")[0].split()), f"what {where} --help says")
 
 

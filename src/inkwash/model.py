@@ -49,7 +49,7 @@ class Diffusion(Walkable):
         condition: what the network takes beside noisy data and time; nothing by default.
 
     Raises:
-        ConfigError: a transform to other values than those of a discrete process.
+        ConfigError: a transform to other values than those of a discrete process; classes that cannot be told apart.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Diffusion(Walkable):
         self.transform = transform
         self.steps = steps
         self.condition = condition or Condition()
+        self.condition.check()
         parameter = next(parameters_of(denoiser), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = dtype or (torch.get_default_dtype() if parameter is None else parameter.dtype)
@@ -321,12 +322,11 @@ class Diffusion(Walkable):
             ConfigError: a bad `steps`, `times`, `terms`, `seed` or `label`; `times` beside `steps`.
         """
         model_x = self.to_model(x)
-        lattice = self._lattice
         continuous = steps == math.inf
         grid = as_grid(None if continuous and times is None else steps, times, self.steps)
         condition = self.condition.told(label, len(model_x))
-        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous, condition)
-        if self.transform is None or lattice is not None:
+        result = bound(self.denoiser, model_x, grid, self._lattice, terms, seed, continuous, condition)
+        if self.transform is None or self._lattice is not None:
             return result
         log_det = self.transform.log_det().to(self.device)
         return replace(
