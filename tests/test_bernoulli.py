@@ -184,7 +184,7 @@ def test_a_rate_that_is_certain_is_refused(rate):
 def test_what_is_made_for_real_numbers_is_refused():
     denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.2)
     need = "got a Bernoulli process, need a Gaussian process"
-    with pytest.raises(iw.ConfigError, match=f"sampler ddim: {need}"):
+    with pytest.raises(iw.ConfigError, match=f"sampler DDIM: {need}"):
         iw.Diffusion(denoiser, (4,)).sample(1, sampler=iw.DDIM(), steps=2)
     with pytest.raises(iw.ConfigError, match=f"clip: {need}"):
         iw.Clipped(denoiser)

@@ -102,7 +102,8 @@ def test_a_header_of_another_process_is_refused(run, tmp_path, forged):
 def test_what_only_real_numbers_have_is_refused(run):
     model, x = run.model(), run.dataset().data[:4]
     refused = {
-        "sampler ddim": lambda: model.sample(2, sampler=iw.DDIM()),
+        "sampler DDIM": lambda: model.sample(2, sampler=iw.DDIM()),
+        "sampler PredictorCorrector": lambda: model.sample(2, sampler=iw.PredictorCorrector()),
         "flow": lambda: model.log_prob(x),
         "continuous": lambda: model.bound(x, steps=math.inf),
         "score": lambda: model.score(model.to_model(x), 0.5),

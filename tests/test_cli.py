@@ -125,7 +125,7 @@ BAD = {
     "train digits --network.attention True": "network.attention",
     "sample RUN -n 0": "n: got 0, need an integer >= 1",
     "sample RUN -n -1": "n: got -1, need an integer >= 1",
-    "sample RUN -n five": "n",
+    "sample RUN -n five": "inkwash sample: got Value error Error parsing -n/--n: invalid literal",
     "sample RUN --n five": "n: got 'five'",
     "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
     "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",

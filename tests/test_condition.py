@@ -266,7 +266,7 @@ def test_names_and_whole_numbers_stand_for_classes():
 @pytest.mark.parametrize("classes", [("a",), ("a", "a"), ("a", "b", "a")])
 def test_classes_that_are_not_told_apart_are_refused(classes):
     with pytest.raises(iw.ConfigError, match="two or more classes"):
-        iw.Condition(classes).check()
+        iw.Diffusion(exact("v", torch.zeros(1, 2, dtype=F64)), (2,), condition=iw.Condition(classes))
 
 
 MODELS = {"labelled": labelled_model, "not": lambda: model_of(BOTH)}
@@ -281,6 +281,8 @@ BAD = {
     "no labels": ("not", {"label": "left"}, "label: got left, need none: the model was trained without labels"),
     "nothing to guide to": ("labelled", {"guidance": 2.0}, "guidance: got 2.0, need a label to guide to"),
     "negative": ("labelled", {"label": 7, "guidance": -1.0}, "guidance: got -1.0, need a finite number >= 0"),
+    "text": ("labelled", {"label": 7, "guidance": "2"}, "guidance: got 2, need a finite number"),
+    "several": ("labelled", {"label": 7, "guidance": [1.0, 2.0]}, "guidance: got"),
     "no number": ("labelled", {"label": 7, "guidance": math.nan}, "guidance: got nan"),
 }
 

@@ -86,7 +86,7 @@ def test_a_film_shows_the_first_of_the_samples_that_are_drawn(runs, tmp_path, ca
 
 
 def test_a_film_of_another_kind_is_refused_before_anything_is_drawn(runs, tmp_path):
-    for film in ("film.mpeg", "samples.png", "000002.png"):
+    for film in ("film.mpeg", "samples.png", "000002.png", "deep/film.png", "../film.png"):
         with pytest.raises(ConfigError, match="film: got"):
             draw_to_folder(runs / "points", tmp_path, 4, Display(shown=False), film=film, seed=0)
     assert list(tmp_path.iterdir()) == []

@@ -57,13 +57,15 @@ def test_picture_and_mask_may_be_files(run, tmp_path):
     Image.fromarray(np.rint(image * (255 / 7)).astype(np.uint8)).save(tmp_path / "image.png")
     np.save(tmp_path / "image.npy", image)
     Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(mask).convert("1").save(tmp_path / "bits.png")
     np.save(tmp_path / "mask.npy", mask > 0)
     drawn = []
-    for kind in ("png", "npy"):
-        words = [tmp_path / f"image.{kind}", "--mask", tmp_path / f"mask.{kind}", "--method", "pigdm"]
-        assert inpaint(run, tmp_path / kind, *words, "--sampler", "ddim") == 0
-        drawn.append(np.load(tmp_path / kind / "draws.npy"))
-    assert np.array_equal(*drawn)
+    for kind, known in (("png", "mask.png"), ("npy", "mask.npy"), ("npy", "bits.png")):
+        words = [tmp_path / f"image.{kind}", "--mask", tmp_path / known, "--method", "pigdm"]
+        assert inpaint(run, tmp_path / f"{known}-out", *words, "--sampler", "ddim") == 0
+        drawn.append(np.load(tmp_path / f"{known}-out" / "draws.npy"))
+    assert np.array_equal(drawn[0], drawn[1])
+    assert np.array_equal(drawn[0], drawn[2])
     assert (drawn[0][:, 1:3] == image[1:3]).all()
 
 
@@ -83,6 +85,12 @@ def test_what_does_not_go_together_is_one_line(words, code, said, run, tmp_path,
     assert inpaint(run, tmp_path / "out", *words) == code
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_number_names_a_picture_of_a_run_alone(run, tmp_path, capsys):
+    (*_, checkpoint) = (run / "checkpoints").iterdir()
+    assert inpaint(checkpoint, tmp_path / "out", 0, "--hide", "left") == 4
+    assert "a folder without checkpoints, need a run" in capsys.readouterr().err
 
 
 def test_a_mask_of_greys_is_refused(tmp_path):

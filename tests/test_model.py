@@ -232,6 +232,10 @@ def test_any_callable_and_any_wrapped_denoiser_will_do():
         {"n": 2, "steps": 2.5},
         {"n": 2, "steps": 3, "times": UNEVEN},
         {"n": 2, "times": tensor([0.5, 0.0])},
+        {"n": 2, "sampler": "ddim"},
+        {"n": 2, "sampler": iw.DDIM},
+        {"n": 2, "grid": "karras"},
+        {"n": 2, "grid": iw.KarrasGrid},
     ],
     ids=str,
 )
@@ -242,5 +246,39 @@ def test_bad_requests_are_refused(options):
 
 @pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 3), (3, 2, 1)])
 def test_data_of_another_shape_is_refused(shape):
-    with pytest.raises(iw.DataError, match="shape"):
-        plane_model().bound(torch.zeros(shape))
+    model = plane_model()
+    for ask in (model.bound, model.decode, lambda x: model.score(x, 0.5), lambda x: model.sample_from(x, 0.5)):
+        with pytest.raises(iw.DataError, match="shape"):
+            ask(torch.zeros(shape))
+
+
+def test_bad_requests_about_data_are_refused():
+    model, x = plane_model(), torch.zeros(2, 2)
+    bad = {
+        "steps: got inf, need either": lambda: model.bound(x, steps=math.inf, times=UNEVEN),
+        "seed: got -1": lambda: model.bound(x, steps=2, seed=-1),
+        "seed: got None": lambda: model.bound(x, steps=2, seed=None),
+        "t: got 1.5": lambda: model.score(x, 1.5),
+        "t: got nan": lambda: model.score(x, math.nan),
+    }
+    for said, ask in bad.items():
+        with pytest.raises(iw.ConfigError, match=f"^{said}"):
+            ask()
+
+
+def test_arrays_lists_and_tensors_say_the_same():
+    model, x = plane_model(), tensor([[0.3, -1.0], [2.0, 0.5]])
+    solver = iw.Fixed(3)
+    for ask in (
+        lambda x: model.bound(x, steps=3).total,
+        lambda x: model.encode(x, solver=solver),
+        lambda x: model.decode(x, solver=solver),
+        lambda x: model.score(x, 0.5),
+        lambda x: model.sample_from(x, 0.5, seed=0, steps=4),
+    ):
+        for other in (x.numpy(), x.clone().requires_grad_()):
+            torch.testing.assert_close(ask(other), ask(x), rtol=0, atol=0)
+    outside = affine_model()
+    data = outside.sample(2, seed=0, steps=3)
+    live = torch.from_numpy(data).requires_grad_()
+    assert torch.equal(outside.bound(live, steps=3).total, outside.bound(data, steps=3).total)

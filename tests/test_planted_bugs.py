@@ -728,10 +728,10 @@ def score_of_the_previous_level(self, denoiser, x_t, t, s, generator):
     return LANGEVIN(self, AskedAbout(denoiser, t), x_t, t, s, generator)
 
 
-def langevin_with_one_norm_for_all(denoiser, x, t, corrections, snr, generator):
-    for _ in range(corrections if t > 0 else 0):
+def langevin_with_one_norm_for_all(sampler, denoiser, x, t, generator):
+    for _ in range(sampler.corrections if t > 0 else 0):
         score, noise = denoiser(x, t).score, standard_normal(x.shape, generator, like=x)
-        length = 2 * (snr * noise.norm() / score.norm()) ** 2
+        length = 2 * (sampler.snr * noise.norm() / score.norm()) ** 2
         x = x + length * score + (2 * length).sqrt() * noise
     return x
 
@@ -739,9 +739,9 @@ def langevin_with_one_norm_for_all(denoiser, x, t, corrections, snr, generator):
 CORRECTED = stochastic._corrected
 
 
-def langevin_of_half_the_noise(denoiser, x, t, corrections, snr, generator):
+def langevin_of_half_the_noise(sampler, denoiser, x, t, generator):
     with mock.patch.object(stochastic, "standard_normal", lambda *a, like: standard_normal(*a, like=like) / 2**0.5):
-        return CORRECTED(denoiser, x, t, corrections, snr, generator)
+        return CORRECTED(sampler, denoiser, x, t, generator)
 
 
 def thresholded_over_the_batch(self, x_t, t):

@@ -237,6 +237,17 @@ REFUSED = {
         lambda m: (m * EXACT).unnormalised_log_prob(torch.zeros(1, 2)),
         "measurement.noise",
     ),
+    "label": (plane_model, lambda m: (m * SEEN).sample(1, label=1), r"label: got 1, need a factor in its place"),
+    "guidance": (plane_model, lambda m: (m * SEEN).population(1, guidance=2.0), "guidance: got 2.0, need a factor"),
+    "name of a method": (plane_model, lambda m: (m * SEEN).sample(1, method="pigdm"), "method: got 'pigdm'"),
+    "class of methods": (plane_model, lambda m: (m * SEEN).sample(1, method=iw.PiGDM), "method: got <class"),
+    "not differentiable": (plane_model, lambda m: (m * DETACHED).sample(1), "without a derivative"),
+    "rule, not differentiable": (
+        plane_model,
+        lambda m: (m * DETACHED * JUDGED).sample(1, method=iw.StepProduct()),
+        "without a derivative",
+    ),
+    "sampler of a population": (plane_model, lambda m: (m * SEEN).population(1, sampler=iw.DDIM()), "sampler"),
     "population": (plane_model, lambda m: (m * SEEN).population(1, method=iw.PiGDM()), "method"),
     "particles": (plane_model, lambda m: iw.SMC(0), "method.particles"),
     "threshold": (plane_model, lambda m: iw.SMC(threshold=0), "method.threshold"),
@@ -251,6 +262,7 @@ REFUSED = {
     "blur": (plane_model, lambda m: iw.blur(0.0), "blur.std"),
     "entries": (plane_model, lambda m: iw.entries([1, 0]), "entries.mask"),
 }
+DETACHED = iw.Classifier(lambda x: x.detach().sum(1))
 BIT = iw.Observed([True, False, False, False], 1.0)
 
 
@@ -259,6 +271,13 @@ def test_what_makes_no_sense_is_refused(case):
     model, attempt, where = REFUSED[case]
     with pytest.raises((iw.ConfigError, iw.DataError), match=where):
         attempt(model())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_a_classifier_is_asked_in_the_precision_of_the_model(dtype):
+    weights = torch.ones(2, dtype=dtype)
+    model = iw.Diffusion(plane_model().denoiser, (2,), dtype=dtype)
+    assert (model * iw.Classifier(lambda x: x @ weights)).sample(2, seed=0, steps=2).dtype == dtype
 
 
 def test_only_factors_multiply():

@@ -1,5 +1,7 @@
 """What `inkwash relatives` and `inkwash interpolate` write is what the library draws, of the example that was meant."""
 
+import json
+
 import numpy as np
 import pytest
 from faults import points, run_cli, tiny, without_pictures
@@ -44,6 +46,14 @@ def test_relatives_of_a_held_out_example(home, tmp_path, capsys):
         assert np.array_equal(row, grid(to_pixels(model.transform.spec, shown), columns=5))
 
 
+def test_relatives_on_a_learned_grid(home, tmp_path):
+    run, words = home / "images", ["--t", "0.5", "-n", "2", "--steps", "3", "--grid", "learned"]
+    assert run_cli(["relatives", run, 2, *words, "--out", tmp_path]) == 0
+    times = json.loads((run / "grids" / "bound-3.json").read_text())["times"]
+    drawn = iw.load(run).relatives(held_out(run, 2), 0.5, 2, seed=0, times=times)
+    assert np.array_equal(np.load(tmp_path / "relatives.npy"), drawn[None])
+
+
 @pytest.mark.parametrize("options", [{}, {"t": 0.5}, {"t": 0.5, "steps": 4, "sampler": "ddim", "eta": 0.5, "seed": 2}])
 def test_interpolation_is_that_of_the_library(home, tmp_path, options):
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -77,7 +87,7 @@ def test_an_example_may_be_a_file(home, tmp_path):
         ("images", "nothing.png", "no readable picture"),
         ("images", "small.png", "3x3 pixels, 1 channel(s), uint8, need the shape of an example"),
         ("images", "colour.png", "7x5 pixels, 3 channel(s)"),
-        ("images", "two.npy", "shape (1, 2, 5, 7)"),
+        ("images", "two.npy", "two.npy: got shape (2, 5, 7), need one example, shape (5, 7)"),
     ],
 )
 def test_what_is_no_example_ends_in_exit_3_with_nothing_written(home, tmp_path, monkeypatch, capsys, run, name, words):

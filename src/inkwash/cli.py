@@ -124,7 +124,6 @@ class Relatives:
         from inkwash.share import relatives_to_folder
 
         options = walk_options(self.walk, self.run, Display())
-
         relatives_to_folder(
             self.run, self.example, self.t, self.n, Path(self.out), Display(), seed=self.seed, **options
         )
@@ -158,7 +157,6 @@ class Interpolate:
         from inkwash.share import interpolate_to_folder
 
         options = {} if self.t is None else walk_options(self.walk, self.run, Display())
-
         interpolate_to_folder(
             self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, seed=self.seed, **options
         )
@@ -319,7 +317,7 @@ def _read(kind: Any, prog: str, words: list[str], where: str, description: str |
     except SystemExit as error:
         if not error.code:
             raise
-    plain = re.sub(r"[│╭╮╰╯]|─{2,}.*", " ", said.getvalue())
+    plain = re.sub(r"[│╭╮╰╯]|(─{2}|-{3}).*|─", " ", said.getvalue())
     raise ConfigError(where, " ".join(plain.split("For full")[0].split()), f"what {where} --help says")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class Condition:
         Raises:
             ConfigError: a bad `label` or `guidance`.
         """
-        if not 0 <= guidance < math.inf:
+        if not _is_power(guidance):
             raise ConfigError("guidance", guidance, "a finite number >= 0")
         if label is None:
             if guidance != 1:
@@ -77,3 +78,8 @@ class Condition:
         names = self.classes or ()
         more = f", … ({len(names)} classes)" if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + more
+
+
+def _is_power(guidance: object) -> bool:
+    """Whether it is one number that p(label | x) can be raised to."""
+    return isinstance(guidance, Real) and 0 <= float(guidance) < math.inf

@@ -5,7 +5,7 @@ Choosing what the network predicts changes the weighting of the loss, not the cl
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
@@ -74,6 +74,11 @@ class AnyDenoiser(Protocol):
     def process(self) -> Process: ...
 
     def __call__(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any: ...
+
+
+def parameters_of(part: object) -> Iterator[nn.Parameter]:
+    """The parameters of a denoiser or network, if it is a module."""
+    return part.parameters() if isinstance(part, nn.Module) else iter(())
 
 
 class Given(nn.Module):
@@ -160,8 +165,7 @@ class NetworkDenoiser(nn.Module, ABC):
 
     def _answer(self, seen: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
         """What the network makes of what it is shown."""
-        parameters = self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
-        dtype = next((p.dtype for p in parameters), seen.dtype)
+        dtype = next((p.dtype for p in parameters_of(self.network)), seen.dtype)
         level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
         told = {
             name: value.to(seen.device) if isinstance(value, Tensor) else value for name, value in condition.items()

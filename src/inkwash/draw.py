@@ -104,8 +104,8 @@ def draw_to_folder(
     place, model = Accelerator(), load(run)
     spec = cast(Transform, model.transform).spec
     _require_no_leftovers(out, n if spec.is_image else 0)
-    if film is not None and (Path(film).stem == "samples" or Path(film).stem.isdecimal()):
-        raise ConfigError("film", film, "a name that no file of samples has")
+    if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
+        raise ConfigError("film", film, "a name, without a folder, that no file of samples has")
     recorded = None if film is None else Film(model, out / film, frames)
     display = display if place.is_main_process else Display(shown=False)
     data = draw_share(model, n, display, place, recorded, **options)

@@ -74,3 +74,9 @@ def require_integer(where: str, value: object, least: int = 1) -> None:
     """Refuse, with a `ConfigError`, what is no integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ConfigError(where, value, f"an integer >= {least}")
+
+
+def require_kind(where: str, value: object, kind: type) -> None:
+    """Refuse, with a `ConfigError`, what is no object of a class: a name, or a class in place of an object of it."""
+    if not isinstance(value, kind):
+        raise ConfigError(where, repr(value), f"a {kind.__name__}, an object")

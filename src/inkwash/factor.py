@@ -71,12 +71,14 @@ class Evidence:
         values: what they are, `(*shape)`, float64; elsewhere without meaning.
         measured: linear measurements.
         potentials: functions `(B, *shape) -> (B,)`, each a log r(x).
+        differentiable: whether torch can differentiate all of them.
     """
 
     known: Tensor
     values: Tensor
     measured: tuple[Linear, ...] = ()
     potentials: tuple[Potential, ...] = ()
+    differentiable: bool = True
 
     def __add__(self, other: Evidence) -> Evidence:
         both = self.known & other.known
@@ -87,6 +89,7 @@ class Evidence:
             torch.where(other.known, other.values, self.values),
             self.measured + other.measured,
             self.potentials + other.potentials,
+            self.differentiable and other.differentiable,
         )
 
     @cached_property
@@ -111,6 +114,15 @@ class Evidence:
     def potential(self, x: Tensor) -> Tensor:
         """Sum of the potentials, `(B,)`."""
         return sum((potential(x) for potential in self.potentials), x.new_zeros(len(x)))
+
+    def require_derivatives(self) -> None:
+        """Check that the potentials have derivatives, for a method that looks at nothing else of them.
+
+        Raises:
+            ConfigError: one has none, and would count for nothing.
+        """
+        if not self.differentiable:
+            raise ConfigError("classifier.log_prob", "a function without a derivative", "one in torch; or SMC")
 
     def soft(self, x: Tensor) -> Tensor:
         """log r(x) but for the known entries, `(B,)`, up to a constant.
@@ -298,16 +310,20 @@ class Classifier(Factor):
             real numbers, to log r `(B,)`, in torch, each row by itself. A constant in it makes no difference.
 
     Raises:
-        ConfigError: when it multiplies a model: another shape than `(B,)`.
+        ConfigError: when it multiplies a model: another shape than `(B,)`; on use, a function without a derivative, by
+            methods other than `SMC`.
     """
 
     log_prob: Potential
 
     def evidence(self, model: Diffusion) -> Evidence:
-        found = self.log_prob(model.affine(torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device)))
+        with torch.inference_mode(False), torch.enable_grad():
+            zero = torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device, requires_grad=True)
+            found = self.log_prob(model.affine(zero))
         if tuple(found.shape) != (2,):
             raise ConfigError("classifier.log_prob", f"shape {tuple(found.shape)} of 2 examples", "(2,), one for each")
-        return replace(nothing(model), potentials=(lambda x: self.log_prob(model.affine(x)),))
+        potential = (lambda x: self.log_prob(model.affine(x)),)
+        return replace(nothing(model), potentials=potential, differentiable=found.requires_grad)
 
 
 @dataclass(frozen=True, eq=False)

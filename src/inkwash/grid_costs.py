@@ -122,7 +122,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
 
     Raises:
         DataError: `x` is not of the model's shape.
-        ConfigError: bad candidates.
+        ConfigError: bad candidates, or a bad `seed`.
     """
     clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
     lattice = process.lattice if model.transform is None else model.transform.lattice

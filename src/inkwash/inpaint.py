@@ -39,7 +39,7 @@ def read_mask(path: Path) -> Array:
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
     """
-    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path)
+    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
     if mask.dtype == np.bool_:
         return mask
     if not np.isin(mask, (0, mask.max())).all() or not mask.max() > 0:

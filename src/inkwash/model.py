@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from inkwash.condition import Condition
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
-from inkwash.denoise import AnyDenoiser, given
+from inkwash.denoise import AnyDenoiser, given, parameters_of
 from inkwash.distributions import Lattice
-from inkwash.errors import ConfigError, DataError, require_integer
+from inkwash.errors import ConfigError, DataError, require_integer, require_kind
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
 from inkwash.interpolate import diffuse_alike, linear, spherical
@@ -26,6 +26,7 @@ from inkwash.ode import Solver
 from inkwash.process import Process
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_places, slot_rows, slots
 from inkwash.sample import Ancestral, Sampler
+from inkwash.shapes import as_time
 from inkwash.walk import State, Walkable, end_of, walk
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Diffusion(Walkable):
         condition: what the network takes beside noisy data and time; nothing by default.
 
     Raises:
-        ConfigError: a transform to other values than those of a discrete process.
+        ConfigError: a transform to other values than those of a discrete process; classes that cannot be told apart.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class Diffusion(Walkable):
         self.transform = transform
         self.steps = steps
         self.condition = condition or Condition()
-        parameter = next(iter(_parameters(denoiser)), None)
+        self.condition.check()
+        parameter = next(parameters_of(denoiser), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
         self.dtype = dtype or (torch.get_default_dtype() if parameter is None else parameter.dtype)
 
@@ -108,22 +110,15 @@ class Diffusion(Walkable):
             `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first`, `seed`, `steps`, `times`, `label` or `guidance`; `times` beside another way
-                to choose them.
+            ConfigError: a bad `n`, `first`, `seed`, `sampler`, `steps`, `times`, `grid`, `label` or `guidance`; `times`
+                beside another way to choose them.
         """
         way: dict[str, Any] = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
         walks = self.walks(n, first=first, seed=seed, label=label, guidance=guidance, **way)
         return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
     def walks(
-        self,
-        n: int,
-        *,
-        first: int = 0,
-        seed: int | None = None,
-        label: Any = None,
-        guidance: float = 1.0,
-        **way: Any,
+        self, n: int, *, first: int = 0, seed: int | None = None, label: Any = None, guidance: float = 1.0, **way: Any
     ) -> list[Iterator[State]]:
         require_integer("n", n, 1)
         require_integer("first", first, 0)
@@ -138,6 +133,7 @@ class Diffusion(Walkable):
 
         return [walk_slot(slot, part) for slot, part in slot_parts(first, n, rows)]
 
+    @torch.no_grad()
     def _way(
         self,
         sampler: Sampler | None = None,
@@ -146,9 +142,11 @@ class Diffusion(Walkable):
         grid: Grid | None = None,
     ) -> tuple[Sampler, Tensor]:
         """The sampler and the times that are asked for, or else the model's own."""
-        sampler = sampler or Ancestral()
+        sampler = Ancestral() if sampler is None else sampler
+        require_kind("sampler", sampler, Sampler)
         if grid is None:
             return sampler, as_grid(steps, times, self.steps)
+        require_kind("grid", grid, Grid)
         if times is not None:
             raise ConfigError("times", times, "either times or a grid, not both")
         schedule = getattr(self.process, "schedule", None)
@@ -196,8 +194,7 @@ class Diffusion(Walkable):
             DataError: `x_t` is not of the model's shape.
             ConfigError: a bad `t`, `seed`, `steps` or `times`.
         """
-        self._require_shape("x_t", x_t)
-        x_t = x_t.to(self.device, self.dtype)
+        x_t = self._shaped("x_t", x_t).to(self.dtype)
         starts = slots(x_t, chosen_seed(seed), Purpose.SAMPLE_FROM)
         return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
 
@@ -322,15 +319,14 @@ class Diffusion(Walkable):
 
         Raises:
             DataError: `x` is not of the model's shape.
-            ConfigError: a bad `steps`, `times`, `terms` or `label`.
+            ConfigError: a bad `steps`, `times`, `terms`, `seed` or `label`; `times` beside `steps`.
         """
         model_x = self.to_model(x)
-        lattice = self._lattice
         continuous = steps == math.inf
-        grid = as_grid(None if continuous else steps, times, self.steps)
+        grid = as_grid(None if continuous and times is None else steps, times, self.steps)
         condition = self.condition.told(label, len(model_x))
-        result = bound(self.denoiser, model_x, grid, lattice, terms, seed, continuous, condition)
-        if self.transform is None or lattice is not None:
+        result = bound(self.denoiser, model_x, grid, self._lattice, terms, seed, continuous, condition)
+        if self.transform is None or self._lattice is not None:
             return result
         log_det = self.transform.log_det().to(self.device)
         return replace(
@@ -416,9 +412,9 @@ class Diffusion(Walkable):
         Raises:
             DataError: `z` is not of the model's shape.
         """
-        self._require_shape("z", z)
+        z = self._shaped("z", z)
         condition = self.condition.told(label, len(z))
-        x = transport(self.denoiser, z.to(self.device), 1.0, 0.0, solver=solver, condition=condition)
+        x = transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition)
         return self.to_data(x)
 
     @torch.no_grad()
@@ -427,19 +423,24 @@ class Diffusion(Walkable):
         log p(x_t) + w log p(label | x_t), where w is the guidance.
 
         Raises:
-            ConfigError: a process of bits, which have no gradient; a bad `label` or `guidance`.
+            DataError: `x_t` is not of the model's shape.
+            ConfigError: a process of bits, which have no gradient; a bad `t`, `label` or `guidance`.
         """
         require_gaussian(self.process, "score")
+        x_t = self._shaped("x_t", x_t)
+        if not bool(((as_time(t) >= 0) & (as_time(t) <= 1)).all()):
+            raise ConfigError("t", t, "times from 0 to 1")
         return self.denoiser(x_t, t, **self.condition.told(label, len(x_t), guidance)).score
 
     def to_model(self, x: Any) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device."""
-        tensor = torch.as_tensor(x) if self.transform is None else self.transform.to_model(np.asarray(x))
-        self._require_shape("x", tensor)
+        if self.transform is not None:
+            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x))
+        tensor = self._shaped("x", x)
         lattice = self.process.lattice
         if lattice is not None and not lattice.holds(tensor):
             raise DataError("x", "other values", f"one of {lattice.values().tolist()} in each entry")
-        return tensor.to(self.device)
+        return tensor
 
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""
@@ -475,18 +476,17 @@ class Diffusion(Walkable):
 
     __rmul__ = __mul__
 
-    def _require_shape(self, where: str, tensor: Tensor) -> None:
+    def _shaped(self, where: str, x: Any) -> Tensor:
+        """Examples in model units on the model's device."""
+        tensor = torch.as_tensor(x, device=self.device)
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
             raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+        return tensor
 
 
 def _as_batch(x: Any) -> Any:
     """One example as a batch of one."""
     return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]
-
-
-def _parameters(denoiser: AnyDenoiser) -> Iterator[nn.Parameter]:
-    return denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
 
 
 def require_same_values(process: Process, transform: Transform) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inkwash.bernoulli import Bernoulli
-from inkwash.errors import ConfigError
+from inkwash.errors import ConfigError, require_kind
 from inkwash.factor import Evidence, Factor, Observed, gathered
 from inkwash.flow import LogProb
 from inkwash.model import Diffusion
@@ -79,16 +79,18 @@ class Product(Walkable):
     def walks(
         self, n: int, *, method: Method | None = None, sampler: Sampler | None = None, **options: Any
     ) -> list[Iterator[State]]:
-        guided, walk = self._composed(method, sampler)
+        guided, walk = self._composed(method, sampler, options)
         return [self._to_known(each) for each in guided.walks(n, sampler=walk, **options)]
 
     def _to_known(self, walk: Iterator[State]) -> Iterator[State]:
         for state in walk:
             yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
 
-    def population(self, n: int, *, method: SMC | None = None, **options: Any) -> Population:
+    def population(
+        self, n: int, *, method: SMC | None = None, sampler: Sampler | None = None, **options: Any
+    ) -> Population:
         """What `sample` draws with `method`, `SMC()` by default, and its effective sample size."""
-        guided, walk = self._composed(method or SMC(), None)
+        guided, walk = self._composed(method or SMC(), sampler, options)
         if not isinstance(walk, Walk):
             raise ConfigError("method", method, "an SMC")
         x = torch.cat([end_of(each).x_s for each in guided.walks(n, sampler=walk, **options)])
@@ -129,8 +131,15 @@ class Product(Walkable):
     def _observed(self) -> list[tuple[Any, Any]]:
         return [factor.in_data_units(self.model) for factor in self.factors if isinstance(factor, Observed)]
 
-    def _composed(self, method: Method | None, sampler: Sampler | None) -> tuple[Diffusion, Sampler | None]:
+    def _composed(
+        self, method: Method | None, sampler: Sampler | None, options: dict[str, Any]
+    ) -> tuple[Diffusion, Sampler | None]:
         """The model with the denoiser of the product, and the sampler to walk with."""
+        for name in ("label", "guidance"):
+            if name in options:
+                raise ConfigError(name, options[name], "a factor in its place: model * Label(label, guidance)")
+        if method is not None:
+            require_kind("method", method, Method)
         model = self.model
         denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped, model), self.factors, model.denoiser)
         walk = sampler

@@ -39,7 +39,12 @@ class Purpose(IntEnum):
 
 
 def derived_seed(seed: int, *key: int) -> int:
-    """A 63-bit seed for the use named by `key` under `seed`; `seed` may be any integer >= 0."""
+    """A 63-bit seed for the use named by `key` under `seed`.
+
+    Raises:
+        ConfigError: a `seed` that is no integer >= 0.
+    """
+    require_integer("seed", seed, 0)
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -132,7 +132,12 @@ class Run:
         return [line for line in map(_metrics_line, lines[:-1]) if line is not None]
 
     def split(self) -> tuple[Array, Array]:
-        """Indices of the examples trained on, and of those held out."""
+        """Indices of the examples trained on, and of those held out.
+
+        Raises:
+            CheckpointError: no run, as one of its checkpoints is none, or a damaged split.
+        """
+        require_run(self.path)
         try:
             parts = parse_tensors(self.split_file.read_bytes())
             train, held_out = parts["train"].numpy(), parts["held_out"].numpy()

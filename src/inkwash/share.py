@@ -24,6 +24,7 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
 
     Raises:
         DataError: no such file or number, or not an example of the model.
+        CheckpointError: a number, and a checkpoint in place of a run.
     """
     spec = cast(Transform, model.transform).spec
     if not name.isdecimal():
@@ -35,16 +36,16 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
 
 
 def relatives_to_folder(
-    run: StrPath, name: str, times: Sequence[float], n: int, out: Path, display: Display, *, seed: int, **options: Any
+    run: StrPath, name: str, at: Sequence[float], n: int, out: Path, display: Display, *, seed: int, **options: Any
 ) -> None:
-    """For each time, `n` relatives of an example into `out`: `relatives.npy` `(times, n, …)` and `relatives.png`.
+    """For each time, `n` relatives of an example into `out`: `relatives.npy` `(len(at), n, …)` and `relatives.png`.
 
     A row of the picture has the example, the latent that is shared, and the relatives.
 
     Args:
         run: folder of a run.
         name: of the example; see `example`.
-        times: of the latents.
+        at: times of the latents.
         n: how many relatives at each time, at least 1.
         out: folder to write to; made if need be.
         display: where to report.
@@ -55,10 +56,10 @@ def relatives_to_folder(
     x = example(run, model, name)[None]
     drawn = []
     with display.walk(f"drawing {n} relatives at each time") as done:
-        for t in times:
+        for t in at:
             drawn.append(model.relatives(x[0], t, n, seed=seed, **options))
-            done(len(drawn) / len(times))
-    latents = [in_data_units(model, model.diffuse(x, t, seed=seed), t) for t in times]
+            done(len(drawn) / len(at))
+    latents = [in_data_units(model, model.diffuse(x, t, seed=seed), t) for t in at]
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, drawn, strict=True)]
     _write(out, "relatives", model, np.stack(drawn), rows, display)
     display.say(f"next      inkwash interpolate {run} {name} 0")

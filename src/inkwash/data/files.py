@@ -109,7 +109,10 @@ def read_example(path: Path, spec: DataSpec) -> Array:
         DataError: an unreadable file, or one of another kind or shape.
     """
     if path.suffix == ".npy":
-        return np.array(read_npy(path))
+        array = np.array(read_npy(path))
+        if array.shape != spec.data_shape:
+            raise DataError(str(path), f"shape {array.shape}", f"one example, shape {spec.data_shape}")
+        return array
     if not spec.is_image or path.suffix.lower() not in _PICTURES:
         need = "an .npy file" + (" or a PNG or JPEG picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
@@ -123,12 +126,16 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     return spec.from_channels_first(channels_first[None])[0]
 
 
-def read_picture(path: Path) -> Array:
-    """One PNG or JPEG picture, upright, `(H, W)` or `(H, W, C)`."""
-    return _read_picture(path)[0]
+def read_picture(path: Path, bits: bool = False) -> Array:
+    """One PNG or JPEG picture, upright, `(H, W)` or `(H, W, C)`; of mode 1, booleans, only where `bits` are asked for.
+
+    Raises:
+        DataError: an unreadable file, or one of another mode.
+    """
+    return _read_picture(path, {"1": "black and white"} | _MODES if bits else _MODES)[0]
 
 
-def _read_picture(path: Path) -> tuple[Array, bool]:
+def _read_picture(path: Path, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
@@ -148,8 +155,8 @@ def _read_picture(path: Path) -> tuple[Array, bool]:
             Image.DecompressionBombWarning,
         ) as error:
             raise DataError(str(path), f"no readable picture ({_short(error)})", "a PNG or JPEG picture") from None
-    if mode not in _MODES:
-        raise DataError(str(path), f"a picture of mode {mode}", "one of mode " + ", ".join(_MODES))
+    if mode not in modes:
+        raise DataError(str(path), f"a picture of mode {mode}", "one of mode " + ", ".join(modes))
     return array, turned
 
 

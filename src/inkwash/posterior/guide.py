@@ -68,6 +68,7 @@ class Guidance(Method):
     def compose(
         self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
     ) -> tuple[AnyDenoiser, Sampler]:
+        evidence.require_derivatives()
         return Guided(denoiser, evidence, self), sampler or Ancestral()
 
 
@@ -131,7 +132,6 @@ class MomentMatching(Guidance):
     Args:
         iterations: of conjugate gradients, each a backward pass. None computes $A C A^\top$ whole where up to 64
             numbers are measured, a backward pass for each; beyond, and for other $\log r$, it takes 4 iterations.
-
         floor: nothing measured counts as less uncertain than this share of what it would be for standard normal data
             without noise of the measurement: the derivative of a trained network is not a covariance to the last
             digit. 0 trusts it, and is exact for Gaussian data of any variance.

@@ -36,6 +36,7 @@ class StepProduct(Method):
         self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
     ) -> tuple[AnyDenoiser, Sampler]:
         require_ancestral(self, sampler)
+        evidence.require_derivatives()
         return denoiser, _Multiplied(evidence)
 
 

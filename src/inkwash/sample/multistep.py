@@ -21,7 +21,6 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
-from inkwash.gaussian import require_gaussian
 from inkwash.sample.quadrature import (
     Level,
     combine,
@@ -49,7 +48,7 @@ class _Polynomial(Multistep):
     def trajectory(
         self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        schedule = require_gaussian(denoiser.process, f"sampler {type(self).__name__}").schedule
+        schedule = self.schedule(denoiser)
         walked = levels(schedule, times)
         x, start, noise, seen = x_1, x_1, None, Past()
         for (t, s), now, then in zip(pairwise(times), walked, walked[1:], strict=False):

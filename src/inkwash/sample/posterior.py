@@ -9,7 +9,6 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
-from inkwash.gaussian import require_gaussian
 from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
 
@@ -40,7 +39,7 @@ class DDIM(Sampler):
             raise ConfigError("sampler.eta", self.eta, "a number between 0 and 1")
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        schedule = require_gaussian(denoiser.process, "sampler ddim").schedule
+        schedule = self.schedule(denoiser)
         (now, then), estimate = levels(schedule, torch.stack([t, s])), denoiser(x_t, t)
         noise_var = -((self.eta * then.sigma) ** 2) * math.expm1(2 * (now.log_ratio - then.log_ratio))
         mean = combine([then.alpha, math.sqrt(max(then.sigma**2 - noise_var, 0))], [estimate.x, estimate.eps])

@@ -13,10 +13,20 @@ import torch
 from torch import Tensor
 
 from inkwash.denoise import AnyDenoiser
+from inkwash.gaussian import require_gaussian
+from inkwash.noise import Schedule
 
 
 class Sampler(ABC):
     """A way to walk back from noise to data."""
+
+    def schedule(self, denoiser: AnyDenoiser) -> Schedule:
+        """The schedule of a Gaussian process, for samplers that are made for it alone.
+
+        Raises:
+            ConfigError: another process.
+        """
+        return require_gaussian(denoiser.process, f"sampler {type(self).__name__}").schedule
 
     @abstractmethod
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError
-from inkwash.gaussian import require_gaussian
 from inkwash.noise import Schedule
 from inkwash.sample.quadrature import combine, exponential_step, levels, require_order
 from inkwash.sample.sampler import Multistep, Sampler
@@ -40,7 +39,7 @@ class SingleStep(Sampler):
         require_order(self.order, 2, 3)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        schedule = require_gaussian(denoiser.process, "sampler single-step").schedule
+        schedule = self.schedule(denoiser)
         times = torch.stack([t, *self._inner(schedule, t, s), s])
         now, *others = levels(schedule, times)
         seen = [(now, denoiser(x_t, t).x)]
@@ -88,7 +87,7 @@ class Heun(Multistep):
     def trajectory(
         self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        schedule = require_gaussian(denoiser.process, "sampler heun").schedule
+        schedule = self.schedule(denoiser)
         growth = 1 + min(self.s_churn / (len(times) - 1), _MOST_CHURN)
         x = x_1
         for t, s in pairwise(times):

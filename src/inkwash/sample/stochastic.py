@@ -16,7 +16,6 @@ from torch import Tensor
 from inkwash.denoise import AnyDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, require_integer
-from inkwash.gaussian import require_gaussian
 from inkwash.sample.posterior import DDIM, Ancestral
 from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
@@ -34,7 +33,7 @@ class EulerMaruyama(Sampler):
     """
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        now, then = levels(require_gaussian(denoiser.process, "sampler euler-maruyama").schedule, torch.stack([t, s]))
+        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
         if now.alpha == 0:
             return DDIM(1.0).step(denoiser, x_t, t, s, generator)
         mean = denoiser(x_t, t).mean(s)
@@ -65,12 +64,12 @@ class AnnealedLangevin(Sampler):
         _require(self.corrections, self.snr)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        now, then = levels(require_gaussian(denoiser.process, "sampler langevin").schedule, torch.stack([t, s]))
+        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
         if now.alpha == 0 or s == 0:
             x_s = DDIM().step(denoiser, x_t, t, s, generator)
         else:
             x_s = x_t * (then.alpha / now.alpha)
-        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(self, denoiser, x_s, s, generator)
 
 
 @dataclass(frozen=True)
@@ -93,17 +92,19 @@ class PredictorCorrector(Sampler):
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         x_s = Ancestral().step(denoiser, x_t, t, s, generator)
-        return _corrected(denoiser, x_s, s, self.corrections, self.snr, generator)
+        return _corrected(self, denoiser, x_s, s, generator)
 
 
 def _corrected(
-    denoiser: AnyDenoiser, x: Tensor, t: Tensor, corrections: int, snr: float, generator: torch.Generator
+    sampler: AnnealedLangevin | PredictorCorrector,
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    t: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
-    """After so many Langevin steps at time t; at time 0, where the score has no scale, x itself."""
-    if t == 0:
-        return x
-    length = 2 * (snr * float(require_gaussian(denoiser.process, "score").schedule.sigma(t))) ** 2
-    for _ in range(corrections):
+    """After the sampler's Langevin steps at time t; at time 0, where the score has no scale, x itself."""
+    length = 2 * (sampler.snr * float(sampler.schedule(denoiser).sigma(t))) ** 2
+    for _ in range(sampler.corrections if t > 0 else 0):
         noise = standard_normal(x.shape, generator, like=x)
         x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
     return x
