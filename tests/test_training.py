@@ -21,10 +21,12 @@ from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.gaussian import Gaussian
 from inkwash.noise import LinearSchedule
 from inkwash.objective import Regression
+from inkwash.randomness import Purpose, derived_seed
 from inkwash.training import (
     PATIENCE,
     Examples,
     _half,
+    _seeded,
     draw_batch,
     learning_rate,
     measure_variance,
@@ -221,6 +223,28 @@ def test_steps_take_different_times_and_noise(trainer):
     batches = [draw_batch(replace(state, step=step), examples, config.train, here) for step in range(3)]
     assert len({float(batch.noise.sum()) for batch in batches}) == 3
     assert len({float(batch.times.t.sum()) for batch in batches}) == 3
+
+
+def test_no_two_steps_share_numbers(trainer, monkeypatch):
+    """Times and noise, hidden labels and dropout: each step has a key of its own for each."""
+    _, steps, *_ = trainer(steps=3)
+    asked = []
+    for module in ("randomness", "training"):
+        noted = lambda *key: (asked.append(key), derived_seed(*key))[1]  # noqa: E731
+        monkeypatch.setattr(f"inkwash.{module}.derived_seed", noted)
+    list(steps)
+    keys = [key for key in asked if key[1] != Purpose.ORDER]
+    assert len(keys) == len(set(keys)) == 9
+
+
+def test_dropout_differs_by_step_and_process_and_leaves_the_global_generator_alone():
+    def drawn(step, process):
+        with _seeded(0, step, SimpleNamespace(device=torch.device("cpu"), process_index=process)):
+            return float(torch.rand(()))
+
+    before = torch.get_rng_state()
+    assert len({drawn(step, process) for step in range(3) for process in range(2)}) == 6
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # What a step does
