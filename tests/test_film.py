@@ -72,7 +72,9 @@ def test_a_film_is_played_and_then_held(tmp_path):
     assert times[-1] > 5 * times[0]
 
 
-@pytest.mark.parametrize(("steps", "frames", "shots"), [(8, 4, 4), (8, 8, 8), (8, 100, 8), (100, 7, 7), (5, 1, 1), (10, 10, 10)])
+@pytest.mark.parametrize(
+    ("steps", "frames", "shots"), [(8, 4, 4), (8, 8, 8), (8, 100, 8), (100, 7, 7), (5, 1, 1), (10, 10, 10)]
+)
 def test_frames_are_spread_evenly_over_time_and_the_end_is_one(tmp_path, steps, frames, shots):
     film = iw.Film(image_model(), tmp_path / "a.gif", frames)
     times = []

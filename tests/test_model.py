@@ -3,6 +3,7 @@
 import math
 from itertools import combinations
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -102,36 +103,40 @@ def test_seeds_of_likelihoods_differ():
         assert not torch.equal(ask(1), ask(2))
 
 
-def test_no_two_uses_of_a_seed_share_numbers(monkeypatch):
-    model, x, asked = plane_model(), torch.ones(2, 2, dtype=F64), []
-    monkeypatch.setattr("inkwash.randomness.derived_seed", lambda *key: (asked.append(key), derived_seed(*key))[1])
-    uses = (
-        lambda: model.sample(1025, seed=3, steps=2),
-        lambda: model.diffuse(x, 0.5, seed=3),
-        lambda: model.sample_from(x, 0.5, seed=3, steps=2),
-        lambda: model.interpolate(x[0], x[1], 2, t=0.5, seed=3, steps=2),
-        lambda: model.bound(x, seed=3, steps=2),
-        lambda: model.log_prob(x, seed=3, solver=iw.Fixed(2)),
-        lambda: iw.immse_log_prob(model.denoiser, x, strata=1, seed=3),
-        lambda: iw.bound_costs(model, x, candidates=UNEVEN, seed=3),
-        lambda: iw.trajectory_costs(model, 2, candidates=UNEVEN, seed=3),
-    )
-    keys = []
-    for use in uses:
-        asked.clear()
+def test_no_two_uses_of_a_seed_share_numbers():
+    check_keys()
+
+
+def keys_of(use):
+    """The keys of the generators that it asks for."""
+    with mock.patch("inkwash.randomness.derived_seed", side_effect=derived_seed) as asked:
         use()
-        keys.append(set(asked))
+    return [call.args for call in asked.call_args_list]
+
+
+def check_keys(seed=3):
+    model, x = plane_model(), torch.ones(2, 2, dtype=F64)
+    uses = (
+        lambda: model.sample(1025, seed=seed, steps=2),
+        lambda: model.diffuse(x, 0.5, seed=seed),
+        lambda: model.sample_from(x, 0.5, seed=seed, steps=2),
+        lambda: model.interpolate(x[0], x[1], 2, t=0.5, seed=seed, steps=2),
+        lambda: model.bound(x, seed=seed, steps=2),
+        lambda: model.log_prob(x, seed=seed, solver=iw.Fixed(2)),
+        lambda: iw.immse_log_prob(model.denoiser, x, strata=1, seed=seed),
+        lambda: iw.bound_costs(model, x, candidates=UNEVEN, seed=seed),
+        lambda: iw.trajectory_costs(model, 2, candidates=UNEVEN, seed=seed),
+    )
+    keys = [set(keys_of(use)) for use in uses]
     assert all(keys)
     assert not any(a & b for a, b in combinations(keys, 2))
 
 
 @pytest.mark.parametrize("n", [1, 1025])
-def test_a_slot_draws_from_one_generator(monkeypatch, n):
+def test_a_slot_draws_from_one_generator(n):
     """Where it starts and what is added on the way come from one stream, and no two slots from the same."""
-    asked = []
-    monkeypatch.setattr("inkwash.randomness.derived_seed", lambda *key: (asked.append(key), derived_seed(*key))[1])
-    plane_model().sample(n, seed=3, steps=2)
-    assert len(asked) == len(set(asked)) == -(-n // 1024)
+    keys = keys_of(lambda: plane_model().sample(n, seed=3, steps=2))
+    assert len(keys) == len(set(keys)) == -(-n // 1024)
 
 
 def plane_model(data=PLANE, transform=None, variance="small"):

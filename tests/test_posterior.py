@@ -27,8 +27,9 @@ from torch.distributions import MultivariateNormal
 
 import inkwash as iw
 from inkwash.factor import gathered
+from inkwash.posterior import smc
 from inkwash.posterior.guide import Guided
-from inkwash.posterior.smc import _drawn, effective_share
+from inkwash.posterior.smc import effective_share
 
 LINEAR = iw.LinearSchedule()
 SPACE = GaussianData([1.5, -0.7, 0.4], [[2.0, 0.9, -0.3], [0.9, 0.6, 0.1], [-0.3, 0.1, 0.8]])
@@ -345,8 +346,12 @@ def test_a_population_has_so_many_particles_for_each_draw(few_rows):
 
 
 def test_draws_of_a_population_come_in_random_order():
+    check_places()
+
+
+def check_places():
     """Four of two particles, one of which weighs three times the other: it is drawn three times, at any places."""
-    drawn = [_drawn(tensor([0.25, 0.75]).log(), 4, torch.Generator().manual_seed(k)).tolist() for k in range(40)]
+    drawn = [smc._drawn(tensor([0.25, 0.75]).log(), 4, torch.Generator().manual_seed(k)).tolist() for k in range(40)]
     assert {each.index(0) for each in drawn} == {0, 1, 2, 3}
     assert {sum(each) for each in drawn} == {3}
 

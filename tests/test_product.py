@@ -152,6 +152,10 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 
 
 def test_operators_look_at_the_pixels_they_say():
+    check_pixels()
+
+
+def check_pixels():
     part = iw.crop(1, 2, 3, 4)(PICTURES)
     assert part.shape == (2, 3, 3, 4)
     assert (part[1, 2, 0, 0], part[1, 2, 2, 3]) == (7 + 2, 3 * 7 + 5)
@@ -163,6 +167,10 @@ def test_operators_look_at_the_pixels_they_say():
 
 
 def test_a_blur_is_as_wide_as_it_says():
+    check_blur()
+
+
+def check_blur():
     """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
     point = torch.zeros(1, 1, 41, 61, dtype=F64)
     point[..., 20, 30] = 1
