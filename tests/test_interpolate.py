@@ -59,7 +59,7 @@ def test_interpolation_of_gaussian_data_is_an_arc_moved_by_the_affine_flow(sched
     check_arc(schedule)
 
 
-def check_arc(schedule=LINEAR, angle=2.0):
+def check_arc(schedule=LINEAR, angle=3.0):
     """Codes on a circle with the radius that the prior's have in the mean, turned by `angle` from the first to the
     last."""
     model = model_of(schedule)

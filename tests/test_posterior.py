@@ -105,8 +105,9 @@ def check_moments(factor="all", schedule=LINEAR, method=None, data=SPACE, rtol=1
 
 @pytest.mark.parametrize("schedule", [iw.RectifiedSchedule(), iw.ZeroTerminalSchedule(LINEAR)], ids=name_of)
 def test_where_no_signal_is_left_the_estimate_is_the_conditioned_mean(schedule):
-    got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0).x
-    torch.testing.assert_close(got, conditioned(SPACE, NAMES["all"]).mean.expand(4, 3), rtol=1e-3, atol=1e-3)
+    got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0)
+    assert float(got.t) == 1
+    torch.testing.assert_close(got.x, conditioned(SPACE, NAMES["all"]).mean.expand(4, 3), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", ["measured", "curved"])
@@ -125,10 +126,12 @@ def test_conjugate_gradients_take_as_many_iterations_as_asked(factor, enough):
 
 
 def test_what_is_measured_twice_without_noise_is_measured_once():
-    once, twice = (iw.Measurement(MATRIX[rows], tensor([0.2, 1.1])[rows], 0.0) for rows in ([0, 1], [0, 1, 0]))
-    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    """In single precision what the same measurement says in other units is not quite the same."""
+    again = torch.cat([torch.eye(2, dtype=F64), tensor([[0.7, 0.0]])])
+    once, twice = (iw.Measurement(rows @ MATRIX, rows @ tensor([0.2, 1.1]), 0.0) for rows in (again[:2], again))
+    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     got, expected = (guided(real_model(), factor, iw.PiGDM())(x_t, 0.3).x for factor in (twice, once))
-    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_conjugate_gradients_take_what_is_known_as_all_but_known():
@@ -317,6 +320,12 @@ def check_population(variance="small", y=0.4):
     assert float(x.var()) == pytest.approx(var, rel=0.25)
     below = float(weights @ torch.distributions.Normal(means, variances.sqrt()).cdf(tensor(mean)))
     assert float((x < mean).double().mean()) == pytest.approx(below, abs=4 * 0.5 * error / math.sqrt(var))
+
+
+def test_a_product_says_nothing_of_levels():
+    model, x_t = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64), torch.ones(3, 2, dtype=F64)
+    assert model.denoiser(x_t, 0.5).level_logits is not None
+    assert guided(model, iw.Observed([True, False], 1.0))(x_t, 0.5).level_logits is None
 
 
 def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):

@@ -412,6 +412,16 @@ def test_a_weighted_loss_is_what_training_reports(trainer):
     assert losses.mean() == pytest.approx(expected, abs=4 * (error + losses.std() / 300**0.5))
 
 
+def test_a_proposal_learns_from_losses_without_their_weights(trainer, monkeypatch):
+    state, steps, *_ = trainer(objective="continuous", times="log-snr-density", steps=3)
+    noted = []
+    monkeypatch.setattr(type(state.proposal), "learn", lambda self, times, losses, _: noted.append((times, losses)))
+    for done in steps:
+        times, losses = noted[-1]
+        assert float((times.weight * losses).mean()) == pytest.approx(done.loss, rel=1e-6)
+    assert len(noted) == 3
+
+
 # A batch in parts
 
 
