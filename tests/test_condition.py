@@ -98,6 +98,15 @@ def test_what_is_guided_is_clipped_afterwards():
     assert torch.allclose(SCHEDULE.alpha(T) * clipped.x + SCHEDULE.sigma(T) * clipped.eps, x_t)
 
 
+def test_what_is_guided_is_thresholded_afterwards():
+    """The largest entry of an example, where it is beyond the bounds, comes to lie on them."""
+    denoiser = exact("x", rows(0))
+    guided = denoiser(rows(0), T, label=LABELS, guidance=9.0).x
+    largest = iw.Thresholded(denoiser, 1.0)(rows(0), T, label=LABELS, guidance=9.0).x.abs().amax(1)
+    assert torch.allclose(largest, guided.abs().amax(1).clamp(max=1))
+    assert bool((guided.abs().amax(1) > 1).any())
+
+
 def test_the_spread_is_that_under_the_condition():
     x_t = rows(0)
     both = [torch.cat([rows(i), rows(i + 3)], 1) for i in range(3)]
@@ -204,6 +213,7 @@ def check_labels_keep_their_examples():
             lambda m, **label: m.encode(x, solver=iw.Fixed(8), **label),
             lambda m, **label: m.decode(x, solver=iw.Fixed(8), **label),
             lambda m, **label: m.sample(10, seed=3, **label),
+            lambda m, **label: m.sample_from(x, 0.6, seed=3, **label),
             lambda m, **label: m.score(x, 0.4, **label),
         ):
             assert torch.allclose(ask(model, label=ASKED)[mine], ask(alone)[mine], atol=1e-10)
@@ -263,6 +273,12 @@ def test_names_and_whole_numbers_stand_for_classes():
     assert iw.Condition(("False", "True")).numbers([True, False], 2).tolist() == [2, 1]
 
 
+def test_of_many_classes_the_first_twelve_are_named():
+    names = tuple("abcdefghijklm")
+    assert iw.Condition(names[:12]).describe() == "a, b, c, d, e, f, g, h, i, j, k, l"
+    assert iw.Condition(names).describe() == "a, b, c, d, e, f, g, h, i, j, k, l, … (13 classes)"
+
+
 @pytest.mark.parametrize("classes", [("a",), ("a", "a"), ("a", "b", "a")])
 def test_classes_that_are_not_told_apart_are_refused(classes):
     with pytest.raises(iw.ConfigError, match="two or more classes"):
@@ -284,6 +300,9 @@ BAD = {
     "text": ("labelled", {"label": 7, "guidance": "2"}, "guidance: got 2, need a finite number"),
     "several": ("labelled", {"label": 7, "guidance": [1.0, 2.0]}, "guidance: got"),
     "no number": ("labelled", {"label": 7, "guidance": math.nan}, "guidance: got nan"),
+    "infinite": ("labelled", {"label": 7, "guidance": math.inf}, "guidance: got inf"),
+    "a list of one": ("labelled", {"label": ["left"]}, r"label: got labels of shape \(1,\)"),
+    "a column": ("labelled", {"label": [["left"]] * 3}, r"label: got labels of shape \(3, 1\)"),
 }
 
 

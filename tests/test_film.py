@@ -72,7 +72,9 @@ def test_a_film_is_played_and_then_held(tmp_path):
     assert times[-1] > 5 * times[0]
 
 
-@pytest.mark.parametrize(("steps", "frames", "shots"), [(8, 4, 4), (8, 8, 8), (8, 100, 8), (100, 7, 7), (5, 1, 1)])
+@pytest.mark.parametrize(
+    ("steps", "frames", "shots"), [(8, 4, 4), (8, 8, 8), (8, 100, 8), (100, 7, 7), (5, 1, 1), (10, 10, 10)]
+)
 def test_frames_are_spread_evenly_over_time_and_the_end_is_one(tmp_path, steps, frames, shots):
     film = iw.Film(image_model(), tmp_path / "a.gif", frames)
     times = []
@@ -82,6 +84,29 @@ def test_frames_are_spread_evenly_over_time_and_the_end_is_one(tmp_path, steps, 
     assert len(times) == shots
     assert times[-1] == 0
     assert np.ptp(np.diff([1.0, *times])) <= 1 / steps + 1e-9
+
+
+def test_of_times_that_crowd_no_more_are_shown(tmp_path):
+    film = iw.Film(image_model(), tmp_path / "a.gif", frames=4)
+    times = torch.tensor([1.0, 0.5, 0.49, 0.48, 0.0], dtype=F64)
+    list(film.record(image_model().progressive(1, seed=0, times=times)))
+    assert len(film.shots) == 2
+
+
+def test_particles_have_no_film(tmp_path):
+    model = image_model()
+    product = model * iw.Observed(np.eye(5, 4, dtype=bool), 3)
+    film = iw.Film(model, tmp_path / "a.gif")
+    with pytest.raises(iw.ConfigError, match="a walk without estimates"):
+        list(film.record(product.progressive(1, seed=0, steps=2, method=iw.SMC(2))))
+
+
+def test_estimates_are_shown_as_they_are():
+    """Unlike noisy data they have the scale of clean data at every time."""
+    model = image_model(levels=None, schedule=iw.KarrasSchedule())
+    film = iw.Film(model, "a.gif", frames=2, examples=1)
+    states = list(film.record(model.progressive(1, seed=0, steps=2)))
+    np.testing.assert_allclose(film.shots[0][1], 3 * states[0].x.numpy(), rtol=1e-6)
 
 
 def test_noisy_data_is_shown_at_the_scale_of_clean_data():

@@ -225,8 +225,15 @@ def test_bad_candidates_are_refused(candidates):
 # Costs over trajectories
 
 
-def test_deviations_follow_the_recursion_of_ddim():
-    check_deviations()
+def test_candidates_that_are_given_are_all_taken():
+    times = iw.uniform_grid(140)
+    assert torch.equal(iw.trajectory_costs(plane_model(), 1, candidates=times, seed=0).times, times)
+
+
+@pytest.mark.parametrize("rows", [2, 1024])
+def test_deviations_follow_the_recursion_of_ddim(rows):
+    with mock.patch("inkwash.grid_costs.slot_rows", return_value=rows):
+        check_deviations()
 
 
 def check_deviations(schedule=None, times=UNEVEN):

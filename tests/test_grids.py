@@ -52,6 +52,18 @@ def test_the_smallest_time_is_that_of_the_model(grid, schedule):
     assert float(grid.times(schedule, 9, finest=200)[-2]) == pytest.approx(1 / 200, rel=1e-9)
 
 
+@schedules
+def test_the_angles_are_even_down_to_data_as_long_as_the_model_is_finer(schedule):
+    check_angles(schedule)
+
+
+def check_angles(schedule=SCHEDULES[0]):
+    """Of five steps the last is as long as the others; of more than the model has, it is the model's own."""
+    places = VARIABLES[iw.AngleGrid](None, schedule, iw.AngleGrid().times(schedule, 5)[1:])
+    torch.testing.assert_close(places.diff(), -places[-2].expand(4), rtol=1e-6, atol=0)
+    assert float(iw.AngleGrid().times(iw.LinearSchedule(), 200, finest=50)[-2]) == pytest.approx(1 / 50)
+
+
 @pytest.mark.parametrize("grid", [iw.LogSnrGrid(), iw.KarrasGrid()], ids=str)
 def test_without_signal_at_time_one_the_last_time_with_signal_stands_for_it(grid):
     """The second time is where it would be if the model's last time with signal were the first."""
@@ -78,6 +90,18 @@ def test_karras_grid_is_the_list_of_the_paper():
 def test_a_bad_number_of_steps_is_refused(grid, steps):
     with pytest.raises(iw.ConfigError, match="steps"):
         grid.times(iw.LinearSchedule(), steps)
+
+
+@pytest.mark.parametrize("grid", [kind for kind in GRID_KINDS if not isinstance(kind, iw.UniformGrid)], ids=str)
+@pytest.mark.parametrize("finest", [0, 1, 2.5, True])
+def test_a_bad_grid_of_the_model_is_refused(grid, finest):
+    with pytest.raises(iw.ConfigError, match="finest"):
+        grid.times(iw.LinearSchedule(), 3, finest)
+
+
+def test_more_steps_than_there_are_times_are_refused():
+    with pytest.raises(iw.ConfigError, match="steps: got 1000, need fewer"):
+        iw.LogSnrGrid().times(iw.RectifiedSchedule(), 1000, finest=10**15)
 
 
 @pytest.mark.parametrize("rho", [0.0, -1.0, float("nan"), float("inf")])

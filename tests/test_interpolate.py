@@ -59,7 +59,7 @@ def test_interpolation_of_gaussian_data_is_an_arc_moved_by_the_affine_flow(sched
     check_arc(schedule)
 
 
-def check_arc(schedule=LINEAR, angle=2.0):
+def check_arc(schedule=LINEAR, angle=3.0):
     """Codes on a circle with the radius that the prior's have in the mean, turned by `angle` from the first to the
     last."""
     model = model_of(schedule)
@@ -123,6 +123,10 @@ def test_levels_are_mixed_by_codes_of_the_norm_of_the_prior(monkeypatch):
     square = float((torch.stack(seen) ** 2).mean())
     assert square == pytest.approx(1, abs=4 * (2 / 256) ** 0.5)
     assert float((model.encode(x) ** 2).mean()) < 0.9
+    first, clean = 1 / model.steps, model.to_model(x[:2])
+    noisy = iw.transport(model.denoiser, torch.stack(seen[:2]), 1.0, first)
+    noise = (noisy - LINEAR.alpha(first) * clean) / LINEAR.sigma(first)
+    torch.testing.assert_close(noise[0], noise[1], rtol=0, atol=0.05)
 
 
 def test_bad_arguments_are_refused():
@@ -143,3 +147,15 @@ def test_bad_arguments_are_refused():
     bits = iw.Diffusion(iw.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (2,))
     with pytest.raises(iw.ConfigError, match="interpolate"):
         bits.interpolate(a, a, 3, t=0.5)
+
+
+def test_the_solver_is_that_of_both_ways():
+    asked, denoiser = [], exact_denoiser(PLANE, LINEAR)
+
+    def counting(x_t, t):
+        asked.append(t)
+        return denoiser.network(x_t, t)
+
+    model = iw.Diffusion(iw.Denoiser(counting, denoiser.process, "x"), (2,), dtype=F64)
+    model.interpolate(tensor([3.0, -2.0]), tensor([-1.0, 0.5]), 3, solver=iw.Fixed(3))
+    assert len(asked) == 2 * 4 * 3

@@ -238,6 +238,16 @@ def test_each_example_keeps_its_label_over_epochs():
     check_labels_of_a_batch()
 
 
+def test_a_batch_in_parts_keeps_its_labels():
+    ended = []
+    for rows in (30, 7):
+        state, examples, config = made_state.__wrapped__()
+        config = replace(config, train=replace(config.train, steps=6, micro_batch_size=rows))
+        list(training(state, examples, config, Accelerator(cpu=True)))
+        ended.append(state.denoiser.network.embed.condition.table.weight.detach())
+    torch.testing.assert_close(*ended, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_labels_are_hidden_as_often_as_asked(share):
     config = iw.TrainConfig(batch_size=50, label_dropout=share)

@@ -9,6 +9,7 @@ import torch
 from faults import Crash, fail_at, hooked, newest, run_cli, tiny, tree
 
 import inkwash as iw
+from inkwash import learned_grid as learned_grids
 from inkwash.checkpoint import fingerprint
 from inkwash.config import ProcessConfig
 from inkwash.display import Display
@@ -35,6 +36,14 @@ def test_the_grid_is_that_of_the_library(copy):
         kept = json.loads((copy / "grids" / f"{objective}-3.json").read_text())
         assert (kept["evaluations"], kept["candidates"]) == (costs.evaluations, 11)
         assert kept["examples"] == (32 if objective == "bound" else 64)
+
+
+def test_the_bound_is_that_of_so_many_examples(copy, monkeypatch):
+    monkeypatch.setitem(learned_grids._EXAMPLES, "bound", 5)
+    run = Run(copy)
+    costs = iw.bound_costs(run.model(), run.dataset().data[run.split()[0][:5]], seed=0)
+    assert torch.equal(grid_of(copy, "bound"), costs.grid(3))
+    assert json.loads((copy / "grids" / "bound-3.json").read_text())["examples"] == 5
 
 
 def test_a_grid_is_learned_once(copy, capsys, monkeypatch):

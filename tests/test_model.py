@@ -1,6 +1,9 @@
 """The model as a distribution: reproducible draws, densities in data units, errors at the border."""
 
 import math
+from itertools import combinations
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
+from inkwash.randomness import derived_seed
 
 LINEAR = iw.LinearSchedule()
 SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.7)]
@@ -89,6 +93,52 @@ def test_seeds_differ():
     assert len(torch.cat(draws).unique(dim=0)) == 8
 
 
+def test_seeds_of_likelihoods_differ():
+    model, x = plane_model(), torch.ones(2, 2, dtype=F64)
+    for ask in (
+        lambda seed: model.bound(x, steps=3, seed=seed).total,
+        lambda seed: model.log_prob(x, divergence="hutchinson", probes=1, solver=iw.Fixed(4), seed=seed).value,
+    ):
+        assert torch.equal(ask(1), ask(1))
+        assert not torch.equal(ask(1), ask(2))
+
+
+def test_no_two_uses_of_a_seed_share_numbers():
+    check_keys()
+
+
+def keys_of(use):
+    """The keys of the generators that it asks for."""
+    with mock.patch("inkwash.randomness.derived_seed", side_effect=derived_seed) as asked:
+        use()
+    return [call.args for call in asked.call_args_list]
+
+
+def check_keys(seed=3):
+    model, x = plane_model(), torch.ones(2, 2, dtype=F64)
+    uses = (
+        lambda: model.sample(1025, seed=seed, steps=2),
+        lambda: model.diffuse(x, 0.5, seed=seed),
+        lambda: model.sample_from(x, 0.5, seed=seed, steps=2),
+        lambda: model.interpolate(x[0], x[1], 2, t=0.5, seed=seed, steps=2),
+        lambda: model.bound(x, seed=seed, steps=2),
+        lambda: model.log_prob(x, seed=seed, solver=iw.Fixed(2)),
+        lambda: iw.immse_log_prob(model.denoiser, x, strata=1, seed=seed),
+        lambda: iw.bound_costs(model, x, candidates=UNEVEN, seed=seed),
+        lambda: iw.trajectory_costs(model, 2, candidates=UNEVEN, seed=seed),
+    )
+    keys = [set(keys_of(use)) for use in uses]
+    assert all(keys)
+    assert not any(a & b for a, b in combinations(keys, 2))
+
+
+@pytest.mark.parametrize("n", [1, 1025])
+def test_a_slot_draws_from_one_generator(n):
+    """Where it starts and what is added on the way come from one stream, and no two slots from the same."""
+    keys = keys_of(lambda: plane_model().sample(n, seed=3, steps=2))
+    assert len(keys) == len(set(keys)) == -(-n // 1024)
+
+
 def plane_model(data=PLANE, transform=None, variance="small"):
     return iw.Diffusion(exact_denoiser(data, LINEAR, variance), (data.size,), transform, dtype=F64)
 
@@ -112,12 +162,19 @@ def test_a_sample_is_the_end_of_its_trajectory(sampler):
 
 
 def test_a_grid_spreads_the_steps():
-    model, grid = plane_model(), iw.KarrasGrid()
-    times = grid.times(LINEAR, 6, model.steps)
+    model, grid = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), steps=40, dtype=F64), iw.KarrasGrid()
+    times = grid.times(LINEAR, 6, 40)
     given = model.sample(3, seed=1, sampler=iw.DDIM(), times=times)
     assert torch.equal(model.sample(3, seed=1, sampler=iw.DDIM(), steps=6, grid=grid), given)
     by_default = model.sample(3, seed=1, steps=6, grid=iw.UniformGrid())
     assert torch.equal(model.sample(3, seed=1, steps=6), by_default)
+    assert torch.equal(model.sample(3, seed=1), model.sample(3, seed=1, grid=iw.UniformGrid()))
+
+
+def test_a_grid_takes_a_schedule():
+    model = iw.Diffusion(SimpleNamespace(process=SimpleNamespace()), (2,))
+    with pytest.raises(iw.ConfigError, match=r"grid: got .* has no schedule"):
+        model.sample(1, steps=2, grid=iw.LogSnrGrid())
 
 
 def test_times_beside_a_grid_are_refused():
@@ -155,6 +212,9 @@ def check_data_units():
         inside, outside = plane_model().bound(x, steps=20), affine_model().bound(data, steps=20)
     expected = PLANE.log_prob(x) - IN_DATA_UNITS.log_prob(torch.as_tensor(data))
     torch.testing.assert_close(outside.total - inside.total, expected, rtol=1e-5, atol=1e-5)
+    for name in ("k", "null"):
+        gain = getattr(outside, name) - getattr(inside, name)
+        torch.testing.assert_close(gain, -expected, rtol=1e-5, atol=1e-5)
     assert float(outside.total.mean()) >= IN_DATA_UNITS.entropy()
 
 

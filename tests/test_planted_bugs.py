@@ -53,7 +53,7 @@ from inkwash import model as models
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet, unet
-from inkwash.noise import tables
+from inkwash.noise import grids, tables
 from inkwash.posterior import bits, guide, smc
 from inkwash.posterior import walk as posterior_walk
 from inkwash.randomness import generator, slots
@@ -133,6 +133,11 @@ CHECKS = {
     "order of DPM-Solver": partial(test_solvers.check_order, iw.DPMSolver(2), 2),
     "stationary law": test_solvers.check_stationary,
     "even grids": partial(test_grids.check_even, iw.KarrasGrid()),
+    "even angles": test_grids.check_angles,
+    "keys of seeds": test_model.check_keys,
+    "places of draws": test_posterior.check_places,
+    "pixels of operators": test_product.check_pixels,
+    "width of a blur": test_product.check_blur,
     "dynamic thresholding": test_denoise.check_thresholded,
     "bound, large variance": partial(test_likelihood.check_bound, variance="large"),
     "prior part": partial(test_likelihood.check_prior_part, iw.TabulatedSchedule((0.3, 0.3))),
@@ -796,6 +801,14 @@ def unweighted(log_weight, count, generator):
     return torch.randperm(len(log_weight), generator=generator)[:count]
 
 
+BLUR, CROP, DRAWN = iw.blur, iw.crop, smc._drawn
+
+
+def angles_to_the_models_own(self, schedule, steps, finest=1000):
+    start, stop = (torch.atan2(schedule.sigma(t), schedule.alpha(t)) for t in (1.0, 1 / finest))
+    return grids._closed(schedule.time(-2 * grids._even(start, stop, steps).tan().log()))
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -1081,6 +1094,16 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
+    "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),
+    "two uses under one key": (
+        models,
+        "slots",
+        lambda x, seed, purpose: slots(x, seed, randomness.Purpose.SAMPLE_FROM),
+        "keys of seeds",
+    ),
+    "draws in the order of the particles": (smc, "_drawn", lambda *args: DRAWN(*args).sort().values, "places of draws"),
+    "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
+    "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),
 }
 
 

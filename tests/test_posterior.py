@@ -27,6 +27,7 @@ from torch.distributions import MultivariateNormal
 
 import inkwash as iw
 from inkwash.factor import gathered
+from inkwash.posterior import smc
 from inkwash.posterior.guide import Guided
 from inkwash.posterior.smc import effective_share
 
@@ -104,8 +105,9 @@ def check_moments(factor="all", schedule=LINEAR, method=None, data=SPACE, rtol=1
 
 @pytest.mark.parametrize("schedule", [iw.RectifiedSchedule(), iw.ZeroTerminalSchedule(LINEAR)], ids=name_of)
 def test_where_no_signal_is_left_the_estimate_is_the_conditioned_mean(schedule):
-    got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0).x
-    torch.testing.assert_close(got, conditioned(SPACE, NAMES["all"]).mean.expand(4, 3), rtol=1e-3, atol=1e-3)
+    got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0)
+    assert float(got.t) == 1
+    torch.testing.assert_close(got.x, conditioned(SPACE, NAMES["all"]).mean.expand(4, 3), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("factor", ["measured", "curved"])
@@ -113,11 +115,32 @@ def test_conjugate_gradients_end_where_the_whole_matrix_does(factor):
     check_moments(factor, method=iw.MomentMatching(3, floor=0.0), rtol=1e-7)
 
 
+@pytest.mark.parametrize(("factor", "enough"), [("measured", 2), ("curved", 3)])
+def test_conjugate_gradients_take_as_many_iterations_as_asked(factor, enough):
+    x_t = torch.ones(2, 3, dtype=F64)
+    truth = exact_denoiser(conditioned(SPACE, [factor]), LINEAR)(x_t, 0.5).x
+    methods = [iw.MomentMatching(n, floor=0.0) for n in range(1, enough + 1)]
+    errors = [float((guided(real_model(), FACTORS[factor], m)(x_t, 0.5).x - truth).abs().max()) for m in methods]
+    assert min(errors[:-1]) > 1e-3
+    assert errors[-1] < 1e-8
+
+
+def test_what_is_measured_twice_without_noise_is_measured_once():
+    """In single precision what the same measurement says in other units is not quite the same."""
+    again = torch.cat([torch.eye(2, dtype=F64), tensor([[0.7, 0.0]])])
+    once, twice = (iw.Measurement(rows @ MATRIX, rows @ tensor([0.2, 1.1]), 0.0) for rows in (again[:2], again))
+    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    got, expected = (guided(real_model(), factor, iw.PiGDM())(x_t, 0.3).x for factor in (twice, once))
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_conjugate_gradients_take_what_is_known_as_all_but_known():
     """Where there is no noise the floor puts a little: the estimate is off by no more than that."""
     truth, x_t = exact_denoiser(conditioned(SPACE, ["seen"]), LINEAR), torch.ones(2, 3, dtype=F64)
     got = guided(real_model(), SEEN, iw.MomentMatching(2, floor=1e-3))(x_t, 0.5).x
     torch.testing.assert_close(got, truth(x_t, 0.5).x, rtol=0, atol=5e-3)
+    rough = guided(real_model(), SEEN, iw.MomentMatching(2, floor=0.5))(x_t, 0.5).x
+    assert not torch.allclose(rough, truth(x_t, 0.5).x, rtol=0, atol=0.02)
     assert not torch.allclose(got, real_model().denoiser(x_t, 0.5).x, rtol=0, atol=0.1)
 
 
@@ -212,6 +235,16 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
     torch.testing.assert_close(around @ around.T, expected.cov)
 
 
+def test_a_step_times_the_exponential_of_a_line_is_moved_by_variance_times_slope():
+    model, slope = real_model(), tensor([0.7, -1.1, 0.4])
+    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, (iw.Classifier(lambda x: x @ slope),)), None)
+    x_t, t, s = torch.ones(2, 3, dtype=F64), tensor(0.5), tensor(0.4)
+    with prescribed_noise(tensor(0.0)):
+        moved = walk.step(model.denoiser, x_t, t, s, torch.Generator())
+    reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
+    torch.testing.assert_close(moved - reverse.mean, (reverse.var * slope).expand(2, 3))
+
+
 def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
     check_dps()
 
@@ -289,6 +322,12 @@ def check_population(variance="small", y=0.4):
     assert float((x < mean).double().mean()) == pytest.approx(below, abs=4 * 0.5 * error / math.sqrt(var))
 
 
+def test_a_product_says_nothing_of_levels():
+    model, x_t = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64), torch.ones(3, 2, dtype=F64)
+    assert model.denoiser(x_t, 0.5).level_logits is not None
+    assert guided(model, iw.Observed([True, False], 1.0))(x_t, 0.5).level_logits is None
+
+
 def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     """Two entries of three levels; a noisy measurement of their sum. By sequential Monte Carlo, after rounding."""
     monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
@@ -301,6 +340,29 @@ def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     found = torch.bincount(3 * index[:, 0] + index[:, 1], minlength=9).double() / 512
     assert float((found - expected).abs().max()) < 0.08
     assert float((found - TOGETHER.log_probs.exp()).abs().max()) > 0.15
+
+
+def test_a_population_has_so_many_particles_for_each_draw(few_rows):
+    asked, denoiser = [], exact_denoiser(HALF, LINEAR)
+
+    def counting(x_t, t):
+        asked.append(len(x_t))
+        return denoiser.network(x_t, t)
+
+    model = iw.Diffusion(iw.Denoiser(counting, denoiser.process, "x"), (2,), dtype=F64)
+    (model * LEFT).sample(2, seed=0, steps=3, method=iw.SMC(3, threshold=1.0))
+    assert asked == [3 * 8] * 3
+
+
+def test_draws_of_a_population_come_in_random_order():
+    check_places()
+
+
+def check_places():
+    """Four of two particles, one of which weighs three times the other: it is drawn three times, at any places."""
+    drawn = [smc._drawn(tensor([0.25, 0.75]).log(), 4, torch.Generator().manual_seed(k)).tolist() for k in range(40)]
+    assert {each.index(0) for each in drawn} == {0, 1, 2, 3}
+    assert {sum(each) for each in drawn} == {3}
 
 
 def test_effective_shares():
@@ -337,6 +399,16 @@ def check_entrywise(t=0.5):
     got, expected = denoiser(APART.states, t), truth(APART.states, t)
     torch.testing.assert_close(got.logits[:, :2], expected.logits[:, :2], rtol=1e-9, atol=1e-9)
     assert bool((got.logits[:, 2] == torch.inf).all())
+
+
+def test_a_step_of_bits_is_multiplied_bit_by_bit():
+    model, (t, s) = bit_model(APART), tensor([0.5, 0.4])
+    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, (ONE_NOISY * TILTING).parts), None)
+    with mock.patch.object(iw.Bits, "draw", lambda self, generator: self.logits):
+        got = walk.step(model.denoiser, APART.states, t, s, torch.Generator())
+    plain = model.process.reverse(APART.states, model.denoiser(APART.states, t), s, t).logits
+    noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(tensor([0.0, 1.0]))
+    torch.testing.assert_close(got - plain, tensor([1.3, float(noise.diff()), -0.6]).expand(8, 3))
 
 
 def parity(x):

@@ -87,11 +87,22 @@ def check_last_bit():
     assert np.isfinite(x).all()
 
 
+def test_levels_that_are_not_known_may_be_given_as_anything():
+    """Zero, for one, which is no value of levels from 3 to 7."""
+    spec = iw.DataSpec((2,), "ND", "uint8", 3.0, 7.0, 5)
+    denoiser = iw.Denoiser(lambda x_t, t: 0.5 * x_t, iw.Gaussian(LINEAR), "x", "large")
+    model = iw.Diffusion(denoiser, (2,), fit_transform(spec, np.array([[3, 7]], np.uint8)))
+    x = (model * iw.Observed([True, False], [6, 0])).sample(4, seed=0, steps=3)
+    assert (x[:, 0] == 6).all()
+    assert set(x[:, 1].tolist()) <= {3, 4, 5, 6, 7}
+
+
 def test_a_trajectory_ends_with_what_is_known():
     product = plane_model() * iw.Observed([True, False], [0.1, 0.0])
-    *_, (s, x) = product.trajectory(3, seed=0, steps=3, method=iw.DPS())
+    *_, (_, before), (s, x) = product.trajectory(3, seed=0, steps=3, method=iw.DPS())
     assert s == 0
     assert torch.equal(x[:, 0], tensor([0.1] * 3))
+    assert len(before[:, 0].unique()) == 3
 
 
 def test_a_measurement_in_data_units_is_one_in_model_units():
@@ -134,6 +145,56 @@ def test_adjoints_are_adjoint():
         torch.testing.assert_close(linear.gram, linear.gram.T)
         flat = linear.apply(torch.ones(1, 3, SIDE, SIDE, dtype=F64))
         torch.testing.assert_close(flat, torch.full_like(flat, 48.0 if size == 2 else 1.0))
+
+
+PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
+"""Each pixel is its number, row by row."""
+
+
+def test_operators_look_at_the_pixels_they_say():
+    check_pixels()
+
+
+def check_pixels():
+    part = iw.crop(1, 2, 3, 4)(PICTURES)
+    assert part.shape == (2, 3, 3, 4)
+    assert (part[1, 2, 0, 0], part[1, 2, 2, 3]) == (7 + 2, 3 * 7 + 5)
+    assert torch.equal(iw.crop(0, 0, 5, 7)(PICTURES), PICTURES)
+    small = iw.downsample(2)(PICTURES)
+    assert small.shape == (2, 3, 2, 3)
+    assert (small[0, 0, 0, 0], small[0, 0, 1, 2]) == ((0 + 1 + 7 + 8) / 4, (18 + 19 + 25 + 26) / 4)
+    assert torch.equal(iw.grey()(PICTURES), PICTURES[:, :1])
+
+
+def test_a_blur_is_as_wide_as_it_says():
+    check_blur()
+
+
+def check_blur():
+    """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
+    point = torch.zeros(1, 1, 41, 61, dtype=F64)
+    point[..., 20, 30] = 1
+    seen = iw.blur(2.0)(point)[0, 0]
+    for dim, middle in ((0, 20), (1, 30)):
+        away = torch.arange(seen.shape[dim], dtype=F64) - middle
+        assert float(seen.sum(1 - dim) @ away**2) == pytest.approx(4, rel=1e-3)
+
+
+def test_by_default_normal_data_is_guided_and_bits_are_weighed_on_the_models_own_grid():
+    for model, factor, method in (
+        (plane_model(), SEEN, iw.MomentMatching()),
+        (plane_model(), JUDGED, iw.MomentMatching()),
+        (bits(), BIT, iw.SMC()),
+    ):
+        model.steps = 4
+        given = (model * factor).sample(3, seed=0, steps=4, method=method)
+        assert torch.equal((model * factor).sample(3, seed=0), given)
+
+
+def test_a_factor_that_is_constant_changes_nothing():
+    model = plane_model()
+    same = model * iw.Classifier(lambda x: x.new_full((len(x),), 3.0))
+    torch.testing.assert_close(same.sample(3, seed=0, steps=5), model.sample(3, seed=0, steps=5))
 
 
 def test_factors_commute():
@@ -182,6 +243,7 @@ def test_the_log_probability_is_right_up_to_a_constant():
     )  # of what is left of the signal at time 1
     seen = plane_model() * iw.Observed([True, False], [0.5, 0.0])
     assert seen.unnormalised_log_prob(tensor([[0.4, 1.0]])).value.tolist() == [-math.inf]
+    assert seen.unnormalised_log_prob(tensor([[0.4, 1.0]]), solver=iw.Fixed(3)).evaluations.tolist() == [12]
 
 
 def test_the_population_says_how_many_particles_are_effective():
@@ -211,17 +273,25 @@ REFUSED = {
     "no such bit": (bits, lambda m: m * iw.Observed([True] * 4, 0.5), "x"),
     "contradiction": (plane_model, lambda m: m * SEEN * iw.Observed([True, True], 0.4), "observed.values"),
     "not affine": (plane_model, lambda m: m * iw.Measurement(lambda x: x**2, [0.0, 1.0], 0.1), "not affine"),
+    "hardly affine": (plane_model, lambda m: m * iw.Measurement(lambda x: 1e-6 * x**2, [0, 0], 0.1), "not affine"),
+    "a row": (plane_model, lambda m: m * iw.Measurement(torch.ones(2), [0.0], 0.1), "measurement.A"),
     "another matrix": (plane_model, lambda m: m * iw.Measurement(torch.ones(1, 3), [0.0], 0.1), "measurement.A"),
     "too few measured": (plane_model, lambda m: m * iw.Measurement(torch.eye(2), [0.0], 0.1), "measurement.y"),
     "infinite": (plane_model, lambda m: m * iw.Measurement(torch.eye(2), [0.0, math.inf], 0.1), "measurement.y"),
     "negative noise": (plane_model, lambda m: m * iw.Measurement(torch.eye(2), [0, 1], -0.1), "measurement.noise"),
     "three noises": (plane_model, lambda m: m * iw.Measurement(torch.eye(2), [0, 1], [1.0] * 3), "measurement.noise"),
     "no number each": (plane_model, lambda m: m * iw.Classifier(lambda x: x.sum()), "classifier.log_prob"),
+    "a column": (plane_model, lambda m: m * iw.Classifier(lambda x: x[:, :1]), "classifier.log_prob"),
     "sampler": (plane_model, lambda m: (m * SEEN).sample(1, method=iw.SMC(), sampler=iw.DDIM()), "sampler"),
     "sampler of the rule": (
         plane_model,
         lambda m: (m * SEEN).sample(1, steps=2, method=iw.StepProduct(), sampler=iw.DDIM()),
         "sampler",
+    ),
+    "spread of the rule": (
+        lambda: iw.Diffusion(iw.Denoiser(lambda x, t: x.repeat(1, 2), iw.Gaussian(LINEAR), "x", "free"), (2,)),
+        lambda m: (m * SEEN).sample(1, steps=3, method=iw.StepProduct()),
+        "StepProduct: got a variance that is learned",
     ),
     "repaint": (plane_model, lambda m: (m * NOISY).sample(1, method=iw.RePaint()), "RePaint"),
     "repaint a classifier": (plane_model, lambda m: (m * JUDGED).sample(1, method=iw.RePaint()), "RePaint"),
@@ -257,6 +327,9 @@ REFUSED = {
     "floor": (plane_model, lambda m: iw.MomentMatching(floor=1.1), "method.floor"),
     "iterations": (plane_model, lambda m: iw.MomentMatching(0), "method.iterations"),
     "crop": (plane_model, lambda m: iw.crop(-1, 0, 1, 1), "crop.top"),
+    "flat crop": (plane_model, lambda m: iw.crop(0, 0, 0, 1), "crop.height"),
+    "thin crop": (plane_model, lambda m: iw.crop(0, 0, 1, 0), "crop.width"),
+    "tall crop": (picture_model, lambda m: m * iw.Measurement(iw.crop(3, 0, 2, 2), [0] * 4, 0.1), "crop"),
     "wide crop": (picture_model, lambda m: m * iw.Measurement(iw.crop(0, 3, 2, 2), [0] * 4, 0.1), "crop"),
     "downsample": (plane_model, lambda m: iw.downsample(1), "downsample.factor"),
     "blur": (plane_model, lambda m: iw.blur(0.0), "blur.std"),

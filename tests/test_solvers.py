@@ -212,6 +212,7 @@ SAMPLERS = [
     *(kind() for kind in public(iw.Sampler)),
     iw.DDIM(0.6),
     iw.Heun(s_churn=2.0, s_min=0.02, s_max=5.0, s_noise=1.1),
+    iw.Heun(s_churn=20.0),
     iw.DPMSolver(1),
     iw.DPMSolver(2, eta=1.0),
     iw.DPMSolver(3, eta=0.4, corrector=True),
@@ -220,6 +221,7 @@ SAMPLERS = [
     iw.Adams(3, corrector=False),
     iw.IPNDM(2),
     iw.AnnealedLangevin(2, 0.3),
+    iw.PredictorCorrector(2, 0.3),
 ]
 samplers = pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
 

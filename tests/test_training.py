@@ -21,10 +21,12 @@ from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.gaussian import Gaussian
 from inkwash.noise import LinearSchedule
 from inkwash.objective import Regression
+from inkwash.randomness import Purpose, derived_seed
 from inkwash.training import (
     PATIENCE,
     Examples,
     _half,
+    _seeded,
     draw_batch,
     learning_rate,
     measure_variance,
@@ -223,6 +225,28 @@ def test_steps_take_different_times_and_noise(trainer):
     assert len({float(batch.times.t.sum()) for batch in batches}) == 3
 
 
+def test_no_two_steps_share_numbers(trainer, monkeypatch):
+    """Times and noise, hidden labels and dropout: each step has a key of its own for each."""
+    _, steps, *_ = trainer(steps=3)
+    asked = []
+    for module in ("randomness", "training"):
+        noted = lambda *key: (asked.append(key), derived_seed(*key))[1]  # noqa: E731
+        monkeypatch.setattr(f"inkwash.{module}.derived_seed", noted)
+    list(steps)
+    keys = [key for key in asked if key[1] != Purpose.ORDER]
+    assert len(keys) == len(set(keys)) == 9
+
+
+def test_dropout_differs_by_step_and_process_and_leaves_the_global_generator_alone():
+    def drawn(step, process):
+        with _seeded(0, step, SimpleNamespace(device=torch.device("cpu"), process_index=process)):
+            return float(torch.rand(()))
+
+    before = torch.get_rng_state()
+    assert len({drawn(step, process) for step in range(3) for process in range(2)}) == 6
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # What a step does
 
 
@@ -386,6 +410,16 @@ def test_a_weighted_loss_is_what_training_reports(trainer):
         if times == "uniform":
             expected, error = losses.mean(), losses.std() / 300**0.5
     assert losses.mean() == pytest.approx(expected, abs=4 * (error + losses.std() / 300**0.5))
+
+
+def test_a_proposal_learns_from_losses_without_their_weights(trainer, monkeypatch):
+    state, steps, *_ = trainer(objective="continuous", times="log-snr-density", steps=3)
+    noted = []
+    monkeypatch.setattr(type(state.proposal), "learn", lambda self, times, losses, _: noted.append((times, losses)))
+    for done in steps:
+        times, losses = noted[-1]
+        assert float((times.weight * losses).mean()) == pytest.approx(done.loss, rel=1e-6)
+    assert len(noted) == 3
 
 
 # A batch in parts

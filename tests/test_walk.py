@@ -46,6 +46,7 @@ def check_estimates(sampler=iw.DDIM(0.7)):  # noqa: B008
     model = plane_model()
     states = list(model.progressive(3, seed=1, sampler=sampler, times=UNEVEN))
     assert [each.s for each in states] == UNEVEN[1:].tolist()
+    assert all(type(each.s) is float for each in states)
     for before, after in pairwise(states):
         torch.testing.assert_close(after.x, model.denoiser(before.x_s, before.s).x, rtol=0, atol=0)
     assert torch.equal(states[-1].x, states[-1].x_s)
@@ -90,6 +91,16 @@ def test_a_walk_from_a_time_starts_there_and_takes_the_grid_below():
     asked.clear()
     model.sample_from(torch.zeros(2, 64), 0.2, seed=0, times=UNEVEN)
     assert asked == pytest.approx([0.2, 0.05, 0.013])
+    asked.clear()
+    model.sample_from(torch.zeros(2, 64), 1, seed=0, times=UNEVEN)
+    assert asked == pytest.approx(UNEVEN[:-1].tolist())
+
+
+def test_a_walk_goes_in_the_precision_of_the_model():
+    model, x_t = wide_model(), torch.linspace(-1, 1, 64, dtype=F64)[None]
+    double, single = (model.sample_from(start, 0.3, seed=0, steps=10) for start in (x_t, x_t.float()))
+    assert double.dtype == torch.float32
+    assert torch.equal(double, single)
 
 
 def test_a_relative_is_the_same_however_many_there_are():
