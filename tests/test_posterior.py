@@ -4,6 +4,7 @@ import math
 from unittest import mock
 
 import pytest
+import sklearn.datasets
 import torch
 from oracles import (
     F64,
@@ -28,7 +29,7 @@ from torch.distributions import MultivariateNormal
 import inkwash as iw
 from inkwash.factor import gathered
 from inkwash.posterior import smc
-from inkwash.posterior.guide import Guided
+from inkwash.posterior.guide import Guided, lanczos
 from inkwash.posterior.smc import effective_share
 
 LINEAR = iw.LinearSchedule()
@@ -111,12 +112,12 @@ def test_where_no_signal_is_left_the_estimate_is_the_conditioned_mean(schedule):
 
 
 @pytest.mark.parametrize("factor", ["measured", "curved"])
-def test_conjugate_gradients_end_where_the_whole_matrix_does(factor):
+def test_as_many_iterations_as_numbers_are_exact(factor):
     check_moments(factor, method=iw.MomentMatching(3, floor=0.0), rtol=1e-7)
 
 
 @pytest.mark.parametrize(("factor", "enough"), [("measured", 2), ("curved", 3)])
-def test_conjugate_gradients_take_as_many_iterations_as_asked(factor, enough):
+def test_as_many_iterations_are_taken_as_asked(factor, enough):
     x_t = torch.ones(2, 3, dtype=F64)
     truth = exact_denoiser(conditioned(SPACE, [factor]), LINEAR)(x_t, 0.5).x
     methods = [iw.MomentMatching(n, floor=0.0) for n in range(1, enough + 1)]
@@ -134,14 +135,64 @@ def test_what_is_measured_twice_without_noise_is_measured_once():
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_conjugate_gradients_take_what_is_known_as_all_but_known():
-    """Where there is no noise the floor puts a little: the estimate is off by no more than that."""
-    truth, x_t = exact_denoiser(conditioned(SPACE, ["seen"]), LINEAR), torch.ones(2, 3, dtype=F64)
-    got = guided(real_model(), SEEN, iw.MomentMatching(2, floor=1e-3))(x_t, 0.5).x
-    torch.testing.assert_close(got, truth(x_t, 0.5).x, rtol=0, atol=5e-3)
-    rough = guided(real_model(), SEEN, iw.MomentMatching(2, floor=0.5))(x_t, 0.5).x
-    assert not torch.allclose(rough, truth(x_t, 0.5).x, rtol=0, atol=0.02)
-    assert not torch.allclose(got, real_model().denoiser(x_t, 0.5).x, rtol=0, atol=0.1)
+def test_what_is_known_without_noise_is_known():
+    check_moments("seen", method=iw.MomentMatching(1, floor=1e-3))
+
+
+def test_the_inverse_in_few_iterations_is_that_of_the_whole_matrix():
+    check_lanczos()
+
+
+def check_lanczos(least=0.4):
+    """Seven numbers, four eigenvalues, one of them 0 and one below the floor: four iterations, or any more, are
+    exact, and three are not."""
+    basis = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(1), dtype=F64))[0]
+    values = tensor([3.0, 3.0, 1.7, 1.7, 0.2, 0.0, 0.0])
+    b = torch.randn(5, 7, generator=torch.Generator().manual_seed(2), dtype=F64)
+    b[3], b[4] = 0.0, basis[:, 2]
+    expected = (b @ basis / values.clamp(min=least)) @ basis.T
+
+    def found(iterations, rows=slice(None)):
+        return lanczos(lambda v: v @ (basis * values) @ basis.T, b[rows], iterations, tensor(least))
+
+    for iterations in (4, 5, 7, 9):
+        torch.testing.assert_close(found(iterations), expected, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(found(3)[:3], expected[:3], rtol=1e-2)
+    torch.testing.assert_close(found(1, [3, 4]), expected[3:], rtol=1e-9, atol=1e-12)
+
+
+def test_four_iterations_do_for_half_of_a_digit():
+    """Normal data with the mean and covariance of digits, 32 pixels known. The estimate is that of all 32 iterations to
+    a tenth of the posterior's standard deviation, whatever the time, and nearer to the exact one than `PiGDM`'s."""
+    pixels = torch.from_numpy(sklearn.datasets.load_digits().data) / 8 - 1
+    law = GaussianData(pixels.mean(0).tolist(), (pixels.T.cov() + 1e-3 * torch.eye(64, dtype=F64)).tolist())
+    values = law.whiten_inverse(torch.randn(1, 64, generator=torch.Generator().manual_seed(4), dtype=F64))[0]
+    seen, model = torch.arange(64) % 8 < 4, real_model(law)
+    gain = law.cov[~seen][:, seen] @ torch.linalg.inv(law.cov[seen][:, seen])
+    mean = law.mean[~seen] + gain @ (values - law.mean)[seen]
+    rest = GaussianData(mean.tolist(), (law.cov[~seen][:, ~seen] - gain @ law.cov[seen][:, ~seen]).tolist())
+    x_t, times = 0.5 * torch.randn(4, 64, generator=torch.Generator().manual_seed(5), dtype=F64), (0.05, 0.2, 0.5, 0.8)
+
+    def estimates(method):
+        denoiser = guided(model, iw.Observed(seen, values), method)
+        return torch.stack([denoiser(x_t, t).x[:, ~seen] for t in times]) / rest.cov.diag().sqrt()
+
+    def off(method, expected):
+        return (estimates(method) - expected).pow(2).mean((1, 2)).sqrt()
+
+    whole = estimates(iw.MomentMatching(32))
+    truth = exact_denoiser(rest, LINEAR)
+    exact = torch.stack([truth(x_t[:, ~seen], t).x for t in times]) / rest.cov.diag().sqrt()
+    assert off(iw.MomentMatching(), whole).max() < 0.1 < off(iw.MomentMatching(1), whole).max()
+    assert (off(iw.MomentMatching(), exact) < off(iw.PiGDM(), exact)).all()
+
+
+def test_what_is_measured_twice_is_measured_once():
+    """Without a floor, and without noise: of two measurements that agree one is redundant."""
+    twice = iw.Measurement(MATRIX[[0, 0, 1]], tensor([0.2, 0.2, 1.1]), 0.0)
+    x_t = torch.ones(2, 3, dtype=F64)
+    once, both = (guided(real_model(), factor)(x_t, 0.5).x for factor in (FACTORS["exactly"], twice))
+    torch.testing.assert_close(both, once, rtol=1e-6, atol=1e-6)
 
 
 def test_the_flow_of_a_product_ends_at_the_conditioned_law():

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.functional import vhp
+from torch.nn.functional import normalize
 
 from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.errors import ConfigError, require_integer
@@ -27,14 +28,11 @@ from inkwash.sample import Ancestral, Sampler
 from inkwash.shapes import as_time, over, sum_event
 
 Apply = Callable[[Tensor], Tensor]
-EXACT_UP_TO = 64
-"""Measured numbers up to which their covariance is computed whole."""
-
-_ITERATIONS = 4
 LEAST = 1e-6
 """Share of the variance of standard normal data below which an eigenvalue counts as that of redundant measurements."""
 
 _LEAST_LOG_SNR = -20.0
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,8 @@ class MomentMatching(Guidance):
     Other $\log r$ are expanded to second order around the estimate given the measurements.
 
     Args:
-        iterations: of conjugate gradients, each a backward pass. None computes $A C A^\top$ whole where up to 64
-            numbers are measured, a backward pass for each; beyond, and for other $\log r$, it takes 4 iterations.
+        iterations: of Lanczos' method for the inverse of $A C A^\top + R$, and of conjugate gradients for another
+            $\log r$; each is a backward pass. With as many as numbers are measured the inverse is exact.
         floor: nothing measured counts as less uncertain than this share of what it would be for standard normal data
             without noise of the measurement: the derivative of a trained network is not a covariance to the last
             digit. 0 trusts it, and is exact for Gaussian data of any variance.
@@ -140,11 +138,11 @@ class MomentMatching(Guidance):
         ConfigError: `iterations` below 1, or a floor outside [0, 1].
     """
 
-    iterations: int | None = None
+    iterations: int = 4
     floor: float = 0.3
 
     def __post_init__(self) -> None:
-        require_integer("method.iterations", 1 if self.iterations is None else self.iterations)
+        require_integer("method.iterations", self.iterations)
         if not 0 <= self.floor <= 1:
             raise ConfigError("method.floor", self.floor, "a number between 0 and 1")
 
@@ -167,15 +165,9 @@ class MomentMatching(Guidance):
         r"""Takes b `(B, m)` to $(A C A^\top + R)^{-1} b$."""
 
         def cov(w: Tensor) -> Tensor:
-            return linear.apply(local.cov(linear.adjoint(w)))
+            return linear.apply(local.cov(linear.adjoint(w))) + linear.var.to(w) * w
 
-        size, like = len(linear.var), local.x.new_zeros(len(local.x), len(linear.var))
-        if self.iterations is None and size <= EXACT_UP_TO:
-            units = torch.eye(size, dtype=like.dtype, device=like.device)
-            whole = torch.stack([cov(unit.expand_as(like)) for unit in units], -1).double()
-            return partial(solve_floored, (whole + whole.mT) / 2 + linear.var.diag(), self.floor * local.spread)
-        noise = torch.maximum(linear.var.to(like), self.floor * local.spread.reshape(-1, 1))
-        return lambda b: conjugate_gradients(lambda p, _: cov(p) + noise * p, b, self.iterations or _ITERATIONS)
+        return lambda b: lanczos(cov, b, self.iterations, max(self.floor, LEAST) * local.spread)
 
     def _ascend(self, potential: Potential, x: Tensor, cov: Apply) -> Tensor:
         r"""v such that x + C v is the mean of $\mathcal N(x, C)$ times r, expanded at x to second order, with gradient
@@ -185,7 +177,7 @@ class MomentMatching(Guidance):
             with torch.inference_mode(False), torch.enable_grad():
                 return v - vhp(lambda z: potential(z).sum(), x.clone(), moved.clone())[1]
 
-        return conjugate_gradients(operator, gradient(potential, x), self.iterations or _ITERATIONS, cov)
+        return conjugate_gradients(operator, gradient(potential, x), self.iterations, cov)
 
 
 @dataclass(frozen=True)
@@ -216,6 +208,34 @@ def solve_floored(whole: Tensor, least: Tensor, b: Tensor) -> Tensor:
     values = values.clamp(min=least.double().reshape(-1, 1))
     components = vectors.mT @ b.double()[..., None] / values[..., None]
     return (vectors @ components)[..., 0].to(b)
+
+
+def lanczos(operator: Apply, b: Tensor, iterations: int, least: Tensor) -> Tensor:
+    r"""S^-1 b `(B, m)`, no eigenvalue of S counting as less than `least`, in the space that b, S b, S^2 b, … span.
+
+    With m iterations that is the whole space. The basis is made orthogonal anew at each step, in float64.
+
+    Args:
+        operator: S, of which the symmetric part is taken.
+        b: the right-hand side; each row by itself.
+        iterations: how often S is applied, at most.
+        least: one for all rows or for each.
+    """
+    basis, pushed = b.new_zeros(*b.shape, 0, dtype=torch.float64), []
+    new = b.double()
+    for _ in range(min(iterations, b.shape[1])):
+        unit = _beside(basis, _beside(basis, new))
+        basis = torch.cat([basis, unit[..., None]], 2)
+        new = operator(unit.to(b)).double()
+        pushed.append(new)
+    within = basis.mT @ torch.stack(pushed, 2)
+    found = solve_floored((within + within.mT) / 2, least, (basis.mT @ b.double()[..., None])[..., 0])
+    return (basis @ found[..., None])[..., 0].to(b)
+
+
+def _beside(basis: Tensor, v: Tensor) -> Tensor:
+    """The direction of v `(B, m)` beside the orthogonal columns of `basis` `(B, m, k)`; 0 where there is none."""
+    return normalize(v - (basis @ (basis.mT @ v[..., None]))[..., 0], dim=1, eps=_TINY)
 
 
 def conjugate_gradients(
