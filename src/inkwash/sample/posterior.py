@@ -42,7 +42,7 @@ class DDIM(Sampler):
         schedule = self.schedule(denoiser)
         (now, then), estimate = levels(schedule, torch.stack([t, s])), denoiser(x_t, t)
         noise_var = -((self.eta * then.sigma) ** 2) * math.expm1(2 * (now.log_ratio - then.log_ratio))
-        mean = combine([then.alpha, math.sqrt(then.sigma**2 - noise_var)], [estimate.x, estimate.eps])
+        mean = combine([then.alpha, math.sqrt(max(then.sigma**2 - noise_var, 0))], [estimate.x, estimate.eps])
         if self.eta == 0 or s == 0:
             return mean
         return mean.add_(standard_normal(x_t.shape, generator, like=x_t), alpha=math.sqrt(noise_var))
