@@ -106,7 +106,7 @@ def test_imports_go_down_only(module):
 @pytest.mark.parametrize("module", sorted(TORCH_ONLY))
 def test_networks_know_no_probability(module):
     names = set(imported(ast.walk(tree_of(MODULES[module]))))
-    assert {name.partition(".")[0] for name in names} <= {"torch", "inkwash", "math", "collections"}
+    assert {name.partition(".")[0] for name in names} <= {"torch", "inkwash", "math", "collections", "functools"}
     assert own(names) <= TORCH_ONLY
 
 
