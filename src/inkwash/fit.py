@@ -175,9 +175,10 @@ class _Job:
             display.say(
                 f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times"
             )
-        if not spec.is_image and config.network.kind == "mlp" and spec.shape[0] > 4096:
+        if config.network.kind == "mlp" and spec.shape[0] > 4096:
             display.say(
-                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width"
+                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width, "
+                "series their layout"
             )
 
     def resume(self, state: TrainState, display: Display) -> None:
@@ -235,7 +236,7 @@ class _Job:
 
     def monitor(self, state: TrainState, model: Diffusion) -> float:
         """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
-        count = 64 if self.transform.spec.is_image else 2048
+        count = 64 if self.transform.spec.size else 2048
         storage.make_folder(self.run.path / "samples")
         sampler = DDIM() if model.process.lattice is None else Ancestral()  # bits take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
@@ -290,7 +291,7 @@ class _Job:
         summary = run.path / "summary.json"
         if not summary.exists():
             display.say("drawing samples and evaluating the bound on held-out data …")
-            count = 64 if self.transform.spec.is_image else 4096
+            count = 64 if self.transform.spec.size else 4096
             data = model.sample(count, seed=0, steps=min(250, self.config.process.steps), label=in_turn(model, count))
             pictures.save_samples(run.path / "samples.png", self.transform.spec, data)
             pictures.save_curve(run.path / "curve.png", run.metrics())
