@@ -14,7 +14,18 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = [
     {"errors", "memory", "shapes"},
-    {"randomness", "distributions", "noise.grid", "noise.schedule", "metrics", "storage", "config", "condition", "ode"},
+    {
+        "randomness",
+        "distributions",
+        "noise.grid",
+        "noise.schedule",
+        "metrics",
+        "series",
+        "storage",
+        "config",
+        "condition",
+        "ode",
+    },
     {"noise.tables", "noise.letters", "noise.grids", "nn.layers"},
     {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},
     {"noise", "nn"},

@@ -166,7 +166,8 @@ class Interpolate:
 
 @dataclass(frozen=True)
 class Inpaint:
-    """Draw what is hidden of a picture, series or volume, given the rest: draws, mean and spread as arrays and as one picture."""
+    """Draw what is hidden of a picture, series or volume, given the rest: draws, mean and spread, as arrays and as one
+    picture."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or of one of its checkpoints."""

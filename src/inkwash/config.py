@@ -56,9 +56,7 @@ class DataConfig:
     labels: str | None = None
     """Train a model that can be asked for a label: which array of an .npz file holds one for each example (y_train,
     say); digit for digits, moon for two-moons, phase for heartbeat."""
-    layout: Literal[
-        "auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"
-    ] = "auto"
+    layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, which has to be asked for."""
     levels: Annotated[int, Range(2, 65536)] | None = None

@@ -39,15 +39,16 @@ def to_pixels(spec: DataSpec, data: Array) -> Array:
 
 
 def _middle_slices(pixels: Array) -> Array:
-    """The middle `(H, W)`, `(D, W)` and `(D, H)` of volumes `(N, C, D, H, W)` side by side, black below the lower ones."""
+    """The middle `(H, W)`, `(D, W)` and `(D, H)` of volumes `(N, C, D, H, W)` side by side, grey around them."""
     slices = [np.take(pixels, side // 2, axis) for axis, side in enumerate(pixels.shape) if axis > 1]
     tallest = max(each.shape[2] for each in slices)
-    below = ((0, 0), (0, 0))
-    return np.concatenate([np.pad(s, (*below, (0, tallest - s.shape[2]), (0, 0))) for s in slices], axis=3)
+    around = [((0, 0), (0, 0), (0, tallest - each.shape[2]), (0, 1)) for each in slices]
+    padded = [np.pad(each, width, constant_values=128) for each, width in zip(slices, around, strict=True)]
+    return np.concatenate(padded, axis=3)[..., :-1]
 
 
 def _lines(share: Array) -> Array:
-    """Series `(N, C, L)`, in shares of the range, as dark lines on white, `(N, C * height, width)`.
+    """Series `(N, C, L)`, in shares of the range, as dark lines on light grey, `(N, C * height, width)`.
 
     A column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
     """
@@ -60,7 +61,7 @@ def _lines(share: Array) -> Array:
     within = np.lib.stride_tricks.sliding_window_view(row, parts + 1, axis=2)[:, :, ::parts]
     rows = np.arange(_LINE_HEIGHT)[:, None]
     dark = (rows >= within.min(-1)[:, :, None]) & (rows <= within.max(-1)[:, :, None])
-    return np.where(dark, 0, 255).astype(np.uint8).reshape(len(share), -1, _LINE_WIDTH)
+    return np.where(dark, 0, 235).astype(np.uint8).reshape(len(share), -1, _LINE_WIDTH)
 
 
 def _stretched(spec: DataSpec, data: Array) -> Array:
