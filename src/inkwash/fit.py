@@ -41,6 +41,7 @@ from inkwash.config import (
     first_difference,
     to_json,
 )
+from inkwash.cost import measure_cost
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.transform import Array
 from inkwash.denoise import Denoiser, given
@@ -52,7 +53,7 @@ from inkwash.model import Diffusion
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM, Ancestral
-from inkwash.training import Examples, Step, TrainState, measure_variance, start, training
+from inkwash.training import Examples, Step, TrainState, draw_batch, measure_variance, start, training
 from inkwash.variance import Analytic
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class _Job:
     def execute(self, display: Display) -> None:
         state = start(self.config, self.examples, self.accelerator.device)
         self.announce(state, display)
+        if not list_checkpoints(self.run.checkpoints):
+            self.announce_cost(state, display)
         self.resume(state, display)
         if state.step < chosen(self.config.train.steps):
             self.loop(state, display)
@@ -180,6 +183,14 @@ class _Job:
                 f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width, "
                 "series their layout"
             )
+
+    def announce_cost(self, state: TrainState, display: Display) -> None:
+        """Say what the run will cost; refuse what memory will not do for."""
+        config = self.config.train
+        batch = draw_batch(state, self.examples, config, self.accelerator)
+        objective = build_objective(self.config, self.transform.spec)
+        cost = measure_cost(state, batch, objective, chosen(config.micro_batch_size))
+        display.say(f"cost      about {cost.describe(chosen(config.steps))}")
 
     def resume(self, state: TrainState, display: Display) -> None:
         """Continue from the newest checkpoint; a new run writes its first one and continues from that."""
