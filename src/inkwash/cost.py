@@ -83,9 +83,7 @@ def free_memory(device: torch.device) -> int:
 
     used = psutil.Process().memory_info().rss
     limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
-    return min(
-        psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal()), 1 << 62
-    )
+    return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
 
 
 class _Loss:
@@ -107,7 +105,7 @@ class _Loss:
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            held.setdefault(storage.data_ptr(), storage.nbytes())
+            held.setdefault(storage.data_ptr(), min(storage.nbytes(), tensor.nbytes))
             return tensor
 
         rows = min(len(self.batch.x), 2)
