@@ -36,7 +36,7 @@ class Squares:
 def test_what_is_kept_is_counted_per_example(rows):
     network = torch.nn.Linear(10, 20, bias=False)
     times = iw.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
-    batch = mock.Mock(x=torch.ones(rows, 10), times=times, told={})
+    batch = mock.Mock(x=torch.ones(rows, 10), noise=torch.ones(rows, 10), times=times, told={})
     state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
     found = cost.measure_cost(state, batch, Squares(), rows)
     assert found.example == 4 * (10 + 20)
