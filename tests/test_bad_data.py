@@ -340,8 +340,12 @@ def one_example(folder):
     return npy(folder, noise(1, 3)), "one example"
 
 
-def five_axes(folder):
-    return npy(folder, np.zeros((2, 2, 2, 2, 2), np.uint8)), "an array of shape (2, 2, 2, 2, 2)"
+def six_axes(folder):
+    return npy(folder, np.zeros((2, 2, 2, 2, 2, 2), np.uint8)), "an array of shape (2, 2, 2, 2, 2, 2)"
+
+
+def images_as_series(folder):
+    return npy(folder, noise(20, 5, 7)), "data.layout: got NL, need one of NHW, NLC, NCL", "--data.layout", "NL"
 
 
 def complex_numbers(folder):

@@ -42,6 +42,38 @@ def test_the_moons_are_two_half_circles():
     assert abs((upper < lower).mean() - 0.5) < 0.02
 
 
+def test_the_autoregression_is_stationary_and_leaves_white_noise():
+    """What its recursion does not explain is white with variance 1; its variance solves the Yule-Walker equations."""
+    data = load_dataset("ar2")
+    assert (data.spec.kind, data.spec.shape, data.spec.levels) == ("series", (1, 100), None)
+    x = data.data.astype(np.float64) - 5
+    first, second = 2 * 0.95 * np.cos(np.pi / 5), -(0.95**2)
+    noise = x[:, 2:] - first * x[:, 1:-1] - second * x[:, :-2]
+    assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
+    assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
+    assert abs((noise[:, 1:] * noise[:, :-1]).mean()) < 4 / np.sqrt(noise.size)
+    one = first / (1 - second)
+    variance = 1 / (1 - first * one - second * (first * one + second))
+    assert np.allclose(x[:, [0, -1]].var(0), variance, rtol=4 * np.sqrt(2 / len(x)))
+
+
+def test_the_balls_are_round_and_whole():
+    data = load_dataset("balls")
+    assert (data.spec.kind, data.spec.shape, data.spec.levels) == ("volume", (1, 8, 8, 8), 9)
+    share = data.data / 8
+    volume = share.sum((1, 2, 3))
+    radius = np.cbrt(volume / (4 / 3 * np.pi))
+    assert abs(radius.mean() - 2.25) < 0.06
+    assert abs(radius.std() - 1.5 / np.sqrt(12)) < 0.03
+    place = np.arange(8) + 0.5
+    for axis in (1, 2, 3):
+        profile = share.sum(tuple({1, 2, 3} - {axis}))
+        middle = (profile * place).sum(1) / volume
+        spread = (profile * place**2).sum(1) / volume - middle**2
+        assert abs((spread / radius**2).mean() - 1 / 5) < 0.03  # of a ball, along each axis
+        assert abs(middle.mean() - 4) < 0.1
+
+
 def test_the_heartbeats_beat_at_five_phases_alike():
     data = load_dataset("heartbeat")
     assert (data.spec.levels, data.spec.low, data.spec.high, data.spec.shape) == (2, 0, 1, (20,))

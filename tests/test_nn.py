@@ -2,6 +2,7 @@
 
 import inspect
 from collections import Counter
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -26,7 +27,13 @@ def mlp(size=6, **options):
     return iw.MLP(size, **{"width": 16, "depth": 2, **options})
 
 
-NETWORKS = {"unet": (unet, (1, 7, 5)), "two channels": (lambda: unet(2), (2, 7, 5)), "mlp": (mlp, (6,))}
+NETWORKS = {
+    "unet": (unet, (1, 7, 5)),
+    "two channels": (partial(unet, 2), (2, 7, 5)),
+    "series": (partial(unet, 2, axes=1), (2, 11)),
+    "volumes": (partial(unet, axes=3), (1, 4, 3, 5)),
+    "mlp": (mlp, (6,)),
+}
 networks = pytest.mark.parametrize("kind", NETWORKS)
 
 
@@ -63,6 +70,44 @@ def test_pictures_of_any_size_come_back_in_their_size_starting_from_nothing(size
     out = unet(channels)(x_t, level)
     assert out.shape == x_t.shape
     assert not bool(out.any())
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("side", range(1, 10))
+def test_series_and_volumes_of_any_size_come_back_in_their_size(axes, side):
+    size = (side, 3, 10 - side)[:axes]
+    x_t, level = batch((2, *size), n=2)
+    out = unet(2, axes=axes)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+@pytest.mark.parametrize(("axes", "flat"), [(2, 2), (2, 3), (3, 2), (3, 3), (3, 4)])
+def test_on_a_side_of_one_place_the_network_is_the_one_with_an_axis_less(axes, flat):
+    check_fewer_axes(axes, flat)
+
+
+def check_fewer_axes(axes=3, flat=2):
+    """Of a kernel only the middle along the flat axis ever meets data: the rest sees the zeros beyond the edge."""
+    size = (9, 5)[: axes - 1]
+    less, more = trained(unet(2, axes=axes - 1), (2, *size)), unet(2, axes=axes).eval()
+    for ours, theirs in zip(more.parameters(), less.parameters(), strict=True):
+        (ours.data.select(flat, 1) if ours.ndim == axes + 2 else ours.data).copy_(theirs.data)
+    x_t, level = batch((2, *size))
+    with torch.no_grad():
+        expected = less(x_t, level)
+        torch.testing.assert_close(more(x_t.unsqueeze(flat), level), expected.unsqueeze(flat), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("axes", "size"), [(1, (37,)), (3, (5, 3, 6))])
+def test_every_place_is_seen_from_every_other(axes, size):
+    """The coarsest resolution attends to all of it."""
+    network = trained(unet(axes=axes), (1, *size))
+    x_t, level = batch((1, *size), n=1)
+    x_t.requires_grad_()
+    for place in (0, -1):
+        (gradient,) = torch.autograd.grad(network(x_t, level).flatten()[place], x_t)
+        assert bool((gradient != 0).all())
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])
@@ -150,9 +195,8 @@ def test_a_network_can_fit_one_batch(kind):
 
 @networks
 def test_dropout_acts_in_training_alone(kind):
-    maker = mlp if kind == "mlp" else unet
-    shape = (6,) if kind == "mlp" else (1, 7, 5)
-    network = trained(maker(dropout=0.5), shape)
+    make, shape = NETWORKS[kind]
+    network = trained(make(dropout=0.5), shape)
     x_t, level = batch(shape)
     with torch.no_grad():
         assert torch.equal(network(x_t, level), network(x_t, level))

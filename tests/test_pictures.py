@@ -43,6 +43,33 @@ def test_channels_are_colours_or_stand_side_by_side(channels, shape):
         assert np.array_equal(np.stack(np.split(pixels, channels, axis=2), axis=-1), data)
 
 
+def test_a_series_is_a_line_between_the_ends_of_its_range():
+    """Down the whole range and up again, in a second channel the other way round."""
+    fall = np.abs(np.linspace(-1, 1, 193))
+    data = np.stack([fall, 1 - fall])[None]
+    panels = to_pixels(DataSpec((2, 193), "NCL", "float64", 0.0, 1.0, None), data)
+    assert panels.shape == (1, 96, 96)
+    upper, lower = panels[0, :48] == 0, panels[0, 48:] == 0
+    assert upper.any(0).all()
+    assert np.abs(upper.argmax(0) - lower[::-1].argmax(0)).max() <= 1
+    assert (upper[0, 0], upper[47, 0], upper[47, 47], upper[0, 95]) == (True, False, True, True)
+
+
+@pytest.mark.parametrize("length", [1, 2, 97, 1000])
+def test_no_peak_of_a_series_is_lost(length):
+    panels = to_pixels(DataSpec((1, length), "NL", "float64", 0.0, 1.0, None), np.eye(length))
+    assert (panels[:, :24] == 0).any((1, 2)).all()
+
+
+def test_a_volume_is_its_three_middle_slices():
+    data = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)
+    pixels = to_pixels(DataSpec((1, 3, 4, 5), "NDHW", "uint8", 0.0, 255.0, 256), data)
+    assert pixels.shape == (2, 4, 5 + 1 + 5 + 1 + 4)
+    assert np.array_equal(pixels[:, :, :5], data[:, 1])
+    assert np.array_equal(pixels[:, :3, 6:11], data[:, :, 2])
+    assert np.array_equal(pixels[:, :3, 12:], data[:, :, :, 2])
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 4), (5, 8, 8), (7, 100, 30), (4, 3, 4, 3)])
 def test_a_grid_holds_every_image_in_order(shape):
     images = np.random.default_rng(0).integers(0, 200, shape).astype(np.uint8)

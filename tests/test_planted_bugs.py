@@ -27,6 +27,7 @@ import test_prediction
 import test_product
 import test_propose
 import test_sample
+import test_series
 import test_solvers
 import test_training
 import test_variance
@@ -45,6 +46,7 @@ from inkwash import (
     prediction,
     propose,
     randomness,
+    series,
     training,
     variance,
     walk,
@@ -103,6 +105,8 @@ CHECKS = {
     "free variance": test_variance.check_free,
     "detail in the U-Net": test_nn.check_detail,
     "attention in the U-Net": test_nn.check_attention,
+    "U-Net with an axis less": test_nn.check_fewer_axes,
+    "autocorrelation": test_series.check_autocorrelation,
     "a batch in parts": test_training.check_parts,
     "uniform times": test_propose.check_times,
     "unbiased history": partial(test_propose.check_unbiased, name="loss-history"),
@@ -667,7 +671,18 @@ def stage_without_its_sum(self, h, level):
     return h
 
 
-STAGE = unet._Stage.__init__
+STAGE, INTERPOLATE = unet._Stage.__init__, F.interpolate
+AUTOCORRELATION = series.autocorrelation
+
+
+def flipped_on_the_way_back(h, size):
+    return INTERPOLATE(h, size=size).flip(-1) if len(size) == 3 else INTERPOLATE(h, size=size)
+
+
+def divided_by_the_length(x, lags):
+    """By L, not by the L - k pairs there are."""
+    found = AUTOCORRELATION(x, lags)
+    return replace(found, value=found.value * (1 - found.at / x.shape[2]))
 
 
 def attention_one_resolution_late(self, widths, attention, *rest):
@@ -1034,6 +1049,8 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "codes mixed at a time": (models, "linear", SPHERICAL, "mixture at a time"),
     "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
+    "volumes flipped on the way back": (F, "interpolate", flipped_on_the_way_back, "U-Net with an axis less"),
+    "lags divided by the length": (series, "autocorrelation", divided_by_the_length, "autocorrelation"),
     "skip left out": (unet._Stage, "forward", stage_without_its_sum, "detail in the U-Net"),
     "attention at another resolution": (
         unet._Stage,

@@ -36,12 +36,19 @@ def test_a_fingerprint_does_not_depend_on_the_kind_of_file(tmp_path):
         ((9, 4, 4, 4), "auto", (4, 4, 4), "NCHW"),
         ((9, 4, 5, 3), "NCHW", (4, 5, 3), "NCHW"),
         ((9, 3, 5, 7), "NHWC", (7, 3, 5), "NHWC"),
+        ((9, 3, 5, 7), "NDHW", (1, 3, 5, 7), "NDHW"),
+        ((9, 5), "NL", (1, 5), "NL"),
+        ((9, 5, 7), "NLC", (7, 5), "NLC"),
+        ((9, 5, 7), "NCL", (5, 7), "NCL"),
+        ((9, 4, 5, 6, 2), "auto", (2, 4, 5, 6), "NDHWC"),
+        ((9, 2, 4, 5, 6), "auto", (2, 4, 5, 6), "NCDHW"),
+        ((9, 2, 4, 5, 6), "NDHWC", (6, 2, 4, 5), "NDHWC"),
     ],
 )
 def test_axes_are_read_as_said(tmp_path, shape, layout, expected, read_as):
     data = load_dataset(npy(tmp_path, noise(*shape)), DataConfig(layout=layout))
     assert (data.spec.shape, data.spec.layout) == (expected, read_as)
-    assert bool(data.notes) == (layout == "auto" and len(shape) == 4)
+    assert bool(data.notes) == (layout == "auto" and len(shape) > 2)
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW", "NHW", "ND", "N"])

@@ -11,7 +11,10 @@ import inkwash as iw
 from inkwash.data.transform import fit_transform
 
 LAYOUTS = {"N": (), "ND": (3,), "NHW": (4, 5), "NHWC": (4, 5, 2), "NCHW": (2, 4, 5)}
+LAYOUTS |= {"NL": (5,), "NLC": (5, 2), "NCL": (2, 5), "NDHW": (2, 3, 4), "NDHWC": (2, 3, 4, 2), "NCDHW": (2, 3, 2, 4)}
 SHAPES = {"N": (1,), "ND": (3,), "NHW": (1, 4, 5), "NHWC": (2, 4, 5), "NCHW": (2, 4, 5)}
+SHAPES |= {"NL": (1, 5), "NLC": (2, 5), "NCL": (2, 5), "NDHW": (1, 2, 3, 4), "NDHWC": (2, 2, 3, 4)}
+SHAPES |= {"NCDHW": (2, 3, 2, 4)}
 ALPHABETS = {
     "bool": (0, 1),
     "uint8": (0, 255),
@@ -102,7 +105,7 @@ def test_fitted_data_has_mean_zero_and_variance_one(layout):
         data = data + 100 * np.arange(data.shape[-1])
     transform = fit_transform(spec_of(layout, "float64", data.min(), data.max(), None), data)
     x = transform.to_model(data).double()
-    axes = (0, 2, 3) if x.ndim == 4 else (0,)
+    axes = (0, *range(2, x.ndim))
     assert float(x.mean(axes).abs().max()) < 1e-5
     assert float((x.var(axes, correction=0) - 1).abs().max()) < 1e-5
 
@@ -135,7 +138,8 @@ def test_each_entry_goes_to_its_place(layout):
     data = np.arange(2 * int(np.prod(LAYOUTS[layout]))).reshape(2, *LAYOUTS[layout]).astype("uint8")
     x = fit_transform(spec_of(layout, "uint8", 0, 255, 256), data).to_model(data)
     there = ((x.double().numpy() + 1) * 127.5).round()
-    expected = {"NHWC": lambda: data.transpose(0, 3, 1, 2)}.get(layout, lambda: data.reshape(there.shape))()
+    last = {"NLC": (0, 2, 1), "NHWC": (0, 3, 1, 2), "NDHWC": (0, 4, 1, 2, 3)}.get(layout)
+    expected = data.transpose(last) if last else data.reshape(there.shape)
     assert np.array_equal(there, expected)
 
 

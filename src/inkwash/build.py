@@ -29,7 +29,7 @@ from inkwash.randomness import Purpose, derived_seed
 from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 
 Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
-_ATTENTION_PIXELS = 64
+_ATTENTION_PLACES = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
@@ -164,7 +164,7 @@ def _backbone(
     if config.kind == "mlp":
         return MLP(inputs, width, depth, config.dropout, outputs, condition)
     multipliers, attention = chosen(config.multipliers), chosen(config.attention)
-    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition)
+    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition, len(spec.size))
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -189,9 +189,9 @@ def _is_bits(config: Config) -> bool:
 
 
 def _kind(config: Config, spec: DataSpec) -> str:
-    kind = config.network.kind or ("unet" if spec.is_image else "mlp")
-    if (kind == "unet") != spec.is_image:
-        raise ConfigError("network.kind", kind, "unet for images, mlp for vectors")
+    kind = config.network.kind or ("unet" if spec.size else "mlp")
+    if (kind == "unet") != bool(spec.size):
+        raise ConfigError("network.kind", kind, "unet for series, images and volumes, mlp for vectors")
     return kind
 
 
@@ -272,15 +272,15 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
     if config.data.labels is None and config.train.label_dropout is not None:
         raise ConfigError("train.label_dropout", config.train.label_dropout, "data.labels; there are none to hide")
     small = math.prod(spec.shape) <= _SMALL
-    batch_size = config.train.batch_size or ((64 if small else 32) if spec.is_image else 256)
+    batch_size = config.train.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.train.micro_batch_size or 1) > batch_size:
         need = f"at most train.batch_size, {batch_size}"
         raise ConfigError("train.micro_batch_size", config.train.micro_batch_size, need)
     defaults = {
-        "steps": 1500 if spec.is_image else 5000,
+        "steps": 1500 if spec.size else 5000,
         "batch_size": batch_size,
         "micro_batch_size": batch_size,
-        "learning_rate": 3e-3 if spec.is_image else 2e-3 if small else 5e-4,
+        "learning_rate": 3e-3 if spec.size else 2e-3 if small else 5e-4,
         "objective": objective,
         "times": possible[0],
         "label_dropout": None if config.data.labels is None else 0.1,
@@ -319,15 +319,15 @@ def _times(schedule: str, objective: str) -> tuple[str, ...]:
 
 
 def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
-    multipliers = config.multipliers or _multipliers(spec.shape[1:])
-    pixels = [math.prod(math.ceil(side / 2**i) for side in spec.shape[1:]) for i in range(len(multipliers))]
-    attention = tuple(i > 0 and count <= _ATTENTION_PIXELS for i, count in enumerate(pixels))
+    multipliers = config.multipliers or _multipliers(spec.size)
+    places = [math.prod(math.ceil(side / 2**i) for side in spec.size) for i in range(len(multipliers))]
+    attention = tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
     filled = _filled(
         config,
         {
             "kind": "unet",
             "width": 32,
-            "depth": 1 if math.prod(spec.shape[1:]) <= _SMALL else 2,
+            "depth": 1 if math.prod(spec.size) <= _SMALL else 2,
             "multipliers": multipliers,
             "attention": attention,
         },
@@ -349,9 +349,12 @@ def _resolve_mlp(config: NetworkConfig) -> NetworkConfig:
 
 
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Halve until the longer side is down to four to seven pixels, at most three times."""
-    stages = min(max(int(math.log2(max(size) / 4)), 0) + 1, 4)
-    return (1, 2, 2, 2)[:stages]
+    """Halve until the longest side is down to four to seven places, at most three times; a series as often as it takes
+    for its last resolution to have attention, as it has nothing else to see all of it with."""
+    halvings = min(max(int(math.log2(max(size) / 4)), 0), 3)
+    if len(size) == 1:
+        halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
+    return (1, *(2,) * halvings)
 
 
 def _filled(config: Section, defaults: dict[str, Any]) -> Section:

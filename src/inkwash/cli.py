@@ -48,8 +48,8 @@ class Train:
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat), an .npy or .npz file, or a folder of
-    pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat, ar2, balls), an .npy or .npz file, or a
+    folder of pictures."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -84,7 +84,7 @@ class Sample:
     """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
     others."""
     film: str | None = None
-    """A film of the first samples (16 images, or the points of the first slot): noisy data above, estimates of the
+    """A film of the first samples (16, or the points of the first slot): noisy data above, estimates of the
     clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
     frames: Count | None = None
     """At most so many frames, evenly spread over time; 40 by default."""
@@ -164,7 +164,8 @@ class Interpolate:
 
 @dataclass(frozen=True)
 class Inpaint:
-    """Draw what is hidden of a picture, given the rest: draws, mean and spread as arrays and as one picture."""
+    """Draw what is hidden of a picture, series or volume, given the rest: draws, mean and spread, as arrays and as one
+    picture."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or of one of its checkpoints."""
@@ -173,7 +174,7 @@ class Inpaint:
     mask: str | None = None
     """What is known: white in a picture, true in a boolean .npy file."""
     hide: Literal["left", "right", "top", "bottom", "random"] | None = None
-    """Or what to hide: one half, or about half of the pixels at random."""
+    """Or what to hide: one half (of a series left or right), or about half of the places at random."""
     n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 16
     """How many draws."""
     out: str = "inpainted"

@@ -56,8 +56,9 @@ class DataConfig:
     labels: str | None = None
     """Train a model that can be asked for a label: which array of an .npz file holds one for each example (y_train,
     say); digit for digits, moon for two-moons, phase for heartbeat."""
-    layout: Literal["auto", "N", "ND", "NHW", "NHWC", "NCHW"] = "auto"
-    """Axes of an array: N examples, H height, W width, C channels, D entries."""
+    layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
+    """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
+    series, which has to be asked for."""
     levels: Annotated[int, Range(2, 65536)] | None = None
     """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
@@ -121,7 +122,7 @@ class NetworkConfig:
     """The network; what is left open is chosen from the shape of the data."""
 
     kind: Literal["unet", "mlp"] | None = None
-    """U-Net for images, MLP for vectors."""
+    """U-Net for series, images and volumes, MLP for vectors."""
     width: Annotated[int, Range(8, 4096)] | None = None
     """Features (of a U-Net: at full resolution, a multiple of 8)."""
     depth: Annotated[int, Range(1, 64)] | None = None
@@ -179,8 +180,8 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat), an .npy or .npz file, or a folder of
-    pictures."""
+    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat, ar2, balls), an .npy or .npz file, or a
+    folder of pictures."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

@@ -86,7 +86,7 @@ def draw_share(
 def draw_to_folder(
     run: StrPath, out: Path, n: int, display: Display, *, film: str | None = None, frames: int = 40, **options: Any
 ) -> None:
-    """Draw `n` samples from a run into `out`: `samples.npy`, one picture of all, and for images a PNG each.
+    """Draw `n` samples from a run into `out`: `samples.npy`, one picture of all, and a PNG each but for vectors.
 
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
@@ -103,7 +103,7 @@ def draw_to_folder(
 
     place, model = Accelerator(), load(run)
     spec = cast(Transform, model.transform).spec
-    _require_no_leftovers(out, n if spec.is_image else 0)
+    _require_no_leftovers(out, n if spec.size else 0)
     if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
         raise ConfigError("film", film, "a name, without a folder, that no file of samples has")
     recorded = None if film is None else Film(model, out / film, frames)
@@ -121,11 +121,12 @@ def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
     write_array(out / "samples.npy", data, display)
     pictures.save_samples(out / "samples.png", spec, data)
     display.say(f"picture   {out / 'samples.png'}")
-    if spec.is_image:
+    if spec.size:
         for i, pixels in enumerate(pictures.to_pixels(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
         last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
-        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as black to white")
+        ends = "bottom to top" if spec.kind == "series" else "black to white"
+        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as {ends}")
 
 
 def write_array(path: Path, data: Any, display: Display) -> None:

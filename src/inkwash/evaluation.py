@@ -2,7 +2,8 @@
 
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
 samples against held-out data, and a memorisation test; as JSON and as pictures in `RUN/evaluation/`. The samples of a
-model with labels are drawn with those of the held-out examples, and a classifier reads them.
+model with labels are drawn with those of the held-out examples, and a classifier reads them. Of series, autocorrelation
+and spectrum of the samples stand beside those of held-out data.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from inkwash.model import Diffusion
 from inkwash.ode import Adaptive, Fixed
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.run import Run, StrPath
+from inkwash.series import STATISTICS, Curve, compare
 
 _MAP_SIDE = 96
 _MAP_SOLVER = Fixed(12)
@@ -83,6 +85,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     display.say("testing samples against data …")
     fresh, known, drawn = (model.to_model(x).numpy() for x in (parts.held_out, parts.all_train, parts.samples))
     copies = memorisation_test(drawn, known, fresh)
+    curves = _curves(dataset.spec, parts)
     result: dict[str, Any] = {
         "step": folder.header().step,
         "data": dataset.name,
@@ -93,6 +96,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
         "log_density": density,
         "two_sample": asdict(two_sample_test(drawn, fresh, config.seed)),
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
+        "series": {name: _compared(*pair) for name, pair in curves.items()} or None,
         "labels": None
         if asked is None
         else asdict(label_test(known, label_names(dataset, inside), fresh, drawn, asked, config.seed)),
@@ -101,6 +105,8 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     storage.make_folder(report)
     storage.replace(report / "evaluation.json", storage.dump_json(result))
     _draw_report(report, model, dataset.spec, parts, copies, bounds)
+    if curves:
+        _draw_curves(report / "series.png", curves)
     for line in _words(result, report):
         display.say(line)
     return result
@@ -147,12 +153,41 @@ def _overfitting(bounds: dict[str, Bound]) -> dict[str, float]:
     return {"gap": gap, "std_error": error}
 
 
+def _curves(spec: DataSpec, parts: _Parts) -> dict[str, tuple[Curve, Curve]]:
+    """Of series, the statistics of samples and of held-out data, data units; of other data none."""
+    if spec.kind != "series":
+        return {}
+    drawn, fresh = (spec.to_channels_first(x) for x in (parts.samples, parts.held_out))
+    return {name: (of(drawn), of(fresh)) for name, of in STATISTICS.items()}
+
+
+def _compared(samples: Curve, held_out: Curve) -> dict[str, Any]:
+    """Two curves as plain numbers, and how far they are apart."""
+    both = {"samples": samples, "held_out": held_out}
+    plain = {n: {"value": c.value.tolist(), "std_error": c.std_error.tolist()} for n, c in both.items()}
+    return {"at": held_out.at.tolist(), **plain, **asdict(compare(samples, held_out))}
+
+
+def _draw_curves(path: Path, curves: dict[str, tuple[Curve, Curve]]) -> None:
+    """The statistics of samples over those of held-out data, whose band is four standard errors wide."""
+    figure, axes = pictures.new_figure(11, 4, columns=len(curves))
+    for each, (name, (samples, held_out)) in zip(axes, curves.items(), strict=True):
+        for c in range(len(held_out.value)):
+            middle, reach = held_out.value[c], 2 * held_out.std_error[c]
+            each.fill_between(held_out.at, middle - reach, middle + reach, color=pictures.WASH, alpha=0.6, lw=0)
+            each.plot(samples.at, samples.value[c], color=pictures.ACCENT, lw=1)
+        each.set(title=f"{name}: samples over held-out data")
+    axes[0].set(xlabel="lag, places")
+    axes[1].set(xlabel="frequency, cycles per place", yscale="log")
+    pictures.save_figure(path, figure)
+
+
 def _draw_report(
     report: Path, model: Diffusion, spec: DataSpec, parts: _Parts, copies: Memorisation, bounds: dict[str, Bound]
 ) -> None:
     _draw_by_time(report / "bound_by_time.png", bounds)
-    pictures.save_samples(report / "samples.png", spec, parts.samples[:64] if spec.is_image else parts.samples)
-    if spec.is_image:
+    pictures.save_samples(report / "samples.png", spec, parts.samples[:64] if spec.size else parts.samples)
+    if spec.size:
         _draw_neighbours(report / "neighbours.png", spec, parts, copies)
     elif spec.shape == (2,) and spec.levels is None:
         _draw_densities(report / "densities.png", model, parts)
@@ -212,6 +247,8 @@ def _words(result: dict[str, Any], report: Path) -> Iterator[str]:
             f"labels        a classifier reads {labels['samples']:.3f} of the samples as what was asked for (guidance "
             f"{result['guidance']:g}), and {labels['held_out']:.3f} of the held-out examples as what they are"
         )
+    for name, found in (result["series"] or {}).items():
+        yield f"{name:<15} differs by {found['rms']:.3f} of its size; by chance {found['by_chance']:.3f}"
     gap, test, copies = result["overfitting"], result["two_sample"], result["memorisation"]
     yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {bound['unit']}"
     yield (

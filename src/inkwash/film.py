@@ -59,7 +59,7 @@ class Film:
         model: what the walk draws from; it has a transform.
         path: of the film, by whose suffix its format goes: .gif, .webp (no colour is lost), or .png, a strip.
         frames: at most this many, evenly spread over time; the end is among them.
-        examples: how many to show, the first ones of the walk; by default 16 images, or all there are of other data.
+        examples: how many to show, the first ones of the walk; by default 16, or all there are of vectors.
 
     Raises:
         ConfigError: another suffix, a model without transform, or bad numbers.
@@ -72,7 +72,7 @@ class Film:
         require_integer("frames", frames)
         if examples is not None:
             require_integer("examples", examples)
-        self.examples = 16 if examples is None and self.spec.is_image else examples
+        self.examples = 16 if examples is None and self.spec.size else examples
         self.shots: list[tuple[Array, Array]] = []
 
     def record(self, walk: Iterable[State]) -> Iterator[State]:

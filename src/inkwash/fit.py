@@ -41,6 +41,7 @@ from inkwash.config import (
     first_difference,
     to_json,
 )
+from inkwash.cost import measure_cost
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.transform import Array
 from inkwash.denoise import Denoiser, given
@@ -52,7 +53,7 @@ from inkwash.model import Diffusion
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM, Ancestral
-from inkwash.training import Examples, Step, TrainState, measure_variance, start, training
+from inkwash.training import Examples, Step, TrainState, draw_batch, measure_variance, start, training
 from inkwash.variance import Analytic
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class _Job:
     def execute(self, display: Display) -> None:
         state = start(self.config, self.examples, self.accelerator.device)
         self.announce(state, display)
+        if not list_checkpoints(self.run.checkpoints):
+            self.announce_cost(state, display)
         self.resume(state, display)
         if state.step < chosen(self.config.train.steps):
             self.loop(state, display)
@@ -175,10 +178,19 @@ class _Job:
             display.say(
                 f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times"
             )
-        if not spec.is_image and config.network.kind == "mlp" and spec.shape[0] > 4096:
+        if config.network.kind == "mlp" and spec.shape[0] > 4096:
             display.say(
-                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width"
+                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width, "
+                "series their layout"
             )
+
+    def announce_cost(self, state: TrainState, display: Display) -> None:
+        """Say what the run will cost; refuse what memory will not do for."""
+        config = self.config.train
+        batch = draw_batch(state, self.examples, config, self.accelerator)
+        objective = build_objective(self.config, self.transform.spec)
+        cost = measure_cost(state, batch, objective, chosen(config.micro_batch_size))
+        display.say(f"cost      about {cost.describe(chosen(config.steps))}")
 
     def resume(self, state: TrainState, display: Display) -> None:
         """Continue from the newest checkpoint; a new run writes its first one and continues from that."""
@@ -235,7 +247,7 @@ class _Job:
 
     def monitor(self, state: TrainState, model: Diffusion) -> float:
         """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
-        count = 64 if self.transform.spec.is_image else 2048
+        count = 64 if self.transform.spec.size else 2048
         storage.make_folder(self.run.path / "samples")
         sampler = DDIM() if model.process.lattice is None else Ancestral()  # bits take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
@@ -290,7 +302,7 @@ class _Job:
         summary = run.path / "summary.json"
         if not summary.exists():
             display.say("drawing samples and evaluating the bound on held-out data …")
-            count = 64 if self.transform.spec.is_image else 4096
+            count = 64 if self.transform.spec.size else 4096
             data = model.sample(count, seed=0, steps=min(250, self.config.process.steps), label=in_turn(model, count))
             pictures.save_samples(run.path / "samples.png", self.transform.spec, data)
             pictures.save_curve(run.path / "curve.png", run.metrics())

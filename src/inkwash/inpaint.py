@@ -1,4 +1,4 @@
-"""Fill in what is hidden of a picture: what `inkwash inpaint` does."""
+"""Fill in what is hidden of a picture, a series or a volume: what `inkwash inpaint` does."""
 
 from __future__ import annotations
 
@@ -48,32 +48,34 @@ def read_mask(path: Path) -> Array:
 
 
 def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
-    """The mask that hides one half of a picture, or about half of its pixels at random; `(H, W)`, true is known."""
-    height, width = spec.shape[1:]
-    known = np.ones((height, width), bool)
+    """The mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
+    about half of its places at random; of its `size`, true is known.
+
+    Raises:
+        ConfigError: top or bottom of a series.
+    """
     if kind == "random":
         rng = np.random.default_rng(derived_seed(seed, Purpose.SAMPLE))
-        return rng.random((height, width)) < 0.5
-    halves: dict[str, Any] = {
-        "left": np.s_[:, : width // 2],
-        "right": np.s_[:, (width + 1) // 2 :],
-        "top": np.s_[: height // 2],
-        "bottom": np.s_[(height + 1) // 2 :],
-    }
-    known[halves[kind]] = False
+        return rng.random(spec.size) < 0.5
+    axis = -1 if kind in ("left", "right") else -2
+    if -axis > len(spec.size):
+        raise ConfigError("hide", kind, "left, right or random, of a series")
+    known, side = np.ones(spec.size, bool), spec.size[axis]
+    hidden = slice(side // 2) if kind in ("left", "top") else slice((side + 1) // 2, None)
+    known.swapaxes(axis, -1)[..., hidden] = False
     return known
 
 
 def inpaint_to_folder(
     run: StrPath, name: str, mask: Array | Hide, n: int, out: Path, display: Display, *, seed: int, **options: Any
 ) -> None:
-    """Draw `n` pictures that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
+    """Draw `n` examples that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
     standard deviation of each entry) and `inpainted.png`.
 
     Args:
         run: folder of a run or checkpoint.
-        name: of the picture; see `inkwash.share.example`.
-        mask: what is known of it, boolean, `(H, W)` or as the picture; or what to hide.
+        name: of the example; see `inkwash.share.example`.
+        mask: what is known of it, boolean, of its `size` or as it is; or what to hide.
         n: how many, at least 2.
         out: folder to write to; made if need be.
         display: where to report.
@@ -85,8 +87,9 @@ def inpaint_to_folder(
     """
     model = load(run)
     spec = cast(Transform, model.transform).spec
-    if not spec.is_image:
-        raise ConfigError("run", "a model of vectors", "one of pictures; in Python, model * Observed takes any data")
+    if not spec.size:
+        need = "one of series, images or volumes; in Python, model * Observed takes any data"
+        raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
     known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
@@ -96,18 +99,19 @@ def inpaint_to_folder(
         write_array(out / f"{part}.npy", array, display)
     pictures.save_pixels(out / "inpainted.png", _sheet(spec, image, known, draws, mean, spread))
     display.say(f"picture   {out / 'inpainted.png'}: the picture, what is known of it, mean, spread, then the draws")
-    display.say(f"next      inkwash inpaint {run} 1 --hide top")
+    display.say(f"next      inkwash inpaint {run} 1 --hide left")
 
 
 def _for_each_channel(known: Array, spec: DataSpec) -> Array:
-    """A mask `(H, W)` for all channels of a picture, in the layout of the data."""
-    if known.shape != spec.shape[1:]:
+    """A mask of the size of an example for all its channels, in the layout of the data."""
+    if known.shape != spec.size:
         return known
     return spec.from_channels_first(np.broadcast_to(known, spec.shape)[None])[0]
 
 
 def _sheet(spec: DataSpec, image: Array, known: Array, draws: Array, mean: Array, spread: Array) -> Array:
-    """All in one picture; hidden is grey, and the spread goes from black, none, to white, the largest."""
+    """All in one picture; what is hidden is in the middle of the range, and the spread goes from its low end, none,
+    to its high end, the largest."""
     middle = (spec.low + spec.high) / 2
     widest = max(float(spread.max()), 1e-12)
     scaled = spec.low + spread / widest * (spec.high - spec.low)

@@ -1,4 +1,4 @@
-"""Pictures: data units to pixels, grids, curves and point clouds."""
+"""Pictures: data units to pixels, grids, lines, curves and point clouds."""
 
 from __future__ import annotations
 
@@ -17,19 +17,51 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 150
+_LINE_HEIGHT, _LINE_WIDTH = 48, 96
 INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
 
 
 def to_pixels(spec: DataSpec, data: Array) -> Array:
-    """Images in data units to uint8 pixels `(N, H, W)` or `(N, H, W, C)` with 3 or 4 channels.
+    """Series, images and volumes in data units to uint8 pixels `(N, H, W)`, or `(N, H, W, C)` with 3 or 4 channels.
 
     The data's range goes onto 0…255: of levels the whole alphabet, of continuous data what was seen in the data. Images
-    with another number of channels than 1, 3 or 4 show their channels side by side, in grey.
+    with another number of channels than 1, 3 or 4 show their channels side by side, in grey. Of a volume, the middle
+    slices across depth, height and width are the image. The channels of a series are lines, one below another.
     """
     pixels = _stretched(spec, spec.to_channels_first(data))
+    if spec.kind == "series":
+        return _lines(pixels / 255)
+    if spec.kind == "volume":
+        pixels = _middle_slices(pixels)
     if pixels.shape[1] in (3, 4):
         return np.moveaxis(pixels, 1, -1)
     return np.concatenate(list(np.moveaxis(pixels, 1, 0)), axis=-1)
+
+
+def _middle_slices(pixels: Array) -> Array:
+    """The middle `(H, W)`, `(D, W)` and `(D, H)` of volumes `(N, C, D, H, W)` side by side, grey around them."""
+    slices = [np.take(pixels, side // 2, axis) for axis, side in enumerate(pixels.shape) if axis > 1]
+    tallest = max(each.shape[2] for each in slices)
+    around = [((0, 0), (0, 0), (0, tallest - each.shape[2]), (0, 1)) for each in slices]
+    padded = [np.pad(each, width, constant_values=128) for each, width in zip(slices, around, strict=True)]
+    return np.concatenate(padded, axis=3)[..., :-1]
+
+
+def _lines(share: Array) -> Array:
+    """Series `(N, C, L)`, in shares of the range, as dark lines on light grey, `(N, C * height, width)`.
+
+    A column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
+    """
+    length, parts = share.shape[2], 2 * math.ceil(share.shape[2] / _LINE_WIDTH)
+    place = np.linspace(0, length - 1, _LINE_WIDTH * parts + 1)
+    left = place.astype(int)
+    right = np.minimum(left + 1, length - 1)
+    height = share[..., left] + (place - left) * (share[..., right] - share[..., left])
+    row = np.rint((1 - height) * (_LINE_HEIGHT - 1))
+    within = np.lib.stride_tricks.sliding_window_view(row, parts + 1, axis=2)[:, :, ::parts]
+    rows = np.arange(_LINE_HEIGHT)[:, None]
+    dark = (rows >= within.min(-1)[:, :, None]) & (rows <= within.max(-1)[:, :, None])
+    return np.where(dark, 0, 235).astype(np.uint8).reshape(len(share), -1, _LINE_WIDTH)
 
 
 def _stretched(spec: DataSpec, data: Array) -> Array:
@@ -61,8 +93,8 @@ def save_pixels(path: Path, pixels: Array) -> None:
 
 
 def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array | None = None) -> Array:
-    """Samples as one picture, `(H, W)` or `(H, W, C)`: a grid of images, rows of bits (64 of them), or the points of
-    other vectors (their first two entries).
+    """Samples as one picture, `(H, W)` or `(H, W, C)`: a grid of images, of lines (series) or of middle slices
+    (volumes), rows of bits (64 of them), or the points of other vectors (their first two entries).
 
     Args:
         spec: what one example is.
@@ -70,7 +102,7 @@ def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array 
         columns: of a grid; as many as rows by default.
         among: points whose range the axes show; by default `data` itself.
     """
-    if spec.is_image:
+    if spec.size:
         return grid(to_pixels(spec, data), columns)
     if spec.levels == 2:
         return grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4)
@@ -101,7 +133,7 @@ def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
 
 
 def save_rows(path: Path, spec: DataSpec, rows: Sequence[Array]) -> None:
-    """Write several sets of samples, of equal size, one below another: of images each is a row."""
+    """Write several sets of samples, of equal size, one below another: but for vectors each is a row."""
     among = np.concatenate(rows)
     save_pixels(path, np.concatenate([sheet(spec, data, len(data), among) for data in rows]))
 

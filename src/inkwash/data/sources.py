@@ -17,7 +17,7 @@ from inkwash.condition import Condition
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import read_npy, read_npz, read_pictures
-from inkwash.data.transform import Array, DataSpec, Layout, Type
+from inkwash.data.transform import Array, DataSpec, Layout, Type, has_channels
 from inkwash.errors import DataError
 
 _BLOCK = 4096
@@ -145,11 +145,12 @@ def _known(source: str) -> str:
 
 
 def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[str, ...]]:
-    """The axes of an array: as the user or its source says, else by their number; of four, the smaller end is C."""
+    """The axes of an array: as the user or its source says, else by their number; of four and five, the smaller end is
+    C."""
     shape = raw.data.shape
     names = [name for name in get_args(Layout) if len(name) == len(shape)]
     if not names or 0 in shape:
-        raise DataError(source, f"an array of shape {shape}", "N, (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W)")
+        raise DataError(source, f"an array of shape {shape}", "one of 1 to 5 axes, none of them empty")
     if len(raw.data) < 2:
         raise DataError(source, "one example", "at least 2: one to train on and one to hold out")
     if config.layout != "auto":
@@ -157,9 +158,9 @@ def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[s
         if config.layout not in allowed:
             raise DataError("data.layout", config.layout, f"one of {', '.join(allowed)} for shape {shape}")
         return config.layout, ()
-    if raw.layout is not None or len(shape) < 4:
+    if raw.layout is not None or len(shape) < 3:
         return raw.layout or names[0], ()
-    layout: Layout = "NHWC" if shape[3] < shape[1] else "NCHW"
+    layout = names[0] if len(shape) == 3 or shape[-1] < shape[1] else names[1]
     return layout, (f"shape {shape} read as {layout}; --data.layout says otherwise",)
 
 
@@ -203,5 +204,6 @@ def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:
 
 def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
     rest = tuple(int(n) for n in data.shape[1:])
-    shapes: dict[str, tuple[int, ...]] = {"N": (1,), "NHW": (1, *rest), "NHWC": (*rest[-1:], *rest[:-1])}
-    return shapes.get(layout, rest)
+    if layout.endswith("C"):
+        return rest[-1:] + rest[:-1]
+    return rest if has_channels(layout) else (1, *rest)

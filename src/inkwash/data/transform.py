@@ -8,7 +8,7 @@ deviation 1, fitted on the training part.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,10 +19,18 @@ from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, DataError, NonFiniteError
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW"]
+Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
+"""Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
+others have to be asked for."""
+Kind = Literal["vector", "series", "image", "volume"]
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
+
+
+def has_channels(layout: Layout) -> bool:
+    """Whether an axis of a layout is that of the channels or entries; otherwise an example has a single one."""
+    return "C" in layout or layout == "ND"
 
 
 @dataclass(frozen=True)
@@ -30,8 +38,10 @@ class DataSpec:
     """What one example is.
 
     Args:
-        shape: of an example in model units: `(C, H, W)` for images, `(D,)` for vectors.
-        layout: axes of the data as it came: "N" numbers, "ND" vectors, "NHW", "NHWC" or "NCHW" images.
+        shape: of an example in model units: `(D,)` for vectors, `(C, L)` for series, `(C, H, W)` for images and
+            `(C, D, H, W)` for volumes.
+        layout: axes of the data as it came: "N" numbers, "ND" vectors, "NL", "NLC" or "NCL" series, "NHW", "NHWC" or
+            "NCHW" images, "NDHW", "NDHWC" or "NCDHW" volumes.
         dtype: NumPy name of the data's type.
         low: smallest value; of the alphabet for data with levels, seen in the data otherwise.
         high: largest value, likewise.
@@ -46,9 +56,19 @@ class DataSpec:
     levels: Annotated[int, Range(2, 65536)] | None
 
     @property
+    def kind(self) -> Kind:
+        """What an example is, by the number of its axes."""
+        return get_args(Kind)[len(self.shape) - 1]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Sides of a series `(L,)`, an image `(H, W)` or a volume `(D, H, W)`; of a vector none."""
+        return self.shape[1:]
+
+    @property
     def is_image(self) -> bool:
         """Whether an example is a picture `(C, H, W)`."""
-        return len(self.shape) == 3
+        return self.kind == "image"
 
     @property
     def lattice(self) -> Lattice | None:
@@ -62,27 +82,26 @@ class DataSpec:
 
     def to_channels_first(self, data: Array) -> Array:
         """Data as it came, to `(N, *shape)`."""
-        if self.layout == "NHWC":
+        if self.layout.endswith("C"):
             data = np.moveaxis(data, -1, 1)
         return data.reshape(len(data), *self.shape)
 
     def from_channels_first(self, x: Array) -> Array:
         """`(N, *shape)` back to the layout the data came in."""
-        if self.layout == "NHWC":
+        if self.layout.endswith("C"):
             return np.ascontiguousarray(np.moveaxis(x, 1, -1))
-        return x[:, 0] if self.layout in ("N", "NHW") else x
+        return x if has_channels(self.layout) else x[:, 0]
 
     def describe(self) -> str:
         """The data in a few words."""
         size = "x".join(map(str, self.shape))
-        kind = "image" if self.is_image else "vector"
         values = f"[{self.low:g}, {self.high:g}]" + (f" ({self.levels} levels)" if self.levels else "")
-        return f"{kind} {size}, {self.dtype} {values}"
+        return f"{self.kind} {size}, {self.dtype} {values}"
 
 
 @dataclass(frozen=True)
 class Transform:
-    """An invertible affine map per channel (images) or entry (vectors).
+    """An invertible affine map per channel or, of vectors, per entry.
 
     Args:
         spec: what the data is.
@@ -109,7 +128,7 @@ class Transform:
             ConfigError: they do not.
         """
         spec = self.spec
-        ranks = {"N": 1, "ND": 1}.get(spec.layout, 3)
+        ranks = 1 if spec.layout == "ND" else len(spec.layout.replace("C", ""))
         if len(spec.shape) != ranks:
             raise ConfigError("transform.spec.shape", spec.shape, f"{ranks} sides for the layout {spec.layout}")
         if spec.low > spec.high:
@@ -164,13 +183,12 @@ class Transform:
 
     def log_det(self) -> Tensor:
         """Log-determinant of data units to model units, nats per example: a scalar, float64."""
-        repeats = math.prod(self.spec.shape[1:]) if self.spec.is_image else 1
-        return torch.tensor(-repeats * sum(math.log(s) for s in self.scale), dtype=torch.float64)
+        return torch.tensor(-math.prod(self.spec.size) * sum(math.log(s) for s in self.scale), dtype=torch.float64)
 
     def describe(self) -> str:
         """The map in words."""
         if self.lattice is None:
-            each = "channel" if self.spec.is_image else "entry"
+            each = "channel" if self.spec.size else "entry"
             return f"{self.spec.describe()} → mean 0, standard deviation 1 per {each}"
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
         return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
@@ -213,15 +231,15 @@ def fit_transform(spec: DataSpec, train: Array, lattice: Lattice | None = None) 
         raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = "data, " + ("channel" if spec.is_image else "column") + f" {constant[0]}"
+        where = "data, " + ("channel" if spec.size else "column") + f" {constant[0]}"
         raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
     return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def _moments(spec: DataSpec, train: Array) -> tuple[Array, Array]:
     """Mean and standard deviation per channel or entry, in two passes over blocks of rows."""
-    axes = (0, 2, 3) if spec.is_image else (0,)
-    count = len(train) * (math.prod(spec.shape[1:]) if spec.is_image else 1)
+    axes = (0, *range(2, 1 + len(spec.shape)))
+    count = len(train) * math.prod(spec.size)
 
     def blocks() -> Iterator[Array]:
         for start in range(0, len(train), 4096):

@@ -1,10 +1,12 @@
-"""A U-Net for images of any height, width and number of channels.
+"""A U-Net for series, images and volumes of any size and number of channels.
 
-Odd sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the picture is resized
-to exactly what it was before.
+One implementation serves one, two and three axes: on an axis of length 1 the network is the one with an axis less. Odd
+sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the features are resized
+to exactly what they were before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +14,27 @@ from torch.nn import functional as F
 
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
+"""The memory format that convolutions are fastest in, by the number of axes of their input."""
+_Convolution = Callable[..., nn.Module]
+
 
 class UNet(nn.Module):
     """Residual blocks at several resolutions, each joined on the way back by what was left there on the way down
     (Ronneberger et al. 2015, with sums for concatenations). A block is shifted and scaled by the noise level (Dhariwal
-    & Nichol 2021) and may attend to all pixels; zero at the start.
+    & Nichol 2021) and may attend to all places; zero at the start.
 
     Args:
-        channels: channels of an image.
+        channels: channels of an example.
         width: features at the full resolution; a multiple of 8.
-        multipliers: features at each resolution, in units of `width`; each further one halves the picture.
+        multipliers: features at each resolution, in units of `width`; each further one halves every side.
         blocks: residual blocks at each resolution on either way; at the last one there is a single way.
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
-        outputs: channels to give; by default those of an image.
+        outputs: channels to give; by default those of an example.
         condition: makes the module that embeds a condition; None: there is none.
+        axes: sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes `(C, D, H, W)`.
     """
 
     def __init__(
@@ -39,22 +47,24 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         outputs: int | None = None,
         condition: ConditionEmbedding | None = None,
+        axes: int = 2,
     ) -> None:
         super().__init__()
         level, widths = 4 * width, [width * m for m in multipliers]
         self.embed = LevelEmbedding(level, condition)
-        self.enter = nn.Conv2d(channels, width, 3, padding=1)
-        self.stages = _Stage(widths, attention, blocks, level, dropout)
-        self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(nn.Conv2d(width, outputs or channels, 3, padding=1)))
+        convolution = partial(_CONVOLUTIONS[axes - 1], kernel_size=3, padding=1)
+        self.enter = convolution(channels, width)
+        self.stages = _Stage(widths, attention, blocks, level, dropout, convolution)
+        self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(convolution(width, outputs or channels)))
         for parameter in self.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            if parameter.ndim in _LAYOUTS:
+                parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy images `(B, channels, H, W)` at levels `(B,)`, and a condition, to `(B, outputs, H, W)`."""
+        """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
         level = F.silu(self.embed(t, **condition))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
-        h = self.enter(x_t).contiguous(memory_format=torch.channels_last)
+        h = self.enter(x_t).contiguous(memory_format=_LAYOUTS[x_t.ndim])
         return self.leave(self.stages(h, level))
 
 
@@ -62,16 +72,22 @@ class _Stage(nn.Module):
     """One resolution and, inside it, the coarser ones."""
 
     def __init__(
-        self, widths: Sequence[int], attention: Sequence[bool], blocks: int, level: int, dropout: float
+        self,
+        widths: Sequence[int],
+        attention: Sequence[bool],
+        blocks: int,
+        level: int,
+        dropout: float,
+        convolution: _Convolution,
     ) -> None:
         super().__init__()
         width, *coarser = widths
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for way in [self.down, self.up] if coarser else [self.down]:
-            way.extend(_Block(width, level, attention[0], dropout) for _ in range(blocks))
-        self.coarser = _Stage(coarser, attention[1:], blocks, level, dropout) if coarser else None
+            way.extend(_Block(width, level, attention[0], dropout, convolution) for _ in range(blocks))
+        self.coarser = _Stage(coarser, attention[1:], blocks, level, dropout, convolution) if coarser else None
         if coarser:
-            self.halve = nn.Conv2d(width, coarser[0], 3, stride=2, padding=1)
+            self.halve = convolution(width, coarser[0], stride=2)
             self.widen = _PixelLinear(coarser[0], width)
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
@@ -79,7 +95,7 @@ class _Stage(nn.Module):
             h = block(h, level)
         if self.coarser is not None:
             found = self.widen(self.coarser(self.halve(h), level))
-            h = h + F.interpolate(found, size=h.shape[-2:])
+            h = h + F.interpolate(found, size=h.shape[2:])
         for block in self.up:
             h = block(h, level)
         return h
@@ -90,30 +106,30 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class _PixelLinear(nn.Linear):
-    """A 1x1 convolution as the matrix product it is, several times faster to train on a CPU."""
+    """A convolution of one place as the matrix product it is, several times faster to train on a CPU."""
 
     def forward(self, h: Tensor) -> Tensor:
-        return super().forward(h.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(h.movedim(1, -1)).movedim(-1, 1)
 
 
 class _Block(nn.Module):
     """Two convolutions behind a shift and scale by the level, and a residual connection."""
 
-    def __init__(self, width: int, level: int, attention: bool, dropout: float) -> None:
+    def __init__(self, width: int, level: int, attention: bool, dropout: float, convolution: _Convolution) -> None:
         super().__init__()
         self.norm = _norm(width)
         self.modulate = nn.Linear(level, 2 * width)
-        self.before = nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
-        self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(nn.Conv2d(width, width, 3, padding=1)))
+        self.before = nn.Sequential(nn.SiLU(), convolution(width, width))
+        self.after = nn.Sequential(nn.SiLU(), nn.Dropout(dropout), zero(convolution(width, width)))
         self.attention = _Attention(width) if attention else nn.Identity()
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.modulate(level)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.modulate(level).reshape(len(h), -1, *(1,) * (h.ndim - 2)).chunk(2, dim=1)
         return self.attention(h + self.after(self.before(torch.addcmul(shift, self.norm(h), 1 + scale))))
 
 
 class _Attention(nn.Module):
-    """Multi-head self-attention over the pixels, with a residual connection."""
+    """Multi-head self-attention over all places, with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -123,8 +139,8 @@ class _Attention(nn.Module):
         self.leave = zero(_PixelLinear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
-        batch, channels, height, width = h.shape
+        batch, channels = h.shape[:2]
         split = self.query_key_value(self.norm(h)).reshape(batch, 3, self.heads, channels // self.heads, -1)
         query, key, value = split.transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
-        return h + self.leave(mixed.reshape(batch, channels, height, width))
+        return h + self.leave(mixed.reshape(h.shape))
