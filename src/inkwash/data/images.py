@@ -27,6 +27,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
 _MOST_PACKED = 1 << 28
 _KIND = "a PNG, JPEG or TIFF picture"
+_DAMAGE = (OSError, SyntaxError, ValueError, UserWarning, zlib.error, zipfile.BadZipFile, NotImplementedError)
 Opener = Callable[[], bytes]
 
 
@@ -127,7 +128,8 @@ def decode(where: str, opener: Opener) -> tuple[Array, bool]:
 
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for kind in (UserWarning, Image.DecompressionBombWarning):  # Pillow goes on with what it could read
+            warnings.simplefilter("error", kind)
         try:
             content = opener()
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
@@ -136,7 +138,16 @@ def decode(where: str, opener: Opener) -> tuple[Array, bool]:
                 if deep and picture.format == "PNG":
                     return _only_upright(where, picture, decode_png(content)), False
                 return pixels_of(where, picture, deep)
-        except (OSError, SyntaxError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, *bombs) as error:
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            UserWarning,
+            zlib.error,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            *bombs,
+        ) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None

@@ -55,15 +55,13 @@ def read(source: Any, config: DataConfig) -> Raw:
     where = source_name(source)
     if config.key is not None and not where.endswith(".npz"):
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
+    if isinstance(source, str | os.PathLike):
+        return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
     if where == "<array>":
         return Raw(source)
     if where == "<tensor>":
         return Raw(_as_array(source, where))
-    if where == "<table>":
-        return table.read_frame(source, where, config.labels)
-    if where == "<dataset>" and not isinstance(source, str):
-        return _read_dataset(source, where)
-    return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
+    return table.read_frame(source, where, config.labels) if where == "<table>" else _read_dataset(source, where)
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:

@@ -23,7 +23,7 @@ def take(data: Array, rows: Array | slice) -> Array:
         rows: which of them.
     """
     found = np.array(data[rows])
-    file = data.base
+    file: Any = data.base
     if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)
     return found

@@ -47,7 +47,7 @@ def read_csv(path: Path, labels: str | None) -> Raw:
 
 
 def _parsed(where: str, rows: Any, labels: str | None) -> Raw:
-    first = next(rows, [])
+    first: list[str] = next(rows, [])
     named = not all(map(_is_number, first))
     names = [name.strip() for name in first] if named else [str(i) for i in range(len(first))]
     _require_names(where, names, labels)
@@ -63,7 +63,7 @@ def _parsed(where: str, rows: Any, labels: str | None) -> Raw:
                 continue
             whole[name] = whole[name] and _WHOLE.fullmatch(cell) is not None
             numbers.append(_number(f"{at}, column {name!r}", cell, whole[name]))
-    columns = {name: cast(Type, "int64" if whole[name] else "float64") for name in names if name != labels}
+    columns: dict[str, Type] = {name: "int64" if whole[name] else "float64" for name in names if name != labels}
     notes = () if named else ("no column names in the first line: they are 0, 1, …",)
     data = np.frombuffer(numbers, np.float64) if numbers else np.empty(0)
     told = {} if labels is None else {labels: _as_labels(classes)}
@@ -73,10 +73,9 @@ def _parsed(where: str, rows: Any, labels: str | None) -> Raw:
 def _number(where: str, cell: str, whole: bool) -> float:
     if not _is_number(cell) or not math.isfinite(float(cell)):
         raise DataError(where, "a missing value" if cell.strip().lower() in _MISSING else repr(cell), "a finite number")
-    value = float(cell)
-    if whole and abs(value) > LARGEST_WHOLE:
+    if whole and abs(int(cell)) > LARGEST_WHOLE:
         raise DataError(where, cell, "a whole number up to 2^53")
-    return value
+    return float(cell)
 
 
 def _is_number(cell: str) -> bool:
