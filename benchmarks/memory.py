@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.npy"
         count = write(path, options.gigabytes)
-        words = [sys.executable, "-m", "inkwash", "train", path, "--out", Path(folder) / "run"]
+        words = [sys.executable, "-m", "inkwash.cli", "train", path, "--out", Path(folder) / "run"]
         words += ["--network.width", 8, "--network.depth", 1, "--process.steps", 10, "--train.steps", options.steps]
         began = time.monotonic()
         subprocess.run(list(map(str, words)), check=True)

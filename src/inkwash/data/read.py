@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from inkwash.config import DataConfig
-from inkwash.data import images, table
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import is_idx, read_idx, read_npy, read_npz
+from inkwash.data.images import SUFFIXES, pixels_of, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.raw import Raw
+from inkwash.data.table import read_csv, read_frame
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
@@ -61,7 +62,7 @@ def read(source: Any, config: DataConfig) -> Raw:
         return Raw(source)
     if where == "<tensor>":
         return Raw(_as_array(source, where))
-    return table.read_frame(source, where, config.labels) if where == "<table>" else _read_dataset(source, where)
+    return read_frame(source, where, config.labels) if where == "<table>" else _read_dataset(source, where)
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:
@@ -71,11 +72,11 @@ def _read_path(source: str, config: DataConfig) -> Raw:
     if not _exists(path):
         raise DataError("data", repr(source), _known(source))
     if path.is_dir():
-        return images.read_folder(path)
+        return read_folder(path)
     if path.suffix == ".zip":
-        return images.read_zip(path)
+        return read_zip(path)
     if path.suffix == ".csv":
-        return table.read_csv(path, config.labels)
+        return read_csv(path, config.labels)
     if path.suffix == ".npz":
         (data, *found), notes = read_npz(path, config.key, config.labels)
         return Raw(data, notes=notes, labels={} if config.labels is None else {config.labels: found[0]})
@@ -122,7 +123,7 @@ def _as_array(x: Any, where: str) -> Array:
     from PIL import Image
 
     if isinstance(x, Image.Image):
-        return images.pixels_of(where, x)[0]
+        return pixels_of(where, x)[0]
     if isinstance(x, Tensor):
         try:
             return x.detach().cpu().numpy()
@@ -155,13 +156,13 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     """
     if path.suffix == ".npy":
         return np.array(read_npy(path))
-    if not spec.is_image or path.suffix.lower() not in images.SUFFIXES:
+    if not spec.is_image or path.suffix.lower() not in SUFFIXES:
         need = "an .npy file" + (" or a picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
-    pixels = images.read_picture(path)
+    pixels = read_picture(path)
     share = pixels / np.iinfo(pixels.dtype).max
     if share.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
-        raise DataError(str(path), images.shape_words(pixels), f"the shape of an example, {spec.describe()}")
+        raise DataError(str(path), shape_words(pixels), f"the shape of an example, {spec.describe()}")
     data = spec.low + share * (spec.high - spec.low)
     data = (np.rint(data) if spec.levels else data).astype(spec.dtype)
     channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
