@@ -120,16 +120,17 @@ def draw_to_folder(
 
 
 def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
-    write_table(out / "samples.csv", spec, data, display) if spec.columns else write_array(
-        out / "samples.npy", data, display
-    )
+    if spec.columns:
+        write_table(out / "samples.csv", spec, data, display)
+    else:
+        write_array(out / "samples.npy", data, display)
     pictures.save_samples(out / "samples.png", spec, data)
     display.say(f"picture   {out / 'samples.png'}")
     if spec.is_image:
         for i, pixels in enumerate(pictures.to_files(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
         last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
-        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as black to white")
+        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} is black to white")
 
 
 def write_array(path: Path, data: Any, display: Display) -> None:

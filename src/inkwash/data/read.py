@@ -157,7 +157,7 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     if path.suffix == ".npy":
         return np.array(read_npy(path))
     if not spec.is_image or path.suffix.lower() not in SUFFIXES:
-        need = "an .npy file" + (" or a picture" if spec.is_image else "")
+        need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
     pixels = read_picture(path)
     share = pixels / np.iinfo(pixels.dtype).max
