@@ -130,7 +130,7 @@ def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
         for i, pixels in enumerate(pictures.to_files(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
         last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
-        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} is black to white")
+        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as black to white")
 
 
 def write_array(path: Path, data: Any, display: Display) -> None:

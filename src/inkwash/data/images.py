@@ -167,7 +167,7 @@ def pixels_of(where: str, picture: Any, deep: str | None = None) -> tuple[Array,
     from PIL import ImageOps
 
     mode = deep or picture.mode.replace("I;16B", "I;16")
-    pages = getattr(picture, "n_frames", 1)
+    pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # a camera's JPEG, with previews
     if mode not in _MODES:
         raise DataError(where, f"a picture of mode {mode}", "one of mode " + ", ".join(_MODES))
     if pages > 1 or "transparency" in picture.info:

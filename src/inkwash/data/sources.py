@@ -77,8 +77,8 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
 
 
 def _short_name(where: str) -> str:
-    """The name of a built-in set or an object, or a file's without its endings."""
-    return where if where in BUILTIN else Path(where.strip("<>")).name.split(".")[0] or where
+    """The name of a built-in set or an object, or a file's without its ending."""
+    return where if where in BUILTIN else Path(where.strip("<>")).stem
 
 
 def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Dataset:
@@ -142,7 +142,7 @@ def _spec(source: str, raw: Raw, layout: Layout, ends: tuple[float, float], leve
     if levels is None:
         low, high = _alphabet(data, low, high)
         levels = int(high - low) + 1
-    elif low < 0 or high > levels - 1 or not all(np.array_equal(block, np.rint(block)) for block in blocks(data)):
+    elif low < 0 or high > levels - 1 or not _is_whole(data):
         raise DataError(
             source, f"values in [{low:g}, {high:g}]", f"whole numbers 0 to {levels - 1} for {levels} levels"
         )
@@ -151,6 +151,10 @@ def _spec(source: str, raw: Raw, layout: Layout, ends: tuple[float, float], leve
     if not 2 <= levels <= 65536:
         raise DataError(source, f"{levels} levels", "between 2 and 65536")
     return DataSpec(shape, layout, dtype, low, high, levels, raw.columns)
+
+
+def _is_whole(data: Array) -> bool:
+    return data.dtype.kind != "f" or all(np.array_equal(block, np.rint(block)) for block in blocks(data))
 
 
 def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:
