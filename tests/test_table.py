@@ -135,3 +135,9 @@ def test_only_tables_are_frames():
     pytest.importorskip("pandas")
     with pytest.raises(DataError, match="need a table"):
         iw.to_frame(DataSpec((2,), "ND", "float64", 0, 1, None), np.zeros((2, 2)))
+
+
+def test_columns_that_do_not_fit_are_refused():
+    spec = DataSpec((2,), "ND", "float64", 0, 1, None, {"a": "float64"})
+    with pytest.raises(iw.ConfigError, match=r"transform.spec.columns: got 1 columns"):
+        iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)).check()
