@@ -1,5 +1,6 @@
 """Bad data is found before anything is written, and named."""
 
+import gzip
 import io
 import pickle
 import struct
@@ -410,6 +411,297 @@ def layout_against_the_source(folder):
     return str(pictures(folder, ["RGB", "RGB"])), "data.layout: got NCHW, need one of NHWC", "--data.layout", "NCHW"
 
 
+def zip_file(folder, members, name="data.zip"):
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return str(folder / name)
+
+
+def png(*size):
+    buffer = io.BytesIO()
+    Image.effect_noise(size or (8, 8), 50).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zip_of_nothing(folder):
+    return zip_file(folder, {"a.txt": "text"}), "data.zip: got no picture"
+
+
+def text_named_zip(folder):
+    (folder / "data.zip").write_text("no archive")
+    return str(folder / "data.zip"), "data.zip: got an unreadable file"
+
+
+def truncated_zip(folder):
+    source = zip_file(folder, {"a.png": png(), "b.png": png()})
+    (folder / "data.zip").write_bytes((folder / "data.zip").read_bytes()[:-40])
+    return source, "data.zip: got an unreadable file"
+
+
+def damaged_zip(folder):
+    source = zip_file(folder, {"a.png": png(30, 30), "b.png": png(30, 30)})
+    content = bytearray((folder / "data.zip").read_bytes())
+    content[200:210] = b"\xff" * 10
+    (folder / "data.zip").write_bytes(content)
+    return source, "data.zip/a.png: got no readable picture"
+
+
+def zip_with_a_path_upwards(folder):
+    return zip_file(folder, {"a.png": png(), "../b.png": png()}), "b.png: got a name outside of the archive"
+
+
+def zip_with_a_path_from_the_root(folder):
+    return zip_file(folder, {"a.png": png(), "/b.png": png()}), "b.png: got a name outside of the archive"
+
+
+def zip_in_a_zip(folder):
+    return zip_file(folder, {"a.png": png(), "b.zip": b"x"}), "b.zip: got an archive in an archive"
+
+
+def encrypted_zip(folder):
+    source = zip_file(folder, {"a.png": png()})
+    content = bytearray((folder / "data.zip").read_bytes())
+    for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(magic) + place] |= 1
+    (folder / "data.zip").write_bytes(content)
+    return source, "a.png: got an encrypted file"
+
+
+def zip_bomb(folder):
+    source = zip_file(folder, {"a.png": png()})
+    content = bytearray((folder / "data.zip").read_bytes())
+    place = content.index(b"PK\x01\x02") + 24
+    content[place : place + 4] = struct.pack("<I", 1 << 30)
+    (folder / "data.zip").write_bytes(content)
+    return source, "a.png: got 1073741824 bytes in one picture"
+
+
+def zip_of_mixed_sizes(folder):
+    return zip_file(folder, {"a.png": png(8, 8), "b/c.png": png(9, 8)}), "data.zip/b/c.png: got 9x8 pixels"
+
+
+def zip_of_a_picture_bomb(folder):
+    bomb(folder)
+    content = (folder / "pictures" / "1.png").read_bytes()
+    return zip_file(folder, {"a.png": png(), "b.png": content}), "b.png: got no readable picture"
+
+
+def pictures_beyond_memory(folder):
+    place = folder / "pictures"
+    place.mkdir()
+    Image.new("RGB", (4000, 4000)).save(place / "0.png", compress_level=1)
+    for i in range(1, 360):
+        (place / f"{i}.png").hardlink_to(place / "0.png")
+    return str(place), "GiB to hold in memory"
+
+
+def pages(folder):
+    place = pictures(folder)
+    page = Image.effect_noise((8, 8), 50)
+    page.save(place / "1.tif", save_all=True, append_images=[page])
+    return str(place), "1.tif: got 2 pages"
+
+
+def real_tiff(folder):
+    place = pictures(folder)
+    Image.fromarray(noise(8, 8)).save(place / "1.tiff")
+    return str(place), "1.tiff: got a picture of mode F"
+
+
+def truncated_tiff(folder):
+    place = pictures(folder)
+    Image.effect_noise((8, 8), 50).save(place / "1.tif")
+    (place / "1.tif").write_bytes((place / "1.tif").read_bytes()[:40])
+    return str(place), "1.tif: got no readable picture"
+
+
+def gif_named_png(folder):
+    place = pictures(folder)
+    Image.effect_noise((8, 8), 50).save(place / "1.png", "GIF")
+    return str(place), "1.png: got no readable picture"
+
+
+def transparent_colour(folder):
+    place = pictures(folder)
+    Image.effect_noise((8, 8), 50).save(place / "1.png", transparency=3)
+    return str(place), "1.png: got a colour that stands for transparency"
+
+
+def interlaced_sixteen_bits(folder):
+    place = pictures(folder, ["L"])
+    start = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 1)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", start) + chunk(b"IDAT", zlib.compress(b"\0" * 7))
+    (place / "1.png").write_bytes(content + chunk(b"IEND", b""))
+    return str(place), "1.png: got no readable picture (it is interlaced"
+
+
+def picture_without_a_class(folder):
+    place = pictures(folder)
+    (place / "sub").mkdir()
+    (place / "sub" / "9.png").write_bytes(png())
+    return str(place), "labels folder[0]: got no text", "--data.labels", "folder"
+
+
+def folder_of_one_class(folder):
+    place = pictures(folder)
+    return str(place), "labels folder[0]: got no text", "--data.labels", "folder"
+
+
+def folder_with_other_labels(folder):
+    return str(pictures(folder)), "data.labels: got 'kind', need folder", "--data.labels", "kind"
+
+
+def table(folder, text):
+    (folder / "data.csv").write_text(text)
+    return str(folder / "data.csv")
+
+
+def empty_csv(folder):
+    return table(folder, ""), "data.csv: got no column"
+
+
+def csv_of_names_alone(folder):
+    return table(folder, "a,b\n"), "data.csv: got an array of shape (0, 2)"
+
+
+def csv_of_one_row(folder):
+    return table(folder, "a,b\n1,2\n"), "one example"
+
+
+def ragged_csv(folder):
+    return table(folder, "a,b\n1,2\n3\n4,5\n"), "data.csv line 3: got 1 cells, need 2"
+
+
+def csv_with_an_empty_line(folder):
+    return table(folder, "a,b\n1,2\n\n4,5\n"), "data.csv line 3: got 0 cells, need 2"
+
+
+def csv_with_text(folder):
+    return table(folder, "a,b\n1,2\n3,x y\n"), "data.csv line 3, column 'b': got 'x y', need a finite number"
+
+
+def csv_with_a_missing_value(folder):
+    return table(folder, "a,b\n1,2\n,4\n"), "data.csv line 3, column 'a': got a missing value"
+
+
+def csv_with_nan(folder):
+    return table(folder, "a,b\n1,NaN\n3,4\n"), "data.csv line 2, column 'b': got a missing value"
+
+
+def csv_with_infinity(folder):
+    return table(folder, "a,b\n1,2\n3,-inf\n"), "data.csv line 3, column 'b': got '-inf'"
+
+
+def csv_beyond_real_numbers(folder):
+    return table(folder, "a,b\n1,2\n3,1e999\n"), "data.csv line 3, column 'b': got '1e999'"
+
+
+def csv_with_digits_apart(folder):
+    return table(folder, "a,b\n1,2\n3,1_000\n"), "data.csv line 3, column 'b': got '1_000'"
+
+
+def csv_beyond_whole_numbers(folder):
+    return table(folder, f"a,b\n1,{2**53 + 1}\n3,4\n"), "line 2, column 'b': got 9007199254740993"
+
+
+def csv_with_a_name_twice(folder):
+    return table(folder, "a,b,a\n1,2,3\n4,5,6\n"), "data.csv: got column 'a' twice"
+
+
+def csv_without_a_name(folder):
+    return table(folder, "a,,b\n1,2,3\n4,5,6\n"), "data.csv: got no name of column 1"
+
+
+def csv_with_a_constant(folder):
+    return table(folder, "a,b\n" + "".join(f"{i},7\n" for i in range(9))), "column 'b': got the constant 7"
+
+
+def csv_of_another_encoding(folder):
+    (folder / "data.csv").write_bytes("a,grö\xdfe\n1,2\n".encode("latin-1"))
+    return str(folder / "data.csv"), "data.csv: got an unreadable file"
+
+
+def csv_with_an_open_quote(folder):
+    return table(folder, 'a,b\n1,"2\n3,4\n'), "data.csv: got an unreadable file"
+
+
+def csv_with_semicolons(folder):
+    return table(folder, "a;b\n1;2\n3;4\n"), "data.csv line 2, column 'a;b': got '1;2'"
+
+
+def csv_without_the_labels(folder):
+    return table(folder, "a,b\n1,2\n3,4\n"), "data.labels: got 'c', need one of the columns a, b", "--data.labels", "c"
+
+
+def csv_of_labels_alone(folder):
+    return table(folder, "a\n1\n2\n"), "data.csv: got no column beside the labels", "--data.labels", "a"
+
+
+def csv_with_a_missing_label(folder):
+    text = "a,b\n1,x\n2,\n3,y\n"
+    return table(folder, text), "labels b[1]: got no text", "--data.labels", "b"
+
+
+def folder_named_csv(folder):
+    (folder / "data.csv").mkdir()
+    return str(folder / "data.csv"), "got no picture"
+
+
+def idx_file(folder, content, name="x-idx2-ubyte"):
+    (folder / name).write_bytes(content)
+    return str(folder / name)
+
+
+def idx_of_another_magic(folder):
+    return idx_file(folder, b"\x89PNG" + bytes(60)), "its first bytes are not those of IDX"
+
+
+def idx_of_an_unknown_type(folder):
+    return idx_file(folder, struct.pack(">HBB2I", 0, 10, 2, 2, 2) + bytes(4)), "its first bytes are not those of IDX"
+
+
+def headless_idx(folder):
+    return idx_file(folder, b"\0\0\x08"), "x-idx2-ubyte: got an unreadable file"
+
+
+def truncated_idx(folder):
+    return idx_file(folder, struct.pack(">HBB2I", 0, 8, 2, 4, 4) + bytes(15)), "16 bytes, and fewer follow"
+
+
+def overlong_idx(folder):
+    return idx_file(folder, struct.pack(">HBB2I", 0, 8, 2, 4, 4) + bytes(17)), "16 bytes, and more follow"
+
+
+def idx_claiming_too_much(folder):
+    content = struct.pack(">HBB4I", 0, 14, 4, *[2**32 - 1] * 4)
+    return idx_file(folder, content), "x-idx2-ubyte: got an unreadable file"
+
+
+def packed_idx_claiming_too_much(folder):
+    content = gzip.compress(struct.pack(">HBB2I", 0, 14, 2, 2**32 - 1, 8))
+    return idx_file(folder, content, "x-idx2-ubyte.gz"), "GiB to hold in memory"
+
+
+def packed_idx_that_is_not(folder):
+    return idx_file(folder, bytes(60), "x-idx2-ubyte.gz"), "x-idx2-ubyte.gz: got an unreadable file"
+
+
+def truncated_packed_idx(folder):
+    content = gzip.compress(struct.pack(">HBB2I", 0, 8, 2, 4, 4) + bytes(16))
+    return idx_file(folder, content[:-9], "x-idx2-ubyte.gz"), "x-idx2-ubyte.gz: got an unreadable file"
+
+
+def labels_of_another_length(folder):
+    np.save(folder / "y.npy", np.arange(19))
+    words = "labels of shape (19,), need one for each of 20 examples"
+    return npy(folder, noise(20, 2)), words, "--data.labels", "y.npy"
+
+
+def labels_that_are_missing(folder):
+    return npy(folder, noise(20, 2)), "need the name of an .npy or IDX file beside", "--data.labels", "y.npy"
+
+
 TABLE = [
     value
     for name, value in list(globals().items())
@@ -420,7 +712,7 @@ TABLE = [
 
 
 def test_the_table_is_long():
-    assert len(TABLE) >= 60
+    assert len(TABLE) >= 110
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.__name__)

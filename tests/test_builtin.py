@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits, load_wine
 
+from inkwash.config import DataConfig
 from inkwash.data import load_dataset
 from inkwash.data.builtin import BUILTIN
 
@@ -81,3 +82,15 @@ def test_the_heartbeats_beat_at_five_phases_alike():
     assert {tuple(np.flatnonzero(beat)) for beat in beats} == {tuple(range(phase, 20, 5)) for phase in range(5)}
     expected = len(data.data) / 5
     assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
+
+
+def test_tables_are_those_of_scikit_learn():
+    data, found = load_dataset("wine", DataConfig(labels="cultivar")), load_wine()
+    assert np.array_equal(data.data, found.data)
+    assert np.array_equal(data.labels, found.target + 1)
+    assert list(data.spec.columns) == found.feature_names
+    patients, scaled = load_dataset("diabetes"), load_diabetes()
+    assert np.array_equal(patients.data[:, -1], scaled.target)
+    for i, name in enumerate(scaled.feature_names):
+        assert list(patients.spec.columns)[i] == name
+        assert np.corrcoef(patients.data[:, i], scaled.data[:, i])[0, 1] > 1 - 1e-9

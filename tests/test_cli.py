@@ -80,7 +80,7 @@ BAD = {
     "inpaint run 3": "mask: got both or neither",
     "papers products --correlation 1": "correlation: got 1",
     "evaluate": "RUN",
-    "inspect": "RUN",
+    "inspect": "RUN|DATA",
     "train digits more": "more",
     "train digits --train.stps 5": "did you mean --train.steps?",
     "train digits --steps 5": "did you mean --",
@@ -172,7 +172,6 @@ def test_a_bad_run_ends_in_exit_4(alone, capsys):
         "relatives nowhere 0",
         "interpolate nowhere 0 1",
         "evaluate nowhere",
-        "inspect nowhere",
     ):
         assert run_cli(words.split()) == 4
         assert one_line(capsys) == "error: nowhere: got no such folder, need a run, as inkwash train makes one\n"
@@ -180,7 +179,7 @@ def test_a_bad_run_ends_in_exit_4(alone, capsys):
 
 
 def test_debug_shows_where_it_came_from(alone, capsys):
-    assert run_cli(["inspect", "nowhere", "--debug"]) == 4
+    assert run_cli(["evaluate", "nowhere", "--debug"]) == 4
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert err.splitlines()[-1].startswith("error: nowhere")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from inkwash.config import DataConfig
 from inkwash.data import load_dataset
+from inkwash.data.images import read_picture
 from inkwash.errors import DataError
 
 
@@ -68,10 +69,11 @@ def test_pictures_are_turned_upright_and_it_is_said(tmp_path):
     assert data.notes == ("1 picture(s) turned upright by their EXIF orientation",)
 
 
-def test_sixteen_bit_colour_is_not_cut_to_eight_unsaid(tmp_path):
+def test_sixteen_bit_colour_is_not_cut_to_eight(tmp_path):
     place = pictures(tmp_path, ["RGB", "RGB"], [(2, 2)] * 2)
     rows = b"".join(b"\0" + struct.pack(">6H", *range(1, 7)) for _ in range(2))
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
     (place / "0.png").write_bytes(content + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-    with pytest.raises(DataError, match=r"0\.png: got a picture of mode RGB;16B"):
+    assert read_picture(place / "0.png").tolist() == [[[1, 2, 3], [4, 5, 6]]] * 2
+    with pytest.raises(DataError, match=r"1\.png: got 2x2 pixels, 3 channel\(s\), uint8, need .* uint16 like 0\.png"):
         load_dataset(str(place))

@@ -166,7 +166,7 @@ def test_labels_that_do_not_fit_are_refused_before_anything_is_written(npz, name
 ELSEWHERE = {
     "train swiss-roll --data.labels digit": (3, "data.labels: got 'digit', need nothing, as swiss-roll has"),
     "train digits --data.labels y": (3, "data.labels: got 'y', need digit, as digits has"),
-    "train DATA.npy --data.labels y": (3, "data.labels: got 'y', need an .npz file"),
+    "train DATA.npy --data.labels y": (3, "data.labels: got 'y', need the name of an .npy or IDX file beside DATA.npy"),
     "train digits --train.label-dropout 0.1": (2, "train.label_dropout: got 0.1, need data.labels"),
     "train digits --data.labels digit --train.label-dropout 0": (2, "train.label_dropout: got 0"),
     "train digits --data.labels digit --train.label-dropout 1": (2, "train.label_dropout: got 1"),

@@ -5,8 +5,10 @@ from dataclasses import replace
 from functools import partial
 from unittest import mock
 
+import numpy as np
 import pytest
 import test_condition
+import test_deep
 import test_denoise
 import test_distributions
 import test_flow
@@ -16,6 +18,7 @@ import test_grids
 import test_interpolate
 import test_labels
 import test_learning
+import test_leaves
 import test_levels
 import test_likelihood
 import test_model
@@ -26,9 +29,11 @@ import test_posterior
 import test_prediction
 import test_product
 import test_propose
+import test_rows
 import test_sample
 import test_series
 import test_solvers
+import test_table
 import test_training
 import test_variance
 import test_walk
@@ -52,6 +57,8 @@ from inkwash import (
     walk,
 )
 from inkwash import model as models
+from inkwash.data import deep, leaves, transform
+from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
 from inkwash.nn import LevelNet, unet
@@ -75,6 +82,11 @@ def few_rows(check, rows=8):
 
 
 CHECKS = {
+    "filters of deep pictures": test_deep.check_filters,
+    "bytes of deep pictures": test_deep.check_encoding,
+    "correlation of leaves": test_leaves.check_correlation,
+    "transform of the training part": test_rows.check_training_part,
+    "whole numbers": test_table.check_rounding,
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -1116,6 +1128,26 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         lambda evidence, h, x: torch.zeros(len(x), dtype=torch.float64),
         "populations of bits",
     ),
+    "predictor that takes the neighbour before": (
+        deep,
+        "_paeth",
+        lambda left, above, corner: left + above - corner,
+        "filters of deep pictures",
+    ),
+    "bytes of 16 bits the wrong way round": (
+        np,
+        "ascontiguousarray",
+        lambda array, dtype=None: np.array(array, "<u2" if dtype == ">u2" else dtype),
+        "bytes of deep pictures",
+    ),
+    "radii of another range": (leaves, "RADII", (1.0, 8.0), "correlation of leaves"),
+    "moments of held-out data as well": (
+        transform,
+        "blocks",
+        lambda data, rows=None: blocks(data),
+        "transform of the training part",
+    ),
+    "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
     "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),

@@ -82,7 +82,7 @@ def test_an_example_may_be_a_file(home, tmp_path):
     [
         ("images", "99", "no such example, need one of the 5 held out, 0 to 4"),
         ("images", "5", "no such example, need one of the 5 held out, 0 to 4"),
-        ("images", "nothing.txt", "an .npy file or a PNG or JPEG picture, or the number"),
+        ("images", "nothing.txt", "an .npy file or a PNG, JPEG or TIFF picture, or the number"),
         ("points", "nothing.png", "an .npy file, or the number"),
         ("images", "nothing.npy", "an unreadable file"),
         ("images", "nothing.png", "no readable picture"),

@@ -34,6 +34,7 @@ from inkwash.config import (
     WalkConfig,
     check,
     describe,
+    first_difference,
 )
 from inkwash.errors import ConfigError, InkwashError, RunInterrupted
 from inkwash.memory import keep_freed_memory
@@ -48,8 +49,8 @@ class Train:
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat, ar2, balls), an .npy or .npz file, or a
-    folder of pictures."""
+    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, swiss-roll, checkerboard, two-moons,
+    heartbeat, ar2, balls), a folder or .zip file of pictures, or an .npy, .npz, .csv or IDX file."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -67,7 +68,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Sample:
-    """Draw from a trained model: pictures as PNG, and all samples in data units as samples.npy."""
+    """Draw from a trained model: pictures as PNG, and all samples in data units as samples.npy, or .csv of a table."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or of one of its checkpoints."""
@@ -215,16 +216,30 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Inspect:
-    """Say what a run or a checkpoint is: data, network, progress, versions, every option."""
+    """Say what a run or a checkpoint is: data, network, progress, versions, every option. Of data: what training would
+    make of it, with the options of train; nothing is trained or written."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Folder of a run, or of one of its checkpoints."""
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|DATA")]
+    """Folder of a run, or of one of its checkpoints; or data, as of train."""
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
         from inkwash.display import Display
         from inkwash.draw import inspect_run
+        from inkwash.fit import inspect_data
+        from inkwash.run import is_run
 
-        inspect_run(self.run, Display())
+        config = Config(self.what, self.data, self.process, self.denoiser, self.network, self.train)
+        if not is_run(Path(self.what)):
+            return inspect_data(config, Display())
+        given = first_difference(config, Config(self.what))
+        if given:
+            raise ConfigError(given[0], given[1], "data to try it on; a run has the options it was trained with")
+        inspect_run(self.what, Display())
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,9 @@ class DataConfig:
     key: str | None = None
     """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
     labels: str | None = None
-    """Train a model that can be asked for a label: which array of an .npz file holds one for each example (y_train,
-    say); digit for digits, moon for two-moons, phase for heartbeat."""
+    """Train a model that can be asked for a label: which array of an .npz file (y_train, say), which column of a .csv
+    file, or which file beside an .npy or IDX file holds one for each example; folder for pictures in folders; digit for
+    digits, and so on."""
     layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, which has to be asked for."""
@@ -180,8 +181,8 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in set (digits, swiss-roll, checkerboard, two-moons, heartbeat, ar2, balls), an .npy or .npz file, or a
-    folder of pictures."""
+    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, swiss-roll, checkerboard, two-moons,
+    heartbeat, ar2, balls), a folder or .zip file of pictures, or an .npy, .npz, .csv or IDX file."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

@@ -15,6 +15,7 @@ from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import WalkConfig, check, to_json
 from inkwash.data import DataSpec, Transform
+from inkwash.data.table import dump_csv
 from inkwash.display import Display
 from inkwash.errors import ConfigError
 from inkwash.film import Film
@@ -86,7 +87,8 @@ def draw_share(
 def draw_to_folder(
     run: StrPath, out: Path, n: int, display: Display, *, film: str | None = None, frames: int = 40, **options: Any
 ) -> None:
-    """Draw `n` samples from a run into `out`: `samples.npy`, one picture of all, and a PNG each but for vectors.
+    """Draw `n` samples from a run into `out`: `samples.npy` or, of a table, `samples.csv`; one picture of all, and a
+    PNG each but for vectors.
 
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
@@ -118,11 +120,14 @@ def draw_to_folder(
 
 
 def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
-    write_array(out / "samples.npy", data, display)
+    if spec.columns:
+        write_table(out / "samples.csv", spec, data, display)
+    else:
+        write_array(out / "samples.npy", data, display)
     pictures.save_samples(out / "samples.png", spec, data)
     display.say(f"picture   {out / 'samples.png'}")
     if spec.size:
-        for i, pixels in enumerate(pictures.to_pixels(spec, data)):
+        for i, pixels in enumerate(pictures.to_files(spec, data)):
             pictures.save_pixels(out / f"{i:06d}.png", pixels)
         last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
         ends = "bottom to top" if spec.kind == "series" else "black to white"
@@ -136,6 +141,13 @@ def write_array(path: Path, data: Any, display: Display) -> None:
     np.save(buffer, data, allow_pickle=False)
     storage.replace(path, buffer.getvalue())
     display.say(f"array     {path} ({data.dtype} {data.shape}, data units)")
+
+
+def write_table(path: Path, spec: DataSpec, data: Any, display: Display) -> None:
+    """Write rows of a table as .csv, into a folder that is made if need be, and say so."""
+    storage.make_folder(path.parent)
+    storage.replace(path, dump_csv(spec, data))
+    display.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
 
 
 def _require_no_leftovers(out: Path, n: int) -> None:

@@ -51,13 +51,16 @@ class _Parts:
     all_train: Array
 
 
-def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Display | None = None) -> dict[str, Any]:
+def evaluate(
+    run: StrPath, config: EvaluateConfig | None = None, display: Display | None = None, *, data: Any = None
+) -> dict[str, Any]:
     """Evaluate a run, write `evaluation/evaluation.json` and pictures into it, and return what the JSON holds.
 
     Args:
         run: the run's folder.
         config: how much to evaluate.
         display: where to report; nowhere by default.
+        data: what the run was trained on, if that was an object of Python; by default it is read again.
 
     Raises:
         CheckpointError: no run.
@@ -66,7 +69,7 @@ def evaluate(run: StrPath, config: EvaluateConfig | None = None, display: Displa
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
-    model, dataset = folder.model(), folder.dataset()
+    model, dataset = folder.model(), folder.dataset(data)
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
     inside, outside = folder.split()

@@ -43,7 +43,8 @@ from inkwash.config import (
 )
 from inkwash.cost import measure_cost
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
-from inkwash.data.transform import Array
+from inkwash.data.read import source_name
+from inkwash.data.rows import Array, take
 from inkwash.denoise import Denoiser, given
 from inkwash.display import Display
 from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
@@ -65,7 +66,7 @@ _SUMMARY_EXAMPLES, _SUMMARY_TERMS = 512, 50
 
 
 def train(
-    source: StrPath,
+    source: Any,
     out: StrPath | None = None,
     *,
     data: DataConfig | None = None,
@@ -77,7 +78,7 @@ def train(
     """Fit a diffusion model to data; called again with the same arguments it resumes, or returns the finished run.
 
     Args:
-        source: a built-in data set, an .npy or .npz file, or a folder of pictures.
+        source: the data, by name, by path or as an object; see `inkwash.load_dataset`.
         out: the run's folder; `runs/NAME` by default.
         data: how to read the data.
         process: how data is spread into noise.
@@ -93,21 +94,21 @@ def train(
         RunInterrupted: stopped by Ctrl-C or SIGTERM, after saving.
     """
     config = Config(
-        str(source),
+        source_name(source),
         data or DataConfig(),
         process or ProcessConfig(),
         denoiser or DenoiserConfig(),
         network or NetworkConfig(),
         train or TrainConfig(),
     )
-    return fit(config, None if out is None else Path(out))
+    return fit(config, None if out is None else Path(out), source)
 
 
-def fit(config: Config, out: Path | None = None) -> Run:
-    """`train` for a whole config."""
+def fit(config: Config, out: Path | None = None, source: Any = None) -> Run:
+    """`train` for a whole config; the source is that of the config unless it is given."""
     check(config)
     keep_freed_memory()
-    dataset = load_dataset(config.source, config.data)
+    dataset = load_dataset(config.source if source is None else source, config.data)
     run = Run(out or Path("runs") / dataset.name)
     from accelerate import Accelerator
 
@@ -120,6 +121,22 @@ def fit(config: Config, out: Path | None = None) -> Run:
     with storage.lock(run.path / "lock") if main else nullcontext(), Display(main) as display:
         job.execute(display)
     return run
+
+
+def inspect_data(config: Config, display: Display) -> None:
+    """Say what `train` would make of data, and choose for it; nothing is trained or written.
+
+    Raises:
+        ConfigError: a bad option.
+        DataError: bad data.
+    """
+    from accelerate import Accelerator
+
+    check(config)
+    dataset = load_dataset(config.source, config.data)
+    job = _Job.prepare(config, dataset, Run(Path("runs") / dataset.name), Accelerator())
+    job.announce(start(job.config, job.examples, job.accelerator.device), display)
+    display.say(f"next      inkwash train {config.source}")
 
 
 @dataclass
@@ -142,7 +159,7 @@ class _Job:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
-        transform = fit_transform(dataset.spec, dataset.data[inside], build_lattice(config, dataset.spec))
+        transform = fit_transform(dataset.spec, dataset.data, build_lattice(config, dataset.spec), inside)
         _require_every_class(dataset, inside)
         examples, held_out = (
             Examples(dataset.data, part, transform, dataset.condition, dataset.labels) for part in (inside, outside)
@@ -327,7 +344,7 @@ def bound_parts(result: Bound) -> dict[str, Any]:
 
 def held_out_bounds(model: Diffusion, dataset: Dataset, places: Array, **options: Any) -> dict[str, Bound]:
     """The bound on the examples at `places` of the data and, if these have labels, the one given the labels."""
-    x = dataset.data[places]
+    x = take(dataset.data, places)
     bounds = {"held_out": model.bound(x, **options)}
     if dataset.labels is not None:
         bounds["held_out_given_label"] = model.bound(x, label=label_names(dataset, places), **options)

@@ -9,7 +9,8 @@ import numpy as np
 
 from inkwash import pictures
 from inkwash.data import Transform
-from inkwash.data.files import read_npy, read_picture
+from inkwash.data.files import read_npy
+from inkwash.data.images import read_picture
 from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw, write_array

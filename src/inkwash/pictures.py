@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inkwash import storage
+from inkwash.data.deep import encode_png
 from inkwash.data.transform import Array, DataSpec
 
 if TYPE_CHECKING:
@@ -64,6 +65,20 @@ def _lines(share: Array) -> Array:
     return np.where(dark, 0, 235).astype(np.uint8).reshape(len(share), -1, _LINE_WIDTH)
 
 
+def to_files(spec: DataSpec, data: Array) -> Array:
+    """Images in data units to the pixels of files of their own: as `to_pixels`, but what is pixels stays as it is.
+
+    That is data whose levels are all of uint8 or of uint16, in one to four channels: `(N, H, W)` grey, or
+    `(N, H, W, C)` with 2, grey and alpha, 3 or 4 channels, at the same depth.
+    """
+    depth = {"uint8": 256, "uint16": 65536}
+    channels = spec.shape[0]
+    if not spec.is_image or spec.levels is None or depth.get(spec.dtype) != spec.levels or channels > 4:
+        return to_pixels(spec, data)
+    x = spec.to_channels_first(data)
+    return x[:, 0] if channels == 1 else np.moveaxis(x, 1, -1)
+
+
 def _stretched(spec: DataSpec, data: Array) -> Array:
     position = (data.astype(np.float64) - spec.low) / max(spec.high - spec.low, 1e-12)
     return np.rint(np.clip(position, 0, 1) * 255).astype(np.uint8)
@@ -84,9 +99,11 @@ def grid(pixels: Array, columns: int | None = None, scale: int | None = None) ->
 
 
 def save_pixels(path: Path, pixels: Array) -> None:
-    """Write one image `(H, W[, C])` as PNG."""
+    """Write one image `(H, W[, C])`, uint8 or uint16, as PNG of that depth."""
     from PIL import Image
 
+    if pixels.dtype == np.uint16:
+        return storage.replace(path, encode_png(pixels))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     storage.replace(path, buffer.getvalue())

@@ -148,14 +148,17 @@ class Run:
             raise CheckpointError(str(self.split_file), "no split of the examples", "the file as inkwash wrote it")
         return train, held_out
 
-    def dataset(self) -> Dataset:
+    def dataset(self, source: Any = None) -> Dataset:
         """The data of the run, read again.
+
+        Args:
+            source: the data, if it was given as an object of Python; by default what the run was trained on by name.
 
         Raises:
             DataError: it is gone, or no longer what it was.
         """
         header = self.header()
-        data = load_dataset(header.config.source, header.config.data)
+        data = load_dataset(header.config.source if source is None else source, header.config.data)
         if data.fingerprint() != header.fingerprint:
             raise DataError(header.config.source, "data that has changed", "the data this run was trained on")
         return data
@@ -165,6 +168,11 @@ class Run:
         parts = {"train": torch.from_numpy(train), "held_out": torch.from_numpy(held_out)}
         storage.replace(self.split_file, dump_tensors(parts))
         storage.replace(self.path / "config.json", storage.dump_json(to_json(config)))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder has what runs or checkpoints have, damaged or not."""
+    return any((path / name).exists() for name in ("checkpoints", "config.json", "manifest.json", "header.json"))
 
 
 def require_run(path: Path) -> None:

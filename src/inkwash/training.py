@@ -24,7 +24,8 @@ from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
 from inkwash.condition import Condition
 from inkwash.config import Config, TrainConfig, chosen
-from inkwash.data.transform import Array, Transform
+from inkwash.data.rows import Array, blocks, take
+from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, NetworkDenoiser, given
 from inkwash.errors import ConfigError, NonFiniteError
 from inkwash.gaussian import require_gaussian
@@ -64,17 +65,17 @@ class Examples:
 
     def take(self, positions: Array) -> Tensor:
         """Examples at `positions` of this part, model units."""
-        return self.transform.to_model(self.data[self.indices[positions]])
+        return self.transform.to_model(take(self.data, self.indices[positions]))
 
     def told(self, positions: Array) -> dict[str, Tensor]:
         """What the network is told of the examples at `positions`, by name."""
         return {} if self.labels is None else {"label": torch.from_numpy(self.labels[self.indices[positions]])}
 
-    def level_indices(self, block: int = 4096) -> Iterator[Tensor]:
-        """The levels of all examples as indices, block by block; of data with levels."""
+    def level_indices(self) -> Iterator[Tensor]:
+        """The levels of all examples as indices, block by block, in the order of the data; of data with levels."""
         lattice = chosen(self.transform.lattice)
-        for start in range(0, len(self), block):
-            yield lattice.index(self.take(np.arange(start, min(start + block, len(self)))))
+        for block in blocks(self.data, np.sort(self.indices)):
+            yield lattice.index(self.transform.to_model(block))
 
 
 @dataclass

@@ -1,62 +1,64 @@
-"""Data that needs no file: the digits that ship in scikit-learn, 2-D sets with a shape one can see, beating bits, a
-series whose autocorrelation is known, balls in space."""
+"""Data that needs no file: digits and tables of scikit-learn, 2-D sets with a shape one can see, beating bits, dead
+leaves, a series whose autocorrelation is known, balls in space."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
-from inkwash.data.transform import Array, Layout
+from inkwash.data.leaves import dead_leaves
+from inkwash.data.raw import Raw
+from inkwash.data.transform import Type
 
 _POINTS = 10_000
-Labelled = tuple[Array, dict[str, Array]]
-"""Examples, and their labels by name."""
 
 
-def digits() -> Labelled:
+def digits() -> Raw:
     """1,797 handwritten digits, uint8 `(1797, 1, 8, 8)`, 17 grey levels 0…16 (UCI optical recognition, test part);
     labelled by the digit."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    return found.images.astype(np.uint8)[:, None], {"digit": found.target}
+    return Raw(found.images.astype(np.uint8)[:, None], "NCHW", 17, labels={"digit": found.target})
 
 
-def swiss_roll() -> Labelled:
+def swiss_roll() -> Raw:
     """A spiral in the plane, seen from the side of scikit-learn's roll: float32 `(10000, 2)`."""
     from sklearn.datasets import make_swiss_roll
 
     roll = make_swiss_roll(_POINTS, noise=0.5, random_state=0)[0]
-    return (roll[:, [0, 2]] / 10).astype(np.float32), {}
+    return Raw((roll[:, [0, 2]] / 10).astype(np.float32), "ND")
 
 
-def two_moons() -> Labelled:
+def two_moons() -> Raw:
     """Two interleaved half circles: float32 `(10000, 2)`; labelled by the moon, 0 for the upper one and 1."""
     from sklearn.datasets import make_moons
 
     points, moon = make_moons(_POINTS, noise=0.05, random_state=0)
-    return points.astype(np.float32), {"moon": moon}
+    return Raw(points.astype(np.float32), "ND", labels={"moon": moon})
 
 
-def checkerboard() -> Labelled:
+def checkerboard() -> Raw:
     """Uniform on the 8 dark squares of a 4 x 4 board over [-2, 2]²: float32 `(10000, 2)`; its entropy is log 8 nats."""
     random = np.random.default_rng(0)
     column = random.integers(0, 4, _POINTS)
     row = 2 * random.integers(0, 2, _POINTS) + column % 2
     corner = np.stack([column, row], axis=1) - 2
-    return (corner + random.random((_POINTS, 2))).astype(np.float32), {}
+    return Raw((corner + random.random((_POINTS, 2))).astype(np.float32), "ND")
 
 
-def heartbeat() -> Labelled:
+def heartbeat() -> Raw:
     """Every fifth of 20 bits is 1, at a phase uniform among five: uint8 `(10000, 20)`, 2 levels (Sohl-Dickstein et al.
     2015, §3.1.2); labelled by the phase.
 
     There are five different examples; the true negative log-likelihood is log2(5) = 2.3219 bits per example.
     """
     phase = np.random.default_rng(0).integers(0, 5, _POINTS)
-    return (np.arange(20) % 5 == phase[:, None]).astype(np.uint8), {"phase": phase}
+    bits = (np.arange(20) % 5 == phase[:, None]).astype(np.uint8)
+    return Raw(bits, "ND", 2, labels={"phase": phase})
 
 
-def ar2() -> Labelled:
+def ar2() -> Raw:
     r"""A stationary autoregression of order 2 around 5: float32 `(10000, 100)`.
 
     $x_t - 5 = 2r\cos\theta\,(x_{t-1} - 5) - r^2(x_{t-2} - 5) + \epsilon_t$ with $r = 0.95$, $\theta = 2\pi/10$ and
@@ -70,10 +72,10 @@ def ar2() -> Labelled:
     for t in range(2, len(series)):
         swing = 2 * radius * np.cos(angle) * series[t - 1] - radius**2 * series[t - 2]
         series[t] = swing + random.standard_normal(_POINTS)
-    return (5 + series[-length:].T).astype(np.float32), {}
+    return Raw((5 + series[-length:].T).astype(np.float32), "NL")
 
 
-def balls() -> Labelled:
+def balls() -> Raw:
     """A ball in a box of 8 x 8 x 8: uint8 `(2000, 8, 8, 8)`, 9 levels, 0 outside, 8 inside, between them at the rim.
 
     Its radius is uniform on [1.5, 3], its centre where it fits into the box; a voxel's centre is at half an integer.
@@ -83,16 +85,58 @@ def balls() -> Labelled:
     centre = radius[..., None] + random.random((count, 1, 1, 1, 3)) * (side - 2 * radius[..., None])
     place = np.stack(np.meshgrid(*[np.arange(side) + 0.5] * 3, indexing="ij"), axis=-1)
     depth = radius - np.linalg.norm(place - centre, axis=-1)
-    return np.rint(8 * np.clip(depth + 0.5, 0, 1)).astype(np.uint8), {}
+    return Raw(np.rint(8 * np.clip(depth + 0.5, 0, 1)).astype(np.uint8), "NDHW", 9)
 
 
-BUILTIN: dict[str, tuple[Callable[[], Labelled], int | None, Layout]] = {
-    "digits": (digits, 17, "NCHW"),
-    "swiss-roll": (swiss_roll, None, "ND"),
-    "checkerboard": (checkerboard, None, "ND"),
-    "two-moons": (two_moons, None, "ND"),
-    "heartbeat": (heartbeat, 2, "ND"),
-    "ar2": (ar2, None, "NL"),
-    "balls": (balls, 9, "NDHW"),
+def breast_cancer() -> Raw:
+    """Wisconsin breast cancer: 569 tumours, 30 measures, float64 `(569, 30)`; labelled by the diagnosis."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _table(load_breast_cancer(), "diagnosis")
+
+
+def wine() -> Raw:
+    """178 wines, 13 chemical measures, float64 `(178, 13)`; labelled by the cultivar."""
+    from sklearn.datasets import load_wine
+
+    return _table(load_wine(), "cultivar")
+
+
+def diabetes() -> Raw:
+    """442 patients, float64 `(442, 11)`: age, sex and eight measures in their own units, and the disease's progression
+    after a year, all numbers whole or with few decimals."""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(scaled=False)
+    data = np.column_stack([found.data, found.target])
+    return Raw(data, "ND", columns=_columns([*found.feature_names, "progression"]))
+
+
+def _table(found: Any, label: str) -> Raw:
+    labels = {label: found.target_names[found.target]}
+    return Raw(found.data, "ND", labels=labels, columns=_columns(found.feature_names))
+
+
+def _columns(names: Iterable[str]) -> dict[str, Type]:
+    return {str(name): "float64" for name in names}
+
+
+def leaves() -> Raw:
+    """2,000 images of dead leaves, uint8 `(2000, 1, 16, 16)`, 256 levels; see `inkwash.data.leaves`."""
+    return Raw(dead_leaves(2000, 16, seed=0)[:, None], "NCHW")
+
+
+BUILTIN: dict[str, Callable[[], Raw]] = {
+    "digits": digits,
+    "swiss-roll": swiss_roll,
+    "checkerboard": checkerboard,
+    "two-moons": two_moons,
+    "heartbeat": heartbeat,
+    "breast-cancer": breast_cancer,
+    "wine": wine,
+    "diabetes": diabetes,
+    "dead-leaves": leaves,
+    "ar2": ar2,
+    "balls": balls,
 }
-"""Name to (loader, levels, layout)."""
+"""Loaders by name."""

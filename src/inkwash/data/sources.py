@@ -5,22 +5,21 @@ Every failure is a `DataError` that names the file and, where there is one, the 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from inkwash.condition import Condition
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.files import read_npy, read_npz, read_pictures
-from inkwash.data.transform import Array, DataSpec, Layout, Type, has_channels
+from inkwash.data.raw import Raw
+from inkwash.data.read import read, source_name
+from inkwash.data.rows import Array, blocks
+from inkwash.data.transform import DataSpec, Layout, Type, has_channels
 from inkwash.errors import DataError
-
-_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -44,73 +43,42 @@ class Dataset:
     labels: Array | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, dtype and values, and over the labels."""
+        """SHA-256 over shape, dtype and values, and over the names of columns and the labels."""
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
-        for start in range(0, len(self.data), _BLOCK):
-            digest.update(np.ascontiguousarray(self.data[start : start + _BLOCK]).tobytes())
+        if self.spec.columns is not None:
+            digest.update(repr(list(self.spec.columns.items())).encode())
+        for block in blocks(self.data):
+            digest.update(block.tobytes())
         if self.labels is not None:
             digest.update(repr(self.condition.classes).encode() + self.labels.tobytes())
         return digest.hexdigest()
 
 
-def load_dataset(source: str, config: DataConfig | None = None) -> Dataset:
-    """The data set that `source` names: a built-in name, an `.npy` or `.npz` file, or a folder of PNG/JPEG pictures.
+def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
+    """The data set that a source holds, checked.
 
     Args:
-        source: name or path.
+        source: a built-in name; a path to a folder or `.zip` file of pictures, or to an `.npy`, `.npz`, `.csv` or IDX
+            file; a NumPy array, a tensor, a map-style `torch.utils.data.Dataset` of items x or (x, label), or a
+            `pandas.DataFrame` of numbers. The first axis of an array is the examples.
         config: key, labels, layout and levels, where the user gave them.
 
     Raises:
         DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels that do not fit them.
     """
     config = config or DataConfig()
-    raw = _read(source, config)
-    layout, notes = _layout(source, raw, config)
-    _require_sound(source, raw.data)
-    spec = _spec(source, raw.data, layout, raw.levels if config.levels is None else config.levels)
-    name = source if source in BUILTIN else Path(source).stem
-    data = Dataset(name, raw.data, spec, (*raw.notes, *notes))
-    return data if raw.labels is None else _labelled(data, raw.labels, source, config.labels)
+    where, raw = source_name(source), read(source, config)
+    layout, notes = _layout(where, raw, config)
+    low, high = _range(where, raw)
+    spec = _spec(where, raw, layout, (low, high), raw.levels if config.levels is None else config.levels)
+    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *notes))
+    labels = raw.labels_named(config.labels, where)
+    return data if labels is None else _labelled(data, labels, where, config.labels)
 
 
-@dataclass(frozen=True)
-class _Raw:
-    """An array as read, with what its source knows of it."""
-
-    data: Array
-    levels: int | None = None
-    layout: Layout | None = None
-    notes: tuple[str, ...] = ()
-    labels: Array | None = None
-
-
-def _read(source: str, config: DataConfig) -> _Raw:
-    path = Path(source)
-    if config.key is not None and path.suffix != ".npz":
-        raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
-    if source in BUILTIN:
-        return _builtin(source, config.labels)
-    if not _exists(path):
-        raise DataError("data", repr(source), _known(source))
-    if config.labels is not None and path.suffix != ".npz":
-        raise DataError("data.labels", repr(config.labels), "an .npz file, or a built-in set that has labels")
-    if path.is_dir():
-        data, notes = read_pictures(path)
-        return _Raw(data, layout="NHW" if data.ndim == 3 else "NHWC", notes=notes)
-    if path.suffix == ".npy":
-        return _Raw(read_npy(path))
-    if path.suffix == ".npz":
-        (data, *labels), notes = read_npz(path, config.key, config.labels)
-        return _Raw(data, notes=notes, labels=labels[0] if labels else None)
-    raise DataError(source, f"a {path.suffix or 'nameless'} file", "a folder of pictures, an .npy or an .npz file")
-
-
-def _builtin(source: str, labels: str | None) -> _Raw:
-    load, levels, layout = BUILTIN[source]
-    data, known = load()
-    if labels is not None and labels not in known:
-        raise DataError("data.labels", repr(labels), f"{', '.join(known) or 'nothing'}, as {source} has")
-    return _Raw(data, levels, layout, labels=None if labels is None else known[labels])
+def _short_name(where: str) -> str:
+    """The name of a built-in set or an object, or a file's without its ending."""
+    return where if where in BUILTIN else Path(where.strip("<>")).stem
 
 
 def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Dataset:
@@ -131,20 +99,7 @@ def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Da
     return replace(data, notes=(*data.notes, note), condition=condition, labels=numbers.astype(np.int64) + 1)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def _known(source: str) -> str:
-    close = difflib.get_close_matches(source, BUILTIN, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"a file or folder that exists, or one of {', '.join(BUILTIN)}{hint}"
-
-
-def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[str, ...]]:
+def _layout(source: str, raw: Raw, config: DataConfig) -> tuple[Layout, tuple[str, ...]]:
     """The axes of an array: as the user or its source says, else by their number; of four and five, the smaller end is
     C."""
     shape = raw.data.shape
@@ -164,28 +119,31 @@ def _layout(source: str, raw: _Raw, config: DataConfig) -> tuple[Layout, tuple[s
     return layout, (f"shape {shape} read as {layout}; --data.layout says otherwise",)
 
 
-def _require_sound(source: str, data: Array) -> None:
+def _range(source: str, raw: Raw) -> tuple[float, float]:
+    """The smallest and the largest value, all of them being finite numbers."""
+    data, start = raw.data, 0
     if data.dtype.name not in get_args(Type):
         raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
-    if data.dtype.kind != "f":
-        return
-    for start in range(0, len(data), _BLOCK):
-        bad = ~np.isfinite(data[start : start + _BLOCK])
-        if bad.any():
-            place = tuple(int(i) for i in np.argwhere(bad)[0])
-            value = data[start : start + _BLOCK][place]
-            raise DataError(f"{source}[{start + place[0]}]", str(value), "finite numbers")
+    ends: list[Any] = []
+    for block in blocks(data):
+        if not np.isfinite(block).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(block))[0])
+            column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
+            raise DataError(f"{source}[{start + place[0]}]{column}", str(block[place]), "finite numbers")
+        ends += [block.min(), block.max()]
+        start += len(block)
+    return float(min(ends)), float(max(ends))
 
 
-def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataSpec:
+def _spec(source: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:
+    data, (low, high) = raw.data, ends
     shape, dtype = _shape(data, layout), cast(Type, data.dtype.name)
-    low, high = float(data.min()), float(data.max())
     if data.dtype.kind == "f" and levels is None:
-        return DataSpec(shape, layout, dtype, low, high, None)
+        return DataSpec(shape, layout, dtype, low, high, None, raw.columns)
     if levels is None:
         low, high = _alphabet(data, low, high)
         levels = int(high - low) + 1
-    elif low < 0 or high > levels - 1 or (data.dtype.kind == "f" and not np.array_equal(data, np.rint(data))):
+    elif low < 0 or high > levels - 1 or not _is_whole(data):
         raise DataError(
             source, f"values in [{low:g}, {high:g}]", f"whole numbers 0 to {levels - 1} for {levels} levels"
         )
@@ -193,7 +151,11 @@ def _spec(source: str, data: Array, layout: Layout, levels: int | None) -> DataS
         low, high = 0.0, float(levels - 1)
     if not 2 <= levels <= 65536:
         raise DataError(source, f"{levels} levels", "between 2 and 65536")
-    return DataSpec(shape, layout, dtype, low, high, levels)
+    return DataSpec(shape, layout, dtype, low, high, levels, raw.columns)
+
+
+def _is_whole(data: Array) -> bool:
+    return data.dtype.kind != "f" or all(np.array_equal(block, np.rint(block)) for block in blocks(data))
 
 
 def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:

@@ -6,19 +6,19 @@ deviation 1, fitted on the training part.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from inkwash.config import Range
+from inkwash.data.rows import Array as Array
+from inkwash.data.rows import blocks
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, DataError, NonFiniteError
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
 """Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
 others have to be asked for."""
@@ -26,6 +26,8 @@ Kind = Literal["vector", "series", "image", "volume"]
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
+LARGEST_WHOLE = 1 << 53
+"""Up to here float64, which tables are held in, has every whole number."""
 
 
 def has_channels(layout: Layout) -> bool:
@@ -46,6 +48,7 @@ class DataSpec:
         low: smallest value; of the alphabet for data with levels, seen in the data otherwise.
         high: largest value, likewise.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
+        columns: of a table, the type of each entry by its name, in order; None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -54,6 +57,7 @@ class DataSpec:
     low: float
     high: float
     levels: Annotated[int, Range(2, 65536)] | None
+    columns: dict[str, Type] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -95,8 +99,24 @@ class DataSpec:
     def describe(self) -> str:
         """The data in a few words."""
         size = "x".join(map(str, self.shape))
+        kind = "table row" if self.columns else self.kind
         values = f"[{self.low:g}, {self.high:g}]" + (f" ({self.levels} levels)" if self.levels else "")
-        return f"{self.kind} {size}, {self.dtype} {values}"
+        return f"{kind} {size}, {self.dtype} {values}"
+
+    def entry_words(self, index: int) -> str:
+        """A channel of an image, say, or an entry of a vector, in words."""
+        names = list(self.columns or ())
+        return f"column {names[index]!r}" if names else f"{'channel' if self.size else 'column'} {index}"
+
+    def rounded(self, data: Array) -> Array:
+        """Real numbers `(N, …)` moved to the values there are: levels, or whole numbers in columns of these."""
+        if self.levels is not None:
+            return np.clip(np.rint(data), self.low, self.high)
+        for i, kind in enumerate((self.columns or {}).values()):
+            if np.dtype(kind).kind in "iu":
+                low, high = np.iinfo(kind).min, np.iinfo(kind).max
+                data[:, i] = np.clip(np.rint(data[:, i]), max(low, -LARGEST_WHOLE), min(high, LARGEST_WHOLE))
+        return data
 
 
 @dataclass(frozen=True)
@@ -133,6 +153,10 @@ class Transform:
             raise ConfigError("transform.spec.shape", spec.shape, f"{ranks} sides for the layout {spec.layout}")
         if spec.low > spec.high:
             raise ConfigError("transform.spec.low", spec.low, f"at most transform.spec.high, {spec.high:g}")
+        if spec.columns is not None and (spec.layout != "ND" or len(spec.columns) != spec.shape[0]):
+            raise ConfigError(
+                "transform.spec.columns", f"{len(spec.columns)} columns", "one for each entry of a vector"
+            )
         if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
             raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
         if not len(self.shift) == len(self.scale) == spec.shape[0]:
@@ -156,17 +180,14 @@ class Transform:
     def to_data(self, x: Tensor) -> Array:
         """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
 
-        Data with levels is moved to the nearest level.
+        Data with levels is moved to the nearest level, and whole numbers of a table to the nearest of these.
 
         Raises:
             NonFiniteError: a number that is NaN or infinite.
         """
         if not bool(x.isfinite().all()):
             raise NonFiniteError("samples", "NaN or infinity", "finite numbers; train longer or more gently")
-        data = self.to_real(x)
-        if self.spec.levels is not None:
-            data = np.clip(np.rint(data), self.spec.low, self.spec.high)
-        return data.astype(self.spec.dtype)
+        return self.spec.rounded(self.to_real(x)).astype(self.spec.dtype)
 
     def to_real(self, x: Tensor) -> Array:
         """As `to_data`, but float64 and not moved to any level: for noisy data, and for means."""
@@ -209,13 +230,14 @@ class Transform:
             raise DataError("data", f"values in [{low:g}, {high:g}]", need)
 
 
-def fit_transform(spec: DataSpec, train: Array, lattice: Lattice | None = None) -> Transform:
+def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
     Args:
         spec: what the data is.
-        train: the training part, data units.
+        data: examples in data units; may be memory-mapped.
         lattice: what data with levels is mapped onto; `spec.lattice` by default.
+        rows: which examples are trained on; all by default.
 
     Raises:
         DataError: a continuous channel or entry that is constant, or too large.
@@ -226,26 +248,22 @@ def fit_transform(spec: DataSpec, train: Array, lattice: Lattice | None = None) 
         scale = (spec.high - spec.low) / (lattice.high - lattice.low)
         return Transform(spec, (spec.low - scale * lattice.low,) * channels, (scale,) * channels)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = _moments(spec, train)
+        mean, std = _moments(spec, data, None if rows is None else np.sort(rows))
     if not np.isfinite(std).all():
         raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = "data, " + ("channel" if spec.size else "column") + f" {constant[0]}"
+        where = f"data, {spec.entry_words(int(constant[0]))}"
         raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
     return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def _moments(spec: DataSpec, train: Array) -> tuple[Array, Array]:
+def _moments(spec: DataSpec, data: Array, rows: Array | None) -> tuple[Array, Array]:
     """Mean and standard deviation per channel or entry, in two passes over blocks of rows."""
     axes = (0, *range(2, 1 + len(spec.shape)))
-    count = len(train) * math.prod(spec.size)
-
-    def blocks() -> Iterator[Array]:
-        for start in range(0, len(train), 4096):
-            yield spec.to_channels_first(train[start : start + 4096]).astype(np.float64)
-
-    mean = sum(block.sum(axes) for block in blocks()) / count
+    count = len(data if rows is None else rows) * math.prod(spec.size)
+    parts = lambda: (spec.to_channels_first(block).astype(np.float64) for block in blocks(data, rows))  # noqa: E731
+    mean = sum(part.sum(axes) for part in parts()) / count
     column = mean.reshape(-1, *(1,) * (len(spec.shape) - 1))
-    var = sum(((block - column) ** 2).sum(axes) for block in blocks()) / count
+    var = sum(((part - column) ** 2).sum(axes) for part in parts()) / count
     return mean, np.sqrt(var)

@@ -1,0 +1,200 @@
+"""Pictures of a folder or of a zip file, at their own depth and in their own mode; nothing is resized or converted.
+
+A zip file is read in place. What is not a plain archive of pictures is refused: members that are encrypted, archives
+themselves, or named to lie outside.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from inkwash.data.deep import decode_png
+from inkwash.data.raw import Raw, require_room, short
+from inkwash.data.transform import Array
+from inkwash.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
+_MOST_PACKED = 1 << 28
+_KIND = "a PNG, JPEG or TIFF picture"
+_DAMAGE = (OSError, SyntaxError, ValueError, UserWarning, zlib.error, zipfile.BadZipFile, NotImplementedError)
+Opener = Callable[[], bytes]
+
+
+def read_folder(folder: Path) -> Raw:
+    """All pictures in and below a folder, in order of path, as `(N, H, W)` or `(N, H, W, C)`; see `_stacked`."""
+    paths = (path for path in folder.rglob("*") if _is_picture(path.relative_to(folder).as_posix()))
+    return _stacked(folder, {PurePosixPath(path.relative_to(folder).as_posix()): path.read_bytes for path in paths})
+
+
+def read_zip(path: Path) -> Raw:
+    """All pictures of a zip file, as `read_folder`.
+
+    Raises:
+        DataError: no zip file, a member that is refused, or no pictures of one kind.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            for info in members:
+                _require_plain(path, info)
+            found = {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
+            return _stacked(path, {name: opener for name, opener in found.items() if _is_picture(str(name))})
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole zip file of pictures") from None
+
+
+def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
+    name = PurePosixPath(info.filename)
+    flaws = {
+        "an encrypted file": info.flag_bits & 1,
+        "an archive in an archive": name.suffix.lower() == ".zip",
+        "a name outside of the archive": name.is_absolute() or ".." in name.parts or "\\" in info.filename,
+        f"{info.file_size} bytes in one picture": info.file_size > _MOST_PACKED and _is_picture(str(name)),
+    }
+    for flaw, there in flaws.items():
+        if there:
+            raise DataError(f"{path}/{info.filename}", flaw, "a plain zip file of pictures")
+
+
+def _is_picture(name: str) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
+    """Pictures of one size, mode and depth, labelled "folder" by the folder each lies in.
+
+    Pictures are turned upright as their EXIF orientation says, which is noted.
+    """
+    names = sorted(found)
+    if not names:
+        raise DataError(str(root), "no picture", f"one with {', '.join(SUFFIXES)} files in it")
+    first = decode(str(root / names[0]), found[names[0]])[0]
+    require_room(str(root), len(names) * first.nbytes)
+    data, turned = np.empty((len(names), *first.shape), first.dtype), 0
+    for i, name in enumerate(names):
+        picture, was_turned = decode(str(root / name), found[name])
+        if picture.shape != first.shape or picture.dtype != first.dtype:
+            raise DataError(str(root / name), shape_words(picture), f"{shape_words(first)} like {names[0]}")
+        data[i], turned = picture, turned + was_turned
+    folders = _folders(names)
+    told = {
+        f"{turned} picture(s) turned upright by their EXIF orientation": turned > 0,
+        f"pictures of {len(np.unique(folders))} folders, taken together": (folders != folders[0]).any(),
+    }
+    notes = tuple(words for words, so in told.items() if so)
+    return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
+
+
+def _folders(names: list[PurePosixPath]) -> Array:
+    """The folder of each picture, below what all have in common; no text where there is none."""
+    top = os.path.commonpath([name.parent for name in names])
+    return np.array([str(name.parent.relative_to(top)).removeprefix(".") for name in names])
+
+
+def read_picture(path: Path, bits: bool = False) -> Array:
+    """One PNG, JPEG or TIFF picture, upright, `(H, W)` or `(H, W, C)`, uint8 or uint16; of mode 1, booleans, only where
+    `bits` are asked for.
+
+    Raises:
+        DataError: an unreadable file, or a mode that is not read.
+    """
+    return decode(str(path), path.read_bytes, {"1": "black and white"} | _MODES if bits else _MODES)[0]
+
+
+def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
+    """The pixels of a picture, and whether it was turned upright.
+
+    Args:
+        where: its name, for messages.
+        opener: gives its bytes.
+        modes: Pillow's names of the modes that are read.
+
+    Raises:
+        DataError: bytes that are no picture, or a mode that is not read.
+    """
+    from PIL import Image
+
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    with warnings.catch_warnings():
+        for kind in (UserWarning, Image.DecompressionBombWarning):  # Pillow goes on with what it could read
+            warnings.simplefilter("error", kind)
+        try:
+            content = opener()
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
+                deep = _deep_colour(picture)
+                picture.load()
+                if deep and picture.format == "PNG":
+                    return _only_upright(where, picture, decode_png(content)), False
+                return pixels_of(where, picture, deep, modes)
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            UserWarning,
+            zlib.error,
+            zipfile.BadZipFile,
+            NotImplementedError,
+            *bombs,
+        ) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None
+
+
+def pixels_of(where: str, picture: Any, deep: str | None = None, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
+    """The pixels of a picture that Pillow has opened, and whether it was turned upright.
+
+    Args:
+        where: its name, for messages.
+        picture: a `PIL.Image.Image`.
+        deep: how its file stores more bits than the picture has, if it does.
+        modes: Pillow's names of the modes that are read.
+
+    Raises:
+        DataError: a mode that is not read, several pages, or a colour that stands for transparency.
+    """
+    from PIL import ImageOps
+
+    mode = deep or picture.mode.replace("I;16B", "I;16")
+    pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # a camera's JPEG, with previews
+    if mode not in modes:
+        raise DataError(where, f"a picture of mode {mode}", "one of mode " + ", ".join(modes))
+    if pages > 1 or "transparency" in picture.info:
+        got = f"{pages} pages" if pages > 1 else "a colour that stands for transparency"
+        raise DataError(where, got, "one picture, transparent by a channel of its own if it is")
+    turned = picture.getexif().get(0x0112, 1) != 1
+    array = np.asarray(ImageOps.exif_transpose(picture) if turned else picture)
+    return array.astype(array.dtype.newbyteorder("=")), turned
+
+
+def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
+    """Pixels that were read beside Pillow, which therefore does not turn them."""
+    if picture.getexif().get(0x0112, 1) != 1 or "transparency" in picture.info:
+        raise DataError(where, "16-bit colour to be turned or made transparent", "such a picture as it is to be seen")
+    return pixels
+
+
+def _deep_colour(picture: Any) -> str | None:
+    """How the file stores more than 8 bits per channel in a mode that would silently be cut to 8."""
+    stored = [str(part[3]) for part in picture.tile]
+    return next((mode for mode in stored if ";16" in mode and not picture.mode.startswith("I;16")), None)
+
+
+def shape_words(picture: Array) -> str:
+    """Size, channels and type in words."""
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    return f"{picture.shape[1]}x{picture.shape[0]} pixels, {channels} channel(s), {picture.dtype}"

@@ -1,0 +1,60 @@
+"""What reading gives: an array, and what its source knows of it. Nothing is checked or decided yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inkwash.data.transform import Array, Layout, Type
+from inkwash.errors import DataError
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An array as it was read.
+
+    Args:
+        data: the examples, first axis; may be memory-mapped.
+        layout: its axes, if the source knows them.
+        levels: how many values an entry can take, if the source knows it.
+        notes: what was chosen or converted, one sentence each.
+        labels: the labels there are by name, one for each example.
+        columns: of a table, the type of each column by its name.
+    """
+
+    data: Array
+    layout: Layout | None = None
+    levels: int | None = None
+    notes: tuple[str, ...] = ()
+    labels: Mapping[str, Array] = field(default_factory=dict)
+    columns: dict[str, Type] | None = None
+
+    def labels_named(self, name: str | None, where: str) -> Array | None:
+        """The labels of that name, or none where there is no name.
+
+        Raises:
+            DataError: there are no such labels.
+        """
+        if name is None:
+            return None
+        if name not in self.labels:
+            need = f"{', '.join(self.labels) or 'nothing'}, as {where} has"
+            raise DataError("data.labels", repr(name), need)
+        return self.labels[name]
+
+
+def short(error: BaseException) -> str:
+    """An error of another library in a few words."""
+    return str(error).split("\n")[0][:120] or type(error).__name__
+
+
+_MOST_BYTES = 1 << 34
+
+
+def require_room(where: str, size: int) -> None:
+    """Refuse data that would be read whole and take more than 16 GiB.
+
+    Raises:
+        DataError: it would.
+    """
+    if size > _MOST_BYTES:
+        need = "at most 16 GiB, or an .npy file, which is read as needed"
+        raise DataError(where, f"{size / (1 << 30):.1f} GiB to hold in memory", need)

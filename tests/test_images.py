@@ -1,0 +1,101 @@
+"""Pictures of folders, in folders and in zip files, at every depth and in every mode, in and out."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from datafiles import pictures
+from faults import run_cli, train_words, without_pictures
+from PIL import Image
+
+import inkwash as iw
+from inkwash.data import load_dataset
+from inkwash.data.deep import encode_png
+from inkwash.data.images import read_picture
+from inkwash.errors import DataError
+
+RANDOM = np.random.default_rng(4)
+
+
+def classes(root, names=("cat/a", "cat/b", "dog/c"), suffix=".png"):
+    for name in names:
+        path = root / (name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RANDOM.integers(0, 256, (6, 7)).astype(np.uint8)).save(path)
+    return root
+
+
+def zipped(root, top=""):
+    with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
+        for path in sorted(root.rglob("*")):
+            archive.write(path, top + str(path.relative_to(root)))
+        archive.writestr(f"{top}readme.txt", "text")
+        archive.writestr("__MACOSX/._a.png", "no picture")
+    return root.with_suffix(".zip")
+
+
+@pytest.mark.parametrize("top", ["", "photos/of/"])
+def test_a_zip_is_the_folder_it_was_made_of(tmp_path, top):
+    place = classes(tmp_path / "animals")
+    labels = iw.DataConfig(labels="folder")
+    plain, packed = load_dataset(place, labels), load_dataset(zipped(place, top), labels)
+    assert packed.fingerprint() == plain.fingerprint()
+    assert packed.spec == plain.spec
+    assert packed.notes == plain.notes
+    assert packed.condition.classes == ("cat", "dog")
+    assert packed.labels.tolist() == [1, 1, 2]
+    for x, name in zip(plain.data, ("cat/a", "cat/b", "dog/c"), strict=True):
+        assert np.array_equal(x, read_picture(place / f"{name}.png"))
+
+
+def test_a_picture_in_no_folder_has_no_label(tmp_path):
+    place = classes(tmp_path / "animals", ("cat/a", "dog/b", "c"))
+    assert len(load_dataset(place).data) == 3
+    with pytest.raises(DataError, match=r"labels folder\[0\]: got no text"):
+        load_dataset(place, iw.DataConfig(labels="folder"))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", [".tif", ".tiff", ".PNG"])
+def test_modes_and_formats(tmp_path, mode, suffix):
+    place = pictures(tmp_path, [mode] * 2, [(9, 7)] * 2)
+    for path in list(place.iterdir()):
+        with Image.open(path) as picture:
+            expected = np.asarray(picture)
+            picture.save(path.with_suffix(suffix), compression="tiff_lzw" if "tif" in suffix else None)
+        if suffix != ".PNG":
+            path.unlink()
+        assert np.array_equal(read_picture(path.with_suffix(suffix)), expected)
+    assert load_dataset(place).spec.shape == (len(mode), 7, 9)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sixteen_bit_tiff(tmp_path, order):
+    pixels = RANDOM.integers(0, 65536, (5, 6)).astype(np.uint16)
+    Image.frombytes("I;16" if order == "<" else "I;16B", (6, 5), pixels.astype(f"{order}u2").tobytes()).save(
+        tmp_path / "a.tif"
+    )
+    found = read_picture(tmp_path / "a.tif")
+    assert found.dtype == np.dtype("=u2")
+    assert np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(2, 8), (2, 16), (3, 16), (4, 16)])
+def test_pictures_come_back_at_their_depth_and_in_their_mode(tmp_path, monkeypatch, channels, depth):
+    without_pictures(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    for i in range(6):
+        pixels = RANDOM.integers(0, 1 << depth, (5, 4, channels)).astype(f"uint{depth}")
+        if depth == 16:
+            (tmp_path / "in" / f"{i}.png").write_bytes(encode_png(pixels))
+        else:
+            Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
+        assert np.array_equal(read_picture(tmp_path / "in" / f"{i}.png"), pixels)
+    assert run_cli(train_words("in", "run", "--train.steps", 1)) == 0
+    assert run_cli(["sample", "run", "-n", 2, "--steps", 2]) == 0
+    x, again = np.load("samples/samples.npy"), load_dataset("in").spec
+    for i in range(2):
+        assert np.array_equal(read_picture(tmp_path / "samples" / f"{i:06d}.png"), x[i])
+    assert x.dtype == f"uint{depth}"
+    assert again.shape[0] == channels

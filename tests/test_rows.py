@@ -1,0 +1,60 @@
+"""Rows are the rows, in blocks of any size; what was read of a mapped file does not stay."""
+
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from inkwash.data import fit_transform, load_dataset, rows
+from inkwash.training import Examples
+
+
+@pytest.mark.parametrize("entries", [1, 7, 1 << 20])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_blocks_are_the_array(tmp_path, entries, order):
+    array = np.asarray(np.arange(60.0).reshape(10, 3, 2), order=order)
+    np.save(tmp_path / "a.npy", array)
+    mapped, some = np.load(tmp_path / "a.npy", mmap_mode="r"), np.array([7, 0, 3, 3])
+    with mock.patch.object(rows, "_ENTRIES", entries):
+        for data in (array, mapped):
+            assert np.array_equal(np.concatenate(list(rows.blocks(data))), array)
+            assert np.array_equal(np.concatenate(list(rows.blocks(data, some))), array[some])
+            assert np.array_equal(rows.take(data, some), array[some])
+        assert len(list(rows.blocks(array))) == {1: 10, 7: 10}.get(entries, 1)
+
+
+def check_training_part():
+    """The transform is that of the training part alone."""
+    data = np.concatenate([np.random.default_rng(0).normal(3, 2, (50, 2)), np.full((50, 2), 1e3)])
+    spec = load_dataset(data).spec
+    inside = np.random.default_rng(1).permutation(50)
+    transform = fit_transform(spec, data, rows=inside)
+    x = transform.to_model(data[:50]).double()
+    assert np.allclose(x.mean(0), 0, atol=1e-6)
+    assert np.allclose(x.var(0, correction=0), 1, atol=1e-6)
+
+
+test_the_transform_is_fitted_on_the_training_part = check_training_part
+
+
+def mapped_bytes():
+    return (
+        next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "RssFile" in line)
+        * 1024
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells what is resident on Linux alone")
+def test_what_was_read_of_a_mapped_file_does_not_stay(tmp_path):
+    size = 48 << 20
+    file = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (size // 4096, 4096))
+    file[::7] = 200
+    del file
+    before = mapped_bytes()
+    data = load_dataset(tmp_path / "a.npy")
+    data.fingerprint()
+    examples = Examples(data.data, np.arange(len(data.data)), fit_transform(data.spec, data.data))
+    for first in range(0, len(examples), 1024):
+        examples.take(np.arange(first, min(first + 1024, len(examples))))
+    assert mapped_bytes() - before < size / 4

@@ -1,0 +1,143 @@
+"""Tables come back with their columns, in their types."""
+
+import csv
+
+import numpy as np
+import pytest
+from faults import run_cli, train_words, without_pictures
+
+import inkwash as iw
+from inkwash.data import DataSpec, fit_transform, load_dataset
+from inkwash.data.table import dump_csv
+from inkwash.errors import DataError
+
+RANDOM = np.random.default_rng(2)
+TEXT = '\ufeffage,"height, cm",kind\n' + "".join(
+    f"{a},{h!r},{k}\n"
+    for a, h, k in zip(RANDOM.integers(20, 80, 30), RANDOM.normal(170, 9, 30).tolist(), "abc" * 10, strict=True)
+)
+
+
+def write(folder, text, name="people.csv"):
+    (folder / name).write_text(text, "utf-8")
+    return folder / name
+
+
+def test_numbers_are_read_as_written(tmp_path):
+    data = load_dataset(write(tmp_path, TEXT), iw.DataConfig(labels="kind"))
+    rows = list(csv.reader(TEXT.lstrip("\ufeff").splitlines()))
+    assert np.array_equal(data.data, [[float(a), float(h)] for a, h, _ in rows[1:]])
+    assert list(data.spec.columns.items()) == [("age", "int64"), ("height, cm", "float64")]
+    assert data.spec.levels is None
+    assert data.condition.classes == ("a", "b", "c")
+    assert data.labels.tolist() == [1, 2, 3] * 10
+
+
+def test_columns_are_told(tmp_path):
+    data = load_dataset(write(tmp_path, TEXT), iw.DataConfig(labels="kind"))
+    assert data.notes[:2] == (
+        "columns age, height, cm",
+        "whole numbers, taken as real ones and rounded in samples: age",
+    )
+
+
+def test_a_first_line_of_numbers_is_an_example(tmp_path):
+    data = load_dataset(write(tmp_path, "1,2.5\n3,4\n"))
+    assert data.data.tolist() == [[1, 2.5], [3, 4]]
+    assert data.spec.columns == {"0": "int64", "1": "float64"}
+    assert data.notes[0] == "no column names in the first line: they are 0, 1, …"
+
+
+def check_rounding():
+    """Whole numbers are the nearest ones, and within their type; the other columns are as they are."""
+    spec = DataSpec((3,), "ND", "float64", -3, 9, None, {"a": "int64", "b": "float64", "c": "uint8"})
+    data = np.array([[0.0, 1, 0], [4, 2, 2], [9, 5, 4]])
+    transform = fit_transform(spec, data)
+    x = np.array([[2.6, 2.6, 2.6], [-2.6, -2.6, -2.6]])
+    back = transform.to_data(transform.to_model(x))
+    assert np.array_equal(back[:, [0, 2]], [[3, 3], [-3, 0]])
+    assert np.allclose(back[:, 1], x[:, 1], atol=1e-6)
+
+
+test_whole_numbers_stay_whole = check_rounding
+
+
+def test_csv_round_trip(tmp_path):
+    columns = {"i": "int64", 'f "x"': "float64", "s": "float32", "u": "uint8"}
+    data = np.array([[-(2.0**53), 0.1, np.float32(0.1), 255], [7, 1e-300, -2.5, 0], [3, 5.5, 1e30, 1]])
+    spec = DataSpec((4,), "ND", "float64", 0, 1, None, columns)
+    content = dump_csv(spec, data).decode()
+    assert content.splitlines()[1] == "-9007199254740992,0.1,0.1,255"
+    again = load_dataset(write(tmp_path, content))
+    assert np.array_equal(again.data.astype(np.float32), data.astype(np.float32))
+    assert np.array_equal(again.data[:, [0, 1, 3]], data[:, [0, 1, 3]])
+    assert list(again.spec.columns) == list(columns)
+
+
+def test_a_table_in_a_table_out(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, TEXT)
+    assert run_cli(train_words("people.csv", "run", "--data.labels", "kind", "--train.steps", 2)) == 0
+    assert run_cli(["sample", "run", "-n", 5, "--label", "b", "--steps", 3]) == 0
+    header, *rows = list(csv.reader((tmp_path / "samples" / "samples.csv").read_text().splitlines()))
+    assert header == ["age", "height, cm"]
+    x = iw.load("run").sample(5, label="b", seed=0, steps=3)
+    assert [[int(a), float(h)] for a, h in rows] == x.tolist()
+    assert not (tmp_path / "samples" / "samples.npy").exists()
+    assert iw.load("run").transform.spec.columns == {"age": "int64", "height, cm": "float64"}
+
+
+def test_other_names_are_other_data(tmp_path):
+    prints = [load_dataset(write(tmp_path, f"a,{name}\n1,2\n3,4\n")).fingerprint() for name in "bc"]
+    assert prints[0] != prints[1]
+
+
+def test_levels_of_a_table(tmp_path):
+    data = load_dataset(write(tmp_path, "a,b\n1,0\n3,1\n"), iw.DataConfig(levels=4))
+    assert (data.spec.levels, data.spec.high) == (4, 3)
+
+
+def test_frames_come_and_go():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"n": np.arange(9, dtype=np.int16), "x": RANDOM.normal(size=9).astype(np.float32), "c": list("uvw" * 3)}
+    )
+    data = load_dataset(frame, iw.DataConfig(labels="c"))
+    assert data.spec.columns == {"n": "int16", "x": "float32"}
+    assert data.condition.classes == ("u", "v", "w")
+    assert iw.to_frame(data.spec, data.data).equals(frame[["n", "x"]])
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"a": ["x", "y"]}, "column 'a': got values of type"),
+        ({"a": [True, False]}, "column 'a': got values of type bool"),
+        ({"a": [1.0, np.nan], "b": [1.0, 2]}, r"<table>\[1\], column 'a': got nan"),
+        ({"a": [2**60, 1]}, "column 'a': got whole numbers beyond"),
+        ({}, "no column"),
+    ],
+)
+def test_bad_frames_are_named(columns, words):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match=words):
+        load_dataset(pandas.DataFrame(columns))
+
+
+def test_a_frame_with_a_name_twice():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="column 'a' twice"):
+        load_dataset(pandas.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]))
+
+
+def test_only_tables_are_frames():
+    pytest.importorskip("pandas")
+    with pytest.raises(DataError, match="need a table"):
+        iw.to_frame(DataSpec((2,), "ND", "float64", 0, 1, None), np.zeros((2, 2)))
+
+
+def test_columns_that_do_not_fit_are_refused():
+    spec = DataSpec((2,), "ND", "float64", 0, 1, None, {"a": "float64"})
+    with pytest.raises(iw.ConfigError, match=r"transform.spec.columns: got 1 columns"):
+        iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)).check()
