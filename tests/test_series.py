@@ -114,7 +114,7 @@ def test_training_lowers_the_bound_of_a_series_towards_its_entropy():
     length, draws = 16, torch.randn(4096, 16, generator=torch.Generator().manual_seed(0)).double()
     matrix = process_matrix(length, 1)
     x = (draws @ torch.linalg.cholesky(matrix).mT).float()[:, None]
-    process, generator = iw.Gaussian(iw.CosineSchedule()), torch.Generator().manual_seed(1)
+    process, generator = iw.Gaussian(iw.LinearSchedule()), torch.Generator().manual_seed(1)
     torch.manual_seed(0)
     network = iw.UNet(1, 16, (1, 2), 1, axes=1)
     denoiser = iw.Denoiser(network, process, sees="log_snr")
