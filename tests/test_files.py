@@ -24,7 +24,7 @@ def test_npz_and_npy_give_the_same_array(tmp_path, order, save, dtype):
     assert np.array_equal(packed.data, array)
     assert np.array_equal(plain.data, array)
     assert packed.spec == plain.spec
-    assert packed.notes == ()
+    assert packed.notes == plain.notes
 
 
 def test_the_array_that_was_chosen_is_said(tmp_path):
