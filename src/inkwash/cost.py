@@ -72,7 +72,11 @@ def measure_cost(state: TrainState, batch: Batch, objective: Objective, rows: in
         got = f"{rows}, which takes {decimal(weights + rows * example)} of memory, with {decimal(free)} free"
         raise ConfigError("train.micro_batch_size", got, f"at most {fitting}" if fitting else "a smaller network")
     rows = min(rows, fitting)
-    return Cost(weights, example, rows, free, loss.seconds(rows) * len(batch.x) / rows)
+    while (timed := loss.seconds(rows)) is None:
+        if rows == 1:
+            raise ConfigError("train.micro_batch_size", "1, and no memory for it", "a smaller network")
+        rows //= 2
+    return Cost(weights, example, rows, free, timed * len(batch.x) / rows)
 
 
 def free_memory(device: torch.device) -> int:
@@ -113,10 +117,14 @@ class _Loss:
             _alive = self(rows)
         return sum(held.values()) // rows
 
-    def seconds(self, rows: int) -> float:
-        """Time of a forward and backward pass over so many rows."""
+    def seconds(self, rows: int) -> float | None:
+        """Time of a forward and backward pass over so many rows; None if memory ran out."""
         began = time.perf_counter()
-        self(rows).backward()
+        try:
+            self(rows).backward()
+        except torch.OutOfMemoryError:
+            self.state.optimizer.zero_grad()
+            return None
         if self.batch.x.is_cuda:
             torch.cuda.synchronize(self.batch.x.device)
         self.state.optimizer.zero_grad()
