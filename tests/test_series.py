@@ -106,34 +106,3 @@ def test_samples_of_the_exact_linear_score_have_the_law_of_the_process():
     assert abs(x.mean() - 3) < 0.1
     assert abs(x.var() - 4) < 0.3
     assert np.abs((found.value[0, 1:] - 0.8 ** found.at[1:]) / found.std_error[0, 1:]).max() < 4
-
-
-@pytest.mark.slow
-def test_training_lowers_the_bound_of_a_series_towards_its_entropy():
-    """For normal series the entropy is known, and so is what independent places of the same variance would cost."""
-    length, draws = 16, torch.randn(4096, 16, generator=torch.Generator().manual_seed(0)).double()
-    matrix = process_matrix(length, 1)
-    x = (draws @ torch.linalg.cholesky(matrix).mT).float()[:, None]
-    process, generator = iw.Gaussian(iw.LinearSchedule()), torch.Generator().manual_seed(1)
-    torch.manual_seed(0)
-    network = iw.UNet(1, 16, (1, 2), 1, axes=1)
-    denoiser = iw.Denoiser(network, process, sees="log_snr")
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
-    for _ in range(600):
-        rows = x[torch.randint(len(x), (128,), generator=generator)]
-        t = iw.LowDiscrepancy().draw(128, process.schedule, generator).t
-        loss = iw.Regression("eps").loss(denoiser, rows, t, process.noise(rows.shape, generator)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        decay.step()
-    network.eval()
-    model = iw.Diffusion(denoiser, shape=(1, length), steps=200)
-    bound = float(model.bound(x[:512], steps=200, terms=50).total.mean())
-    apart = 0.5 * length * np.log(2 * np.pi * np.e)
-    entropy = apart + 0.5 * float(torch.logdet(matrix))
-    print(f"entropy {entropy:.2f}, bound {bound:.2f}, independent places {apart:.2f} nats")
-    assert entropy - 0.6 < bound < (entropy + apart) / 2
-    found = autocorrelation(model.sample(1000, seed=0, steps=200).numpy(), 6)
-    assert np.abs(found.value[0, 1:] - 0.8 ** found.at[1:]).max() < 0.08
