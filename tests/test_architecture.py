@@ -27,12 +27,13 @@ LAYERS = [
         "ode",
     },
     {"noise.tables", "noise.letters", "noise.grids", "nn.layers"},
-    {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.unet"},
+    {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.tables", "nn.unet"},
     {"noise", "nn"},
     {"process"},
     {"gaussian", "bernoulli", "interpolate", "prediction", "variance", "propose"},
-    {"denoise"},
-    {"bits", "objective", "sample.sampler", "sample.quadrature", "likelihood", "entropy", "degrade", "flow"},
+    {"categorical", "denoise"},
+    {"mixed"},
+    {"codes", "bits", "objective", "sample.sampler", "sample.quadrature", "likelihood", "entropy", "degrade", "flow"},
     {"sample.posterior"},
     {"sample.multistep", "sample.stochastic"},
     {"sample.singlestep"},
@@ -69,7 +70,7 @@ LAYERS = [
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 HOME = {name: f"inkwash.{module}" for name, module in inkwash._MODULE_OF.items()}
-TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.unet", "nn.levels", "nn"}
+TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.tables", "nn.unet", "nn.levels", "nn"}
 
 
 def module_name(path):

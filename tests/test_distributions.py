@@ -83,7 +83,7 @@ LATTICES = [iw.Lattice(-1.0, 1.0, 2), iw.Lattice(-1.0, 1.0, 17), iw.Lattice(-1.0
 
 def masses(mean, std, lattice):
     values = lattice.values()
-    return iw.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).log_mass(values)
+    return iw.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).entry_log_prob(values)
 
 
 def exact_log_mass(mean, std, lattice, index):
@@ -250,23 +250,23 @@ def check_categorical():
     masses = np.random.default_rng(0).dirichlet([0.7] * 5, size=(4, 3))
     shift = tensor([[[7.0], [-300.0], [0.0]]])
     lattice = iw.Lattice(-1.0, 3.0, 5)
-    law = iw.Categorical(tensor(masses.tolist()).log() + shift, lattice)
+    law = iw.Masses(tensor(masses.tolist()).log() + shift, lattice)
     assert law.entropy().tolist() == pytest.approx(scipy.stats.entropy(masses, axis=-1).sum(1).tolist(), rel=1e-12)
     values = np.linspace(-1, 3, 5)
     np.testing.assert_allclose(law.mean.numpy(), masses @ values, rtol=1e-12, atol=1e-12)
     index = np.random.default_rng(1).integers(5, size=(4, 3))
     expected = np.log(np.take_along_axis(masses, index[..., None], -1)[..., 0])
     x = torch.from_numpy(values[index])
-    np.testing.assert_allclose(law.log_mass(x).numpy(), expected, rtol=1e-10)
+    np.testing.assert_allclose(law.entry_log_prob(x).numpy(), expected, rtol=1e-10)
     np.testing.assert_allclose(law.log_prob(x).numpy(), expected.sum(1), rtol=1e-10)
 
 
 def test_an_impossible_level_has_no_mass_and_no_part_in_the_entropy():
-    law = iw.Categorical(tensor([[[0.0, -math.inf, 0.0]]]), iw.Lattice(-1.0, 1.0, 3))
+    law = iw.Masses(tensor([[[0.0, -math.inf, 0.0]]]), iw.Lattice(-1.0, 1.0, 3))
     assert float(law.entropy()) == pytest.approx(math.log(2))
     assert float(law.log_prob(tensor([[0.0]]))) == -math.inf
     assert float(law.mean) == 0
-    drawn = iw.Categorical(law.logits.expand(500, 1, 3), law.lattice).draw(torch.Generator().manual_seed(0))
+    drawn = iw.Masses(law.logits.expand(500, 1, 3), law.lattice).draw(torch.Generator().manual_seed(0))
     assert set(drawn.flatten().tolist()) == {-1.0, 1.0}
 
 
@@ -278,7 +278,7 @@ def test_draws_of_levels_have_their_frequencies(dtype):
 def check_categorical_draws(dtype=F64, n=40_000):
     masses = tensor([[0.1, 0.6, 0.05, 0.25], [0.4, 0.01, 0.29, 0.3]])
     lattice = iw.Lattice(0.0, 3.0, 4)
-    drawn = iw.Categorical(masses.log().to(dtype).expand(n, 2, 4), lattice).draw(torch.Generator().manual_seed(1))
+    drawn = iw.Masses(masses.log().to(dtype).expand(n, 2, 4), lattice).draw(torch.Generator().manual_seed(1))
     assert drawn.dtype == dtype
     for entry in range(2):
         counts = np.bincount(drawn[:, entry].long().numpy(), minlength=4)
@@ -292,5 +292,5 @@ def test_a_uniform_number_next_to_one_is_not_rounded_to_one(monkeypatch):
     uniform = torch.full((1, 1, 3), 0.5, dtype=F64)
     uniform[..., 0] = 1 - 2.0**-53
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: uniform)
-    law = iw.Categorical(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.Lattice(-1.0, 1.0, 3))
+    law = iw.Masses(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.Lattice(-1.0, 1.0, 3))
     assert float(law.draw(torch.Generator())) == 0

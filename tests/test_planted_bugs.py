@@ -302,12 +302,12 @@ def even_strides(self, denoiser, x_1, times, generator):
 
 def reversed_kl(self, other):
     ratio = other.var / self.var
-    return sum_event(0.5 * (ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / self.var))
+    return 0.5 * (ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / self.var)
 
 
 def halved_kl_missing(self, other):
     ratio = self.var / other.var
-    return sum_event(ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / other.var)
+    return ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / other.var
 
 
 def tanh_difference(a, b):
@@ -594,7 +594,7 @@ def snr(schedule, t):
 
 
 def entropy_in_bits(self):
-    return sum_event(torch.special.entr(self.logits.softmax(-1)).sum(-1)) / torch.log(torch.tensor(2.0))
+    return torch.special.entr(self.logits.softmax(-1)).sum(-1) / torch.log(torch.tensor(2.0))
 
 
 def draw_of_the_likeliest(self, generator):
@@ -904,10 +904,10 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "eta not squared": (iw.DDIM, "step", ddim_with_eta_not_squared, "one point, some noise"),
     "DDIM's noise not taken off": (iw.DDIM, "step", ddim_with_the_noise_not_taken_off, "one point, some noise"),
     "even strides on an uneven grid": (iw.Sampler, "trajectory", even_strides, "trajectory"),
-    "KL the wrong way round": (iw.Normal, "kl", reversed_kl, "prior part"),
-    "KL without its half": (iw.Normal, "kl", halved_kl_missing, "prior part"),
+    "KL the wrong way round": (iw.Normal, "entry_kl", reversed_kl, "prior part"),
+    "KL without its half": (iw.Normal, "entry_kl", halved_kl_missing, "prior part"),
     "tanh for the normal distribution": (distributions, "log_ndtr_difference", tanh_difference, "masses sum to one"),
-    "bins closed at the ends": (iw.DiscretizedNormal, "log_mass", closed_edges, "masses sum to one"),
+    "bins closed at the ends": (iw.DiscretizedNormal, "entry_log_prob", closed_edges, "masses sum to one"),
     "target is not the noise that was used": (iw.Regression, "loss", fresh_target, "expected loss, min-snr"),
     "loss summed, not averaged": (objective, "mean_event", sum_event, "expected loss, min-snr"),
     "times not uniform": (iw.LowDiscrepancy, "draw", times_that_avoid_the_end, "uniform times"),
@@ -990,7 +990,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "continuous bound without its prior": (
         objective,
         "_prior",
-        lambda process, x: torch.zeros((), dtype=torch.float64),
+        lambda process, x, present: torch.zeros((), dtype=torch.float64),
         "continuous bound",
     ),
     "rate without its half": (
@@ -1002,9 +1002,9 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "half rate forgotten": (objective, "WEIGHTS", weights_with("half-rate", half), "expected loss, continuous"),
     "SNR without a limit": (objective, "WEIGHTS", weights_with("min-snr", snr), "expected loss, min-snr"),
     "EDM's weight without its one": (objective, "WEIGHTS", weights_with("edm", snr), "expected loss, edm"),
-    "entropy in bits": (iw.Categorical, "entropy", entropy_in_bits, "categorical"),
-    "always the likeliest level": (iw.Categorical, "draw", draw_of_the_likeliest, "draws of levels"),
-    "Gumbel noise upside down": (iw.Categorical, "draw", draw_with_gumbel_upside_down, "draws of levels"),
+    "entropy in bits": (iw.Masses, "entry_entropy", entropy_in_bits, "categorical"),
+    "always the likeliest level": (iw.Masses, "draw", draw_of_the_likeliest, "draws of levels"),
+    "Gumbel noise upside down": (iw.Masses, "draw", draw_with_gumbel_upside_down, "draws of levels"),
     "flow for one kind of schedule": (
         flow,
         "_velocity",

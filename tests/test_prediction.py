@@ -233,7 +233,7 @@ def test_a_decoder_by_level_is_the_posterior_and_its_masses_sum_to_one(log_snr, 
     t = float(schedule.time(log_snr))
     denoiser, x_t = TOGETHER.denoiser(schedule), rows(11).to(dtype)
     decoder = denoiser.process.decoder(x_t, denoiser(x_t, t), tensor([1.0, t, 0.0]), TERNARY)
-    masses = torch.stack([decoder.log_mass(torch.full_like(x_t, v)).exp() for v in TERNARY.values().tolist()])
+    masses = torch.stack([decoder.entry_log_prob(torch.full_like(x_t, v)).exp() for v in TERNARY.values().tolist()])
     assert float((masses.sum(0) - 1).abs().max()) < 1e-12
     posterior = TOGETHER.posterior(x_t.double(), schedule.alpha(t), schedule.sigma(t))
     expected = torch.stack([(posterior[:, :, None] * (TOGETHER.index == v)).sum(1) for v in range(3)])

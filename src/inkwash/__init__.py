@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inkwash.bernoulli import Bernoulli
     from inkwash.bits import BitDenoiser, BitEstimate
+    from inkwash.categorical import Categorical
+    from inkwash.codes import CodeDenoiser, CodeEstimate, MixedDenoiser, MixedEstimate
     from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset, to_frame
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
-    from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
+    from inkwash.distributions import BinnedNormal, Bins, Bits, DiscretizedNormal, Lattice, Masses, Normal
     from inkwash.entropy import EntropyBounds, entropy_bounds
     from inkwash.errors import (
         CheckpointError,
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     from inkwash.gaussian import Gaussian
     from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
     from inkwash.likelihood import Bound
+    from inkwash.mixed import Joint, Mixed
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
+    from inkwash.nn import MLP, LabelEmbedding, LevelNet, TableNet, UNet, perceptron
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
         to_log_snr,
         uniform_grid,
     )
-    from inkwash.objective import ContinuousBound, Hybrid, Objective, PairBound, Regression
+    from inkwash.objective import ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression
     from inkwash.ode import Adaptive, Fixed, Solver
     from inkwash.operators import blur, crop, downsample, entries, grey
     from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
@@ -93,6 +96,13 @@ _HOME = {
     "bits": (
         "BitDenoiser",
         "BitEstimate",
+    ),
+    "categorical": ("Categorical",),
+    "codes": (
+        "CodeDenoiser",
+        "CodeEstimate",
+        "MixedDenoiser",
+        "MixedEstimate",
     ),
     "condition": ("Condition",),
     "config": (
@@ -127,10 +137,12 @@ _HOME = {
         "Given",
     ),
     "distributions": (
+        "BinnedNormal",
+        "Bins",
         "Bits",
-        "Categorical",
         "DiscretizedNormal",
         "Lattice",
+        "Masses",
         "Normal",
     ),
     "entropy": (
@@ -173,11 +185,16 @@ _HOME = {
         "trajectory_costs",
     ),
     "likelihood": ("Bound",),
+    "mixed": (
+        "Joint",
+        "Mixed",
+    ),
     "model": ("Diffusion",),
     "nn": (
         "MLP",
         "LabelEmbedding",
         "LevelNet",
+        "TableNet",
         "UNet",
         "perceptron",
     ),
@@ -208,6 +225,7 @@ _HOME = {
     "objective": (
         "ContinuousBound",
         "Hybrid",
+        "MixedLoss",
         "Objective",
         "PairBound",
         "Regression",

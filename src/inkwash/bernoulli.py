@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from inkwash.distributions import Bits, Lattice
+from inkwash.distributions import Bins, Bits, Lattice
 from inkwash.errors import ConfigError
 from inkwash.noise import Schedule
-from inkwash.process import Process
+from inkwash.process import Scheduled
 from inkwash.shapes import as_time, over
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Bernoulli(Process):
+class Bernoulli(Scheduled):
     r"""The Bernoulli process of a schedule; data are zeros and ones in floating-point tensors `(B, *event)`.
 
     Args:
@@ -82,21 +82,21 @@ class Bernoulli(Process):
 
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Bits:
         r"""$q(x_t \mid x_s) = \mathrm{Bern}(a_{ts} x_s + (1 - a_{ts})\pi)$."""
-        return Bits(self._prior_logit + self._evidence(x_s, self._log_odds(s, t)))
+        return Bits(self._prior_logit + self._evidence(x_s, step_log_odds(self.schedule, s, t)))
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Bits:
         r"""$q(x_s \mid x_t, x)$, with the log-odds $\mathrm{logit}\,\pi + w_x(\lambda_s) + w_{x_t}(\lambda_{ts})$.
 
         The weight of x is infinite at s = 0, where the posterior is certain.
         """
-        return Bits(self.marginal(x, s).logits + self._evidence(x_t, self._log_odds(s, t)))
+        return Bits(self.marginal(x, s).logits + self._evidence(x_t, step_log_odds(self.schedule, s, t)))
 
     def reverse(self, x_t: Tensor, estimate: BitEstimate, s: float | Tensor, t: float | Tensor) -> Bits:
         r"""$p(x_s \mid x_t) = \sum_x q(x_s \mid x_t, x)\,p(x \mid x_t)$, for each entry by itself."""
         posteriors = (self.posterior(x_t, torch.full_like(x_t, bit), s, t) for bit in (0, 1))
         return _mixture(Bits(estimate.logits), *posteriors)
 
-    def decoder(self, x_t: Tensor, estimate: BitEstimate, times: Tensor, lattice: Lattice | None) -> Bits:
+    def decoder(self, x_t: Tensor, estimate: BitEstimate, times: Tensor, lattice: Lattice | Bins | None) -> Bits:
         r"""$p(x \mid x_{\tau_1})$, which is what the estimate says, and the reverse kernel to s = 0.
 
         Raises:
@@ -116,10 +116,12 @@ class Bernoulli(Process):
         zero = logsigmoid(math.log1p(-self.rate) - log_odds)
         return torch.where(bit == 1, over(one, bit), over(zero, bit))
 
-    def _log_odds(self, s: float | Tensor, t: float | Tensor) -> Tensor:
-        r"""$\lambda_{ts} = \log\frac{a_{ts}}{1 - a_{ts}}$; $1 - a_{ts} = (1 - a_t)(1 - e^{\lambda_t - \lambda_s})$."""
-        before, after = self.schedule.log_snr(as_time(s)), self.schedule.log_snr(as_time(t))
-        return after - logsigmoid(before) - torch.log(-torch.expm1(after - before))
+
+def step_log_odds(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\lambda_{ts} = \log\frac{a_{ts}}{1 - a_{ts}}$, float64, of what survived until s and then until t;
+    $1 - a_{ts} = (1 - a_t)(1 - e^{\lambda_t - \lambda_s})$."""
+    before, after = schedule.log_snr(as_time(s)), schedule.log_snr(as_time(t))
+    return after - logsigmoid(before) - torch.log(-torch.expm1(after - before))
 
 
 def _mixture(weight: Bits, zero: Bits, one: Bits) -> Bits:

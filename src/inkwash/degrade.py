@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoise import Network
-from inkwash.distributions import Lattice, standard_normal
+from inkwash.distributions import Bins, Comparable, Lattice, standard_normal
 from inkwash.errors import ConfigError
 from inkwash.process import Process
 from inkwash.shapes import as_time, mean_event, per_row
@@ -149,16 +149,16 @@ def _no_likelihood() -> NoReturn:
     raise ConfigError("likelihood", "a deterministic degradation", need)
 
 
-class _Determined:
+class _Determined(Comparable):
     """What the laws of a deterministic process have in common: no density."""
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def entry_log_prob(self, x: Tensor) -> Tensor:
         _no_likelihood()
 
-    def entropy(self) -> Tensor:
+    def entry_entropy(self) -> Tensor:
         _no_likelihood()
 
-    def kl(self, other: object) -> Tensor:
+    def entry_kl(self, other: object) -> Tensor:
         _no_likelihood()
 
 
@@ -269,7 +269,7 @@ class Cold(Process):
         """The posterior at the restored image."""
         return self.posterior(x_t, estimate.x, s, t)
 
-    def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | None) -> NoReturn:
+    def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None) -> NoReturn:
         """There is none: see the module's docstring.
 
         Raises:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from inkwash import prediction
-from inkwash.bernoulli import Bernoulli
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.prediction import Levels, Noisy, Prediction
-from inkwash.process import Process
+from inkwash.process import Process, Scheduled
 from inkwash.shapes import as_time, over, per_row
 from inkwash.variance import SIMPLE, ReverseVariance
 
@@ -132,7 +131,7 @@ class NetworkDenoiser(nn.Module, ABC):
         ConfigError: an unknown `sees`.
     """
 
-    def __init__(self, network: Network, process: Gaussian | Bernoulli, sees: Sight) -> None:
+    def __init__(self, network: Network, process: Scheduled, sees: Sight) -> None:
         super().__init__()
         _require_one_of("sees", sees, get_args(Sight))
         self.network = network
@@ -221,17 +220,19 @@ class Denoiser(NetworkDenoiser):
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         noisy = Noisy.at(x_t, as_time(t), self.process)
-        scale = self._input_scale(noisy)
-        seen = x_t if scale is None else x_t / scale
-        output, spread = self.ask(seen, noisy.t, guidance, condition)
-        guess = self.predicts.read(output, noisy)
-        return Estimate(guess.x, guess.eps, x_t, noisy.t, self.process, self.variance, spread, guess.level_logits)
+        return self.read(*self.ask(self.shown(noisy), noisy.t, guidance, condition), noisy)
 
-    def _input_scale(self, noisy: Noisy) -> Tensor | None:
-        asked = self.predicts.input_scale(noisy)
-        if asked is None and self.sees == "log_snr":
-            return over(self.process.scale(noisy.t), noisy.x_t)
-        return asked
+    def shown(self, noisy: Noisy) -> Tensor:
+        """What the network is given of noisy data, `(B, *event)`."""
+        scale = self.predicts.input_scale(noisy)
+        if scale is None and self.sees == "log_snr":
+            scale = over(self.process.scale(noisy.t), noisy.x_t)
+        return noisy.x_t if scale is None else noisy.x_t / scale
+
+    def read(self, output: Tensor, spread: Tensor | None, noisy: Noisy) -> Estimate:
+        """The estimate that a prediction and its spread imply."""
+        guess, process = self.predicts.read(output, noisy), self.process
+        return Estimate(guess.x, guess.eps, noisy.x_t, noisy.t, process, self.variance, spread, guess.level_logits)
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.variance.needs_spread:

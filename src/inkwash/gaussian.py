@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from inkwash.distributions import Categorical, DiscretizedNormal, Lattice, Normal, standard_normal
+from inkwash.distributions import BinnedNormal, Bins, DiscretizedNormal, Lattice, Masses, Normal, standard_normal
 from inkwash.errors import ConfigError
 from inkwash.noise import Schedule
-from inkwash.process import Process
+from inkwash.process import Process, Scheduled
 from inkwash.shapes import as_time, over
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Gaussian(Process):
+class Gaussian(Scheduled):
     """The Gaussian process of a schedule.
 
     Args:
@@ -81,16 +81,16 @@ class Gaussian(Process):
         return Normal(mean, over(estimate.variance.of_step(self, s, t, estimate.spread), mean))
 
     def decoder(
-        self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | None
-    ) -> Normal | DiscretizedNormal | Categorical:
+        self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None
+    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses:
         r"""$p(x \mid x_{\tau_1})$: what the estimate says of the levels, if it does; else a normal around $\hat x$,
         since $q(x_0 \mid x_t, x)$ has none but x for its mean.
 
         Raises:
             ConfigError: a grid of one step with a variance that needs a second pair.
         """
-        if lattice is not None and estimate.level_logits is not None:
-            return Categorical(estimate.level_logits.double(), lattice)
+        if isinstance(lattice, Lattice) and estimate.level_logits is not None:
+            return Masses(estimate.level_logits.double(), lattice)
         normal = Normal(estimate.x, over(estimate.variance.of_decoder(self, times, estimate.spread), x_t))
         return normal if lattice is None else normal.on(lattice)
 

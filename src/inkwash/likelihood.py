@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.denoise import AnyDenoiser, given
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import require_gaussian
 from inkwash.process import Process
@@ -105,7 +105,7 @@ def bound(
     denoiser: AnyDenoiser,
     x: Tensor,
     times: Tensor,
-    lattice: Lattice | None = None,
+    lattice: Lattice | Bins | None = None,
     terms: int | None = None,
     seed: int = 0,
     continuous: bool = False,
@@ -113,7 +113,8 @@ def bound(
 ) -> Bound:
     """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
 
-    The noise of an example depends on the seed and on its place in `x`, not on how many come after it.
+    The noise of an example depends on the seed and on its place in `x`, not on how many come after it. Entries that are
+    NaN are missing: the bound is then on -log p of the others, and the denoiser is told which these are.
 
     Args:
         denoiser: gives the reverse kernel.
@@ -135,9 +136,11 @@ def bound(
         require_integer("terms", terms)
     lattice = lattice or denoiser.process.lattice
     stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
-    x = x.double()
+    x, told, missing = x.double().nan_to_num(0.0), dict(condition or {}), x.isnan()
+    if bool(missing.any()):
+        told["present"] = ~missing
     parts = [
-        _slot_terms(given(denoiser, condition, rows), x[rows], times, stretches, lattice, random)
+        _slot_terms(given(denoiser, told, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
         for rows, random in slots(x, seed, Purpose.BOUND)
     ]
     found = _Terms.joined(parts, len(x))
@@ -161,11 +164,11 @@ class _Stretches:
 
     Args:
         edges: the times that separate the stretches, decreasing, `(K + 1,)`.
-        term: what stretch i adds, `(denoiser, x, i, random) -> (B,)`, estimated from one draw per example.
+        term: what stretch i adds, `(denoiser, x, present, i, random) -> (B,)`, estimated from one draw per example.
     """
 
     edges: Tensor
-    term: Callable[[AnyDenoiser, Tensor, int, torch.Generator], Tensor]
+    term: Callable[[AnyDenoiser, Tensor, Tensor, int, torch.Generator], Tensor]
 
 
 def _pairs(times: Tensor, terms: int | None) -> _Stretches:
@@ -174,26 +177,28 @@ def _pairs(times: Tensor, terms: int | None) -> _Stretches:
     count = pairs if terms is None else min(terms, pairs)
     cuts = torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
 
-    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
-        return _diffusion_term(denoiser, x, times, int(cuts[i]), int(cuts[i + 1]), random)
+    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
+        return _diffusion_term(denoiser, x, present, times, int(cuts[i]), int(cuts[i + 1]), random)
 
     return _Stretches(times[cuts], term)
 
 
 def _diffusion_term(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, present: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
 ) -> Tensor:
     """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
     pair = torch.randint(start, stop, (len(x),), generator=random)
     t, s = times[pair], times[pair + 1]
     x_t = denoiser.process.marginal(x, t).draw(random)
-    return (stop - start) * step_kl(denoiser.process, x, x_t, denoiser(x_t, t), s, t)
+    return (stop - start) * step_kl(denoiser.process, x, x_t, denoiser(x_t, t), s, t, present)
 
 
-def step_kl(process: Process, x: Tensor, x_t: Tensor, estimate: Any, s: Tensor, t: Tensor) -> Tensor:
+def step_kl(
+    process: Process, x: Tensor, x_t: Tensor, estimate: Any, s: Tensor, t: Tensor, present: Tensor | None = None
+) -> Tensor:
     r"""What the step from t to s adds to the bound at one `x_t` `(B, *event)`:
     $\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, nats per example, `(B,)`."""
-    return process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t))
+    return process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t), present)
 
 
 def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:
@@ -203,12 +208,12 @@ def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Str
     low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])
     width = (high - low) / count
 
-    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
+    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
         inside = torch.rand(len(x), generator=random, dtype=torch.float64)
         t = schedule.time(low + (i + inside) * width)
         noise = denoiser.process.noise(x.shape, random, like=x)
         estimate = denoiser(denoiser.process.diffuse(x, t, noise), t)
-        return 0.5 * width * sum_event((noise - estimate.eps) ** 2)
+        return 0.5 * width * sum_event((noise - estimate.eps) ** 2, present)
 
     return _Stretches(schedule.time(low + width * torch.arange(count + 1)), term)
 
@@ -216,21 +221,22 @@ def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Str
 def _slot_terms(
     denoiser: AnyDenoiser,
     x: Tensor,
+    present: Tensor,
     times: Tensor,
     stretches: _Stretches,
-    lattice: Lattice | None,
+    lattice: Lattice | Bins | None,
     random: torch.Generator,
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
     prior, last = process.prior(x.shape, like=x), process.marginal(x, 1.0)
-    per_time = [stretches.term(denoiser, x, i, random) for i in range(len(stretches.edges) - 1)]
+    per_time = [stretches.term(denoiser, x, present, i, random) for i in range(len(stretches.edges) - 1)]
     nearest = process.marginal(x, first)
     x_t = nearest.draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
     return _Terms(
-        prior=last.kl(prior),
+        prior=last.kl(prior, present),
         per_time=torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0),
-        reconstruction=-decoder.log_prob(x),
-        edges=last.entropy() - nearest.entropy() - prior.entropy(),
-        null=prior.log_prob(x),
+        reconstruction=-decoder.log_prob(x, present),
+        edges=last.entropy(present) - nearest.entropy(present) - prior.entropy(present),
+        null=prior.log_prob(x, present),
     )

@@ -23,7 +23,7 @@ from inkwash.interpolate import diffuse_alike, linear, spherical
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import Grid, as_grid, grid_from, uniform_grid
 from inkwash.ode import Solver
-from inkwash.process import Process
+from inkwash.process import Process, Scheduled
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_places, slot_rows, slots
 from inkwash.sample import Ancestral, Sampler
 from inkwash.shapes import as_time
@@ -149,10 +149,9 @@ class Diffusion(Walkable):
         require_kind("grid", grid, Grid)
         if times is not None:
             raise ConfigError("times", times, "either times or a grid, not both")
-        schedule = getattr(self.process, "schedule", None)
-        if schedule is None:
+        if not isinstance(self.process, Scheduled):
             raise ConfigError("grid", grid, f"no grid: a {type(self.process).__name__} process has no schedule")
-        return sampler, grid.times(schedule, self.steps if steps is None else steps, self.steps)
+        return sampler, grid.times(self.process.schedule, self.steps if steps is None else steps, self.steps)
 
     def diffuse(self, x: Any, t: float, *, seed: int = 0) -> Tensor:
         r"""One draw of $q(x_t \mid x)$ for each example, `(B, *shape)` in model units.

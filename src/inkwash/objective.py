@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.denoise import AnyDenoiser, Estimate
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
+from inkwash.mixed import Mixed
 from inkwash.noise import LearnedSchedule, Schedule, uniform_grid
 from inkwash.process import Process
 from inkwash.propose import log_snr_rate
-from inkwash.shapes import mean_event
+from inkwash.shapes import mean_event, over
 
 Compared = Literal["x", "eps", "v", "score"]
 
@@ -29,8 +30,11 @@ class Objective(ABC):
     """What training lowers."""
 
     @abstractmethod
-    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Loss per example, `(B,)`, for clean `x` `(B, *event)` noised with `noise` at times `t` `(B,)`."""
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
+        """Loss per example, `(B,)`, for clean `x` `(B, *event)` noised with `noise` at times `t` `(B,)`.
+
+        Entries that are not `present`, boolean `(B, *event)`, count nothing; None: all are.
+        """
 
 
 def _one(schedule: Schedule, t: Tensor) -> Tensor:
@@ -88,15 +92,18 @@ class Regression(Objective):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"objective.{name}", repr(getattr(self, name)), "one of " + ", ".join(choices))
 
-    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         process = require_gaussian(denoiser.process, "objective")
-        estimate = denoiser(process.diffuse(x, t, noise), t)
+        return mean_event(self.errors(denoiser(process.diffuse(x, t, noise), t), x, noise), present)
+
+    def errors(self, estimate: Estimate, x: Tensor, noise: Tensor) -> Tensor:
+        """The weighted squared error of each entry, `(B, *event)`."""
         truth = replace(estimate, x=x, eps=noise)
-        error = mean_event((getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2)
-        weight = WEIGHTS[self.weight](process.schedule, t)
+        error = (getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2
+        weight = WEIGHTS[self.weight](estimate.process.schedule, estimate.t)
         if self.weight == "half-rate":
-            weight = torch.where(t < self.first, 0.0, weight)
-        return weight.to(error) * error
+            weight = torch.where(estimate.t < self.first, 0.0, weight)
+        return over(weight, error) * error
 
 
 REGRESSIONS: dict[str, tuple[Compared, str]] = {
@@ -124,32 +131,73 @@ class PairBound(Objective):
     """
 
     steps: int = 1000
-    lattice: Lattice | None = None
+    lattice: Lattice | Bins | None = None
 
-    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         k = self.step_of(t)
         x_t = denoiser.process.diffuse(x, k / self.steps, noise)
-        return self.term(denoiser, x, x_t, k, denoiser(x_t, k / self.steps))
+        return self.term(denoiser, x, x_t, k, denoiser(x_t, k / self.steps), present)
 
     def step_of(self, t: Tensor) -> Tensor:
         """The step k in 1 … T of the pair that holds t."""
         return (t * self.steps).ceil().clamp(1, self.steps)
 
-    def term(self, denoiser: AnyDenoiser, x: Tensor, x_t: Tensor, k: Tensor, estimate: Estimate) -> Tensor:
+    def term(
+        self,
+        denoiser: AnyDenoiser,
+        x: Tensor,
+        x_t: Tensor,
+        k: Tensor,
+        estimate: Estimate,
+        present: Tensor | None = None,
+    ) -> Tensor:
         """The loss, given the estimate at step k `(B,)`."""
         process, last = denoiser.process, k == 1
         s, t = ((k - 1).clamp(min=1) / self.steps, k.clamp(min=2) / self.steps)
         reverse = process.reverse(x_t, estimate, s, t)
-        pair = process.posterior(x_t, x, s, t).kl(reverse)
+        pair = process.posterior(x_t, x, s, t).kl(reverse, present)
         grid = uniform_grid(self.steps)
         decoder = process.decoder(x_t, estimate, grid, self.lattice or process.lattice)
-        term = torch.where(last.to(pair.device), -decoder.log_prob(x), pair)
-        return (self.steps * term + _prior(process, x)) / x[0].numel()
+        term = torch.where(last.to(pair.device), -decoder.log_prob(x, present), pair)
+        return (self.steps * term + _prior(process, x, present)) / x[0].numel()
 
 
-def _prior(process: Process, x: Tensor) -> Tensor:
+def _prior(process: Process, x: Tensor, present: Tensor | None) -> Tensor:
     """The prior's part of the bound, `(B,)`, nats per example."""
-    return process.marginal(x, 1.0).kl(process.prior(x.shape, like=x))
+    return process.marginal(x, 1.0).kl(process.prior(x.shape, like=x), present)
+
+
+@dataclass(frozen=True)
+class MixedLoss(Objective):
+    r"""Of rows of numbers and categories: a regression for the numbers, the bound for the categories, nats, each entry
+    counted alike.
+
+    The bound is that of a grid of T steps which passes through t: T times the divergence of the step from t to
+    $t - 1/T$, or of the one from the first time to 0.
+
+    Args:
+        regression: of the numbers.
+        steps: T.
+
+    Raises:
+        ConfigError: by `loss`, for a process that is not mixed.
+    """
+
+    regression: Regression = Regression()
+    steps: int = 1000
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
+        process = denoiser.process
+        if not isinstance(process, Mixed):
+            raise ConfigError("objective", f"a {type(process).__name__} process", "rows of numbers and categories")
+        x_t = process.diffuse(x, t, noise)
+        estimate = denoiser(x_t, t)
+        (numbers, codes), (normal, _) = process.parts(x), process.parts(noise)
+        errors = self.regression.errors(estimate.numbers, numbers, normal.to(x))
+        s, code_t = (t - 1 / self.steps).clamp(min=0), process.parts(x_t)[1]
+        reverse = process.codes.reverse(code_t, estimate.codes, s, t)
+        divergence = process.codes.posterior(code_t, codes, s, t).entry_kl(reverse)
+        return mean_event(process.joined(errors, self.steps * divergence), present)
 
 
 @dataclass(frozen=True)
@@ -174,18 +222,20 @@ class ContinuousBound(Objective):
         ConfigError: by `loss`, for another schedule.
     """
 
-    lattice: Lattice | None = None
+    lattice: Lattice | Bins | None = None
 
-    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         process = require_gaussian(denoiser.process, "objective")
         schedule = process.schedule
         if not isinstance(schedule, LearnedSchedule):
             raise ConfigError("objective", f"a {type(schedule).__name__}", "a LearnedSchedule")
-        diffusion = Regression(*REGRESSIONS["continuous"], first=1 / schedule.steps).loss(denoiser, x, t, noise)
+        diffusion = Regression(*REGRESSIONS["continuous"], first=1 / schedule.steps).loss(
+            denoiser, x, t, noise, present
+        )
         grid = uniform_grid(schedule.steps)
         x_t = process.diffuse(x, grid[-2], noise)
         decoder = process.decoder(x_t, denoiser(x_t, grid[-2]), grid, self.lattice)
-        bound = diffusion + (_prior(process, x) - decoder.log_prob(x)) / x[0].numel()
+        bound = diffusion + (_prior(process, x, present) - decoder.log_prob(x, present)) / x[0].numel()
         return _redirected(bound, diffusion**2, schedule.shape())
 
 
@@ -212,7 +262,7 @@ class Hybrid(Objective):
     bound: PairBound = PairBound()
     share: float = 0.001
 
-    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         k = self.bound.step_of(t)
         x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
         estimate = denoiser(x_t, k / self.bound.steps)
@@ -223,5 +273,5 @@ class Hybrid(Objective):
             eps=estimate.eps.detach(),
             level_logits=None if logits is None else logits.detach(),
         )
-        simple = mean_event((noise - estimate.eps) ** 2)
-        return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)
+        simple = mean_event((noise - estimate.eps) ** 2, present)
+        return simple + self.share * self.bound.term(denoiser, x, x_t, k, held, present)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
+from inkwash.noise import Schedule
 
 
 class Distribution(Protocol):
@@ -25,15 +26,17 @@ class Distribution(Protocol):
 
     def draw(self, generator: torch.Generator) -> Tensor: ...
 
-    def log_prob(self, x: Tensor) -> Tensor: ...
+    def final(self, generator: torch.Generator) -> Tensor: ...
+
+    def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor: ...
 
 
 class Kernel(Distribution, Protocol):
     """A step, or several at once, of the walk between data and noise."""
 
-    def entropy(self) -> Tensor: ...
+    def entropy(self, present: Tensor | None = None) -> Tensor: ...
 
-    def kl(self, other: Any) -> Tensor: ...
+    def kl(self, other: Any, present: Tensor | None = None) -> Tensor: ...
 
 
 class Process(ABC):
@@ -73,5 +76,11 @@ class Process(ABC):
         """p(x_s | x_t), with the parameters implied by `estimate`, of the kind that denoisers of this process give."""
 
     @abstractmethod
-    def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | None) -> Distribution:
+    def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None) -> Distribution:
         """p(x | x_t) at the first time after 0 of the decreasing grid `times`; on `lattice` for discrete data."""
+
+
+class Scheduled(Process):
+    """A process whose noise follows a schedule."""
+
+    schedule: Schedule

@@ -30,14 +30,15 @@ def per_row(t: Tensor, x: Tensor) -> Tensor:
     return t.expand(x.shape[0])
 
 
-def sum_event(x: Tensor) -> Tensor:
-    """Sum `(B, *event)` over the event dimensions: shape `(B,)`."""
-    return x.reshape(x.shape[0], -1).sum(dim=1)
+def sum_event(x: Tensor, present: Tensor | None = None) -> Tensor:
+    """Sum `(B, *event)` over the event dimensions, or over the entries that are `present`: shape `(B,)`."""
+    counted = x if present is None else torch.where(present, x, 0)
+    return counted.reshape(counted.shape[0], -1).sum(dim=1)
 
 
-def mean_event(x: Tensor) -> Tensor:
-    """Mean of `(B, *event)` over the event dimensions: shape `(B,)`."""
-    return x.reshape(x.shape[0], -1).mean(dim=1)
+def mean_event(x: Tensor, present: Tensor | None = None) -> Tensor:
+    """`sum_event` over the number of entries, present or not: shape `(B,)`."""
+    return sum_event(x, present) / event_size(x.shape[1:])
 
 
 def event_size(shape: Sequence[int]) -> int:

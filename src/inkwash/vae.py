@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from inkwash.distributions import DiscretizedNormal, Lattice, Normal, standard_normal
+from inkwash.distributions import BinnedNormal, DiscretizedNormal, Lattice, Normal, standard_normal
 from inkwash.errors import ConfigError, DataError, NonFiniteError, require_integer
 from inkwash.likelihood import Bound
 from inkwash.nn import perceptron
@@ -126,7 +126,7 @@ class VAE(nn.Module):
         mean, log_var = code.chunk(2, dim=1)
         return Normal(mean, log_var.exp())
 
-    def decoding(self, z: Tensor) -> Normal | DiscretizedNormal:
+    def decoding(self, z: Tensor) -> Normal | DiscretizedNormal | BinnedNormal:
         """p(x | z) for `z` `(B, latent)`."""
         mean = _call(self.decoder, z)
         normal = Normal(mean, self.noise_log_var.exp().to(mean.dtype))

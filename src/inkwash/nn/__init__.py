@@ -3,6 +3,7 @@
 from inkwash.nn.layers import LabelEmbedding
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.mlp import MLP, perceptron
+from inkwash.nn.tables import TableNet
 from inkwash.nn.unet import UNet
 
-__all__ = ["MLP", "LabelEmbedding", "LevelNet", "UNet", "perceptron"]
+__all__ = ["MLP", "LabelEmbedding", "LevelNet", "TableNet", "UNet", "perceptron"]

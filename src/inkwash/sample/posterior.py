@@ -19,8 +19,7 @@ class Ancestral(Sampler):
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)
-        noiseless = s == 0 and denoiser.process.lattice is None
-        return reverse.mean if noiseless else reverse.draw(generator)
+        return reverse.final(generator) if s == 0 else reverse.draw(generator)
 
 
 @dataclass(frozen=True)

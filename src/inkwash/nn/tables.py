@@ -1,0 +1,92 @@
+"""A network for tables: rows of numbers and categories, some of them missing."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+
+class TableNet(nn.Module):
+    """Shows a network numbers as they are and categories as indicators of their states, and adds what it says of the
+    categories to their log-frequencies.
+
+    Where cells may be missing, each column has a flag that says whether its cell is there, and a missing cell is shown
+    as zeros.
+
+    Args:
+        network: maps features `(B, sum(inputs))` and levels `(B,)`, under a condition or none, to `(B, sum(outputs))`;
+            see `widths`.
+        sizes: number of categories of each column, 0 for a column of numbers.
+        states: number of states that noisy categories have in all, at least the largest of `sizes`.
+        spreads: whether each number has a spread beside its prediction.
+        missing: whether cells may be missing.
+    """
+
+    log_prior: Tensor
+
+    def __init__(
+        self, network: nn.Module, sizes: Sequence[int], states: int, spreads: bool = False, missing: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.missing = missing
+        self.states = states
+        columns = torch.tensor(sizes)
+        self.numbers, self.codes = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
+        self.sizes = [sizes[i] for i in self.codes]
+        self.shown = _order([*self.numbers, *_times(self.codes, states), *(range(len(sizes)) if missing else ())])
+        said = [*self.numbers, *(self.numbers if spreads else ()), *(i for i in self.codes for _ in range(sizes[i]))]
+        self.said = _order(said).argsort()
+        self.register_buffer("log_prior", torch.zeros(sum(self.sizes)))
+
+    @staticmethod
+    def widths(
+        sizes: Sequence[int], states: int, spreads: bool = False, missing: bool = False
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """How many features the network is shown of each column, one column after another, and how many numbers it
+        gives for each."""
+        inputs = tuple((states if size else 1) + missing for size in sizes)
+        return inputs, tuple(size or 1 + spreads for size in sizes)
+
+    def count(self, blocks: Iterable[Tensor]) -> None:
+        """Set the log-frequencies from blocks of rows `(N, D)`, NaN where missing; each category is given half a row
+        more."""
+        counts = [torch.full((size,), 0.5, dtype=torch.float64) for size in self.sizes]
+        for rows in blocks:
+            for count, column in zip(counts, self.codes, strict=True):
+                there = rows[:, column]
+                count += torch.bincount(there[~there.isnan()].long(), minlength=len(count))
+        if counts:
+            self.log_prior.copy_(torch.cat([(count / count.sum()).log() for count in counts]))
+
+    def forward(self, x_t: Tensor, t: Tensor, present: Tensor | None = None, **condition: Tensor) -> Tensor:
+        """Map noisy rows `(B, D)` at levels `(B,)` to the predictions of the numbers, their spreads if asked for, and
+        the log-weights of all categories.
+
+        Args:
+            x_t: numbers and states of categories.
+            t: what the network is told of the noise.
+            present: which cells there are, boolean `(B, D)`; all by default.
+            **condition: of the network.
+
+        Raises:
+            TypeError: `present` for a network that was made for whole rows.
+        """
+        if present is not None and not self.missing:
+            raise TypeError("present: the network takes whole rows alone")
+        there = torch.ones_like(x_t) if present is None else present.to(x_t)
+        states = one_hot(x_t[:, self.codes].long(), self.states) * there[:, self.codes, None]
+        shown = [(x_t * there)[:, self.numbers], states.flatten(1), *([there] if self.missing else [])]
+        found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)[:, self.said]
+        said = found.shape[1] - len(self.log_prior)
+        return torch.cat([found[:, :said], found[:, said:] + self.log_prior], 1)
+
+
+def _times(columns: list[int], count: int) -> list[int]:
+    return [column for column in columns for _ in range(count)]
+
+
+def _order(columns: Sequence[int]) -> Tensor:
+    """What sorts features by the column each is of, keeping their order within it."""
+    return torch.tensor(columns).argsort(stable=True)
