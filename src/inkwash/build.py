@@ -11,19 +11,23 @@ from torch import nn
 
 from inkwash.bernoulli import Bernoulli
 from inkwash.bits import BitDenoiser
+from inkwash.categorical import Categorical
+from inkwash.codes import CodeDenoiser, MixedDenoiser
 from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.transform import DataSpec, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError
-from inkwash.gaussian import Gaussian
+from inkwash.gaussian import Gaussian, require_gaussian
+from inkwash.mixed import Mixed
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet
+from inkwash.nn import MLP, LabelEmbedding, LevelNet, TableNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
-from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule
-from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
+from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule, SohlDicksteinSchedule
+from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression
 from inkwash.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.process import Scheduled
 from inkwash.propose import PROPOSALS, LogSnrDensity, Proposal
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.variance import SIMPLE, Analytic, ReverseVariance
@@ -33,7 +37,7 @@ _ATTENTION_PLACES = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
-_NOT_OF_BITS = ("karras", "learned-betas", "learned")
+_UNBOUNDED, _TRAINED = ("karras",), ("learned-betas", "learned")
 _KNOTS = 32
 _TOLD_APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
@@ -50,7 +54,7 @@ def resolve(config: Config, spec: DataSpec) -> Config:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
     config = replace(config, process=_resolve_process(config, spec))
-    denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
+    denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
     network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
     train = _resolve_train(config, denoiser, spec)
     resolved = replace(config, network=network, denoiser=denoiser, train=train)
@@ -68,6 +72,10 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         classes = condition.classes if condition else None
         embedding = partial(LabelEmbedding, len(classes)) if classes else None
         backbone = partial(_backbone, config.network, spec, embedding)
+        if spec.columns and (any(spec.sizes) or spec.may_miss):
+            states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
+            inputs, outputs = TableNet.widths(spec.sizes, states, spreads, spec.may_miss)
+            return TableNet(backbone(sum(inputs), sum(outputs)), spec.sizes, states, spreads, spec.may_miss)
         if config.denoiser.predicts != "levels":
             return backbone(channels, channels * (1 + spreads))
         values = chosen(spec.lattice).values()
@@ -76,18 +84,34 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 
 
-def build_process(config: ProcessConfig) -> Gaussian | Bernoulli:
+def build_process(config: ProcessConfig, spec: DataSpec) -> Scheduled:
     """The process of a resolved config."""
+    schedule = _schedule(config)
+    if config.kind == "bernoulli":
+        return Bernoulli(schedule, chosen(config.rate))
+    if config.kind == "categorical":
+        return build_codes(config, spec)
+    numbers = Gaussian(schedule)
+    if config.kind == "gaussian":
+        return numbers
+    return Mixed(numbers, build_codes(config, spec), tuple(size > 0 for size in spec.sizes))
+
+
+def build_codes(config: ProcessConfig, spec: DataSpec) -> Categorical:
+    """The process of the categories of a table, which survive on a schedule of their own where there are numbers."""
+    schedule = SohlDicksteinSchedule() if config.kind == "mixed" else _schedule(config)
+    return Categorical(schedule, tuple(size for size in spec.sizes if size), chosen(config.categories))
+
+
+def _schedule(config: ProcessConfig) -> Schedule:
     if config.schedule == "log-linear":
-        schedule: Schedule = LogLinearSchedule(config.steps, chosen(config.log_snr_first))
-    else:
-        schedule = SCHEDULES[chosen(config.schedule)](config.steps)
-    return Gaussian(schedule) if config.kind == "gaussian" else Bernoulli(schedule, chosen(config.rate))
+        return LogLinearSchedule(config.steps, chosen(config.log_snr_first))
+    return SCHEDULES[chosen(config.schedule)](config.steps)
 
 
 def build_lattice(config: Config, spec: DataSpec) -> Lattice | None:
     """The values of data with levels in model units: those of the process, if it has values of its own."""
-    return build_process(config.process).lattice or spec.lattice
+    return build_process(config.process, spec).lattice or spec.lattice
 
 
 def build_denoiser(config: Config, spec: DataSpec, condition: Condition | None = None) -> NetworkDenoiser:
@@ -96,10 +120,16 @@ def build_denoiser(config: Config, spec: DataSpec, condition: Condition | None =
 
 
 def _assemble(config: Config, spec: DataSpec, network: nn.Module) -> NetworkDenoiser:
-    process = build_process(config.process)
+    process, sees = build_process(config.process, spec), config.denoiser.sees
     if isinstance(process, Bernoulli):
-        return BitDenoiser(network, process, config.denoiser.sees)
-    return Denoiser(network, process, _prediction(config, spec), _variance(config, process), config.denoiser.sees)
+        return BitDenoiser(network, process, sees)
+    if isinstance(process, Categorical):
+        return CodeDenoiser(network, process, sees)
+    numbers = process.numbers if isinstance(process, Mixed) else require_gaussian(process, "process")
+    prediction, variance = _prediction(config, spec), _variance(config, numbers)
+    if isinstance(process, Mixed):
+        return MixedDenoiser(network, process, prediction, variance, sees)
+    return Denoiser(network, numbers, prediction, variance, sees)
 
 
 def build_model(
@@ -115,14 +145,15 @@ def in_use(config: Config, denoiser: NetworkDenoiser) -> AnyDenoiser:
     return Clipped(denoiser) if config.denoiser.clip else denoiser
 
 
-def build_objective(config: Config, spec: DataSpec) -> Objective:
-    """What a resolved config's training lowers."""
-    name = chosen(config.train.objective)
+def build_objective(config: Config, lattice: Lattice | Bins | None) -> Objective:
+    """What a resolved config's training lowers, for data that takes the values of a lattice, or real ones."""
+    name, steps = chosen(config.train.objective), config.process.steps
     if name == "continuous" and config.process.schedule == "learned":
-        return ContinuousBound(spec.lattice)
+        return ContinuousBound(lattice)
     if name in REGRESSIONS:
-        return Regression(*REGRESSIONS[name], first=1 / config.process.steps)
-    bound = PairBound(config.process.steps, build_lattice(config, spec))
+        regression = Regression(*REGRESSIONS[name], first=1 / steps)
+        return MixedLoss(regression, steps) if config.process.kind == "mixed" else regression
+    bound = PairBound(steps, lattice)
     return bound if name == "bound" else Hybrid(bound)
 
 
@@ -137,10 +168,14 @@ def describe_process(config: Config) -> str:
     """The process, and what the network says of it, in a few words."""
     process, denoiser = config.process, config.denoiser
     walk = f"{process.schedule} schedule, {process.steps} steps; the network predicts "
-    if _is_bits(config):
+    codes = f"{process.categories} noise on categories"
+    if process.kind == "bernoulli":
         return f"bernoulli, rate {process.rate:g}, {walk}the log-odds of each bit"
+    if process.kind == "categorical":
+        return f"{codes}, {walk}their log-weights"
     clipped = ", clipped" if denoiser.clip else ""
-    return f"gaussian, {walk}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
+    numbers = f"gaussian, {walk}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
+    return numbers if process.kind == "gaussian" else f"{numbers}; {codes}"
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -184,8 +219,9 @@ def _variance(config: Config, process: Gaussian) -> ReverseVariance:
     return Analytic(log_snr, 1 / (1 + log_snr.exp()))
 
 
-def _is_bits(config: Config) -> bool:
-    return config.process.kind == "bernoulli"
+def _has_numbers(config: Config) -> bool:
+    """Whether there are real numbers to predict, and not odds alone."""
+    return config.process.kind in ("gaussian", "mixed")
 
 
 def _kind(config: Config, spec: DataSpec) -> str:
@@ -196,19 +232,35 @@ def _kind(config: Config, spec: DataSpec) -> str:
 
 
 def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
-    config = whole.process
-    if config.kind == "gaussian":
-        if config.rate is not None:
-            raise ConfigError("process.rate", config.rate, "the bernoulli process; the gaussian one has no rate")
-        by_level = whole.denoiser.predicts == "levels" or (whole.denoiser.predicts is None and _by_level(whole, spec))
-        return _with_first(_filled(config, {"schedule": "log-linear" if by_level else "linear"}), spec)
-    if spec.levels != 2:
-        got = "bernoulli, and " + (f"data with {spec.levels} levels" if spec.levels else "continuous data")
-        raise ConfigError("process.kind", got, "data with 2 levels, or gaussian")
-    if config.schedule in _NOT_OF_BITS:
-        need = "a schedule that is not trained and keeps the variance bounded, for the bernoulli process"
+    possible = _process_kinds(spec)
+    config = _filled(whole.process, {"kind": possible[0]})
+    if config.kind not in possible:
+        raise ConfigError("process.kind", f"{config.kind}, and {spec.describe()}", " or ".join(possible))
+    if config.kind != "bernoulli" and config.rate is not None:
+        raise ConfigError("process.rate", config.rate, f"the bernoulli process; the {config.kind} one has no rate")
+    if not any(spec.sizes) and config.categories is not None:
+        raise ConfigError("process.categories", config.categories, "a table with categories")
+    if config.kind != "gaussian" and config.schedule in _TRAINED + (() if config.kind == "mixed" else _UNBOUNDED):
+        need = f"a schedule that is not trained and keeps the variance bounded, for the {config.kind} process"
         raise ConfigError("process.schedule", config.schedule, need)
-    return _with_first(_filled(config, {"schedule": "linear", "rate": 0.5}), spec)
+    defaults: dict[str, Any] = {"schedule": "linear"}
+    if config.kind == "bernoulli":
+        defaults["rate"] = 0.5
+    if any(spec.sizes):
+        defaults["categories"] = "absorbing"
+    if config.kind == "categorical":
+        defaults["schedule"] = "sohl-dickstein"
+    asked = whole.denoiser.predicts
+    if config.kind == "gaussian" and (asked == "levels" or (asked is None and _by_level(whole, spec))):
+        defaults["schedule"] = "log-linear"
+    return _with_first(_filled(config, defaults), spec)
+
+
+def _process_kinds(spec: DataSpec) -> tuple[str, ...]:
+    """The processes that data can go through, the usual one first."""
+    if any(spec.sizes):
+        return ("categorical",) if all(spec.sizes) else ("mixed",)
+    return ("gaussian", "bernoulli") if spec.levels == 2 else ("gaussian",)
 
 
 def _with_first(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
@@ -221,14 +273,15 @@ def _with_first(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
     return config
 
 
-def _resolve_bits(config: DenoiserConfig) -> DenoiserConfig:
+def _resolve_odds(config: Config) -> DenoiserConfig:
+    denoiser, kind = config.denoiser, config.process.kind
     for name in ("predicts", "variance", "clip"):
-        if getattr(config, name) is not None:
-            need = "the gaussian process; of bits a network gives the log-odds, and the reverse step follows"
-            raise ConfigError(f"denoiser.{name}", getattr(config, name), need)
-    if config.sees == "nothing":
-        raise ConfigError("denoiser.sees", config.sees, "log_snr, for the bernoulli process")
-    return config
+        if getattr(denoiser, name) is not None:
+            need = f"the gaussian process; of the {kind} one a network gives log-odds, and the reverse step follows"
+            raise ConfigError(f"denoiser.{name}", getattr(denoiser, name), need)
+    if denoiser.sees == "nothing":
+        raise ConfigError("denoiser.sees", denoiser.sees, f"log_snr, for the {kind} process")
+    return denoiser
 
 
 def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
@@ -242,6 +295,8 @@ def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
         "clip": spec.levels is not None and not by_level,
     }
     filled = _filled(config.denoiser, defaults)
+    if config.process.kind == "mixed" and filled.variance not in ("small", "large"):
+        raise ConfigError("denoiser.variance", filled.variance, "small or large, for rows of numbers and categories")
     if filled.clip and spec.levels is None:
         raise ConfigError("denoiser.clip", True, "data with levels, whose range is known")
     return filled
@@ -249,7 +304,7 @@ def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
 
 def _predicts(config: Config, spec: DataSpec) -> str:
     """Levels where there are few; else the noise, or what can still be predicted where there is nothing but noise."""
-    schedule = build_process(config.process).schedule
+    schedule = _schedule(config.process)
     if _by_level(config, spec):
         return "levels"
     if bool(schedule.alpha(1.0) == 0):
@@ -293,8 +348,10 @@ def _objective(config: Config, denoiser: DenoiserConfig) -> str:
     variance, schedule = str(denoiser.variance), str(config.process.schedule)
     by_variance, by_schedule = _TRAINS_VARIANCE.get(variance, ()), _TRAINS_SCHEDULE.get(schedule, ())
     asked = {f"{variance} variance": by_variance, f"{schedule} schedule": by_schedule}
-    if _is_bits(config):
-        asked["bernoulli process"] = ("bound",)
+    if not _has_numbers(config):
+        asked[f"{config.process.kind} process"] = ("bound",)
+    if config.process.kind == "mixed":
+        asked["mixed process"] = ("simple", *(name for name in REGRESSIONS if name != "simple"), "bound")
     limits = {what: some for what, some in asked.items() if some}
     usual = (*itertools.chain(*limits.values()), _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
     fitting = (name for name in usual if all(name in some for some in limits.values()))

@@ -61,6 +61,11 @@ class MixedEstimate:
     process: Mixed
 
     @property
+    def x_t(self) -> Tensor:
+        """The noisy row, `(B, D)`."""
+        return self.process.joined(self.numbers.x_t, self.codes.x_t)
+
+    @property
     def x(self) -> Tensor:
         """Estimates of the numbers, and the likeliest categories, `(B, D)`."""
         return self.process.joined(self.numbers.x, self.codes.x)

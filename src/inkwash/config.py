@@ -92,8 +92,12 @@ class ProcessConfig:
     the variance of the estimate). By default log-linear where levels are predicted, and linear otherwise."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
-    kind: Literal["gaussian", "bernoulli"] = "gaussian"
-    """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones."""
+    kind: Literal["gaussian", "bernoulli", "mixed", "categorical"] | None = None
+    """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones; categorical is
+    for tables of categories alone, mixed for those of numbers and categories, and for no others. By default gaussian,
+    mixed or categorical, as the data asks."""
+    categories: Literal["uniform", "absorbing"] | None = None
+    """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
     rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
     """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None

@@ -18,10 +18,9 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from inkwash.build import count_parameters
-from inkwash.denoise import given
 from inkwash.errors import ConfigError
 from inkwash.objective import Objective
-from inkwash.training import Batch, TrainState
+from inkwash.training import Batch, TrainState, denoising_loss, rows_of
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -98,10 +97,12 @@ class _Loss:
 
     def __call__(self, rows: int) -> Tensor:
         part, batch = slice(rows), self.batch
-        told = given(self.state.denoiser, batch.told, part)
+        told = rows_of(batch.told, part)
         devices = [batch.x.device] if batch.x.is_cuda else []
         with torch.random.fork_rng(devices):  # dropout draws
-            return self.objective.loss(told, batch.x[part], batch.times.t[part], batch.noise[part]).mean()
+            return denoising_loss(
+                self.objective, self.state.denoiser, batch.x[part], batch.times.t[part], batch.noise[part], told
+            ).mean()
 
     def kept(self) -> int:
         """Bytes that the forward pass keeps per example, beside the weights."""

@@ -37,7 +37,7 @@ class Linear:
     Args:
         apply: A, maps `(B, *shape)` to `(B, m)`, linear.
         shape: of one example.
-        y: what was measured, `(m,)`, float64.
+        y: what was measured, `(m,)`, float64; or `(groups, m)`, of several examples in turn.
         var: variance of its noise, `(m,)`, float64; 0 where there is none.
     """
 
@@ -54,7 +54,7 @@ class Linear:
 
     def residual(self, x: Tensor) -> Tensor:
         """y - A x, `(B, m)`."""
-        return self.y.to(x) - self.apply(x)
+        return (self.y if self.y.ndim == 1 else _in_turn(self.y, len(x))).to(x) - self.apply(x)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -107,9 +107,18 @@ class Evidence:
         y, var = (torch.cat([getattr(part, name) for part in parts]) for name in ("y", "var"))
         return Linear(apply, tuple(self.known.shape), y, var)
 
+    @property
+    def groups(self) -> int:
+        """How many examples the evidence is of: row k of anything belongs to example k modulo so many."""
+        return 1
+
+    def known_of(self, x: Tensor) -> Tensor:
+        """Which entries of `x` `(B, *shape)` are known, likewise."""
+        return self.known.expand(x.shape)
+
     def with_known(self, x: Tensor) -> Tensor:
         """`x` `(B, *shape)` with the known entries put in."""
-        return torch.where(self.known, self.values.to(x), x)
+        return torch.where(self.known_of(x), self.values.to(x), x)
 
     def potential(self, x: Tensor) -> Tensor:
         """Sum of the potentials, `(B,)`."""
@@ -136,6 +145,36 @@ class Evidence:
                 raise ConfigError("measurement.noise", 0, "a number > 0 here: without noise there is no density")
             total = total - 0.5 * sum_event(part.residual(x) ** 2 / part.var.to(x))
         return total
+
+
+@dataclass(frozen=True)
+class EachKnown(Evidence):
+    """What is known of several examples side by side: `known` and `values` are `(groups, *shape)`."""
+
+    @property
+    def groups(self) -> int:
+        return len(self.known)
+
+    def known_of(self, x: Tensor) -> Tensor:
+        return _in_turn(self.known, len(x))
+
+    def with_known(self, x: Tensor) -> Tensor:
+        return torch.where(self.known_of(x), _in_turn(self.values, len(x)).to(x), x)
+
+    @cached_property
+    def linear(self) -> Linear:
+        """The known entries as measured without noise; what is not known as a measurement of nothing."""
+
+        def apply(x: Tensor) -> Tensor:
+            return (x * self.known_of(x)).flatten(1)
+
+        nothing = torch.zeros_like(self.values)
+        return Linear(apply, tuple(self.known.shape[1:]), self.with_known(nothing).flatten(1), nothing[0].flatten())
+
+
+def _in_turn(rows: Tensor, count: int) -> Tensor:
+    """Rows one after another, again and again, `count` in all."""
+    return rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def gradient(potential: Potential, x: Tensor) -> Tensor:

@@ -45,16 +45,27 @@ from inkwash.cost import measure_cost
 from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.read import source_name
 from inkwash.data.rows import Array, take
-from inkwash.denoise import Denoiser, given
+from inkwash.denoise import Denoiser
 from inkwash.display import Display
 from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
+from inkwash.gaussian import Gaussian
 from inkwash.likelihood import Bound
 from inkwash.memory import keep_freed_memory
 from inkwash.model import Diffusion
 from inkwash.randomness import Purpose, generator
 from inkwash.run import Header, Run, StrPath, split_indices
 from inkwash.sample import DDIM, Ancestral
-from inkwash.training import Examples, Step, TrainState, draw_batch, measure_variance, start, training
+from inkwash.training import (
+    Examples,
+    Step,
+    TrainState,
+    denoising_loss,
+    draw_batch,
+    measure_variance,
+    rows_of,
+    start,
+    training,
+)
 from inkwash.variance import Analytic
 
 if TYPE_CHECKING:
@@ -205,7 +216,7 @@ class _Job:
         """Say what the run will cost; refuse what memory will not do for."""
         config = self.config.train
         batch = draw_batch(state, self.examples, config, self.accelerator)
-        objective = build_objective(self.config, self.transform.spec)
+        objective = build_objective(self.config, self.transform.lattice)
         cost = measure_cost(state, batch, objective, chosen(config.micro_batch_size))
         display.say(f"cost      about {cost.describe(chosen(config.steps))}")
 
@@ -266,7 +277,7 @@ class _Job:
         """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
         count = 64 if self.transform.spec.size else 2048
         storage.make_folder(self.run.path / "samples")
-        sampler = DDIM() if model.process.lattice is None else Ancestral()  # bits take no path without draws
+        sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # others take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
             data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, label=in_turn(model, count))
             pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
@@ -367,15 +378,14 @@ def held_out_loss(config: Config, state: TrainState, held_out: Examples, device:
     """Loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
     random = generator(config.train.seed, Purpose.MONITOR)
     count = min(len(held_out), _MONITORED)
-    objective, process = build_objective(config, held_out.transform.spec), state.average.process
-    x, told = held_out.take(np.arange(count)), held_out.told(np.arange(count))
+    objective, process = build_objective(config, held_out.transform.lattice), state.average.process
+    x, told = held_out.batch(np.arange(count))
     times, noise = build_proposal(config).draw(count, process.schedule, random), process.noise(x.shape, random)
-    parts = (x, times.t, noise)
+    losses = []
     with torch.no_grad():
-        losses = [
-            objective.loss(given(state.average, told, rows), *(part[rows].to(device) for part in parts)).cpu()
-            for rows in torch.arange(count).split(64)
-        ]
+        for rows in torch.arange(count).split(64):
+            own_x, own_t, own_noise = (part[rows].to(device) for part in (x, times.t, noise))
+            losses.append(denoising_loss(objective, state.average, own_x, own_t, own_noise, rows_of(told, rows)).cpu())
     return float((torch.cat(losses) * times.weight).mean())
 
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from inkwash.denoise import AnyDenoiser, Estimate, given
-from inkwash.distributions import Lattice, standard_normal
+from inkwash.distributions import Bins, Lattice, standard_normal
 from inkwash.errors import ConfigError, require_integer
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.ode import Adaptive, Solver
@@ -172,7 +172,7 @@ def dequantised_log_prob(
     denoiser: AnyDenoiser,
     x: Tensor,
     times: Tensor,
-    lattice: Lattice,
+    lattice: Lattice | Bins,
     dequantise: Dequantise,
     *,
     divergence: Divergence = "auto",
@@ -345,7 +345,7 @@ def _angle(denoiser: AnyDenoiser, t: float) -> Tensor:
 
 
 def _with_noise(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
     """Data with the process's first noise, its time, and what the step back to the lattice adds to the log-density."""
     first, process = times[-2], denoiser.process
@@ -356,12 +356,13 @@ def _with_noise(
 
 
 def _with_uniform(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
-    """Data with uniform noise as wide as a level, the time 0, and the log-volume of a cell."""
+    """Data with uniform noise as wide as a level, the time 0, and the log-volume of a cell; real numbers stay."""
     noise = torch.rand(x.shape, generator=random, dtype=x.dtype).to(x.device) - 0.5
-    volume = event_size(x.shape[1:]) * math.log(lattice.spacing)
-    return x + lattice.spacing * noise, 0.0, x.new_full((len(x),), volume)
+    width = torch.as_tensor(lattice.spacing).to(x).expand(x.shape[1:])
+    volume = float(width[width > 0].log().sum())
+    return x + width * noise, 0.0, x.new_full((len(x),), volume)
 
 
 def _summary(parts: list[tuple[Tensor, Tensor]], count: int, exact: bool) -> LogProb:

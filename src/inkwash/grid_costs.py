@@ -23,7 +23,7 @@ from torch import Tensor
 
 from inkwash.bernoulli import Bernoulli
 from inkwash.denoise import AnyDenoiser
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, NonFiniteError, require_integer
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.likelihood import step_kl
@@ -131,7 +131,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
         own = min(len(rows), len(clean) - int(rows[0]))
         _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
     fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
-    if model.transform is not None and lattice is None:
+    if model.transform is not None:
         fixed = fixed - model.transform.log_det()
     return _costs(times, step, last, len(clean), float(fixed))
 
@@ -142,7 +142,7 @@ def _add_bound_costs(
     denoiser: AnyDenoiser,
     x: Tensor,
     times: Tensor,
-    lattice: Lattice | None,
+    lattice: Lattice | Bins | None,
     random: torch.Generator,
     count: int,
 ) -> None:
@@ -174,7 +174,7 @@ def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor,
 
 
 def _decoders(
-    process: Process, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | None
+    process: Process, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None
 ) -> list[Distribution]:
     """The decoders at the last of `times`, one for each time that may come before it, or one that serves them all."""
     end = torch.tensor([times[-1], 0.0], dtype=torch.float64)

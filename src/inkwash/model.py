@@ -15,7 +15,7 @@ from inkwash.condition import Condition
 from inkwash.config import chosen
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, given, parameters_of
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, DataError, require_integer, require_kind
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
@@ -122,7 +122,7 @@ class Diffusion(Walkable):
     ) -> list[Iterator[State]]:
         require_integer("n", n, 1)
         require_integer("first", first, 0)
-        seed, condition, (sampler, times) = chosen_seed(seed), self.condition.told(label, n, guidance), self._way(**way)
+        seed, condition, (sampler, times) = chosen_seed(seed), self.condition.told(label, n, guidance), self.way(**way)
         rows = slot_rows(self.shape, self.device)
 
         def walk_slot(slot: int, part: slice) -> Iterator[State]:
@@ -134,7 +134,7 @@ class Diffusion(Walkable):
         return [walk_slot(slot, part) for slot, part in slot_parts(first, n, rows)]
 
     @torch.no_grad()
-    def _way(
+    def way(
         self,
         sampler: Sampler | None = None,
         steps: int | None = None,
@@ -207,7 +207,7 @@ class Diffusion(Walkable):
         **way: Any,
     ) -> Tensor:
         """Walks from rows of `x_t`, each with a generator."""
-        condition, (sampler, times) = self.condition.told(label, len(x_t), guidance), self._way(**way)
+        condition, (sampler, times) = self.condition.told(label, len(x_t), guidance), self.way(**way)
         ends = (
             end_of(walk(given(self.denoiser, condition, rows), sampler, x_t[rows], grid_from(t, times), random))
             for rows, random in starts
@@ -283,7 +283,7 @@ class Diffusion(Walkable):
         if t is None:
             for name, value in options.items():
                 raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
-            start = float(uniform_grid(self.steps)[-2]) if self._lattice else 0.0
+            start = float(uniform_grid(self.steps)[-2]) if isinstance(self._lattice, Lattice) else 0.0
             noisy = diffuse_alike(process, ends.double(), start, random)
             code_a, code_b = transport(self.denoiser, noisy, start, 1.0, solver=solver)
             return self.decode(spherical(code_a, code_b, weights), solver=solver)
@@ -325,7 +325,7 @@ class Diffusion(Walkable):
         grid = as_grid(None if continuous and times is None else steps, times, self.steps)
         condition = self.condition.told(label, len(model_x))
         result = bound(self.denoiser, model_x, grid, self._lattice, terms, seed, continuous, condition)
-        if self.transform is None or self._lattice is not None:
+        if self.transform is None:
             return result
         log_det = self.transform.log_det().to(self.device)
         return replace(
@@ -431,13 +431,36 @@ class Diffusion(Walkable):
             raise ConfigError("t", t, "times from 0 to 1")
         return self.denoiser(x_t, t, **self.condition.told(label, len(x_t), guidance)).score
 
-    def to_model(self, x: Any) -> Tensor:
-        """Data units to model units, `(B, *shape)` on the model's device."""
+    def impute(self, x: Any, n: int = 100, **options: Any) -> Any:
+        """Draw what is missing of examples, given the rest: as `(self * Observed(mask, values)).sample` for each of
+        them, but all of them side by side.
+
+        Draw i of a seed is the same, bit for bit, whatever `n`.
+
+        Args:
+            x: data units, `(B, …)`; NaN where an entry is missing. Whole numbers and levels come as real ones then.
+            n: how many draws of each, at least 1.
+            **options: `seed`, `sampler`, `steps`, `times` and `grid`, as of `sample`; `method`, by default
+                `MomentMatching()` for real numbers and `SMC()` for others; or `RePaint()`, or these with other options.
+
+        Returns:
+            `(n, B, …)`, otherwise as `sample`; known entries are exactly what they were.
+
+        Raises:
+            DataError: `x` is not of the model's shape, or holds what its data cannot.
+            ConfigError: a bad option, or a method that takes one example alone.
+        """
+        from inkwash.impute import impute
+
+        return impute(self, x, n, **options)
+
+    def to_model(self, x: Any, missing: bool = False) -> Tensor:
+        """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing, if it may."""
         if self.transform is not None:
-            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x))
+            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), missing)
         tensor = self._shaped("x", x)
         lattice = self.process.lattice
-        if lattice is not None and not lattice.holds(tensor):
+        if lattice is not None and not lattice.holds(tensor.nan_to_num(lattice.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {lattice.values().tolist()} in each entry")
         return tensor
 
@@ -446,7 +469,7 @@ class Diffusion(Walkable):
         return x if self.transform is None else self.transform.to_data(x.cpu())
 
     @property
-    def _lattice(self) -> Lattice | None:
+    def _lattice(self) -> Lattice | Bins | None:
         return None if self.transform is None else self.transform.lattice
 
     @property

@@ -78,7 +78,7 @@ class Header:
             difference = first_difference(resolve(header.config, header.transform.spec), header.config, "config")
             if difference:
                 raise ConfigError(difference[0], difference[2], str(difference[1]))
-            require_same_values(build_process(header.config.process), header.transform)
+            require_same_values(build_process(header.config.process, header.transform.spec), header.transform)
         except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
         return header

@@ -27,9 +27,10 @@ from inkwash.config import Config, TrainConfig, chosen
 from inkwash.data.rows import Array, blocks, take
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, NetworkDenoiser, given
+from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError, NonFiniteError
 from inkwash.gaussian import require_gaussian
-from inkwash.nn import LevelNet
+from inkwash.nn import LevelNet, TableNet
 from inkwash.objective import Objective
 from inkwash.propose import Proposal, Times
 from inkwash.randomness import Purpose, derived_seed, generator
@@ -63,19 +64,20 @@ class Examples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def take(self, positions: Array) -> Tensor:
-        """Examples at `positions` of this part, model units."""
-        return self.transform.to_model(take(self.data, self.indices[positions]))
+    def batch(self, positions: Array) -> tuple[Tensor, dict[str, Tensor]]:
+        """The examples at `positions` of this part in model units, missing entries as 0; and by name what the network
+        is told of each: its `label`, and which entries are `present`, where some may be missing."""
+        x, told = self.transform.to_model(take(self.data, self.indices[positions])), {}
+        if self.labels is not None:
+            told["label"] = torch.from_numpy(self.labels[self.indices[positions]])
+        if self.transform.spec.may_miss:
+            told["present"] = ~x.isnan()
+        return x.nan_to_num(0.0), told
 
-    def told(self, positions: Array) -> dict[str, Tensor]:
-        """What the network is told of the examples at `positions`, by name."""
-        return {} if self.labels is None else {"label": torch.from_numpy(self.labels[self.indices[positions]])}
-
-    def level_indices(self) -> Iterator[Tensor]:
-        """The levels of all examples as indices, block by block, in the order of the data; of data with levels."""
-        lattice = chosen(self.transform.lattice)
+    def blocks(self) -> Iterator[Tensor]:
+        """All examples in model units, block by block, in the order of the data; missing entries are NaN."""
         for block in blocks(self.data, np.sort(self.indices)):
-            yield lattice.index(self.transform.to_model(block))
+            yield self.transform.to_model(block)
 
 
 @dataclass
@@ -160,14 +162,29 @@ class _Loss(nn.Module):
         self.objective, self.denoiser = objective, denoiser
 
     def forward(self, x: Tensor, t: Tensor, noise: Tensor, told: dict[str, Tensor]) -> Tensor:
-        return self.objective.loss(given(self.denoiser, told, slice(None)), x, t, noise)
+        return denoising_loss(self.objective, self.denoiser, x, t, noise, told)
+
+
+def denoising_loss(
+    objective: Objective, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, told: dict[str, Tensor]
+) -> Tensor:
+    """An objective's loss per example, `(B,)`, of a denoiser that is told something of each; see `Examples.batch`."""
+    return objective.loss(given(denoiser, told, slice(None)), x, t, noise, told.get("present"))
+
+
+def rows_of(told: dict[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
+    """What a network is told of some rows of a batch."""
+    return {name: value[rows] for name, value in told.items()}
 
 
 def start(config: Config, examples: Examples, device: torch.device) -> TrainState:
     """The state before the first step of a resolved config."""
     denoiser = build_denoiser(config, examples.transform.spec, examples.condition)
     if isinstance(denoiser.network, LevelNet):
-        denoiser.network.count(examples.level_indices())
+        lattice = cast(Lattice, examples.transform.lattice)
+        denoiser.network.count(lattice.index(block) for block in examples.blocks())
+    elif isinstance(denoiser.network, TableNet):
+        denoiser.network.count(examples.blocks())
     denoiser = denoiser.to(device)
     average = copy.deepcopy(denoiser).eval().requires_grad_(False)
     groups: list[dict[str, Any]] = [
@@ -188,7 +205,7 @@ def training(
         ConfigError: out of memory, and the batch cannot be cut any further.
         NonFiniteError: `PATIENCE` steps in a row with a loss or gradient that is not finite.
     """
-    objective = objective or build_objective(config, examples.transform.spec)
+    objective = objective or build_objective(config, examples.transform.lattice)
     loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
     failures, rows = 0, chosen(config.train.micro_batch_size)
     while state.step < chosen(config.train.steps):
@@ -228,7 +245,7 @@ def _losses(
     try:
         with _seeded(seed, step, accelerator):
             for part in (slice(first, first + rows) for first in range(0, len(batch.x), rows)):
-                told = {name: value[part] for name, value in batch.told.items()}
+                told = rows_of(batch.told, part)
                 loss = loss_of(batch.x[part], batch.times.t[part], batch.noise[part], told)
                 accelerator.backward((loss * batch.times.weight[part].to(loss)).sum() / len(batch.x))
                 losses.append(loss.detach())
@@ -286,10 +303,10 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     share = count // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     own = Times(times.t[mine].to(device), times.weight[mine].to(device))
-    x = examples.take(positions[mine]).to(device)
-    hidden = hidden_labels(config, state.step)[mine]
-    told = {name: value.masked_fill(hidden, 0) for name, value in examples.told(positions[mine]).items()}
-    return Batch(examples.indices[positions[mine]], x, own, noise[mine].to(device), told, times)
+    x, told = examples.batch(positions[mine])
+    if "label" in told:
+        told["label"] = told["label"].masked_fill(hidden_labels(config, state.step)[mine], 0)
+    return Batch(examples.indices[positions[mine]], x.to(device), own, noise[mine].to(device), told, times)
 
 
 def hidden_labels(config: TrainConfig, step: int) -> Tensor:
@@ -320,11 +337,13 @@ def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples,
     """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on,
     with their labels if it takes them."""
     device, positions = table.log_snr.device, np.arange(min(len(examples), 256))
-    x, told = examples.take(positions).to(device), examples.told(positions)
+    x, told = examples.batch(positions)
+    x = x.to(device)
     process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
         x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
-        table.log_error[i] = ((denoiser(x_t, t, **told).x - x).double() ** 2).mean().clamp(min=1e-30).log()
+        error = (denoiser(x_t, t, **told).x - x).double() ** 2
+        table.log_error[i] = error[told.get("present", ...)].mean().clamp(min=1e-30).log()
 
 
 @torch.no_grad()

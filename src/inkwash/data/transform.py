@@ -16,7 +16,7 @@ from torch import Tensor
 from inkwash.config import Range
 from inkwash.data.rows import Array as Array
 from inkwash.data.rows import blocks
-from inkwash.distributions import Lattice
+from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, DataError, NonFiniteError
 
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
@@ -68,6 +68,24 @@ class DataSpec:
     def size(self) -> tuple[int, ...]:
         """Sides of a series `(L,)`, an image `(H, W)` or a volume `(D, H, W)`; of a vector none."""
         return self.shape[1:]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of a table, how many categories each column has, 0 for one of numbers; of other data nothing."""
+        return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether entries may be missing."""
+        return any(column.missing for column in (self.columns or {}).values())
+
+    @property
+    def is_real(self) -> Array:
+        """Which entries or channels hold real numbers, boolean `(shape[0],)`: neither levels nor whole numbers nor
+        categories."""
+        if self.columns is None:
+            return np.full(self.shape[0], self.levels is None)
+        return np.array([column.limits is None for column in self.columns.values()])
 
     @property
     def is_image(self) -> bool:
@@ -134,12 +152,17 @@ class Transform:
     scale: tuple[Annotated[float, Range(0, open_low=True)], ...]
 
     @property
-    def lattice(self) -> Lattice | None:
-        """The values that data with levels takes in model units."""
+    def lattice(self) -> Lattice | Bins | None:
+        """The values that data with levels takes in model units, or how far apart the whole numbers of a table are."""
         if self.spec.levels is None:
-            return None
+            return self._bins
         low, high = ((end - self.shift[0]) / self.scale[0] for end in (self.spec.low, self.spec.high))
         return Lattice(low, high, self.spec.levels)
+
+    @property
+    def _bins(self) -> Bins | None:
+        whole = np.array([column.is_whole and not column.categories for column in (self.spec.columns or {}).values()])
+        return Bins(torch.from_numpy(whole / np.asarray(self.scale))) if whole.any() else None
 
     def check(self) -> None:
         """Check that the fields fit each other.
@@ -164,15 +187,21 @@ class Transform:
                 "transform.scale", f"{len(self.scale)} numbers", f"{spec.shape[0]}, as of transform.shift"
             )
 
-    def to_model(self, data: Array) -> Tensor:
+    def to_model(self, data: Array, missing: bool = False) -> Tensor:
         """Data units, as they came, to a float32 tensor `(N, *spec.shape)`.
 
+        Args:
+            data: examples, NaN where an entry is missing.
+            missing: whether entries may be missing though those that were trained on may not.
+
         Raises:
-            DataError: another shape, or values outside the alphabet of data with levels.
+            DataError: another shape, a missing entry, or values that the data cannot take.
         """
         expected = self.spec.data_shape
         if data.shape[1:] != expected or data.ndim == 0:
             raise DataError("data", f"shape {data.shape}", f"(N, {', '.join(map(str, expected))})".replace(", )", ")"))
+        if not missing:
+            self._require_present(data)
         self._require_alphabet(data)
         x = (self.spec.to_channels_first(data).astype(np.float64) - self._column(self.shift)) / self._column(self.scale)
         return torch.from_numpy(x.astype(np.float32))
@@ -203,13 +232,15 @@ class Transform:
         return x * self._like(self.scale, x)
 
     def log_det(self) -> Tensor:
-        """Log-determinant of data units to model units, nats per example: a scalar, float64."""
-        return torch.tensor(-math.prod(self.spec.size) * sum(math.log(s) for s in self.scale), dtype=torch.float64)
+        """Log-determinant of data units to model units, nats per example: a scalar, float64. It is of the real numbers
+        alone: what has a probability in place of a density keeps it."""
+        logs = np.log(np.asarray(self.scale))[self.spec.is_real]
+        return torch.tensor(-math.prod(self.spec.size) * float(logs.sum()), dtype=torch.float64)
 
     def describe(self) -> str:
         """The map in words."""
-        if self.lattice is None:
-            each = "channel" if self.spec.size else "entry"
+        if not isinstance(self.lattice, Lattice):
+            each = "channel" if self.spec.size else "number" if any(self.spec.sizes) else "entry"
             return f"{self.spec.describe()} → mean 0, standard deviation 1 per {each}"
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
         return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
@@ -221,13 +252,36 @@ class Transform:
         trailing = (1,) * (len(self.spec.shape) - 1)
         return np.asarray(values, dtype=np.float64).reshape(-1, *trailing)
 
+    def _require_present(self, data: Array) -> None:
+        """Refuse missing entries where none were trained on."""
+        gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
+        if self.spec.columns is not None:
+            gone &= ~np.array([column.missing for column in self.spec.columns.values()])
+        if gone.any():
+            row, *place = (int(i) for i in np.argwhere(gone)[0])
+            entry = f", {self.spec.entry_words(place[0])}" if self.spec.columns else ""
+            raise DataError(
+                f"data[{row}]{entry}", "a missing value", "a number: the model was trained on whole examples"
+            )
+
     def _require_alphabet(self, data: Array) -> None:
-        if self.spec.levels is None or data.size == 0:
+        if data.size == 0:
             return
-        low, high = data.min(), data.max()
-        if low < self.spec.low or high > self.spec.high or not np.array_equal(data, np.rint(data)):
-            need = f"whole numbers in [{self.spec.low:g}, {self.spec.high:g}]"
-            raise DataError("data", f"values in [{low:g}, {high:g}]", need)
+        if self.spec.levels is not None:
+            ends = np.array([self.spec.low]), np.array([self.spec.high])
+            return self._require_whole(data.reshape(-1, 1), *ends, ["data"])
+        columns = list((self.spec.columns or {}).values())
+        at = [i for i, column in enumerate(columns) if column.categories]
+        low, high = np.zeros(len(at)), np.array([len(columns[i].categories or ()) - 1 for i in at])
+        if at:
+            self._require_whole(data[:, at], low, high, [f"data, {self.spec.entry_words(i)}" for i in at])
+
+    def _require_whole(self, data: Array, low: Array, high: Array, where: list[str]) -> None:
+        """Check that what there is of each column `(N, K)` is whole, and within its ends."""
+        fine = np.isnan(data) | ((data >= low) & (data <= high) & (data == np.rint(data)))
+        if not fine.all():
+            row, i = (int(k) for k in np.argwhere(~fine)[0])
+            raise DataError(where[i], f"{data[row, i]:g}", f"whole numbers in [{low[i]:g}, {high[i]:g}]")
 
 
 def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None) -> Transform:
@@ -249,6 +303,8 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         return Transform(spec, (spec.low - scale * lattice.low,) * channels, (scale,) * channels)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = _moments(spec, data, None if rows is None else np.sort(rows))
+    codes = np.array(spec.sizes or (0,) * channels) > 0
+    mean, std = np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
     if not np.isfinite(std).all():
         raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
@@ -259,11 +315,12 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
 
 
 def _moments(spec: DataSpec, data: Array, rows: Array | None) -> tuple[Array, Array]:
-    """Mean and standard deviation per channel or entry, in two passes over blocks of rows."""
+    """Mean and standard deviation per channel or entry of what is not missing, in two passes over blocks of rows."""
     axes = (0, *range(2, 1 + len(spec.shape)))
-    count = len(data if rows is None else rows) * math.prod(spec.size)
     parts = lambda: (spec.to_channels_first(block).astype(np.float64) for block in blocks(data, rows))  # noqa: E731
-    mean = sum(part.sum(axes) for part in parts()) / count
+    sums = [(np.nansum(part, axes), (~np.isnan(part)).sum(axes)) for part in parts()]
+    count = sum(found for _, found in sums)
+    mean = sum(total for total, _ in sums) / count
     column = mean.reshape(-1, *(1,) * (len(spec.shape) - 1))
-    var = sum(((part - column) ** 2).sum(axes) for part in parts()) / count
+    var = sum(np.nansum((part - column) ** 2, axes) for part in parts()) / count
     return mean, np.sqrt(var)

@@ -23,15 +23,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from inkwash.bernoulli import Bernoulli
+from inkwash.bits import BitEstimate
+from inkwash.categorical import Categorical
+from inkwash.codes import CodeEstimate, MixedEstimate
 from inkwash.denoise import AnyDenoiser
+from inkwash.distributions import Bits, Masses, Normal
 from inkwash.errors import ConfigError, NonFiniteError, require_integer
 from inkwash.factor import Evidence
+from inkwash.mixed import Joint, Mixed
 from inkwash.posterior.bits import Tilted, beyond, log_mass, tilt
 from inkwash.posterior.guide import Guided, PiGDM, log_twist
 from inkwash.posterior.method import Method, require_ancestral
+from inkwash.prediction import Noisy
 from inkwash.sample import Sampler
+from inkwash.shapes import over
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,7 @@ class SMC(Method):
 
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None) -> tuple[AnyDenoiser, Walk]:
         require_ancestral(self, sampler)
-        twist = BitTwist if isinstance(denoiser.process, Bernoulli) else RealTwist
-        return denoiser, Walk(twist(denoiser, evidence), self)
+        return denoiser, Walk(_twist_of(denoiser, evidence), self, evidence.groups)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,8 @@ class View:
 def _rows(estimate: Any, index: Tensor) -> Any:
     """An estimate of some rows."""
     parts = {item.name: getattr(estimate, item.name) for item in fields(estimate)}
+    if isinstance(estimate, MixedEstimate):
+        return replace(estimate, numbers=_rows(estimate.numbers, index), codes=_rows(estimate.codes, index))
     return replace(estimate, **{n: v[index] for n, v in parts.items() if isinstance(v, Tensor) and v.ndim})
 
 
@@ -125,18 +134,71 @@ class BitTwist(Twist):
         return x, beyond(self.evidence, self.tilted.h, x)
 
 
+class KnownTwist(Twist):
+    """That of known entries, for any process: they are moved by the posterior of what is known, and the twist is their
+    probability under the belief, of numbers with the variance of PiGDM."""
+
+    def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
+        if evidence.measured or evidence.potentials:
+            raise ConfigError("method SMC", "other factors than known entries", "Observed alone, for this process")
+        self.denoiser, self.evidence = denoiser, evidence
+
+    def look(self, x_t: Tensor, t: Tensor) -> View:
+        plain, clean = self.denoiser(x_t, t), self.evidence.with_known(x_t)
+        guided, belief = _informed(plain, clean, self.evidence.known_of(x_t))
+        return View(plain, guided, belief.log_prob(clean.double(), self.evidence.known_of(x_t)).double())
+
+    def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A draw of the guided belief, whose probability over the model's is one over the twist."""
+        process, x_t = self.denoiser.process, view.guided.x_t
+        return process.reverse(x_t, view.guided, torch.zeros_like(t), t).final(generator), 0 * view.log_twist
+
+
+def _informed(estimate: Any, clean: Tensor, known: Tensor) -> tuple[Any, Any]:
+    """An estimate with the known entries of `clean` put in, and the law of all entries under the estimate as it was."""
+    if isinstance(estimate, MixedEstimate):
+        process = estimate.process
+        (number, code), (of_numbers, of_codes) = process.parts(clean), process.parts(known)
+        numbers, normal = _informed(estimate.numbers, number, of_numbers)
+        codes, masses = _informed(estimate.codes, code, of_codes)
+        return replace(estimate, numbers=numbers, codes=codes), Joint(normal, masses, process)
+    if isinstance(estimate, CodeEstimate):
+        index = clean.long().clamp(max=estimate.log_weights.shape[-1] - 1)
+        certain = one_hot(index, estimate.log_weights.shape[-1]) == 1
+        weights = torch.where(certain, 0.0, -torch.inf).to(estimate.log_weights)
+        informed = replace(estimate, log_weights=torch.where(known[..., None], weights, estimate.log_weights))
+        return informed, Masses(estimate.logits.double(), estimate.process.states)
+    if isinstance(estimate, BitEstimate):
+        certain = torch.where(clean == 1, torch.inf, -torch.inf)
+        return replace(estimate, logits=torch.where(known, certain, estimate.logits)), Bits(estimate.logits.double())
+    noisy = Noisy.at(estimate.x_t, estimate.t, estimate.process)
+    x = torch.where(known, clean, estimate.x)
+    var = over(1 / (1 + estimate.process.schedule.log_snr(estimate.t).exp()), estimate.x)
+    return replace(estimate, x=x, eps=noisy.eps_of(x)), Normal(estimate.x.double(), var.double())
+
+
+def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
+    """The twist for a process."""
+    if evidence.groups > 1 or isinstance(denoiser.process, Categorical | Mixed):
+        return KnownTwist(denoiser, evidence)
+    return (BitTwist if isinstance(denoiser.process, Bernoulli) else RealTwist)(denoiser, evidence)
+
+
 @dataclass(frozen=True)
 class Walk(Sampler):
-    """The walk of populations, one for each trajectory.
+    """The walk of populations, one for each trajectory and example.
 
     Args:
         twist: moves and weighs.
         options: how many, and when to draw anew.
-        sizes: for each trajectory the share of effective particles, one number after each step; filled on the way.
+        groups: how many examples there are; row k is of example k modulo so many.
+        sizes: for each trajectory the share of effective particles, a mean over examples, one number after each step;
+            filled on the way.
     """
 
     twist: Twist
     options: SMC
+    groups: int = 1
     sizes: list[list[float]] = field(default_factory=list)
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
@@ -163,26 +225,35 @@ class Walk(Sampler):
                 view = self.twist.look(x, s)
                 gain = (model.log_prob(x) - kernel.log_prob(x)).double() + view.log_twist - before
             log_weight = log_weight + gain
-            sizes.append(effective_share(log_weight))
-            yield s, x[_drawn(log_weight, len(x_1), generator)]
+            sizes.append(float(effective_share(log_weight, self.groups).mean()))
+            yield s, x[self._drawn(log_weight, len(x_1), generator)]
 
     def _renewed(self, log_weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Weights after the population was drawn anew, and of which it consists; None if that was not needed."""
-        if effective_share(log_weight) >= self.options.threshold:
+        """Weights after populations were drawn anew, and of which they consist; None if that was not needed."""
+        worn = effective_share(log_weight, self.groups) < self.options.threshold
+        if not bool(worn.any()):
             return log_weight, None
-        return torch.zeros_like(log_weight), _drawn(log_weight, len(log_weight), generator)
+        every, drawn = torch.arange(len(log_weight)), self._drawn(log_weight, len(log_weight), generator)
+        renewed = worn.repeat(len(log_weight) // self.groups)
+        return log_weight.masked_fill(renewed, 0.0), torch.where(renewed, drawn, every.to(drawn))
+
+    def _drawn(self, log_weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """The places of `count` rows drawn by weight, each among those of its example."""
+        each = [_drawn(column, count // self.groups, generator) for column in log_weight.reshape(-1, self.groups).T]
+        return (torch.stack(each, 1) * self.groups + torch.arange(self.groups, device=log_weight.device)).flatten()
 
 
-def effective_share(log_weight: Tensor) -> float:
-    r"""$(\sum w)^2/(P\sum w^2)$ of log-weights `(P,)` (Kong et al. 1994): 1 if all weigh the same, 1/P if one has it
-    all.
+def effective_share(log_weight: Tensor, groups: int = 1) -> Tensor:
+    r"""$(\sum w)^2/(P\sum w^2)$ of log-weights `(P * groups,)` (Kong et al. 1994), `(groups,)`: 1 if all weigh the
+    same, 1/P if one has it all.
 
     Raises:
-        NonFiniteError: no particle has any weight.
+        NonFiniteError: no particle of an example has any weight.
     """
-    if not bool(log_weight.max().isfinite()):
+    each = log_weight.reshape(-1, groups)
+    if not bool(each.max(0).values.isfinite().all()):
         raise NonFiniteError("smc", "weights that are all zero, or NaN", "factors that the model allows")
-    return float(1 / (len(log_weight) * log_weight.softmax(0).square().sum()))
+    return 1 / (len(each) * each.softmax(0).square().sum(0))
 
 
 def _drawn(log_weight: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -113,8 +113,8 @@ class _Repainted(_Composed):
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         x_s = self.inner(denoiser, x_t, t, s, generator)
-        known = denoiser.process.marginal(self.evidence.values.to(x_t).expand_as(x_t), s).draw(generator)
-        return torch.where(self.evidence.known, known, x_s)
+        known = denoiser.process.marginal(self.evidence.with_known(x_s), s).draw(generator)
+        return torch.where(self.evidence.known_of(x_s), known, x_s)
 
     def trajectory(
         self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator

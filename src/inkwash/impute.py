@@ -1,0 +1,68 @@
+"""Missing entries drawn given the others: for each example the product of the model with what is known of it.
+
+Examples are taken some at a time, side by side, each with entries of its own that are known, and so many draws of each
+at a time: what is drawn for an example depends neither on how often it is drawn nor on the examples of other groups.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.errors import ConfigError, require_integer
+from inkwash.factor import EachKnown
+from inkwash.gaussian import Gaussian
+from inkwash.posterior import SMC, Method, MomentMatching, RePaint
+from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
+from inkwash.sample import Sampler
+from inkwash.walk import end_of, walk
+
+if TYPE_CHECKING:
+    from inkwash.model import Diffusion
+
+_DRAWS = 64
+
+
+def impute(
+    model: Diffusion,
+    x: Any,
+    n: int,
+    *,
+    seed: int | None = None,
+    method: Method | None = None,
+    sampler: Sampler | None = None,
+    **way: Any,
+) -> Any:
+    """Draw what is NaN in examples `n` times, given the rest; `Diffusion.impute` says what is taken and given."""
+    require_integer("n", n)
+    method = method or (MomentMatching() if isinstance(model.process, Gaussian) else SMC())
+    if not isinstance(method, MomentMatching | RePaint | SMC):
+        raise ConfigError("method", method, "MomentMatching, RePaint or SMC, which take several examples side by side")
+    model_x, seed, times = model.to_model(x, missing=True).double(), chosen_seed(seed), model.way(**way)[1]
+    drawn, rows = [], slot_rows(model.shape, model.device)
+    draws = min(rows, _DRAWS)
+    for group, part in enumerate(model_x.split(rows // draws)):
+        evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
+        denoiser, walker = method.compose(model.denoiser, evidence, sampler)
+        ends = []
+        for first in range(0, n, draws):
+            random = generator(seed, Purpose.IMPUTE, group, first)
+            like = torch.zeros((), dtype=model.dtype, device=model.device)
+            x_1 = model.process.prior((draws * len(part), *model.shape), like=like).draw(random)
+            x_0 = evidence.with_known(end_of(walk(denoiser, walker, x_1, times, random)).x_s)
+            ends.append(x_0.unflatten(0, (draws, len(part))))
+        drawn.append(torch.cat(ends)[:n])
+    return _as_given(x, model.to_data(torch.cat(drawn, 1).flatten(0, 1)), n)
+
+
+def _as_given(x: Any, drawn: Any, n: int) -> Any:
+    """Draws, example by example within each of `n`, as `(n, B, …)`; what is given is put in as it is."""
+    drawn = drawn.reshape(n, len(x), *drawn.shape[1:])
+    if isinstance(drawn, Tensor):
+        known = torch.as_tensor(x).to(drawn)
+        return torch.where(known.isnan(), drawn, known)
+    given = np.asarray(x, np.float64)
+    return np.where(np.isnan(given), drawn, given).astype(drawn.dtype)

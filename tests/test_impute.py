@@ -1,0 +1,136 @@
+"""Missing entries drawn given the others, against conditional laws in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from oracles import F64, PLANE, exact_denoiser, tensor
+from test_mixed import MEANS, PROBABILITY, STD, model_of
+
+import inkwash as iw
+
+NAN = math.nan
+
+
+def plane(**options):
+    return iw.Diffusion(exact_denoiser(PLANE, iw.LinearSchedule()), (2,), dtype=F64, **options)
+
+
+def given(row, known):
+    """Mean and standard deviation of the other entry of the plane."""
+    mean, cov = PLANE.mean, PLANE.cov
+    other = 1 - known
+    slope = float(cov[other, known] / cov[known, known])
+    var = float(cov[other, other]) - slope * float(cov[known, other])
+    return float(mean[other]) + slope * (row[known] - float(mean[known])), math.sqrt(var)
+
+
+def check_gaussian():
+    x = tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN], [NAN, NAN], [1.0, 4.0]])
+    n = 3000
+    draws = plane().impute(x, n, seed=0, steps=30, sampler=iw.Heun(), method=iw.MomentMatching(floor=0.0))
+    assert draws.shape == (n, 5, 2)
+    for row, known in ((0, 0), (1, 1), (2, 0)):
+        mean, std = given(x[row].tolist(), known)
+        found = draws[:, row, 1 - known]
+        assert float(found.mean()) == pytest.approx(mean, abs=4.5 * std / math.sqrt(n) + 0.02 * std)
+        assert float(found.std()) == pytest.approx(std, rel=0.08)
+        assert (draws[:, row, known] == x[row, known]).all()
+    free = draws[:, 3]
+    torch.testing.assert_close(free.mean(0), PLANE.mean, rtol=0, atol=0.15)
+    torch.testing.assert_close(free.T.cov(), PLANE.cov, rtol=0.15, atol=0.1)
+    assert (draws[:, 4] == x[4]).all()
+
+
+def test_each_row_has_the_conditional_law_of_a_normal():
+    check_gaussian()
+
+
+@pytest.mark.parametrize("method", [iw.SMC(), iw.RePaint(8, 4)], ids=["smc", "repaint"])
+def test_other_methods_come_near_the_conditional_law(method):
+    x = tensor([[2.0, NAN], [NAN, -0.5]])
+    draws = plane().impute(x, 640, seed=0, steps=60, method=method)
+    for row, known in ((0, 0), (1, 1)):
+        mean, std = given(x[row].tolist(), known)
+        assert float(draws[:, row, 1 - known].mean()) == pytest.approx(mean, abs=0.2 * std)
+        assert float(draws[:, row, 1 - known].std()) == pytest.approx(std, rel=0.2)
+
+
+def test_bits_are_drawn_given_the_others():
+    """Against sums over all states of four bits."""
+    from oracles import FOUR_BITS, exact_bit_denoiser
+
+    schedule = iw.LinearSchedule()
+    model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, schedule, 0.5), (4,), dtype=F64)
+    x = tensor([[1.0, NAN, 0.0, NAN], [NAN, NAN, NAN, 1.0]])
+    draws, n = model.impute(x, 2000, seed=0, steps=60), 2000
+    for row in range(2):
+        known = ~x[row].isnan()
+        weight = FOUR_BITS.probabilities * (FOUR_BITS.states[:, known] == x[row, known]).all(1)
+        expected = (weight[:, None] * FOUR_BITS.states).sum(0) / weight.sum()
+        assert (draws[:, row].mean(0) - expected).abs().max() < 4.5 * 0.5 / math.sqrt(n / 2) + 0.01
+
+
+def test_draws_are_those_of_the_product_one_by_one():
+    """Rows side by side have the same law as each alone: the two agree in mean and spread."""
+    model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5]])
+    side = model.impute(x, 2000, seed=1, steps=40)
+    for row, mask in ((0, [True, False]), (1, [False, True])):
+        alone = (model * iw.Observed(mask, x[row].nan_to_num(0.0).numpy())).sample(2000, seed=2, steps=40)
+        hidden = mask.index(False)
+        ours, theirs = side[:, row, hidden], alone[:, hidden]
+        error = float(theirs.std()) * math.sqrt(2 / 2000)
+        assert float(ours.mean() - theirs.mean()) == pytest.approx(0, abs=4.5 * error)
+        assert float(ours.std() / theirs.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
+    monkeypatch.setattr("inkwash.impute._DRAWS", 2)
+    model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN]])
+    most = model.impute(x, 7, seed=3, steps=5)
+    for n in (1, 3):
+        assert torch.equal(model.impute(x, n, seed=3, steps=5), most[:n])
+    assert not torch.equal(model.impute(x, 7, seed=4, steps=5), most)
+
+
+@pytest.mark.parametrize("noise", ["uniform", "absorbing"])
+def test_rows_of_numbers_and_categories_have_their_conditional_law(noise):
+    check_mixed(noise)
+
+
+def check_mixed(noise="absorbing"):
+    """The number given the category, and the category given the number."""
+    n, value = 1500, 0.9
+    draws = model_of(noise).impute(tensor([[2.0, NAN], [NAN, value]]), n, seed=0, steps=60)
+    number, code = draws[:, 0, 1], draws[:, 1, 0]
+    assert float(number.mean()) == pytest.approx(float(MEANS[2]), abs=4.5 * STD / math.sqrt(n) + 0.05)
+    assert float(number.std()) == pytest.approx(STD, rel=0.12)
+    weight = PROBABILITY * torch.exp(-0.5 * ((value - MEANS) / STD) ** 2)
+    expected = weight / weight.sum()
+    share = torch.bincount(code.long(), minlength=3) / n
+    assert ((share - expected).abs() < 4.5 * (expected * (1 - expected) / n).sqrt() + 0.03).all()
+
+
+def test_arrays_keep_their_type_and_what_is_known():
+    spec = iw.DataSpec((2,), "ND", "float32", -50.0, 50.0, None)
+    model = iw.Diffusion(
+        exact_denoiser(PLANE, iw.LinearSchedule()), (2,), iw.Transform(spec, (3.0, -5.0), (7.0, 0.2)), dtype=F64
+    )
+    x = np.array([[1.1, NAN], [NAN, -4.7]], np.float32)
+    draws = model.impute(x, 3, seed=0, steps=5)
+    assert draws.dtype == np.float32
+    assert draws.shape == (3, 2, 2)
+    assert (draws[:, 0, 0] == x[0, 0]).all()
+    assert (draws[:, 1, 1] == x[1, 1]).all()
+    assert np.isfinite(draws).all()
+
+
+def test_bad_calls_are_refused():
+    model, x = plane(), tensor([[2.0, NAN]])
+    with pytest.raises(iw.ConfigError, match="n: got 0"):
+        model.impute(x, 0)
+    with pytest.raises(iw.ConfigError, match="method"):
+        model.impute(x, 1, method=iw.DPS())
+    with pytest.raises(iw.DataError, match="shape"):
+        model.impute(tensor([[1.0, NAN, 2.0]]), 1)
