@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inkwash.codes import CodeDenoiser, CodeEstimate, MixedDenoiser, MixedEstimate
     from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
-    from inkwash.data import Dataset, DataSpec, Transform, load_dataset, to_frame
+    from inkwash.data import Column, Dataset, DataSpec, Transform, from_frame, load_dataset, to_frame
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
     from inkwash.distributions import BinnedNormal, Bins, Bits, DiscretizedNormal, Lattice, Masses, Normal
@@ -113,13 +113,7 @@ _HOME = {
         "ProcessConfig",
         "TrainConfig",
     ),
-    "data": (
-        "DataSpec",
-        "Dataset",
-        "Transform",
-        "load_dataset",
-        "to_frame",
-    ),
+    "data": ("Column", "DataSpec", "Dataset", "Transform", "from_frame", "load_dataset", "to_frame"),
     "degrade": (
         "Blur",
         "Cold",
