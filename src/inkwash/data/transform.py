@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from inkwash.config import Range
-from inkwash.data.columns import Column, Type, require_numbers
+from inkwash.data.columns import Column, Type
 from inkwash.data.rows import Array as Array
 from inkwash.data.rows import blocks
 from inkwash.distributions import Bins, Lattice
@@ -291,9 +291,8 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         rows: which examples are trained on; all by default.
 
     Raises:
-        DataError: a continuous channel or entry that is constant, or too large; categories or missing cells.
+        DataError: a continuous channel or entry that is constant, or too large.
     """
-    require_numbers(spec.columns or {})
     channels = spec.shape[0]
     lattice = lattice or spec.lattice
     if lattice is not None:
