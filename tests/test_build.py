@@ -59,7 +59,7 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
     config = resolve(Config("x"), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "label_dropout", "log_snr_first"} | (
+        unused = {"rate", "label_dropout", "log_snr_first", "categories"} | (
             {"multipliers", "attention"} if config.network.kind == "mlp" else set()
         )
         assert {name for name, value in vars(section).items() if value is None} <= unused
@@ -194,7 +194,7 @@ def test_a_learned_schedule_is_trained_by_what_trains_it(schedule, variance, giv
     )
     resolved = resolve(config, vector(2))
     assert (resolved.train.objective, resolved.train.times) == (objective, times)
-    assert isinstance(build_objective(resolved, vector(2)), ContinuousBound if objective == "continuous" else PairBound)
+    assert isinstance(build_objective(resolved, None), ContinuousBound if objective == "continuous" else PairBound)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,9 @@ def test_every_objective_has_a_finite_gradient_with_every_prediction_and_varianc
             parameter += 0.1 * torch.randn(parameter.shape, generator=random)
     t = (torch.arange(20, dtype=torch.float64) + 0.5) / 20
     x = chosen(build_lattice(config, spec)).values().float()[torch.randint(7, (20, 3), generator=random)]
-    loss = build_objective(config, spec).loss(denoiser, x, t, torch.randn(20, 3, generator=random))
+    loss = build_objective(config, build_lattice(config, spec)).loss(
+        denoiser, x, t, torch.randn(20, 3, generator=random)
+    )
     assert loss.shape == (20,)
     loss.mean().backward()
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())
@@ -312,7 +314,7 @@ def test_bits_have_a_finite_gradient_at_every_step_of_every_schedule(spec, sched
     t = (torch.arange(30, dtype=torch.float64) + 0.5) / 30
     x = torch.randint(2, (30, *spec.shape), generator=random).float()
     noise = denoiser.process.noise(x.shape, random)
-    loss = build_objective(config, spec).loss(denoiser, x, t, noise)
+    loss = build_objective(config, build_lattice(config, spec)).loss(denoiser, x, t, noise)
     assert loss.shape == (30,)
     loss.mean().backward()
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())

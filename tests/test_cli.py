@@ -63,7 +63,7 @@ def one_line(capsys):
 
 BAD = {
     "trian digits": "did you mean train?",
-    "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, evaluate, inspect",
+    "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, impute, evaluate",
     "papers path-los": "need one of path-loss, cold, products, questions; did you mean path-loss?",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
@@ -110,8 +110,8 @@ BAD = {
     "train heartbeat --process.kind binomial": "process.kind: got 'binomial', need one of gaussian, bernoulli",
     "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the bernoulli process",
     "train heartbeat --process.kind bernoulli --process.rate 1": "process.rate: got 1",
-    "train digits --process.kind bernoulli": "process.kind: got bernoulli, and data with 17 levels, need data with 2",
-    "train swiss-roll --process.kind bernoulli": "process.kind: got bernoulli, and continuous data, need data with 2",
+    "train digits --process.kind bernoulli": "process.kind: got bernoulli, and image 1x8x8, uint8 [0, 16] (17 levels)",
+    "train swiss-roll --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
     "train digits --denoiser.clip maybe": "denoiser.clip",
     "train swiss-roll --denoiser.clip True": "denoiser.clip",
     "train digits --network.kind mlp": "network.kind",

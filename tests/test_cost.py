@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 import inkwash as iw
 from inkwash import cost
-from inkwash.build import build_objective, resolve
+from inkwash.build import build_lattice, build_objective, resolve
 from inkwash.config import Config, NetworkConfig, TrainConfig
 from inkwash.data import fit_transform, load_dataset
 from inkwash.training import Examples, draw_batch, start
@@ -22,13 +22,13 @@ def job(width=8):
     examples = Examples(dataset.data, np.arange(100), fit_transform(dataset.spec, dataset.data[:100]))
     state = start(config, examples, torch.device("cpu"))
     batch = draw_batch(state, examples, config.train, Accelerator(cpu=True))
-    return state, batch, build_objective(config, dataset.spec)
+    return state, batch, build_objective(config, build_lattice(config, dataset.spec))
 
 
 class Squares:
     """Keeps the input of a linear layer, for its weights, and its output, for the square."""
 
-    def loss(self, denoiser, x, t, noise):
+    def loss(self, denoiser, x, t, noise, present):
         return denoiser(x).square().mean(1)
 
 

@@ -335,12 +335,12 @@ def times_that_avoid_the_end(self, count, schedule, generator):
 DIFFUSION_TERM = likelihood._diffusion_term
 
 
-def terms_not_scaled_up(denoiser, x, times, start, stop, random):
-    return DIFFUSION_TERM(denoiser, x, times, start, stop, random) / (stop - start)
+def terms_not_scaled_up(denoiser, x, present, times, start, stop, random):
+    return DIFFUSION_TERM(denoiser, x, present, times, start, stop, random) / (stop - start)
 
 
-def first_pair_only(denoiser, x, times, start, stop, random):
-    return (stop - start) * DIFFUSION_TERM(denoiser, x, times, start, start + 1, random)
+def first_pair_only(denoiser, x, present, times, start, stop, random):
+    return (stop - start) * DIFFUSION_TERM(denoiser, x, present, times, start, start + 1, random)
 
 
 def step_kl_reversed(process, x, x_t, estimate, s, t):
@@ -541,16 +541,16 @@ def forward_without_the_log_prior(self, x_t, log_snr):
 TERM = iw.PairBound.term
 
 
-def pairs_without_the_prior(self, denoiser, x, x_t, k, estimate):
+def pairs_without_the_prior(self, denoiser, x, x_t, k, estimate, present):
     prior = denoiser.process.marginal(x, 1.0).kl(denoiser.process.prior(x.shape, like=x))
     return TERM(self, denoiser, x, x_t, k, estimate) - prior / x[0].numel()
 
 
-def pairs_not_multiplied_by_their_number(self, denoiser, x, x_t, k, estimate):
+def pairs_not_multiplied_by_their_number(self, denoiser, x, x_t, k, estimate, present):
     return TERM(self, denoiser, x, x_t, k, estimate) / self.steps
 
 
-def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate):
+def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
     return TERM(self, denoiser, x, x_t, k.clamp(min=2), estimate)
 
 
@@ -925,7 +925,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
     "score read as the noise": (prediction.Score, "read", score_read_without_sigma, "score and x"),
     "v read with the wrong sign": (prediction.V, "read", v_read_with_the_wrong_sign, "eps and v"),
-    "F without c_in": (iw.Denoiser, "_input_scale", lambda self, noisy: None, "EDM's table"),
+    "F without c_in": (iw.Denoiser, "shown", lambda self, noisy: noisy.x_t, "EDM's table"),
     "F for data of unit variance": (prediction.F, "read", f_with_data_of_unit_variance, "EDM's table"),
     "F whose skip forgets alpha": (prediction.F, "read", f_without_the_skip_scaled_by_alpha, "exact answers"),
     "mean off by one pair": (iw.Mean, "read", mean_off_by_one_pair, "exact answers"),

@@ -74,7 +74,7 @@ class Scarce(Regression):
         super().__init__()
         self.runs_out, self.count = runs_out, 0
 
-    def loss(self, denoiser, x, t, noise):
+    def loss(self, denoiser, x, t, noise, present):
         self.count += 1
         if self.runs_out(self.count, len(x)):
             raise torch.OutOfMemoryError("out of memory")
@@ -174,7 +174,7 @@ def test_a_spoilt_weight_never_looks_like_training(trainer):
 
 def test_a_spoilt_example_is_named(data, trainer):
     spoilt = data.data.copy()
-    spoilt[17] = np.nan
+    spoilt[17] = np.inf
     _, _, config, examples = trainer(steps=1000, batch_size=40)
     broken = Examples(spoilt, examples.indices, examples.transform)
     state = start(config, examples, torch.device("cpu"))
@@ -342,7 +342,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     for denoiser in (state.denoiser, state.average):
         assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
     assert np.abs(counts / 150 - 0.2).max() > 0.15
-    x = denoiser.process.diffuse(part.batch(np.arange(150))[0], 0.3, torch.randn(150, 2))
+    x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
     masses = tensor(counts / 150)
     alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
     values = part.transform.lattice.values()
@@ -356,7 +356,7 @@ def test_measured_errors_are_those_of_the_denoiser():
     process = Gaussian(LinearSchedule())
     table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
     measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
-    square = float(examples.batch(np.arange(256))[0].double().square().mean())
+    square = float(examples.take(np.arange(256)).double().square().mean())
     assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
 
 
@@ -366,7 +366,7 @@ def test_measured_errors_are_those_of_what_is_sampled():
     process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
     network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
     measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
-    square = float((1 - examples.batch(np.arange(256))[0].double()).square().mean())
+    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
     assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
 
 

@@ -119,7 +119,7 @@ def test_a_large_mean_does_not_drown_the_spread():
 @layouts
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
 def test_the_log_determinant_is_that_of_the_jacobian(layout, dtype):
-    """The matrix of the map by finite differences (exact, as it is affine), and its determinant by LU."""
+    """The matrix of the map by finite differences (exact, as it is affine), and its determinant by LU; masses keep."""
     data = continuous(layout, "float64") if dtype == "float64" else integers(layout, dtype)
     spec = spec_of(layout, dtype, 0, 255, None if dtype == "float64" else 256)
     transform = fit_transform(spec, data)
@@ -129,7 +129,7 @@ def test_the_log_determinant_is_that_of_the_jacobian(layout, dtype):
     jacobian = (transform.to_model(moved) - transform.to_model(base)).reshape(size, size).double() / 64
     sign, log_det = torch.linalg.slogdet(jacobian)
     assert float(sign.abs()) == 1
-    assert float(transform.log_det()) == pytest.approx(float(log_det), rel=1e-5)
+    assert float(transform.log_det()) == (pytest.approx(float(log_det), rel=1e-5) if dtype == "float64" else 0)
 
 
 @layouts

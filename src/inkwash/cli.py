@@ -200,6 +200,36 @@ class Inpaint:
 
 
 @dataclass(frozen=True)
+class Impute:
+    """Draw the missing entries of examples, given the others: completed tables, and quantiles of each missing cell."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Folder of a run, or of one of its checkpoints."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """Examples with missing entries: a .csv or .parquet file with the columns of the run's table, or an .npy file of
+    other data with NaN for what is missing."""
+    n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 20
+    """How many draws of each missing entry."""
+    out: str = "imputed"
+    """Folder to write to."""
+    method: Literal["moment-matching", "repaint", "smc"] | None = None
+    """How to draw; moment-matching by default, smc for bits and for tables with categories."""
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
+    seed: Seed = 0
+    """Seed of the draws."""
+
+    def __call__(self) -> None:
+        from inkwash.completion import impute_to_folder
+        from inkwash.display import Display
+        from inkwash.draw import walk_options
+        from inkwash.inpaint import METHODS
+
+        display, method = Display(), None if self.method is None else METHODS[self.method]()
+        options = walk_options(self.walk, self.run, display) | {"seed": self.seed, "method": method}
+        impute_to_folder(self.run, Path(self.source), self.n, Path(self.out), display, **options)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests, in RUN/evaluation."""
 
@@ -253,6 +283,7 @@ COMMANDS: dict[str, Any] = {
     "relatives": Relatives,
     "interpolate": Interpolate,
     "inpaint": Inpaint,
+    "impute": Impute,
     "evaluate": Evaluate,
     "inspect": Inspect,
     "papers": Papers,

@@ -102,13 +102,13 @@ class ProcessConfig:
     """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones; categorical is
     for tables of categories alone, mixed for those of numbers and categories, and for no others. By default gaussian,
     mixed or categorical, as the data asks."""
-    categories: Literal["uniform", "absorbing"] | None = None
-    """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
     rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
     """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
     """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
     neighbouring levels, 13.3 for 256 of them and for data without levels."""
+    categories: Literal["uniform", "absorbing"] | None = None
+    """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ from inkwash.training import (
     rows_of,
     start,
     training,
+    with_present,
 )
 from inkwash.variance import Analytic
 
@@ -379,7 +380,7 @@ def held_out_loss(config: Config, state: TrainState, held_out: Examples, device:
     random = generator(config.train.seed, Purpose.MONITOR)
     count = min(len(held_out), _MONITORED)
     objective, process = build_objective(config, held_out.transform.lattice), state.average.process
-    x, told = held_out.batch(np.arange(count))
+    x, told = with_present(held_out.take(np.arange(count)), held_out.told(np.arange(count)))
     times, noise = build_proposal(config).draw(count, process.schedule, random), process.noise(x.shape, random)
     losses = []
     with torch.no_grad():

@@ -64,15 +64,13 @@ class Examples:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, positions: Array) -> tuple[Tensor, dict[str, Tensor]]:
-        """The examples at `positions` of this part in model units, missing entries as 0; and by name what the network
-        is told of each: its `label`, and which entries are `present`, where some may be missing."""
-        x, told = self.transform.to_model(take(self.data, self.indices[positions])), {}
-        if self.labels is not None:
-            told["label"] = torch.from_numpy(self.labels[self.indices[positions]])
-        if self.transform.spec.may_miss:
-            told["present"] = ~x.isnan()
-        return x.nan_to_num(0.0), told
+    def take(self, positions: Array) -> Tensor:
+        """Examples at `positions` of this part, model units; NaN where an entry is missing."""
+        return self.transform.to_model(take(self.data, self.indices[positions]))
+
+    def told(self, positions: Array) -> dict[str, Tensor]:
+        """What the network is told of the examples at `positions`, by name."""
+        return {} if self.labels is None else {"label": torch.from_numpy(self.labels[self.indices[positions]])}
 
     def blocks(self) -> Iterator[Tensor]:
         """All examples in model units, block by block, in the order of the data; missing entries are NaN."""
@@ -168,8 +166,15 @@ class _Loss(nn.Module):
 def denoising_loss(
     objective: Objective, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, told: dict[str, Tensor]
 ) -> Tensor:
-    """An objective's loss per example, `(B,)`, of a denoiser that is told something of each; see `Examples.batch`."""
+    """An objective's loss per example, `(B,)`, of a denoiser that is told something of each; see `draw_batch`."""
     return objective.loss(given(denoiser, told, slice(None)), x, t, noise, told.get("present"))
+
+
+def with_present(x: Tensor, told: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Examples with 0 in place of NaN, and what the network is told of them: also which entries are `present`, if some
+    are missing."""
+    gone = x.isnan()
+    return (x.nan_to_num(0.0), {**told, "present": ~gone}) if bool(gone.any()) else (x, told)
 
 
 def rows_of(told: dict[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
@@ -303,9 +308,9 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     share = count // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     own = Times(times.t[mine].to(device), times.weight[mine].to(device))
-    x, told = examples.batch(positions[mine])
-    if "label" in told:
-        told["label"] = told["label"].masked_fill(hidden_labels(config, state.step)[mine], 0)
+    hidden = hidden_labels(config, state.step)[mine]
+    told = {name: value.masked_fill(hidden, 0) for name, value in examples.told(positions[mine]).items()}
+    x, told = with_present(examples.take(positions[mine]), told)
     return Batch(examples.indices[positions[mine]], x.to(device), own, noise[mine].to(device), told, times)
 
 
@@ -337,7 +342,7 @@ def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples,
     """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on,
     with their labels if it takes them."""
     device, positions = table.log_snr.device, np.arange(min(len(examples), 256))
-    x, told = examples.batch(positions)
+    x, told = with_present(examples.take(positions), examples.told(positions))
     x = x.to(device)
     process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):

@@ -48,7 +48,7 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     """What a column is, and what stands in the data for its cells."""
     from pandas.api import types
 
-    series = series.convert_dtypes() if series.dtype == "object" else series
+    series = series.convert_dtypes() if series.dtype.name == "object" else series
     if series.dtype.name == "category":
         if types.is_string_dtype(series.cat.categories.dtype) and categories is not False:
             numbers = np.where(series.cat.codes < 0, np.nan, series.cat.codes)

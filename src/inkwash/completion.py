@@ -1,0 +1,101 @@
+"""Examples with missing entries, completed into a folder: what `inkwash impute` does."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkwash import storage
+from inkwash.data import DataSpec, from_frame
+from inkwash.data.files import read_npy
+from inkwash.data.raw import short
+from inkwash.data.table import encode
+from inkwash.data.transform import Array
+from inkwash.display import Display
+from inkwash.draw import write_array, write_table
+from inkwash.errors import DataError
+from inkwash.film import transform_of
+from inkwash.run import StrPath, load
+
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+_HEADER = ("row", "column", *(f"q{level:.0%}".replace("%", "") for level in _LEVELS), "likeliest", "probability")
+
+
+def read_incomplete(path: Path, spec: DataSpec) -> Array:
+    """Examples of a known kind with missing entries, float64 `(B, …)`: a `.csv` or `.parquet` file of a table's
+    columns, in any order; of other data an `.npy` file with NaN.
+
+    Raises:
+        DataError: an unreadable file, or one of other examples.
+    """
+    if spec.columns is None:
+        return np.array(read_npy(path), np.float64)
+    try:
+        if path.suffix == ".parquet":
+            import pandas
+
+            return from_frame(spec, pandas.read_parquet(path))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first, *rows = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv or .parquet file") from None
+    return encode(spec.columns, str(path), [name.strip() for name in first], rows)
+
+
+def impute_to_folder(
+    run: StrPath, source: Path, n: int, out: Path, display: Display, *, seed: int, **options: Any
+) -> None:
+    """Complete examples `n` times, into `out`: of a table `completed-001.csv` and so on, and `cells.csv`, which has for
+    each missing cell quantiles of the draws or, of a category, the likeliest one and its share; of other data
+    `completed.npy` `(n, B, …)`.
+
+    Args:
+        run: folder of a run or checkpoint.
+        source: file of the examples; see `read_incomplete`.
+        n: how many draws, at least 1.
+        out: folder to write to; made if need be.
+        display: where to report.
+        seed: of the draws.
+        **options: as of `Diffusion.impute`.
+
+    Raises:
+        DataError: an unreadable file, or one without a missing entry.
+    """
+    model = load(run)
+    spec = transform_of(model).spec
+    given = read_incomplete(source, spec)
+    gone = np.isnan(given)
+    if not gone.any():
+        raise DataError(str(source), "no missing entry", "examples with some")
+    display.say(
+        f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples"
+    )
+    draws = model.impute(given, n, seed=seed, **options)
+    if spec.columns is None:
+        return write_array(out / "completed.npy", draws, display)
+    for i, drawn in enumerate(draws, 1):
+        write_table(out / f"completed-{i:03d}.csv", spec, drawn, display if i in (1, n) else Display(shown=False))
+    storage.replace(out / "cells.csv", _cells(spec, gone, draws))
+    display.say(f"cells     {out / 'cells.csv'} (one line for each missing cell)")
+    display.say(f"next      inkwash evaluate {run}")
+
+
+def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:
+    """What was drawn for each missing cell, as CSV; rows are counted from 0."""
+    columns, text = list((spec.columns or {}).items()), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    for row, place in np.argwhere(gone):
+        name, column = columns[place]
+        drawn = draws[:, row, place]
+        if column.categories is None:
+            writer.writerow([row, name, *np.quantile(drawn, _LEVELS).tolist(), "", ""])
+        else:
+            values, counts = np.unique(drawn, return_counts=True)
+            likeliest = column.categories[int(values[counts.argmax()])]
+            writer.writerow([row, name, *[""] * len(_LEVELS), likeliest, counts.max() / len(drawn)])
+    return text.getvalue().encode()
