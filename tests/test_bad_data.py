@@ -562,7 +562,7 @@ def empty_csv(folder):
 
 
 def csv_of_names_alone(folder):
-    return table(folder, "a,b\n"), "data.csv: got an array of shape (0, 2)"
+    return table(folder, "a,b\n"), "data.csv: got no example, need at least 2"
 
 
 def csv_of_one_row(folder):
@@ -582,11 +582,11 @@ def csv_with_text(folder):
 
 
 def csv_with_a_missing_value(folder):
-    return table(folder, "a,b\n1,2\n,4\n"), "data.csv line 3, column 'a': got a missing value"
+    return table(folder, "a,b\n1.5,2\n,4\n2.5,7\n"), "data, column 'a': got missing cells"
 
 
 def csv_with_nan(folder):
-    return table(folder, "a,b\n1,NaN\n3,4\n"), "data.csv line 2, column 'b': got a missing value"
+    return table(folder, "a,b\n1,NaN\n3,4\n5,9\n"), "data, column 'b': got missing cells"
 
 
 def csv_with_infinity(folder):
@@ -627,7 +627,7 @@ def csv_with_an_open_quote(folder):
 
 
 def csv_with_semicolons(folder):
-    return table(folder, "a;b\n1;2\n3;4\n"), "data.csv line 2, column 'a;b': got '1;2'"
+    return table(folder, "a;b\n1;2\n3;4\n"), "data.csv, column 'a;b': got a text of its own in each row"
 
 
 def csv_without_the_labels(folder):

@@ -66,7 +66,8 @@ def bad_numbers(kind, limits):
 def bad_values(hint):
     """Values that an annotation must not let through."""
     kinds = {kind if isinstance(kind, type) else typing.get_origin(kind) for kind, _ in parts(hint)}
-    bad: list[Any] = [NAN, INF, -INF, [], {}, (), b"x", 1j, object(), ("a",), (None,), ((1,),)]
+    bad: list[Any] = [NAN, INF, -INF, [], {}, (), b"x", 1j, object(), (None,), ((1,),)]
+    bad += [] if (str, ...) in map(typing.get_args, typing.get_args(hint)) else [("a",), ("1",)]
     bad += [] if kinds & {bool} else [True, False]
     bad += [] if kinds & {int, float} else [0, 1]
     bad += [] if kinds & {float} else [0.5, 1.0]
@@ -76,7 +77,7 @@ def bad_values(hint):
         if kind in (int, float):
             bad += bad_numbers(kind, limits)
         if typing.get_origin(kind) is tuple:
-            bad += [(0.5,), ("1",), (1, None), (NAN,), (-1,), (65,)]
+            bad += [(0.5,), (1, None), (NAN,), (-1,), (65,)]
     return bad
 
 

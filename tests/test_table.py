@@ -7,10 +7,11 @@ import pytest
 from faults import run_cli, train_words, without_pictures
 
 import inkwash as iw
-from inkwash.data import DataSpec, fit_transform, load_dataset
+from inkwash.data import Column, DataSpec, fit_transform, load_dataset
 from inkwash.data.table import dump_csv
 from inkwash.errors import DataError
 
+TYPES = ("int64", "float64", "float32", "uint8")
 RANDOM = np.random.default_rng(2)
 TEXT = '\ufeffage,"height, cm",kind\n' + "".join(
     f"{a},{h!r},{k}\n"
@@ -27,7 +28,7 @@ def test_numbers_are_read_as_written(tmp_path):
     data = load_dataset(write(tmp_path, TEXT), iw.DataConfig(labels="kind"))
     rows = list(csv.reader(TEXT.lstrip("\ufeff").splitlines()))
     assert np.array_equal(data.data, [[float(a), float(h)] for a, h, _ in rows[1:]])
-    assert list(data.spec.columns.items()) == [("age", "int64"), ("height, cm", "float64")]
+    assert list(data.spec.columns.items()) == [("age", Column("int64")), ("height, cm", Column("float64"))]
     assert data.spec.levels is None
     assert data.condition.classes == ("a", "b", "c")
     assert data.labels.tolist() == [1, 2, 3] * 10
@@ -44,13 +45,15 @@ def test_columns_are_told(tmp_path):
 def test_a_first_line_of_numbers_is_an_example(tmp_path):
     data = load_dataset(write(tmp_path, "1,2.5\n3,4\n"))
     assert data.data.tolist() == [[1, 2.5], [3, 4]]
-    assert data.spec.columns == {"0": "int64", "1": "float64"}
+    assert data.spec.columns == {"0": Column("int64"), "1": Column("float64")}
     assert data.notes[0] == "no column names in the first line: they are 0, 1, …"
 
 
 def check_rounding():
     """Whole numbers are the nearest ones, and within their type; the other columns are as they are."""
-    spec = DataSpec((3,), "ND", "float64", -3, 9, None, {"a": "int64", "b": "float64", "c": "uint8"})
+    spec = DataSpec(
+        (3,), "ND", "float64", -3, 9, None, {"a": Column("int64"), "b": Column("float64"), "c": Column("uint8")}
+    )
     data = np.array([[0.0, 1, 0], [4, 2, 2], [9, 5, 4]])
     transform = fit_transform(spec, data)
     x = np.array([[2.6, 2.6, 2.6], [-2.6, -2.6, -2.6]])
@@ -63,7 +66,7 @@ test_whole_numbers_stay_whole = check_rounding
 
 
 def test_csv_round_trip(tmp_path):
-    columns = {"i": "int64", 'f "x"': "float64", "s": "float32", "u": "uint8"}
+    columns = {name: Column(kind) for name, kind in zip(["i", 'f "x"', "s", "u"], TYPES, strict=True)}
     data = np.array([[-(2.0**53), 0.1, np.float32(0.1), 255], [7, 1e-300, -2.5, 0], [3, 5.5, 1e30, 1]])
     spec = DataSpec((4,), "ND", "float64", 0, 1, None, columns)
     content = dump_csv(spec, data).decode()
@@ -85,7 +88,7 @@ def test_a_table_in_a_table_out(tmp_path, monkeypatch):
     x = iw.load("run").sample(5, label="b", seed=0, steps=3)
     assert [[int(a), float(h)] for a, h in rows] == x.tolist()
     assert not (tmp_path / "samples" / "samples.npy").exists()
-    assert iw.load("run").transform.spec.columns == {"age": "int64", "height, cm": "float64"}
+    assert iw.load("run").transform.spec.columns == {"age": Column("int64"), "height, cm": Column("float64")}
 
 
 def test_other_names_are_other_data(tmp_path):
@@ -104,7 +107,7 @@ def test_frames_come_and_go():
         {"n": np.arange(9, dtype=np.int16), "x": RANDOM.normal(size=9).astype(np.float32), "c": list("uvw" * 3)}
     )
     data = load_dataset(frame, iw.DataConfig(labels="c"))
-    assert data.spec.columns == {"n": "int16", "x": "float32"}
+    assert data.spec.columns == {"n": Column("int16"), "x": Column("float32")}
     assert data.condition.classes == ("u", "v", "w")
     assert iw.to_frame(data.spec, data.data).equals(frame[["n", "x"]])
 
@@ -112,10 +115,13 @@ def test_frames_come_and_go():
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"a": ["x", "y"]}, "column 'a': got values of type"),
-        ({"a": [True, False]}, "column 'a': got values of type bool"),
-        ({"a": [1.0, np.nan], "b": [1.0, 2]}, r"<table>\[1\], column 'a': got nan"),
+        ({"a": ["x", "y"]}, "column 'a': got a text of its own in each row"),
+        ({"a": [1j, 2j]}, "column 'a': got values of type complex128"),
+        ({"a": [(1,), (2,)]}, "column 'a': got values of type object"),
+        ({"a": [1.0, np.inf], "b": [1.0, 2]}, r"<table>\[1\], column 'a': got inf"),
+        ({"a": [np.nan, np.nan]}, "column 'a': got no value"),
         ({"a": [2**60, 1]}, "column 'a': got whole numbers beyond"),
+        ({"a": np.array(["2024-01-01", "2024-01-02"], "M8[s]")}, "column 'a': got dates"),
         ({}, "no column"),
     ],
 )
@@ -138,6 +144,6 @@ def test_only_tables_are_frames():
 
 
 def test_columns_that_do_not_fit_are_refused():
-    spec = DataSpec((2,), "ND", "float64", 0, 1, None, {"a": "float64"})
+    spec = DataSpec((2,), "ND", "float64", 0, 1, None, {"a": Column("float64")})
     with pytest.raises(iw.ConfigError, match=r"transform.spec.columns: got 1 columns"):
         iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)).check()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from inkwash.bits import BitDenoiser, BitEstimate
     from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
-    from inkwash.data import Dataset, DataSpec, Transform, load_dataset, to_frame
+    from inkwash.data import Column, Dataset, DataSpec, Transform, from_frame, load_dataset, to_frame
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
@@ -103,13 +103,7 @@ _HOME = {
         "ProcessConfig",
         "TrainConfig",
     ),
-    "data": (
-        "DataSpec",
-        "Dataset",
-        "Transform",
-        "load_dataset",
-        "to_frame",
-    ),
+    "data": ("Column", "DataSpec", "Dataset", "Transform", "from_frame", "load_dataset", "to_frame"),
     "degrade": (
         "Blur",
         "Cold",

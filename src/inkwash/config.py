@@ -62,6 +62,12 @@ class DataConfig:
     series, which has to be asked for."""
     levels: Annotated[int, Range(2, 65536)] | None = None
     """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
+    drop: tuple[str, ...] | None = None
+    """Columns of a table to leave out."""
+    categories: tuple[str, ...] | None = None
+    """Columns of a table that hold categories, though they are whole numbers, or text of more than 64 values."""
+    numbers: tuple[str, ...] | None = None
+    """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
     """Share of the examples that is never trained on, and evaluated on."""
     split_seed: Seed = 0
@@ -271,6 +277,9 @@ def check(config: Any, where: str = "") -> None:
             check(value, dotted)
         elif not _fits(value, hint):
             raise ConfigError(dotted, _show(value), describe(hint))
+        elif _item(hint) and value is not None:
+            for key, item in value.items():
+                check(item, f"{dotted}.{key}")
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -291,17 +300,29 @@ def from_json(kind: type[C], plain: Any, where: str = "") -> C:
         odd = sorted(set(plain) ^ set(hints))[0]
         got = "an unknown option" if odd in plain else "nothing"
         raise ConfigError(f"{where}.{odd}" if where else odd, got, "exactly " + ", ".join(hints))
-    values = {
-        name: from_json(hint, plain[name], f"{where}.{name}" if where else name)
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type)
-        else tuple(plain[name])
-        if isinstance(plain[name], list)
-        else plain[name]
-        for name, hint in hints.items()
-    }
-    config = kind(**values)
+    config = kind(
+        **{name: _parsed(hint, plain[name], f"{where}.{name}" if where else name) for name, hint in hints.items()}
+    )
     check(config, where)
     return config
+
+
+def _parsed(hint: Any, plain: Any, where: str) -> Any:
+    """A field's value from plain data, not yet checked but for configs within it."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_json(hint, plain, where)
+    item = _item(hint)
+    if item is not None and isinstance(plain, dict):
+        return {key: from_json(item, value, f"{where}.{key}") for key, value in plain.items()}
+    return tuple(plain) if isinstance(plain, list) else plain
+
+
+def _item(hint: Any) -> Any:
+    """The dataclass of the values of a dict, where an annotation allows such a dict."""
+    for option in (hint, *typing.get_args(hint)):
+        if typing.get_origin(option) is dict and dataclasses.is_dataclass(typing.get_args(option)[1]):
+            return typing.get_args(option)[1]
+    return None
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:

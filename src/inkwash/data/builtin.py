@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.data.columns import Column
 from inkwash.data.leaves import dead_leaves
 from inkwash.data.raw import Raw
-from inkwash.data.transform import Type
 
 _POINTS = 10_000
 
@@ -117,8 +117,8 @@ def _table(found: Any, label: str) -> Raw:
     return Raw(found.data, "ND", labels=labels, columns=_columns(found.feature_names))
 
 
-def _columns(names: Iterable[str]) -> dict[str, Type]:
-    return {str(name): "float64" for name in names}
+def _columns(names: Iterable[str]) -> dict[str, Column]:
+    return {str(name): Column("float64") for name in names}
 
 
 def leaves() -> Raw:

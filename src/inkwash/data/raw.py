@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from inkwash.data.transform import Array, Layout, Type
+from inkwash.data.columns import Column
+from inkwash.data.transform import Array, Layout
 from inkwash.errors import DataError
 
 
@@ -17,7 +18,7 @@ class Raw:
         levels: how many values an entry can take, if the source knows it.
         notes: what was chosen or converted, one sentence each.
         labels: the labels there are by name, one for each example.
-        columns: of a table, the type of each column by its name.
+        columns: of a table, what each column is by its name.
     """
 
     data: Array
@@ -25,7 +26,7 @@ class Raw:
     levels: int | None = None
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
-    columns: dict[str, Type] | None = None
+    columns: dict[str, Column] | None = None
 
     def labels_named(self, name: str | None, where: str) -> Array | None:
         """The labels of that name, or none where there is no name.

@@ -15,9 +15,10 @@ from torch import Tensor
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import is_idx, read_idx, read_npy, read_npz
+from inkwash.data.frame import read_frame
 from inkwash.data.images import SUFFIXES, pixels_of, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.raw import Raw
-from inkwash.data.table import read_csv, read_frame
+from inkwash.data.table import read_csv
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
@@ -56,13 +57,17 @@ def read(source: Any, config: DataConfig) -> Raw:
     where = source_name(source)
     if config.key is not None and not where.endswith(".npz"):
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
+    for option in ("drop", "categories", "numbers"):
+        if getattr(config, option) and not where.endswith((".csv", "<table>")):
+            got = ", ".join(getattr(config, option))
+            raise DataError(f"data.{option}", got, "a .csv file or a DataFrame, with columns of that name")
     if isinstance(source, str | os.PathLike):
         return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
     if where == "<array>":
         return Raw(source)
     if where == "<tensor>":
         return Raw(_as_array(source, where))
-    return read_frame(source, where, config.labels) if where == "<table>" else _read_dataset(source, where)
+    return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where)
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:
@@ -76,7 +81,7 @@ def _read_path(source: str, config: DataConfig) -> Raw:
     if path.suffix == ".zip":
         return read_zip(path)
     if path.suffix == ".csv":
-        return read_csv(path, config.labels)
+        return read_csv(path, config)
     if path.suffix == ".npz":
         (data, *found), notes = read_npz(path, config.key, config.labels)
         return Raw(data, notes=notes, labels={} if config.labels is None else {config.labels: found[0]})

@@ -15,10 +15,11 @@ import numpy as np
 from inkwash.condition import Condition
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
+from inkwash.data.columns import Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.read import read, source_name
 from inkwash.data.rows import Array, blocks
-from inkwash.data.transform import DataSpec, Layout, Type, has_channels
+from inkwash.data.transform import DataSpec, Layout, has_channels
 from inkwash.errors import DataError
 
 
@@ -120,23 +121,27 @@ def _layout(source: str, raw: Raw, config: DataConfig) -> tuple[Layout, tuple[st
 
 
 def _range(source: str, raw: Raw) -> tuple[float, float]:
-    """The smallest and the largest value, all of them being finite numbers."""
+    """The smallest and the largest value, all of them being finite numbers, or missing in a column where cells are."""
     data, start = raw.data, 0
     if data.dtype.name not in get_args(Type):
         raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
+    missing = np.array([column.missing for column in (raw.columns or {}).values()] or [False])
     ends: list[Any] = []
     for block in blocks(data):
-        if not np.isfinite(block).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(block))[0])
+        bad = ~(np.isfinite(block) | (np.isnan(block) & missing))
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
             raise DataError(f"{source}[{start + place[0]}]{column}", str(block[place]), "finite numbers")
-        ends += [block.min(), block.max()]
+        ends += [np.nanmin(block), np.nanmax(block)]
         start += len(block)
     return float(min(ends)), float(max(ends))
 
 
 def _spec(source: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:
     data, (low, high) = raw.data, ends
+    if levels is not None:
+        require_numbers(raw.columns or {})
     shape, dtype = _shape(data, layout), cast(Type, data.dtype.name)
     if data.dtype.kind == "f" and levels is None:
         return DataSpec(shape, layout, dtype, low, high, None, raw.columns)

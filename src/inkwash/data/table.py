@@ -1,6 +1,6 @@
-"""Tables of numbers: from and to CSV (RFC 4180) and pandas. Each row is an example, each column an entry.
+"""Tables from and to CSV (RFC 4180), and what all tables share. Each row is an example, each column an entry.
 
-Numbers are held as float64, which has every integer up to 2^53; the type of each column is kept beside them.
+What stands in the data are float64 numbers, which have every whole number up to 2^53; see `inkwash.data.columns`.
 """
 
 from __future__ import annotations
@@ -8,164 +8,229 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from array import array
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 
+from inkwash.config import DataConfig
+from inkwash.data.columns import (
+    LARGEST_WHOLE,
+    Column,
+    describe_columns,
+    is_finite,
+    is_missing,
+    is_number,
+    is_whole,
+    listed,
+    number_column,
+    require_few,
+    text_column,
+)
 from inkwash.data.raw import Raw, short
-from inkwash.data.transform import LARGEST_WHOLE, Array, DataSpec, Type
+from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
-_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
-_SHOWN = 12
+_ROWS = 4096
+Row = tuple[int, list[str]]
 
 
-def read_csv(path: Path, labels: str | None) -> Raw:
+def read_csv(path: Path, config: DataConfig) -> Raw:
     """A `.csv` file: UTF-8, commas, column names in the first row, `(N, D)`.
 
-    A column of whole numbers alone is int64, any other float64. Where the first row has nothing but numbers it is an
-    example, and columns are named 0, 1, …, which is noted.
+    A column of whole numbers alone is int64, of other numbers float64; `false` and `true` are booleans, other text is
+    text, without the space around it. Where the first row has nothing but numbers it is an example, and columns are
+    named 0, 1, …, which is noted.
 
     Args:
         path: the file.
-        labels: the column that holds labels; it is no entry of the examples then, and may be text.
+        config: which columns to drop, which one holds labels and is no entry of the examples then, and which hold
+            categories or numbers.
 
     Raises:
-        DataError: no such table; the message names line and column.
+        DataError: no such table; the message names the column, and the line if there is one.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _parsed(str(path), csv.reader(file, strict=True), labels)
+            reader = csv.reader(file, strict=True)
+            return _parsed(str(path), next(reader, []), ((reader.line_num, row) for row in reader), config)
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv file in UTF-8") from None
 
 
-def _parsed(where: str, rows: Any, labels: str | None) -> Raw:
-    first: list[str] = next(rows, [])
-    named = not all(map(_is_number, first))
+def _parsed(where: str, first: list[str], rows: Iterator[Row], config: DataConfig) -> Raw:
+    named = not all(map(is_number, first))
     names = [name.strip() for name in first] if named else [str(i) for i in range(len(first))]
-    _require_names(where, names, labels)
-    place = None if labels is None else names.index(labels)
-    numbers, whole, classes = array("d"), dict.fromkeys(names, True), []
-    for row in chain([] if named else [first], rows):
-        at = f"{where} line {rows.line_num}"
-        if len(row) != len(names):
-            raise DataError(at, f"{len(row)} cells", f"{len(names)}, as the first line has")
-        for i, (name, cell) in enumerate(zip(names, row, strict=True)):
-            if i == place:
-                classes.append(cell)
-                continue
-            whole[name] = whole[name] and _WHOLE.fullmatch(cell) is not None
-            numbers.append(_number(f"{at}, column {name!r}", cell, whole[name]))
-    columns: dict[str, Type] = {name: "int64" if whole[name] else "float64" for name in names if name != labels}
-    notes = () if named else ("no column names in the first line: they are 0, 1, …",)
-    data = np.frombuffer(numbers, np.float64) if numbers else np.empty(0)
-    told = {} if labels is None else {labels: _as_labels(classes)}
-    return Raw(data.reshape(-1, len(columns)), "ND", notes=(*notes, *_said(columns)), labels=told, columns=columns)
+    readers = {name: _Reader(where, name, asked(name, config)) for name in wanted_columns(where, names, config)}
+    classes: list[str] = []
+    count = 0
+    for lines, cells in _blocks(where, len(names), rows if named else chain([(1, first)], rows)):
+        count += len(lines)
+        of_name = dict(zip(names, cells, strict=True))
+        for name, reader in readers.items():
+            reader.add(lines, of_name[name])
+        classes += of_name[config.labels] if config.labels is not None else ()
+    require_rows(where, count)
+    labels = {} if config.labels is None else {config.labels: _as_labels(classes)}
+    note = () if named else ("no column names in the first line: they are 0, 1, …",)
+    return as_raw({name: reader.column() for name, reader in readers.items()}, labels, note)
 
 
-def _number(where: str, cell: str, whole: bool) -> float:
-    if not _is_number(cell) or not math.isfinite(float(cell)):
-        raise DataError(where, "a missing value" if cell.strip().lower() in _MISSING else repr(cell), "a finite number")
-    if whole and abs(int(cell)) > LARGEST_WHOLE:
-        raise DataError(where, cell, "a whole number up to 2^53")
-    return float(cell)
+def _blocks(where: str, width: int, rows: Iterator[Row]) -> Iterator[tuple[list[int], list[tuple[str, ...]]]]:
+    """Some rows at a time: their lines, and their cells by column."""
+    while block := list(islice(rows, _ROWS)):
+        for line, row in block:
+            if len(row) != width:
+                raise DataError(f"{where} line {line}", f"{len(row)} cells", f"{width}, as the first line has")
+        yield [line for line, _ in block], list(zip(*(row for _, row in block), strict=True))
 
 
-def _is_number(cell: str) -> bool:
+class _Reader:
+    """A column as its cells come: numbers, or numbers that stand for the different texts; NaN for missing ones."""
+
+    def __init__(self, where: str, name: str, categories: bool | None) -> None:
+        self.where, self.name, self.categories = where, name, categories
+        self.is_text = categories  # None until a cell tells
+        self.whole, self.values = True, array("d")
+        self.texts: dict[str, float] = {}
+
+    def add(self, lines: Sequence[int], cells: Sequence[str]) -> None:
+        """Take the next cells, with the line of each."""
+        for kind in () if self.is_text else (int, float):
+            plain = _plain_numbers(kind, cells)
+            if plain is not None:
+                self.is_text, self.whole = False, self.whole and kind is int
+                return self.values.extend(plain)
+        self.values.extend(map(self._value, lines, cells))
+
+    def _value(self, line: int, cell: str) -> float:
+        if is_missing(cell):
+            return math.nan
+        if self.is_text is None:
+            self.is_text = not is_number(cell)
+        where = f"{self.where} line {line}, column {self.name!r}"
+        return self._text(where, cell.strip()) if self.is_text else self._number(where, cell)
+
+    def _text(self, where: str, cell: str) -> float:
+        if cell not in self.texts:
+            if not self.categories and is_number(cell):
+                raise DataError(where, f"the number {cell} among text", "text, or the column in data.categories")
+            self.texts[cell] = float(len(self.texts))
+            require_few(f"{self.where}, column {self.name!r}", len(self.texts), bool(self.categories))
+        return self.texts[cell]
+
+    def _number(self, where: str, cell: str) -> float:
+        if not is_finite(cell):
+            raise DataError(where, repr(cell), "a finite number, or the column in data.categories")
+        self.whole = self.whole and is_whole(cell)
+        if self.whole and abs(int(cell)) > LARGEST_WHOLE:
+            raise DataError(where, cell, "a whole number up to 2^53")
+        return float(cell)
+
+    def column(self) -> tuple[Column, Array]:
+        """What the column is, and what stands in the data for its cells."""
+        where, values = f"{self.where}, column {self.name!r}", np.array(self.values)
+        if self.is_text:
+            return text_column(where, list(self.texts), values, bool(self.categories))
+        return number_column(where, "int64" if self.whole else "float64", values, self.categories)
+
+
+def _plain_numbers(kind: type[int] | type[float], cells: Sequence[str]) -> list[float] | None:
+    """All cells as numbers of a kind, if they are such, not NaN and below 2^53: the quick way for most columns."""
     try:
-        float(cell)
+        values: list[float] = [*map(kind, cells)]
     except ValueError:
-        return False
-    return "_" not in cell
+        return None
+    near = min(values) > -LARGEST_WHOLE and max(values) < LARGEST_WHOLE and not math.isnan(sum(values))
+    return values if near and "_" not in "".join(cells) else None
 
 
 def _as_labels(cells: list[str]) -> Array:
-    whole = all(map(_WHOLE.fullmatch, cells))
+    whole = all(map(is_whole, cells))
     return np.array([int(cell) for cell in cells] if whole and cells else [cell.strip() for cell in cells])
 
 
-def _require_names(where: str, names: list[str], labels: str | None) -> None:
+def wanted_columns(where: str, names: Sequence[str], config: DataConfig) -> list[str]:
+    """The columns that are entries of the examples: those not dropped, nor labels.
+
+    Raises:
+        DataError: names that are empty or stand twice, or options that do not go with them.
+    """
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise DataError(where, f"column {twice!r} twice", "a name of its own for each column")
     if not names or "" in names:
         got = f"no name of column {names.index('')}" if names else "no column"
         raise DataError(where, got, "a first line of column names")
-    if labels is not None and labels not in names:
-        raise DataError("data.labels", repr(labels), f"one of the columns {_listed(names)}")
-    if len(names) == (labels is not None):
-        raise DataError(where, "no column beside the labels", "at least one of numbers")
+    labels = () if config.labels is None else (config.labels,)
+    options = {"drop": config.drop, "labels": labels, "categories": config.categories, "numbers": config.numbers}
+    given = [(option, name) for option, some in options.items() for name in some or ()]
+    for i, (option, name) in enumerate(given):
+        if name not in names:
+            raise DataError(f"data.{option}", repr(name), f"one of the columns {listed(names)}")
+        if name in (earlier for _, earlier in given[:i]):
+            raise DataError(f"data.{option}", repr(name), f"a column that no other of {', '.join(options)} has")
+    wanted = [name for name in names if name not in (*(config.drop or ()), *labels)]
+    if not wanted:
+        raise DataError(where, "no column beside the labels", "at least one to model")
+    return wanted
 
 
-def _said(columns: dict[str, Type]) -> Iterator[str]:
-    """What a user is told of the columns."""
-    yield f"columns {_listed(columns)}"
-    whole = [name for name, kind in columns.items() if kind[:3] in ("int", "uin")]
-    if whole:
-        yield f"whole numbers, taken as real ones and rounded in samples: {_listed(whole)}"
+def asked(name: str, config: DataConfig) -> bool | None:
+    """Whether the user wants a column to hold categories (True) or numbers (False), if either."""
+    if name in (config.categories or ()):
+        return True
+    return False if config.levels is not None or name in (config.numbers or ()) else None
 
 
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    return ", ".join(every[:_SHOWN]) + (f", … ({len(every)} in all)" if len(every) > _SHOWN else "")
-
-
-def read_frame(frame: Any, where: str, labels: str | None) -> Raw:
-    """A `pandas.DataFrame` of numbers, `(N, D)`.
-
-    Args:
-        frame: the table; of its index nothing is used.
-        where: its name, for messages.
-        labels: the column that holds labels, as of `read_csv`.
+def require_rows(where: str, count: int) -> None:
+    """Refuse a table of fewer than two rows.
 
     Raises:
-        DataError: a column of another type, or whole numbers beyond 2^53.
+        DataError: it has fewer.
     """
-    names = [str(name) for name in frame.columns]
-    _require_names(where, names, labels)
-    series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    told = {} if labels is None else {labels: _frame_labels(series.pop(labels))}
-    for name, column in series.items():
-        if column.dtype.name not in set(get_args(Type)) - {"bool"}:
-            raise DataError(f"{where}, column {name!r}", f"values of type {column.dtype}", "a NumPy type of numbers")
-        if column.dtype.kind in "iu" and len(column) and max(-int(column.min()), int(column.max())) > LARGEST_WHOLE:
-            raise DataError(f"{where}, column {name!r}", "whole numbers beyond 2^53", "smaller ones")
-    columns = {name: cast(Type, column.dtype.name) for name, column in series.items()}
-    data = np.stack([column.to_numpy(np.float64) for column in series.values()], axis=1)
-    return Raw(data, "ND", notes=tuple(_said(columns)), labels=told, columns=columns)
+    if count < 2:
+        raise DataError(where, f"{('no', 'one')[count]} example", "at least 2: one to train on and one to hold out")
 
 
-def _frame_labels(column: Any) -> Array:
-    """Labels as NumPy knows them; categories and text as text, a missing one as none."""
-    return column.to_numpy() if column.dtype.kind in "biu" else column.astype(object).fillna("").to_numpy(str)
+def as_raw(found: Mapping[str, tuple[Column, Array]], labels: Mapping[str, Array], notes: Iterable[str] = ()) -> Raw:
+    """A table of columns, each with what stands in the data for its cells `(N,)`."""
+    columns = {name: column for name, (column, _) in found.items()}
+    data = np.stack([values for _, values in found.values()], axis=1)
+    return Raw(data, "ND", notes=(*notes, *describe_columns(columns, data)), labels=labels, columns=columns)
+
+
+def encode(columns: Mapping[str, Column], where: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:
+    """Rows of a table that is known, as the data they stand for: float64 `(N, D)`.
+
+    Args:
+        columns: of the table, in order.
+        where: what the rows are called in messages.
+        names: columns that the cells of a row belong to, in any order.
+        rows: cells as values of Python or as text; None, NaN and words for missing cells are missing.
+
+    Raises:
+        DataError: other columns, a row of another length, or a cell that is none of its column's.
+    """
+    if sorted(names) != sorted(columns):
+        raise DataError(where, f"columns {listed(names)}", f"exactly {listed(columns)}")
+    every = list(rows)
+    for i, row in enumerate(every):
+        if len(row) != len(names):
+            raise DataError(f"{where}, row {i}", f"{len(row)} cells", f"{len(names)}, one for each column")
+    cells = dict(zip(names, zip(*every, strict=True), strict=True)) if every else {}
+    parts = (column.encode(f"{where}, column {name!r}", cells.get(name, ())) for name, column in columns.items())
+    return np.stack([*parts], axis=1)
 
 
 def dump_csv(spec: DataSpec, data: Array) -> bytes:
-    """Examples `(N, D)` of a table as CSV, with the names and types of its columns."""
+    """Examples `(N, D)` of a table as CSV: categories by name, numbers in their type, nothing for missing cells."""
     columns = spec.columns or {}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    cells = (data[:, i].astype(kind).astype(str) for i, kind in enumerate(columns.values()))
-    writer.writerows(zip(*cells, strict=True))
+    writer.writerows(zip(*(column.words(data[:, i]) for i, column in enumerate(columns.values())), strict=True))
     return text.getvalue().encode()
-
-
-def to_frame(spec: DataSpec, data: Array) -> Any:
-    """Examples `(N, D)` of a table as a `pandas.DataFrame`, with the names and types of its columns.
-
-    Raises:
-        DataError: the data of the spec is no table.
-    """
-    import pandas
-
-    if spec.columns is None:
-        raise DataError("to_frame", spec.describe(), "a table, with names of columns")
-    return pandas.DataFrame({name: data[:, i].astype(kind) for i, (name, kind) in enumerate(spec.columns.items())})

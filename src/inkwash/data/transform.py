@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from inkwash.config import Range
+from inkwash.data.columns import Column, Type, require_numbers
 from inkwash.data.rows import Array as Array
 from inkwash.data.rows import blocks
 from inkwash.distributions import Lattice
@@ -23,11 +24,6 @@ Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC"
 """Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
 others have to be asked for."""
 Kind = Literal["vector", "series", "image", "volume"]
-Type = Literal[
-    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
-]
-LARGEST_WHOLE = 1 << 53
-"""Up to here float64, which tables are held in, has every whole number."""
 
 
 def has_channels(layout: Layout) -> bool:
@@ -48,7 +44,7 @@ class DataSpec:
         low: smallest value; of the alphabet for data with levels, seen in the data otherwise.
         high: largest value, likewise.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
-        columns: of a table, the type of each entry by its name, in order; None for other data.
+        columns: of a table, what each entry is by its name, in order; None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -57,7 +53,7 @@ class DataSpec:
     low: float
     high: float
     levels: Annotated[int, Range(2, 65536)] | None
-    columns: dict[str, Type] | None = None
+    columns: dict[str, Column] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -109,13 +105,12 @@ class DataSpec:
         return f"column {names[index]!r}" if names else f"{'channel' if self.size else 'column'} {index}"
 
     def rounded(self, data: Array) -> Array:
-        """Real numbers `(N, …)` moved to the values there are: levels, or whole numbers in columns of these."""
+        """Real numbers `(N, …)` moved to the values there are: levels, or in columns whole numbers or categories."""
         if self.levels is not None:
             return np.clip(np.rint(data), self.low, self.high)
-        for i, kind in enumerate((self.columns or {}).values()):
-            if np.dtype(kind).kind in "iu":
-                low, high = np.iinfo(kind).min, np.iinfo(kind).max
-                data[:, i] = np.clip(np.rint(data[:, i]), max(low, -LARGEST_WHOLE), min(high, LARGEST_WHOLE))
+        for i, column in enumerate((self.columns or {}).values()):
+            if column.limits is not None:
+                data[:, i] = np.clip(np.rint(data[:, i]), *column.limits)
         return data
 
 
@@ -157,6 +152,8 @@ class Transform:
             raise ConfigError(
                 "transform.spec.columns", f"{len(spec.columns)} columns", "one for each entry of a vector"
             )
+        for name, column in (spec.columns or {}).items():
+            column.check(f"transform.spec.columns.{name}")
         if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
             raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
         if not len(self.shift) == len(self.scale) == spec.shape[0]:
@@ -240,8 +237,9 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         rows: which examples are trained on; all by default.
 
     Raises:
-        DataError: a continuous channel or entry that is constant, or too large.
+        DataError: a continuous channel or entry that is constant, or too large; categories or missing cells.
     """
+    require_numbers(spec.columns or {})
     channels = spec.shape[0]
     lattice = lattice or spec.lattice
     if lattice is not None:

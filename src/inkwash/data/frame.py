@@ -1,0 +1,126 @@
+"""Tables from and to pandas, and new rows of a table that is known."""
+
+from __future__ import annotations
+
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from inkwash.config import DataConfig
+from inkwash.data.columns import LARGEST_WHOLE, Column, Type, category_column, number_column, refuse_dates, text_column
+from inkwash.data.raw import Raw
+from inkwash.data.table import as_raw, asked, encode, require_rows, wanted_columns
+from inkwash.data.transform import Array, DataSpec
+from inkwash.errors import DataError
+
+
+def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
+    """A `pandas.DataFrame` of numbers, booleans, text and categoricals, `(N, D)`.
+
+    Types of NumPy and those of pandas that know missing cells are read. A column of Python objects is what pandas makes
+    of it (`convert_dtypes`). A categorical of whole numbers is a column of whole numbers that are categories.
+
+    Args:
+        frame: the table; of its index nothing is used.
+        where: its name, for messages.
+        config: which columns to drop, and what others hold, as of `read_csv`.
+
+    Raises:
+        DataError: a column of another type, whole numbers beyond 2^53, or what `read_csv` refuses.
+    """
+    names = [str(name) for name in frame.columns]
+    wanted = wanted_columns(where, names, config)
+    require_rows(where, len(frame))
+    series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
+    labels = {} if config.labels is None else {config.labels: _frame_labels(series[config.labels])}
+    found = {name: _column(f"{where}, column {name!r}", series[name], asked(name, config)) for name in wanted}
+    return as_raw(found, labels)
+
+
+def _frame_labels(column: Any) -> Array:
+    """Labels as NumPy knows them; categories and text as text, a missing one as none."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
+        return column.to_numpy()
+    return column.astype(object).where(column.notna(), "").to_numpy(str)
+
+
+def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
+    """What a column is, and what stands in the data for its cells."""
+    from pandas.api import types
+
+    series = series.convert_dtypes() if series.dtype.name == "object" else series
+    if series.dtype.name == "category":
+        if types.is_string_dtype(series.cat.categories.dtype) and categories is not False:
+            numbers = np.where(series.cat.codes < 0, np.nan, series.cat.codes)
+            return category_column(where, "category", [str(name) for name in series.cat.categories], numbers)
+        series, categories = series.astype(object).convert_dtypes(), categories is not False
+    dtype = series.dtype
+    if dtype.kind in "mM" or "date" in dtype.name:
+        refuse_dates(where)
+    if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
+        numbers, names = series.factorize()
+        texts = [str(name) for name in names]
+        return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories))
+    kind = getattr(dtype, "numpy_dtype", dtype).name
+    if kind not in get_args(Type) or (kind == "bool" and categories is False):
+        need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options say"
+        raise DataError(where, f"values of type {dtype}", need)
+    values = series.to_numpy(np.float64, na_value=np.nan)
+    if kind == "bool":
+        return category_column(where, "bool", ["False", "True"], values)
+    if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_WHOLE:
+        raise DataError(where, "whole numbers beyond 2^53", "smaller ones")
+    return number_column(where, cast(Type, kind), values, categories)
+
+
+def to_frame(spec: DataSpec, data: Array) -> Any:
+    """Examples `(N, D)` of a table as a `pandas.DataFrame`, with the names and types of its columns.
+
+    Columns with missing cells have the type of pandas that knows these: `Int64`, `boolean`; real numbers have NaN.
+
+    Raises:
+        DataError: the data of the spec is no table.
+    """
+    import pandas
+
+    columns = _columns("to_frame", spec)
+    return pandas.DataFrame({name: _series(column, data[:, i]) for i, (name, column) in enumerate(columns.items())})
+
+
+def from_frame(spec: DataSpec, table: Any) -> Array:
+    """Rows of a table that is known, as the data it stands for: float64 `(N, D)`, the inverse of `to_frame`.
+
+    Args:
+        spec: what the table is.
+        table: a `pandas.DataFrame` with its columns, in any order, or a sequence of rows of D cells in their order.
+
+    Raises:
+        DataError: other columns, a category that is not known or a number that is none, with its row counted from 0.
+    """
+    columns = _columns("from_frame", spec)
+    if not hasattr(table, "columns"):
+        return encode(columns, "table", list(columns), table)
+    known = table.astype(object).where(table.notna(), None)
+    return encode(columns, "table", [str(name) for name in table.columns], known.itertuples(index=False))
+
+
+def _columns(where: str, spec: DataSpec) -> dict[str, Column]:
+    if spec.columns is None:
+        raise DataError(where, spec.describe(), "a table, with names of columns")
+    return spec.columns
+
+
+def _series(column: Column, values: Array) -> Any:
+    """Cells of a column in its type, or in that of pandas which knows missing cells."""
+    import pandas
+
+    missing = np.isnan(values)
+    if column.dtype == "category":
+        return pandas.Categorical.from_codes(np.where(missing, -1, values).astype(int), list(column.categories or ()))
+    cells = column.decode(values)
+    if column.dtype == "str":
+        return pandas.Series([None if gone else cell for gone, cell in zip(missing, cells.tolist(), strict=True)])
+    if not column.missing:
+        return cells
+    nullable = column.dtype.replace("uint", "UInt").replace("int", "Int").replace("bool", "boolean")
+    return pandas.Series(cells).astype(nullable).mask(missing)
