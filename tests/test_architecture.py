@@ -45,6 +45,7 @@ LAYERS = [
     {"data.raw", "data.deep"},
     {"data.builtin", "data.files", "data.images", "data.table"},
     {"data.frame"},
+    {"data.hub"},
     {"data.read"},
     {"data.sources"},
     {"data"},

@@ -49,8 +49,8 @@ class Train:
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, swiss-roll, checkerboard, two-moons,
-    heartbeat, ar2, balls), a folder or .zip file of pictures, or an .npy, .npz, .csv or IDX file."""
+    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
+    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
     data: DataConfig = field(default_factory=DataConfig)

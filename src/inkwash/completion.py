@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from inkwash import storage
-from inkwash.data import DataSpec, from_frame
+from inkwash.data import DataSpec
 from inkwash.data.files import read_npy
-from inkwash.data.raw import short
-from inkwash.data.table import encode
+from inkwash.data.frame import read_rows
 from inkwash.data.transform import Array
 from inkwash.display import Display
 from inkwash.draw import write_array, write_table
@@ -32,18 +31,7 @@ def read_incomplete(path: Path, spec: DataSpec) -> Array:
     Raises:
         DataError: an unreadable file, or one of other examples.
     """
-    if spec.columns is None:
-        return np.array(read_npy(path), np.float64)
-    try:
-        if path.suffix == ".parquet":
-            import pandas
-
-            return from_frame(spec, pandas.read_parquet(path))
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first, *rows = csv.reader(file, strict=True)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv or .parquet file") from None
-    return encode(spec.columns, str(path), [name.strip() for name in first], rows)
+    return np.array(read_npy(path), np.float64) if spec.columns is None else read_rows(path, spec)
 
 
 def impute_to_folder(

@@ -191,8 +191,8 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, swiss-roll, checkerboard, two-moons,
-    heartbeat, ar2, balls), a folder or .zip file of pictures, or an .npy, .npz, .csv or IDX file."""
+    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
+    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)

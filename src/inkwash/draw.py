@@ -15,6 +15,7 @@ from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import WalkConfig, check, to_json
 from inkwash.data import DataSpec, Transform
+from inkwash.data.frame import dump_parquet
 from inkwash.data.table import dump_csv
 from inkwash.display import Display
 from inkwash.errors import ConfigError
@@ -87,8 +88,8 @@ def draw_share(
 def draw_to_folder(
     run: StrPath, out: Path, n: int, display: Display, *, film: str | None = None, frames: int = 40, **options: Any
 ) -> None:
-    """Draw `n` samples from a run into `out`: `samples.npy` or, of a table, `samples.csv`; one picture of all, and a
-    PNG each but for vectors.
+    """Draw `n` samples from a run into `out`: `samples.npy` or, of a table, `samples.csv` or, where it came from
+    such a file, `samples.parquet`; one picture of all, and a PNG each but for vectors.
 
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
@@ -112,16 +113,16 @@ def draw_to_folder(
     display = display if place.is_main_process else Display(shown=False)
     data = draw_share(model, n, display, place, recorded, **options)
     if place.is_main_process:
-        _write(out, spec, data, display)
+        _write(out, spec, data, read_header(run)[0].config.source, display)
         if recorded is not None:
             recorded.save()
             display.say(f"film      {recorded.path}")
         display.say(f"next      inkwash evaluate {run}")
 
 
-def _write(out: Path, spec: DataSpec, data: Any, display: Display) -> None:
+def _write(out: Path, spec: DataSpec, data: Any, source: str, display: Display) -> None:
     if spec.columns:
-        write_table(out / "samples.csv", spec, data, display)
+        write_table(out / f"samples{'.parquet' if source.endswith('.parquet') else '.csv'}", spec, data, display)
     else:
         write_array(out / "samples.npy", data, display)
     pictures.save_samples(out / "samples.png", spec, data)
@@ -144,9 +145,9 @@ def write_array(path: Path, data: Any, display: Display) -> None:
 
 
 def write_table(path: Path, spec: DataSpec, data: Any, display: Display) -> None:
-    """Write rows of a table as .csv, into a folder that is made if need be, and say so."""
+    """Write rows of a table as .csv or .parquet, into a folder that is made if need be, and say so."""
     storage.make_folder(path.parent)
-    storage.replace(path, dump_csv(spec, data))
+    storage.replace(path, (dump_parquet if path.suffix == ".parquet" else dump_csv)(spec, data))
     display.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.data.columns import Column
+from inkwash.data.columns import Column, describe_columns
 from inkwash.data.leaves import dead_leaves
 from inkwash.data.raw import Raw
 
@@ -121,6 +121,34 @@ def _columns(names: Iterable[str]) -> dict[str, Column]:
     return {str(name): Column("float64") for name in names}
 
 
+def shop() -> Raw:
+    """10,000 purchases, a mixed table `(10000, 4)` with missing cells, drawn from a known law.
+
+    | `kind` | probability | `price`, normal | `quantity`, Poisson | `member`, probability |
+    | --- | --- | --- | --- | --- |
+    | bread | 0.4 | mean 3, standard deviation 0.5 | mean 30 | 0.3 |
+    | cheese | 0.2 | 9, 1.5 | 12 | 0.6 |
+    | fruit | 0.3 | 4, 0.8 | 60 | 0.5 |
+    | wine | 0.1 | 14, 3 | 20 | 0.8 |
+
+    Given the kind the others are independent; a tenth of `price` and of `member` is missing, completely at random.
+    """
+    random = np.random.default_rng(0)
+    kind = random.choice(4, _POINTS, p=[0.4, 0.2, 0.3, 0.1])
+    price = random.normal(np.array([3, 9, 4, 14])[kind], np.array([0.5, 1.5, 0.8, 3])[kind])
+    quantity = random.poisson(np.array([30, 12, 60, 20])[kind])
+    member = random.random(_POINTS) < np.array([0.3, 0.6, 0.5, 0.8])[kind]
+    data = np.column_stack([kind, price, quantity, member]).astype(np.float64)
+    data[:, [1, 3]] = np.where(random.random((_POINTS, 2)) < 0.1, np.nan, data[:, [1, 3]])
+    columns = {
+        "kind": Column("str", ("bread", "cheese", "fruit", "wine")),
+        "price": Column("float64", None, True),
+        "quantity": Column("int64"),
+        "member": Column("bool", ("false", "true"), True),
+    }
+    return Raw(data, "ND", notes=tuple(describe_columns(columns, data)), columns=columns)
+
+
 def leaves() -> Raw:
     """2,000 images of dead leaves, uint8 `(2000, 1, 16, 16)`, 256 levels; see `inkwash.data.leaves`."""
     return Raw(dead_leaves(2000, 16, seed=0)[:, None], "NCHW")
@@ -135,6 +163,7 @@ BUILTIN: dict[str, Callable[[], Raw]] = {
     "breast-cancer": breast_cancer,
     "wine": wine,
     "diabetes": diabetes,
+    "shop": shop,
     "dead-leaves": leaves,
     "ar2": ar2,
     "balls": balls,

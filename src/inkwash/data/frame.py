@@ -1,15 +1,17 @@
-"""Tables from and to pandas, and new rows of a table that is known."""
+"""Tables from and to pandas and Parquet, and new rows of a table that is known."""
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 
 from inkwash.config import DataConfig
 from inkwash.data.columns import LARGEST_WHOLE, Column, Type, category_column, number_column, refuse_dates, text_column
-from inkwash.data.raw import Raw
-from inkwash.data.table import as_raw, asked, encode, require_rows, wanted_columns
+from inkwash.data.raw import Raw, require_extra, require_room, short
+from inkwash.data.table import as_raw, asked, encode, read_cells, require_rows, wanted_columns
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
@@ -57,7 +59,7 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     dtype = series.dtype
     if dtype.kind in "mM" or "date" in dtype.name:
         refuse_dates(where)
-    if dtype != object and types.is_string_dtype(dtype) and categories is not False:
+    if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
         numbers, names = series.factorize()
         texts = [str(name) for name in names]
         return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories))
@@ -71,6 +73,60 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_WHOLE:
         raise DataError(where, "whole numbers beyond 2^53", "smaller ones")
     return number_column(where, cast(Type, kind), values, categories)
+
+
+def read_parquet(path: Path, config: DataConfig) -> Raw:
+    """A `.parquet` file of numbers, booleans, text and dictionaries, as `read_frame`; an index in it is not used.
+
+    Raises:
+        DataError: no such file, one of other types, one that takes more than 16 GiB, or what `read_frame` refuses.
+    """
+    return read_frame(_parquet_frame(path), str(path), config)
+
+
+def _parquet_frame(path: Path) -> Any:
+    pyarrow, parquet = (require_extra(name, "tabular", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
+    try:
+        with parquet.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            cells = len(file.schema_arrow) * sum(group.num_rows for group in groups)
+            require_room(str(path), max(8 * cells, sum(group.total_byte_size for group in groups)))
+            return arrow_frame(file.read())
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole .parquet file") from None
+
+
+def arrow_frame(table: Any) -> Any:
+    """A `pyarrow.Table` as a `pandas.DataFrame` that keeps types and missing cells."""
+    import pandas
+    import pyarrow
+
+    kinds = {kind: pandas.ArrowDtype(kind) for kind in table.schema.types if not pyarrow.types.is_dictionary(kind)}
+    return table.to_pandas(types_mapper=kinds.get)
+
+
+def read_rows(path: Path, spec: DataSpec) -> Array:
+    """Rows of a table that is known from a `.csv` or `.parquet` file, as `from_frame`."""
+    columns = _columns(str(path), spec)
+    if path.suffix == ".csv":
+        return encode(columns, str(path), *read_cells(path))
+    if path.suffix == ".parquet":
+        return _encode_frame(columns, str(path), _parquet_frame(path))
+    raise DataError(str(path), f"a {path.suffix or 'nameless'} file", "a .csv or .parquet file")
+
+
+def dump_parquet(spec: DataSpec, data: Array) -> bytes:
+    """Examples `(N, D)` of a table as Parquet, of the types that `to_frame` gives.
+
+    Raises:
+        DataError: pyarrow is not there.
+    """
+    require_extra("pyarrow", "tabular", ".parquet")
+    buffer = io.BytesIO()
+    to_frame(spec, data).to_parquet(buffer, index=False)
+    return buffer.getvalue()
 
 
 def to_frame(spec: DataSpec, data: Array) -> Any:
@@ -98,10 +154,14 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
         DataError: other columns, a category that is not known or a number that is none, with its row counted from 0.
     """
     columns = _columns("from_frame", spec)
-    if not hasattr(table, "columns"):
-        return encode(columns, "table", list(columns), table)
-    known = table.astype(object).where(table.notna(), None)
-    return encode(columns, "table", [str(name) for name in table.columns], known.itertuples(index=False))
+    if hasattr(table, "columns"):
+        return _encode_frame(columns, "table", table)
+    return encode(columns, "table", list(columns), table)
+
+
+def _encode_frame(columns: dict[str, Column], where: str, frame: Any) -> Array:
+    known = frame.astype(object).where(frame.notna(), None)
+    return encode(columns, where, [str(name) for name in frame.columns], known.itertuples(index=False, name=None))
 
 
 def _columns(where: str, spec: DataSpec) -> dict[str, Column]:

@@ -11,7 +11,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -82,14 +82,7 @@ def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
     names = sorted(found)
     if not names:
         raise DataError(str(root), "no picture", f"one with {', '.join(SUFFIXES)} files in it")
-    first = decode(str(root / names[0]), found[names[0]])[0]
-    require_room(str(root), len(names) * first.nbytes)
-    data, turned = np.empty((len(names), *first.shape), first.dtype), 0
-    for i, name in enumerate(names):
-        picture, was_turned = decode(str(root / name), found[name])
-        if picture.shape != first.shape or picture.dtype != first.dtype:
-            raise DataError(str(root / name), shape_words(picture), f"{shape_words(first)} like {names[0]}")
-        data[i], turned = picture, turned + was_turned
+    data, turned = stack(str(root), {str(root / name): found[name] for name in names})
     folders = _folders(names)
     told = {
         f"{turned} picture(s) turned upright by their EXIF orientation": turned > 0,
@@ -97,6 +90,24 @@ def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
     }
     notes = tuple(words for words, so in told.items() if so)
     return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
+
+
+def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, int]:
+    """Pictures of one size, mode and depth by their names, at least one, and how many of them were turned upright.
+
+    Raises:
+        DataError: unreadable pictures, pictures that differ, or too many to hold in memory.
+    """
+    names = list(found)
+    first = decode(names[0], found[names[0]])[0]
+    require_room(root, len(names) * first.nbytes)
+    data, turned = np.empty((len(names), *first.shape), first.dtype), 0
+    for i, name in enumerate(names):
+        picture, was_turned = decode(name, found[name])
+        if picture.shape != first.shape or picture.dtype != first.dtype:
+            raise DataError(name, shape_words(picture), f"{shape_words(first)} like {Path(names[0]).name}")
+        data[i], turned = picture, turned + was_turned
+    return data, turned
 
 
 def _folders(names: list[PurePosixPath]) -> Array:

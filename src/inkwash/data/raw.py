@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 from inkwash.data.columns import Column
 from inkwash.data.transform import Array, Layout
@@ -45,6 +47,18 @@ class Raw:
 def short(error: BaseException) -> str:
     """An error of another library in a few words."""
     return str(error).split("\n")[0][:120] or type(error).__name__
+
+
+def require_extra(module: str, extra: str, where: str) -> Any:
+    """A module of a package that inkwash does without unless it is asked for what needs it.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError:
+        raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
 
 
 _MOST_BYTES = 1 << 34

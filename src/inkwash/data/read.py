@@ -15,15 +15,17 @@ from torch import Tensor
 from inkwash.config import DataConfig
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import is_idx, read_idx, read_npy, read_npz
-from inkwash.data.frame import read_frame
+from inkwash.data.frame import read_frame, read_parquet
+from inkwash.data.hub import read_features, read_hub
 from inkwash.data.images import SUFFIXES, pixels_of, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.raw import Raw
 from inkwash.data.table import read_csv
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
-_OBJECTS = ("<array>", "<tensor>", "<table>", "<dataset>")
-_FILES = "a folder or .zip file of pictures, an .npy, .npz, .csv or IDX file"
+_OBJECTS = ("<array>", "<tensor>", "<table>", "<dataset>", "<hub>")
+_FILES = "a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file"
+_TABLES = (".csv", ".parquet", "<table>", "<hub>")
 
 
 def source_name(source: Any) -> str:
@@ -34,12 +36,13 @@ def source_name(source: Any) -> str:
     """
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    pandas = sys.modules.get("pandas")
+    pandas, hub = sys.modules.get("pandas"), sys.modules.get("datasets")
     kinds = {"<array>": np.ndarray, "<tensor>": Tensor, "<dataset>": torch.utils.data.Dataset}
     kinds |= {"<table>": pandas.DataFrame} if pandas else {}
+    kinds |= {"<hub>": hub.Dataset} if hub else {}
     name = next((name for name, kind in kinds.items() if isinstance(source, kind)), None)
     if name is None or isinstance(source, np.ma.MaskedArray):
-        need = "a name or path, a NumPy array, a tensor, a torch Dataset or a pandas DataFrame"
+        need = "a name or path, a NumPy array, a tensor, a Dataset of torch or of the Hub, or a pandas DataFrame"
         raise DataError("data", f"a {type(source).__name__}", need)
     return name
 
@@ -58,15 +61,19 @@ def read(source: Any, config: DataConfig) -> Raw:
     if config.key is not None and not where.endswith(".npz"):
         raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
     for option in ("drop", "categories", "numbers"):
-        if getattr(config, option) and not where.endswith((".csv", "<table>")):
+        if getattr(config, option) and not where.endswith(_TABLES) and not where.startswith("hf:"):
             got = ", ".join(getattr(config, option))
-            raise DataError(f"data.{option}", got, "a .csv file or a DataFrame, with columns of that name")
+            raise DataError(f"data.{option}", got, "a table of one's own, with such columns")
+    if where.startswith("hf:"):
+        return read_hub(where, config)
     if isinstance(source, str | os.PathLike):
         return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
     if where == "<array>":
         return Raw(source)
     if where == "<tensor>":
         return Raw(_as_array(source, where))
+    if where == "<hub>":
+        return read_features(source, where, config)
     return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where)
 
 
@@ -82,6 +89,8 @@ def _read_path(source: str, config: DataConfig) -> Raw:
         return read_zip(path)
     if path.suffix == ".csv":
         return read_csv(path, config)
+    if path.suffix == ".parquet":
+        return read_parquet(path, config)
     if path.suffix == ".npz":
         (data, *found), notes = read_npz(path, config.key, config.labels)
         return Raw(data, notes=notes, labels={} if config.labels is None else {config.labels: found[0]})

@@ -59,9 +59,10 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
     """The data set that a source holds, checked.
 
     Args:
-        source: a built-in name; a path to a folder or `.zip` file of pictures, or to an `.npy`, `.npz`, `.csv` or IDX
-            file; a NumPy array, a tensor, a map-style `torch.utils.data.Dataset` of items x or (x, label), or a
-            `pandas.DataFrame` of numbers. The first axis of an array is the examples.
+        source: a built-in name; a path to a folder or `.zip` file of pictures, or to an `.npy`, `.npz`, `.csv`,
+            `.parquet` or IDX file; `hf:NAME` of the Hub; a NumPy array, a tensor, a map-style
+            `torch.utils.data.Dataset` of items x or (x, label), a `datasets.Dataset`, or a `pandas.DataFrame`. The
+            first axis of an array is the examples.
         config: key, labels, layout and levels, where the user gave them.
 
     Raises:

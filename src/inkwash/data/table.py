@@ -10,6 +10,7 @@ import io
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -53,21 +54,41 @@ def read_csv(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: no such table; the message names the column, and the line if there is one.
     """
+    with _opened(path) as (names, named, rows):
+        return _parsed(str(path), names, named, rows, config)
+
+
+def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns of a `.csv` file, and the cells of each row as text, without the space around it.
+
+    Raises:
+        DataError: an unreadable file.
+    """
+    with _opened(path) as (names, _, rows):
+        return names, [[cell.strip() for cell in row] for _, row in rows]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[str], bool, Iterator[Row]]]:
+    """The names of the columns, whether the file has them, and the rows with the line of each."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            return _parsed(str(path), next(reader, []), ((reader.line_num, row) for row in reader), config)
+            first: list[str] = next(reader, [])
+            rows = ((reader.line_num, row) for row in reader)
+            if all(map(is_number, first)):
+                yield [str(i) for i in range(len(first))], False, chain([(1, first)], rows)
+            else:
+                yield [name.strip() for name in first], True, rows
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv file in UTF-8") from None
 
 
-def _parsed(where: str, first: list[str], rows: Iterator[Row], config: DataConfig) -> Raw:
-    named = not all(map(is_number, first))
-    names = [name.strip() for name in first] if named else [str(i) for i in range(len(first))]
+def _parsed(where: str, names: list[str], named: bool, rows: Iterator[Row], config: DataConfig) -> Raw:
     readers = {name: _Reader(where, name, asked(name, config)) for name in wanted_columns(where, names, config)}
     classes: list[str] = []
     count = 0
-    for lines, cells in _blocks(where, len(names), rows if named else chain([(1, first)], rows)):
+    for lines, cells in _blocks(where, len(names), rows):
         count += len(lines)
         of_name = dict(zip(names, cells, strict=True))
         for name, reader in readers.items():

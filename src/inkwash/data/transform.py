@@ -291,7 +291,7 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         rows: which examples are trained on; all by default.
 
     Raises:
-        DataError: a continuous channel or entry that is constant, or too large.
+        DataError: a continuous channel or entry that is constant, or too large; categories or missing cells.
     """
     channels = spec.shape[0]
     lattice = lattice or spec.lattice

@@ -1,0 +1,89 @@
+"""Data sets of the Hugging Face Hub: the train split, pictures or tables by their features.
+
+Nothing of the Hub is touched unless a source begins with `hf:`; see Lhoest et al. 2021, arXiv:2109.02846.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkwash.config import DataConfig
+from inkwash.data.frame import arrow_frame, read_frame
+from inkwash.data.images import stack
+from inkwash.data.raw import Raw, require_extra, short
+from inkwash.data.transform import Array
+from inkwash.errors import DataError
+
+
+def read_hub(where: str, config: DataConfig) -> Raw:
+    """The train split of `hf:NAME`, `hf:OWNER/NAME` or `hf:OWNER/NAME/SUBSET`.
+
+    Raises:
+        DataError: the package `datasets` is not there, the data cannot be had, or is none that `read_features` reads.
+    """
+    datasets = require_extra("datasets", "hub", where)
+    parts = where.removeprefix("hf:").split("/")
+    try:
+        found = datasets.load_dataset("/".join(parts[:2]), *parts[2:], split="train")
+    except Exception as error:  # of the network, the Hub, its files: no list of kinds is complete
+        need = "hf:OWNER/NAME or hf:OWNER/NAME/SUBSET, with a train split"
+        raise DataError(where, f"nothing to be read ({short(error)})", need) from None
+    return read_features(found, where, config)
+
+
+def read_features(found: Any, where: str, config: DataConfig) -> Raw:
+    """A `datasets.Dataset`: its pictures, if a feature is an `Image`, otherwise a table of its other features.
+
+    The classes of a `ClassLabel` are categories of a table, and labels of pictures.
+
+    Raises:
+        DataError: several features of pictures, or what is refused of pictures and of DataFrames.
+    """
+    kinds = {name: type(feature).__name__ for name, feature in found.features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image" and name not in (config.drop or ())]
+    classes = {name: found.features[name].names for name, kind in kinds.items() if kind == "ClassLabel"}
+    if not images:
+        return read_frame(_frame(found, classes), where, config)
+    if len(images) > 1:
+        raise DataError(
+            where, f"pictures in {', '.join(images)}", "one feature of pictures; data.drop leaves out others"
+        )
+    if config.categories or config.numbers:
+        raise DataError("data.categories, data.numbers", "columns of pictures", "a table, to say what its columns hold")
+    return _pictures(found, images[0], classes, where)
+
+
+def _frame(found: Any, classes: dict[str, list[str]]) -> Any:
+    import pandas
+
+    frame = arrow_frame(found.with_format("arrow")[:])
+    for name, names in classes.items():
+        frame[name] = pandas.Categorical.from_codes(frame[name].fillna(-1).astype(int), names)
+    return frame
+
+
+def _pictures(found: Any, image: str, classes: dict[str, list[str]], where: str) -> Raw:
+    from datasets import Image
+
+    stored = found.cast_column(image, Image(decode=False))
+    openers = {f"{where}[{i}]": partial(_content, stored, i, image) for i in range(len(stored))}
+    data, turned = stack(where, openers)
+    labels = {name: _named(found[name], names) for name, names in classes.items()}
+    unused = [name for name in found.features if name != image and name not in classes]
+    told = {f"{turned} picture(s) turned upright by their EXIF orientation": turned, f"not used: {unused}": unused}
+    notes = tuple(words for words, so in told.items() if so)
+    return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels=labels)
+
+
+def _content(stored: Any, i: int, image: str) -> bytes:
+    cell = stored[i][image] or {}
+    return cell.get("bytes") or Path(cell.get("path") or "").read_bytes()
+
+
+def _named(numbers: Any, names: list[str]) -> Array:
+    """Names of classes; no text where there is none."""
+    return np.array([*names, ""])[[-1 if number is None else number for number in numbers]]
