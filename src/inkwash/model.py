@@ -167,7 +167,7 @@ class Diffusion(Walkable):
         """
         if not 0 <= t <= 1:
             raise ConfigError("t", t, "a time from 0 to 1")
-        model_x, process = self.to_model(x).to(self.dtype), self.process
+        model_x, process = self._whole(x).to(self.dtype), self.process
         noisy = [
             process.diffuse(model_x[rows], t, process.noise(model_x[rows].shape, random, like=model_x))
             for rows, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
@@ -278,7 +278,7 @@ class Diffusion(Walkable):
         require_integer("n", n, 2)
         process, seed = require_gaussian(self.process, "interpolate"), chosen_seed(seed)
         random = generator(seed, Purpose.INTERPOLATE)
-        ends = torch.cat([self.to_model(_as_batch(x)) for x in (a, b)])
+        ends = torch.cat([self._whole(_as_batch(x)) for x in (a, b)])
         weights = torch.linspace(0, 1, n, dtype=torch.float64)
         if t is None:
             for name, value in options.items():
@@ -367,7 +367,7 @@ class Diffusion(Walkable):
             ConfigError: a bad option, or a tolerance that is not reached.
             NonFiniteError: the network is NaN or infinite on the way.
         """
-        model_x = self.to_model(x)
+        model_x = self._whole(x)
         lattice, condition = self._lattice, self.condition.told(label, len(model_x))
         options: dict[str, Any] = {"divergence": divergence, "probes": probes, "solver": solver, "seed": seed}
         options["condition"] = condition
@@ -393,7 +393,7 @@ class Diffusion(Walkable):
             `(B, *shape)`, float64, model units. Over continuous data it is distributed like `process.prior`; levels
             have shorter codes, since a denoiser that knows them tells them from small noise.
         """
-        model_x = self.to_model(x)
+        model_x = self._whole(x)
         condition = self.condition.told(label, len(model_x))
         return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
@@ -497,6 +497,13 @@ class Diffusion(Walkable):
         return Product(self, ()) * factor
 
     __rmul__ = __mul__
+
+    def _whole(self, x: Any) -> Tensor:
+        """`to_model` of examples of which nothing is missing."""
+        model_x = self.to_model(x)
+        if bool(model_x.isnan().any()):
+            raise DataError("x", "a missing value", "whole examples; bound and impute take others")
+        return model_x
 
     def _shaped(self, where: str, x: Any) -> Tensor:
         """Examples in model units on the model's device."""

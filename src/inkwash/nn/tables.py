@@ -76,8 +76,8 @@ class TableNet(nn.Module):
         if present is not None and not self.missing:
             raise TypeError("present: the network takes whole rows alone")
         there = torch.ones_like(x_t) if present is None else present.to(x_t)
-        states = one_hot(x_t[:, self.codes].long(), self.states) * there[:, self.codes, None]
-        shown = [(x_t * there)[:, self.numbers], states.flatten(1), *([there] if self.missing else [])]
+        states = [one_hot(x_t[:, i].long(), self.states) * there[:, i, None] for i in self.codes]
+        shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
         found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)[:, self.said]
         said = found.shape[1] - len(self.log_prior)
         return torch.cat([found[:, :said], found[:, said:] + self.log_prior], 1)
