@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
+    from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, UNet, perceptron
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -176,6 +176,8 @@ _HOME = {
     "model": ("Diffusion",),
     "nn": (
         "MLP",
+        "ColumnTransformer",
+        "DiT",
         "LabelEmbedding",
         "LevelNet",
         "UNet",
