@@ -34,9 +34,10 @@ class ColumnTransformer(nn.Module):
         super().__init__()
         self.into = _ByColumn(_owners(inputs, len(inputs)), len(inputs), width)
         self.out_of = _ByColumn(_owners(outputs or inputs, len(inputs)), len(inputs), width)
-        self.name = nn.Parameter(torch.randn(len(inputs), width))
+        self.name = nn.Parameter(torch.zeros(len(inputs), width))
         self.bias = nn.Parameter(torch.zeros(len(self.out_of.weight)))
-        nn.init.normal_(self.into.weight)
+        for parameter in (self.into.weight, self.name):
+            nn.init.normal_(parameter, std=width**-0.5)
         self.transformer = Transformer(width, depth, dropout, condition)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
