@@ -1,17 +1,24 @@
 """Transformers of patches and of columns: what is cut comes back, what belongs to a column is its own, all see all."""
 
+import os
+import signal
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from faults import at_step, digests, hooked, tiny
 from oracles import F64, GaussianData
 from test_nn import batch, columns, dit, trained
 from torch import nn
 
 import inkwash as iw
+from inkwash.errors import RunInterrupted
+from inkwash.fit import fit
+from inkwash.nn import dit as patches_of
 from inkwash.nn import layers
-from inkwash.nn.dit import cut, join
 
 ALL = {
     "patches of series": (partial(dit, patch=(3,)), (1, 11)),
@@ -40,7 +47,7 @@ def check_patches(size=(7, 5)):
     """Each patch holds the block of places that it stands for, with zeros beyond the edge."""
     for patch in product((1, 2, 3), repeat=len(size)):
         x = 1 + torch.rand(2, 3, *size)
-        patches = cut(x, patch)
+        patches = patches_of.cut(x, patch)
         assert patches.shape[1:-1] == tuple(-(-side // places) for side, places in zip(size, patch, strict=True))
         for at in product(*map(range, patches.shape[1:-1])):
             rows = tuple(slice(i * places, (i + 1) * places) for i, places in zip(at, patch, strict=True))
@@ -48,7 +55,7 @@ def check_patches(size=(7, 5)):
             inside = x[(..., *rows)]
             assert torch.equal(block[(..., *map(slice, inside.shape[2:]))], inside)
             assert float(block.sum()) == pytest.approx(float(inside.sum()), rel=1e-5)
-        assert torch.equal(join(patches, patch, size), x)
+        assert torch.equal(patches_of.join(patches, patch, size), x)
 
 
 @every
@@ -109,11 +116,11 @@ def check_place():
     """Of a picture of equal patches, each gets an answer of its own; the same without places."""
     network = awake(dit(1, (2, 2))).double()
     x_t, level = torch.ones(1, 1, 6, 4, dtype=F64), torch.zeros(1, dtype=F64)
-    answers = cut(network(x_t, level), (2, 2)).flatten(0, 2).detach()
+    answers = patches_of.cut(network(x_t, level), (2, 2)).flatten(0, 2).detach()
     apart = torch.cdist(answers, answers) + torch.eye(6, dtype=F64)
     assert float(apart.min()) > 1e-3
     nn.init.zeros_(network.place.weight)
-    alike = cut(network(x_t, level), (2, 2)).flatten(0, 2)
+    alike = patches_of.cut(network(x_t, level), (2, 2)).flatten(0, 2)
     torch.testing.assert_close(alike, alike[:1].expand_as(alike), rtol=1e-9, atol=1e-9)
 
 
@@ -198,3 +205,36 @@ def test_training_comes_near_the_best_estimate_of_normal_data(kind):
     with torch.no_grad():
         excess = ((answer(x_t, level) - best) ** 2).mean()
     assert float(excess) < 0.15 * float(((by_itself - best) ** 2).mean())
+
+
+RANDOM = np.random.default_rng(0)
+RUNS = {
+    "labelled images": (
+        {"x": RANDOM.integers(0, 4, (40, 5, 3)).astype(np.uint8), "y": RANDOM.integers(0, 2, 40)},
+        {"data": {"labels": "y", "levels": 4}, "network": {"kind": "dit"}, "denoiser": {"variance": "learned"}},
+    ),
+    "bits of series": (
+        {"x": RANDOM.integers(0, 2, (40, 7)).astype(bool)},
+        {"data": {"layout": "NL"}, "network": {"kind": "dit", "patch": 3}, "process": {"kind": "bernoulli"}},
+    ),
+    "columns, blind": (
+        {"x": RANDOM.normal(3.0, 2.0, (40, 3))},
+        {"network": {"kind": "transformer", "dropout": 0.2}, "denoiser": {"sees": "nothing", "variance": "learned"}},
+    ),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_in_parts_resumes_bit_identically_and_draws(name, tmp_path):
+    """With labels, levels, bits, a learned variance, no sight of the noise, dropout."""
+    arrays, given = RUNS[name]
+    np.savez(tmp_path / "data.npz", **arrays)
+    config = tiny(tmp_path / "data.npz", steps=6, micro_batch_size=3)
+    config = replace(config, **{part: replace(getattr(config, part), **options) for part, options in given.items()})
+    whole = fit(config, tmp_path / "whole")
+    with hooked(at_step(4, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
+        fit(config, tmp_path / "cut")
+    assert digests(fit(config, tmp_path / "cut").path) == digests(whole.path)
+    drawn = whole.model().sample(2, seed=0, steps=3, label=arrays.get("y", [None])[0])
+    assert (drawn.shape, drawn.dtype) == ((2, *arrays["x"].shape[1:]), arrays["x"].dtype)
