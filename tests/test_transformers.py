@@ -144,6 +144,11 @@ def check_owners(inputs=(1, 3), outputs=(2, 3, 2, 0)):
     assert torch.equal(found != 0, of_output[:, None] == of_input)
 
 
+def test_answers_that_are_not_for_every_column_are_refused():
+    with pytest.raises(ValueError, match="outputs: got 3 entries, need 2"):
+        columns((1, 2), outputs=(1, 1, 1))
+
+
 def test_columns_in_another_order_with_their_maps_give_the_same_answers():
     check_order()
 

@@ -1,5 +1,6 @@
 """A transformer of columns, for vectors and tables: a token for each column, and maps of its own into and out of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -20,6 +21,9 @@ class ColumnTransformer(nn.Module):
         outputs: numbers each column gives, side by side; by default as many as it has features. Twice as many entries
             as there are columns go round them twice: `(1, 1, 3, 1, 1, 0)`, the last three for spreads.
         condition: makes the module that embeds a condition; None: there is none.
+
+    Raises:
+        ValueError: `outputs` that do not go round the columns as a whole.
     """
 
     def __init__(
@@ -32,9 +36,12 @@ class ColumnTransformer(nn.Module):
         condition: ConditionEmbedding | None = None,
     ) -> None:
         super().__init__()
-        self.into = _ByColumn(_owners(inputs, len(inputs)), len(inputs), width)
-        self.out_of = _ByColumn(_owners(outputs or inputs, len(inputs)), len(inputs), width)
-        self.name = nn.Parameter(torch.zeros(len(inputs), width))
+        outputs, columns = outputs or inputs, len(inputs)
+        if len(outputs) % columns:
+            raise ValueError(f"outputs: got {len(outputs)} entries, need {columns} for the columns, or a multiple")
+        self.into = _ByColumn(_owners(inputs, columns), columns, width)
+        self.out_of = _ByColumn(_owners(outputs, columns), columns, width)
+        self.name = nn.Parameter(torch.zeros(columns, width))
         self.bias = nn.Parameter(torch.zeros(len(self.out_of.weight)))
         for parameter in (self.into.weight, self.name):
             nn.init.normal_(parameter, std=width**-0.5)
@@ -63,10 +70,9 @@ class _ByColumn(nn.Module):
 
     def __init__(self, owners: Sequence[int], columns: int, width: int) -> None:
         super().__init__()
-        counts = [owners.count(column) for column in range(columns)]
-        self.grid = (columns, max(counts))
-        places = [owner * self.grid[1] + owners[:i].count(owner) for i, owner in enumerate(owners)]
-        self.register_buffer("place", torch.tensor(places), persistent=False)
+        self.grid = (columns, max(Counter(owners).values()))
+        following = {column: iter(range(column * self.grid[1], (column + 1) * self.grid[1])) for column in set(owners)}
+        self.register_buffer("place", torch.tensor([next(following[owner]) for owner in owners]), persistent=False)
         self.weight = nn.Parameter(torch.zeros(len(owners), width))
 
     def maps(self) -> Tensor:
