@@ -27,7 +27,7 @@ LAYERS = [
         "ode",
     },
     {"noise.tables", "noise.letters", "noise.grids", "nn.layers"},
-    {"noise.closed", "noise.learned", "nn.levels", "nn.mlp", "nn.tables", "nn.unet"},
+    {"noise.closed", "noise.learned", "nn.levels", "nn.columns", "nn.dit", "nn.mlp", "nn.tables", "nn.unet"},
     {"noise", "nn"},
     {"process"},
     {"gaussian", "bernoulli", "interpolate", "prediction", "variance", "propose"},
@@ -73,7 +73,7 @@ LAYERS = [
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 HOME = {name: f"inkwash.{module}" for name, module in inkwash._MODULE_OF.items()}
-TORCH_ONLY = {"nn.layers", "nn.mlp", "nn.tables", "nn.unet", "nn.levels", "nn"}
+TORCH_ONLY = {"nn.columns", "nn.dit", "nn.layers", "nn.mlp", "nn.tables", "nn.unet", "nn.levels", "nn"}
 
 
 def module_name(path):

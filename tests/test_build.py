@@ -54,14 +54,29 @@ SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
 
 
+NOT_OF = {
+    "unet": {"patch"},
+    "dit": {"multipliers", "attention"},
+    "mlp": {"multipliers", "attention", "patch"},
+    "transformer": {"multipliers", "attention", "patch"},
+}
+
+
+def usual(kind, spec):
+    """A kind of network, or the transformer that goes with the shape."""
+    return kind and ("dit" if spec.size else "transformer")
+
+
+kinds = pytest.mark.parametrize("kind", [None, "transformer"])
+
+
+@kinds
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))
-def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
-    config = resolve(Config("x"), spec)
+def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
+    config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "label_dropout", "log_snr_first", "categories"} | (
-            {"multipliers", "attention"} if config.network.kind == "mlp" else set()
-        )
+        unused = {"rate", "label_dropout", "log_snr_first", "categories"} | NOT_OF[config.network.kind]
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(Config, to_json(config)) == config
@@ -71,8 +86,9 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("variance", [None, "learned"])
-def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance):
-    tiny = NetworkConfig(width=8, depth=1, dropout=dropout)
+@kinds
+def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance, kind):
+    tiny = NetworkConfig(usual(kind, spec), width=8, depth=1, dropout=dropout)
     config = resolve(Config("x", network=tiny, denoiser=DenoiserConfig(variance=variance)), spec)
     network, x = build_network(config, spec).eval(), torch.randn(3, *spec.shape)
     asked = 2 if variance else 1
@@ -83,7 +99,7 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
     fixed = {"log_prior"} & set(network.state_dict())
     assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
-    assert "parameters" in describe_network(config.network, network)
+    assert "parameters" in describe_network(config.network, spec.size, network)
     estimate = build_denoiser(config, spec)(x, 0.5)
     assert estimate.x.shape == estimate.eps.shape == x.shape
     assert (estimate.spread is None) == (variance is None)
@@ -108,11 +124,52 @@ def test_what_is_given_is_kept():
         (NetworkConfig(attention=(True,)), image(1, 8, 8), "network.attention"),
         (NetworkConfig(multipliers=(1, 2, 4), attention=(True, False)), image(1, 8, 8), "network.attention"),
         (NetworkConfig(width=20), image(1, 8, 8), "network.width"),
+        (NetworkConfig("transformer"), image(1, 8, 8), "network.kind"),
+        (NetworkConfig("dit"), vector(2), "network.kind"),
+        (NetworkConfig(patch=2), image(1, 8, 8), "network.patch"),
+        (NetworkConfig("transformer", patch=2), vector(2), "network.patch"),
+        (NetworkConfig("dit", multipliers=(1, 2)), image(1, 8, 8), "network.multipliers"),
+        (NetworkConfig("dit", attention=(True,)), image(1, 8, 8), "network.attention"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused_by_name(network, spec, named):
     with pytest.raises(ConfigError, match=f"^{named}: got "):
         resolve(Config("x", network=network), spec)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "said"),
+    [
+        ((8, 8), None, "4x4 patches of 2x2,"),
+        ((28, 28), None, "7x7 patches of 4x4,"),
+        ((100,), None, "50 patches of 2,"),
+        ((200,), None, "50 patches of 4,"),
+        ((8, 8, 8), None, "4x4x4 patches of 2x2x2,"),
+        ((1, 40), 3, "1x14 patches of 1x3, padded to 1x42,"),
+        ((7, 5), None, "4x3 patches of 2x2, padded to 8x6,"),
+    ],
+)
+def test_patches_are_few_and_what_is_padded_is_said(size, patch, said):
+    spec = image(1, *size, levels=None)
+    config = resolve(Config("x", network=NetworkConfig("dit", 8, 1, patch=patch)), spec)
+    assert said in describe_network(config.network, size, build_network(config, spec))
+
+
+def test_a_learned_variance_of_columns_is_that_of_each():
+    """The prediction and the spread of an entry come from its own column: nothing else does where nothing attends."""
+    spec = vector(3)
+    options = {"network": NetworkConfig("transformer", 8, 1), "denoiser": DenoiserConfig(variance="learned")}
+    denoiser = build_denoiser(resolve(Config("x", **options), spec), spec).double()
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += torch.randn(parameter.shape)
+        denoiser.network.transformer.blocks[0].attention.leave.weight.zero_()
+    x_t = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
+    estimate = denoiser(x_t, 0.5)
+    for answer in (estimate.eps, estimate.spread):
+        for i in range(3):
+            (gradient,) = torch.autograd.grad(answer[0, i], x_t, retain_graph=True)
+            assert (gradient[0] != 0).tolist() == [j == i for j in range(3)]
 
 
 def test_parts_of_a_batch_are_no_larger_than_it():

@@ -120,8 +120,8 @@ def test_the_network_is_shown_what_each_entry_says_alone():
     network(x_t, log_snr)
     alpha = log_snr.sigmoid().sqrt().double()
     values = TERNARY.values()
-    h = seen[0].reshape(3, 2 + 2 * 6, 1, 3)
-    assert torch.equal(h[:, :2], x_t)
+    h = seen[0].reshape(3, 2, 7, 1, 3)
+    assert torch.equal(h[:, :, 0], x_t)
     for b, c, place in product(range(3), range(2), range(3)):
         y, prior = float(x_t[b, c, 0, place]), network.log_prior[c, 0, place].double()
         law = torch.distributions.Normal(alpha[b] * values, (1 - alpha[b] ** 2).sqrt())
@@ -129,7 +129,7 @@ def test_the_network_is_shown_what_each_entry_says_alone():
         for k, wave in product(range(3), range(2)):
             angles = math.pi / 2 * (k + 1) * values
             expected = float(posterior @ (angles.sin() if wave == 0 else angles.cos()))
-            assert float(h[b, 2 + 6 * c + 3 * wave + k, 0, place]) == pytest.approx(expected, abs=1e-4)
+            assert float(h[b, c, 1 + 3 * wave + k, 0, place]) == pytest.approx(expected, abs=1e-4)
 
 
 @shapes

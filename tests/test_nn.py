@@ -27,14 +27,29 @@ def mlp(size=6, **options):
     return iw.MLP(size, **{"width": 16, "depth": 2, **options})
 
 
+def dit(channels=1, patch=(2, 2), **options):
+    torch.manual_seed(0)
+    return iw.DiT(channels, patch, **{"width": 16, "depth": 2, **options})
+
+
+def columns(inputs=(1, 3, 2), **options):
+    torch.manual_seed(0)
+    return iw.ColumnTransformer(inputs, **{"width": 16, "depth": 2, **options})
+
+
 NETWORKS = {
     "unet": (unet, (1, 7, 5)),
     "two channels": (partial(unet, 2), (2, 7, 5)),
     "series": (partial(unet, 2, axes=1), (2, 11)),
     "volumes": (partial(unet, axes=3), (1, 4, 3, 5)),
     "mlp": (mlp, (6,)),
+    "patches": (partial(dit, 2, (2, 3)), (2, 7, 5)),
+    "patches of series": (partial(dit, patch=(3,)), (1, 11)),
+    "patches of volumes": (partial(dit, patch=(2, 2, 2)), (1, 4, 3, 5)),
+    "columns": (columns, (6,)),
 }
 networks = pytest.mark.parametrize("kind", NETWORKS)
+GATED = ("patches", "patches of series", "patches of volumes", "columns")
 
 
 def batch(shape, n=6, seed=0):
@@ -60,7 +75,8 @@ def test_every_public_network_is_tested():
     assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {
         "LevelNet",
         "LabelEmbedding",
-    }  # test_levels.py, test_condition.py
+        "TableNet",
+    }  # test_levels.py, test_condition.py, test_nn_tables.py
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -215,7 +231,7 @@ def test_double_precision_gives_the_same_answer(kind):
     assert float((single - double).abs().max()) < 1e-4 * float(double.abs().max())
 
 
-@networks
+@pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind not in GATED])
 def test_a_block_acts_even_where_the_level_says_nothing(kind):
     """Shift and scale start next to zero: what a block adds must depend on what it is given all the same."""
     make, shape = NETWORKS[kind]

@@ -35,6 +35,7 @@ import test_series
 import test_solvers
 import test_table
 import test_training
+import test_transformers
 import test_variance
 import test_walk
 import torch
@@ -61,7 +62,7 @@ from inkwash.data import deep, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
-from inkwash.nn import LevelNet, unet
+from inkwash.nn import LevelNet, columns, layers, unet
 from inkwash.noise import grids, tables
 from inkwash.posterior import bits, guide, smc
 from inkwash.posterior import walk as posterior_walk
@@ -118,6 +119,12 @@ CHECKS = {
     "detail in the U-Net": test_nn.check_detail,
     "attention in the U-Net": test_nn.check_attention,
     "U-Net with an axis less": test_nn.check_fewer_axes,
+    "start of a transformer": test_transformers.check_start,
+    "patches": test_transformers.check_patches,
+    "attention": test_transformers.check_attention,
+    "places of patches": test_transformers.check_place,
+    "owners of answers": test_transformers.check_owners,
+    "order of columns": test_transformers.check_order,
     "autocorrelation": test_series.check_autocorrelation,
     "a batch in parts": test_training.check_parts,
     "uniform times": test_propose.check_times,
@@ -684,11 +691,25 @@ def stage_without_its_sum(self, h, level):
 
 
 STAGE, INTERPOLATE = unet._Stage.__init__, F.interpolate
+PAD, ATTEND = F.pad, F.scaled_dot_product_attention
 AUTOCORRELATION = series.autocorrelation
 
 
 def flipped_on_the_way_back(h, size):
     return INTERPOLATE(h, size=size).flip(-1) if len(size) == 3 else INTERPOLATE(h, size=size)
+
+
+def padded_in_front(x, pad):
+    return PAD(x, [pad[i ^ 1] for i in range(len(pad))])
+
+
+def attention_between_heads(*tokens):
+    return ATTEND(*(each.transpose(1, 2) for each in tokens)).transpose(1, 2)
+
+
+def block_without_gates(self, tokens, level):
+    tokens = tokens + self.attention(self.norm(tokens))
+    return tokens + self.layers(self.norm(tokens))
 
 
 def divided_by_the_length(x, lags):
@@ -1063,6 +1084,27 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
     "volumes flipped on the way back": (F, "interpolate", flipped_on_the_way_back, "U-Net with an axis less"),
     "lags divided by the length": (series, "autocorrelation", divided_by_the_length, "autocorrelation"),
+    "gates that are open": (layers._TransformerBlock, "forward", block_without_gates, "start of a transformer"),
+    "zeros before the first patch": (F, "pad", padded_in_front, "patches"),
+    "attention between heads": (F, "scaled_dot_product_attention", attention_between_heads, "attention"),
+    "one place for all patches": (
+        iw.DiT,
+        "_waves",
+        lambda self, grid: torch.zeros(*grid, self.place.in_features, dtype=self.rates.dtype),
+        "places of patches",
+    ),
+    "spreads beside predictions": (
+        columns,
+        "_owners",
+        lambda sizes, count: [i * count // len(sizes) for i, size in enumerate(sizes) for _ in range(size)],
+        "owners of answers",
+    ),
+    "columns that see those before alone": (
+        F,
+        "scaled_dot_product_attention",
+        partial(ATTEND, is_causal=True),
+        "order of columns",
+    ),
     "skip left out": (unet._Stage, "forward", stage_without_its_sum, "detail in the U-Net"),
     "attention at another resolution": (
         unet._Stage,

@@ -164,7 +164,7 @@ def test_what_only_real_numbers_have_is_refused(run):
             model.log_prob(run.dataset().data)
         return
     for action in (lambda: model.sample(2, sampler=iw.DDIM()), lambda: model.log_prob(x), lambda: model.encode(x)):
-        with pytest.raises((iw.ConfigError, iw.DataError), match="need a Gaussian process|missing value"):
+        with pytest.raises((iw.ConfigError, iw.DataError), match=r"need a Gaussian process|missing value"):
             action()
 
 

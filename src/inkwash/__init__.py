@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from inkwash.likelihood import Bound
     from inkwash.mixed import Joint, Mixed
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LabelEmbedding, LevelNet, TableNet, UNet, perceptron
+    from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, TableNet, UNet, perceptron
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -186,6 +186,8 @@ _HOME = {
     "model": ("Diffusion",),
     "nn": (
         "MLP",
+        "ColumnTransformer",
+        "DiT",
         "LabelEmbedding",
         "LevelNet",
         "TableNet",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.mixed import Mixed
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, LabelEmbedding, LevelNet, TableNet, UNet
+from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, TableNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
 from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule, SohlDicksteinSchedule
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression
@@ -37,6 +38,8 @@ _ATTENTION_PLACES = 64
 _SMALL = 256
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
+_OF_PLACES = ("unet", "dit")
+_OWNERS = {"multipliers": "unet", "attention": "unet", "patch": "dit"}
 _UNBOUNDED, _TRAINED = ("karras",), ("learned-betas", "learned")
 _KNOTS = 32
 _TOLD_APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
@@ -55,9 +58,10 @@ def resolve(config: Config, spec: DataSpec) -> Config:
     """
     config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
-    network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
+    network = _resolve_network(config.network, spec)
+    config = replace(config, network=network)
     train = _resolve_train(config, denoiser, spec)
-    resolved = replace(config, network=network, denoiser=denoiser, train=train)
+    resolved = replace(config, denoiser=denoiser, train=train)
     _assemble(resolved, spec, nn.Identity())  # refuses what does not go together
     return resolved
 
@@ -75,12 +79,12 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         if spec.columns and (any(spec.sizes) or spec.may_miss):
             states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
             inputs, outputs = TableNet.widths(spec.sizes, states, spreads, spec.may_miss)
-            return TableNet(backbone(sum(inputs), sum(outputs)), spec.sizes, states, spreads, spec.may_miss)
+            return TableNet(backbone(inputs, outputs), spec.sizes, states, spreads, spec.may_miss)
         if config.denoiser.predicts != "levels":
-            return backbone(channels, channels * (1 + spreads))
+            return backbone((1,) * channels, (1,) * (channels * (1 + spreads)))
         values = chosen(spec.lattice).values()
         features = min(_FEATURES, len(values) - 1)
-        network = backbone(channels * LevelNet.inputs_per_channel(), channels * features)
+        network = backbone((LevelNet.inputs_per_channel(),) * channels, (features,) * channels)
         return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 
 
@@ -183,23 +187,48 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def describe_network(config: NetworkConfig, network: nn.Module) -> str:
-    """The network in a few words."""
+def describe_network(config: NetworkConfig, size: tuple[int, ...], network: nn.Module) -> str:
+    """The network for examples of a size, in a few words."""
     million = f"{count_parameters(network) / 1e6:.2f} M parameters"
-    if config.kind == "mlp":
-        return f"MLP, width {config.width}, depth {config.depth}, {million}"
+    shape = f"width {config.width}, depth {config.depth}"
+    if config.kind in ("mlp", "transformer"):
+        name = "MLP" if config.kind == "mlp" else "transformer of columns"
+        return f"{name}, {shape}, {million}"
+    if config.kind == "dit":
+        return f"DiT, {_describe_patches(size, _patch(size, chosen(config.patch)))}, {shape}, {million}"
     resolutions = f"multipliers {config.multipliers}, attention {config.attention}"
     return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
 
 
+def _describe_patches(size: tuple[int, ...], patch: tuple[int, ...]) -> str:
+    grid = [math.ceil(side / places) for side, places in zip(size, patch, strict=True)]
+    whole = [count * places for count, places in zip(grid, patch, strict=True)]
+    padded = f", padded to {_by(whole)}" if tuple(whole) != size else ""
+    return f"{_by(grid)} patches of {_by(patch)}{padded}"
+
+
+def _by(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
+
+
 def _backbone(
-    config: NetworkConfig, spec: DataSpec, condition: ConditionEmbedding | None, inputs: int, outputs: int
+    config: NetworkConfig,
+    spec: DataSpec,
+    condition: ConditionEmbedding | None,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
 ) -> nn.Module:
-    width, depth = chosen(config.width), chosen(config.depth)
+    """A network of what stands side by side for each channel or column."""
+    width, depth, dropout = chosen(config.width), chosen(config.depth), config.dropout
+    if config.kind == "transformer":
+        return ColumnTransformer(inputs, width, depth, dropout, outputs, condition)
     if config.kind == "mlp":
-        return MLP(inputs, width, depth, config.dropout, outputs, condition)
-    multipliers, attention = chosen(config.multipliers), chosen(config.attention)
-    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition, len(spec.size))
+        return MLP(sum(inputs), width, depth, dropout, sum(outputs), condition)
+    if config.kind == "dit":
+        patch = _patch(spec.size, chosen(config.patch))
+        return DiT(sum(inputs), patch, width, depth, dropout, sum(outputs), condition)
+    multipliers, attention, axes = chosen(config.multipliers), chosen(config.attention), len(spec.size)
+    return UNet(sum(inputs), width, multipliers, depth, attention, dropout, sum(outputs), condition, axes)
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -222,13 +251,6 @@ def _variance(config: Config, process: Gaussian) -> ReverseVariance:
 def _has_numbers(config: Config) -> bool:
     """Whether there are real numbers to predict, and not odds alone."""
     return config.process.kind in ("gaussian", "mixed")
-
-
-def _kind(config: Config, spec: DataSpec) -> str:
-    kind = config.network.kind or ("unet" if spec.size else "mlp")
-    if (kind == "unet") != bool(spec.size):
-        raise ConfigError("network.kind", kind, "unet for series, images and volumes, mlp for vectors")
-    return kind
 
 
 def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
@@ -335,12 +357,18 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         "steps": 1500 if spec.size else 5000,
         "batch_size": batch_size,
         "micro_batch_size": batch_size,
-        "learning_rate": 3e-3 if spec.size else 2e-3 if small else 5e-4,
+        "learning_rate": _learning_rate(config.network, spec),
         "objective": objective,
         "times": possible[0],
         "label_dropout": None if config.data.labels is None else 0.1,
     }
     return _filled(config.train, defaults)
+
+
+def _learning_rate(network: NetworkConfig, spec: DataSpec) -> float:
+    if network.kind in ("dit", "transformer"):
+        return 1e-3
+    return 3e-3 if spec.size else 2e-3 if math.prod(spec.shape) <= _SMALL else 5e-4
 
 
 def _objective(config: Config, denoiser: DenoiserConfig) -> str:
@@ -375,20 +403,29 @@ def _times(schedule: str, objective: str) -> tuple[str, ...]:
     return (usual, *(name for name in PROPOSALS if name != usual))
 
 
+def _resolve_network(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
+    kind = config.kind or ("unet" if spec.size else "mlp")
+    if (kind in _OF_PLACES) != bool(spec.size):
+        need = f"{' or '.join(_OF_PLACES)} for series, images and volumes, mlp or transformer for vectors"
+        raise ConfigError("network.kind", kind, need)
+    for name, owner in _OWNERS.items():
+        if owner != kind and getattr(config, name) is not None:
+            raise ConfigError(f"network.{name}", getattr(config, name), f"the network {owner}; {kind} has none")
+    defaults: dict[str, dict[str, Any]] = {
+        "mlp": {"width": 128, "depth": 4},
+        "transformer": {"width": 32, "depth": 3},
+        "dit": {"width": 128, "depth": 4, "patch": _patch_side(spec.size)},
+    }
+    config = replace(config, kind=kind)
+    return _resolve_unet(config, spec) if kind == "unet" else _filled(config, defaults[kind])
+
+
 def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
     multipliers = config.multipliers or _multipliers(spec.size)
     places = [math.prod(math.ceil(side / 2**i) for side in spec.size) for i in range(len(multipliers))]
     attention = tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
-    filled = _filled(
-        config,
-        {
-            "kind": "unet",
-            "width": 32,
-            "depth": 1 if math.prod(spec.size) <= _SMALL else 2,
-            "multipliers": multipliers,
-            "attention": attention,
-        },
-    )
+    depth = 1 if math.prod(spec.size) <= _SMALL else 2
+    filled = _filled(config, {"width": 32, "depth": depth, "multipliers": multipliers, "attention": attention})
     if chosen(filled.width) % 8:
         raise ConfigError("network.width", filled.width, "a multiple of 8")
     if len(chosen(filled.attention)) != len(multipliers):
@@ -398,11 +435,15 @@ def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
     return filled
 
 
-def _resolve_mlp(config: NetworkConfig) -> NetworkConfig:
-    for name in ("multipliers", "attention"):
-        if getattr(config, name) is not None:
-            raise ConfigError(f"network.{name}", getattr(config, name), "a U-Net; an MLP has none")
-    return _filled(config, {"kind": "mlp", "width": 128, "depth": 4})
+def _patch(size: tuple[int, ...], places: int) -> tuple[int, ...]:
+    """A patch of so many places along each side, or the whole of a shorter side."""
+    return tuple(min(places, side) for side in size)
+
+
+def _patch_side(size: tuple[int, ...]) -> int:
+    """The smallest side of a patch, above one place, of which there are few enough to attend to each other."""
+    few = (n for n in itertools.count(2) if math.prod(math.ceil(side / n) for side in size) <= _ATTENTION_PLACES)
+    return next(few)
 
 
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -132,10 +132,11 @@ class DenoiserConfig:
 class NetworkConfig:
     """The network; what is left open is chosen from the shape of the data."""
 
-    kind: Literal["unet", "mlp"] | None = None
-    """U-Net for series, images and volumes, MLP for vectors."""
+    kind: Literal["unet", "dit", "mlp", "transformer"] | None = None
+    """For series, images and volumes unet, the default, or dit, a transformer of patches; for vectors mlp, the default,
+    or transformer, whose columns attend to each other."""
     width: Annotated[int, Range(8, 4096)] | None = None
-    """Features (of a U-Net: at full resolution, a multiple of 8)."""
+    """Features (of a U-Net: at full resolution, a multiple of 8; of a transformer: of a token)."""
     depth: Annotated[int, Range(1, 64)] | None = None
     """Residual blocks (of a U-Net: per resolution)."""
     multipliers: tuple[Annotated[int, Range(1, 64)], ...] | None = None
@@ -144,6 +145,8 @@ class NetworkConfig:
     """U-Net: for each resolution, whether it has self-attention."""
     dropout: Share = 0.0
     """Probability of dropping a feature in training."""
+    patch: Annotated[int, Range(1, 64)] | None = None
+    """DiT: places of a patch along each side, or the whole of a shorter side."""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class _Job:
         for note in self.dataset.notes:
             display.say(f"          {note}")
         display.say(f"          {self.transform.describe()}")
-        display.say(f"network   {describe_network(config.network, state.denoiser)}")
+        display.say(f"network   {describe_network(config.network, spec.size, state.denoiser)}")
         display.say(f"process   {describe_process(config)}")
         display.say(
             f"training  {config.train.steps} steps of {config.train.batch_size} examples on "
@@ -207,9 +207,9 @@ class _Job:
             display.say(
                 f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times"
             )
-        if config.network.kind == "mlp" and spec.shape[0] > 4096:
+        if not spec.size and spec.shape[0] > 4096:
             display.say(
-                f"          {spec.shape[0]} entries per example: a wide MLP; images need their height and width, "
+                f"          {spec.shape[0]} entries per example, in no order; images need their height and width, "
                 "series their layout"
             )
 

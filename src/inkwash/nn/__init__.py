@@ -1,9 +1,11 @@
 """Networks: plain modules `net(x_t, level, **condition) -> tensor` that know no probability."""
 
+from inkwash.nn.columns import ColumnTransformer
+from inkwash.nn.dit import DiT
 from inkwash.nn.layers import LabelEmbedding
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.mlp import MLP, perceptron
 from inkwash.nn.tables import TableNet
 from inkwash.nn.unet import UNet
 
-__all__ = ["MLP", "LabelEmbedding", "LevelNet", "TableNet", "UNet", "perceptron"]
+__all__ = ["MLP", "ColumnTransformer", "DiT", "LabelEmbedding", "LevelNet", "TableNet", "UNet", "perceptron"]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def zero(module: nn.Module) -> nn.Module:
@@ -63,3 +64,66 @@ class LabelEmbedding(nn.Module):
     def forward(self, label: Tensor) -> Tensor:
         """Embed class numbers `(B,)`, from 1 to `classes`, as `(B, width)`; 0, no label, as zeros."""
         return self.table(label)
+
+
+class Transformer(nn.Module):
+    """Blocks of self-attention between tokens, each behind a shift, a scale and a gate by the noise level that start
+    at zero: then every block is the identity (adaLN-zero, Peebles & Xie 2023, §3.2).
+
+    Args:
+        width: features of a token.
+        depth: number of blocks.
+        dropout: probability of dropping a hidden feature of a block, in [0, 1).
+        condition: makes the module that embeds a condition; None: there is none.
+    """
+
+    def __init__(self, width: int, depth: int, dropout: float, condition: ConditionEmbedding | None) -> None:
+        super().__init__()
+        self.embed = LevelEmbedding(width, condition)
+        self.blocks = nn.ModuleList(_TransformerBlock(width, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = zero(nn.Linear(width, 2 * width))
+
+    def forward(self, tokens: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
+        """Map tokens `(B, N, width)` at levels `(B,)`, under a condition or none, to `(B, N, width)`, normalised."""
+        level = F.silu(self.embed(t, **condition))[:, None]
+        for block in self.blocks:
+            tokens = block(tokens, level)
+        scale, shift = self.modulate(level).chunk(2, dim=-1)
+        return torch.addcmul(shift, self.norm(tokens), 1 + scale)
+
+
+class _TransformerBlock(nn.Module):
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = zero(nn.Linear(width, 6 * width))
+        self.attention = _SelfAttention(width)
+        self.layers = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, tokens: Tensor, level: Tensor) -> Tensor:
+        attend, think = self.modulate(level).chunk(2, dim=-1)
+        for layer, (scale, shift, gate) in zip(
+            (self.attention, self.layers), (attend.chunk(3, -1), think.chunk(3, -1)), strict=True
+        ):
+            tokens = torch.addcmul(tokens, gate, layer(torch.addcmul(shift, self.norm(tokens), 1 + scale)))
+        return tokens
+
+
+class _SelfAttention(nn.Module):
+    """Multi-head self-attention between tokens."""
+
+    HEAD = 32
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = next(n for n in range(max(1, width // self.HEAD), 0, -1) if width % n == 0)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.leave = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        split = self.query_key_value(tokens).unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
+        mixed = F.scaled_dot_product_attention(*split.unbind(2))
+        return self.leave(mixed.transpose(1, 2).flatten(2))

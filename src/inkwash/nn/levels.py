@@ -17,7 +17,7 @@ class LevelNet(nn.Module):
 
     Args:
         network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, under a condition or none, to
-            `(B, C * features, *size)`.
+            `(B, C * features, *size)`; what belongs to a channel stands side by side.
         shape: of an example, `(C, *size)`.
         values: values of the levels in model units, `(L,)`.
         features: what the network gives per entry; a linear map shared by all entries takes it to the levels.
@@ -66,8 +66,8 @@ class LevelNet(nn.Module):
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
         alone = torch.addcmul(self.log_prior, away, away, value=-0.5)
-        seen = (alone.softmax(-1) @ self.waves).movedim(-1, 2).flatten(1, 2)
-        found = self.network(torch.cat([x_t, seen], dim=1), log_snr, **condition)
+        seen = torch.cat([x_t[..., None], alone.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
+        found = self.network(seen, log_snr, **condition)
         found = found.unflatten(1, (channels, -1)).movedim(2, -1)
         beyond = self.head.out_features - len(self.values)
         return self.head(found) + F.pad(self.log_prior, (0, beyond))

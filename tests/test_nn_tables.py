@@ -1,0 +1,86 @@
+"""The network for tables: what it shows of each column, in what order, and what it makes of the answer."""
+
+import math
+
+import pytest
+import torch
+from oracles import F64, tensor
+
+import inkwash as iw
+
+NAN = math.nan
+SIZES = (3, 0, 2, 0)
+
+
+class Echo(torch.nn.Module):
+    """Keeps what it is shown, and answers with its places."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs, self.shown = outputs, None
+
+    def forward(self, features, level):
+        self.shown = features
+        return torch.arange(float(self.outputs)).expand(len(features), -1)
+
+
+def net(spreads=False, missing=False, states=4):
+    _, outputs = iw.TableNet.widths(SIZES, states, spreads, missing)
+    return iw.TableNet(Echo(sum(outputs)), SIZES, states, spreads, missing)
+
+
+ROW = tensor([[2.0, -0.5, 1.0, 7.0]]).float()
+
+
+def test_a_network_is_shown_indicators_and_numbers_column_by_column():
+    network = net()
+    network(ROW, torch.zeros(1))
+    assert network.network.shown.tolist() == [[0, 0, 1, 0, -0.5, 0, 1, 0, 0, 7.0]]
+    assert iw.TableNet.widths(SIZES, 4)[0] == (4, 1, 4, 1)
+
+
+def test_missing_cells_are_shown_as_zeros_with_a_flag():
+    network = net(missing=True)
+    network(ROW, torch.zeros(1), present=torch.tensor([[False, True, True, False]]))
+    assert network.network.shown.tolist() == [[0, 0, 0, 0, 0, -0.5, 1, 0, 1, 0, 0, 1, 0, 0]]
+    network(ROW, torch.zeros(1))
+    assert network.network.shown[0, [4, 6, 11, 13]].tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("spreads", [False, True])
+def test_answers_column_by_column_come_back_as_predictions_spreads_and_weights(spreads):
+    network = net(spreads)
+    found = network(ROW, torch.zeros(1))[0].tolist()
+    if spreads:  # 0 1 2 | 3 4 | 5 6 | 7 8, of the columns in order
+        assert found == [3, 7, 4, 8, 0, 1, 2, 5, 6]
+        assert iw.TableNet.widths(SIZES, 4, True)[1] == (3, 2, 2, 2)
+    else:
+        assert found == [3, 6, 0, 1, 2, 4, 5]
+
+
+def test_log_frequencies_are_counted_over_what_is_there():
+    network = net()
+    rows = tensor([[0, 1.0, 1, 0], [0, NAN, NAN, 0], [2, 0, 0, 0], [NAN, 0, 0, 0]])
+    network.count([rows[:1], rows[1:]])
+    first, second = network.log_prior.exp().split([3, 2])
+    torch.testing.assert_close(first, tensor([2.5, 0.5, 1.5]).float() / 4.5)
+    torch.testing.assert_close(second, tensor([2.5, 1.5]).float() / 4)
+    network.network.outputs, places = 7, network(ROW, torch.zeros(1))[0, 2:]
+    torch.testing.assert_close(places, tensor([0.0, 1, 2, 4, 5]).float() + network.log_prior)
+
+
+def test_a_network_of_frequencies_alone_is_the_exact_denoiser_of_independent_columns():
+    """A multilayer perceptron starts at nothing: the belief is then Bayes' rule with the frequencies."""
+    process = iw.Categorical(iw.CosineSchedule(), (3, 2))
+    inputs, outputs = iw.TableNet.widths((3, 2), 3)
+    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2), 3).double()
+    network.count([tensor([[0, 0], [0, 1], [1, 1], [2, 1], [0, 1]])])
+    denoiser, t = iw.CodeDenoiser(network.double(), process), 0.4
+    x_t = tensor([[2.0, 0.0]])
+    belief = denoiser(x_t, t).logits.softmax(-1)[0]
+    kept = float(process.schedule.alpha(t) ** 2)
+    for column, frequency in enumerate((tensor([3.5, 1.5, 1.5]) / 6.5, tensor([1.5, 4.5]) / 6)):
+        size = len(frequency)
+        likelihood = (1 - kept) / size + kept * (torch.arange(size) == x_t[0, column])
+        expected = frequency * likelihood / (frequency * likelihood).sum()
+        torch.testing.assert_close(belief[column, :size], expected.to(F64), rtol=1e-5, atol=1e-7)
