@@ -643,6 +643,154 @@ def csv_with_a_missing_label(folder):
     return table(folder, text), "labels b[1]: got no text", "--data.labels", "b"
 
 
+def many(folder, first, second="", header="a,b", rows=20):
+    """A table whose second column has the cell `second` in its fifth row, where one is given."""
+    lines = [f"{i}.5,{second if second and i == 4 else first(i)}" for i in range(rows)]
+    return table(folder, "\n".join([header, *lines]) + "\n")
+
+
+def csv_of_names(folder):
+    return many(folder, lambda i: f"name{i}"), "data.csv, column 'b': got a text of its own in each row"
+
+
+def csv_of_many_texts(folder):
+    words = "data.csv, column 'b': got 65 or more categories, need at most 64, or up to 1024 with data.categories"
+    return many(folder, lambda i: f"t{i % 80}", rows=200), words
+
+
+def csv_of_too_many_categories(folder):
+    words = "column 'b': got 1025 or more categories, need at most 1024"
+    return many(folder, lambda i: f"t{i}", rows=1100), words, "--data.categories", "b"
+
+
+def csv_of_dates(folder):
+    return many(folder, lambda i: f"2024-01-{10 + i // 2}"), "data.csv, column 'b': got dates"
+
+
+def csv_of_dates_and_times(folder):
+    return many(folder, lambda i: f"{10 + i // 2}.01.2024 12:00"), "data.csv, column 'b': got dates"
+
+
+def csv_of_one_text(folder):
+    return many(folder, lambda i: "x"), "data.csv, column 'b': got the 'x' in every row"
+
+
+def csv_of_one_text_and_holes(folder):
+    return many(folder, lambda i: "x" if i % 2 else "NA"), "data.csv, column 'b': got the 'x' in every row"
+
+
+def csv_of_nothing_but_holes(folder):
+    return many(folder, lambda i: "NA"), "data.csv, column 'b': got no value"
+
+
+def csv_of_numbers_with_a_text(folder):
+    return many(folder, str, "x y"), "data.csv line 6, column 'b': got 'x y', need a finite number"
+
+
+def csv_of_text_with_a_number(folder):
+    return many(folder, lambda i: "uv"[i % 2], "7"), "data.csv line 6, column 'b': got the number 7 among text"
+
+
+def csv_of_text_said_to_be_numbers(folder):
+    return many(folder, lambda i: "uv"[i % 2]), "line 2, column 'b': got 'u', need a finite", "--data.numbers", "b"
+
+
+def csv_of_text_with_levels(folder):
+    return many(folder, lambda i: "uv"[i % 2]), "line 2, column 'b': got 'u', need a finite", "--data.levels", "40"
+
+
+def csv_with_holes_and_levels(folder):
+    return table(folder, "a,b\n1,0\n2,NA\n3,1\n"), "column 'b': got missing cells", "--data.levels", "4"
+
+
+def csv_without_the_column_to_drop(folder):
+    return many(folder, str), "data.drop: got 'c', need one of the columns a, b", "--data.drop", "c"
+
+
+def csv_with_every_column_dropped(folder):
+    return many(folder, str), "data.csv: got no column beside", "--data.drop", "a", "b"
+
+
+def csv_of_a_column_with_two_uses(folder):
+    options = ("--data.drop", "b", "--data.categories", "b")
+    return many(folder, str), "data.categories: got 'b', need a column that no other of", *options
+
+
+def csv_without_the_categories(folder):
+    return many(folder, str), "data.categories: got 'c', need one of the columns", "--data.categories", "c"
+
+
+def options_of_tables_for_an_array(folder):
+    return npy(folder, noise(20, 2)), "data.drop: got a, need a table", "--data.drop", "a"
+
+
+def parquet(place, **columns):
+    pyarrow = pytest.importorskip("pyarrow")
+    write = pytest.importorskip("pyarrow.parquet").write_table
+    write(pyarrow.table(columns), place / "data.parquet")
+    return str(place / "data.parquet")
+
+
+def text_named_parquet(folder):
+    (folder / "data.parquet").write_text("a,b\n1,2\n")
+    return str(folder / "data.parquet"), "data.parquet: got an unreadable file"
+
+
+def truncated_parquet(folder):
+    source = parquet(folder, a=[1.5, 2, 3])
+    content = (folder / "data.parquet").read_bytes()
+    (folder / "data.parquet").write_bytes(content[:-20])
+    return source, "data.parquet: got an unreadable file"
+
+
+def damaged_parquet(folder):
+    source = parquet(folder, a=[1.5, 2, 3])
+    content = bytearray((folder / "data.parquet").read_bytes())
+    content[4:40] = bytes(36)
+    (folder / "data.parquet").write_bytes(content)
+    return source, "data.parquet: got an unreadable file"
+
+
+def parquet_of_lists(folder):
+    return parquet(folder, a=[[1], [2]]), "data.parquet, column 'a': got values of type list<"
+
+
+def parquet_of_bytes(folder):
+    return parquet(folder, a=[b"1", b"2"]), "data.parquet, column 'a': got values of type binary"
+
+
+def parquet_of_structures(folder):
+    return parquet(folder, a=[{"b": 1}, {"b": 2}]), "data.parquet, column 'a': got values of type struct<"
+
+
+def parquet_of_dates(folder):
+    return parquet(folder, a=np.array([1, 2, 9], "M8[D]")), "data.parquet, column 'a': got dates"
+
+
+def parquet_beyond_whole_numbers(folder):
+    return parquet(folder, a=[2**53 + 1, None, 7]), "column 'a': got whole numbers beyond 2^53"
+
+
+def parquet_with_infinity(folder):
+    return parquet(folder, a=[1.5, np.inf, 2]), "data.parquet[1], column 'a': got inf"
+
+
+def parquet_of_categories(folder):
+    return parquet(folder, a=list("uvuv")), "data, column 'a': got categories, u, v, need numbers"
+
+
+def parquet_of_names(folder):
+    return parquet(folder, a=list("uvwx")), "data.parquet, column 'a': got a text of its own in each row"
+
+
+def parquet_of_one_row(folder):
+    return parquet(folder, a=[1.5]), "data.parquet: got one example"
+
+
+def parquet_of_nothing(folder):
+    return parquet(folder, a=np.empty(0)), "data.parquet: got no example"
+
+
 def folder_named_csv(folder):
     (folder / "data.csv").mkdir()
     return str(folder / "data.csv"), "got no picture"
@@ -712,7 +860,7 @@ TABLE = [
 
 
 def test_the_table_is_long():
-    assert len(TABLE) >= 110
+    assert len(TABLE) >= 150
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.__name__)
@@ -739,8 +887,14 @@ def read_and_fit(source, config):
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.__name__)
 def test_every_bad_source_raises_only_what_is_promised(case, tmp_path):
     source, _, *options = case(tmp_path)
-    chosen = {word.removeprefix("--data."): value for word, value in zip(options[::2], options[1::2], strict=True)}
-    chosen = {name: int(value) if name == "levels" else value for name, value in chosen.items()}
+    chosen = {}
+    for word in options:
+        if word.startswith("--data."):
+            name = word.removeprefix("--data.")
+        elif name in ("drop", "categories", "numbers"):
+            chosen[name] = (*chosen.get(name, ()), word)
+        else:
+            chosen[name] = int(word) if name == "levels" else word
     with pytest.raises(DataError):
         read_and_fit(source, DataConfig(**chosen))
     assert not (tmp_path / "pwned").exists()

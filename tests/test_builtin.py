@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracles import shop_log_prob
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from inkwash.config import DataConfig
@@ -14,7 +15,10 @@ def test_builtin_data_is_the_same_every_time(name):
     first, second = load_dataset(name), load_dataset(name)
     assert first.fingerprint() == second.fingerprint()
     assert first.name == name
-    assert np.isfinite(first.data).all()
+    missing = [column.missing for column in (first.spec.columns or {}).values()]
+    assert (
+        np.array_equal(np.isfinite(first.data).all(0), ~np.array(missing)) if missing else np.isfinite(first.data).all()
+    )
 
 
 def test_the_digits_are_the_digits():
@@ -82,6 +86,34 @@ def test_the_heartbeats_beat_at_five_phases_alike():
     assert {tuple(np.flatnonzero(beat)) for beat in beats} == {tuple(range(phase, 20, 5)) for phase in range(5)}
     expected = len(data.data) / 5
     assert ((counts - expected) ** 2 / expected).sum() < 18.5  # chi-squared, 4 degrees of freedom, p = 0.001
+
+
+def test_the_shop_sells_by_its_law():
+    """Each kind of purchase by chi-squared; the log-density of the law has the mean and the variance it has there."""
+    data = load_dataset("shop").data
+    counts = np.bincount(data[:, 0].astype(int))
+    expected = len(data) * np.array([0.4, 0.2, 0.3, 0.1])
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom, p = 0.001
+    again = data[:, 0:1] == np.arange(4)
+    for column, mean, variance in (
+        (1, [3, 9, 4, 14], [0.25, 2.25, 0.64, 9]),
+        (2, [30, 12, 60, 20], [30, 12, 60, 20]),
+        (3, [0.3, 0.6, 0.5, 0.8], [0.21, 0.24, 0.25, 0.16]),
+    ):
+        for kind in range(4):
+            seen = data[again[:, kind], column]
+            seen = seen[~np.isnan(seen)]
+            assert abs(seen.mean() - mean[kind]) < 4 * np.sqrt(variance[kind] / len(seen))
+            assert abs(seen.var() / variance[kind] - 1) < 8 / np.sqrt(len(seen))
+    terms = shop_log_prob(data)
+    assert np.array_equal(np.isnan(data).mean(0) > 0, [False, True, False, True])
+    assert np.abs(np.isnan(data).mean(0)[[1, 3]] - 0.1).max() < 4 * np.sqrt(0.09 / len(data))
+    assert (terms[np.isnan(data)] == 0).all()
+    entropy = -sum(p * np.log(p) for p in (0.4, 0.2, 0.3, 0.1))
+    assert abs(terms[:, 0].mean() + entropy) < 4 * terms[:, 0].std() / np.sqrt(len(data))
+    width = sum(p * np.log(s) for p, s in ((0.4, 0.5), (0.2, 1.5), (0.3, 0.8), (0.1, 3)))
+    price = terms[~np.isnan(data[:, 1]), 1]
+    assert abs(price.mean() + 0.5 * np.log(2 * np.pi * np.e) + width) < 4 * price.std() / np.sqrt(len(price))
 
 
 def test_tables_are_those_of_scikit_learn():

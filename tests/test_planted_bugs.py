@@ -7,11 +7,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import test_columns
 import test_condition
 import test_deep
 import test_denoise
 import test_distributions
 import test_flow
+import test_frame
 import test_gaussian
 import test_grid_costs
 import test_grids
@@ -58,7 +60,7 @@ from inkwash import (
     walk,
 )
 from inkwash import model as models
-from inkwash.data import deep, leaves, transform
+from inkwash.data import columns, deep, frame, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
@@ -88,6 +90,9 @@ CHECKS = {
     "correlation of leaves": test_leaves.check_correlation,
     "transform of the training part": test_rows.check_training_part,
     "whole numbers": test_table.check_rounding,
+    "codes of cells": test_columns.check_codes,
+    "cells of columns": test_columns.check_cells,
+    "frames": test_frame.check_frames,
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -858,6 +863,22 @@ def angles_to_the_models_own(self, schedule, steps, finest=1000):
     return grids._closed(schedule.time(-2 * grids._even(start, stop, steps).tan().log()))
 
 
+category_column, encode_cells, category_names = columns.category_column, columns.Column.encode, columns.Column._names
+
+
+def without_missing(where, dtype, names, numbers):
+    return category_column(where, dtype, names, np.nan_to_num(numbers))
+
+
+def zero_for_missing(column, where, cells):
+    return np.nan_to_num(encode_cells(column, where, cells))
+
+
+def names_from_one(column, values):
+    """As if categories were counted from 1, like classes of labels."""
+    return category_names(column, np.maximum(values - 1, 0))
+
+
 BUGS = {  # what is replaced, by what, and the check that must notice
     "beta for beta-tilde": (iw.Gaussian, "posterior_var", beta_for_beta_tilde, "DDPM's letters"),
     "small and large variance swapped": (variance.Small, "of_step", variance.Large.of_step, "reverse variances"),
@@ -1189,6 +1210,10 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         lambda data, rows=None: blocks(data),
         "transform of the training part",
     ),
+    "a missing category is the first one": (columns, "category_column", without_missing, "codes of cells"),
+    "a missing category of a frame is the first one": (frame, "category_column", without_missing, "frames"),
+    "a missing cell is the first category": (columns.Column, "encode", zero_for_missing, "cells of columns"),
+    "categories counted from one": (columns.Column, "_names", names_from_one, "cells of columns"),
     "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),

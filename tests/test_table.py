@@ -91,6 +91,54 @@ def test_a_table_in_a_table_out(tmp_path, monkeypatch):
     assert iw.load("run").transform.spec.columns == {"age": Column("int64"), "height, cm": Column("float64")}
 
 
+def test_a_mixed_table_comes_back(tmp_path):
+    text = "kind,done,rate,x\n red,TRUE,1,0.5\nblue,FALSE,3,NA\nred,,2,1.5\n?,TRUE,2,-3.25\n"
+    data = load_dataset(write(tmp_path, text))
+    nan = np.nan
+    expected = [[1, 1, 0, 0.5], [0, 0, 2, nan], [1, nan, 1, 1.5], [nan, 1, 1, -3.25]]
+    assert np.array_equal(data.data, expected, equal_nan=True)
+    assert data.spec.columns == {
+        "kind": Column("str", ("blue", "red"), True),
+        "done": Column("bool", ("FALSE", "TRUE"), True),
+        "rate": Column("int64", ("1", "2", "3")),
+        "x": Column("float64", None, True),
+    }
+    assert data.notes[1:] == (
+        "categories: kind (2: blue, red); done (2: FALSE, TRUE); rate (3: 1, 2, 3)",
+        "missing cells, of 4: kind 1, done 1, x 1",
+    )
+    written = dump_csv(data.spec, data.data).decode()
+    assert written == "kind,done,rate,x\nred,TRUE,1,0.5\nblue,FALSE,3,\nred,,2,1.5\n,TRUE,2,-3.25\n"
+    again = load_dataset(write(tmp_path, written))
+    assert (again.spec, again.fingerprint()) == (data.spec, data.fingerprint())
+
+
+def test_what_columns_hold_can_be_said(tmp_path):
+    text = "id,zip,rate,x\n" + "".join(f"name{i},{(7, 90, 1000)[i % 3]},{i % 5},{i / 2}\n" for i in range(30))
+    config = iw.DataConfig(drop=("id",), categories=("zip",), numbers=("rate",))
+    columns = load_dataset(write(tmp_path, text), config).spec.columns
+    assert columns == {"zip": Column("int64", ("7", "90", "1000")), "rate": Column("int64"), "x": Column("float64")}
+
+
+def test_whole_columns_with_missing_cells_stay_whole(tmp_path):
+    data = load_dataset(write(tmp_path, "a,b\n1,2.5\n,3\n400,\n"))
+    assert data.spec.columns == {"a": Column("int64", None, True), "b": Column("float64", None, True)}
+    assert dump_csv(data.spec, data.data) == b"a,b\n1,2.5\n,3.0\n400,\n"
+
+
+def test_a_long_table_is_read_in_parts(tmp_path):
+    """What a cell is does not depend on where it stands: text, holes and real numbers after thousands of whole ones."""
+    text = "a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{i}\n" for i in range(9000)) + "NA,,9000.5\n"
+    data = load_dataset(write(tmp_path, text))
+    assert data.spec.columns == {
+        "a": Column("int64", None, True),
+        "b": Column("str", ("x", "y"), True),
+        "c": Column("float64"),
+    }
+    assert np.array_equal(data.data[:-1], [[i, i % 2, i] for i in range(9000)])
+    assert np.array_equal(data.data[-1], [np.nan, np.nan, 9000.5], equal_nan=True)
+
+
 def test_other_names_are_other_data(tmp_path):
     prints = [load_dataset(write(tmp_path, f"a,{name}\n1,2\n3,4\n")).fingerprint() for name in "bc"]
     assert prints[0] != prints[1]

@@ -78,8 +78,8 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         backbone = partial(_backbone, config.network, spec, embedding)
         if spec.columns and (any(spec.sizes) or spec.may_miss):
             states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
-            inputs, outputs = TableNet.widths(spec.sizes, states, spreads, spec.may_miss)
-            return TableNet(backbone(inputs, outputs), spec.sizes, states, spreads, spec.may_miss)
+            inputs, outputs = TableNet.widths(spec.sizes, states, spec.may_miss, spreads)
+            return TableNet(backbone(inputs, outputs), spec.sizes, states, spec.may_miss)
         if config.denoiser.predicts != "levels":
             return backbone((1,) * channels, (1,) * (channels * (1 + spreads)))
         values = chosen(spec.lattice).values()

@@ -39,7 +39,7 @@ def source_name(source: Any) -> str:
     pandas, hub = sys.modules.get("pandas"), sys.modules.get("datasets")
     kinds = {"<array>": np.ndarray, "<tensor>": Tensor, "<dataset>": torch.utils.data.Dataset}
     kinds |= {"<table>": pandas.DataFrame} if pandas else {}
-    kinds |= {"<hub>": hub.Dataset} if hub else {}
+    kinds |= {"<hub>": hub.Dataset} if hub and hasattr(hub, "Dataset") else {}
     name = next((name for name, kind in kinds.items() if isinstance(source, kind)), None)
     if name is None or isinstance(source, np.ma.MaskedArray):
         need = "a name or path, a NumPy array, a tensor, a Dataset of torch or of the Hub, or a pandas DataFrame"

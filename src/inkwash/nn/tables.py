@@ -19,15 +19,12 @@ class TableNet(nn.Module):
             see `widths`.
         sizes: number of categories of each column, 0 for a column of numbers.
         states: number of states that noisy categories have in all, at least the largest of `sizes`.
-        spreads: whether each number has a spread beside its prediction.
         missing: whether cells may be missing.
     """
 
     log_prior: Tensor
 
-    def __init__(
-        self, network: nn.Module, sizes: Sequence[int], states: int, spreads: bool = False, missing: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, sizes: Sequence[int], states: int, missing: bool = False) -> None:
         super().__init__()
         self.network = network
         self.missing = missing
@@ -36,18 +33,17 @@ class TableNet(nn.Module):
         self.numbers, self.codes = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
         self.sizes = [sizes[i] for i in self.codes]
         self.shown = _order([*self.numbers, *_times(self.codes, states), *(range(len(sizes)) if missing else ())])
-        said = [*self.numbers, *(self.numbers if spreads else ()), *(i for i in self.codes for _ in range(sizes[i]))]
-        self.said = _order(said).argsort()
         self.register_buffer("log_prior", torch.zeros(sum(self.sizes)))
 
     @staticmethod
     def widths(
-        sizes: Sequence[int], states: int, spreads: bool = False, missing: bool = False
+        sizes: Sequence[int], states: int, missing: bool = False, spreads: bool = False
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """How many features the network is shown of each column, one column after another, and how many numbers it
-        gives for each."""
+        """How many features the network is shown of each column, one column after another; and how many numbers it
+        gives for each: first the predictions of all columns, then their spreads, then the weights of all."""
         inputs = tuple((states if size else 1) + missing for size in sizes)
-        return inputs, tuple(size or 1 + spreads for size in sizes)
+        predictions = tuple(int(size == 0) for size in sizes)
+        return inputs, (*predictions, *(predictions if spreads else ()), *sizes)
 
     def count(self, blocks: Iterable[Tensor]) -> None:
         """Set the log-frequencies from blocks of rows `(N, D)`, NaN where missing; each category is given half a row
@@ -78,7 +74,7 @@ class TableNet(nn.Module):
         there = torch.ones_like(x_t) if present is None else present.to(x_t)
         states = [one_hot(x_t[:, i].long(), self.states) * there[:, i, None] for i in self.codes]
         shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
-        found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)[:, self.said]
+        found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)
         said = found.shape[1] - len(self.log_prior)
         return torch.cat([found[:, :said], found[:, said:] + self.log_prior], 1)
 

@@ -1,0 +1,114 @@
+"""Tables come back from pandas and Parquet with their types, categories and missing cells."""
+
+import sys
+
+import numpy as np
+import pytest
+from faults import run_cli, train_words, without_pictures
+
+import inkwash as iw
+from inkwash.data import Column, load_dataset
+from inkwash.data.frame import dump_parquet, read_rows
+from inkwash.data.table import dump_csv
+from inkwash.errors import DataError
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+RANDOM = np.random.default_rng(5)
+COUNT = 40
+
+
+def mixed():
+    """Every type that comes back as it was, some with missing cells, under an index that is not used."""
+    holes = RANDOM.random(COUNT) < 0.3
+    frame = pandas.DataFrame(
+        {
+            "x": np.where(holes, np.nan, RANDOM.normal(5, 3, COUNT)).astype(np.float32),
+            "n": pandas.Series(RANDOM.integers(-500, 500, COUNT)).astype("Int16").mask(holes),
+            "u": RANDOM.integers(0, 200, COUNT).astype(np.uint8),
+            "rate": RANDOM.integers(1, 5, COUNT).astype(np.int32),
+            "b": RANDOM.random(COUNT) < 0.4,
+            "o": pandas.Series(RANDOM.random(COUNT) < 0.4).astype("boolean").mask(holes),
+            "text": pandas.Series(RANDOM.choice(["né, ", "1", "ab"], COUNT)).mask(holes),
+            "kind": pandas.Categorical.from_codes(np.where(holes, -1, RANDOM.integers(0, 2, COUNT)), ["z", "a", "q"]),
+        }
+    )
+    return frame.set_index(np.arange(COUNT) + 7)
+
+
+def check_frames():
+    frame = mixed()
+    data = load_dataset(frame)
+    assert iw.to_frame(data.spec, data.data).equals(frame.reset_index(drop=True))
+    assert data.spec.columns["kind"] == Column("category", ("z", "a", "q"), True)
+    assert data.spec.columns["rate"].categories == ("1", "2", "3", "4")
+    assert data.spec.columns["n"] == Column("int16", None, True)
+
+
+test_frames_come_back = check_frames
+
+
+def test_parquet_round_trip(tmp_path):
+    data = load_dataset(mixed())
+    path = tmp_path / "data.parquet"
+    path.write_bytes(dump_parquet(data.spec, data.data))
+    again = load_dataset(path)
+    assert again.spec.columns == data.spec.columns
+    assert np.array_equal(again.data, data.data, equal_nan=True)
+    assert pandas.read_parquet(path).equals(iw.to_frame(data.spec, data.data))
+
+
+def test_an_index_in_parquet_is_not_used(tmp_path):
+    frame = mixed()
+    frame.to_parquet(tmp_path / "data.parquet")
+    assert load_dataset(tmp_path / "data.parquet").spec.columns.keys() == set(frame)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_new_rows_are_read_as_known_ones(tmp_path, suffix):
+    frame = mixed().drop(columns="text")
+    data = load_dataset(frame)
+    path = tmp_path / f"new.{suffix}"
+    path.write_bytes((dump_csv if suffix == "csv" else dump_parquet)(data.spec, data.data[:9]))
+    read = read_rows(path, data.spec)
+    read[:, 0] = read[:, 0].astype(np.float32)
+    assert np.array_equal(read, data.data[:9], equal_nan=True)
+    turned = frame[list(frame)[::-1]].head(9)
+    assert np.array_equal(iw.from_frame(data.spec, turned), data.data[:9], equal_nan=True)
+
+
+def test_new_rows_with_other_columns_are_refused():
+    data = load_dataset(mixed())
+    for frame in (mixed().drop(columns="x"), mixed().assign(more=1)):
+        with pytest.raises(DataError, match=r"table: got columns .* need exactly x, n"):
+            iw.from_frame(data.spec, frame)
+
+
+def test_categories_of_whole_numbers_are_whole_numbers():
+    data = load_dataset(pandas.DataFrame({"a": pandas.Categorical([3, 9, None, 9]), "b": [1.5, 2, 3, 4]}))
+    assert data.spec.columns["a"] == Column("int64", ("3", "9"), True)
+
+
+def test_columns_of_objects_are_what_pandas_makes_of_them():
+    frame = pandas.DataFrame({"a": [True, None, False], "b": ["x", "x", "y"], "c": [1, None, 40]}, dtype=object)
+    kinds = [(c.dtype, c.missing, c.categories is None) for c in load_dataset(frame).spec.columns.values()]
+    assert kinds == [("bool", True, False), ("str", False, False), ("int64", True, True)]
+
+
+def test_parquet_in_parquet_out(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    frame = mixed()[["u"]].assign(y=RANDOM.normal(size=COUNT))
+    frame.to_parquet("data.parquet")
+    assert run_cli(train_words("data.parquet", "run", "--train.steps", 2)) == 0
+    assert run_cli(["sample", "run", "-n", 5, "--steps", 3]) == 0
+    drawn = pandas.read_parquet("samples/samples.parquet")
+    assert drawn.dtypes.to_dict() == frame.dtypes.to_dict()
+    assert drawn.to_numpy().tolist() == iw.load("run").sample(5, seed=0, steps=3).tolist()
+
+
+def test_what_to_install_is_said(tmp_path, monkeypatch):
+    mixed().to_parquet(tmp_path / "data.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"got no package pyarrow, need pip install 'inkwash\[tabular\]'"):
+        load_dataset(tmp_path / "data.parquet")
