@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     SAMPLE_FROM = 14
     DIFFUSE = 15
     INTERPOLATE = 16
+    IMPUTE = 17
 
 
 def derived_seed(seed: int, *key: int) -> int:
