@@ -57,7 +57,7 @@ LAYERS = [
     {"cost", "learned_grid"},
     {"fit"},
     {"draw"},
-    {"share"},
+    {"share", "sklearn"},
     {"inpaint"},
     {"evaluation"},
     {"papers.report"},

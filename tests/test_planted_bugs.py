@@ -32,6 +32,7 @@ import test_propose
 import test_rows
 import test_sample
 import test_series
+import test_sklearn
 import test_solvers
 import test_table
 import test_training
@@ -57,6 +58,7 @@ from inkwash import (
     walk,
 )
 from inkwash import model as models
+from inkwash import sklearn as estimator
 from inkwash.data import deep, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
@@ -87,6 +89,8 @@ CHECKS = {
     "correlation of leaves": test_leaves.check_correlation,
     "transform of the training part": test_rows.check_training_part,
     "whole numbers": test_table.check_rounding,
+    "whole numbers of arrays": test_sklearn.check_whole_numbers,
+    "rows imputed apart": few_rows(test_sklearn.check_rows_apart, 256),
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -1148,6 +1152,13 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "transform of the training part",
     ),
     "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
+    "the same of arrays": (
+        estimator,
+        "_whole",
+        lambda data, dtype: data.astype(dtype),
+        "whole numbers of arrays",
+    ),
+    "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
     "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),

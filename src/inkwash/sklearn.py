@@ -37,7 +37,7 @@ _ONE_ROW = DataConfig(held_out=1e-9)
 """No row but one is held out: what is not to be learned from is not given to `fit`."""
 
 
-class DiffusionDensity(DensityMixin, BaseEstimator):
+class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model.
 
     An array is taken as real numbers, whatever its type; whole numbers come back rounded. A `pandas.DataFrame` is a
@@ -50,7 +50,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
             columns.
         width: features of the network, an MLP.
         depth: its residual blocks.
-        dropout: probability of dropping a feature in training, against over-fitting.
+        dropout: probability of dropping a feature of the network in training; tables of few hundred rows over-fit
+            without it, of many thousand rows learn faster.
         density: what `score_samples` gives: "flow", the exact log-density, whose cost grows with the number of columns,
             and whose divergence is estimated beyond 64 of them; or "bound", minus the variational bound, which is
             lower, estimated from one draw of noise per term, and takes a fixed number of evaluations of the network.
@@ -68,16 +69,18 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
 
     model_: Diffusion
     _checkpoint: dict[str, bytes]
+    _columns: Any
+    _dtype: np.dtype[Any]
 
     def __init__(
         self,
-        steps: int = 2000,
+        steps: int = 1000,
         *,
         batch_size: int = 256,
         learning_rate: float | None = None,
         width: int = 128,
         depth: int = 4,
-        dropout: float = 0.0,
+        dropout: float = 0.5,
         density: Literal["flow", "bound"] = "flow",
         out: StrPath | None = None,
         verbose: bool = False,
@@ -108,7 +111,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """
         self._require_density()
         rows = validate_data(self, X, ensure_min_samples=2)
-        self._columns, self._dtype = (X.columns, None) if hasattr(X, "iloc") else (None, rows.dtype)
+        self._columns, self._dtype = X.columns if hasattr(X, "iloc") else None, rows.dtype
         real = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
             self._checkpoint = _checkpoint_of(self._train(real if self._columns is None else X, folder))
@@ -138,7 +141,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         Returns:
             An array `(n_samples, D)` or a `DataFrame`, with the types that `fit` was given.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         drawn = self.model_.sample(n_samples, seed=_seed(random_state), steps=_USUAL.sampler_steps)
         return self._as_given(drawn)
 
@@ -156,8 +159,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         require_integer("n", n)
         x, seed = self._rows(X, ensure_all_finite="allow-nan"), _seed(random_state)
         draws = [self._completed(row, n, derived_seed(seed, Purpose.IMPUTE, i)) for i, row in enumerate(x)]
-        tables = map(self._as_given, np.stack(draws, axis=1))
-        return list(tables) if self._columns is None else [table.set_axis(X.index) for table in tables]
+        tables = list(map(self._as_given, np.stack(draws, axis=1)))
+        framed = self._columns is not None and hasattr(X, "iloc")
+        return [table.set_axis(X.index) for table in tables] if framed else tables
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted attributes; the model as the files of a checkpoint, JSON and safetensors."""
@@ -179,8 +183,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
 
     def _train(self, source: Any, folder: StrPath) -> Run:
         network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
-        budget = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
-        how = TrainConfig(*budget, seed=_seed(self.random_state))
+        steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
+        how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         shown = Display(self.verbose)
         try:
             return train(
@@ -206,7 +210,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):
         """Rows `(n, D)` with names and types as `fit` was given them."""
         if self._columns is not None:
             return to_frame(chosen(self.model_.transform).spec, data).set_axis(self._columns, axis=1)
-        return data if self._dtype.kind == "f" else _whole(data, self._dtype)
+        return data.astype(self._dtype) if self._dtype.kind == "f" else _whole(data, self._dtype)
 
 
 def _plain(value: Any) -> Any:
