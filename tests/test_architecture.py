@@ -61,7 +61,7 @@ LAYERS = [
     {"cost", "learned_grid"},
     {"fit"},
     {"draw"},
-    {"share"},
+    {"share", "sklearn"},
     {"completion", "inpaint"},
     {"evaluation"},
     {"papers.report"},

@@ -134,6 +134,12 @@ def test_example_digits_runs(
     assert "bits/dim" in out
 
 
+def test_example_estimator_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(ROOT / "examples" / "estimator.py"))
+    example["main"](steps=(2,), width=8)
+    assert re.search(r"best number of steps: 2\n.*\nalcohol is \d", capsys.readouterr().out)
+
+
 def limited(sample: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """Sampling in fewer steps."""
     return lambda model, n, **options: sample(model, n, **{**options, "steps": 5})

@@ -34,6 +34,7 @@ import test_propose
 import test_rows
 import test_sample
 import test_series
+import test_sklearn
 import test_solvers
 import test_table
 import test_training
@@ -60,7 +61,9 @@ from inkwash import (
     walk,
 )
 from inkwash import model as models
-from inkwash.data import columns, deep, frame, leaves, transform
+from inkwash import sklearn as estimator
+from inkwash.data import columns as table_columns
+from inkwash.data import deep, frame, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
@@ -93,6 +96,8 @@ CHECKS = {
     "codes of cells": test_columns.check_codes,
     "cells of columns": test_columns.check_cells,
     "frames": test_frame.check_frames,
+    "whole numbers of arrays": test_sklearn.check_whole_numbers,
+    "rows imputed apart": few_rows(test_sklearn.check_rows_apart, 256),
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -1210,11 +1215,18 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         lambda data, rows=None: blocks(data),
         "transform of the training part",
     ),
-    "a missing category is the first one": (columns, "category_column", without_missing, "codes of cells"),
+    "a missing category is the first one": (table_columns, "category_column", without_missing, "codes of cells"),
     "a missing category of a frame is the first one": (frame, "category_column", without_missing, "frames"),
-    "a missing cell is the first category": (columns.Column, "encode", zero_for_missing, "cells of columns"),
-    "categories counted from one": (columns.Column, "_names", names_from_one, "cells of columns"),
+    "a missing cell is the first category": (table_columns.Column, "encode", zero_for_missing, "cells of columns"),
+    "categories counted from one": (table_columns.Column, "_names", names_from_one, "cells of columns"),
     "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
+    "the same of arrays": (
+        estimator,
+        "_whole",
+        lambda data, dtype: data.astype(dtype),
+        "whole numbers of arrays",
+    ),
+    "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
     "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         Sampler,
         SingleStep,
     )
+    from inkwash.sklearn import DiffusionDensity
     from inkwash.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
     from inkwash.variance import Analytic
     from inkwash.walk import State
@@ -282,6 +283,7 @@ _HOME = {
         "Sampler",
         "SingleStep",
     ),
+    "sklearn": ("DiffusionDensity",),
     "vae": (
         "VAE",
         "ImportanceEstimate",

@@ -86,6 +86,8 @@ def train(
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
+    display: Display | None = None,
+    report: bool = True,
 ) -> Run:
     """Fit a diffusion model to data; called again with the same arguments it resumes, or returns the finished run.
 
@@ -97,6 +99,9 @@ def train(
         denoiser: what the network's output means.
         network: the network.
         train: how it is trained.
+        display: where to say what is done; on standard output by default.
+        report: draw samples on the way, and at the end samples, the learning curve and the bound on held-out data.
+            Without it the run has its checkpoints and metrics.
 
     Raises:
         ConfigError: a bad option; nothing has been written.
@@ -113,10 +118,16 @@ def train(
         network or NetworkConfig(),
         train or TrainConfig(),
     )
-    return fit(config, None if out is None else Path(out), source)
+    return fit(config, None if out is None else Path(out), source, display, report)
 
 
-def fit(config: Config, out: Path | None = None, source: Any = None) -> Run:
+def fit(
+    config: Config,
+    out: Path | None = None,
+    source: Any = None,
+    display: Display | None = None,
+    report: bool = True,
+) -> Run:
     """`train` for a whole config; the source is that of the config unless it is given."""
     check(config)
     keep_freed_memory()
@@ -125,13 +136,14 @@ def fit(config: Config, out: Path | None = None, source: Any = None) -> Run:
     from accelerate import Accelerator
 
     accelerator = Accelerator()
-    job = _Job.prepare(config, dataset, run, accelerator)
+    job = _Job.prepare(config, dataset, run, accelerator, report)
     _require_place(run, job)
     main = accelerator.is_main_process
     if main:
         storage.make_folder(run.checkpoints)
-    with storage.lock(run.path / "lock") if main else nullcontext(), Display(main) as display:
-        job.execute(display)
+    shown = display if main and display else Display(main)
+    with storage.lock(run.path / "lock") if main else nullcontext(), shown:
+        job.execute(shown)
     return run
 
 
@@ -163,9 +175,10 @@ class _Job:
     examples: Examples
     held_out: Examples
     fingerprint: str
+    report: bool
 
     @classmethod
-    def prepare(cls, config: Config, dataset: Dataset, run: Run, accelerator: Accelerator) -> _Job:
+    def prepare(cls, config: Config, dataset: Dataset, run: Run, accelerator: Accelerator, report: bool = True) -> _Job:
         config = resolve(config, dataset.spec)
         if chosen(config.train.batch_size) % accelerator.num_processes:
             need = f"a multiple of the {accelerator.num_processes} processes"
@@ -176,7 +189,8 @@ class _Job:
         examples, held_out = (
             Examples(dataset.data, part, transform, dataset.condition, dataset.labels) for part in (inside, outside)
         )
-        return cls(config, dataset, run, accelerator, transform, examples, held_out, dataset.fingerprint())
+        fingerprint = dataset.fingerprint()
+        return cls(config, dataset, run, accelerator, transform, examples, held_out, fingerprint, report)
 
     def execute(self, display: Display) -> None:
         state = start(self.config, self.examples, self.accelerator.device)
@@ -186,7 +200,7 @@ class _Job:
         self.resume(state, display)
         if state.step < chosen(self.config.train.steps):
             self.loop(state, display)
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process and self.report:
             self.conclude(state, display)
 
     def announce(self, state: TrainState, display: Display) -> None:
@@ -275,14 +289,19 @@ class _Job:
                     raise RunInterrupted(message, caught[0])
 
     def monitor(self, state: TrainState, model: Diffusion) -> float:
-        """Draw samples into the run and measure the loss on held-out data, both with the averaged weights."""
+        """The loss on held-out data; with a report also draw samples into the run, both with the averaged weights."""
+        if self.report:
+            self.preview(state, model)
+        return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
+
+    def preview(self, state: TrainState, model: Diffusion) -> None:
+        """Draw samples into the run."""
         count = 64 if self.transform.spec.size else 2048
         storage.make_folder(self.run.path / "samples")
         sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # others take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
             data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, label=in_turn(model, count))
             pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
-        return held_out_loss(self.config, state, self.held_out, self.accelerator.device)
 
     def log(self, state: TrainState, done: Step, window: list[float], held_out: float | None) -> None:
         """Add a line to the metrics; numbers that are not finite stand as null."""

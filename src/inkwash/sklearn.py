@@ -1,0 +1,246 @@
+r"""`DiffusionDensity`: a diffusion model of the rows of a table as a density estimator of scikit-learn.
+
+The model is $p(x)$ over rows of D real numbers. `fit` trains it, `score_samples` is $\log p$ in nats, along the
+probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et al. 2020, eq. 5), `sample` draws from
+it, and `impute` draws what is missing of a row from $p$ given the rest.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from numbers import Integral
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from inkwash import storage
+from inkwash.checkpoint import save_checkpoint
+from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen, to_json
+from inkwash.data.table import to_frame
+from inkwash.data.transform import LARGEST_WHOLE, Array
+from inkwash.display import Display
+from inkwash.errors import ConfigError, RunInterrupted, require_integer
+from inkwash.factor import Observed
+from inkwash.fit import train
+from inkwash.model import Diffusion
+from inkwash.randomness import Purpose, derived_seed
+from inkwash.run import Run, StrPath, load
+
+_USUAL = EvaluateConfig()
+_EDM = ProcessConfig("karras")
+_ONE_ROW = DataConfig(held_out=1e-9)
+"""No row but one is held out: what is not to be learned from is not given to `fit`."""
+
+
+class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Density of the rows of a table, by a diffusion model.
+
+    An array is taken as real numbers, whatever its type; whole numbers come back rounded. A `pandas.DataFrame` is a
+    table as `inkwash.train` reads it, and comes back as one. Missing values can be imputed, but not trained on.
+
+    Args:
+        steps: number of training steps.
+        batch_size: rows per step.
+        learning_rate: peak learning rate of AdamW; None for `inkwash.train`'s own, which is smaller for more than 256
+            columns.
+        width: features of the network, an MLP.
+        depth: its residual blocks.
+        dropout: probability of dropping a feature of the network in training; tables of few hundred rows over-fit
+            without it, of many thousand rows learn faster.
+        density: what `score_samples` gives: "flow", the exact log-density, whose cost grows with the number of columns,
+            and whose divergence is estimated beyond 64 of them; or "bound", minus the variational bound, which is
+            lower, estimated from one draw of noise per term, and takes a fixed number of evaluations of the network.
+        out: folder of the run, which is kept; fitting the same data with the same options again resumes it, or takes
+            it as it is. None: a temporary one.
+        verbose: print what is done.
+        random_state: seed of the weights, the order and the noise: an integer, a `RandomState`, or None for one from
+            NumPy's global generator.
+
+    Attributes:
+        model_: the fitted `Diffusion`.
+        n_features_in_: number of columns.
+        feature_names_in_: their names, if all are text.
+    """
+
+    model_: Diffusion
+    _checkpoint: dict[str, bytes]
+    _columns: Any
+    _dtype: np.dtype[Any]
+
+    def __init__(
+        self,
+        steps: int = 1000,
+        *,
+        batch_size: int = 256,
+        learning_rate: float | None = None,
+        width: int = 128,
+        depth: int = 4,
+        dropout: float = 0.5,
+        density: Literal["flow", "bound"] = "flow",
+        out: StrPath | None = None,
+        verbose: bool = False,
+        random_state: Any = 0,
+    ) -> None:
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.width = width
+        self.depth = depth
+        self.dropout = dropout
+        self.density = density
+        self.out = out
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on the rows of `X` `(N, D)`.
+
+        Args:
+            X: an array of numbers, or a `pandas.DataFrame` of columns of numbers.
+            y: not used.
+
+        Raises:
+            ValueError: data that scikit-learn or inkwash refuses, or a bad parameter (`ConfigError`, `DataError`).
+            NonFiniteError: training diverged.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; a run in `out` has been saved.
+        """
+        self._require_density()
+        rows = validate_data(self, X, ensure_min_samples=2)
+        self._columns, self._dtype = X.columns if hasattr(X, "iloc") else None, rows.dtype
+        real = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+        with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
+            self._checkpoint = _checkpoint_of(self._train(real if self._columns is None else X, folder))
+        self.model_ = _model_of(self._checkpoint)
+        return self
+
+    def score_samples(self, X: Any) -> Array:
+        """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`."""
+        self._require_density()
+        x, model = self._rows(X), self.model_
+        flow = self.density == "flow"
+        value = model.log_prob(x).value if flow else -model.bound(x, terms=_USUAL.terms).total
+        return value.double().numpy()
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`; `y` is not used."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """Draw rows.
+
+        Args:
+            n_samples: how many.
+            random_state: an integer is the `seed` of `Diffusion.sample`: row i of it is the same however many are
+                drawn. Or a `RandomState`, or None for a seed from NumPy's global generator.
+
+        Returns:
+            An array `(n_samples, D)` or a `DataFrame`, with the types that `fit` was given.
+        """
+        check_is_fitted(self, "model_")
+        drawn = self.model_.sample(n_samples, seed=_seed(random_state), steps=_USUAL.sampler_steps)
+        return self._as_given(drawn)
+
+    def impute(self, X: Any, n: int = 1, random_state: Any = None) -> list[Any]:
+        """Draw what is missing of each row of `X` `(N, D)` from the model given the rest of the row.
+
+        Args:
+            X: missing values are NaN.
+            n: how many draws.
+            random_state: as of `sample`.
+
+        Returns:
+            `n` completed tables, each `(N, D)` and as `sample`; values that are not missing are as they were.
+        """
+        require_integer("n", n)
+        x, seed = self._rows(X, ensure_all_finite="allow-nan"), _seed(random_state)
+        draws = [self._completed(row, n, derived_seed(seed, Purpose.IMPUTE, i)) for i, row in enumerate(x)]
+        tables = list(map(self._as_given, np.stack(draws, axis=1)))
+        framed = self._columns is not None and hasattr(X, "iloc")
+        return [table.set_axis(X.index) for table in tables] if framed else tables
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Parameters and fitted attributes; the model as the files of a checkpoint, JSON and safetensors."""
+        return {name: value for name, value in super().__getstate__().items() if name != "model_"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The estimator again, its model loaded with the checks of `inkwash.load`.
+
+        Raises:
+            CheckpointError: files that are damaged, or of another format.
+        """
+        super().__setstate__(state)
+        if "_checkpoint" in state:
+            self.model_ = _model_of(self._checkpoint)
+
+    def _require_density(self) -> None:
+        if self.density not in ("flow", "bound"):
+            raise ConfigError("density", repr(self.density), "flow or bound")
+
+    def _train(self, source: Any, folder: StrPath) -> Run:
+        network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
+        steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
+        how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
+        shown = Display(self.verbose)
+        try:
+            return train(
+                source, folder, data=_ONE_ROW, process=_EDM, network=network, train=how, display=shown, report=False
+            )
+        except RunInterrupted as stopped:  # which a search would take for a fit that failed, and go on
+            raise KeyboardInterrupt from stopped
+
+    def _rows(self, X: Any, **options: Any) -> Array:
+        """Rows to be asked about, after checking that they are like those of `fit`."""
+        check_is_fitted(self, "model_")
+        return validate_data(self, X, reset=False, **options)
+
+    def _completed(self, row: Array, n: int, seed: int) -> Array:
+        """Draws `(n, D)` of what is NaN in a row `(D,)`, given the rest."""
+        seen = ~np.isnan(row)
+        if seen.all():
+            return np.repeat(row[None], n, axis=0)
+        known = self.model_ * Observed(seen, row) if seen.any() else self.model_
+        return known.sample(n, seed=seed, steps=_USUAL.sampler_steps)
+
+    def _as_given(self, data: Array) -> Any:
+        """Rows `(n, D)` with names and types as `fit` was given them."""
+        if self._columns is not None:
+            return to_frame(chosen(self.model_.transform).spec, data).set_axis(self._columns, axis=1)
+        return data.astype(self._dtype) if self._dtype.kind == "f" else _whole(data, self._dtype)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as Python has it: those of a search come as NumPy's numbers."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(1 << 31))
+
+
+def _whole(data: Array, dtype: np.dtype[Any]) -> Array:
+    """Real numbers rounded to those of a type of whole numbers, or of truth values."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return np.rint(data).clip(max(low, -LARGEST_WHOLE), min(high, LARGEST_WHOLE)).astype(dtype)
+
+
+def _checkpoint_of(run: Run) -> dict[str, bytes]:
+    """The files of a checkpoint of a run's model alone, by name."""
+    header, groups, _ = run.restore()
+    with TemporaryDirectory() as folder:
+        path = save_checkpoint(Path(folder), header.step, to_json(header), {"average": groups["average"]})
+        return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def _model_of(checkpoint: dict[str, bytes]) -> Diffusion:
+    """The model that the files of a checkpoint hold, after checking them."""
+    with TemporaryDirectory() as folder:
+        for name, content in checkpoint.items():
+            storage.write(Path(folder, name), content)
+        return load(folder)

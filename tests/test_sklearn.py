@@ -1,0 +1,316 @@
+"""The estimator keeps scikit-learn's contract, and is right about a normal whose density is known."""
+
+import io
+import os
+import pickle
+import signal
+from contextlib import ExitStack
+from functools import lru_cache
+from unittest import mock
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from faults import at_step, hooked
+from oracles import GaussianData, exact_denoiser
+from scipy.stats import kstest, multivariate_normal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import inkwash as iw
+from inkwash import sklearn as estimator
+from inkwash.config import EvaluateConfig
+from inkwash.sklearn import DiffusionDensity
+
+MEAN, COV = np.array([3.0, -1.0]), np.array([[9.0, 1.2], [1.2, 0.5]])
+STD = np.sqrt(np.diag(COV))
+LAW = multivariate_normal(MEAN, COV)
+TINY = {"steps": 12, "width": 8, "depth": 1, "batch_size": 16}
+NAN = np.nan
+
+
+def rows(n, seed=0):
+    return LAW.rvs(n, random_state=seed)
+
+
+def table(n=40):
+    """A table with whole numbers, of 32 bits."""
+    x = rows(n)
+    return pandas.DataFrame({"a": x[:, 0], "b": np.rint(9 * x[:, 1]).astype(np.int32)}, index=range(5, 5 + n))
+
+
+@lru_cache
+def exact():
+    """An estimator whose training, for once, has ended in the very law of the data."""
+    whitened = GaussianData([0.0, 0.0], (COV / np.outer(STD, STD)).tolist())
+    spec = iw.load_dataset(rows(40)).spec
+    transform = iw.Transform(spec, tuple(MEAN.tolist()), tuple(STD.tolist()))
+    model = iw.Diffusion(exact_denoiser(whitened, iw.KarrasSchedule(), "large"), (2,), transform)
+    with mock.patch("inkwash.sklearn._model_of", return_value=model):
+        return DiffusionDensity(**TINY).fit(rows(40))
+
+
+@lru_cache
+def tiny():
+    return DiffusionDensity(**TINY).fit(table())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_slots():
+    """Few rows take less time when there is less to fill up."""
+    with ExitStack() as patches:
+        for module in ("randomness", "model"):
+            patches.enter_context(mock.patch(f"inkwash.{module}.slot_rows", return_value=256))
+        yield
+
+
+# The contract of scikit-learn
+
+
+@parametrize_with_checks([DiffusionDensity(**TINY | {"steps": 2})])
+def test_scikit_learn_agrees(estimator, check):
+    """Flows in few steps: what is checked is that rows do not depend on each other, not what they are."""
+    with mock.patch("inkwash.flow.Adaptive", return_value=iw.Fixed(2)):
+        check(estimator)
+
+
+def test_a_clone_is_another_one_of_the_same_parameters():
+    again = clone(tiny().set_params(density="flow"))
+    assert again.get_params() == tiny().get_params()
+    with pytest.raises(NotFittedError):
+        again.score(table())
+
+
+def test_a_pipeline_scores_what_it_scales():
+    scaled = make_pipeline(StandardScaler(), DiffusionDensity(**TINY)).fit(rows(40))
+    inside = StandardScaler().fit(rows(40)).transform(rows(9, 1))
+    assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(inside))
+
+
+def test_a_search_finds_the_better_of_two():
+    """Untrained it is one normal, where there are two. With the numbers of NumPy that a search is often given."""
+    x = np.random.default_rng(0).choice([-3.0, 5.0], size=(100, 1)) + rows(100)[:, 1:]
+    grid = {"steps": np.array([1, 200]), "learning_rate": np.logspace(-2, -2, 1)}
+    search = GridSearchCV(DiffusionDensity(width=16, depth=1, dropout=0.0, density="bound"), grid, cv=2, refit=False)
+    assert search.fit(x).best_params_["steps"] == 200
+
+
+def test_columns_are_those_of_the_fit_in_their_order():
+    with pytest.raises(ValueError, match="feature names should match"):
+        tiny().score_samples(table()[["b", "a"]])
+    assert tiny().feature_names_in_.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ({"density": "exact"}, "density: got 'exact'"),
+        ({"steps": 0}, r"train.steps: got 0"),
+        ({"width": 2.5}, r"network.width: got 2.5"),
+        ({"dropout": 1.0}, r"network.dropout: got 1.0"),
+        ({"random_state": -1}, r"train.seed: got -1"),
+    ],
+)
+def test_bad_parameters_are_named(bad, named):
+    with pytest.raises(iw.ConfigError, match=f"^{named}"):
+        DiffusionDensity(**TINY | bad).fit(rows(40))
+
+
+def test_data_with_holes_is_imputed_but_not_trained_on():
+    with pytest.raises(ValueError, match="NaN"):
+        DiffusionDensity(**TINY).fit(table().replace(table().iloc[3, 0], NAN))
+
+
+# What is known of a normal
+
+
+def check_density():
+    x = rows(100, 1)
+    assert np.abs(exact().score_samples(x) - LAW.logpdf(x)).max() < 1e-3
+    assert exact().score(x) == pytest.approx(LAW.logpdf(x).mean(), abs=1e-3)
+
+
+def check_bound():
+    x = rows(300, 1)
+    below = clone(exact()).set_params(density="bound")
+    below.__dict__ |= {k: v for k, v in vars(exact()).items() if k not in below.get_params()}
+    gap = LAW.logpdf(x) - below.score_samples(x)
+    error = gap.std() / len(x) ** 0.5
+    assert -4 * error < gap.mean() < 4 * error + 0.1
+
+
+def check_samples():
+    x = (exact().sample(768, random_state=0) - MEAN) @ np.linalg.inv(np.linalg.cholesky(COV)).T
+    for entry in x.T:
+        assert kstest(entry, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(x.T)[0, 1]) < 0.1
+
+
+def check_imputed():
+    """Draws of what is missing are those of the normal given the rest."""
+    x = np.array([[9.0, NAN], [NAN, -0.5], [1.0, 2.0], [NAN, NAN]])
+    draws, there = np.stack(exact().impute(x, n=256, random_state=0)), ~np.isnan(x)
+    assert (draws[:, there] == x[there]).all()
+    for row, i, given in ((0, 1, 0), (1, 0, 1)):
+        slope = COV[i, given] / COV[given, given]
+        mean, var = MEAN[i] + slope * (x[row, given] - MEAN[given]), COV[i, i] - slope * COV[given, i]
+        assert kstest((draws[:, row, i] - mean) / var**0.5, "norm").pvalue > 1e-3
+    for i in range(2):
+        assert kstest((draws[:, 3, i] - MEAN[i]) / STD[i], "norm").pvalue > 1e-3
+
+
+def check_rows_apart():
+    """Draws for one row say nothing of those for another."""
+    with mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(sampler_steps=20)):
+        draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 2), n=256, random_state=0))
+    assert abs(np.corrcoef(draws[:, 0, 1], draws[:, 1, 1])[0, 1]) < 0.25
+
+
+@pytest.mark.parametrize("check", [check_density, check_bound, check_samples, check_imputed, check_rows_apart])
+def test_a_normal(check):
+    check()
+
+
+def test_training_finds_a_normal():
+    found = DiffusionDensity(steps=400, width=32, depth=2, dropout=0.0).fit(rows(1000))
+    x, z = rows(100, 1), found.sample(1000, random_state=0)
+    assert found.score(x) == pytest.approx(LAW.logpdf(x).mean(), abs=0.15)
+    assert np.abs((z.mean(0) - MEAN) / STD).max() < 0.2
+    assert np.abs(np.cov(z.T) - COV).max() < 0.2 * COV.max()
+
+
+# Randomness
+
+
+def test_a_seed_is_that_of_the_model():
+    five = tiny().sample(5, random_state=3).to_numpy()
+    assert np.array_equal(tiny().sample(9, random_state=3).to_numpy()[:5], five)
+    assert np.array_equal(tiny().model_.sample(5, seed=3, steps=250), five)
+    assert not np.array_equal(tiny().sample(5, random_state=4).to_numpy(), five)
+
+
+def test_a_random_state_is_drawn_from():
+    state = np.random.RandomState(0)
+    a, b = tiny().sample(2, random_state=state), tiny().sample(2, random_state=state)
+    assert not a.equals(b)
+    assert a.equals(tiny().sample(2, random_state=np.random.RandomState(0)))
+
+
+def test_a_fit_is_a_function_of_its_seed():
+    draws = [DiffusionDensity(**TINY, random_state=seed).fit(rows(40)).sample(3, random_state=0) for seed in (0, 0, 1)]
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+# What goes in comes out
+
+
+def test_a_frame_comes_back_as_a_frame():
+    drawn = tiny().sample(300, random_state=0)
+    assert drawn.dtypes.equals(table().dtypes)
+    holes = table(4).astype(float)
+    holes.iloc[1, 0] = holes.iloc[2, 1] = NAN
+    for filled in tiny().impute(holes, n=2, random_state=0):
+        assert filled.columns.equals(holes.columns)
+        assert filled.dtypes.equals(table().dtypes)
+        assert filled.index.equals(holes.index)
+        assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
+
+
+def test_an_array_is_imputed_to_a_frame_without_an_index():
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        (filled,) = tiny().impute(np.array([[1.0, NAN]]))
+    assert filled.dtypes.equals(table().dtypes)
+
+
+def test_names_of_columns_need_not_be_text():
+    named = table().set_axis([7, 8], axis=1)
+    assert DiffusionDensity(**TINY).fit(named).sample(2).columns.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint8", "bool"])
+def test_an_array_comes_back_in_its_type(dtype):
+    x = (np.random.default_rng(0).normal(0.5, 1, size=(60, 2)) > 0.5).astype(dtype)
+    assert DiffusionDensity(**TINY).fit(x).sample(20, random_state=0).dtype == dtype
+
+
+def check_whole_numbers():
+    given = np.array([-0.6, 0.4, 0.6, 7.5, 300.0, 1e30])
+    assert estimator._whole(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
+    assert estimator._whole(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
+    assert estimator._whole(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
+
+
+def test_whole_numbers_are_rounded_within_their_type():
+    check_whole_numbers()
+
+
+# Runs and pickles
+
+
+def test_a_pickle_is_the_same_estimator():
+    again = pickle.loads(pickle.dumps(tiny()))  # noqa: S301
+    assert tiny().sample(4, random_state=1).equals(again.sample(4, random_state=1))
+    assert np.array_equal(tiny().score_samples(table()), again.score_samples(table()))
+
+
+def test_a_pickle_holds_no_module():
+    """Of torch nothing is unpickled, and of this package the class of the estimator alone."""
+    found = []
+
+    class Listening(pickle.Unpickler):
+        def find_class(self, module, name):
+            found.append((module, name))
+            return super().find_class(module, name)
+
+    Listening(io.BytesIO(pickle.dumps(tiny()))).load()
+    assert [each for each in found if each[0].partition(".")[0] in ("torch", "inkwash")] == [
+        ("inkwash.sklearn", "DiffusionDensity")
+    ]
+
+
+@pytest.mark.parametrize("name", ["header.json", "average.safetensors", "manifest.json"])
+def test_a_damaged_pickle_is_refused(name):
+    whole = pickle.dumps(tiny())
+    place = whole.index(tiny()._checkpoint[name]) + 40
+    with pytest.raises(iw.CheckpointError):
+        pickle.loads(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])  # noqa: S301
+
+
+def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
+    there = DiffusionDensity(**TINY, out=tmp_path / "run")
+    with hooked(at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(KeyboardInterrupt):
+        there.fit(table())
+    assert iw.Run(tmp_path / "run").header().step == 10
+    x = there.fit(table()).sample(3, random_state=0)
+    assert x.equals(tiny().sample(3, random_state=0))
+    assert [line["step"] for line in iw.Run(tmp_path / "run").metrics()][-1] == 12
+    with pytest.raises(iw.ConfigError, match=r"^data: got other data"):
+        there.fit(table(30))
+
+
+def test_nothing_is_left_behind_or_said_unless_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    DiffusionDensity(**TINY).fit(rows(40))
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
+    DiffusionDensity(**TINY, verbose=True).fit(rows(40))
+    assert "training  12 steps of 16 examples" in capsys.readouterr().out
+
+
+def test_every_row_but_one_is_trained_on(tmp_path):
+    DiffusionDensity(**TINY, out=tmp_path).fit(rows(40))
+    assert [len(part) for part in iw.Run(tmp_path).split()] == [39, 1]
+    assert not any((tmp_path / name).exists() for name in ("samples", "samples.png", "summary.json"))
+
+
+def test_torch_is_left_alone():
+    before = torch.get_rng_state()
+    tiny().sample(1)
+    assert torch.equal(torch.get_rng_state(), before)
