@@ -31,6 +31,7 @@ from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PLACES = 64
 _SMALL = 256
+_LEAST_STEPS, _MOST_STEPS = 300, 5000
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
 _NOT_OF_BITS = ("karras", "learned-betas", "learned")
@@ -43,16 +44,22 @@ _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), 
 _UNWEIGHTED = ("low-discrepancy", "uniform")
 
 
-def resolve(config: Config, spec: DataSpec) -> Config:
+def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Config:
     """The config with every choice that was left open made from the shape of the data.
+
+    Args:
+        config: what was asked for.
+        spec: what the data is.
+        examples: how many there are; None counts as many.
 
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
     config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_bits(config.denoiser) if _is_bits(config) else _resolve_denoiser(config, spec)
-    network = _resolve_unet(config.network, spec) if _kind(config, spec) == "unet" else _resolve_mlp(config.network)
-    train = _resolve_train(config, denoiser, spec)
+    unet = _kind(config, spec) == "unet"
+    network = _resolve_unet(config.network, spec) if unet else _resolve_mlp(config.network, examples)
+    train = _resolve_train(config, denoiser, spec, examples)
     resolved = replace(config, network=network, denoiser=denoiser, train=train)
     _assemble(resolved, spec, nn.Identity())  # refuses what does not go together
     return resolved
@@ -150,21 +157,22 @@ def count_parameters(network: nn.Module) -> int:
 
 def describe_network(config: NetworkConfig, network: nn.Module) -> str:
     """The network in a few words."""
-    million = f"{count_parameters(network) / 1e6:.2f} M parameters"
+    dropout = f", dropout {config.dropout:g}" if config.dropout else ""
+    size = f"{count_parameters(network) / 1e6:.2f} M parameters{dropout}"
     if config.kind == "mlp":
-        return f"MLP, width {config.width}, depth {config.depth}, {million}"
+        return f"MLP, width {config.width}, depth {config.depth}, {size}"
     resolutions = f"multipliers {config.multipliers}, attention {config.attention}"
-    return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
+    return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {size}"
 
 
 def _backbone(
     config: NetworkConfig, spec: DataSpec, condition: ConditionEmbedding | None, inputs: int, outputs: int
 ) -> nn.Module:
-    width, depth = chosen(config.width), chosen(config.depth)
+    width, depth, dropout = chosen(config.width), chosen(config.depth), chosen(config.dropout)
     if config.kind == "mlp":
-        return MLP(inputs, width, depth, config.dropout, outputs, condition)
+        return MLP(inputs, width, depth, dropout, outputs, condition)
     multipliers, attention = chosen(config.multipliers), chosen(config.attention)
-    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition, len(spec.size))
+    return UNet(inputs, width, multipliers, depth, attention, dropout, outputs, condition, len(spec.size))
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -263,7 +271,7 @@ def _by_level(config: Config, spec: DataSpec) -> bool:
     return few and config.denoiser.sees != "nothing"
 
 
-def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
+def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, examples: int | None) -> TrainConfig:
     objective = _objective(config, denoiser)
     possible = _times(chosen(config.process.schedule), objective)
     if config.train.times not in (None, *possible):
@@ -277,7 +285,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         need = f"at most train.batch_size, {batch_size}"
         raise ConfigError("train.micro_batch_size", config.train.micro_batch_size, need)
     defaults = {
-        "steps": 1500 if spec.size else 5000,
+        "steps": 1500 if spec.size else _steps(examples),
         "batch_size": batch_size,
         "micro_batch_size": batch_size,
         "learning_rate": 3e-3 if spec.size else 2e-3 if small else 5e-4,
@@ -330,6 +338,7 @@ def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
             "depth": 1 if math.prod(spec.size) <= _SMALL else 2,
             "multipliers": multipliers,
             "attention": attention,
+            "dropout": 0.0,
         },
     )
     if chosen(filled.width) % 8:
@@ -341,11 +350,17 @@ def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
     return filled
 
 
-def _resolve_mlp(config: NetworkConfig) -> NetworkConfig:
+def _resolve_mlp(config: NetworkConfig, examples: int | None) -> NetworkConfig:
     for name in ("multipliers", "attention"):
         if getattr(config, name) is not None:
             raise ConfigError(f"network.{name}", getattr(config, name), "a U-Net; an MLP has none")
-    return _filled(config, {"kind": "mlp", "width": 128, "depth": 4})
+    dropout = 0.5 if _steps(examples) < _MOST_STEPS else 0.0
+    return _filled(config, {"kind": "mlp", "width": 128, "depth": 4, "dropout": dropout})
+
+
+def _steps(examples: int | None) -> int:
+    """Steps for vectors: a network that looks at few of them much longer learns them by heart."""
+    return _MOST_STEPS if examples is None else min(max(3 * examples, _LEAST_STEPS), _MOST_STEPS)
 
 
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
