@@ -8,9 +8,9 @@ Continuous ranked probability score (CRPS, the fair one of an ensemble; the lowe
 50 % and 90 % intervals, and root mean square error of the mean of the draws; over hidden entries, with standard errors
 over rows; seconds per row, on one thread. Entries of tables are counted in standard deviations of their column in the
 rows trained on, those of pictures in grey levels. Ours multiplies the model with what is seen, row by row.
-IterativeImputer is scikit-learn's with draws from its posterior; KNNImputer gives one number, whose score is its absolute
-error; the mixture of normals, chosen as in `benchmarks/tables.py`, is conditioned exactly. All are fitted to rows
-without a gap.
+IterativeImputer is scikit-learn's with draws from its posterior. KNNImputer gives one number, whose score is its
+absolute error. The mixture of normals, chosen as in `benchmarks/tables.py`, is conditioned exactly. All are fitted to
+rows without a gap.
 """
 
 import argparse
