@@ -32,6 +32,7 @@ Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, Train
 _ATTENTION_PLACES = 64
 _SMALL = 256
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
+_FEW = 1000
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
 _NOT_OF_BITS = ("karras", "learned-betas", "learned")
@@ -354,7 +355,7 @@ def _resolve_mlp(config: NetworkConfig, examples: int | None) -> NetworkConfig:
     for name in ("multipliers", "attention"):
         if getattr(config, name) is not None:
             raise ConfigError(f"network.{name}", getattr(config, name), "a U-Net; an MLP has none")
-    dropout = 0.5 if _steps(examples) < _MOST_STEPS else 0.0
+    dropout = 0.5 if examples is not None and examples < _FEW else 0.0
     return _filled(config, {"kind": "mlp", "width": 128, "depth": 4, "dropout": dropout})
 
 

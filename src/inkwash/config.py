@@ -133,8 +133,8 @@ class NetworkConfig:
     attention: tuple[bool, ...] | None = None
     """U-Net: for each resolution, whether it has self-attention."""
     dropout: Share | None = None
-    """Probability of dropping a feature in training; by default 0.5 for vectors and tables of so few examples that
-    they get less than 5,000 steps, and 0 otherwise."""
+    """Probability of dropping a feature in training; by default 0.5 for vectors and tables of less than 1,000
+    examples, and 0 otherwise."""
 
 
 @dataclass(frozen=True)
