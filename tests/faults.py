@@ -45,7 +45,7 @@ def tiny(source: object, **train: Any) -> Config:
     return Config(
         str(source),
         process=ProcessConfig("cosine", 10),
-        network=NetworkConfig(width=8, depth=1),
+        network=NetworkConfig(width=8, depth=1, dropout=0.0),
         train=replace(TrainConfig(), **(options | train)),
     )
 
@@ -61,6 +61,8 @@ def train_words(source: object, out: object, *more: object) -> list[str]:
         8,
         "--network.depth",
         1,
+        "--network.dropout",
+        0.0,
         "--process.steps",
         10,
         "--process.schedule",

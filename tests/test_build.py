@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 import torch
+from torch import nn
 
 from inkwash.build import (
     build_denoiser,
@@ -103,6 +104,21 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     estimate = build_denoiser(config, spec)(x, 0.5)
     assert estimate.x.shape == estimate.eps.shape == x.shape
     assert (estimate.spread is None) == (variance is None)
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps", "dropout"),
+    [(2, 300, 0.5), (100, 300, 0.5), (999, 2997, 0.5), (1000, 3000, 0.0), (1667, 5000, 0.0), (10**6, 5000, 0.0)],
+)
+def test_few_vectors_are_looked_at_less_long_and_with_dropout(examples, steps, dropout):
+    config = resolve(Config("x"), vector(3), examples)
+    assert (config.train.steps, config.network.dropout) == (steps, dropout)
+    assert [m.p for m in build_network(config, vector(3)).modules() if isinstance(m, nn.Dropout)] == 4 * [dropout]
+    assert resolve(config, vector(3), examples) == config
+    given = Config("x", network=NetworkConfig(dropout=0.1), train=TrainConfig(steps=7))
+    kept = resolve(given, vector(3), examples)
+    assert (kept.train.steps, kept.network.dropout) == (7, 0.1)
+    assert resolve(Config("x"), image(1, 8, 8), examples) == resolve(Config("x"), image(1, 8, 8))
 
 
 def test_what_is_given_is_kept():

@@ -36,6 +36,8 @@ from inkwash.variance import SIMPLE, Analytic, ReverseVariance
 Section = TypeVar("Section", ProcessConfig, DenoiserConfig, NetworkConfig, TrainConfig)
 _ATTENTION_PLACES = 64
 _SMALL = 256
+_LEAST_STEPS, _MOST_STEPS = 300, 5000
+_FEW = 1000
 _MOST_LEVELS = 1 << 20
 _FEATURES = 32
 _OF_PLACES = ("unet", "dit")
@@ -50,17 +52,22 @@ _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), 
 _UNWEIGHTED = ("low-discrepancy", "uniform")
 
 
-def resolve(config: Config, spec: DataSpec) -> Config:
+def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Config:
     """The config with every choice that was left open made from the shape of the data.
+
+    Args:
+        config: what was asked for.
+        spec: what the data is.
+        examples: how many there are; None counts as many.
 
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
     config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
-    network = _resolve_network(config.network, spec)
+    network = _resolve_network(config.network, spec, examples)
     config = replace(config, network=network)
-    train = _resolve_train(config, denoiser, spec)
+    train = _resolve_train(config, denoiser, spec, examples)
     resolved = replace(config, denoiser=denoiser, train=train)
     _assemble(resolved, spec, nn.Identity())  # refuses what does not go together
     return resolved
@@ -189,7 +196,8 @@ def count_parameters(network: nn.Module) -> int:
 
 def describe_network(config: NetworkConfig, size: tuple[int, ...], network: nn.Module) -> str:
     """The network for examples of a size, in a few words."""
-    million = f"{count_parameters(network) / 1e6:.2f} M parameters"
+    dropout = f", dropout {config.dropout:g}" if config.dropout else ""
+    million = f"{count_parameters(network) / 1e6:.2f} M parameters{dropout}"
     shape = f"width {config.width}, depth {config.depth}"
     if config.kind in ("mlp", "transformer"):
         name = "MLP" if config.kind == "mlp" else "transformer of columns"
@@ -219,7 +227,7 @@ def _backbone(
     outputs: tuple[int, ...],
 ) -> nn.Module:
     """A network of what stands side by side for each channel or column."""
-    width, depth, dropout = chosen(config.width), chosen(config.depth), config.dropout
+    width, depth, dropout = chosen(config.width), chosen(config.depth), chosen(config.dropout)
     if config.kind == "transformer":
         return ColumnTransformer(inputs, width, depth, dropout, outputs, condition)
     if config.kind == "mlp":
@@ -340,7 +348,7 @@ def _by_level(config: Config, spec: DataSpec) -> bool:
     return few and config.denoiser.sees != "nothing"
 
 
-def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> TrainConfig:
+def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, examples: int | None) -> TrainConfig:
     objective = _objective(config, denoiser)
     possible = _times(chosen(config.process.schedule), objective)
     if config.train.times not in (None, *possible):
@@ -354,7 +362,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         need = f"at most train.batch_size, {batch_size}"
         raise ConfigError("train.micro_batch_size", config.train.micro_batch_size, need)
     defaults = {
-        "steps": 1500 if spec.size else 5000,
+        "steps": 1500 if spec.size else _steps(examples),
         "batch_size": batch_size,
         "micro_batch_size": batch_size,
         "learning_rate": _learning_rate(config.network, spec),
@@ -403,7 +411,7 @@ def _times(schedule: str, objective: str) -> tuple[str, ...]:
     return (usual, *(name for name in PROPOSALS if name != usual))
 
 
-def _resolve_network(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
+def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None) -> NetworkConfig:
     kind = config.kind or ("unet" if spec.size else "mlp")
     if (kind in _OF_PLACES) != bool(spec.size):
         need = f"{' or '.join(_OF_PLACES)} for series, images and volumes, mlp or transformer for vectors"
@@ -416,7 +424,8 @@ def _resolve_network(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
         "transformer": {"width": 32, "depth": 3},
         "dit": {"width": 128, "depth": 4, "patch": _patch_side(spec.size)},
     }
-    config = replace(config, kind=kind)
+    few = not spec.size and examples is not None and examples < _FEW
+    config = _filled(replace(config, kind=kind), {"dropout": 0.5 if few else 0.0})
     return _resolve_unet(config, spec) if kind == "unet" else _filled(config, defaults[kind])
 
 
@@ -444,6 +453,11 @@ def _patch_side(size: tuple[int, ...]) -> int:
     """The smallest side of a patch, above one place, of which there are few enough to attend to each other."""
     few = (n for n in itertools.count(2) if math.prod(math.ceil(side / n) for side in size) <= _ATTENTION_PLACES)
     return next(few)
+
+
+def _steps(examples: int | None) -> int:
+    """Steps for vectors: a network that looks at few of them much longer learns them by heart."""
+    return _MOST_STEPS if examples is None else min(max(3 * examples, _LEAST_STEPS), _MOST_STEPS)
 
 
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -179,7 +179,7 @@ class _Job:
 
     @classmethod
     def prepare(cls, config: Config, dataset: Dataset, run: Run, accelerator: Accelerator, report: bool = True) -> _Job:
-        config = resolve(config, dataset.spec)
+        config = resolve(config, dataset.spec, len(dataset.data))
         if chosen(config.train.batch_size) % accelerator.num_processes:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)

@@ -75,7 +75,8 @@ class Header:
             header.condition.check()
             if (header.condition.classes is None) != (header.config.data.labels is None):
                 raise ConfigError("condition.classes", header.condition.classes, "classes if data.labels is set")
-            difference = first_difference(resolve(header.config, header.transform.spec), header.config, "config")
+            resolved = resolve(header.config, header.transform.spec, header.examples)
+            difference = first_difference(resolved, header.config, "config")
             if difference:
                 raise ConfigError(difference[0], difference[2], str(difference[1]))
             require_same_values(build_process(header.config.process, header.transform.spec), header.transform)

@@ -21,8 +21,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from inkwash import storage
 from inkwash.checkpoint import save_checkpoint
 from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen, to_json
-from inkwash.data.table import to_frame
-from inkwash.data.transform import LARGEST_WHOLE, Array
+from inkwash.data import to_frame
+from inkwash.data.columns import LARGEST_WHOLE
+from inkwash.data.transform import Array
 from inkwash.display import Display
 from inkwash.errors import ConfigError, RunInterrupted, require_integer
 from inkwash.factor import Observed
