@@ -6,7 +6,7 @@ import io
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,11 +14,11 @@ import torch
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import WalkConfig, check, to_json
-from inkwash.data import DataSpec, Transform
+from inkwash.data import DataSpec
 from inkwash.data.table import dump_csv
 from inkwash.display import Display
 from inkwash.errors import ConfigError
-from inkwash.film import Film
+from inkwash.film import Film, transform_of
 from inkwash.learned_grid import learned_grid
 from inkwash.model import Diffusion
 from inkwash.noise import GRIDS
@@ -104,7 +104,7 @@ def draw_to_folder(
     from accelerate import Accelerator
 
     place, model = Accelerator(), load(run)
-    spec = cast(Transform, model.transform).spec
+    spec = transform_of(model).spec
     _require_no_leftovers(out, n if spec.size else 0)
     if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
         raise ConfigError("film", film, "a name, without a folder, that no file of samples has")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from inkwash import pictures
-from inkwash.data import Transform
 from inkwash.data.files import read_npy
 from inkwash.data.images import read_picture
 from inkwash.data.transform import Array, DataSpec
@@ -16,6 +15,7 @@ from inkwash.display import Display
 from inkwash.draw import draw, write_array
 from inkwash.errors import ConfigError, DataError
 from inkwash.factor import Observed
+from inkwash.film import transform_of
 from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.run import StrPath, load
@@ -87,7 +87,7 @@ def inpaint_to_folder(
         ConfigError: a run of vectors, or options that do not go together.
     """
     model = load(run)
-    spec = cast(Transform, model.transform).spec
+    spec = transform_of(model).spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from inkwash import pictures
-from inkwash.data import Transform, read_example
+from inkwash.data import read_example
 from inkwash.data.transform import Array
 from inkwash.display import Display
 from inkwash.draw import write_array
 from inkwash.errors import DataError
-from inkwash.film import in_data_units
+from inkwash.film import in_data_units, transform_of
 from inkwash.model import Diffusion
 from inkwash.run import Run, StrPath, load
 
@@ -26,7 +26,7 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
         DataError: no such file or number, or not an example of the model.
         CheckpointError: a number, and a checkpoint in place of a run.
     """
-    spec = cast(Transform, model.transform).spec
+    spec = transform_of(model).spec
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
@@ -85,5 +85,5 @@ def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, displ
 
 def _write(out: Path, name: str, model: Diffusion, data: Array, rows: Sequence[Array], display: Display) -> None:
     write_array(out / f"{name}.npy", data, display)
-    pictures.save_rows(out / f"{name}.png", cast(Transform, model.transform).spec, rows)
+    pictures.save_rows(out / f"{name}.png", transform_of(model).spec, rows)
     display.say(f"picture   {out / f'{name}.png'}")
