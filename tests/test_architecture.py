@@ -24,6 +24,7 @@ LAYERS = [
         "storage",
         "config",
         "condition",
+        "device",
         "ode",
     },
     {"noise.tables", "noise.letters", "noise.grids", "nn.layers"},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inkwash import pictures
+from inkwash.config import Device
 from inkwash.data import read_example
 from inkwash.data.transform import Array
 from inkwash.display import Display
@@ -36,7 +37,16 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
 
 
 def relatives_to_folder(
-    run: StrPath, name: str, at: Sequence[float], n: int, out: Path, display: Display, *, seed: int, **options: Any
+    run: StrPath,
+    name: str,
+    at: Sequence[float],
+    n: int,
+    out: Path,
+    display: Display,
+    *,
+    seed: int,
+    device: Device = "auto",
+    **options: Any,
 ) -> None:
     """For each time, `n` relatives of an example into `out`: `relatives.npy` `(len(at), n, …)` and `relatives.png`.
 
@@ -50,9 +60,10 @@ def relatives_to_folder(
         out: folder to write to; made if need be.
         display: where to report.
         seed: of the noise.
+        device: where to draw.
         **options: as of `Diffusion.sample_from`.
     """
-    model = load(run)
+    model = load(run, device)
     x = example(run, model, name)[None]
     drawn = []
     with display.walk(f"drawing {n} relatives at each time") as done:
@@ -65,7 +76,9 @@ def relatives_to_folder(
     display.say(f"next      inkwash interpolate {run} {name} 0")
 
 
-def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, display: Display, **options: Any) -> None:
+def interpolate_to_folder(
+    run: StrPath, a: str, b: str, n: int, out: Path, display: Display, *, device: Device = "auto", **options: Any
+) -> None:
     """`n` examples on the way from `a` to `b` into `out`: `interpolation.npy` and `interpolation.png`.
 
     Args:
@@ -75,9 +88,10 @@ def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, displ
         n: how many, both ends among them.
         out: folder to write to; made if need be.
         display: where to report.
+        device: where to draw.
         **options: as of `Diffusion.interpolate`.
     """
-    model = load(run)
+    model = load(run, device)
     data = model.interpolate(example(run, model, a), example(run, model, b), n, **options)
     _write(out, "interpolation", model, data, [data], display)
     display.say(f"next      inkwash relatives {run} {a}")
