@@ -171,10 +171,7 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
 IMPOSSIBLE = {
     "--process.rate 0.3": "process.rate: got 0.3, need the bernoulli process",
     "--process.schedule linear --process.log-snr-first 9": "process.log_snr_first: got 9.0, need the schedule",
-    "--process.kind bernoulli --denoiser.predicts eps": "denoiser.predicts: got eps, need the gaussian process",
     "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
-    "--network.kind mlp --network.multipliers 1": "network.multipliers: got (1,), need a U-Net",
-    "--network.kind unet --network.width 12": "network.width: got 12, need a multiple of 8",
     "--denoiser.variance learned --train.objective simple": "train.objective: got simple, need hybrid or bound",
     "--train.batch-size 8 --train.micro-batch-size 9": "train.micro_batch_size: got 9, need at most",
 }

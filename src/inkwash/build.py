@@ -43,7 +43,7 @@ _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), 
 _UNWEIGHTED = ("low-discrepancy", "uniform")
 _KINDS_OF_DATA = [
     spec
-    for levels in (None, 256, 2)
+    for levels in (None, 2, 256)
     for spec in (
         DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
         DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
@@ -52,22 +52,21 @@ _KINDS_OF_DATA = [
 
 
 def require_possible(config: Config) -> None:
-    """Refuse options that go with no data, before any is read.
+    """Refuse options that no data goes with, before any is read.
 
     Raises:
-        ConfigError: as `resolve`, if it refuses every kind of data: what it says most often.
+        ConfigError: as `resolve`, where it says the same of every kind of data.
     """
-    # how many entries `attention` has to have depends on the size of the data
-    config = replace(config, network=replace(config.network, attention=None))
-    refused = []
+    refused = {}
     for spec in _KINDS_OF_DATA:
         try:
             resolve(config, spec)
         except ConfigError as error:
-            refused.append(error)
-    if len(refused) == len(_KINDS_OF_DATA):
-        said = [str(error) for error in refused]
-        raise max(reversed(refused), key=lambda error: said.count(str(error)))
+            refused[str(error)] = error
+        else:
+            return
+    if len(refused) == 1:
+        raise refused.popitem()[1]
 
 
 def resolve(config: Config, spec: DataSpec) -> Config:
