@@ -921,7 +921,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
     "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
-    "log-determinant forgotten": (iw.Transform, "log_det", lambda self: torch.zeros(()), "data units"),
+    "log-determinant forgotten": (iw.Transform, "log_det", no_log_det, "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
     "score read as the noise": (prediction.Score, "read", score_read_without_sigma, "score and x"),
     "v read with the wrong sign": (prediction.V, "read", v_read_with_the_wrong_sign, "eps and v"),
@@ -1035,13 +1035,13 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "weight without the rate of the log-SNR": (
         propose,
         "log_snr_rate",
-        lambda schedule, t: 20 * torch.ones_like(t),
+        constant_rate,
         "unbiased log-SNR",
     ),
     "log-determinant of the data's units forgotten": (
         iw.Transform,
         "log_det",
-        lambda self: torch.zeros(()),
+        no_log_det,
         "exact density in data units",
     ),
     "signal counted short in the second route": (
