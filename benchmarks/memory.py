@@ -34,18 +34,9 @@ def main() -> None:
         path = Path(folder) / "large.npy"
         count = write(path, options.gigabytes)
         words = [sys.executable, "-m", "inkwash.cli", "train", path, "--out", Path(folder) / "run"]
-        words += [
-            "--network.width",
-            8,
-            "--network.depth",
-            1,
-            "--process.steps",
-            10,
-            "--process.schedule",
-            "cosine",
-            "--train.steps",
-            options.steps,
-        ]
+        small = "--network.width 8 --network.depth 1 --process.steps 10 --process.schedule cosine"
+        words += small.split()
+        words += ["--train.steps", options.steps]
         began = time.monotonic()
         subprocess.run(list(map(str, words)), check=True)
         seconds = time.monotonic() - began

@@ -52,22 +52,8 @@ def tiny(source: object, **train: Any) -> Config:
 
 def train_words(source: object, out: object, *more: object) -> list[str]:
     """The command line that trains the run of `tiny`."""
-    words = [
-        "train",
-        source,
-        "--out",
-        out,
-        "--network.width",
-        8,
-        "--network.depth",
-        1,
-        "--network.dropout",
-        0.0,
-        "--process.steps",
-        10,
-        "--process.schedule",
-        "cosine",
-    ]
+    small = "--network.width 8 --network.depth 1 --network.dropout 0.0 --process.steps 10 --process.schedule cosine"
+    words = ["train", source, "--out", out, *small.split()]
     words += ["--train.steps", STEPS, "--train.batch-size", 8, "--train.save-every", SAVE_EVERY]
     return [str(word) for word in (*words, "--train.monitor-every", 10**6, "--train.log-every", 1, *more)]
 

@@ -155,6 +155,8 @@ BAD = {
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
     "interpolate RUN 0 1 --t 0": "t: got 0",
     "interpolate RUN 0 1 --sampler ddim": "t: got None, need a time",
+    "interpolate RUN 0 1 --guidance 2": "t: got None, need a time",
+    "sample RUN --device tpu": "device: got 'tpu', need one of auto, cpu, cuda",
     "evaluate RUN --examples 0": "examples: got 0",
     "evaluate RUN --terms -5": "terms: got -5",
     "inspect RUN --more": "unknown option",
@@ -167,6 +169,48 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
     assert run_cli(words.split()) == 2
     assert BAD[words] in one_line(capsys)
     assert list(alone.iterdir()) == []
+
+
+IMPOSSIBLE = {
+    "--process.rate 0.3": "process.rate: got 0.3, need the bernoulli process",
+    "--process.schedule linear --process.log-snr-first 9": "process.log_snr_first: got 9.0, need the schedule",
+    "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
+    "--denoiser.variance learned --train.objective simple": "train.objective: got simple, need hybrid or bound",
+    "--train.batch-size 8 --train.micro-batch-size 9": "train.micro_batch_size: got 9, need at most",
+}
+
+
+@pytest.mark.parametrize("words", IMPOSSIBLE)
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_options_that_no_data_goes_with_are_refused_before_any_is_read(command, words, alone, capsys):
+    assert run_cli([command, "nowhere.npy", *words.split()]) == 2
+    assert IMPOSSIBLE[words] in one_line(capsys)
+
+
+@pytest.mark.parametrize("command", ["sample", "relatives 0", "interpolate 0 1", "inpaint 0 --hide left", "evaluate"])
+def test_a_command_works_on_the_device_asked_for(command, alone, monkeypatch):
+    asked, (name, *more) = [], command.split()
+
+    def device_of(device):
+        asked.append(device)
+        raise iw.ConfigError("device", device, "another")
+
+    monkeypatch.setattr("inkwash.run.device_of", device_of)
+    for words in ([], ["--device", "cpu"], ["--device", "cuda"]):
+        assert run_cli([name, "nowhere", *more, *words]) == 2
+    assert asked == ["auto", "cpu", "cuda"]
+
+
+def test_a_run_refused_for_its_cost_leaves_nothing(home, alone, monkeypatch, capsys):
+    monkeypatch.setattr("inkwash.cost.free_memory", lambda device: 1000)
+    assert run_cli(train_words(home / "points.npy", "run")) == 2
+    assert "train.micro_batch_size: got 8, which takes" in one_line(capsys)
+    assert list(alone.iterdir()) == []
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert run_cli(["--version"]) == 0
+    assert capsys.readouterr().out == f"inkwash {iw.__version__}\n"
 
 
 def test_a_bad_run_ends_in_exit_4(alone, capsys):

@@ -219,6 +219,19 @@ def check_labels_keep_their_examples():
             assert torch.allclose(ask(model, label=ASKED)[mine], ask(alone)[mine], atol=1e-10)
 
 
+@pytest.mark.parametrize("options", [{"solver": iw.Adaptive(1e-8, 1e-8)}, {"t": 0.5, "steps": 5}])
+def test_the_way_between_two_of_a_class_is_that_of_its_own_model(options):
+    """Under the label the ends are encoded, mixed and decoded."""
+    a, b = tensor([1.0, -1.2]), tensor([2.5, 0.1])
+    ways = [
+        labelled_model().interpolate(a, b, 3, label="7", **options),
+        model_of(PARTS[1]).interpolate(a, b, 3, **options),
+        model_of(PARTS[0]).interpolate(a, b, 3, **options),
+    ]
+    torch.testing.assert_close(ways[0], ways[1], rtol=1e-5, atol=1e-5)
+    assert float((ways[0] - ways[2]).abs().max()) > 0.1
+
+
 def test_labels_keep_their_examples():
     check_labels_keep_their_examples()
 

@@ -19,6 +19,7 @@ from inkwash.build import build_model, resolve
 from inkwash.data import fit_transform, load_dataset
 from inkwash.errors import RunInterrupted
 from inkwash.fit import fit
+from inkwash.inpaint import hide
 from inkwash.metrics import two_sample_test
 from inkwash.run import Run
 from inkwash.training import Examples, draw_batch, hidden_labels, start, training
@@ -92,6 +93,28 @@ def test_samples_are_drawn_for_a_label(run, tmp_path, monkeypatch):
     drawn = np.load("samples/samples.npy")
     assert np.array_equal(drawn, model.sample(4, seed=0, label="dog", guidance=2.5, steps=5))
     assert np.array_equal(drawn[:2], model.sample(2, seed=0, label=["dog", "dog"], guidance=2.5, steps=5))
+
+
+def test_every_command_that_draws_takes_a_label(run, tmp_path):
+    """What it writes is what the library draws under the label."""
+    model, (_, held_out) = run.model(), run.split()
+    a, b = run.dataset().data[held_out[:2]]
+    options = {"label": "dog", "guidance": 2.5, "steps": 3, "seed": 0}
+    words = ["--label", "dog", "--guidance", 2.5, "--steps", 3, "-n", 3, "--out", tmp_path]
+    assert run_cli(["relatives", run.path, 0, "--t", 1.0, *words]) == 0
+    drawn = np.load(tmp_path / "relatives.npy")[0]
+    assert np.array_equal(drawn, model.relatives(a, 1.0, 3, **options))
+    if model.process.lattice is None:
+        assert run_cli(["interpolate", run.path, 0, 1, "--t", 1.0, *words]) == 0
+        drawn = np.load(tmp_path / "interpolation.npy")
+        assert np.array_equal(drawn, model.interpolate(a, b, 3, t=1.0, **options))
+        assert run_cli(["interpolate", run.path, 0, 1, "-n", 3, "--label", "dog", "--out", tmp_path]) == 0
+        drawn = np.load(tmp_path / "interpolation.npy")
+        assert np.array_equal(drawn, model.interpolate(a, b, 3, label="dog"))
+    if model.transform.spec.size:
+        assert run_cli(["inpaint", run.path, 0, "--hide", "left", *words]) == 0
+        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Label("dog", 2.5)
+        assert np.array_equal(np.load(tmp_path / "draws.npy"), (model * seen).sample(3, seed=0, steps=3))
 
 
 @pytest.mark.parametrize("words", ["--label cow", "--guidance 2", "--label dog --guidance -1"])

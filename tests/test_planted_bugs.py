@@ -800,12 +800,12 @@ def langevin_with_one_norm_for_all(sampler, denoiser, x, t, generator):
     return x
 
 
-CORRECTED = stochastic._corrected
+CORRECT = stochastic.Corrected.correct
 
 
 def langevin_of_half_the_noise(sampler, denoiser, x, t, generator):
     with mock.patch.object(stochastic, "standard_normal", lambda *a, like: standard_normal(*a, like=like) / 2**0.5):
-        return CORRECTED(sampler, denoiser, x, t, generator)
+        return CORRECT(sampler, denoiser, x, t, generator)
 
 
 def thresholded_over_the_batch(self, x_t, t):
@@ -842,14 +842,14 @@ def one_norm_for_all(self, denoiser, x_t, t, s, generator):
     def distance(x):
         return self.evidence.linear.residual(denoiser(x, t).x).norm()[None]
 
-    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+    return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
 def squared_norm(self, denoiser, x_t, t, s, generator):
     def distance(x):
         return self.evidence.linear.residual(denoiser(x, t).x).square().sum(1)
 
-    return self.inner(denoiser, x_t, t, s, generator) - self.scale * guide.gradient(distance, x_t)
+    return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
 def matched_step_by_step(self, denoiser, evidence, sampler):
@@ -942,8 +942,8 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "last step, Euler-Maruyama",
     ),
     "score of the previous level": (iw.AnnealedLangevin, "step", score_of_the_previous_level, "Langevin's recursion"),
-    "one norm over the batch": (stochastic, "_corrected", langevin_with_one_norm_for_all, "rows, Langevin"),
-    "Langevin noise without its 2": (stochastic, "_corrected", langevin_of_half_the_noise, "stationary law"),
+    "one norm over the batch": (stochastic.Corrected, "correct", langevin_with_one_norm_for_all, "rows, Langevin"),
+    "Langevin noise without its 2": (stochastic.Corrected, "correct", langevin_of_half_the_noise, "stationary law"),
     "Karras' grid without its root": (iw.KarrasGrid, "times", iw.LogSnrGrid.times, "even grids"),
     "one threshold for the batch": (iw.Thresholded, "forward", thresholded_over_the_batch, "dynamic thresholding"),
     "network asked about another time": (iw.Ancestral, "step", network_asked_about_s, "last step"),
@@ -968,7 +968,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
     "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
-    "log-determinant forgotten": (iw.Transform, "log_det", lambda self: torch.zeros(()), "data units"),
+    "log-determinant forgotten": (iw.Transform, "log_det", no_log_det, "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
     "score read as the noise": (prediction.Score, "read", score_read_without_sigma, "score and x"),
     "v read with the wrong sign": (prediction.V, "read", v_read_with_the_wrong_sign, "eps and v"),
@@ -1082,13 +1082,13 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "weight without the rate of the log-SNR": (
         propose,
         "log_snr_rate",
-        lambda schedule, t: 20 * torch.ones_like(t),
+        constant_rate,
         "unbiased log-SNR",
     ),
     "log-determinant of the data's units forgotten": (
         iw.Transform,
         "log_det",
-        lambda self: torch.zeros(()),
+        no_log_det,
         "exact density in data units",
     ),
     "signal counted short in the second route": (

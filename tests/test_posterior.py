@@ -373,6 +373,17 @@ def check_population(variance="small", y=0.4):
     assert float((x < mean).double().mean()) == pytest.approx(below, abs=4 * 0.5 * error / math.sqrt(var))
 
 
+def test_particles_are_weighed_from_the_start(monkeypatch):
+    """Where signal is left at time 1, the first states say something of x. For standard normal data the prior and the
+    large variance are exact, so that only the weights can be wrong."""
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
+    model = real_model(GaussianData([0.0], [[1.0]]), iw.TabulatedSchedule((0.01,) * 60), "large")
+    product = model * iw.Measurement(tensor([[1.0]]), tensor([2.0]), 0.5)
+    x = product.sample(1024, seed=0, steps=60, method=iw.SMC(4))
+    assert float(x.mean()) == pytest.approx(2 / 1.25, abs=0.06)
+    assert float(x.var()) == pytest.approx(0.2, rel=0.2)
+
+
 def test_a_product_says_nothing_of_levels():
     model, x_t = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64), torch.ones(3, 2, dtype=F64)
     assert model.denoiser(x_t, 0.5).level_logits is not None

@@ -106,3 +106,53 @@ def test_samples_of_the_exact_linear_score_have_the_law_of_the_process():
     assert abs(x.mean() - 3) < 0.1
     assert abs(x.var() - 4) < 0.3
     assert np.abs((found.value[0, 1:] - 0.8 ** found.at[1:]) / found.std_error[0, 1:]).max() < 4
+
+
+@pytest.mark.slow
+def test_training_lowers_the_bound_of_a_series_to_its_entropy():
+    """On a grid the small variance costs (rho - log(1 + rho)) / 2 more along each axis of the covariance, where
+    rho = (snr_s - snr_t) mmse(snr_t): on the first steps rho is of order one, whatever the network."""
+    length, steps, matrix = 16, 200, process_matrix(16, 1)
+    draws = torch.randn(4096, length, generator=torch.Generator().manual_seed(0)).double()
+    x = (draws @ torch.linalg.cholesky(matrix).mT).float()[:, None]
+    process, network = iw.Gaussian(iw.LinearSchedule()), trained_network(x)
+    bounds = {
+        name: iw.Diffusion(iw.Denoiser(network, process, variance=variance, sees="log_snr"), (1, length)).bound(
+            x[:512], steps=many
+        )
+        for name, variance, many in (
+            ("continuous", "large", np.inf),
+            ("large", "large", steps),
+            ("small", "small", steps),
+        )
+    }
+    entropy = 0.5 * (length * np.log(2 * np.pi * np.e) + float(torch.logdet(matrix)))
+    above = {name: float(bound.total.mean()) - entropy for name, bound in bounds.items()}
+    snr = process.schedule.log_snr(torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]).exp()[:, None]
+    axes = torch.linalg.eigvalsh(matrix)
+    rho = snr.diff(dim=0) * axes / (1 + snr[:-1] * axes)
+    excess = float((rho - rho.log1p()).sum()) / 2
+    print(f"entropy {entropy:.2f}; above it: {above}; excess of the small variance {excess:.2f} nats")
+    assert -0.4 < above["continuous"] < 0.8
+    assert -0.4 < above["large"] < 0.8
+    assert above["small"] - above["continuous"] == pytest.approx(excess, abs=0.8)
+    assert excess > 8
+
+
+def trained_network(x, steps=600):
+    """A U-Net for series, trained on the noise of `x`."""
+    process, generator = iw.Gaussian(iw.LinearSchedule()), torch.Generator().manual_seed(1)
+    torch.manual_seed(0)
+    network = iw.UNet(1, 16, (1, 2), 1, axes=1)
+    denoiser = iw.Denoiser(network, process, sees="log_snr")
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        rows = x[torch.randint(len(x), (128,), generator=generator)]
+        t = iw.LowDiscrepancy().draw(128, process.schedule, generator).t
+        loss = iw.Regression("eps").loss(denoiser, rows, t, process.noise(rows.shape, generator)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        decay.step()
+    return network.eval()

@@ -50,6 +50,32 @@ _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
 _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), "free": ("hybrid", "bound")}
 _UNWEIGHTED = ("low-discrepancy", "uniform")
+_KINDS_OF_DATA = [
+    spec
+    for levels in (None, 2, 256)
+    for spec in (
+        DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
+        DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
+    )
+]
+
+
+def require_possible(config: Config) -> None:
+    """Refuse options that no data goes with, before any is read.
+
+    Raises:
+        ConfigError: as `resolve`, where it says the same of every kind of data.
+    """
+    refused = {}
+    for spec in _KINDS_OF_DATA:
+        try:
+            resolve(config, spec)
+        except ConfigError as error:
+            refused[str(error)] = error
+        else:
+            return
+    if len(refused) == 1:
+        raise refused.popitem()[1]
 
 
 def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Config:

@@ -20,11 +20,13 @@ from typing import Annotated, Any, Literal, NoReturn, Union
 
 import tyro
 
+import inkwash
 from inkwash.config import (
     Config,
     Count,
     DataConfig,
     DenoiserConfig,
+    Device,
     EvaluateConfig,
     NetworkConfig,
     ProcessConfig,
@@ -40,12 +42,52 @@ from inkwash.errors import ConfigError, InkwashError, RunInterrupted
 from inkwash.memory import keep_freed_memory
 from inkwash.papers import EXPERIMENTS, load_options
 
-DESCRIPTION = "Diffusion models as probability distributions: fit one to your data, sample it, evaluate it."
+DESCRIPTION = """Diffusion models as probability distributions: fit one to your data, sample it, evaluate it.
+--version says which inkwash this is."""
 _NO_PREFIX = tyro.conf.arg(name="")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """What a training run is decided by, beside its data."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def config(self, source: str) -> Config:
+        return Config(source, self.data, self.process, self.denoiser, self.network, self.train)
+
+
 @dataclass(frozen=True)
-class Train:
+class _Drawing:
+    """What decides a draw, and where it is made."""
+
+    seed: Seed = 0
+    """Seed of the noise. Example i of a seed is the same however many are drawn, and in however many processes."""
+    label: str | None = None
+    """Of a model with labels: the class to draw from; by default all of them."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
+    others."""
+    device: Device = "auto"
+    """Where to draw; auto is a CUDA GPU if there is one, and otherwise the CPU."""
+    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
+
+    def options(self, run: str, walked: bool = True) -> dict[str, Any]:
+        """As `Diffusion.sample` takes them, and the device; without what a walk alone has where none is taken."""
+        from inkwash.display import Display
+        from inkwash.draw import walk_options
+
+        check(self)
+        kept: dict[str, Any] = {"seed": self.seed, "label": self.label, "device": self.device}
+        return kept | (walk_options(self.walk, run, Display()) | {"guidance": self.guidance} if walked else {})
+
+
+@dataclass(frozen=True)
+class Train(_Training):
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
@@ -53,17 +95,11 @@ class Train:
     heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
-    data: DataConfig = field(default_factory=DataConfig)
-    process: ProcessConfig = field(default_factory=ProcessConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
         from inkwash.fit import fit
 
-        config = Config(self.source, self.data, self.process, self.denoiser, self.network, self.train)
-        fit(config, None if self.out is None else Path(self.out))
+        fit(self.config(self.source), None if self.out is None else Path(self.out))
 
 
 @dataclass(frozen=True)
@@ -76,29 +112,21 @@ class Sample:
     """How many."""
     out: str = "samples"
     """Folder to write to."""
-    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
-    seed: Seed = 0
-    """Sample i of a seed is the same however many are drawn, and in however many processes."""
-    label: str | None = None
-    """Of a model with labels: the class to draw from; by default all of them."""
-    guidance: Annotated[float, Range(0)] = 1.0
-    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
-    others."""
     film: str | None = None
     """A film of the first samples (16, or the points of the first slot): noisy data above, estimates of the
     clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
     frames: Count | None = None
     """At most so many frames, evenly spread over time; 40 by default."""
+    drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         if self.frames is not None and self.film is None:
             raise ConfigError("frames", self.frames, "a film to have them")
         from inkwash.display import Display
-        from inkwash.draw import draw_to_folder, walk_options
+        from inkwash.draw import draw_to_folder
 
-        options = walk_options(self.walk, self.run, Display()) | {"label": self.label, "guidance": self.guidance}
-        options |= {} if self.frames is None else {"frames": self.frames}
-        draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
+        options = self.drawing.options(self.run) | ({} if self.frames is None else {"frames": self.frames})
+        draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, **options)
 
 
 @dataclass(frozen=True)
@@ -115,19 +143,14 @@ class Relatives:
     """How many for each time."""
     out: str = "relatives"
     """Folder to write to."""
-    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
-    seed: Seed = 0
-    """Seed of the noise."""
+    drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         from inkwash.display import Display
-        from inkwash.draw import walk_options
         from inkwash.share import relatives_to_folder
 
-        options = walk_options(self.walk, self.run, Display())
-        relatives_to_folder(
-            self.run, self.example, self.t, self.n, Path(self.out), Display(), seed=self.seed, **options
-        )
+        options = self.drawing.options(self.run)
+        relatives_to_folder(self.run, self.example, self.t, self.n, Path(self.out), Display(), **options)
 
 
 @dataclass(frozen=True)
@@ -146,21 +169,16 @@ class Interpolate:
     """Mix noisy versions at this time, and walk back from it; by default codes are mixed, and nothing is walked."""
     out: str = "interpolation"
     """Folder to write to."""
-    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
-    seed: Seed = 0
-    """Seed of the noise."""
+    drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
-        if self.t is None and self.walk != WalkConfig():
-            raise ConfigError("t", self.t, "a time, to walk from with a sampler or a grid")
+        if self.t is None and (self.drawing.walk, self.drawing.guidance) != (WalkConfig(), 1):
+            raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
         from inkwash.display import Display
-        from inkwash.draw import walk_options
         from inkwash.share import interpolate_to_folder
 
-        options = {} if self.t is None else walk_options(self.walk, self.run, Display())
-        interpolate_to_folder(
-            self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, seed=self.seed, **options
-        )
+        options = self.drawing.options(self.run, walked=self.t is not None)
+        interpolate_to_folder(self.run, self.a, self.b, self.n, Path(self.out), Display(), t=self.t, **options)
 
 
 @dataclass(frozen=True)
@@ -182,21 +200,17 @@ class Inpaint:
     """Folder to write to."""
     method: Literal["moment-matching", "pigdm", "dps", "repaint", "step-product", "entrywise", "smc"] | None = None
     """How to draw from the product; moment-matching by default, smc for bits."""
-    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
-    seed: Seed = 0
-    """Draw i of a seed is the same however many are drawn."""
+    drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         if (self.mask is None) == (self.hide is None):
             raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
         from inkwash.display import Display
-        from inkwash.draw import walk_options
         from inkwash.inpaint import METHODS, inpaint_to_folder, read_mask
 
-        mask, display = self.hide or read_mask(Path(self.mask or "")), Display()
-        method = None if self.method is None else METHODS[self.method]()
-        options = walk_options(self.walk, self.run, display) | {"seed": self.seed, "method": method}
-        inpaint_to_folder(self.run, self.example, mask, self.n, Path(self.out), display, **options)
+        mask = self.hide or read_mask(Path(self.mask or ""))
+        options = self.drawing.options(self.run) | {"method": self.method and METHODS[self.method]()}
+        inpaint_to_folder(self.run, self.example, mask, self.n, Path(self.out), Display(), **options)
 
 
 @dataclass(frozen=True)
@@ -235,27 +249,24 @@ class Evaluate:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""
+    device: Device = "auto"
+    """Where to evaluate; auto is a CUDA GPU if there is one, and otherwise the CPU."""
     config: Annotated[EvaluateConfig, _NO_PREFIX] = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
         from inkwash.display import Display
         from inkwash.evaluation import evaluate
 
-        evaluate(self.run, self.config, Display())
+        evaluate(self.run, self.config, Display(), device=self.device)
 
 
 @dataclass(frozen=True)
-class Inspect:
+class Inspect(_Training):
     """Say what a run or a checkpoint is: data, network, progress, versions, every option. Of data: what training would
     make of it, with the options of train; nothing is trained or written."""
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|DATA")]
     """Folder of a run, or of one of its checkpoints; or data, as of train."""
-    data: DataConfig = field(default_factory=DataConfig)
-    process: ProcessConfig = field(default_factory=ProcessConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
         from inkwash.display import Display
@@ -263,7 +274,7 @@ class Inspect:
         from inkwash.fit import inspect_data
         from inkwash.run import is_run
 
-        config = Config(self.what, self.data, self.process, self.denoiser, self.network, self.train)
+        config = self.config(self.what)
         if not is_run(Path(self.what)):
             return inspect_data(config, Display())
         given = first_difference(config, Config(self.what))
@@ -293,6 +304,8 @@ COMMANDS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exits with the code of what went wrong, if anything did."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        return print(f"inkwash {inkwash.__version__}")
     debug = "--debug" in given
     warnings.showwarning = _show_warning
     try:

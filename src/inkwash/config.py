@@ -45,6 +45,7 @@ Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, open_low=True)]
 Seed = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)

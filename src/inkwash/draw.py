@@ -6,20 +6,21 @@ import io
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from inkwash import pictures, storage
 from inkwash.checkpoint import list_checkpoints
-from inkwash.config import WalkConfig, check, to_json
-from inkwash.data import DataSpec, Transform
+from inkwash.config import Device, WalkConfig, check, to_json
+from inkwash.data import DataSpec
 from inkwash.data.frame import dump_parquet
 from inkwash.data.table import dump_csv
+from inkwash.device import accelerator
 from inkwash.display import Display
 from inkwash.errors import ConfigError
-from inkwash.film import Film
+from inkwash.film import Film, transform_of
 from inkwash.learned_grid import learned_grid
 from inkwash.model import Diffusion
 from inkwash.noise import GRIDS
@@ -86,7 +87,15 @@ def draw_share(
 
 
 def draw_to_folder(
-    run: StrPath, out: Path, n: int, display: Display, *, film: str | None = None, frames: int = 40, **options: Any
+    run: StrPath,
+    out: Path,
+    n: int,
+    display: Display,
+    *,
+    device: Device = "auto",
+    film: str | None = None,
+    frames: int = 40,
+    **options: Any,
 ) -> None:
     """Draw `n` samples from a run into `out`: `samples.npy` or, of a table, `samples.csv` or, where it came from
     such a file, `samples.parquet`; one picture of all, and a PNG each but for vectors.
@@ -98,14 +107,13 @@ def draw_to_folder(
         out: folder to write to; made if need be.
         n: how many, at least 1.
         display: where to report.
+        device: where to draw.
         film: name, within `out`, of a film of the first samples; see `Film`. None: there is none.
         frames: of the film, at most.
         **options: as of `Diffusion.sample`, the seed among them.
     """
-    from accelerate import Accelerator
-
-    place, model = Accelerator(), load(run)
-    spec = cast(Transform, model.transform).spec
+    place, model = accelerator(), load(run, device)
+    spec = transform_of(model).spec
     _require_no_leftovers(out, n if spec.size else 0)
     if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
         raise ConfigError("film", film, "a name, without a folder, that no file of samples has")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from inkwash import pictures, storage
-from inkwash.config import EvaluateConfig, check
+from inkwash.config import Device, EvaluateConfig, check
 from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw
@@ -52,7 +52,12 @@ class _Parts:
 
 
 def evaluate(
-    run: StrPath, config: EvaluateConfig | None = None, display: Display | None = None, *, data: Any = None
+    run: StrPath,
+    config: EvaluateConfig | None = None,
+    display: Display | None = None,
+    *,
+    data: Any = None,
+    device: Device = "auto",
 ) -> dict[str, Any]:
     """Evaluate a run, write `evaluation/evaluation.json` and pictures into it, and return what the JSON holds.
 
@@ -61,6 +66,7 @@ def evaluate(
         config: how much to evaluate.
         display: where to report; nowhere by default.
         data: what the run was trained on, if that was an object of Python; by default it is read again.
+        device: where to evaluate.
 
     Raises:
         CheckpointError: no run.
@@ -69,7 +75,7 @@ def evaluate(
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
-    model, dataset = folder.model(), folder.dataset(data)
+    model, dataset = folder.model(device), folder.dataset(data)
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
     inside, outside = folder.split()
@@ -86,7 +92,7 @@ def evaluate(
     given_label = {} if asked is None else {"held_out_given_label": _bound(model, parts.held_out, config, asked)}
     density = _log_density(model, dataset.spec, parts.held_out, display)
     display.say("testing samples against data …")
-    fresh, known, drawn = (model.to_model(x).numpy() for x in (parts.held_out, parts.all_train, parts.samples))
+    fresh, known, drawn = (model.to_model(x).cpu().numpy() for x in (parts.held_out, parts.all_train, parts.samples))
     copies = memorisation_test(drawn, known, fresh)
     curves = _curves(dataset.spec, parts)
     result: dict[str, Any] = {
@@ -200,7 +206,7 @@ def _draw_by_time(path: Path, bounds: dict[str, Bound]) -> None:
     """Density over time of the diffusion part: the area under a curve is that part."""
     figure, axes = pictures.new_figure(7, 4)
     for (name, bound), colour in zip(bounds.items(), (pictures.ACCENT, pictures.WASH), strict=True):
-        rate = bound.per_time.mean(0) * _unit(bound) / -bound.time_edges.diff()
+        rate = bound.per_time.mean(0).cpu() * _unit(bound) / -bound.time_edges.diff()
         axes.stairs(rate.flip(0), bound.time_edges.flip(0), color=colour, label=name.replace("_", " "))
     unit = "nats" if bounds["train"].levels is None else "bits/dim"
     axes.set(xlabel="time (0 is data, 1 is noise)", ylabel=f"diffusion part, {unit} per unit of time", yscale="log")

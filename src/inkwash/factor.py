@@ -373,7 +373,7 @@ class Label(Factor):
     distributions these multiply.
 
     Args:
-        label: one class, as of `Diffusion.sample`.
+        label: one class, as of `Diffusion.sample`; None, with guidance 1, changes nothing.
         guidance: w.
 
     Raises:

@@ -35,7 +35,7 @@ def transform_of(model: Diffusion) -> Transform:
         ConfigError: it has none, so that nobody knows how its data is to be shown.
     """
     if model.transform is None:
-        raise ConfigError("film", "a model without a transform", "one that knows what its data is")
+        raise ConfigError("model", "one without a transform", "one that knows what its data is")
     return model.transform
 
 

@@ -26,6 +26,7 @@ from inkwash.build import (
     describe_network,
     describe_process,
     in_use,
+    require_possible,
     resolve,
 )
 from inkwash.checkpoint import clear_unfinished, list_checkpoints, save_checkpoint
@@ -46,6 +47,7 @@ from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.read import source_name
 from inkwash.data.rows import Array, take
 from inkwash.denoise import Denoiser
+from inkwash.device import accelerator
 from inkwash.display import Display
 from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
 from inkwash.gaussian import Gaussian
@@ -130,20 +132,19 @@ def fit(
 ) -> Run:
     """`train` for a whole config; the source is that of the config unless it is given."""
     check(config)
+    require_possible(config)
     keep_freed_memory()
     dataset = load_dataset(config.source if source is None else source, config.data)
     run = Run(out or Path("runs") / dataset.name)
-    from accelerate import Accelerator
-
-    accelerator = Accelerator()
-    job = _Job.prepare(config, dataset, run, accelerator, report)
+    job = _Job.prepare(config, dataset, run, accelerator(), report)
     _require_place(run, job)
-    main = accelerator.is_main_process
-    if main:
-        storage.make_folder(run.checkpoints)
-    shown = display if main and display else Display(main)
-    with storage.lock(run.path / "lock") if main else nullcontext(), shown:
-        job.execute(shown)
+    main = job.accelerator.is_main_process
+    with display if main and display else Display(main) as shown:
+        state = job.begin(shown)
+        if main:
+            storage.make_folder(run.checkpoints)
+        with storage.lock(run.path / "lock") if main else nullcontext():
+            job.execute(state, shown)
     return run
 
 
@@ -154,11 +155,10 @@ def inspect_data(config: Config, display: Display) -> None:
         ConfigError: a bad option.
         DataError: bad data.
     """
-    from accelerate import Accelerator
-
     check(config)
+    require_possible(config)
     dataset = load_dataset(config.source, config.data)
-    job = _Job.prepare(config, dataset, Run(Path("runs") / dataset.name), Accelerator())
+    job = _Job.prepare(config, dataset, Run(Path("runs") / dataset.name), accelerator())
     job.announce(start(job.config, job.examples, job.accelerator.device), display)
     display.say(f"next      inkwash train {config.source}")
 
@@ -192,11 +192,16 @@ class _Job:
         fingerprint = dataset.fingerprint()
         return cls(config, dataset, run, accelerator, transform, examples, held_out, fingerprint, report)
 
-    def execute(self, display: Display) -> None:
+    def begin(self, display: Display) -> TrainState:
+        """The state before training; nothing is written, so that a run that costs too much leaves nothing."""
         state = start(self.config, self.examples, self.accelerator.device)
         self.announce(state, display)
         if not list_checkpoints(self.run.checkpoints):
             self.announce_cost(state, display)
+        return state
+
+    def execute(self, state: TrainState, display: Display) -> None:
+        """Train from where the run is, under its lock."""
         self.resume(state, display)
         if state.step < chosen(self.config.train.steps):
             self.loop(state, display)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from inkwash import pictures
-from inkwash.data import Transform
+from inkwash.config import Device
 from inkwash.data.files import read_npy
 from inkwash.data.images import read_picture
 from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw, write_array
 from inkwash.errors import ConfigError, DataError
-from inkwash.factor import Observed
+from inkwash.factor import Label, Observed
+from inkwash.film import transform_of
 from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.run import StrPath, load
@@ -68,7 +69,18 @@ def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
 
 
 def inpaint_to_folder(
-    run: StrPath, name: str, mask: Array | Hide, n: int, out: Path, display: Display, *, seed: int, **options: Any
+    run: StrPath,
+    name: str,
+    mask: Array | Hide,
+    n: int,
+    out: Path,
+    display: Display,
+    *,
+    seed: int,
+    label: str | None = None,
+    guidance: float = 1.0,
+    device: Device = "auto",
+    **options: Any,
 ) -> None:
     """Draw `n` examples that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
     standard deviation of each entry) and `inpainted.png`.
@@ -81,20 +93,24 @@ def inpaint_to_folder(
         out: folder to write to; made if need be.
         display: where to report.
         seed: of the draws, and of what is hidden at random.
+        label: of a model with labels, the class to draw from: the factor `Label`.
+        guidance: of that factor.
+        device: where to draw.
         **options: as of `Product.sample`.
 
     Raises:
         ConfigError: a run of vectors, or options that do not go together.
     """
-    model = load(run)
-    spec = cast(Transform, model.transform).spec
+    model = load(run, device)
+    spec = transform_of(model).spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
     known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
-    draws = draw(model * Observed(known, image), n, display, seed=seed, **options)
+    product = model * Observed(known, image) * Label(label, guidance)
+    draws = draw(product, n, display, seed=seed, **options)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
         write_array(out / f"{part}.npy", array, display)

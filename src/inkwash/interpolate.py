@@ -34,6 +34,7 @@ def spherical(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     Raises:
         DataError: opposite directions, which no plane is given by: always so for numbers of unlike sign.
     """
+    weights = weights.to(a)
     along, goal = (normalize(end.flatten(), dim=0) for end in (a, b))
     cosine = along @ goal
     across = goal - cosine * along

@@ -217,8 +217,7 @@ class Diffusion(Walkable):
     def relatives(self, x: Any, t: float, n: int, *, seed: int | None = None, **options: Any) -> Any:
         r"""Draw `n` examples that share a latent with `x`: one $x_t \sim q(x_t \mid x)$, and `n` walks from it.
 
-        The later `t`, the less they share (Ho et al. 2020, §4.3 and fig. 7). Their $x_t$ is
-        `diffuse(x[None], t, seed=seed)`; `sample_from` walks from one of your own.
+        The later `t`, the less they share (Ho et al. 2020, fig. 7). Their $x_t$ is `diffuse(x[None], t, seed=seed)`.
 
         Args:
             x: one example in data units.
@@ -248,13 +247,13 @@ class Diffusion(Walkable):
         t: float | None = None,
         seed: int = 0,
         solver: Solver | None = None,
+        label: Any = None,
         **options: Any,
     ) -> Any:
         r"""Draw `n` examples on the way from `a` to `b`.
 
-        Without `t`: between their codes, along a sphere; the ends come back to the solver's tolerance. Data with levels
-        is encoded with the process's noise of the model's first time, the same for both: the levels themselves have
-        codes far shorter than the prior's.
+        Without `t`: between their codes, along a sphere; the ends come back to the solver's tolerance. Levels are
+        encoded with the process's noise of the model's first time: their own codes are far shorter than the prior's.
 
         With `t`: between their noisy versions with the same noise, $x_t = (1-w)a_t + wb_t$, each walked down with the
         same noise (Ho et al. 2020, §4.3 and fig. 8).
@@ -266,6 +265,7 @@ class Diffusion(Walkable):
             t: the time to mix at, above 0 and at most 1.
             seed: of the noise.
             solver: as of `encode`; without `t` alone.
+            label: the class to draw from, and to encode both ends under.
             **options: as of `sample_from`; with `t` alone.
 
         Returns:
@@ -285,13 +285,14 @@ class Diffusion(Walkable):
                 raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
             start = float(uniform_grid(self.steps)[-2]) if isinstance(self._lattice, Lattice) else 0.0
             noisy = diffuse_alike(process, ends.double(), start, random)
-            code_a, code_b = transport(self.denoiser, noisy, start, 1.0, solver=solver)
-            return self.decode(spherical(code_a, code_b, weights), solver=solver)
+            condition = self.condition.told(label, 2)
+            code_a, code_b = transport(self.denoiser, noisy, start, 1.0, solver=solver, condition=condition)
+            return self.decode(spherical(code_a, code_b, weights), solver=solver, label=label)
         if solver is not None:
             raise ConfigError("solver", solver, "no time t; from t there is a sampler")
         a_t, b_t = diffuse_alike(process, ends.to(self.dtype), t, random)
         starts = ((torch.tensor([i]), generator(seed, Purpose.INTERPOLATE, 0)) for i in range(n))
-        return self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, **options))
+        return self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, label, **options))
 
     def bound(
         self,
@@ -413,8 +414,7 @@ class Diffusion(Walkable):
         """
         z = self._shaped("z", z)
         condition = self.condition.told(label, len(z))
-        x = transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition)
-        return self.to_data(x)
+        return self.to_data(transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition))
 
     @torch.no_grad()
     def score(self, x_t: Tensor, t: float | Tensor, *, label: Any = None, guidance: float = 1.0) -> Tensor:

@@ -17,6 +17,7 @@ from inkwash.denoise import AnyDenoiser, Estimate
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import require_gaussian
+from inkwash.likelihood import step_kl
 from inkwash.mixed import Mixed
 from inkwash.noise import LearnedSchedule, Schedule, uniform_grid
 from inkwash.process import Process
@@ -154,8 +155,7 @@ class PairBound(Objective):
         """The loss, given the estimate at step k `(B,)`."""
         process, last = denoiser.process, k == 1
         s, t = ((k - 1).clamp(min=1) / self.steps, k.clamp(min=2) / self.steps)
-        reverse = process.reverse(x_t, estimate, s, t)
-        pair = process.posterior(x_t, x, s, t).kl(reverse, present)
+        pair = step_kl(process, x, x_t, estimate, s, t, present)
         grid = uniform_grid(self.steps)
         decoder = process.decoder(x_t, estimate, grid, self.lattice or process.lattice)
         term = torch.where(last.to(pair.device), -decoder.log_prob(x, present), pair)

@@ -30,6 +30,7 @@ from inkwash.condition import Condition
 from inkwash.config import Config, Range, first_difference, from_json, to_json
 from inkwash.data import Dataset, Transform, load_dataset
 from inkwash.data.transform import Array
+from inkwash.device import device_of
 from inkwash.errors import CheckpointError, ConfigError, DataError
 from inkwash.model import Diffusion, require_same_values
 
@@ -122,7 +123,7 @@ class Run:
         return _read(self.path, ("weights", "average", "proposal", "optimizer"))
 
     def model(self, device: str | torch.device = "cpu") -> Diffusion:
-        """The distribution: the newest valid checkpoint's moving-average weights."""
+        """The distribution: the newest valid checkpoint's moving-average weights; see `load`."""
         return load(self.path, device)
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -192,14 +193,16 @@ def load(path: StrPath, device: str | torch.device = "cpu") -> Diffusion:
 
     Args:
         path: the run's folder, or a checkpoint's.
-        device: where the model is to live.
+        device: where the model is to live; "auto" is a CUDA GPU if there is one, and otherwise the CPU.
 
     Raises:
+        ConfigError: "cuda", and no GPU that torch can use.
         CheckpointError: no run, or no checkpoint that is whole. A damaged newest checkpoint gives way to the one before
             it, with a warning.
     """
+    place = device_of(device)
     header, groups, where = _read(Path(path), ("average",))
-    return _model(header, groups["average"], where, device)
+    return _model(header, groups["average"], where, place)
 
 
 def read_header(path: StrPath) -> tuple[Header, Path]:
@@ -236,7 +239,7 @@ def _metrics_line(line: bytes) -> dict[str, Any] | None:
     return plain if isinstance(plain, dict) and isinstance(plain.get("step"), int) else None
 
 
-def _model(header: Header, weights: dict[str, Tensor], path: Path, device: str | torch.device) -> Diffusion:
+def _model(header: Header, weights: dict[str, Tensor], path: Path, device: torch.device) -> Diffusion:
     denoiser = build_denoiser(header.config, header.transform.spec, header.condition)
     require_same_tensors(weights, denoiser.state_dict(), str(path))
     denoiser.load_state_dict(weights)

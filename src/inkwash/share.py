@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from inkwash import pictures
-from inkwash.data import Transform, read_example
+from inkwash.config import Device
+from inkwash.data import read_example
 from inkwash.data.transform import Array
 from inkwash.display import Display
 from inkwash.draw import write_array
 from inkwash.errors import DataError
-from inkwash.film import in_data_units
+from inkwash.film import in_data_units, transform_of
 from inkwash.model import Diffusion
 from inkwash.run import Run, StrPath, load
 
@@ -26,7 +27,7 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
         DataError: no such file or number, or not an example of the model.
         CheckpointError: a number, and a checkpoint in place of a run.
     """
-    spec = cast(Transform, model.transform).spec
+    spec = transform_of(model).spec
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
@@ -36,7 +37,16 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
 
 
 def relatives_to_folder(
-    run: StrPath, name: str, at: Sequence[float], n: int, out: Path, display: Display, *, seed: int, **options: Any
+    run: StrPath,
+    name: str,
+    at: Sequence[float],
+    n: int,
+    out: Path,
+    display: Display,
+    *,
+    seed: int,
+    device: Device = "auto",
+    **options: Any,
 ) -> None:
     """For each time, `n` relatives of an example into `out`: `relatives.npy` `(len(at), n, …)` and `relatives.png`.
 
@@ -50,9 +60,10 @@ def relatives_to_folder(
         out: folder to write to; made if need be.
         display: where to report.
         seed: of the noise.
+        device: where to draw.
         **options: as of `Diffusion.sample_from`.
     """
-    model = load(run)
+    model = load(run, device)
     x = example(run, model, name)[None]
     drawn = []
     with display.walk(f"drawing {n} relatives at each time") as done:
@@ -65,7 +76,9 @@ def relatives_to_folder(
     display.say(f"next      inkwash interpolate {run} {name} 0")
 
 
-def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, display: Display, **options: Any) -> None:
+def interpolate_to_folder(
+    run: StrPath, a: str, b: str, n: int, out: Path, display: Display, *, device: Device = "auto", **options: Any
+) -> None:
     """`n` examples on the way from `a` to `b` into `out`: `interpolation.npy` and `interpolation.png`.
 
     Args:
@@ -75,9 +88,10 @@ def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, displ
         n: how many, both ends among them.
         out: folder to write to; made if need be.
         display: where to report.
+        device: where to draw.
         **options: as of `Diffusion.interpolate`.
     """
-    model = load(run)
+    model = load(run, device)
     data = model.interpolate(example(run, model, a), example(run, model, b), n, **options)
     _write(out, "interpolation", model, data, [data], display)
     display.say(f"next      inkwash relatives {run} {a}")
@@ -85,5 +99,5 @@ def interpolate_to_folder(run: StrPath, a: str, b: str, n: int, out: Path, displ
 
 def _write(out: Path, name: str, model: Diffusion, data: Array, rows: Sequence[Array], display: Display) -> None:
     write_array(out / f"{name}.npy", data, display)
-    pictures.save_rows(out / f"{name}.png", cast(Transform, model.transform).spec, rows)
+    pictures.save_rows(out / f"{name}.png", transform_of(model).spec, rows)
     display.say(f"picture   {out / f'{name}.png'}")

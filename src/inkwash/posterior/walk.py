@@ -6,9 +6,9 @@ product's, at any number of steps. `RePaint` mends that by repeating steps.
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from inkwash.posterior.bits import tilt
 from inkwash.posterior.guide import LEAST, solve_floored
 from inkwash.posterior.method import Method, require_ancestral
 from inkwash.sample import Ancestral, Sampler
+
+Options = TypeVar("Options", bound=Method)
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,13 @@ class _Multiplied(Sampler):
         return x + var * linear.adjoint(solve_floored(whole, LEAST * var, linear.residual(x) + noise))
 
 
-class _Composed(Sampler, ABC):
-    """A step of another sampler, of any kind, and something after it."""
+@dataclass(frozen=True)
+class _Composed(Sampler, Generic[Options]):
+    """A step of another sampler, of any kind, and something after it, as a method's options say."""
 
     sampler: Sampler
+    evidence: Evidence
+    options: Options
 
     def inner(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         """x_s by the other sampler alone."""
@@ -105,12 +110,7 @@ class RePaint(Method):
         return denoiser, _Repainted(sampler or Ancestral(), evidence, self)
 
 
-@dataclass(frozen=True)
-class _Repainted(_Composed):
-    sampler: Sampler
-    evidence: Evidence
-    options: RePaint
-
+class _Repainted(_Composed[RePaint]):
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         x_s = self.inner(denoiser, x_t, t, s, generator)
         known = denoiser.process.marginal(self.evidence.with_known(x_s), s).draw(generator)
@@ -155,15 +155,10 @@ class DPS(Method):
         require_gaussian(denoiser.process, "method DPS")
         if evidence.potentials:
             raise ConfigError("method DPS", "a Classifier", "known entries and linear measurements alone")
-        return denoiser, _Descended(sampler or Ancestral(), evidence, self.scale)
+        return denoiser, _Descended(sampler or Ancestral(), evidence, self)
 
 
-@dataclass(frozen=True)
-class _Descended(_Composed):
-    sampler: Sampler
-    evidence: Evidence
-    scale: float
-
+class _Descended(_Composed[DPS]):
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         linear = self.evidence.linear
         if linear is None:
@@ -172,4 +167,4 @@ class _Descended(_Composed):
         def distance(x: Tensor) -> Tensor:
             return linear.residual(denoiser(x, t).x).norm(dim=1)
 
-        return self.inner(denoiser, x_t, t, s, generator) - self.scale * gradient(distance, x_t)
+        return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * gradient(distance, x_t)

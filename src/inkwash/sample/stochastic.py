@@ -8,6 +8,7 @@ $V/(1 - \tfrac{a}{2V})$.
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -44,41 +45,12 @@ class EulerMaruyama(Sampler):
 
 
 @dataclass(frozen=True)
-class AnnealedLangevin(Sampler):
-    r"""Annealed Langevin dynamics (Song & Ermon 2019, Alg. 1): $x_t/\alpha_t$ is kept from a time to the next, and
-    Langevin steps are taken there. The step to time 0 ends at $\hat x$ (Jolicoeur-Martineau et al. 2021, §3.1); from a
-    time without signal x_s is a `DDIM()` step.
-
-    Args:
-        corrections: Langevin steps at each time, one evaluation each.
-        snr: r, the ratio of signal to noise in a step; their $\epsilon$ is $(2r\sigma_L)^2$.
-
-    Raises:
-        ConfigError: an option out of range.
-    """
-
-    corrections: int = 1
-    snr: float = 0.16
-
-    def __post_init__(self) -> None:
-        _require(self.corrections, self.snr)
-
-    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
-        if now.alpha == 0 or s == 0:
-            x_s = DDIM().step(denoiser, x_t, t, s, generator)
-        else:
-            x_s = x_t * (then.alpha / now.alpha)
-        return _corrected(self, denoiser, x_s, s, generator)
-
-
-@dataclass(frozen=True)
-class PredictorCorrector(Sampler):
-    """An ancestral step, then Langevin steps at its end, but none at time 0 (Song et al. 2021, Alg. 1).
+class Corrected(Sampler):
+    r"""A step, then Langevin steps at its end, but none at time 0, where the score has no scale.
 
     Args:
         corrections: Langevin steps after each step, one evaluation each.
-        snr: r, the ratio of signal to noise in a step.
+        snr: r, the ratio of signal to noise in a step; the $\epsilon$ of Song & Ermon (2019) is $(2r\sigma_L)^2$.
 
     Raises:
         ConfigError: an option out of range.
@@ -88,29 +60,44 @@ class PredictorCorrector(Sampler):
     snr: float = 0.16
 
     def __post_init__(self) -> None:
-        _require(self.corrections, self.snr)
+        require_integer("sampler.corrections", self.corrections)
+        if not 0 < self.snr < math.inf:
+            raise ConfigError("sampler.snr", self.snr, "a number > 0")
+
+    @abstractmethod
+    def predict(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        """x_s before it is corrected."""
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        x_s = Ancestral().step(denoiser, x_t, t, s, generator)
-        return _corrected(self, denoiser, x_s, s, generator)
+        return self.correct(denoiser, self.predict(denoiser, x_t, t, s, generator), s, generator)
+
+    def correct(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
+        """x after the Langevin steps at time t."""
+        length = 2 * (self.snr * float(self.schedule(denoiser).sigma(t))) ** 2
+        for _ in range(self.corrections if t > 0 else 0):
+            noise = standard_normal(x.shape, generator, like=x)
+            x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
+        return x
 
 
-def _corrected(
-    sampler: AnnealedLangevin | PredictorCorrector,
-    denoiser: AnyDenoiser,
-    x: Tensor,
-    t: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """After the sampler's Langevin steps at time t; at time 0, where the score has no scale, x itself."""
-    length = 2 * (sampler.snr * float(sampler.schedule(denoiser).sigma(t))) ** 2
-    for _ in range(sampler.corrections if t > 0 else 0):
-        noise = standard_normal(x.shape, generator, like=x)
-        x = combine([1.0, length, math.sqrt(2 * length)], [x, denoiser(x, t).score, noise])
-    return x
+@dataclass(frozen=True)
+class AnnealedLangevin(Corrected):
+    r"""Annealed Langevin dynamics (Song & Ermon 2019, Alg. 1): $x_t/\alpha_t$ is kept from a time to the next, and
+    Langevin steps are taken there. The step to time 0 ends at $\hat x$ (Jolicoeur-Martineau et al. 2021, §3.1); from a
+    time without signal x_s is a `DDIM()` step. Options are those of `Corrected`.
+    """
+
+    def predict(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        now, then = levels(self.schedule(denoiser), torch.stack([t, s]))
+        if now.alpha == 0 or s == 0:
+            return DDIM().step(denoiser, x_t, t, s, generator)
+        return x_t * (then.alpha / now.alpha)
 
 
-def _require(corrections: int, snr: float) -> None:
-    require_integer("sampler.corrections", corrections)
-    if not 0 < snr < math.inf:
-        raise ConfigError("sampler.snr", snr, "a number > 0")
+@dataclass(frozen=True)
+class PredictorCorrector(Corrected):
+    """An ancestral step, then Langevin steps at its end (Song et al. 2021, Alg. 1). Options are those of
+    `Corrected`."""
+
+    def predict(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
+        return Ancestral().step(denoiser, x_t, t, s, generator)
