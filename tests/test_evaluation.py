@@ -35,7 +35,7 @@ def arrays(kind):
 def few_shuffles():
     """A two-sample test and a map that take less time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inkwash.evaluation._MAP_SIDE", 10)
+        patch.setattr("inkwash.exhibits._MAP_SIDE", 10)
         patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
         yield
 
