@@ -178,6 +178,7 @@ def label_test(
 
     state = np.random.RandomState(np.random.MT19937(seed))
     forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train), np.asarray(labels))
+    forest.set_params(n_jobs=1)  # trees added up in one order
     right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x in (samples, held_out)]
     return LabelTest(right[0], right[1], len(samples))
 

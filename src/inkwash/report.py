@@ -114,7 +114,7 @@ def _of_samples(result: Mapping[str, Any]) -> Iterator[str]:
     )
     for space, found in result["fidelity"].items():
         pairs = (f"{MEANINGS[m][0]} {found['samples'][m]:.3g} ({found['floor'][m]:.3g})" for m in MEANINGS)
-        yield f"{space:<13} {', '.join(pairs)} (in brackets: training data in place of samples)"
+        yield f"{space:<13} {', '.join(pairs)} (in brackets: the floor)"
     yield (
         f"memorisation  nearest training example at {copies['sample_distance']:.3f} (held-out data: "
         f"{copies['held_out_distance']:.3f}); closer than held-out data with probability {copies['closer']:.3f} "
