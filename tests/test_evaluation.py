@@ -172,7 +172,7 @@ def test_features_of_ones_own_are_one_more_space(run):
     found = evaluate(run.path, QUICK, features=features)["fidelity"]["given"]
     model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
     sets = model.sample(16, seed=0, steps=5), data[inside[:16]], data[outside[:16]]
-    assert seen == [(16, *spec.shape)] * 3
+    assert seen == [(10, *spec.shape), *[(16, *spec.shape)] * 3]
     samples, train, held_out = (features(spec.to_channels_first(x)).astype(float) for x in sets)
     assert found == {
         "size": 2,
@@ -183,12 +183,12 @@ def test_features_of_ones_own_are_one_more_space(run):
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda x: x[:, 0], lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
+    "wrong", [lambda x: x.sum(), lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
 )
-def test_features_of_another_shape_are_refused(run, wrong):
-    if run.header().transform.spec.is_image:
-        with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
-            evaluate(run.path, QUICK, features=wrong)
+def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monkeypatch):
+    monkeypatch.setattr("inkwash.evaluation.draw", None)
+    with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
+        evaluate(run.path, QUICK, features=wrong)
 
 
 def test_what_is_evaluated_is_what_was_asked_for(run, tmp_path):

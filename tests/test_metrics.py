@@ -172,7 +172,7 @@ def test_the_error_of_closest_records_is_that_over_all_ways_to_share_them_out():
         result = memorisation_test(samples, records[list(chosen)], np.delete(records, chosen, 0))
         found.append(result.to_train)
     assert np.mean(found) == pytest.approx(0.5)
-    assert result.to_train_std_error > 0
+    assert result.to_train_std_error == pytest.approx(np.std(found))
 
 
 def test_all_alike_is_undecided():

@@ -86,7 +86,10 @@ def evaluate(
     model, dataset = folder.model(), folder.dataset(data)
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
-    subject = _subject(model, dataset, folder.split(), config, display)
+    split = folder.split()
+    if features is not None:
+        _given(features, dataset.spec.to_channels_first(dataset.data[split[1][:_FEWEST]]))  # fail before the work
+    subject = _subject(model, dataset, split, config, display)
     likelihood = _likelihood(subject, display)
     display.say("testing samples against data …")
     space, curves = subject.space, _curves(subject)
