@@ -24,6 +24,8 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Categories = Sequence[int | None]
 
+_CONSTANT = 1e-14
+
 
 def marginal_distances(a: Array, b: Array, categories: Categories) -> list[float]:
     """The distance of each column of `(M, D)` from that of `(N, D)`, between 0 and 1."""
@@ -83,13 +85,14 @@ def associations(x: Array, categories: Categories) -> Array:
     number = np.array([count is None for count in categories])
     starts, wide = np.cumsum(widths) - widths, np.repeat(number, widths)
     table = unfold(x, categories)
-    table = table - np.where(wide, np.nan_to_num(np.nanmean(table, axis=0)), 0.0)  # before squares are subtracted
+    shift, spread = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+    table = np.where(wide, (table - shift) / np.where(spread > 0, spread, 1), table)  # before squares are subtracted
     seen, value = (~np.isnan(table)).astype(np.float64), np.nan_to_num(table)
     count = np.maximum(seen.T @ seen, 1)
     mean = value.T @ seen / count  # [i, j]: of i where j is seen
     size = (value**2).T @ seen / count - np.where(wide[:, None], mean**2, 0.0)
     scale = size * size.T
-    each = (value.T @ value / count - mean * mean.T) / np.sqrt(np.where(scale > 1e-24 * scale.max(), scale, np.inf))
+    each = (value.T @ value / count - mean * mean.T) / np.sqrt(np.where(scale > _CONSTANT, scale, np.inf))
     squares = np.add.reduceat(np.add.reduceat(each**2, starts, axis=0), starts, axis=1)
     fewer = np.where(number[:, None] | number, 2, np.minimum(widths[:, None], widths)) - 1
     found = np.sqrt(squares / np.maximum(fewer, 1))
