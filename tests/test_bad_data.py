@@ -581,14 +581,6 @@ def csv_with_text(folder):
     return table(folder, "a,b\n1,2\n3,x y\n"), "data.csv line 3, column 'b': got 'x y', need a finite number"
 
 
-def csv_with_a_missing_value(folder):
-    return table(folder, "a,b\n1.5,2\n,4\n2.5,7\n"), "data, column 'a': got missing cells"
-
-
-def csv_with_nan(folder):
-    return table(folder, "a,b\n1,NaN\n3,4\n5,9\n"), "data, column 'b': got missing cells"
-
-
 def csv_with_infinity(folder):
     return table(folder, "a,b\n1,2\n3,-inf\n"), "data.csv line 3, column 'b': got '-inf'"
 
@@ -773,10 +765,6 @@ def parquet_beyond_whole_numbers(folder):
 
 def parquet_with_infinity(folder):
     return parquet(folder, a=[1.5, np.inf, 2]), "data.parquet[1], column 'a': got inf"
-
-
-def parquet_of_categories(folder):
-    return parquet(folder, a=list("uvuv")), "data, column 'a': got categories, u, v, need numbers"
 
 
 def parquet_of_names(folder):

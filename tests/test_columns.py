@@ -1,7 +1,5 @@
 """Columns say what their cells are, and cells come back from what stands in the data for them."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -142,7 +140,8 @@ def test_samples_are_moved_to_categories():
     assert spec.rounded(np.array([[2.4, 0.1], [-1, 0.1], [5, 0.1]])).tolist() == [[2, 0.1], [0, 0.1], [2, 0.1]]
 
 
-def test_categories_and_missing_cells_are_refused_where_no_process_is_there():
-    spec = DataSpec((1,), "ND", "float64", 0, 1, None, {"e": dataclasses.replace(GOOD["e"], missing=True)})
-    with pytest.raises(DataError, match="column 'e': got missing cells"):
-        iw.data.fit_transform(spec, np.zeros((3, 1)))
+@pytest.mark.parametrize(("cells", "got"), [("x,1\ny,2\nx,3", "categories, x, y"), ("1,2\n,3\n3,1", "missing cells")])
+def test_one_alphabet_for_all_columns_needs_whole_numbers_in_each_cell(cells, got, tmp_path):
+    (tmp_path / "data.csv").write_text(f"a,b\n{cells}\n")
+    with pytest.raises(DataError, match=f"column 'a': got {got}"):
+        iw.load_dataset(tmp_path / "data.csv", iw.DataConfig(levels=5, numbers=("b",)))

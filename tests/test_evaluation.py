@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from faults import newest, run_cli, tiny, tree, without_pictures
 from PIL import Image
+from scipy.stats import ks_2samp
 
 from inkwash.config import EvaluateConfig
 from inkwash.errors import ConfigError
 from inkwash.evaluation import evaluate
+from inkwash.features import principal_components
+from inkwash.fidelity import fidelity
 from inkwash.fit import fit
 from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
@@ -35,7 +38,7 @@ def arrays(kind):
 def few_shuffles():
     """A two-sample test and a map that take less time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inkwash.evaluation._MAP_SIDE", 10)
+        patch.setattr("inkwash.exhibits._MAP_SIDE", 10)
         patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
         yield
 
@@ -108,6 +111,86 @@ def test_over_fitting_is_the_difference_of_the_bounds(result):
 def test_an_untrained_model_does_not_look_like_a_copy(result):
     assert result["memorisation"]["copies"] == 0
     assert 0 < result["two_sample"]["p_value"] <= 1
+
+
+def test_distances_stand_beside_their_floors(run, result):
+    """By hand: components of training data that are not compared; the floor is that of training data."""
+    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
+    known = model.to_model(data[inside]).numpy()
+    of = principal_components(known[16:])
+    samples, train, held_out = (
+        of(x)
+        for x in (
+            model.to_model(model.sample(16, seed=0, steps=5)).numpy(),
+            known[:16],
+            model.to_model(data[outside[:16]]).numpy(),
+        )
+    )
+    stated = result["fidelity"]["components"]
+    assert stated["samples"] == asdict(fidelity(samples, held_out))
+    assert stated["floor"] == asdict(fidelity(train, held_out))
+    assert result["fidelity"].keys() == {"components"}
+    assert stated["size"] == samples.shape[1]
+
+
+def test_columns_of_vectors_are_compared_one_by_one_and_in_pairs(run, result):
+    if run.header().transform.spec.is_image:
+        assert result["columns"] is None
+        return
+    data, (inside, outside) = run.dataset().data, run.split()
+    samples, held_out = load(run.path).sample(16, seed=0, steps=5), data[outside[:16]]
+    for i, found in enumerate(result["columns"]["marginals"]):
+        assert found["where"] == f"column {i}"
+        assert found["samples"] == pytest.approx(ks_2samp(samples[:, i], held_out[:, i]).statistic)
+        assert found["floor"] == pytest.approx(ks_2samp(data[inside[:16], i], held_out[:, i]).statistic)
+    pairs = result["columns"]["associations"]
+    for which, x in (("samples", samples), ("floor", data[inside[:16]])):
+        difference = abs(np.corrcoef(x.T) - np.corrcoef(held_out.T))
+        assert pairs[which]["largest_difference"] == pytest.approx(difference.max(), rel=1e-5)
+        i, j = (int(name.split()[1]) for name in pairs[which]["pair"])
+        assert difference[i, j] == pytest.approx(difference.max(), rel=1e-5)
+
+
+def test_drift_is_that_of_each_channel_in_data_units(run, result):
+    spec = run.header().transform.spec
+    samples = spec.to_channels_first(load(run.path).sample(16, seed=0, steps=5)).astype(float)
+    means = [move for move in result["drift"] if move["what"] == "mean"]
+    assert [move["where"] for move in means] == [spec.entry_words(i) for i in range(spec.shape[0])]
+    axes = (0, *range(2, samples.ndim))
+    np.testing.assert_allclose([move["samples"] for move in means], samples.mean(axes))
+    spreads = [move["samples"] for move in result["drift"] if move["what"] == "spread"]
+    np.testing.assert_allclose(spreads, samples.std(axes))
+
+
+def test_features_of_ones_own_are_one_more_space(run):
+    spec, seen = run.header().transform.spec, []
+    if not spec.is_image:
+        pytest.skip("one kind is enough")
+
+    def features(x):
+        seen.append(x.shape)
+        return np.stack([x.reshape(len(x), -1).mean(1), x.reshape(len(x), -1).max(1)], 1)
+
+    found = evaluate(run.path, QUICK, features=features)["fidelity"]["given"]
+    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
+    sets = model.sample(16, seed=0, steps=5), data[inside[:16]], data[outside[:16]]
+    assert seen == [(10, *spec.shape), *[(16, *spec.shape)] * 3]
+    samples, train, held_out = (features(spec.to_channels_first(x)).astype(float) for x in sets)
+    assert found == {
+        "size": 2,
+        "samples": asdict(fidelity(samples, held_out)),
+        "floor": asdict(fidelity(train, held_out)),
+    }
+    assert "features given from Python" in (run.path / "evaluation" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda x: x.sum(), lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
+)
+def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monkeypatch):
+    monkeypatch.setattr("inkwash.evaluation.draw", None)
+    with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
+        evaluate(run.path, QUICK, features=wrong)
 
 
 def test_what_is_evaluated_is_what_was_asked_for(run, tmp_path):

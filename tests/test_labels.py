@@ -136,7 +136,7 @@ def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, 
         return two_sample_test(a, b, seed, shuffles=2)
 
     monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick_test)
-    monkeypatch.setattr("inkwash.evaluation._MAP_SIDE", 5)
+    monkeypatch.setattr("inkwash.exhibits._MAP_SIDE", 5)
     words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 import inkwash as iw
+from inkwash import metrics
 from inkwash.metrics import memorisation_test, two_sample_test
 
 
@@ -136,10 +137,49 @@ def test_the_standard_error_is_that_over_all_ways_to_share_out_the_distances():
     assert result.closer_std_error == pytest.approx(np.std(closer))
 
 
+def test_a_floor_knows_nothing_of_samples():
+    check_floor()
+
+
+def check_floor():
+    """Samples far off, and more data than samples: the floor is that of equal laws at the size of the smallest."""
+    apart = lambda a, b: float(abs(a.mean() - b.mean())) + 1000 * len(a)  # noqa: E731
+    samples, train, held_out = normal(0, 30, shift=50.0), normal(1, 70, shift=3.0), normal(2, 40, shift=3.0)
+    found, floor = metrics.with_floor(apart, samples, train, held_out)
+    assert 30046 < found < 30048
+    assert floor == apart(train[:30], held_out[:30]) < 30001
+
+
+def test_closest_records_of_copies_are_in_the_training_data():
+    train, held_out = normal(0, 200), normal(1, 80)
+    result = memorisation_test(train[:50] + 1e-4, train, held_out)
+    assert result.to_train > 0.97
+    assert memorisation_test(held_out, train, held_out).to_train == 0
+
+
+def test_closest_records_of_fresh_data_are_evenly_shared_within_the_standard_error():
+    z = []
+    for k in range(80):
+        result = memorisation_test(normal(3 * k, 60), normal(3 * k + 1, 90), normal(3 * k + 2, 30))
+        z.append((result.to_train - 0.5) / result.to_train_std_error)
+    assert abs(np.mean(z)) < 4 / 80**0.5
+    assert 0.75 < np.std(z) < 1.3
+
+
+def test_the_error_of_closest_records_is_that_over_all_ways_to_share_them_out():
+    records, samples, found = np.array([0.0, 1, 5, 6, 9, 20])[:, None], np.array([[0.1], [0.2], [5.2], [19.0]]), []
+    for chosen in itertools.combinations(range(6), 3):
+        result = memorisation_test(samples, records[list(chosen)], np.delete(records, chosen, 0))
+        found.append(result.to_train)
+    assert np.mean(found) == pytest.approx(0.5)
+    assert result.to_train_std_error == pytest.approx(np.std(found))
+
+
 def test_all_alike_is_undecided():
     """Every distance ties: closer is one half."""
     same = np.zeros((15, 2))
-    assert memorisation_test(same, same, same).closer == 0.5
+    result = memorisation_test(same, same, same)
+    assert (result.closer, result.to_train) == (0.5, 0.5)
 
 
 def test_integers_do_not_overflow():

@@ -12,6 +12,8 @@ import test_condition
 import test_deep
 import test_denoise
 import test_distributions
+import test_drift
+import test_fidelity
 import test_flow
 import test_frame
 import test_gaussian
@@ -23,6 +25,7 @@ import test_learning
 import test_leaves
 import test_levels
 import test_likelihood
+import test_metrics
 import test_model
 import test_nn
 import test_noise
@@ -42,15 +45,19 @@ import test_transformers
 import test_variance
 import test_walk
 import torch
+from scipy.linalg import sqrtm
 from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash import (
     denoise,
     distributions,
+    drift,
+    fidelity,
     flow,
     grid_costs,
     likelihood,
+    metrics,
     objective,
     prediction,
     propose,
@@ -135,6 +142,12 @@ CHECKS = {
     "places of patches": test_transformers.check_place,
     "owners of answers": test_transformers.check_owners,
     "order of columns": test_transformers.check_order,
+    "Fréchet distance": test_fidelity.check_frechet,
+    "unbiased kernel distance": test_fidelity.check_unbiased,
+    "dropped mode": test_fidelity.check_dropped_mode,
+    "density of equal laws": test_fidelity.check_equal_laws,
+    "floor": test_metrics.check_floor,
+    "rate of drift": test_drift.check_rate,
     "autocorrelation": test_series.check_autocorrelation,
     "a batch in parts": test_training.check_parts,
     "uniform times": test_propose.check_times,
@@ -861,6 +874,7 @@ def unweighted(log_weight, count, generator):
 
 
 BLUR, CROP, DRAWN = iw.blur, iw.crop, smc._drawn
+PRECISION_RECALL, REACH = fidelity.precision_recall, fidelity.reach
 
 
 def angles_to_the_models_own(self, schedule, steps, finest=1000):
@@ -1237,6 +1251,42 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "keys of seeds",
     ),
     "draws in the order of the particles": (smc, "_drawn", lambda *args: DRAWN(*args).sort().values, "places of draws"),
+    "product of roots for the root of the product": (
+        fidelity,
+        "root_trace",
+        lambda x, y: float(np.trace(sqrtm(x.T @ x) @ sqrtm(y.T @ y)).real),
+        "Fréchet distance",
+    ),
+    "pairs of one example with itself": (
+        fidelity,
+        "mean_pair",
+        lambda x: float(((x @ x.T / x.shape[1] + 1) ** 3).mean()),
+        "unbiased kernel distance",
+    ),
+    "precision for recall": (
+        fidelity,
+        "precision_recall",
+        lambda samples, data: PRECISION_RECALL(data, samples),
+        "dropped mode",
+    ),
+    "a point that is its own neighbour": (
+        fidelity,
+        "reach",
+        lambda x, k: REACH(x, k - 1),
+        "density of equal laws",
+    ),
+    "a floor of samples": (
+        metrics,
+        "with_floor",
+        lambda measure, samples, train, held_out: (measure(samples, held_out), measure(samples[::2], held_out)),
+        "floor",
+    ),
+    "places of an example as examples": (
+        drift,
+        "_each",
+        lambda x: (x.ravel(), (x.ravel() - x.mean()) ** 2),
+        "rate of drift",
+    ),
     "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
     "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),
 }

@@ -245,7 +245,8 @@ class Impute:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Held-out bound by part and by time, over-fitting, two-sample and memorisation tests, in RUN/evaluation."""
+    """Held-out bound by part and by time, over-fitting, samples against data, memorisation, drift: a report in
+    RUN/evaluation."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run."""

@@ -1,54 +1,59 @@
 """Evaluate a run honestly: what `inkwash evaluate` does.
 
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
-samples against held-out data, and a memorisation test; as JSON and as pictures in `RUN/evaluation/`. The samples of a
-model with labels are drawn with those of the held-out examples, and a classifier reads them. Of series, autocorrelation
-and spectrum of the samples stand beside those of held-out data.
+samples against held-out data, distances in spaces of features, a memorisation test, and drift; as JSON, as pictures and
+as a report in `RUN/evaluation/`. A distance stands beside its floor, which training data in place of samples give. The
+samples of a model with labels are drawn with those of the held-out examples, and a classifier reads them. Of series,
+autocorrelation and spectrum of the samples stand beside those of held-out data; of vectors, columns and pairs of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
-from inkwash import pictures, storage
+from inkwash import storage
 from inkwash.config import Device, EvaluateConfig, check
+from inkwash.data import Dataset
 from inkwash.data.transform import Array, DataSpec
+from inkwash.denoise import Denoiser
 from inkwash.display import Display
 from inkwash.draw import draw
-from inkwash.errors import DataError
+from inkwash.drift import drift
+from inkwash.errors import ConfigError, DataError
+from inkwash.exhibits import BY_TIME, CURVE, Curves, Parts, draw_by_time, draw_exhibits
+from inkwash.features import Features, classifier_features, principal_components
+from inkwash.fidelity import fidelity
 from inkwash.fit import bound_parts, label_names
 from inkwash.flow import EXACT_UP_TO
-from inkwash.gaussian import require_gaussian
+from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.likelihood import Bound
-from inkwash.metrics import Memorisation, label_test, memorisation_test, two_sample_test
+from inkwash.metrics import label_test, memorisation_test, two_sample_test, with_floor
 from inkwash.model import Diffusion
-from inkwash.ode import Adaptive, Fixed
+from inkwash.ode import Adaptive
 from inkwash.randomness import Purpose, derived_seed
+from inkwash.report import lines, page, warnings_of
 from inkwash.run import Run, StrPath
 from inkwash.series import STATISTICS, Curve, compare
+from inkwash.tabular import (
+    Categories,
+    association_test,
+    embed,
+    marginal_distances,
+    unfold,
+    unfolded_words,
+    utility_test,
+)
 
-_MAP_SIDE = 96
-_MAP_SOLVER = Fixed(12)
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
 _EXACT_ENTRIES = 8192
-_PANELS = 12
 _FEWEST = 10
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What an evaluation compares, in data units: up to so many examples of each, and the whole training part."""
-
-    samples: Array
-    train: Array
-    held_out: Array
-    all_train: Array
+_MOST_COLUMNS = 64
 
 
 def evaluate(
@@ -58,8 +63,10 @@ def evaluate(
     *,
     data: Any = None,
     device: Device = "auto",
+    features: Features | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run, write `evaluation/evaluation.json` and pictures into it, and return what the JSON holds.
+    """Evaluate a run, write `evaluation/report.html`, `evaluation.json` and pictures into it, and return what the JSON
+    holds.
 
     Args:
         run: the run's folder.
@@ -67,72 +74,136 @@ def evaluate(
         display: where to report; nowhere by default.
         data: what the run was trained on, if that was an object of Python; by default it is read again.
         device: where to evaluate.
+        features: one more space to compare samples and data in: a function of examples in data units, channels first,
+            `(N, C, H, W)` for images, to real numbers `(N, F)`.
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits, guidance for a model without labels.
-        DataError: its data is gone or has changed, or fewer than 10 examples are held out.
+        ConfigError: continuous time for a process of bits, guidance for a model without labels, features of another
+            shape.
+        DataError: its data is gone or has changed, or fewer than 10 examples are held out, or 20 trained on.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
     model, dataset = folder.model(device), folder.dataset(data)
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
-    inside, outside = folder.split()
-    places = outside[: config.examples]
-    if len(places) < _FEWEST:
-        raise DataError(dataset.name, f"{len(places)} held-out examples", f"at least {_FEWEST} to evaluate on")
-    asked = None if dataset.labels is None else label_names(dataset, places)
-    options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
-    samples = draw(model, len(places), display, seed=config.seed, **options)
-    train = dataset.data[inside]
-    parts = _Parts(samples, train[: len(places)], dataset.data[places], train)
-    display.say("evaluating the bound …")
-    bounds = {name: _bound(model, x, config) for name, x in (("held_out", parts.held_out), ("train", parts.train))}
-    given_label = {} if asked is None else {"held_out_given_label": _bound(model, parts.held_out, config, asked)}
-    density = _log_density(model, dataset.spec, parts.held_out, display)
+    split = folder.split()
+    if features is not None:
+        _given(features, dataset.spec.to_channels_first(dataset.data[split[1][:_FEWEST]]))  # fail before the work
+    subject = _subject(model, dataset, split, config, display)
+    likelihood = _likelihood(subject, display)
     display.say("testing samples against data …")
-    fresh, known, drawn = (model.to_model(x).cpu().numpy() for x in (parts.held_out, parts.all_train, parts.samples))
-    copies = memorisation_test(drawn, known, fresh)
-    curves = _curves(dataset.spec, parts)
+    space, curves = subject.space, _curves(subject)
+    copies = memorisation_test(space.samples, space.all_train, space.held_out)
     result: dict[str, Any] = {
         "step": folder.header().step,
         "data": dataset.name,
         **asdict(config),
-        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **given_label}.items()},
-        "bound_by_time": _by_time(bounds),
-        "overfitting": _overfitting(bounds),
-        "log_density": density,
-        "two_sample": asdict(two_sample_test(drawn, fresh, config.seed)),
+        **likelihood,
+        "two_sample": asdict(two_sample_test(space.samples, space.held_out, config.seed)),
+        "fidelity": _fidelity(subject, features),
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
+        "drift": _drift(subject),
         "series": {name: _compared(*pair) for name, pair in curves.items()} or None,
-        "labels": None
-        if asked is None
-        else asdict(label_test(known, label_names(dataset, inside), fresh, drawn, asked, config.seed)),
+        "columns": _columns(subject),
+        "utility": _utility(subject),
+        "labels": _labels(subject),
     }
+    result["warnings"] = warnings_of(result)
     report = folder.path / "evaluation"
     storage.make_folder(report)
     storage.replace(report / "evaluation.json", storage.dump_json(result))
-    _draw_report(report, model, dataset.spec, parts, copies, bounds)
-    if curves:
-        _draw_curves(report / "series.png", curves)
-    for line in _words(result, report):
+    shown = draw_exhibits(report, dataset.spec, subject.parts, copies, curves, model)
+    shown[BY_TIME] = report / "bound_by_time.png"
+    draw_by_time(shown[BY_TIME], result["bound_by_time"], result["bound"]["train"]["unit"])
+    if (curve := folder.path / "curve.png").exists():
+        shown[CURVE] = curve
+    storage.replace(report / "report.html", page(result, folder, cast(Denoiser, model.denoiser), config, shown))
+    for line in lines(result, report / "report.html", folder.path):
         display.say(line)
     return result
 
 
-def _bound(model: Diffusion, x: Array, config: EvaluateConfig, label: list[str] | None = None) -> Bound:
+@dataclass(frozen=True)
+class _Subject:
+    """What is evaluated.
+
+    Args:
+        model: the model.
+        spec: what an example is.
+        config: how much to evaluate.
+        parts: samples and data, data units.
+        space: the same where distances are taken and forests grow: model units or, of tables, `tabular.embed`.
+        known: the labels of the training part, if the data has labels.
+        asked: of the held-out examples, which the samples were asked for, likewise.
+    """
+
+    model: Diffusion
+    spec: DataSpec
+    config: EvaluateConfig
+    parts: Parts
+    space: Parts
+    known: list[str] | None
+    asked: list[str] | None
+
+
+def _subject(
+    model: Diffusion, dataset: Dataset, split: tuple[Array, Array], config: EvaluateConfig, display: Display
+) -> _Subject:
+    inside, outside = split
+    for what, places, fewest in (("held-out", outside[: config.examples], _FEWEST), ("training", inside, 2 * _FEWEST)):
+        if len(places) < fewest:
+            got = f"{len(places)} {what} examples"
+            raise DataError(dataset.name, got, f"at least {fewest} to evaluate on")
+    places = outside[: config.examples]
+    known, asked = (None if dataset.labels is None else label_names(dataset, at) for at in (inside, places))
+    options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
+    samples = draw(model, len(places), display, seed=config.seed, **options)
+    if dataset.spec.may_miss:  # samples are whole: they are given the gaps of the rows they are compared with
+        samples = np.where(np.isnan(dataset.data[places]), np.nan, samples)
+    train = dataset.data[inside]
+    parts = Parts(samples, train[: min(len(places), len(train) // 2)], dataset.data[places], train)
+    return _Subject(model, dataset.spec, config, parts, _space(model, dataset.spec, parts), known, asked)
+
+
+def _space(model: Diffusion, spec: DataSpec, parts: Parts) -> Parts:
+    if spec.columns is None:
+        return parts.map(lambda x: model.to_model(x).cpu().numpy())
+    return parts.map(lambda x: embed(_table(spec, x), _table(spec, parts.all_train), _categories(spec)))
+
+
+def _likelihood(subject: _Subject, display: Display) -> dict[str, Any]:
+    """The bound by part and by time, its difference from that of training data, and the exact log-density."""
+    display.say("evaluating the bound …")
+    parts, asked = subject.parts, subject.asked
+    bounds = {name: _bound(subject, getattr(parts, name)) for name in ("held_out", "train")}
+    given_label = {} if asked is None else {"held_out_given_label": _bound(subject, parts.held_out, asked)}
+    return {
+        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **given_label}.items()},
+        "bound_by_time": _by_time(bounds),
+        "overfitting": _overfitting(bounds),
+        "log_density": _log_density(subject, display),
+    }
+
+
+def _bound(subject: _Subject, x: Array, label: list[str] | None = None) -> Bound:
+    config = subject.config
     steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    return model.bound(x, steps=steps, terms=config.terms, seed=seed, label=label)
+    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, label=label)
 
 
-def _log_density(model: Diffusion, spec: DataSpec, x: Array, display: Display) -> dict[str, Any] | None:
-    """Mean exact log-density of continuous data of at most 64 entries, over as many examples as take little time."""
-    size = math.prod(spec.shape)
-    if spec.levels is not None or size > EXACT_UP_TO:
+def _log_density(subject: _Subject, display: Display) -> dict[str, Any] | None:
+    """Mean exact log-density of real numbers, at most 64 of them, over as many whole examples as take little time."""
+    size, model = math.prod(subject.spec.shape), subject.model
+    if not subject.spec.is_real.all() or size > EXACT_UP_TO or not isinstance(model.process, Gaussian):
+        return None
+    held_out = subject.parts.held_out
+    held_out = held_out[~np.isnan(held_out).reshape(len(held_out), -1).any(1)][: max(_EXACT_ENTRIES // size, _FEWEST)]
+    if len(held_out) < _FEWEST:
         return None
     display.say("evaluating the exact log-density …")
-    result = model.log_prob(x[: max(_EXACT_ENTRIES // size, _FEWEST)], solver=_SOLVER)
+    result = model.log_prob(held_out, solver=_SOLVER)
     count = len(result.value)
     return {
         "held_out": float(result.value.mean()),
@@ -162,8 +233,9 @@ def _overfitting(bounds: dict[str, Bound]) -> dict[str, float]:
     return {"gap": gap, "std_error": error}
 
 
-def _curves(spec: DataSpec, parts: _Parts) -> dict[str, tuple[Curve, Curve]]:
+def _curves(subject: _Subject) -> Curves:
     """Of series, the statistics of samples and of held-out data, data units; of other data none."""
+    spec, parts = subject.spec, subject.parts
     if spec.kind != "series":
         return {}
     drawn, fresh = (spec.to_channels_first(x) for x in (parts.samples, parts.held_out))
@@ -177,97 +249,105 @@ def _compared(samples: Curve, held_out: Curve) -> dict[str, Any]:
     return {"at": held_out.at.tolist(), **plain, **asdict(compare(samples, held_out))}
 
 
-def _draw_curves(path: Path, curves: dict[str, tuple[Curve, Curve]]) -> None:
-    """The statistics of samples over those of held-out data, whose band is four standard errors wide."""
-    figure, axes = pictures.new_figure(11, 4, columns=len(curves))
-    for each, (name, (samples, held_out)) in zip(axes, curves.items(), strict=True):
-        for c in range(len(held_out.value)):
-            middle, reach = held_out.value[c], 2 * held_out.std_error[c]
-            each.fill_between(held_out.at, middle - reach, middle + reach, color=pictures.WASH, alpha=0.6, lw=0)
-            each.plot(samples.at, samples.value[c], color=pictures.ACCENT, lw=1)
-        each.set(title=f"{name}: samples over held-out data")
-    axes[0].set(xlabel="lag, places")
-    axes[1].set(xlabel="frequency, cycles per place", yscale="log")
-    pictures.save_figure(path, figure)
+def _fidelity(subject: _Subject, features: Features | None) -> dict[str, Any]:
+    """In each space of features, samples and the floor against held-out data.
+
+    The spaces are fitted on training examples other than those of the floor.
+    """
+    space, kept = subject.space, len(subject.parts.train)
+    spaces = {"components": principal_components(space.all_train[kept:])}
+    if subject.known is not None:
+        spaces["classifier"] = classifier_features(space.all_train[kept:], subject.known[kept:], subject.config.seed)
+    found = {name: [of(x) for x in space.compared] for name, of in spaces.items()}
+    if features is not None:
+        found["given"] = [_given(features, subject.spec.to_channels_first(x)) for x in subject.parts.compared]
+    return {name: {"size": sets[0].shape[1], **_with_floor(fidelity, sets)} for name, sets in found.items()}
 
 
-def _draw_report(
-    report: Path, model: Diffusion, spec: DataSpec, parts: _Parts, copies: Memorisation, bounds: dict[str, Bound]
-) -> None:
-    _draw_by_time(report / "bound_by_time.png", bounds)
-    pictures.save_samples(report / "samples.png", spec, parts.samples[:64] if spec.size else parts.samples)
-    if spec.size:
-        _draw_neighbours(report / "neighbours.png", spec, parts, copies)
-    elif spec.shape == (2,) and spec.levels is None:
-        _draw_densities(report / "densities.png", model, parts)
+def _with_floor(measure: Callable[[Array, Array], Any], sets: Sequence[Array]) -> dict[str, Any]:
+    """`with_floor` of a measure that is a dataclass, by name."""
+    samples, train, held_out = sets
+    found = with_floor(measure, samples, train, held_out)
+    return dict(zip(("samples", "floor"), map(asdict, found), strict=True))
 
 
-def _draw_by_time(path: Path, bounds: dict[str, Bound]) -> None:
-    """Density over time of the diffusion part: the area under a curve is that part."""
-    figure, axes = pictures.new_figure(7, 4)
-    for (name, bound), colour in zip(bounds.items(), (pictures.ACCENT, pictures.WASH), strict=True):
-        rate = bound.per_time.mean(0).cpu() * _unit(bound) / -bound.time_edges.diff()
-        axes.stairs(rate.flip(0), bound.time_edges.flip(0), color=colour, label=name.replace("_", " "))
-    unit = "nats" if bounds["train"].levels is None else "bits/dim"
-    axes.set(xlabel="time (0 is data, 1 is noise)", ylabel=f"diffusion part, {unit} per unit of time", yscale="log")
-    axes.legend(frameon=False)
-    pictures.save_figure(path, figure)
+def _given(features: Features, x: Array) -> Array:
+    """Features of the user's own, checked."""
+    found = np.asarray(features(x), np.float64)
+    if found.ndim != 2 or len(found) != len(x) or not np.isfinite(found).all():
+        got = f"an array of shape {found.shape}" + ("" if np.isfinite(found).all() else " that is not finite")
+        raise ConfigError("features", got, f"finite real numbers ({len(x)}, F)")
+    return found
 
 
-def _draw_neighbours(path: Path, spec: DataSpec, parts: _Parts, copies: Memorisation) -> None:
-    """The samples closest to the training data (upper row), each over its nearest training example."""
-    closest = np.argsort(copies.distances, kind="stable")[:_PANELS]
-    shown = np.concatenate([parts.samples[closest], parts.all_train[copies.nearest[closest]]])
-    pictures.save_pixels(path, pictures.grid(pictures.to_pixels(spec, shown), columns=len(closest)))
+def _categories(spec: DataSpec) -> Categories:
+    """How many categories each entry of a vector has; bits are two."""
+    return tuple(size or None for size in spec.sizes or (2 * (spec.levels == 2),) * spec.shape[0])
 
 
-def _draw_densities(path: Path, model: Diffusion, parts: _Parts) -> None:
-    """Data, samples and the model's density."""
-    figure, axes = pictures.new_figure(12, 4, columns=3)
-    low, high = parts.all_train.min(0), parts.all_train.max(0)
-    margin = 0.05 * (high - low)
-    box = [[low[i] - margin[i], high[i] + margin[i]] for i in range(2)]
-    for each, title, points in zip(axes, ("held-out data", "samples"), (parts.held_out, parts.samples), strict=False):
-        each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys")
-        each.set_title(title)
-    x, y = (np.linspace(start, stop, _MAP_SIDE) for start, stop in box)
-    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.all_train.dtype)
-    density = model.log_prob(points, solver=_MAP_SOLVER).value.exp().cpu().numpy().reshape(_MAP_SIDE, _MAP_SIDE)
-    axes[2].imshow(density, origin="lower", extent=[*box[0], *box[1]], cmap="Greys", aspect="auto")
-    axes[2].set_title("density")
-    pictures.save_figure(path, figure)
+def _table(spec: DataSpec, x: Array) -> Array:
+    """Vectors as a table `(N, D)`, float64, of numbers and category numbers."""
+    return spec.to_channels_first(x).astype(np.float64) - (spec.low if spec.levels == 2 else 0)
 
 
-def _words(result: dict[str, Any], report: Path) -> Iterator[str]:
-    for name, bound in result["bound"].items():
-        error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"
-        parts = ", ".join(f"{part} {bound[part]:.3f}" for part in ("prior", "diffusion", "reconstruction"))
-        total = f"{bound['total']:.3f}{error} {bound['unit']}"
-        yield f"{name.replace('_', ' '):<13} {total} ({parts}; {bound['examples']} examples)"
-    if result["log_density"] is not None:
-        exact = result["log_density"]
-        yield (
-            f"log-density   held out {exact['held_out']:.3f} ± {exact['std_error']:.3f} nats (exact, by the flow; "
-            f"{exact['examples']} examples)"
-        )
-    labels = result["labels"]
-    if labels is not None:
-        yield (
-            f"labels        a classifier reads {labels['samples']:.3f} of the samples as what was asked for (guidance "
-            f"{result['guidance']:g}), and {labels['held_out']:.3f} of the held-out examples as what they are"
-        )
-    for name, found in (result["series"] or {}).items():
-        yield f"{name:<15} differs by {found['rms']:.3f} of its size; by chance {found['by_chance']:.3f}"
-    gap, test, copies = result["overfitting"], result["two_sample"], result["memorisation"]
-    yield f"over-fitting  held out - train = {gap['gap']:.3f} ± {gap['std_error']:.3f} {bound['unit']}"
-    yield (
-        f"two-sample    accuracy {test['accuracy']:.3f}; by chance {test['null_mean']:.3f}, 95 % below "
-        f"{test['null_high']:.3f}; p = {test['p_value']:.3f} ({test['per_sample']} of each)"
-    )
-    yield (
-        f"memorisation  nearest training example at {copies['sample_distance']:.3f} (held-out data: "
-        f"{copies['held_out_distance']:.3f}); closer than held-out data with probability {copies['closer']:.3f} "
-        f"± {copies['closer_std_error']:.3f}; {copies['copies']:.1%} copies"
-    )
-    yield f"report        {report}"
-    yield f"next          inkwash sample {report.parent} -n 64 --out {report.parent / 'drawn'}"
+def _names(spec: DataSpec) -> list[str]:
+    """The channels or, of vectors, the entries in words."""
+    return [spec.entry_words(i) for i in range(spec.shape[0])]
+
+
+def _drift(subject: _Subject) -> list[dict[str, Any]]:
+    """Means and spreads by channel or column; of categories, beyond two, the share of each."""
+    spec, names = subject.spec, _names(subject.spec)
+    of: Callable[[Array], Array] = spec.to_channels_first
+    if spec.kind == "vector":
+        many = [count if count != 2 else None for count in _categories(spec)]
+        names = [w for name, count in zip(names, many, strict=True) for w in unfolded_words(name, count)]
+        of = lambda x: unfold(_table(spec, x), many)  # noqa: E731
+    return [asdict(moved) for moved in drift(of(subject.parts.samples), of(subject.parts.held_out), names)]
+
+
+def _columns(subject: _Subject) -> dict[str, Any] | None:
+    """Of vectors of at most 64 entries, distances by column and associations of pairs, beside their floors."""
+    spec = subject.spec
+    if spec.kind != "vector" or spec.shape[0] > _MOST_COLUMNS:
+        return None
+    tables, categories = [_table(spec, x) for x in subject.parts.compared], _categories(spec)
+    names = _names(spec)
+    each = zip(names, *with_floor(partial(marginal_distances, categories=categories), *tables), strict=True)
+    pairs = None
+    if len(names) > 1:
+        pairs = _with_floor(partial(association_test, categories=categories), tables)
+        for found in pairs.values():
+            found["pair"] = [names[i] for i in found["pair"]]
+    return {
+        "marginals": [dict(zip(("where", "samples", "floor"), m, strict=True)) for m in each],
+        "associations": pairs,
+    }
+
+
+def _utility(subject: _Subject) -> dict[str, Any] | None:
+    """Train on samples, test on held-out data: the labels or, of a table without, its last column."""
+    spec, space, kept = subject.spec, subject.space, len(subject.parts.train)
+    target, classify = "labels", True
+    if subject.known is not None and subject.asked is not None:
+        x = [each.reshape(len(each), -1) for each in space.compared]
+        y = [np.asarray(names) for names in (subject.asked, subject.known[:kept], subject.asked)]
+    elif spec.columns is None or spec.shape[0] < 2:
+        return None
+    else:
+        tables, categories = [_table(spec, each) for each in subject.parts.compared], _categories(spec)
+        x = [embed(table[:, :-1], tables[1][:, :-1], categories[:-1]) for table in tables]
+        y = [table[:, -1] for table in tables]
+        target, classify = _names(spec)[-1], categories[-1] is not None
+    samples, train, held_out = zip(x, y, strict=True)
+    found = utility_test(samples, train, held_out, classify, subject.config.seed)
+    return {"target": target, **asdict(found)}
+
+
+def _labels(subject: _Subject) -> dict[str, Any] | None:
+    """How a classifier of the training part reads samples and held-out data."""
+    if subject.known is None or subject.asked is None:
+        return None
+    space = subject.space
+    read = label_test(space.all_train, subject.known, space.held_out, space.samples, subject.asked, subject.config.seed)
+    return asdict(read)

@@ -1,16 +1,38 @@
-"""Tests of samples: are they told apart from data, are they copies of what was trained on, are they of their class?"""
+"""Tests of samples: are they told apart from data, are they copies of what was trained on, are they of their class?
+
+And the floor of any distance between samples and held-out data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from inkwash.errors import ConfigError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Measured = TypeVar("Measured")
+
+
+def with_floor(
+    measure: Callable[[Array, Array], Measured], samples: Array, train: Array, held_out: Array
+) -> tuple[Measured, Measured]:
+    """A distance of samples from held-out data and its floor, that of training data from the same held-out data.
+
+    No finite set is at distance 0 from another one of its law: the floor is where samples of that law would be. All
+    three are cut to the size of the smallest, on which a distance depends.
+
+    Args:
+        measure: the distance of its first argument from its second, which is data.
+        samples: `(M, …)`.
+        train: training examples, `(K, …)`.
+        held_out: `(N, …)`.
+    """
+    count = min(len(samples), len(train), len(held_out))
+    return measure(samples[:count], held_out[:count]), measure(train[:count], held_out[:count])
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,9 @@ class Memorisation:
             half; 0.5 when samples are as new as held-out data, 1 when they are copies.
         closer_std_error: standard error of `closer` if the two had one law.
         copies: share of samples that equal a training example.
+        to_train: share of samples whose closest record among held-out examples and as many training examples is one of
+            the latter, ties counted half; 0.5 when both are as good as new.
+        to_train_std_error: standard error of `to_train` over all ways to share these examples out.
         nearest: for each sample, the index of its nearest training example.
         distances: for each sample, the distance to it.
     """
@@ -84,18 +109,27 @@ class Memorisation:
     closer: float
     closer_std_error: float
     copies: float
+    to_train: float
+    to_train_std_error: float
     nearest: Array
     distances: Array
 
 
 def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisation:
-    """Compare nearest-training-neighbour distances (Euclidean, over all entries) of samples and of held-out data."""
+    """Compare nearest-training-neighbour distances (Euclidean, over all entries) of samples and of held-out data.
+
+    Args:
+        samples: `(M, …)`.
+        train: all training examples, `(K, …)`; `to_train` takes as many of the first as are held out.
+        held_out: `(N, …)`.
+    """
     from scipy.stats import rankdata
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=1).fit(_flat(train))
     of_samples, nearest = _nearest(search, _flat(train), _flat(samples))
     of_held_out, _ = _nearest(search, _flat(train), _flat(held_out))
+    share, error = _closest_records(_flat(samples), _flat(train[: len(held_out)]), _flat(held_out))
     n, m = len(of_samples), len(of_held_out)
     ranks = rankdata(np.concatenate([of_samples, of_held_out]))[:n]
     closer = 1 - (ranks.sum() - n * (n + 1) / 2) / (n * m)
@@ -105,6 +139,8 @@ def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisa
         closer=float(closer),
         closer_std_error=float(np.sqrt((n + m + 1) / (12 * n * m))),
         copies=float(np.mean(of_samples == 0)),
+        to_train=share,
+        to_train_std_error=error,
         nearest=nearest,
         distances=of_samples,
     )
@@ -142,8 +178,23 @@ def label_test(
 
     state = np.random.RandomState(np.random.MT19937(seed))
     forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train), np.asarray(labels))
+    forest.set_params(n_jobs=1)  # trees added up in one order
     right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x in (samples, held_out)]
     return LabelTest(right[0], right[1], len(samples))
+
+
+def _closest_records(samples: Array, train: Array, held_out: Array) -> tuple[float, float]:
+    """Share of samples closest to one of `train`, not of `held_out`, and its standard error under shuffling."""
+    from sklearn.neighbors import NearestNeighbors
+
+    found = [_nearest(NearestNeighbors(n_neighbors=1).fit(x), x, samples) for x in (train, held_out)]
+    (to_train, at_train), (to_held_out, at_held_out) = found
+    win = (to_train < to_held_out) + 0.5 * (to_train == to_held_out)
+    drawn = np.bincount(at_train, win, len(train)), np.bincount(at_held_out, 1 - win, len(held_out))
+    every = np.concatenate(drawn)  # samples that each record draws; some draw many
+    chosen, total = len(train), len(every)
+    error = np.sqrt(chosen * (total - chosen) / total * every.var(ddof=1)) / len(samples)
+    return float(win.mean()), float(error)
 
 
 def _nearest(search: Any, train: Array, x: Array) -> tuple[Array, Array]:

@@ -238,7 +238,7 @@ def refuse_dates(where: str) -> None:
 
 
 def require_numbers(columns: Mapping[str, Column]) -> None:
-    """Refuse what no process is there for: categories and missing cells.
+    """Refuse categories and missing cells, where all columns are to have one alphabet.
 
     Raises:
         DataError: a column has them.
@@ -246,7 +246,7 @@ def require_numbers(columns: Mapping[str, Column]) -> None:
     for name, column in columns.items():
         if column.categories is not None or column.missing:
             got = "missing cells" if column.missing else f"categories, {listed(column.categories or ())}"
-            raise DataError(f"data, column {name!r}", got, "numbers in every row; data.drop leaves the column out")
+            raise DataError(f"data, column {name!r}", got, "whole numbers in every row, as data.levels asks")
 
 
 def describe_columns(columns: Mapping[str, Column], data: Array) -> list[str]:
