@@ -140,8 +140,7 @@ def test_samples_are_moved_to_categories():
     assert spec.rounded(np.array([[2.4, 0.1], [-1, 0.1], [5, 0.1]])).tolist() == [[2, 0.1], [0, 0.1], [2, 0.1]]
 
 
-@pytest.mark.parametrize(("cells", "got"), [("x,1\ny,2\nx,3", "categories, x, y"), ("1,2\n,3\n3,1", "missing cells")])
-def test_one_alphabet_for_all_columns_needs_whole_numbers_in_each_cell(cells, got, tmp_path):
-    (tmp_path / "data.csv").write_text(f"a,b\n{cells}\n")
-    with pytest.raises(DataError, match=f"column 'a': got {got}"):
+def test_one_alphabet_for_all_columns_needs_whole_numbers_in_each_cell(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n,3\n3,1\n")
+    with pytest.raises(DataError, match="column 'a': got missing cells"):
         iw.load_dataset(tmp_path / "data.csv", iw.DataConfig(levels=5, numbers=("b",)))

@@ -16,7 +16,8 @@ from inkwash.categorical import Categorical
 from inkwash.codes import CodeDenoiser, MixedDenoiser
 from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
-from inkwash.data.transform import DataSpec, Transform
+from inkwash.data.columns import Column
+from inkwash.data.transform import DataSpec, Layout, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError
@@ -50,14 +51,11 @@ _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
 _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), "free": ("hybrid", "bound")}
 _UNWEIGHTED = ("low-discrepancy", "uniform")
+_SHAPES: tuple[tuple[tuple[int, ...], Layout], ...] = (((2,), "ND"), ((1, 8, 8), "NHW"))
+_NUMBER, _CODE = Column("float64"), Column("bool", ("False", "True"))
 _KINDS_OF_DATA = [
-    spec
-    for levels in (None, 2, 256)
-    for spec in (
-        DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
-        DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
-    )
-]
+    DataSpec(shape, layout, "float32", 0.0, 255.0, levels) for levels in (None, 2, 256) for shape, layout in _SHAPES
+] + [DataSpec((2,), "ND", "float64", 0.0, 1.0, None, {"a": first, "b": _CODE}) for first in (_NUMBER, _CODE)]
 
 
 def require_possible(config: Config) -> None:
