@@ -45,7 +45,7 @@ LAYERS = [
     {"sample"},
     {"vae", "walk"},
     {"data.rows"},
-    {"data.columns"},
+    {"data.columns", "data.curves"},
     {"data.transform", "data.leaves"},
     {"data.raw", "data.deep"},
     {"data.builtin", "data.files", "data.images", "data.table"},

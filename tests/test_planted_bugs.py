@@ -847,7 +847,7 @@ def noise_as_its_own_variance(self, model):
 
 def offset_forgotten(self, model):
     evidence = MEASURED(self, model)
-    shift = model.affine(torch.zeros(1, *model.shape, dtype=torch.float64))
+    shift = model.real(torch.zeros(1, *model.shape, dtype=torch.float64))
     return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
 
 

@@ -87,6 +87,8 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Conf
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
+    if config.data.transform != "standard" and not spec.is_real.any():
+        raise ConfigError("data.transform", config.data.transform, "data with real numbers")
     config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
     network = _resolve_network(config.network, spec, examples)

@@ -46,6 +46,7 @@ Positive = Annotated[float, Range(0, open_low=True)]
 Seed = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
 Device = Literal["auto", "cpu", "cuda"]
+TransformKind = Literal["standard", "min-max", "quantile", "log"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class DataConfig:
     """Columns of a table that hold categories, though they are whole numbers, or text of more than 64 values."""
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
+    transform: TransformKind = "standard"
+    """How real numbers go to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
+    (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
+    numbers (quantile). Whole numbers, categories and levels have a map of their own."""
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
     """Share of the examples that is never trained on, and evaluated on."""
     split_seed: Seed = 0

@@ -1,9 +1,9 @@
 r"""Factors: functions r(x) that multiply a model's distribution, $\tilde p(x) \propto p(x)\,r(x)$.
 
 A factor is stated in data units. Bound to a model it becomes `Evidence`, in model units: entries that are known,
-measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. All maps between the units are affine,
-so a linear measurement remains one. A factor that changes what the denoiser believes, and is no function of x, wraps
-it.
+measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. Where the map between the units is
+affine a linear measurement remains one; elsewhere it is refused. A factor that changes what the denoiser believes, and
+is no function of x, wraps it.
 """
 
 from __future__ import annotations
@@ -252,28 +252,20 @@ class Observed(Factor):
 
     def evidence(self, model: Diffusion) -> Evidence:
         mask, values = self.in_data_units(model)
-        x = model.to_model(values[None])[0].double()
+        x = model.to_model(np.where(mask, values, np.nan)[None], missing=True)[0].double().nan_to_num(0.0)
         if model.transform is not None:
             mask = model.transform.spec.to_channels_first(mask[None])[0]
         return Evidence(torch.tensor(mask, device=model.device), x)
 
     def in_data_units(self, model: Diffusion) -> tuple[Array, Array]:
         """Mask and values at the full shape of an example as it came; values without meaning where nothing is known."""
-        shape, low = model.data_shape, _lowest(model)
+        shape = model.data_shape
         mask, values = _broadcast("observed.mask", self.mask, shape), _broadcast("observed.values", self.values, shape)
         if mask.dtype != np.bool_ or not mask.any():
             raise ConfigError("observed.mask", f"{mask.dtype}, {int(mask.sum())} entries", "booleans, one or more true")
-        values = np.where(mask, values, np.asarray(low, values.dtype))
-        if not np.isfinite(values).all():
+        if not np.isfinite(values[mask]).all():
             raise DataError("observed.values", "NaN or infinity", "finite numbers where the mask is true")
         return mask, values
-
-
-def _lowest(model: Diffusion) -> float:
-    """A value that entries of the data can take."""
-    if model.transform is not None:
-        return model.transform.spec.low
-    return 0.0 if model.process.lattice is None else model.process.lattice.low
 
 
 def _broadcast(where: str, given: Any, shape: tuple[int, ...]) -> Array:
@@ -298,7 +290,8 @@ class Measurement(Factor):
             fit y as nearly as the method's arithmetic does; entries that must come back exactly are for `Observed`.
 
     Raises:
-        ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit.
+        ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit, or a
+            model whose own map to data units is not affine.
     """
 
     A: Any
@@ -306,6 +299,9 @@ class Measurement(Factor):
     noise: Any
 
     def evidence(self, model: Diffusion) -> Evidence:
+        if model.transform is not None and model.transform.curves:
+            need = "standard or min-max, so that it stays linear; or a Classifier, which need not be"
+            raise ConfigError("measurement: data.transform", model.transform.kind, need)
         zero = torch.zeros((1, *model.shape), dtype=torch.float64, device=model.device)
         unit = model.unit
         offset = self._apply(zero)
@@ -314,7 +310,7 @@ class Measurement(Factor):
             return (self._apply(model.stretch(x)) - offset.to(x)) / unit
 
         self._require_affine(apply, zero)
-        found = self._apply(model.affine(zero))[0]
+        found = self._apply(model.real(zero))[0]
         y, noise = (torch.as_tensor(v, dtype=torch.float64, device=model.device) for v in (self.y, self.noise))
         if y.numel() != found.numel() or not bool(y.isfinite().all()):
             raise ConfigError("measurement.y", f"shape {tuple(y.shape)}", f"{found.numel()} finite numbers, as A gives")
@@ -358,10 +354,10 @@ class Classifier(Factor):
     def evidence(self, model: Diffusion) -> Evidence:
         with torch.inference_mode(False), torch.enable_grad():
             zero = torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device, requires_grad=True)
-            found = self.log_prob(model.affine(zero))
+            found = self.log_prob(model.real(zero))
         if tuple(found.shape) != (2,):
             raise ConfigError("classifier.log_prob", f"shape {tuple(found.shape)} of 2 examples", "(2,), one for each")
-        potential = (lambda x: self.log_prob(model.affine(x)),)
+        potential = (lambda x: self.log_prob(model.real(x)),)
         return replace(nothing(model), potentials=potential, differentiable=found.requires_grad)
 
 

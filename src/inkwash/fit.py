@@ -184,7 +184,8 @@ class _Job:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
-        transform = fit_transform(dataset.spec, dataset.data, build_lattice(config, dataset.spec), inside)
+        lattice, kind = build_lattice(config, dataset.spec), config.data.transform
+        transform = fit_transform(dataset.spec, dataset.data, lattice, inside, kind)
         _require_every_class(dataset, inside)
         examples, held_out = (
             Examples(dataset.data, part, transform, dataset.condition, dataset.labels) for part in (inside, outside)

@@ -328,7 +328,7 @@ class Diffusion(Walkable):
         result = bound(self.denoiser, model_x, grid, self._lattice, terms, seed, continuous, condition)
         if self.transform is None:
             return result
-        log_det = self.transform.log_det().to(self.device)
+        log_det = self.transform.log_det(model_x)
         return replace(
             result,
             reconstruction=result.reconstruction - log_det,
@@ -380,7 +380,7 @@ class Diffusion(Walkable):
         result = flow_log_prob(self.denoiser, model_x, **options)
         if self.transform is None:
             return result
-        return replace(result, value=result.value + self.transform.log_det().to(self.device))
+        return replace(result, value=result.value + self.transform.log_det(model_x))
 
     def encode(self, x: Any, *, solver: Solver | None = None, label: Any = None) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
@@ -482,12 +482,12 @@ class Diffusion(Walkable):
         """The length in data units of one in model units; a mean over the channels."""
         return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
 
-    def affine(self, x: Tensor) -> Tensor:
+    def real(self, x: Tensor) -> Tensor:
         """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
-        return x if self.transform is None else self.transform.affine(x)
+        return x if self.transform is None else self.transform.real(x)
 
     def stretch(self, x: Tensor) -> Tensor:
-        """A difference in model units as one in data units."""
+        """A difference in model units as one in data units, of an affine transform."""
         return x if self.transform is None else self.transform.stretch(x)
 
     def __mul__(self, factor: Factor) -> Product:

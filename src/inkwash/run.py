@@ -73,6 +73,8 @@ class Header:
         try:
             header = from_json(cls, plain)
             header.transform.check()
+            if header.transform.kind != header.config.data.transform:
+                raise ConfigError("transform.kind", header.transform.kind, header.config.data.transform)
             header.condition.check()
             if (header.condition.classes is None) != (header.config.data.labels is None):
                 raise ConfigError("condition.classes", header.condition.classes, "classes if data.labels is set")
