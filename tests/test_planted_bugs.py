@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import test_columns
 import test_condition
+import test_curves
 import test_deep
 import test_denoise
 import test_distributions
@@ -70,7 +71,7 @@ from inkwash import (
 from inkwash import model as models
 from inkwash import sklearn as estimator
 from inkwash.data import columns as table_columns
-from inkwash.data import deep, frame, leaves, transform
+from inkwash.data import curves, deep, frame, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
@@ -99,6 +100,10 @@ CHECKS = {
     "bytes of deep pictures": test_deep.check_encoding,
     "correlation of leaves": test_leaves.check_correlation,
     "transform of the training part": test_rows.check_training_part,
+    "quantiles of the training part": partial(test_curves.check_training_part, "quantile"),
+    "beyond the ends of quantiles": test_curves.check_beyond_the_ends,
+    "volume of logarithms": partial(test_curves.check_log_det, "log"),
+    "density of logarithms": partial(test_curves.check_density, "log"),
     "whole numbers": test_table.check_rounding,
     "codes of cells": test_columns.check_codes,
     "cells of columns": test_columns.check_cells,
@@ -874,6 +879,7 @@ def unweighted(log_weight, count, generator):
 
 
 BLUR, CROP, DRAWN = iw.blur, iw.crop, smc._drawn
+ALONG, QUANTILES_OF = curves._along, transform._quantiles
 PRECISION_RECALL, REACH = fidelity.precision_recall, fidelity.reach
 
 
@@ -1286,6 +1292,20 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "_each",
         lambda x: (x.ravel(), (x.ravel() - x.mean()) ** 2),
         "rate of drift",
+    ),
+    "the slope of a curve forgotten": (curves.Log, "log_slope", lambda self, u: 0 * u, "volume of logarithms"),
+    "the slope of the way back": (curves.Log, "log_slope", lambda self, u: u, "density of logarithms"),
+    "quantiles cut at the ends": (
+        curves,
+        "_along",
+        lambda x, start, end: ALONG(x.clamp(start[0], start[-1]), start, end),
+        "beyond the ends of quantiles",
+    ),
+    "quantiles of all the data": (
+        transform,
+        "_quantiles",
+        lambda spec, data, rows: QUANTILES_OF(spec, data, None),
+        "quantiles of the training part",
     ),
     "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
     "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),
