@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inkwash.bernoulli import Bernoulli
     from inkwash.bits import BitDenoiser, BitEstimate
-    from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Dataset, DataSpec, Transform, load_dataset, to_frame
+    from inkwash.data.condition import Condition
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
     from inkwash.distributions import Bits, Categorical, DiscretizedNormal, Lattice, Normal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
-    from inkwash.factor import Classifier, Evidence, Factor, Label, Linear, Measurement, Observed
+    from inkwash.factor import Classifier, Evidence, Factor, Linear, Measurement, Observed, Told
     from inkwash.film import Film
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from inkwash.grid_costs import GridCosts, bound_costs, trajectory_costs
     from inkwash.likelihood import Bound
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet, perceptron
+    from inkwash.nn import MLP, GivenEmbedding, LabelEmbedding, LevelNet, UNet, perceptron
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -94,7 +94,7 @@ _HOME = {
         "BitDenoiser",
         "BitEstimate",
     ),
-    "condition": ("Condition",),
+    "data.condition": ("Condition",),
     "config": (
         "Config",
         "DataConfig",
@@ -153,10 +153,10 @@ _HOME = {
         "Classifier",
         "Evidence",
         "Factor",
-        "Label",
         "Linear",
         "Measurement",
         "Observed",
+        "Told",
     ),
     "fit": ("train",),
     "flow": (
@@ -176,6 +176,7 @@ _HOME = {
     "model": ("Diffusion",),
     "nn": (
         "MLP",
+        "GivenEmbedding",
         "LabelEmbedding",
         "LevelNet",
         "UNet",

@@ -11,15 +11,15 @@ from torch import nn
 
 from inkwash.bernoulli import Bernoulli
 from inkwash.bits import BitDenoiser
-from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
+from inkwash.data.condition import Condition
 from inkwash.data.transform import DataSpec, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, LabelEmbedding, LevelNet, UNet
+from inkwash.nn import MLP, GivenEmbedding, LabelEmbedding, LevelNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
 from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
@@ -65,9 +65,7 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
         spreads = config.denoiser.variance in ("learned", "free")
         channels = spec.shape[0]
-        classes = condition.classes if condition else None
-        embedding = partial(LabelEmbedding, len(classes)) if classes else None
-        backbone = partial(_backbone, config.network, spec, embedding)
+        backbone = partial(_backbone, config.network, spec, condition or Condition())
         if config.denoiser.predicts != "levels":
             return backbone(channels, channels * (1 + spreads))
         values = chosen(spec.lattice).values()
@@ -157,14 +155,24 @@ def describe_network(config: NetworkConfig, network: nn.Module) -> str:
     return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
 
 
-def _backbone(
-    config: NetworkConfig, spec: DataSpec, condition: ConditionEmbedding | None, inputs: int, outputs: int
-) -> nn.Module:
-    width, depth = chosen(config.width), chosen(config.depth)
+def _backbone(config: NetworkConfig, spec: DataSpec, condition: Condition, inputs: int, outputs: int) -> nn.Module:
+    width, depth, embeddings = chosen(config.width), chosen(config.depth), _embeddings(condition)
     if config.kind == "mlp":
-        return MLP(inputs, width, depth, config.dropout, outputs, condition)
+        return MLP(inputs, width, depth, config.dropout, outputs, embeddings)
     multipliers, attention = chosen(config.multipliers), chosen(config.attention)
-    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, condition, len(spec.size))
+    beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
+    told: dict[str, Any] = {"condition": embeddings, "axes": len(spec.size), "given": beside}
+    return UNet(inputs, width, multipliers, depth, attention, config.dropout, outputs, **told)
+
+
+def _embeddings(condition: Condition) -> dict[str, ConditionEmbedding]:
+    """What makes features of what a network is told, but for what enters beside the noisy data."""
+    made: dict[str, ConditionEmbedding] = {}
+    if condition.classes:
+        made["label"] = partial(LabelEmbedding, len(condition.classes))
+    if condition.given and not condition.given.spec.size:
+        made["given"] = partial(GivenEmbedding, condition.given.spec.shape[0])
+    return made
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -269,8 +277,9 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
-    if config.data.labels is None and config.train.label_dropout is not None:
-        raise ConfigError("train.label_dropout", config.train.label_dropout, "data.labels; there are none to hide")
+    if not config.data.conditional and config.train.condition_dropout is not None:
+        need = "data.labels, data.condition or data.shrink; there is nothing to hide"
+        raise ConfigError("train.condition_dropout", config.train.condition_dropout, need)
     small = math.prod(spec.shape) <= _SMALL
     batch_size = config.train.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.train.micro_batch_size or 1) > batch_size:
@@ -283,7 +292,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec) -> 
         "learning_rate": 3e-3 if spec.size else 2e-3 if small else 5e-4,
         "objective": objective,
         "times": possible[0],
-        "label_dropout": None if config.data.labels is None else 0.1,
+        "condition_dropout": 0.1 if config.data.conditional else None,
     }
     return _filled(config.train, defaults)
 

@@ -81,9 +81,11 @@ class Sample:
     """Sample i of a seed is the same however many are drawn, and in however many processes."""
     label: str | None = None
     """Of a model with labels: the class to draw from; by default all of them."""
+    given: str | None = None
+    """Of a model with a condition in numbers: an .npy file of these, for all samples or one row for each."""
     guidance: Annotated[float, Range(0)] = 1.0
-    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
-    others."""
+    """With a label or a file given: its power. 0 ignores it, 1 draws as the data under that condition is, more insists
+    on what tells it from others."""
     film: str | None = None
     """A film of the first samples (16, or the points of the first slot): noisy data above, estimates of the
     clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
@@ -93,10 +95,12 @@ class Sample:
     def __call__(self) -> None:
         if self.frames is not None and self.film is None:
             raise ConfigError("frames", self.frames, "a film to have them")
+        from inkwash.data.files import read_npy
         from inkwash.display import Display
         from inkwash.draw import draw_to_folder, walk_options
 
         options = walk_options(self.walk, self.run, Display()) | {"label": self.label, "guidance": self.guidance}
+        options |= {} if self.given is None else {"given": read_npy(Path(self.given))}
         options |= {} if self.frames is None else {"frames": self.frames}
         draw_to_folder(self.run, Path(self.out), self.n, Display(), film=self.film, seed=self.seed, **options)
 

@@ -86,8 +86,8 @@ class Given(nn.Module):
 
     Args:
         denoiser: the denoiser to wrap.
-        condition: what it is asked with by name: a `label`, class numbers `(B,)` or one for all `(1,)`; the `guidance`
-            by it.
+        condition: what it is asked with by name, a row for each example or one for all: a `label`, class numbers
+            `(B,)`; what is `given`, standardised, `(B, …)`; the `guidance` by them.
     """
 
     def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
@@ -168,7 +168,10 @@ class NetworkDenoiser(nn.Module, ABC):
         dtype = next((p.dtype for p in parameters_of(self.network)), seen.dtype)
         level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
         told = {
-            name: value.to(seen.device) if isinstance(value, Tensor) else value for name, value in condition.items()
+            name: value.to(seen.device, dtype if value.is_floating_point() else None)
+            if isinstance(value, Tensor)
+            else value
+            for name, value in condition.items()
         }
         output: Tensor = self.network(seen.to(dtype), level, **told)
         return output.to(seen.dtype)

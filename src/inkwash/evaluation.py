@@ -2,7 +2,8 @@
 
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
 samples against held-out data, and a memorisation test; as JSON and as pictures in `RUN/evaluation/`. The samples of a
-model with labels are drawn with those of the held-out examples, and a classifier reads them. Of series, autocorrelation
+model with a condition are drawn with those of the held-out examples; where these are labels, a classifier reads them.
+Of series, autocorrelation
 and spectrum of the samples stand beside those of held-out data.
 """
 
@@ -22,7 +23,7 @@ from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw
 from inkwash.errors import DataError
-from inkwash.fit import bound_parts, label_names
+from inkwash.fit import bound_parts
 from inkwash.flow import EXACT_UP_TO
 from inkwash.gaussian import require_gaussian
 from inkwash.likelihood import Bound
@@ -64,7 +65,7 @@ def evaluate(
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits, guidance for a model without labels.
+        ConfigError: continuous time for a process of bits, guidance for a model without condition.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
@@ -76,14 +77,14 @@ def evaluate(
     places = outside[: config.examples]
     if len(places) < _FEWEST:
         raise DataError(dataset.name, f"{len(places)} held-out examples", f"at least {_FEWEST} to evaluate on")
-    asked = None if dataset.labels is None else label_names(dataset, places)
-    options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
-    samples = draw(model, len(places), display, seed=config.seed, **options)
+    told = dataset.conditions(places)
+    options: dict[str, Any] = {"guidance": config.guidance, "steps": config.sampler_steps}
+    samples = draw(model, len(places), display, seed=config.seed, **options, **told)
     train = dataset.data[inside]
     parts = _Parts(samples, train[: len(places)], dataset.data[places], train)
     display.say("evaluating the bound …")
     bounds = {name: _bound(model, x, config) for name, x in (("held_out", parts.held_out), ("train", parts.train))}
-    given_label = {} if asked is None else {"held_out_given_label": _bound(model, parts.held_out, config, asked)}
+    under = {"held_out_given_condition": _bound(model, parts.held_out, config, **told)} if told else {}
     density = _log_density(model, dataset.spec, parts.held_out, display)
     display.say("testing samples against data …")
     fresh, known, drawn = (model.to_model(x).numpy() for x in (parts.held_out, parts.all_train, parts.samples))
@@ -93,7 +94,7 @@ def evaluate(
         "step": folder.header().step,
         "data": dataset.name,
         **asdict(config),
-        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **given_label}.items()},
+        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **under}.items()},
         "bound_by_time": _by_time(bounds),
         "overfitting": _overfitting(bounds),
         "log_density": density,
@@ -101,8 +102,8 @@ def evaluate(
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
         "series": {name: _compared(*pair) for name, pair in curves.items()} or None,
         "labels": None
-        if asked is None
-        else asdict(label_test(known, label_names(dataset, inside), fresh, drawn, asked, config.seed)),
+        if dataset.labels is None
+        else asdict(label_test(known, dataset.conditions(inside)["label"], fresh, drawn, told["label"], config.seed)),
     }
     report = folder.path / "evaluation"
     storage.make_folder(report)
@@ -115,9 +116,9 @@ def evaluate(
     return result
 
 
-def _bound(model: Diffusion, x: Array, config: EvaluateConfig, label: list[str] | None = None) -> Bound:
+def _bound(model: Diffusion, x: Array, config: EvaluateConfig, **told: Any) -> Bound:
     steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    return model.bound(x, steps=steps, terms=config.terms, seed=seed, label=label)
+    return model.bound(x, steps=steps, terms=config.terms, seed=seed, **told)
 
 
 def _log_density(model: Diffusion, spec: DataSpec, x: Array, display: Display) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.data.condition import guided
 from inkwash.denoise import AnyDenoiser, Given
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, DataError
@@ -187,11 +188,11 @@ def gathered(model: Diffusion, factors: Sequence[Factor]) -> Evidence:
     """What all factors together say of x.
 
     Raises:
-        ConfigError: more than one `Label`, or a factor that does not fit the model.
+        ConfigError: more than one `Told`, or a factor that does not fit the model.
     """
-    labels = sum(isinstance(factor, Label) for factor in factors)
-    if labels > 1:
-        raise ConfigError("label", f"{labels} labels", "one at most")
+    told = sum(isinstance(factor, Told) for factor in factors)
+    if told > 1:
+        raise ConfigError("told", f"{told} conditions", "one at most")
     return reduce(Evidence.__add__, (factor.evidence(model) for factor in factors), nothing(model))
 
 
@@ -327,26 +328,32 @@ class Classifier(Factor):
 
 
 @dataclass(frozen=True, eq=False)
-class Label(Factor):
-    r"""A class y of a model with labels: $r(x) = p(y \mid x)^w$, as the network knows it.
+class Told(Factor):
+    r"""A condition y of a model that was trained with one: $r(x) = p(y \mid x)^w$, as the network knows it.
 
-    Alone it is the model's own `label` and `guidance`, draw for draw; with other factors it says which of the model's
-    distributions these multiply.
+    Alone it is the model's own `label`, `given` and `guidance`, draw for draw; with other factors it says which of the
+    model's distributions these multiply.
 
     Args:
         label: one class, as of `Diffusion.sample`.
+        given: the numbers or the image of one example, as of `Diffusion.sample`.
         guidance: w.
 
     Raises:
-        ConfigError: when it multiplies a model: one without labels or without this one, a guidance below 0.
+        ConfigError: when it multiplies a model: one without such a condition, a guidance below 0.
+        DataError: then too: what is given does not fit.
     """
 
-    label: Any
+    label: Any = None
+    given: Any = None
     guidance: float = 1.0
 
     def wrap(self, denoiser: AnyDenoiser, model: Diffusion) -> AnyDenoiser:
-        return Given(denoiser, model.condition.told(self.label, 1, self.guidance))
+        return Given(denoiser, self._asked(model))
 
     def evidence(self, model: Diffusion) -> Evidence:
-        model.condition.told(self.label, 1, self.guidance)
+        self._asked(model)
         return nothing(model)
+
+    def _asked(self, model: Diffusion) -> Mapping[str, Any]:
+        return guided(model.condition.told(1, self.label, self.given), self.guidance)

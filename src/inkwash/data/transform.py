@@ -230,7 +230,9 @@ class Transform:
             raise DataError("data", f"values in [{low:g}, {high:g}]", need)
 
 
-def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None) -> Transform:
+def fit_transform(
+    spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None, where: str = "data"
+) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
     Args:
@@ -238,6 +240,7 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         data: examples in data units; may be memory-mapped.
         lattice: what data with levels is mapped onto; `spec.lattice` by default.
         rows: which examples are trained on; all by default.
+        where: what the data are called in an error.
 
     Raises:
         DataError: a continuous channel or entry that is constant, or too large.
@@ -250,11 +253,11 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = _moments(spec, data, None if rows is None else np.sort(rows))
     if not np.isfinite(std).all():
-        raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
+        raise DataError(where, "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = f"data, {spec.entry_words(int(constant[0]))}"
-        raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
+        entry = f"{where}, {spec.entry_words(int(constant[0]))}"
+        raise DataError(entry, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
     return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
 
 
