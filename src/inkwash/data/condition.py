@@ -30,7 +30,7 @@ class Condition:
         classes: names of the classes that a `label` may take, in the order of their numbers 1, 2, …, at least two. A
             whole number is named by its digits. None: the model takes no label.
         given: takes what is `given` of an example from its own units to mean 0 and standard deviation 1; made by
-            `inkwash.fit_transform`. None: the model takes nothing of the kind.
+            `inkwash.data.fit_transform`. None: the model takes nothing of the kind.
     """
 
     classes: tuple[str, ...] | None = None

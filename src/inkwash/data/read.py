@@ -116,7 +116,9 @@ def _read_dataset(source: Any, where: str) -> Raw:
 
 
 def _as_label(label: Any) -> Any:
-    return label.item() if isinstance(label, Tensor) and label.ndim == 0 else label
+    if not isinstance(label, Tensor):
+        return label
+    return label.item() if label.ndim == 0 else label.numpy()
 
 
 def _as_array(x: Any, where: str) -> Array:
