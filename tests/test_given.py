@@ -400,7 +400,7 @@ def test_a_short_training_finds_the_conditional_mean_and_variance():
     )
     asked = np.array([1.0, 3.0, 5.0])
     draws = model.sample(900, seed=0, given=np.repeat(asked, 300)).reshape(3, 300, 2)
-    assert np.abs(draws.mean(1) - law(asked)).max() < 0.35
+    assert np.abs(draws.mean(1) - law(asked)).max() < 0.3
     assert draws.std(1) == pytest.approx(0.5, abs=0.25)
     assert model.sample(300, seed=0)[:, 1].std() == pytest.approx(4.0, abs=1.0)
     gain = model.bound(x[:200]).total - model.bound(x[:200], given=y[:200]).total
@@ -448,7 +448,6 @@ def test_samples_are_drawn_for_what_is_given(run, tmp_path, monkeypatch, capsys)
     assert run_cli(["sample", run.path, "-n", 4, "--given", "given.npy", "--guidance", 2.5, "--steps", 5]) == 0
     expected = run.model().sample(4, seed=0, given=given, guidance=2.5, steps=5)
     assert np.array_equal(np.load("samples/samples.npy"), expected)
-    assert not np.array_equal(run.model().sample(4, seed=0, steps=5), expected)
     assert run_cli(["sample", run.path, "-n", 3, "--given", "given.npy", "--out", "other"]) == 3
     assert re.search(r"^error: given: got shape \(4,.*one for each of 3 examples", capsys.readouterr().err)
     assert run_cli(["inspect", run.path]) == 0
