@@ -396,7 +396,7 @@ def test_a_short_training_finds_the_conditional_mean_and_variance():
     law = lambda y: np.stack([np.sin(y), 2 * y + 1], 1)  # noqa: E731
     x = (law(y) + 0.5 * random.normal(size=(2000, 2))).astype(np.float32)
     model = trained_on(
-        x, y, iw.DataSpec((2,), "ND", "float32", -30.0, 30.0, None), network=iw.NetworkConfig(width=32, depth=2)
+        x, y, iw.DataSpec((2,), "ND", "float32", -30.0, 30.0, None), 450, network=iw.NetworkConfig(width=32, depth=2)
     )
     asked = np.array([1.0, 3.0, 5.0])
     draws = model.sample(900, seed=0, given=np.repeat(asked, 300)).reshape(3, 300, 2)
