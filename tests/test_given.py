@@ -303,7 +303,7 @@ def test_a_file_beside_holds_the_condition(tmp_path):
     np.save(tmp_path / "x.npy", IMAGES)
     for name, shape, kind in (
         ("same", (90, 4, 6), "image"),
-        ("colour", (90, 2, 3, 3), "image"),
+        ("colour", (90, 4, 6, 3), "image"),
         ("v", (90, 4), "vector"),
     ):
         given = RANDOM.normal(size=shape)
