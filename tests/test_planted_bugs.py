@@ -17,6 +17,7 @@ import test_fidelity
 import test_flow
 import test_frame
 import test_gaussian
+import test_given
 import test_grid_costs
 import test_grids
 import test_interpolate
@@ -56,6 +57,7 @@ from inkwash import (
     fidelity,
     flow,
     grid_costs,
+    interpolate,
     likelihood,
     metrics,
     objective,
@@ -212,6 +214,9 @@ CHECKS = {
     "guidance of levels": test_condition.check_levels,
     "labels of their examples": test_condition.check_labels_keep_their_examples,
     "labels of a batch": test_labels.check_labels_of_a_batch,
+    "given of their examples": test_given.check_given_keep_their_examples,
+    "given of a batch": test_given.check_given_of_a_batch,
+    "nothing given is not zero": test_given.check_nothing_is_not_zero,
     "product of normal laws": test_posterior.check_moments,
     "pseudo-inverse guidance": test_posterior.check_pigdm,
     "inverse in few iterations": test_posterior.check_lanczos,
@@ -500,7 +505,8 @@ def with_weight(draw, weight):
     return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
 
 
-ASK, DENOISE, NUMBERS = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers
+ASK, DENOISE, NUMBERS, TOLD = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers, training.Examples.told
+GIVEN_CHANNELS = unet.given_channels
 
 
 def guided_away(self, seen, t, guidance, condition):
@@ -525,6 +531,27 @@ def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
 
 def first_class_for_none(self, label, count):
     return NUMBERS(self, label, count) - 1
+
+
+def values_as_they_are(self, given, count):
+    return torch.from_numpy(given).float()
+
+
+def given_by_place_in_the_part(self, positions):
+    return TOLD(self, positions) | {"given": self.condition.given.to_model(self.given[positions])}
+
+
+def zeros_without_a_flag(given, channels, x_t):
+    beside = GIVEN_CHANNELS(given, channels, x_t)
+    return torch.cat([beside[:, :-1], torch.ones_like(beside[:, -1:])], dim=1)
+
+
+def zero_for_hidden(value, hidden):
+    return value.masked_fill(hidden.view(-1, *(1,) * (value.ndim - 1)), 0)
+
+
+def hidden_numbers_embedded(self, given):
+    return self.layers(given.nan_to_num())
 
 
 def labels_of_the_first_slot(slot, rows, count, first=0):
@@ -685,7 +712,7 @@ def integrand_without_the_signal(denoiser, x, log_snr, eps):
 IMMSE_INTEGRAND = flow._immse_integrand
 
 
-WATCH, SPHERICAL = walk._Watched.__call__, models.spherical
+WATCH, SPHERICAL = walk._Watched.__call__, interpolate.spherical
 
 
 def estimate_of_the_step_before(self, x_t, t):
@@ -1113,15 +1140,15 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "estimate of the step before": (walk._Watched, "__call__", estimate_of_the_step_before, "estimates on the way"),
     "a walk from time 1, whatever the latent's": (models, "grid_from", lambda t, grid: grid, "law of relatives"),
-    "a straight line between codes": (models, "spherical", models.linear, "arc between codes"),
+    "a straight line between codes": (interpolate, "spherical", interpolate.linear, "arc between codes"),
     "prior's scale forgotten": (
-        models,
+        interpolate,
         "spherical",
         sphere_of_a_standard_prior,
         "arc between codes, wide prior",
     ),
-    "codes mixed at a time": (models, "linear", SPHERICAL, "mixture at a time"),
-    "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
+    "codes mixed at a time": (interpolate, "linear", SPHERICAL, "mixture at a time"),
+    "different noise for the two ends": (interpolate, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
     "volumes flipped on the way back": (F, "interpolate", flipped_on_the_way_back, "U-Net with an axis less"),
     "lags divided by the length": (series, "autocorrelation", divided_by_the_length, "autocorrelation"),
     "gates that are open": (layers._TransformerBlock, "forward", block_without_gates, "start of a transformer"),
@@ -1158,6 +1185,12 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "x guided, eps kept": (iw.Denoiser, "forward", x_guided_eps_kept, "guidance as a power"),
     "levels guided by their mean": (iw.Denoiser, "forward", means_guided_not_log_odds, "guidance of levels"),
     "first class taken for none": (iw.Condition, "numbers", first_class_for_none, "labels of their examples"),
+    "given not standardised": (iw.Condition, "values", values_as_they_are, "given of their examples"),
+    "given of the first slot": (models, "slot_places", labels_of_the_first_slot, "given of their examples"),
+    "given of another example": (training.Examples, "told", given_by_place_in_the_part, "given of a batch"),
+    "numbers hidden as zeros": (training, "hide", zero_for_hidden, "given of a batch"),
+    "a hidden image as a black one": (unet, "given_channels", zeros_without_a_flag, "nothing given is not zero"),
+    "hidden numbers embedded": (iw.GivenEmbedding, "forward", hidden_numbers_embedded, "nothing given is not zero"),
     "labels of the first slot": (models, "slot_places", labels_of_the_first_slot, "labels of their examples"),
     "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
     "divergence the wrong way round": (grid_costs, "step_kl", step_kl_reversed, "costs of grids in data units"),

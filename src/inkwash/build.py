@@ -14,9 +14,9 @@ from inkwash.bernoulli import Bernoulli
 from inkwash.bits import BitDenoiser
 from inkwash.categorical import Categorical
 from inkwash.codes import CodeDenoiser, MixedDenoiser
-from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
 from inkwash.data.columns import Column
+from inkwash.data.condition import Condition
 from inkwash.data.transform import DataSpec, Layout, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
 from inkwash.distributions import Bins, Lattice
@@ -24,7 +24,7 @@ from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.mixed import Mixed
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, TableNet, UNet
+from inkwash.nn import MLP, ColumnTransformer, DiT, GivenEmbedding, LabelEmbedding, LevelNet, TableNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
 from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule, SohlDicksteinSchedule
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression
@@ -104,9 +104,7 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
         spreads = config.denoiser.variance in ("learned", "free")
         channels = spec.shape[0]
-        classes = condition.classes if condition else None
-        embedding = partial(LabelEmbedding, len(classes)) if classes else None
-        backbone = partial(_backbone, config.network, spec, embedding)
+        backbone = partial(_backbone, config.network, spec, condition or Condition())
         if spec.columns and (any(spec.sizes) or spec.may_miss):
             states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
             inputs, outputs = TableNet.widths(spec.sizes, states, spec.may_miss, spreads)
@@ -244,23 +242,32 @@ def _by(sides: Iterable[int]) -> str:
 
 
 def _backbone(
-    config: NetworkConfig,
-    spec: DataSpec,
-    condition: ConditionEmbedding | None,
-    inputs: tuple[int, ...],
-    outputs: tuple[int, ...],
+    config: NetworkConfig, spec: DataSpec, condition: Condition, inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> nn.Module:
     """A network of what stands side by side for each channel or column."""
     width, depth, dropout = chosen(config.width), chosen(config.depth), chosen(config.dropout)
+    embeddings = _embeddings(condition)
     if config.kind == "transformer":
-        return ColumnTransformer(inputs, width, depth, dropout, outputs, condition)
+        return ColumnTransformer(inputs, width, depth, dropout, outputs, embeddings)
     if config.kind == "mlp":
-        return MLP(sum(inputs), width, depth, dropout, sum(outputs), condition)
+        return MLP(sum(inputs), width, depth, dropout, sum(outputs), embeddings)
+    beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
+    told: dict[str, Any] = {"condition": embeddings, "given": beside}
     if config.kind == "dit":
         patch = _patch(spec.size, chosen(config.patch))
-        return DiT(sum(inputs), patch, width, depth, dropout, sum(outputs), condition)
+        return DiT(sum(inputs), patch, width, depth, dropout, sum(outputs), **told)
     multipliers, attention, axes = chosen(config.multipliers), chosen(config.attention), len(spec.size)
-    return UNet(sum(inputs), width, multipliers, depth, attention, dropout, sum(outputs), condition, axes)
+    return UNet(sum(inputs), width, multipliers, depth, attention, dropout, sum(outputs), axes=axes, **told)
+
+
+def _embeddings(condition: Condition) -> dict[str, ConditionEmbedding]:
+    """What makes features of what a network is told, but for what enters beside the noisy data."""
+    made: dict[str, ConditionEmbedding] = {}
+    if condition.classes:
+        made["label"] = partial(LabelEmbedding, len(condition.classes))
+    if condition.given and not condition.given.spec.size:
+        made["given"] = partial(GivenEmbedding, condition.given.spec.shape[0])
+    return made
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -378,8 +385,9 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, exa
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
-    if config.data.labels is None and config.train.label_dropout is not None:
-        raise ConfigError("train.label_dropout", config.train.label_dropout, "data.labels; there are none to hide")
+    if not config.data.conditional and config.train.condition_dropout is not None:
+        need = "data.labels, data.condition or data.shrink; there is nothing to hide"
+        raise ConfigError("train.condition_dropout", config.train.condition_dropout, need)
     small = math.prod(spec.shape) <= _SMALL
     batch_size = config.train.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.train.micro_batch_size or 1) > batch_size:
@@ -392,7 +400,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, exa
         "learning_rate": _learning_rate(config.network, spec),
         "objective": objective,
         "times": possible[0],
-        "label_dropout": None if config.data.labels is None else 0.1,
+        "condition_dropout": 0.1 if config.data.conditional else None,
     }
     return _filled(config.train, defaults)
 

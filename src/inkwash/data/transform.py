@@ -281,7 +281,9 @@ class Transform:
             raise DataError(where[i], f"{data[row, i]:g}", f"whole numbers in [{low[i]:g}, {high[i]:g}]")
 
 
-def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None) -> Transform:
+def fit_transform(
+    spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None, where: str = "data"
+) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
     Args:
@@ -289,6 +291,7 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         data: examples in data units; may be memory-mapped.
         lattice: what data with levels is mapped onto; `spec.lattice` by default.
         rows: which examples are trained on; all by default.
+        where: what the data are called in an error.
 
     Raises:
         DataError: a continuous channel or entry that is constant, or too large; categories or missing cells.
@@ -303,11 +306,11 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
     codes = np.array(spec.sizes or (0,) * channels) > 0
     mean, std = np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
     if not np.isfinite(std).all():
-        raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
+        raise DataError(where, "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = f"data, {spec.entry_words(int(constant[0]))}"
-        raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
+        entry = f"{where}, {spec.entry_words(int(constant[0]))}"
+        raise DataError(entry, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
     return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
 
 
