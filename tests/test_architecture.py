@@ -60,7 +60,7 @@ LAYERS = [
     {"posterior"},
     {"impute", "product"},
     {"build", "checkpoint", "display", "grid_costs", "pictures"},
-    {"film"},
+    {"describe", "film"},
     {"run", "training"},
     {"cost", "learned_grid"},
     {"fit"},

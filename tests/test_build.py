@@ -15,8 +15,6 @@ from inkwash.build import (
     build_model,
     build_network,
     build_objective,
-    count_parameters,
-    describe_network,
     resolve,
 )
 from inkwash.config import (
@@ -33,6 +31,7 @@ from inkwash.config import (
 )
 from inkwash.data import DataSpec, Transform
 from inkwash.denoise import Clipped
+from inkwash.describe import count_parameters, describe_network
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.objective import ContinuousBound, PairBound

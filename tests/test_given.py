@@ -472,7 +472,7 @@ def test_evaluation_asks_under_the_conditions_of_the_held_out(run, monkeypatch):
     monkeypatch.setattr(
         "inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)
     )
-    monkeypatch.setattr("inkwash.evaluation._MAP_SIDE", 5)
+    monkeypatch.setattr("inkwash.exhibits._MAP_SIDE", 5)
     without_pictures(monkeypatch)
     drawn = []
     monkeypatch.setattr(

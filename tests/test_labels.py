@@ -113,7 +113,7 @@ def test_every_command_that_draws_takes_a_label(run, tmp_path):
         assert np.array_equal(drawn, model.interpolate(a, b, 3, label="dog"))
     if model.transform.spec.size:
         assert run_cli(["inpaint", run.path, 0, "--hide", "left", *words]) == 0
-        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Label("dog", 2.5)
+        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Told("dog", guidance=2.5)
         assert np.array_equal(np.load(tmp_path / "draws.npy"), (model * seen).sample(3, seed=0, steps=3))
 
 

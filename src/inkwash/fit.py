@@ -23,8 +23,6 @@ from inkwash.build import (
     build_model,
     build_objective,
     build_proposal,
-    describe_network,
-    describe_process,
     in_use,
     require_possible,
     resolve,
@@ -47,6 +45,7 @@ from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.read import source_name
 from inkwash.data.rows import Array, take
 from inkwash.denoise import Denoiser
+from inkwash.describe import describe_network, describe_process
 from inkwash.device import accelerator
 from inkwash.display import Display
 from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
