@@ -473,7 +473,6 @@ def test_evaluation_asks_under_the_conditions_of_the_held_out(run, monkeypatch):
         "inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)
     )
     monkeypatch.setattr("inkwash.exhibits._MAP_SIDE", 5)
-    without_pictures(monkeypatch)
     drawn = []
     monkeypatch.setattr(
         "inkwash.evaluation.draw", lambda model, n, display, **told: drawn.append(told) or model.sample(n, **told)
