@@ -7,6 +7,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import test_categorical
+import test_codes
 import test_columns
 import test_condition
 import test_deep
@@ -20,6 +22,7 @@ import test_gaussian
 import test_given
 import test_grid_costs
 import test_grids
+import test_impute
 import test_interpolate
 import test_labels
 import test_learning
@@ -27,6 +30,7 @@ import test_leaves
 import test_levels
 import test_likelihood
 import test_metrics
+import test_mixed
 import test_model
 import test_nn
 import test_noise
@@ -51,9 +55,11 @@ from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash import (
+    categorical,
     denoise,
     distributions,
     drift,
+    factor,
     fidelity,
     flow,
     grid_costs,
@@ -102,6 +108,12 @@ CHECKS = {
     "correlation of leaves": test_leaves.check_correlation,
     "transform of the training part": test_rows.check_training_part,
     "whole numbers": test_table.check_rounding,
+    "Bayes' rule of categories": test_categorical.check_bayes,
+    "reverse step of categories": test_categorical.check_reverse,
+    "bound of categories": partial(test_codes.check_entropy, test_codes.UNIFORM),
+    "missing cells": test_mixed.check_missing,
+    "bins": test_mixed.check_bins,
+    "imputed rows": test_impute.check_gaussian,
     "codes of cells": test_columns.check_codes,
     "cells of columns": test_columns.check_cells,
     "frames": test_frame.check_frames,
@@ -909,7 +921,11 @@ def angles_to_the_models_own(self, schedule, steps, finest=1000):
     return grids._closed(schedule.time(-2 * grids._even(start, stop, steps).tan().log()))
 
 
-category_column, encode_cells, category_names = columns.category_column, columns.Column.encode, columns.Column._names
+category_column, encode_cells, category_names = (
+    table_columns.category_column,
+    table_columns.Column.encode,
+    table_columns.Column._names,
+)
 
 
 def without_missing(where, dtype, names, numbers):
@@ -918,6 +934,20 @@ def without_missing(where, dtype, names, numbers):
 
 def zero_for_missing(column, where, cells):
     return np.nan_to_num(encode_cells(column, where, cells))
+
+
+REVERSE_CODES = iw.Categorical.reverse
+
+
+def reverse_from_the_belief(self, x_t, estimate, s, t):
+    return REVERSE_CODES(self, x_t, replace(estimate, log_weights=estimate.logits), s, t)
+
+
+LOG_WEIGHTS = property(lambda self: self.log_weights)
+
+
+def density_for_mass(self, x):
+    return self.density.entry_log_prob(x)
 
 
 def names_from_one(column, values):
@@ -1266,11 +1296,33 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "a missing category of a frame is the first one": (frame, "category_column", without_missing, "frames"),
     "a missing cell is the first category": (table_columns.Column, "encode", zero_for_missing, "cells of columns"),
     "categories counted from one": (table_columns.Column, "_names", names_from_one, "cells of columns"),
+    "categories that survive the whole way": (
+        categorical,
+        "step_log_odds",
+        lambda schedule, s, t: schedule.log_snr(t),
+        "Bayes' rule of categories",
+    ),
+    "step back that forgets where it comes from": (
+        iw.Categorical,
+        "evidence",
+        lambda self, x_t, log_odds: torch.zeros(*x_t.shape, self.states.levels, dtype=x_t.dtype),
+        "Bayes' rule of categories",
+    ),
+    "step back from the belief": (iw.Categorical, "reverse", reverse_from_the_belief, "reverse step of categories"),
+    "weights taken for the belief": (iw.CodeEstimate, "logits", LOG_WEIGHTS, "bound of categories"),
+    "missing cells counted": (distributions, "sum_event", lambda x, present=None: sum_event(x), "missing cells"),
+    "whole numbers as real ones": (iw.BinnedNormal, "entry_log_prob", density_for_mass, "bins"),
+    "every example known as the first one is": (
+        factor.EachKnown,
+        "known_of",
+        lambda self, x: self.known[:1].expand(x.shape),
+        "imputed rows",
+    ),
     "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
     "the same of arrays": (
         estimator,
         "_whole",
-        lambda data, dtype: data.astype(dtype),
+        lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype),
         "whole numbers of arrays",
     ),
     "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
