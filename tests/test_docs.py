@@ -182,7 +182,11 @@ def test_every_option_named_in_prose_exists() -> None:
     from inkwash.papers import EXPERIMENTS, load_options
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
-    known = {name.replace("_", "-") for command in commands for name in _options(command)} | {"debug", "help"}
+    known = {name.replace("_", "-") for command in commands for name in _options(command)} | {
+        "debug",
+        "help",
+        "version",
+    }
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\("--([a-z-]+)"', script.read_text("utf-8")))
     for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:

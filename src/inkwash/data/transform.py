@@ -231,6 +231,8 @@ class Transform:
     def log_det(self) -> Tensor:
         """Log-determinant of data units to model units, nats per example: a scalar, float64. It is of the real numbers
         alone: what has a probability in place of a density keeps it."""
+        if self.spec.levels is not None:
+            return torch.zeros((), dtype=torch.float64)
         logs = np.log(np.asarray(self.scale))[self.spec.is_real]
         return torch.tensor(-math.prod(self.spec.size) * float(logs.sum()), dtype=torch.float64)
 
