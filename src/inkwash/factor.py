@@ -8,7 +8,7 @@ is no function of x, wraps it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.data.condition import guided
 from inkwash.denoise import AnyDenoiser, Given
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, DataError
-from inkwash.shapes import sum_event
+from inkwash.shapes import in_turn, sum_event
 
 if TYPE_CHECKING:
     from inkwash.model import Diffusion
@@ -54,7 +55,7 @@ class Linear:
 
     def residual(self, x: Tensor) -> Tensor:
         """y - A x, `(B, m)`."""
-        return (self.y if self.y.ndim == 1 else _in_turn(self.y, len(x))).to(x) - self.apply(x)
+        return (self.y if self.y.ndim == 1 else in_turn(self.y, len(x))).to(x) - self.apply(x)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -156,10 +157,10 @@ class EachKnown(Evidence):
         return len(self.known)
 
     def known_of(self, x: Tensor) -> Tensor:
-        return _in_turn(self.known, len(x))
+        return in_turn(self.known, len(x))
 
     def with_known(self, x: Tensor) -> Tensor:
-        return torch.where(self.known_of(x), _in_turn(self.values, len(x)).to(x), x)
+        return torch.where(self.known_of(x), in_turn(self.values, len(x)).to(x), x)
 
     @cached_property
     def linear(self) -> Linear:
@@ -170,11 +171,6 @@ class EachKnown(Evidence):
 
         nothing = torch.zeros_like(self.values)
         return Linear(apply, tuple(self.known.shape[1:]), self.with_known(nothing).flatten(1), nothing[0].flatten())
-
-
-def _in_turn(rows: Tensor, count: int) -> Tensor:
-    """Rows one after another, again and again, `count` in all."""
-    return rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def gradient(potential: Potential, x: Tensor) -> Tensor:
@@ -226,11 +222,11 @@ def gathered(model: Diffusion, factors: Sequence[Factor]) -> Evidence:
     """What all factors together say of x.
 
     Raises:
-        ConfigError: more than one `Label`, or a factor that does not fit the model.
+        ConfigError: more than one `Told`, or a factor that does not fit the model.
     """
-    labels = sum(isinstance(factor, Label) for factor in factors)
-    if labels > 1:
-        raise ConfigError("label", f"{labels} labels", "one at most")
+    told = sum(isinstance(factor, Told) for factor in factors)
+    if told > 1:
+        raise ConfigError("told", f"{told} conditions", "one at most")
     return reduce(Evidence.__add__, (factor.evidence(model) for factor in factors), nothing(model))
 
 
@@ -362,26 +358,32 @@ class Classifier(Factor):
 
 
 @dataclass(frozen=True, eq=False)
-class Label(Factor):
-    r"""A class y of a model with labels: $r(x) = p(y \mid x)^w$, as the network knows it.
+class Told(Factor):
+    r"""A condition y of a model that was trained with one: $r(x) = p(y \mid x)^w$, as the network knows it.
 
-    Alone it is the model's own `label` and `guidance`, draw for draw; with other factors it says which of the model's
-    distributions these multiply.
+    Alone it is the model's own `label`, `given` and `guidance`, draw for draw; with other factors it says which of the
+    model's distributions these multiply.
 
     Args:
-        label: one class, as of `Diffusion.sample`; None, with guidance 1, changes nothing.
+        label: one class, as of `Diffusion.sample`; None, with guidance 1 and nothing given, changes nothing.
+        given: the numbers or the image of one example, as of `Diffusion.sample`.
         guidance: w.
 
     Raises:
-        ConfigError: when it multiplies a model: one without labels or without this one, a guidance below 0.
+        ConfigError: when it multiplies a model: one without such a condition, a guidance below 0.
+        DataError: then too: what is given does not fit.
     """
 
-    label: Any
+    label: Any = None
+    given: Any = None
     guidance: float = 1.0
 
     def wrap(self, denoiser: AnyDenoiser, model: Diffusion) -> AnyDenoiser:
-        return Given(denoiser, model.condition.told(self.label, 1, self.guidance))
+        return Given(denoiser, self._asked(model))
 
     def evidence(self, model: Diffusion) -> Evidence:
-        model.condition.told(self.label, 1, self.guidance)
+        self._asked(model)
         return nothing(model)
+
+    def _asked(self, model: Diffusion) -> Mapping[str, Any]:
+        return guided(model.condition.told(1, self.label, self.given), self.guidance)

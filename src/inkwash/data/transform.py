@@ -18,7 +18,7 @@ from inkwash.config import Range, TransformKind
 from inkwash.data.columns import Column, Type
 from inkwash.data.curves import Curve, Log, Quantiles, fit_quantiles
 from inkwash.data.rows import Array as Array
-from inkwash.data.rows import blocks
+from inkwash.data.rows import blocks, take
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, DataError, NonFiniteError
 from inkwash.shapes import sum_event
@@ -82,7 +82,7 @@ class DataSpec:
     def is_real(self) -> Array:
         """Which entries or channels hold real numbers, boolean `(shape[0],)`: neither levels nor whole numbers nor
         categories."""
-        if self.columns is None:
+        if self.columns is None or self.levels is not None:
             return np.full(self.shape[0], self.levels is None)
         return np.array([column.limits is None for column in self.columns.values()])
 
@@ -359,6 +359,7 @@ def fit_transform(
     lattice: Lattice | None = None,
     rows: Array | None = None,
     kind: TransformKind = "standard",
+    where: str = "data",
 ) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
@@ -369,6 +370,7 @@ def fit_transform(
         rows: which examples are trained on; all by default.
         kind: how real numbers are mapped; whole numbers of a table are standardised, and levels go to the lattice,
             whatever it is. "quantile" holds the training part in memory.
+        where: what the data are called in an error.
 
     Raises:
         DataError: a continuous channel or entry that is constant, or too large; for "log", one that is not positive in
@@ -382,7 +384,7 @@ def fit_transform(
     inside = None if rows is None else np.sort(rows)
     plain = Transform(spec, (0.0,) * channels, (1.0,) * channels)
     mean, std = _moments(plain, data, inside)
-    _require_spread(spec, mean, std)
+    _require_spread(spec, mean, std, where)
     bent = replace(plain, kind=kind, quantiles=_quantiles(spec, data, inside) if kind == "quantile" else {})
     if bent.curves:
         for block in blocks(data):
@@ -391,19 +393,17 @@ def fit_transform(
     elif kind == "min-max":
         low, high = _ends(plain, data, inside)
         mean, std = np.where(spec.is_real, [(low + high) / 2, (high - low) / 2], [mean, std])
-    codes = np.array(spec.sizes or (0,) * channels) > 0
-    mean, std = np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
     return replace(bent, shift=tuple(mean.tolist()), scale=tuple(std.tolist()))
 
 
-def _require_spread(spec: DataSpec, mean: Array, std: Array) -> None:
+def _require_spread(spec: DataSpec, mean: Array, std: Array, where: str) -> None:
     """Refuse numbers that are too large, or constant."""
     if not np.isfinite(std).all():
-        raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
+        raise DataError(where, "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = f"data, {spec.entry_words(int(constant[0]))}"
-        raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
+        entry = f"{where}, {spec.entry_words(int(constant[0]))}"
+        raise DataError(entry, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
 
 
 def _parts(transform: Transform, data: Array, rows: Array | None) -> Iterator[Array]:
@@ -413,13 +413,16 @@ def _parts(transform: Transform, data: Array, rows: Array | None) -> Iterator[Ar
 
 
 def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:
-    """Mean and standard deviation per channel or entry of what is not missing, in two passes over blocks of rows."""
+    """Mean and standard deviation per channel or entry of what is not missing, in two passes over blocks of rows; of
+    categories, which stay what they are, 0 and 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         sums = [(np.nansum(part, (0, 2)), (~np.isnan(part)).sum((0, 2))) for part in _parts(transform, data, rows)]
         count = sum(found for _, found in sums)
         mean = sum(total for total, _ in sums) / count
         squares = (np.nansum((part - mean[:, None]) ** 2, (0, 2)) for part in _parts(transform, data, rows))
-        return mean, np.sqrt(sum(squares) / count)
+        std = np.sqrt(sum(squares) / count)
+    codes = np.array(transform.spec.sizes or (0,) * len(std)) > 0
+    return np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
 
 
 def _ends(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:
@@ -430,6 +433,6 @@ def _ends(transform: Transform, data: Array, rows: Array | None) -> tuple[Array,
 
 def _quantiles(spec: DataSpec, data: Array, rows: Array | None) -> dict[str, Quantiles]:
     """The quantile transform of each channel or entry of real numbers."""
-    entries = np.moveaxis(spec.to_channels_first(data if rows is None else data[rows]), 1, 0).reshape(spec.shape[0], -1)
-    there = {i: entries[i].astype(np.float64) for i in np.flatnonzero(spec.is_real)}
+    part = spec.to_channels_first(take(data, slice(None) if rows is None else rows))
+    there = {i: part[:, i].astype(np.float64) for i in np.flatnonzero(spec.is_real)}
     return {str(i): fit_quantiles(values[~np.isnan(values)]) for i, values in there.items()}
