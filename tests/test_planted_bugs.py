@@ -717,8 +717,8 @@ def constant_rate(schedule, t):
     return 20 * torch.ones_like(t)
 
 
-def no_log_det(self):
-    return torch.zeros(())
+def no_log_det(self, x):
+    return torch.zeros(len(x))
 
 
 def integrand_without_the_signal(denoiser, x, log_snr, eps):
@@ -1044,7 +1044,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "bound, large variance",
     ),
     "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
-    "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
+    "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self, x: -LOG_DET(self, x), "data units"),
     "log-determinant forgotten": (iw.Transform, "log_det", no_log_det, "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
     "score read as the noise": (prediction.Score, "read", score_read_without_sigma, "score and x"),
