@@ -318,6 +318,7 @@ def test_by_default_real_numbers_are_trained_alike_at_every_log_snr():
     denoiser = Denoiser(lambda seen, level: exact - 0.7, process, chosen(config.denoiser.predicts), sees="log_snr")
     loss = build_objective(config, None).loss(denoiser, x, times.t, noise)
     torch.testing.assert_close(loss * times.weight, torch.full_like(loss, 0.7**2))
+    assert float(process.schedule.sigma(1 / config.process.steps)) == pytest.approx(0.01, rel=0.01)
     gaps = process.schedule.log_snr(times.t).sort().values.diff()
     assert gaps[1:-1].std() < 0.01 * gaps.mean()
 

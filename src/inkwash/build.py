@@ -45,6 +45,7 @@ _OF_PLACES = ("unet", "dit")
 _OWNERS = {"multipliers": "unet", "attention": "unet", "patch": "dit"}
 _UNBOUNDED, _TRAINED = ("karras",), ("learned-betas", "learned")
 _KNOTS = 32
+_REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 _TOLD_APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "v": "v", "mean": "bound"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
@@ -86,7 +87,7 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Conf
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
-    config = replace(config, process=_resolve_process(config.process, spec))
+    config = replace(config, process=_resolve_process(config, spec))
     denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
     network = _resolve_network(config.network, spec, examples)
     config = replace(config, network=network)
@@ -284,9 +285,9 @@ def _has_numbers(config: Config) -> bool:
     return config.process.kind in ("gaussian", "mixed")
 
 
-def _resolve_process(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
+def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
     possible = _process_kinds(spec)
-    config = _filled(config, {"kind": possible[0]})
+    config = _filled(whole.process, {"kind": possible[0]})
     if config.kind not in possible:
         raise ConfigError("process.kind", f"{config.kind}, and {spec.describe()}", " or ".join(possible))
     if config.kind != "bernoulli" and config.rate is not None:
@@ -303,7 +304,8 @@ def _resolve_process(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
         defaults["categories"] = "absorbing"
     if config.kind == "categorical":
         defaults["schedule"] = "sohl-dickstein"
-    return _with_first(_filled(config, defaults), spec)
+    by_level = (whole.denoiser.predicts or _predicts(whole, spec)) == "levels"
+    return _with_first(_filled(config, defaults), spec.levels if by_level else None)
 
 
 def _process_kinds(spec: DataSpec) -> tuple[str, ...]:
@@ -313,10 +315,11 @@ def _process_kinds(spec: DataSpec) -> tuple[str, ...]:
     return ("gaussian", "bernoulli") if spec.levels == 2 else ("gaussian",)
 
 
-def _with_first(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
-    """The first log-SNR of a schedule that has it for an option: where neighbouring levels can be told apart."""
+def _with_first(config: ProcessConfig, levels: int | None) -> ProcessConfig:
+    """The first log-SNR of a schedule that has it for an option: where a network that predicts levels can tell
+    neighbouring ones apart, and otherwise where DDPM begins."""
     if config.schedule == "log-linear":
-        first = 2 * math.log(_TOLD_APART * (spec.levels - 1)) if spec.levels else 13.3
+        first = 2 * math.log(_TOLD_APART * (levels - 1)) if levels else _REAL_FIRST
         return _filled(config, {"log_snr_first": first})
     if config.log_snr_first is not None:
         raise ConfigError("process.log_snr_first", config.log_snr_first, "the schedule log-linear")

@@ -108,7 +108,7 @@ class ProcessConfig:
     """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
     """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
-    neighbouring levels, 13.3 for 256 of them and for data without levels."""
+    neighbouring levels if these are predicted, 13.3 for 256 of them, and 9.2 otherwise, where it is 0.01."""
     categories: Literal["uniform", "absorbing"] | None = None
     """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
 
