@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash import storage
 from inkwash.checkpoint import save_checkpoint
-from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen, to_json
+from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, chosen, to_json
 from inkwash.data import to_frame
 from inkwash.data.columns import LARGEST_WHOLE
 from inkwash.data.transform import Array
@@ -33,7 +33,6 @@ from inkwash.randomness import Purpose, derived_seed
 from inkwash.run import Run, StrPath, load
 
 _USUAL = EvaluateConfig()
-_EDM = ProcessConfig("karras")
 _ONE_ROW = DataConfig(held_out=1e-9)
 """No row but one is held out: what is not to be learned from is not given to `fit`."""
 
@@ -188,9 +187,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         shown = Display(self.verbose)
         try:
-            return train(
-                source, folder, data=_ONE_ROW, process=_EDM, network=network, train=how, display=shown, report=False
-            )
+            return train(source, folder, data=_ONE_ROW, network=network, train=how, display=shown, report=False)
         except RunInterrupted as stopped:  # which a search would take for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 
