@@ -38,10 +38,10 @@ from inkwash.likelihood import Bound
 from inkwash.metrics import label_test, memorisation_test, two_sample_test, with_floor
 from inkwash.model import Diffusion
 from inkwash.ode import Adaptive
+from inkwash.posterior import RePaint
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.report import lines, page, warnings_of
 from inkwash.run import Run, StrPath
-from inkwash.sample import DPMSolver
 from inkwash.series import STATISTICS, Curve, compare
 from inkwash.tabular import (
     Categories,
@@ -373,7 +373,7 @@ def _imputation(subject: _Subject, count: int, display: Display) -> dict[str, An
     """How well entries that are hidden at random are drawn given the others."""
     display.say("drawing hidden entries …")
     spec, model, parts = subject.spec, subject.model, subject.parts
-    way = {"sampler": DPMSolver(), "steps": 20} if isinstance(model.process, Gaussian) else {"steps": 50}
+    way = {"steps": 50, "method": RePaint(2, 2) if isinstance(model.process, Gaussian) else None}
 
     def impute(seen: Array, n: int) -> Array:
         drawn = model.impute(seen.reshape(-1, *model.data_shape), n, seed=subject.config.seed, **way)
