@@ -15,6 +15,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"errors", "memory", "shapes"},
     {
+        "calibration",
         "randomness",
         "distributions",
         "noise.grid",

@@ -11,6 +11,7 @@ from faults import newest, run_cli, tiny, tree, without_pictures
 from PIL import Image
 from scipy.stats import ks_2samp
 
+from inkwash.calibration import coverage, crps, hide
 from inkwash.config import EvaluateConfig
 from inkwash.errors import ConfigError
 from inkwash.evaluation import evaluate
@@ -20,6 +21,7 @@ from inkwash.fit import fit
 from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
 from inkwash.pictures import grid, to_pixels
+from inkwash.posterior import RePaint
 from inkwash.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
@@ -162,6 +164,33 @@ def test_drift_is_that_of_each_channel_in_data_units(run, result):
     np.testing.assert_allclose(spreads, samples.std(axes))
 
 
+def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, result):
+    """By hand, with the module's scores alone: what is hidden, drawn by the model; of images only when asked for."""
+    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
+    if run.header().transform.spec.is_image:
+        assert result["imputation"] is None
+        assert evaluate(run.path, replace(QUICK, imputed=2))["imputation"]["hidden"] == 2 * 6
+        return
+    x, train = data[outside[:16]].astype(float), data[inside].astype(float)
+    hidden = hide(x, 0)
+    draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=50, method=RePaint(2, 2)).astype(float)
+    stated = result["imputation"]["model"]["numbers"]
+    at = np.nonzero(hidden)
+    by_hand = (crps(draws[:, *at], x[at]) / train.std(0)[at[1]]).mean()
+    assert stated["crps"]["value"] == pytest.approx(by_hand)
+    assert stated["coverage_90"]["value"] == pytest.approx(coverage(draws[:, *at], x[at], 0.9).mean())
+    assert result["imputation"]["rows"] == 16
+    assert 0.3 < result["imputation"]["independent"]["numbers"]["crps"]["value"] < 0.9  # of a normal law 0.56
+    assert evaluate(run.path, replace(QUICK, imputed=0))["imputation"] is None
+
+
+def test_imputation_of_large_examples_is_refused_before_the_work(tmp_path, monkeypatch):
+    run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 16, 17)).astype(np.uint8))
+    monkeypatch.setattr("inkwash.evaluation.draw", None)
+    with pytest.raises(ConfigError, match=r"^evaluate\.imputed: got 3, need 0: an example has 272 entries"):
+        evaluate(run, replace(QUICK, imputed=3))
+
+
 def test_features_of_ones_own_are_one_more_space(run):
     spec, seen = run.header().transform.spec, []
     if not spec.is_image:
@@ -227,7 +256,9 @@ def test_the_same_evaluation_gives_the_same_numbers_and_leaves_the_checkpoint_al
     assert tree(newest(run.path)) == before
 
 
-@pytest.mark.parametrize("config", [{"examples": 9}, {"examples": 0}, {"terms": 0}, {"steps": -1}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "config", [{"examples": 9}, {"examples": 0}, {"terms": 0}, {"steps": -1}, {"seed": -1}, {"imputed": -1}]
+)
 def test_bad_options_are_refused(run, config):
     with pytest.raises(ConfigError, match=r"^evaluate\."):
         evaluate(run.path, EvaluateConfig(**config))

@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import test_calibration
 import test_categorical
 import test_codes
 import test_columns
@@ -56,6 +57,7 @@ from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash import (
+    calibration,
     categorical,
     denoise,
     distributions,
@@ -167,6 +169,10 @@ CHECKS = {
     "density of equal laws": test_fidelity.check_equal_laws,
     "floor": test_metrics.check_floor,
     "rate of drift": test_drift.check_rate,
+    "fair CRPS": test_calibration.check_crps,
+    "covered as stated": test_calibration.check_coverage,
+    "categories' scores": test_calibration.check_categories,
+    "errors of rows": test_calibration.check_rows,
     "autocorrelation": test_series.check_autocorrelation,
     "a batch in parts": test_training.check_parts,
     "uniform times": test_propose.check_times,
@@ -1391,6 +1397,24 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "_quantiles",
         lambda spec, data, rows: QUANTILES_OF(spec, data, None),
         "quantiles of the training part",
+    ),
+    "pairs of a draw with itself": (
+        calibration,
+        "crps",
+        lambda x, y: np.abs(x - y).mean(0) - np.abs(x[:, None] - x).mean((0, 1)) / 2,
+        "fair CRPS",
+    ),
+    "quantiles of few draws as of many": (
+        calibration,
+        "coverage",
+        lambda x, y, share: (abs(np.mean(x < y, 0) - 0.5) < share / 2) * 1.0,
+        "covered as stated",
+    ),
+    "a claim of a draw with itself": (
+        calibration.CATEGORIES,
+        "claim",
+        lambda x, y: (x[:, None] == x).mean((0, 1)),
+        "categories' scores",
     ),
     "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
     "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),

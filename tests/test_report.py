@@ -14,7 +14,7 @@ from inkwash.config import EvaluateConfig
 from inkwash.evaluation import evaluate
 from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
-from inkwash.report import MEANINGS, command_of, lines, warnings_of
+from inkwash.report import MEANINGS, SCORES, command_of, lines, warnings_of
 
 NASTY = "<script>alert(1)</script>"
 CONFIG = EvaluateConfig(examples=16, terms=2, sampler_steps=3, seed=5)
@@ -104,6 +104,10 @@ def test_the_page_says_what_was_measured(made):
             assert f"{result['fidelity']['components'][which][key]:.4g}" in text
     for found in result["columns"]["marginals"]:
         assert f"{found['samples']:.4g}{found['floor']:.4g}" in text.replace("\n", "")
+    found = result["imputation"]
+    for key, mean in found["model"]["numbers"].items():
+        line = f"{SCORES[key][0]}{mean['value']:.4g}{mean['std_error']:.4g}{found['independent']['numbers'][key]['value']:.4g}"
+        assert line in text.replace("\n", "")
     assert f"R² {result['utility']['samples']:.3f}" in text
     assert f"{100 * result['memorisation']['to_train']:.1f}" in text
     assert "step" in text
@@ -172,3 +176,15 @@ def test_drift_is_warned_of_in_words():
     result["drift"][0] |= {"beyond": True, "score": -7.0}
     expected = "drift: the mean of channel 0 is 1 among samples and 1.1 in data, 7.0 standard errors apart"
     assert warnings_of(result) == [expected]
+
+
+def test_intervals_that_hold_too_little_are_warned_of(made):
+    result = deepcopy(made[1])
+    result["imputation"]["model"]["numbers"] |= {
+        "coverage_50": {"value": 0.44, "std_error": 0.03},
+        "coverage_90": {"value": 0.7, "std_error": 0.03},
+    }
+    said = [warning for warning in warnings_of(result) if warning.startswith("too sure")]
+    assert said == ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
+    result["imputation"]["model"]["numbers"]["coverage_90"]["value"] = 0.82
+    assert not any(warning.startswith("too sure") for warning in warnings_of(result))

@@ -238,6 +238,9 @@ class EvaluateConfig:
     """Steps of the sampler, which is ancestral."""
     guidance: Annotated[float, Range(0)] = 1.0
     """Guidance of the samples by the conditions of the held-out examples, of a model with a condition."""
+    imputed: Annotated[int, Range(0)] | None = None
+    """Of at most this many held-out examples, of up to 256 entries each, some entries are hidden and drawn given the
+    others; 0 is none. By default 32 of vectors, and none of others, which take seconds each."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
 

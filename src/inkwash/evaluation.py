@@ -1,11 +1,11 @@
 """Evaluate a run honestly: what `inkwash evaluate` does.
 
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
-samples against held-out data, distances in spaces of features, a memorisation test, and drift; as JSON, as pictures and
-as a report in `RUN/evaluation/`. A distance stands beside its floor, which training data in place of samples give. The
-samples of a model with a condition are drawn with those of the held-out examples; where these are labels, a classifier
-reads them. Of series, autocorrelation and spectrum of the samples stand beside those of held-out data; of vectors,
-columns and pairs of them.
+samples against held-out data, distances in spaces of features, a memorisation test, drift, and how well hidden entries
+are drawn given the others; as JSON, as pictures and as a report in `RUN/evaluation/`. A distance stands beside its
+floor, which training data in place of samples give. The samples of a model with a condition are drawn with those of the
+held-out examples; where these are labels, a classifier reads them. Of series, autocorrelation and spectrum of the
+samples stand beside those of held-out data; of vectors, columns and pairs of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from inkwash import storage
+from inkwash.calibration import imputation_test
 from inkwash.config import Device, EvaluateConfig, check
 from inkwash.data import Dataset
 from inkwash.data.transform import Array, DataSpec
@@ -37,6 +38,7 @@ from inkwash.likelihood import Bound
 from inkwash.metrics import label_test, memorisation_test, two_sample_test, with_floor
 from inkwash.model import Diffusion
 from inkwash.ode import Adaptive
+from inkwash.posterior import RePaint
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.report import lines, page, warnings_of
 from inkwash.run import Run, StrPath
@@ -55,6 +57,7 @@ _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard 
 _EXACT_ENTRIES = 8192
 _FEWEST = 10
 _MOST_COLUMNS = 64
+_MOST_HIDDEN_OF, _IMPUTED = 256, 32
 
 
 def evaluate(
@@ -81,7 +84,7 @@ def evaluate(
     Raises:
         CheckpointError: no run.
         ConfigError: continuous time for a process of bits, guidance for a model without condition, features of another
-            shape.
+            shape, imputation of examples of more than 256 entries.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out, or 20 trained on.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
@@ -89,6 +92,7 @@ def evaluate(
     model, dataset = folder.model(device), folder.dataset(data)
     if config.steps == "inf":
         require_gaussian(model.process, "steps inf")
+    imputed = _imputed(dataset.spec, config)  # fail before the work
     split = folder.split()
     if features is not None:
         _given(features, dataset.spec.to_channels_first(dataset.data[split[1][:_FEWEST]]))  # fail before the work
@@ -106,6 +110,7 @@ def evaluate(
         "fidelity": _fidelity(subject, features),
         "memorisation": {name: value for name, value in asdict(copies).items() if isinstance(value, float)},
         "drift": _drift(subject),
+        "imputation": _imputation(subject, imputed, display) if imputed else None,
         "series": {name: _compared(*pair) for name, pair in curves.items()} or None,
         "columns": _columns(subject),
         "utility": _utility(subject),
@@ -357,3 +362,35 @@ def _labels(subject: _Subject) -> dict[str, Any] | None:
     space = subject.space
     read = label_test(space.all_train, subject.known, space.held_out, space.samples, subject.asked, subject.config.seed)
     return asdict(read)
+
+
+def _imputed(spec: DataSpec, config: EvaluateConfig) -> int:
+    """How many examples entries are hidden of."""
+    size = math.prod(spec.shape)
+    if config.imputed is None:
+        return _IMPUTED if spec.kind == "vector" and size <= _MOST_HIDDEN_OF else 0
+    if config.imputed and size > _MOST_HIDDEN_OF:
+        raise ConfigError("evaluate.imputed", config.imputed, f"0: an example has {size} entries, more than 256")
+    return config.imputed
+
+
+def _imputation(subject: _Subject, count: int, display: Display) -> dict[str, Any]:
+    """How well entries that are hidden at random are drawn given the others."""
+    display.say("drawing hidden entries …")
+    spec, model, parts = subject.spec, subject.model, subject.parts
+    way = {"steps": 50, "method": RePaint(2, 2) if isinstance(model.process, Gaussian) else None}
+
+    def impute(seen: Array, n: int) -> Array:
+        drawn = model.impute(seen.reshape(-1, *model.data_shape), n, seed=subject.config.seed, **way)
+        return drawn.reshape(n, *seen.shape).astype(np.float64)
+
+    held_out, train = (x.reshape(len(x), -1).astype(np.float64) for x in (parts.held_out[:count], parts.all_train))
+    codes = np.array(spec.sizes) > 0 if spec.columns else np.full(train.shape[1], spec.levels == 2)
+    return asdict(imputation_test(impute, held_out, train, _spread(spec, parts.all_train), codes, subject.config.seed))
+
+
+def _spread(spec: DataSpec, x: Array) -> Array:
+    """The standard deviation of the channel or column of each entry, as they lie in the data; 1 where it is 0."""
+    each = spec.to_channels_first(x).astype(np.float64)
+    spread = np.nanstd(each, axis=(0, *range(2, each.ndim)), keepdims=True)
+    return spec.from_channels_first(np.broadcast_to(np.where(spread > 0, spread, 1.0), (1, *spec.shape))).ravel()

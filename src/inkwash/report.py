@@ -38,6 +38,16 @@ MEANINGS = {
     "coverage": ("coverage", "as recall, counting only whether each data point has a sample near it"),
 }
 """Name and meaning of each number of `inkwash.fidelity.Fidelity`."""
+SCORES = {
+    "crps": ("CRPS", "in standard deviations of the training part; low is good"),
+    "coverage_50": ("in the central 50 %", "of the draws; less is a model that is too sure"),
+    "coverage_90": ("in the central 90 %", "likewise"),
+    "brier": ("Brier score", "of categories; 0 is known for sure"),
+    "accuracy": ("accuracy", "of the likeliest category"),
+    "hit": ("hit", "share of draws that are right"),
+    "claim": ("claim", "what the hits are by the model's own account; more than there are is a model that is too sure"),
+}
+"""Name and meaning of each number of `inkwash.calibration.Imputation`."""
 SPACES = {
     "components": "the principal components of the entries",
     "classifier": "features of a small classifier of the labels",
@@ -51,7 +61,8 @@ def warnings_of(result: Mapping[str, Any]) -> list[str]:
     Args:
         result: what `inkwash.evaluate` returns, but for its warnings.
     """
-    return [*_of_drift(result["drift"]), *_of_memory(result), *_of_difference(result)]
+    sure = _of_imputation(result["imputation"])
+    return [*_of_drift(result["drift"]), *_of_memory(result), *_of_difference(result), *sure]
 
 
 def _of_drift(moves: list[dict[str, Any]]) -> Iterator[str]:
@@ -78,6 +89,16 @@ def _of_difference(result: Mapping[str, Any]) -> Iterator[str]:
     test = result["two_sample"]
     if test["accuracy"] > test["null_high"]:
         yield f"samples can be told from data: a classifier is right of {test['accuracy']:.1%} of both"
+
+
+def _of_imputation(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """Of an interval that holds too little."""
+    for share in (50, 90):
+        held = found and found["model"].get("numbers", {}).get(f"coverage_{share}")
+        if held and held["value"] + _BEYOND * (held["std_error"] or 1) < share / 100:
+            yield (
+                f"too sure: {held['value']:.1%} of the numbers hidden lie within the central {share} % of their draws"
+            )
 
 
 def lines(result: Mapping[str, Any], report: Path, run: Path) -> Iterator[str]:
@@ -142,6 +163,9 @@ def _of_kind(result: Mapping[str, Any]) -> Iterator[str]:
             f"target {utility['target']}"
         )
     yield from _of_columns(result["columns"] or {})
+    if (found := result["imputation"]) is not None:
+        for each in found["model"]:
+            yield f"imputed       {each}: {', '.join(_beside(found, each))} (in brackets: independent columns)"
     for name, found in (result["series"] or {}).items():
         yield f"{name:<15} differs by {found['rms']:.3f} of its size; by chance {found['by_chance']:.3f}"
 
@@ -162,6 +186,14 @@ def _of_columns(found: Mapping[str, Any]) -> Iterator[str]:
             f"{chance['mean_difference']:.3f}; the most is {most['samples']:.3f} in place of {most['data']:.3f}, "
             f"{' with '.join(most['pair'])}"
         )
+
+
+def _beside(found: Mapping[str, Any], each: str) -> Iterator[str]:
+    """The scores of hidden entries of one kind, beside those of independent columns."""
+    for name, alone in found["independent"][each].items():
+        ours = found["model"][each][name]
+        error = "" if ours["std_error"] is None else f" ± {ours['std_error']:.3f}"
+        yield f"{SCORES[name][0]} {ours['value']:.3f}{error} ({alone['value']:.3f})"
 
 
 def command_of(run: Path, config: EvaluateConfig) -> str:
@@ -197,6 +229,7 @@ def page(
         pictures={caption: _data_uri(path) for caption, path in shown.items()},
         meanings=MEANINGS,
         spaces=SPACES,
+        scores=SCORES,
         command=command_of(run.path, config),
         moves=sorted(result["drift"], key=lambda move: -abs(move["score"]))[:_MOVES],
         curve=CURVE,
