@@ -888,7 +888,11 @@ def angles_to_the_models_own(self, schedule, steps, finest=1000):
     return grids._closed(schedule.time(-2 * grids._even(start, stop, steps).tan().log()))
 
 
-category_column, encode_cells, category_names = columns.category_column, columns.Column.encode, columns.Column._names
+category_column, encode_cells, category_names = (
+    table_columns.category_column,
+    table_columns.Column.encode,
+    table_columns.Column._names,
+)
 
 
 def without_missing(where, dtype, names, numbers):
@@ -1306,10 +1310,16 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "covered as stated",
     ),
     "a claim of a draw with itself": (
-        calibration.CATEGORIES,
-        "claim",
-        lambda x, y: (x[:, None] == x).mean((0, 1)),
+        calibration,
+        "_same",
+        lambda x: (x[:, None] == x).sum(1) + 1,
         "categories' scores",
+    ),
+    "entries as rows": (
+        calibration,
+        "row_mean",
+        lambda values, rows: calibration.Mean(values.mean(), values.std(ddof=1) / len(values) ** 0.5),
+        "errors of rows",
     ),
     "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
     "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),
