@@ -6,8 +6,8 @@
 Prints a table in Markdown: parameters, seconds of training, the held-out bound and its standard error (in bits per
 dimension of data with levels, in nats per example otherwise), the accuracy of a forest that tells samples from held-out
 data and the 95 % quantile of it by chance, the probability that a sample is closer to training data than a held-out
-example is, with its standard error, and the share of copies. Runs are kept in `--out`, and what they hold is not trained
-again. Sets that are not built in are drawn from a fixed seed.
+example is, with its standard error, and the share of copies. Runs are kept in `--out`, and are not trained again. Sets
+that are not built in are drawn from a fixed seed.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 import inkwash as iw
 from inkwash import calibration
-from inkwash.calibration import hide, imputation_test, independent, row_mean, score
+from inkwash.calibration import hide, imputation_test, independent, score
 
 NUMBERS, CODES = np.array([False]), np.array([True])
 MEAN, STD = 3.0, 2.5
@@ -89,11 +89,11 @@ def test_standard_errors_are_those_of_rows():
 
 def check_rows():
     values = np.random.default_rng(0).normal(MEAN, STD, 50)
-    alone = row_mean(values, np.arange(50))
+    alone = calibration.row_mean(values, np.arange(50))
     assert (alone.value, alone.std_error) == pytest.approx((values.mean(), values.std(ddof=1) / math.sqrt(50)))
-    thrice = row_mean(np.repeat(values, 3), np.repeat(np.arange(50) * 2, 3))
+    thrice = calibration.row_mean(np.repeat(values, 3), np.repeat(np.arange(50) * 2, 3))
     assert (thrice.value, thrice.std_error) == pytest.approx((alone.value, alone.std_error))
-    assert row_mean(values, np.zeros(50, int)).std_error is None
+    assert calibration.row_mean(values, np.zeros(50, int)).std_error is None
 
 
 def test_what_is_hidden_is_a_share_of_what_is_there():

@@ -106,7 +106,8 @@ def test_the_page_says_what_was_measured(made):
         assert f"{found['samples']:.4g}{found['floor']:.4g}" in text.replace("\n", "")
     found = result["imputation"]
     for key, mean in found["model"]["numbers"].items():
-        line = f"{SCORES[key][0]}{mean['value']:.4g}{mean['std_error']:.4g}{found['independent']['numbers'][key]['value']:.4g}"
+        alone = found["independent"]["numbers"][key]["value"]
+        line = f"{SCORES[key][0]}{mean['value']:.4g}{mean['std_error']:.4g}{alone:.4g}"
         assert line in text.replace("\n", "")
     assert f"R² {result['utility']['samples']:.3f}" in text
     assert f"{100 * result['memorisation']['to_train']:.1f}" in text
@@ -146,6 +147,7 @@ def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
 
 
 CLEAN = {
+    "imputation": None,
     "drift": [{"where": "channel 0", "what": "mean", "samples": 1.0, "data": 1.1, "score": -2.0, "beyond": False}],
     "memorisation": {"closer": 0.52, "closer_std_error": 0.02, "to_train": 0.49, "to_train_std_error": 0.03},
     "overfitting": {"gap": 0.1, "std_error": 0.05},
