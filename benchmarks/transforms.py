@@ -5,7 +5,7 @@
 Two tables of two columns that depend on each other, 4,000 rows: lognormal, the exponential of a correlated normal; and
 heavy-tailed, a Cauchy law in either column, coupled by a normal copula (some of it is below zero, so that there is no
 logarithm). Each is trained on alike for each transform, but for a fifth. Printed are the nats per row that the
-log-density along the flow falls short of the true one: mean, standard error and median over 400 rows that were held out.
+log-density along the flow falls short of the true one: mean, standard error and median over 400 rows held out.
 """
 
 import argparse
