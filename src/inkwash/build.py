@@ -107,10 +107,11 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         classes = condition.classes if condition else None
         embedding = partial(LabelEmbedding, len(classes)) if classes else None
         backbone = partial(_backbone, config.network, spec, embedding)
-        if spec.columns and (any(spec.sizes) or spec.may_miss):
-            states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
-            inputs, outputs = TableNet.widths(spec.sizes, states, spec.may_miss, spreads)
-            return TableNet(backbone(inputs, outputs), spec.sizes, states, spec.may_miss)
+        missing, sizes = bool(spec.may_miss.any()), spec.sizes or (0,) * channels
+        if any(sizes) or missing:
+            states = build_codes(config.process, spec).states.levels if any(sizes) else 0
+            inputs, outputs = TableNet.widths(sizes, states, missing, spreads)
+            return TableNet(backbone(inputs, outputs), sizes, states, missing)
         if config.denoiser.predicts != "levels":
             return backbone((1,) * channels, (1,) * (channels * (1 + spreads)))
         values = chosen(spec.lattice).values()

@@ -69,6 +69,8 @@ class DataConfig:
     """Columns of a table that hold categories, though they are whole numbers, or text of more than 64 values."""
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
+    missing: bool = False
+    """NaN in an array of vectors stands for a missing entry; without this it is refused. Tables need no option."""
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
     """Share of the examples that is never trained on, and evaluated on."""
     split_seed: Seed = 0
