@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=114)
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--methods", nargs="*", default=["MomentMatching()"], choices=METHODS)
+    parser.add_argument("--methods", nargs="*", default=["RePaint(1, 1)"], choices=METHODS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     run = iw.Run(options.run)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 import inkwash as iw
+from inkwash.data import fit_transform
 from inkwash.metrics import two_sample_test
 
 Array = np.ndarray
@@ -44,29 +45,33 @@ class Fitted:
     sample: Callable[[int], Array]
 
 
-def inkwash(run: iw.Run) -> Fitted:
+def inkwash(run: iw.Run, standard: iw.Transform) -> Fitted:
     model = run.model()
-    shift = float(model.transform.log_det())  # from nats of data units to those of standardised data
 
     def bound(x: Array) -> Array:
-        return -model.bound(data_of(x), steps=math.inf, terms=TERMS).total.numpy() - shift
+        return -model.bound(data_of(x), steps=math.inf, terms=TERMS).total.numpy() - volume(x)
 
     def flow(x: Array) -> Array:
-        return model.log_prob(data_of(x), solver=iw.Adaptive(1e-3, 1e-3)).value.numpy() - shift
+        return model.log_prob(data_of(x), solver=iw.Adaptive(1e-3, 1e-3)).value.numpy() - volume(x)
+
+    def volume(x: Array) -> Array:
+        """What takes nats of data units to those of standardised data."""
+        return standard.log_det(torch.from_numpy(x)).numpy()
 
     def data_of(x: Array) -> Array:
-        return model.transform.to_real(torch.from_numpy(x))
+        return standard.to_real(torch.from_numpy(x))
 
     def sample(n: int) -> Array:
-        return model.to_model(model.sample(n, seed=0)).double().numpy()
+        return standard.to_model(model.sample(n, seed=0)).double().numpy()
 
     return Fitted({"bound": bound, "flow": flow}, sample)
 
 
-def standardised(run: iw.Run) -> tuple[Array, Array]:
-    """The rows of a run that were trained on, and those held out, in model units."""
-    transform, data = run.header().transform, run.dataset().data
-    return tuple(transform.to_model(data[part]).double().numpy() for part in run.split())
+def standardised(run: iw.Run) -> tuple[iw.Transform, Array, Array]:
+    """What standardises the rows of a run; those that were trained on, and those held out, standardised."""
+    dataset, (inside, outside) = run.dataset(), run.split()
+    standard = fit_transform(dataset.spec, dataset.data, rows=inside)
+    return standard, *(standard.to_model(dataset.data[part]).double().numpy() for part in (inside, outside))
 
 
 def best_mixture(train: Array) -> Any:
@@ -151,13 +156,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     runs = [iw.Run(path) for path in options.runs]
-    train, held_out = standardised(runs[0])
+    standard, train, held_out = standardised(runs[0])
     titles = ("accuracy", "by chance", "distance", "train, s", "draw, s")
     print(f"{'nats per row':>42} " + " ".join(f"{title:>9}" for title in titles))
     rows = np.random.default_rng(0).permutation(train)[: len(held_out)]
     print(f"{'rows trained on':<24} {'-':>17} {columns(rows, held_out)}")
     for run in runs:
-        judge(run.path.name, inkwash(run), held_out, run.header().seconds)
+        judge(run.path.name, inkwash(run, standard), held_out, run.header().seconds)
     ways: dict[str, Callable[[Array], Fitted]] = {
         "mixture": mixture,
         "flow": flow,

@@ -15,8 +15,6 @@ from inkwash.build import (
     build_model,
     build_network,
     build_objective,
-    count_parameters,
-    describe_network,
     resolve,
 )
 from inkwash.config import (
@@ -33,6 +31,7 @@ from inkwash.config import (
 )
 from inkwash.data import DataSpec, Transform
 from inkwash.denoise import Clipped
+from inkwash.describe import count_parameters, describe_network
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
 from inkwash.objective import ContinuousBound, PairBound
@@ -77,11 +76,11 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
     config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "label_dropout", "log_snr_first", "categories"} | NOT_OF[config.network.kind]
+        unused = {"rate", "condition_dropout", "log_snr_first", "categories"} | NOT_OF[config.network.kind]
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(Config, to_json(config)) == config
-    assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.label_dropout == 0.1
+    assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.condition_dropout == 0.1
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))

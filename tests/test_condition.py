@@ -251,10 +251,10 @@ def test_codes_go_back_to_the_data_under_their_label():
 
 
 def network_model(kind="mlp"):
-    condition = lambda width: iw.LabelEmbedding(2, width)  # noqa: E731
+    condition = {"label": lambda width: iw.LabelEmbedding(2, width)}
     network = trained(iw.MLP(2, width=16, depth=2, condition=condition))
     with torch.no_grad():
-        network.embed.condition.table.weight[0] = 0
+        network.embed.condition["label"].table.weight[0] = 0
     return iw.Diffusion(iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), "v"), (2,), steps=6, condition=NAMES)
 
 
@@ -308,7 +308,7 @@ BAD = {
         r"label: got labels of shape \(4,\), need one, or one for each of 3",
     ),
     "no labels": ("not", {"label": "left"}, "label: got left, need none: the model was trained without labels"),
-    "nothing to guide to": ("labelled", {"guidance": 2.0}, "guidance: got 2.0, need a label to guide to"),
+    "nothing to guide to": ("labelled", {"guidance": 2.0}, "guidance: got 2.0, need a condition to guide to"),
     "negative": ("labelled", {"label": 7, "guidance": -1.0}, "guidance: got -1.0, need a finite number >= 0"),
     "text": ("labelled", {"label": 7, "guidance": "2"}, "guidance: got 2, need a finite number"),
     "several": ("labelled", {"label": 7, "guidance": [1.0, 2.0]}, "guidance: got"),
@@ -347,13 +347,13 @@ def test_given_is_the_denoiser_under_its_condition():
 
 def test_one_label_may_stand_for_all():
     model, x_t = network_model(), rows(0).float()
-    told = iw.Given(model.denoiser, model.condition.told("7", 1, 2.0))
+    told = iw.Given(model.denoiser, {**model.condition.told(1, "7"), "guidance": 2.0})
     assert torch.equal(told(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
 
 
 def test_a_label_as_a_factor_is_the_models_own():
     model = network_model()
-    product = model * iw.Label(7, guidance=2.0)
+    product = model * iw.Told(7, guidance=2.0)
     assert torch.equal(product.sample(5, seed=2), model.sample(5, seed=2, label="7", guidance=2.0))
     with pytest.raises(iw.ConfigError, match=r"^log_prob: got a factor that is no function of x"):
         product.unnormalised_log_prob(rows(0))
@@ -361,7 +361,7 @@ def test_a_label_as_a_factor_is_the_models_own():
 
 def test_a_label_says_what_other_factors_multiply():
     seen = iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
-    draws = (labelled_model() * seen * iw.Label("7")).sample(20, seed=0)
+    draws = (labelled_model() * seen * iw.Told("7")).sample(20, seed=0)
     alone = (model_of(PARTS[1]) * seen).sample(20, seed=0)
     assert torch.allclose(draws, alone, atol=1e-10)
     assert not torch.allclose(draws, (labelled_model() * seen).sample(20, seed=0), atol=0.1)
@@ -371,13 +371,13 @@ def test_a_label_says_what_other_factors_multiply():
     ("kind", "labels", "message"),
     [
         ("labelled", ["right"], "label: got 'right'"),
-        ("labelled", ["7", "left"], "label: got 2 labels, need one at most"),
+        ("labelled", ["7", "left"], "told: got 2 conditions, need one at most"),
         ("not", ["left"], "label: got left, need none"),
     ],
 )
 def test_labels_that_cannot_multiply_a_model_are_refused(kind, labels, message):
     with pytest.raises(iw.ConfigError, match=f"^{message}"):
-        math.prod(map(iw.Label, labels), start=MODELS[kind]())
+        math.prod(map(iw.Told, labels), start=MODELS[kind]())
 
 
 def test_places_of_slots_cover_the_examples_once():

@@ -146,7 +146,7 @@ def test_another_seed_is_another_run(data, tmp_path, quick):
 
 def test_the_library_call_is_the_command(data, tmp_path, quick):
     options = TrainConfig(STEPS, 8, save_every=3, monitor_every=10**6, log_every=1)
-    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1)
+    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1, dropout=0.0)
     train(data, tmp_path / "a", process=process, network=network, train=options)
     assert run_cli(train_words(data, tmp_path / "b")) == 0
     assert digests(tmp_path / "a") == digests(tmp_path / "b")

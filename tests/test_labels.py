@@ -22,7 +22,7 @@ from inkwash.fit import fit
 from inkwash.inpaint import hide
 from inkwash.metrics import two_sample_test
 from inkwash.run import Run
-from inkwash.training import Examples, draw_batch, hidden_labels, start, training
+from inkwash.training import Examples, draw_batch, hidden_conditions, start, training
 
 NAMES = np.array(["cat", "dog", "emu"])
 PLACES = np.array([[4.0, 0.0], [-4.0, 1.0], [0.0, -5.0]])
@@ -80,10 +80,10 @@ def run(request, tmp_path_factory):
 def test_the_classes_and_choices_are_stored(run):
     header = run.header()
     assert header.condition == CONDITION
-    assert header.config.train.label_dropout == 0.1
+    assert header.config.train.condition_dropout == 0.1
     summary = json.loads((run.path / "summary.json").read_text())
-    assert summary.keys() == {"held_out_bound", "held_out_given_label_bound", "seconds"}
-    assert summary["held_out_bound"]["total"] != summary["held_out_given_label_bound"]["total"]
+    assert summary.keys() == {"held_out_bound", "held_out_given_condition_bound", "seconds"}
+    assert summary["held_out_bound"]["total"] != summary["held_out_given_condition_bound"]["total"]
 
 
 def test_samples_are_drawn_for_a_label(run, tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_every_command_that_draws_takes_a_label(run, tmp_path):
         assert np.array_equal(drawn, model.interpolate(a, b, 3, label="dog"))
     if model.transform.spec.size:
         assert run_cli(["inpaint", run.path, 0, "--hide", "left", *words]) == 0
-        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Label("dog", 2.5)
+        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Told("dog", guidance=2.5)
         assert np.array_equal(np.load(tmp_path / "draws.npy"), (model * seen).sample(3, seed=0, steps=3))
 
 
@@ -144,8 +144,8 @@ def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, 
     names = np.array(data.condition.classes)[data.labels[held_out] - 1]
     assert np.array_equal(names, LABELS[held_out])
     bounds = result["bound"]
-    assert bounds.keys() == {"held_out", "train", "held_out_given_label"}
-    assert bounds["held_out"]["total"] != bounds["held_out_given_label"]["total"]
+    assert bounds.keys() == {"held_out", "train", "held_out_given_condition"}
+    assert bounds["held_out"]["total"] != bounds["held_out_given_condition"]["total"]
     assert result["labels"]["per_sample"] == 18
     if data.spec.levels is None:
         assert result["labels"]["held_out"] == 1.0  # the blobs lie far apart
@@ -158,7 +158,7 @@ def test_a_model_without_labels_is_evaluated_without(tmp_path, capsys, quick):
     np.save(tmp_path / "data.npy", KINDS["points"][0])
     fit(tiny(tmp_path / "data.npy", steps=1), tmp_path / "run")
     assert run_cli(["evaluate", tmp_path / "run", "--guidance", 2]) == 2
-    assert "guidance: got 2.0, need a label to guide to" in capsys.readouterr().err
+    assert "guidance: got 2.0, need a condition to guide to" in capsys.readouterr().err
 
 
 # Labels that do not fit their data
@@ -190,9 +190,12 @@ ELSEWHERE = {
     "train swiss-roll --data.labels digit": (3, "data.labels: got 'digit', need nothing, as swiss-roll has"),
     "train digits --data.labels y": (3, "data.labels: got 'y', need digit, as digits has"),
     "train DATA.npy --data.labels y": (3, "data.labels: got 'y', need the name of an .npy or IDX file beside DATA.npy"),
-    "train digits --train.label-dropout 0.1": (2, "train.label_dropout: got 0.1, need data.labels"),
-    "train digits --data.labels digit --train.label-dropout 0": (2, "train.label_dropout: got 0"),
-    "train digits --data.labels digit --train.label-dropout 1": (2, "train.label_dropout: got 1"),
+    "train digits --train.condition-dropout 0.1": (
+        2,
+        "train.condition_dropout: got 0.1, need data.labels, data.condition or",
+    ),
+    "train digits --data.labels digit --train.condition-dropout 0": (2, "train.condition_dropout: got 0"),
+    "train digits --data.labels digit --train.condition-dropout 1": (2, "train.condition_dropout: got 1"),
 }
 
 
@@ -231,7 +234,7 @@ def test_the_phase_of_a_heartbeat_is_its_first_beat():
 def made_state():
     """A state before training, its examples and its options."""
     data, numbers = KINDS["points"][0], np.searchsorted(NAMES, LABELS) + 1
-    config = resolve(labelled("points", batch_size=30, steps=200, label_dropout=0.3), SPEC)
+    config = resolve(labelled("points", batch_size=30, steps=200, condition_dropout=0.3), SPEC)
     examples = Examples(data, np.arange(1, 90, 2), fit_transform(SPEC, data), CONDITION, numbers)
     return start(config, examples, torch.device("cpu")), examples, config
 
@@ -267,19 +270,19 @@ def test_a_batch_in_parts_keeps_its_labels():
         state, examples, config = made_state.__wrapped__()
         config = replace(config, train=replace(config.train, steps=6, micro_batch_size=rows))
         list(training(state, examples, config, Accelerator(cpu=True)))
-        ended.append(state.denoiser.network.embed.condition.table.weight.detach())
+        ended.append(state.denoiser.network.embed.condition["label"].table.weight.detach())
     torch.testing.assert_close(*ended, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_labels_are_hidden_as_often_as_asked(share):
-    config = iw.TrainConfig(batch_size=50, label_dropout=share)
-    hidden = torch.stack([hidden_labels(config, step) for step in range(400)]).double()
+    config = iw.TrainConfig(batch_size=50, condition_dropout=share)
+    hidden = torch.stack([hidden_conditions(config, step) for step in range(400)]).double()
     assert float(hidden.mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / hidden.numel()) ** 0.5)
     by_place, error = hidden.mean(0), (share * (1 - share) / 400) ** 0.5
     assert float((by_place - share).abs().max()) < 4.5 * error
-    assert torch.equal(hidden_labels(config, 7), hidden_labels(config, 7))
-    assert not torch.equal(hidden_labels(config, 7), hidden_labels(replace(config, seed=1), 7))
+    assert torch.equal(hidden_conditions(config, 7), hidden_conditions(config, 7))
+    assert not torch.equal(hidden_conditions(config, 7), hidden_conditions(replace(config, seed=1), 7))
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -303,14 +306,14 @@ def test_the_class_of_no_label_is_not_trained(state):
     config = replace(config, train=replace(config.train, steps=4))
     list(training(first, examples, config, Accelerator(cpu=True)))
     for denoiser in (first.denoiser, first.average):
-        table = denoiser.network.embed.condition.table.weight
+        table = denoiser.network.embed.condition["label"].table.weight
         assert bool((table[0] == 0).all())
-    assert bool(first.denoiser.network.embed.condition.table.weight[1:].any())
+    assert bool(first.denoiser.network.embed.condition["label"].table.weight[1:].any())
 
 
 @pytest.mark.parametrize("step", [2, 5])
 def test_a_stopped_run_goes_on_bit_identically(npz, tmp_path, quick, step):
-    config = labelled(npz, label_dropout=0.3)
+    config = labelled(npz, condition_dropout=0.3)
     whole = fit(config, tmp_path / "whole").path
     with hooked(at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "cut")
@@ -354,7 +357,9 @@ def test_a_short_training_tells_classes_apart():
 
 def trained_on(labels):
     data, numbers = blobs(labels), np.searchsorted(NAMES, labels) + 1
-    config = labelled("blobs", steps=300, batch_size=128, learning_rate=5e-3, warmup=10, ema=0.95, label_dropout=0.2)
+    config = labelled(
+        "blobs", steps=300, batch_size=128, learning_rate=5e-3, warmup=10, ema=0.95, condition_dropout=0.2
+    )
     parts = {"denoiser": iw.DenoiserConfig("v"), "network": iw.NetworkConfig(width=32, depth=2)}
     config = resolve(replace(config, process=iw.ProcessConfig("cosine", 40), **parts), SPEC)
     transform = fit_transform(SPEC, data)

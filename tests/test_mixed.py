@@ -147,6 +147,10 @@ def test_missing_cells_make_no_difference_to_loss_or_gradient():
 
 
 def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():
+    check_bins()
+
+
+def check_bins():
     law = iw.Normal(tensor([[0.3, 0.3]]), tensor(0.25)).on(iw.Bins(tensor([0.0, 0.5])))
     reference = torch.distributions.Normal(tensor(0.3), tensor(0.5))
     bins = tensor([-0.5, 0.0, 0.5, 1.0])

@@ -74,6 +74,7 @@ def test_every_public_network_is_tested():
     names = {n for n in public.__all__ if inspect.isclass(getattr(public, n))}
     assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {
         "LevelNet",
+        "GivenEmbedding",
         "LabelEmbedding",
         "TableNet",
     }  # test_levels.py, test_condition.py, test_nn_tables.py

@@ -7,8 +7,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import test_categorical
+import test_codes
 import test_columns
 import test_condition
+import test_curves
 import test_deep
 import test_denoise
 import test_distributions
@@ -17,8 +20,10 @@ import test_fidelity
 import test_flow
 import test_frame
 import test_gaussian
+import test_given
 import test_grid_costs
 import test_grids
+import test_impute
 import test_interpolate
 import test_labels
 import test_learning
@@ -26,6 +31,7 @@ import test_leaves
 import test_levels
 import test_likelihood
 import test_metrics
+import test_mixed
 import test_model
 import test_nn
 import test_noise
@@ -50,12 +56,15 @@ from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash import (
+    categorical,
     denoise,
     distributions,
     drift,
+    factor,
     fidelity,
     flow,
     grid_costs,
+    interpolate,
     likelihood,
     metrics,
     objective,
@@ -70,7 +79,7 @@ from inkwash import (
 from inkwash import model as models
 from inkwash import sklearn as estimator
 from inkwash.data import columns as table_columns
-from inkwash.data import deep, frame, leaves, transform
+from inkwash.data import curves, deep, frame, leaves, transform
 from inkwash.data.rows import blocks
 from inkwash.denoise import NetworkDenoiser
 from inkwash.distributions import standard_normal
@@ -99,7 +108,17 @@ CHECKS = {
     "bytes of deep pictures": test_deep.check_encoding,
     "correlation of leaves": test_leaves.check_correlation,
     "transform of the training part": test_rows.check_training_part,
+    "quantiles of the training part": partial(test_curves.check_training_part, "quantile"),
+    "beyond the ends of quantiles": test_curves.check_beyond_the_ends,
+    "volume of logarithms": partial(test_curves.check_log_det, "log"),
+    "density of logarithms": partial(test_curves.check_density, "log"),
     "whole numbers": test_table.check_rounding,
+    "Bayes' rule of categories": test_categorical.check_bayes,
+    "reverse step of categories": test_categorical.check_reverse,
+    "bound of categories": partial(test_codes.check_entropy, test_codes.UNIFORM),
+    "missing cells": test_mixed.check_missing,
+    "bins": test_mixed.check_bins,
+    "imputed rows": test_impute.check_gaussian,
     "codes of cells": test_columns.check_codes,
     "cells of columns": test_columns.check_cells,
     "frames": test_frame.check_frames,
@@ -212,6 +231,9 @@ CHECKS = {
     "guidance of levels": test_condition.check_levels,
     "labels of their examples": test_condition.check_labels_keep_their_examples,
     "labels of a batch": test_labels.check_labels_of_a_batch,
+    "given of their examples": test_given.check_given_keep_their_examples,
+    "given of a batch": test_given.check_given_of_a_batch,
+    "nothing given is not zero": test_given.check_nothing_is_not_zero,
     "product of normal laws": test_posterior.check_moments,
     "pseudo-inverse guidance": test_posterior.check_pigdm,
     "inverse in few iterations": test_posterior.check_lanczos,
@@ -500,7 +522,8 @@ def with_weight(draw, weight):
     return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
 
 
-ASK, DENOISE, NUMBERS = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers
+ASK, DENOISE, NUMBERS, TOLD = NetworkDenoiser.ask, iw.Denoiser.forward, iw.Condition.numbers, training.Examples.told
+GIVEN_CHANNELS = unet.given_channels
 
 
 def guided_away(self, seen, t, guidance, condition):
@@ -525,6 +548,27 @@ def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
 
 def first_class_for_none(self, label, count):
     return NUMBERS(self, label, count) - 1
+
+
+def values_as_they_are(self, given, count):
+    return torch.from_numpy(given).float()
+
+
+def given_by_place_in_the_part(self, positions):
+    return TOLD(self, positions) | {"given": self.condition.given.to_model(self.given[positions])}
+
+
+def zeros_without_a_flag(given, channels, x_t):
+    beside = GIVEN_CHANNELS(given, channels, x_t)
+    return torch.cat([beside[:, :-1], torch.ones_like(beside[:, -1:])], dim=1)
+
+
+def zero_for_hidden(value, hidden):
+    return value.masked_fill(hidden.view(-1, *(1,) * (value.ndim - 1)), 0)
+
+
+def hidden_numbers_embedded(self, given):
+    return self.layers(given.nan_to_num())
 
 
 def labels_of_the_first_slot(slot, rows, count, first=0):
@@ -685,7 +729,7 @@ def integrand_without_the_signal(denoiser, x, log_snr, eps):
 IMMSE_INTEGRAND = flow._immse_integrand
 
 
-WATCH, SPHERICAL = walk._Watched.__call__, models.spherical
+WATCH, SPHERICAL = walk._Watched.__call__, interpolate.spherical
 
 
 def estimate_of_the_step_before(self, x_t, t):
@@ -847,7 +891,7 @@ def noise_as_its_own_variance(self, model):
 
 def offset_forgotten(self, model):
     evidence = MEASURED(self, model)
-    shift = model.affine(torch.zeros(1, *model.shape, dtype=torch.float64))
+    shift = model.real(torch.zeros(1, *model.shape, dtype=torch.float64))
     return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
 
 
@@ -874,6 +918,7 @@ def unweighted(log_weight, count, generator):
 
 
 BLUR, CROP, DRAWN = iw.blur, iw.crop, smc._drawn
+ALONG, QUANTILES_OF = curves._along, transform._quantiles
 PRECISION_RECALL, REACH = fidelity.precision_recall, fidelity.reach
 
 
@@ -882,7 +927,11 @@ def angles_to_the_models_own(self, schedule, steps, finest=1000):
     return grids._closed(schedule.time(-2 * grids._even(start, stop, steps).tan().log()))
 
 
-category_column, encode_cells, category_names = columns.category_column, columns.Column.encode, columns.Column._names
+category_column, encode_cells, category_names = (
+    table_columns.category_column,
+    table_columns.Column.encode,
+    table_columns.Column._names,
+)
 
 
 def without_missing(where, dtype, names, numbers):
@@ -891,6 +940,20 @@ def without_missing(where, dtype, names, numbers):
 
 def zero_for_missing(column, where, cells):
     return np.nan_to_num(encode_cells(column, where, cells))
+
+
+REVERSE_CODES = iw.Categorical.reverse
+
+
+def reverse_from_the_belief(self, x_t, estimate, s, t):
+    return REVERSE_CODES(self, x_t, replace(estimate, log_weights=estimate.logits), s, t)
+
+
+LOG_WEIGHTS = property(lambda self: self.log_weights)
+
+
+def density_for_mass(self, x):
+    return self.density.entry_log_prob(x)
 
 
 def names_from_one(column, values):
@@ -1113,15 +1176,15 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     ),
     "estimate of the step before": (walk._Watched, "__call__", estimate_of_the_step_before, "estimates on the way"),
     "a walk from time 1, whatever the latent's": (models, "grid_from", lambda t, grid: grid, "law of relatives"),
-    "a straight line between codes": (models, "spherical", models.linear, "arc between codes"),
+    "a straight line between codes": (interpolate, "spherical", interpolate.linear, "arc between codes"),
     "prior's scale forgotten": (
-        models,
+        interpolate,
         "spherical",
         sphere_of_a_standard_prior,
         "arc between codes, wide prior",
     ),
-    "codes mixed at a time": (models, "linear", SPHERICAL, "mixture at a time"),
-    "different noise for the two ends": (models, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
+    "codes mixed at a time": (interpolate, "linear", SPHERICAL, "mixture at a time"),
+    "different noise for the two ends": (interpolate, "diffuse_alike", noise_of_its_own_for_each, "noise shared"),
     "volumes flipped on the way back": (F, "interpolate", flipped_on_the_way_back, "U-Net with an axis less"),
     "lags divided by the length": (series, "autocorrelation", divided_by_the_length, "autocorrelation"),
     "gates that are open": (layers._TransformerBlock, "forward", block_without_gates, "start of a transformer"),
@@ -1158,6 +1221,12 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "x guided, eps kept": (iw.Denoiser, "forward", x_guided_eps_kept, "guidance as a power"),
     "levels guided by their mean": (iw.Denoiser, "forward", means_guided_not_log_odds, "guidance of levels"),
     "first class taken for none": (iw.Condition, "numbers", first_class_for_none, "labels of their examples"),
+    "given not standardised": (iw.Condition, "values", values_as_they_are, "given of their examples"),
+    "given of the first slot": (models, "slot_places", labels_of_the_first_slot, "given of their examples"),
+    "given of another example": (training.Examples, "told", given_by_place_in_the_part, "given of a batch"),
+    "numbers hidden as zeros": (training, "hide", zero_for_hidden, "given of a batch"),
+    "a hidden image as a black one": (unet, "given_channels", zeros_without_a_flag, "nothing given is not zero"),
+    "hidden numbers embedded": (iw.GivenEmbedding, "forward", hidden_numbers_embedded, "nothing given is not zero"),
     "labels of the first slot": (models, "slot_places", labels_of_the_first_slot, "labels of their examples"),
     "label of another example": (training.Examples, "told", labels_by_place_in_the_part, "labels of a batch"),
     "divergence the wrong way round": (grid_costs, "step_kl", step_kl_reversed, "costs of grids in data units"),
@@ -1233,11 +1302,33 @@ BUGS = {  # what is replaced, by what, and the check that must notice
     "a missing category of a frame is the first one": (frame, "category_column", without_missing, "frames"),
     "a missing cell is the first category": (table_columns.Column, "encode", zero_for_missing, "cells of columns"),
     "categories counted from one": (table_columns.Column, "_names", names_from_one, "cells of columns"),
+    "categories that survive the whole way": (
+        categorical,
+        "step_log_odds",
+        lambda schedule, s, t: schedule.log_snr(t),
+        "Bayes' rule of categories",
+    ),
+    "step back that forgets where it comes from": (
+        iw.Categorical,
+        "evidence",
+        lambda self, x_t, log_odds: torch.zeros(*x_t.shape, self.states.levels, dtype=x_t.dtype),
+        "Bayes' rule of categories",
+    ),
+    "step back from the belief": (iw.Categorical, "reverse", reverse_from_the_belief, "reverse step of categories"),
+    "weights taken for the belief": (iw.CodeEstimate, "logits", LOG_WEIGHTS, "bound of categories"),
+    "missing cells counted": (distributions, "sum_event", lambda x, present=None: sum_event(x), "missing cells"),
+    "whole numbers as real ones": (iw.BinnedNormal, "entry_log_prob", density_for_mass, "bins"),
+    "every example known as the first one is": (
+        factor.EachKnown,
+        "known_of",
+        lambda self, x: self.known[:1].expand(x.shape),
+        "imputed rows",
+    ),
     "whole numbers cut, not rounded": (iw.DataSpec, "rounded", lambda self, data: data.astype(int), "whole numbers"),
     "the same of arrays": (
         estimator,
         "_whole",
-        lambda data, dtype: data.astype(dtype),
+        lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype),
         "whole numbers of arrays",
     ),
     "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
@@ -1286,6 +1377,20 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "_each",
         lambda x: (x.ravel(), (x.ravel() - x.mean()) ** 2),
         "rate of drift",
+    ),
+    "the slope of a curve forgotten": (curves.Log, "log_slope", lambda self, u: 0 * u, "volume of logarithms"),
+    "the slope of the way back": (curves.Log, "log_slope", lambda self, u: u, "density of logarithms"),
+    "quantiles cut at the ends": (
+        curves,
+        "_along",
+        lambda x, start, end: ALONG(x.clamp(start[0], start[-1]), start, end),
+        "beyond the ends of quantiles",
+    ),
+    "quantiles of all the data": (
+        transform,
+        "_quantiles",
+        lambda spec, data, rows: QUANTILES_OF(spec, data, None),
+        "quantiles of the training part",
     ),
     "left for top": (iw, "crop", lambda top, left, *size: CROP(left, top, *size), "pixels of operators"),
     "a variance for the width of a blur": (iw, "blur", lambda std: BLUR(std**2), "width of a blur"),

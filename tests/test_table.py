@@ -38,7 +38,7 @@ def test_columns_are_told(tmp_path):
     data = load_dataset(write(tmp_path, TEXT), iw.DataConfig(labels="kind"))
     assert data.notes[:2] == (
         "columns age, height, cm",
-        "whole numbers, taken as real ones and rounded in samples: age",
+        "whole numbers, rounded in samples: age",
     )
 
 

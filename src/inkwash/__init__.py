@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from inkwash.bits import BitDenoiser, BitEstimate
     from inkwash.categorical import Categorical
     from inkwash.codes import CodeDenoiser, CodeEstimate, MixedDenoiser, MixedEstimate
-    from inkwash.condition import Condition
     from inkwash.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
     from inkwash.data import Column, Dataset, DataSpec, Transform, from_frame, load_dataset, to_frame
+    from inkwash.data.condition import Condition
     from inkwash.degrade import Blur, Cold, Mask, Pixelate, Restoration, Restorer, fit_starts
     from inkwash.denoise import Clipped, Denoiser, Estimate, Given, Thresholded
     from inkwash.distributions import BinnedNormal, Bins, Bits, DiscretizedNormal, Lattice, Masses, Normal
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from inkwash.evaluation import evaluate
-    from inkwash.factor import Classifier, Evidence, Factor, Label, Linear, Measurement, Observed
+    from inkwash.factor import Classifier, Evidence, Factor, Linear, Measurement, Observed, Told
     from inkwash.film import Film
     from inkwash.fit import train
     from inkwash.flow import Dequantise, LogProb, flow_log_prob, immse_log_prob, transport
@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from inkwash.likelihood import Bound
     from inkwash.mixed import Joint, Mixed
     from inkwash.model import Diffusion
-    from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, TableNet, UNet, perceptron
+    from inkwash.nn import (
+        MLP,
+        ColumnTransformer,
+        DiT,
+        GivenEmbedding,
+        LabelEmbedding,
+        LevelNet,
+        TableNet,
+        UNet,
+        perceptron,
+    )
     from inkwash.noise import (
         AngleGrid,
         CosineSchedule,
@@ -105,7 +115,7 @@ _HOME = {
         "MixedDenoiser",
         "MixedEstimate",
     ),
-    "condition": ("Condition",),
+    "data.condition": ("Condition",),
     "config": (
         "Config",
         "DataConfig",
@@ -160,10 +170,10 @@ _HOME = {
         "Classifier",
         "Evidence",
         "Factor",
-        "Label",
         "Linear",
         "Measurement",
         "Observed",
+        "Told",
     ),
     "fit": ("train",),
     "flow": (
@@ -189,6 +199,7 @@ _HOME = {
         "MLP",
         "ColumnTransformer",
         "DiT",
+        "GivenEmbedding",
         "LabelEmbedding",
         "LevelNet",
         "TableNet",

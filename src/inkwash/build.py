@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -14,17 +13,16 @@ from inkwash.bernoulli import Bernoulli
 from inkwash.bits import BitDenoiser
 from inkwash.categorical import Categorical
 from inkwash.codes import CodeDenoiser, MixedDenoiser
-from inkwash.condition import Condition
 from inkwash.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen
-from inkwash.data.columns import Column
-from inkwash.data.transform import DataSpec, Layout, Transform
+from inkwash.data.condition import Condition
+from inkwash.data.transform import DataSpec, Transform
 from inkwash.denoise import AnyDenoiser, Clipped, Denoiser, NetworkDenoiser
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.mixed import Mixed
 from inkwash.model import Diffusion
-from inkwash.nn import MLP, ColumnTransformer, DiT, LabelEmbedding, LevelNet, TableNet, UNet
+from inkwash.nn import MLP, ColumnTransformer, DiT, GivenEmbedding, LabelEmbedding, LevelNet, TableNet, UNet
 from inkwash.nn.layers import ConditionEmbedding
 from inkwash.noise import SCHEDULES, LogLinearSchedule, Schedule, SohlDicksteinSchedule
 from inkwash.objective import REGRESSIONS, ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression
@@ -51,19 +49,25 @@ _TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
 _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), "free": ("hybrid", "bound")}
 _UNWEIGHTED = ("low-discrepancy", "uniform")
-_SHAPES: tuple[tuple[tuple[int, ...], Layout], ...] = (((2,), "ND"), ((1, 8, 8), "NHW"))
-_NUMBER, _CODE = Column("float64"), Column("bool", ("False", "True"))
 _KINDS_OF_DATA = [
-    DataSpec(shape, layout, "float32", 0.0, 255.0, levels) for levels in (None, 2, 256) for shape, layout in _SHAPES
-] + [DataSpec((2,), "ND", "float64", 0.0, 1.0, None, {"a": first, "b": _CODE}) for first in (_NUMBER, _CODE)]
+    spec
+    for levels in (None, 2, 256)
+    for spec in (
+        DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
+        DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
+    )
+]
 
 
 def require_possible(config: Config) -> None:
     """Refuse options that no data goes with, before any is read.
 
     Raises:
-        ConfigError: as `resolve`, where it says the same of every kind of data.
+        ConfigError: as `resolve`, where it says the same of every kind of data. Options of tables with categories wait
+            for the table.
     """
+    if config.process.categories or config.process.kind in ("mixed", "categorical"):
+        return
     refused = {}
     for spec in _KINDS_OF_DATA:
         try:
@@ -87,8 +91,10 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Conf
     Raises:
         ConfigError: an option that the chosen process, network or schedule does not have.
     """
+    if config.data.transform != "standard" and not spec.is_real.any():
+        raise ConfigError("data.transform", config.data.transform, "data with real numbers")
     config = replace(config, process=_resolve_process(config, spec))
-    denoiser = _resolve_denoiser(config, spec) if _has_numbers(config) else _resolve_odds(config)
+    denoiser = _resolve_denoiser(config, spec) if has_numbers(config) else _resolve_odds(config)
     network = _resolve_network(config.network, spec, examples)
     config = replace(config, network=network)
     train = _resolve_train(config, denoiser, spec, examples)
@@ -104,9 +110,7 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
         spreads = config.denoiser.variance in ("learned", "free")
         channels = spec.shape[0]
-        classes = condition.classes if condition else None
-        embedding = partial(LabelEmbedding, len(classes)) if classes else None
-        backbone = partial(_backbone, config.network, spec, embedding)
+        backbone = partial(_backbone, config.network, spec, condition or Condition())
         missing, sizes = bool(spec.may_miss.any()), spec.sizes or (0,) * channels
         if any(sizes) or missing:
             states = build_codes(config.process, spec).states.levels if any(sizes) else 0
@@ -200,68 +204,33 @@ def build_proposal(config: Config) -> Proposal:
     return PROPOSALS[chosen(config.train.times)]()
 
 
-def describe_process(config: Config) -> str:
-    """The process, and what the network says of it, in a few words."""
-    process, denoiser = config.process, config.denoiser
-    walk = f"{process.schedule} schedule, {process.steps} steps; the network predicts "
-    codes = f"{process.categories} noise on categories"
-    if process.kind == "bernoulli":
-        return f"bernoulli, rate {process.rate:g}, {walk}the log-odds of each bit"
-    if process.kind == "categorical":
-        return f"{codes}, {walk}their log-weights"
-    clipped = ", clipped" if denoiser.clip else ""
-    numbers = f"gaussian, {walk}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
-    return numbers if process.kind == "gaussian" else f"{numbers}; {codes}"
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Number of trained numbers in a network."""
-    return sum(p.numel() for p in network.parameters())
-
-
-def describe_network(config: NetworkConfig, size: tuple[int, ...], network: nn.Module) -> str:
-    """The network for examples of a size, in a few words."""
-    dropout = f", dropout {config.dropout:g}" if config.dropout else ""
-    million = f"{count_parameters(network) / 1e6:.2f} M parameters{dropout}"
-    shape = f"width {config.width}, depth {config.depth}"
-    if config.kind in ("mlp", "transformer"):
-        name = "MLP" if config.kind == "mlp" else "transformer of columns"
-        return f"{name}, {shape}, {million}"
-    if config.kind == "dit":
-        return f"DiT, {_describe_patches(size, _patch(size, chosen(config.patch)))}, {shape}, {million}"
-    resolutions = f"multipliers {config.multipliers}, attention {config.attention}"
-    return f"U-Net, width {config.width}, {resolutions}, {config.depth} block(s) each, {million}"
-
-
-def _describe_patches(size: tuple[int, ...], patch: tuple[int, ...]) -> str:
-    grid = [math.ceil(side / places) for side, places in zip(size, patch, strict=True)]
-    whole = [count * places for count, places in zip(grid, patch, strict=True)]
-    padded = f", padded to {_by(whole)}" if tuple(whole) != size else ""
-    return f"{_by(grid)} patches of {_by(patch)}{padded}"
-
-
-def _by(sides: Iterable[int]) -> str:
-    return "x".join(map(str, sides))
-
-
 def _backbone(
-    config: NetworkConfig,
-    spec: DataSpec,
-    condition: ConditionEmbedding | None,
-    inputs: tuple[int, ...],
-    outputs: tuple[int, ...],
+    config: NetworkConfig, spec: DataSpec, condition: Condition, inputs: tuple[int, ...], outputs: tuple[int, ...]
 ) -> nn.Module:
     """A network of what stands side by side for each channel or column."""
     width, depth, dropout = chosen(config.width), chosen(config.depth), chosen(config.dropout)
+    embeddings = _embeddings(condition)
     if config.kind == "transformer":
-        return ColumnTransformer(inputs, width, depth, dropout, outputs, condition)
+        return ColumnTransformer(inputs, width, depth, dropout, outputs, embeddings)
     if config.kind == "mlp":
-        return MLP(sum(inputs), width, depth, dropout, sum(outputs), condition)
+        return MLP(sum(inputs), width, depth, dropout, sum(outputs), embeddings)
+    beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
+    told: dict[str, Any] = {"condition": embeddings, "given": beside}
     if config.kind == "dit":
-        patch = _patch(spec.size, chosen(config.patch))
-        return DiT(sum(inputs), patch, width, depth, dropout, sum(outputs), condition)
+        patch = patch_of(spec.size, chosen(config.patch))
+        return DiT(sum(inputs), patch, width, depth, dropout, sum(outputs), **told)
     multipliers, attention, axes = chosen(config.multipliers), chosen(config.attention), len(spec.size)
-    return UNet(sum(inputs), width, multipliers, depth, attention, dropout, sum(outputs), condition, axes)
+    return UNet(sum(inputs), width, multipliers, depth, attention, dropout, sum(outputs), axes=axes, **told)
+
+
+def _embeddings(condition: Condition) -> dict[str, ConditionEmbedding]:
+    """What makes features of what a network is told, but for what enters beside the noisy data."""
+    made: dict[str, ConditionEmbedding] = {}
+    if condition.classes:
+        made["label"] = partial(LabelEmbedding, len(condition.classes))
+    if condition.given and not condition.given.spec.size:
+        made["given"] = partial(GivenEmbedding, condition.given.spec.shape[0])
+    return made
 
 
 def _prediction(config: Config, spec: DataSpec) -> Prediction:
@@ -281,7 +250,7 @@ def _variance(config: Config, process: Gaussian) -> ReverseVariance:
     return Analytic(log_snr, 1 / (1 + log_snr.exp()))
 
 
-def _has_numbers(config: Config) -> bool:
+def has_numbers(config: Config) -> bool:
     """Whether there are real numbers to predict, and not odds alone."""
     return config.process.kind in ("gaussian", "mixed")
 
@@ -379,8 +348,9 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, exa
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
-    if config.data.labels is None and config.train.label_dropout is not None:
-        raise ConfigError("train.label_dropout", config.train.label_dropout, "data.labels; there are none to hide")
+    if not config.data.conditional and config.train.condition_dropout is not None:
+        need = "data.labels, data.condition or data.shrink; there is nothing to hide"
+        raise ConfigError("train.condition_dropout", config.train.condition_dropout, need)
     small = math.prod(spec.shape) <= _SMALL
     batch_size = config.train.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.train.micro_batch_size or 1) > batch_size:
@@ -393,7 +363,7 @@ def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, exa
         "learning_rate": _learning_rate(config.network, spec),
         "objective": objective,
         "times": possible[0],
-        "label_dropout": None if config.data.labels is None else 0.1,
+        "condition_dropout": 0.1 if config.data.conditional else None,
     }
     return _filled(config.train, defaults)
 
@@ -409,7 +379,7 @@ def _objective(config: Config, denoiser: DenoiserConfig) -> str:
     variance, schedule = str(denoiser.variance), str(config.process.schedule)
     by_variance, by_schedule = _TRAINS_VARIANCE.get(variance, ()), _TRAINS_SCHEDULE.get(schedule, ())
     asked = {f"{variance} variance": by_variance, f"{schedule} schedule": by_schedule}
-    if not _has_numbers(config):
+    if not has_numbers(config):
         asked[f"{config.process.kind} process"] = ("bound",)
     if config.process.kind == "mixed":
         asked["mixed process"] = ("simple", *(name for name in REGRESSIONS if name != "simple"), "bound")
@@ -469,7 +439,7 @@ def _resolve_unet(config: NetworkConfig, spec: DataSpec) -> NetworkConfig:
     return filled
 
 
-def _patch(size: tuple[int, ...], places: int) -> tuple[int, ...]:
+def patch_of(size: tuple[int, ...], places: int) -> tuple[int, ...]:
     """A patch of so many places along each side, or the whole of a shorter side."""
     return tuple(min(places, side) for side in size)
 

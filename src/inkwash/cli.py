@@ -69,20 +69,24 @@ class _Drawing:
     """Seed of the noise. Example i of a seed is the same however many are drawn, and in however many processes."""
     label: str | None = None
     """Of a model with labels: the class to draw from; by default all of them."""
+    given: str | None = None
+    """Of a model with a condition in numbers: an .npy file of these, for all or one row for each."""
     guidance: Annotated[float, Range(0)] = 1.0
-    """With a label: its power. 0 ignores it, 1 draws as the data with that label is, more insists on what tells it from
-    others."""
+    """With a label or a file given: its power. 0 ignores it, 1 draws as the data under that condition is, more insists
+    on what tells it from others."""
     device: Device = "auto"
     """Where to draw; auto is a CUDA GPU if there is one, and otherwise the CPU."""
     walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
 
     def options(self, run: str, walked: bool = True) -> dict[str, Any]:
         """As `Diffusion.sample` takes them, and the device; without what a walk alone has where none is taken."""
+        from inkwash.data.files import read_npy
         from inkwash.display import Display
         from inkwash.draw import walk_options
 
         check(self)
         kept: dict[str, Any] = {"seed": self.seed, "label": self.label, "device": self.device}
+        kept |= {} if self.given is None else {"given": read_npy(Path(self.given))}
         return kept | (walk_options(self.walk, run, Display()) | {"guidance": self.guidance} if walked else {})
 
 
@@ -112,6 +116,7 @@ class Sample:
     """How many."""
     out: str = "samples"
     """Folder to write to."""
+
     film: str | None = None
     """A film of the first samples (16, or the points of the first slot): noisy data above, estimates of the
     clean data below. Its name within the folder, ending in .gif, .webp or .png, which is a strip of all frames."""
@@ -228,19 +233,15 @@ class Impute:
     """Folder to write to."""
     method: Literal["moment-matching", "repaint", "smc"] | None = None
     """How to draw; moment-matching by default, smc for bits and for tables with categories."""
-    walk: Annotated[WalkConfig, _NO_PREFIX] = field(default_factory=WalkConfig)
-    seed: Seed = 0
-    """Seed of the draws."""
+    drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         from inkwash.completion import impute_to_folder
         from inkwash.display import Display
-        from inkwash.draw import walk_options
         from inkwash.inpaint import METHODS
 
-        display, method = Display(), None if self.method is None else METHODS[self.method]()
-        options = walk_options(self.walk, self.run, display) | {"seed": self.seed, "method": method}
-        impute_to_folder(self.run, Path(self.source), self.n, Path(self.out), display, **options)
+        options = self.drawing.options(self.run) | {"method": self.method and METHODS[self.method]()}
+        impute_to_folder(self.run, Path(self.source), self.n, Path(self.out), Display(), **options)
 
 
 @dataclass(frozen=True)

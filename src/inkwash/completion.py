@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from inkwash import storage
+from inkwash.config import Device
 from inkwash.data import DataSpec
 from inkwash.data.files import read_npy
 from inkwash.data.frame import read_rows
@@ -35,7 +36,14 @@ def read_incomplete(path: Path, spec: DataSpec) -> Array:
 
 
 def impute_to_folder(
-    run: StrPath, source: Path, n: int, out: Path, display: Display, *, seed: int, **options: Any
+    run: StrPath,
+    source: Path,
+    n: int,
+    out: Path,
+    display: Display,
+    *,
+    device: Device = "auto",
+    **options: Any,
 ) -> None:
     """Complete examples `n` times, into `out`: of a table `completed-001.csv` and so on, and `cells.csv`, which has for
     each missing cell quantiles of the draws or, of a category, the likeliest one and its share; of other data
@@ -47,13 +55,13 @@ def impute_to_folder(
         n: how many draws, at least 1.
         out: folder to write to; made if need be.
         display: where to report.
-        seed: of the draws.
+        device: where to draw.
         **options: as of `Diffusion.impute`.
 
     Raises:
         DataError: an unreadable file, or one without a missing entry.
     """
-    model = load(run)
+    model = load(run, device)
     spec = transform_of(model).spec
     given = read_incomplete(source, spec)
     gone = np.isnan(given)
@@ -62,7 +70,7 @@ def impute_to_folder(
     display.say(
         f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples"
     )
-    draws = model.impute(given, n, seed=seed, **options)
+    draws = model.impute(given, n, **options)
     if spec.columns is None:
         return write_array(out / "completed.npy", draws, display)
     for i, drawn in enumerate(draws, 1):

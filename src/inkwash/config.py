@@ -46,6 +46,7 @@ Positive = Annotated[float, Range(0, open_low=True)]
 Seed = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
 Device = Literal["auto", "cpu", "cuda"]
+TransformKind = Literal["standard", "min-max", "quantile", "log"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class DataConfig:
     """Train a model that can be asked for a label: which array of an .npz file (y_train, say), which column of a .csv
     file, or which file beside an .npy or IDX file holds one for each example; folder for pictures in folders; digit for
     digits, and so on."""
+    condition: str | None = None
+    """Train a model that can be given numbers or an image: which array of an .npz file, which file beside an .npy or
+    IDX file, or which column of a table, or several with commas between them, holds those of each example."""
+    shrink: Annotated[int, Range(2)] | None = None
+    """Train a model that can be given a small image and draws the large one: the condition is the examples' own means
+    over blocks with so many places a side."""
     layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, which has to be asked for."""
@@ -71,10 +78,19 @@ class DataConfig:
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False
     """NaN in an array of vectors stands for a missing entry; without this it is refused. Tables need no option."""
+    transform: TransformKind = "standard"
+    """How real numbers go to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
+    (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
+    numbers (quantile). Whole numbers, categories and levels have a map of their own."""
     held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
     """Share of the examples that is never trained on, and evaluated on."""
     split_seed: Seed = 0
     """Seed of the permutation that decides which examples are held out."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a model is to be told something of an example."""
+        return (self.labels, self.condition, self.shrink) != (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -178,11 +194,11 @@ class TrainConfig:
     times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm, and
     low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
-    label_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
-    """With labels alone: how often the label of an example is hidden, which trains the model without labels; 0.1 by
-    default."""
+    condition_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    """With a condition alone: how often all that is told of an example is hidden, which trains the model without
+    condition; 0.1 by default."""
     seed: Seed = 0
-    """Seed of the initial weights, the order, the times, the noise and the labels hidden."""
+    """Seed of the initial weights, the order, the times, the noise and the conditions hidden."""
     save_every: Count = 500
     """Steps between checkpoints: the most that a killed run loses."""
     monitor_every: Count = 500
@@ -221,7 +237,7 @@ class EvaluateConfig:
     sampler_steps: Count = 250
     """Steps of the sampler, which is ancestral."""
     guidance: Annotated[float, Range(0)] = 1.0
-    """Guidance of the samples by the labels asked for, of a model with labels."""
+    """Guidance of the samples by the conditions of the held-out examples, of a model with a condition."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
 
@@ -321,8 +337,9 @@ def from_json(kind: type[C], plain: Any, where: str = "") -> C:
 
 def _parsed(hint: Any, plain: Any, where: str) -> Any:
     """A field's value from plain data, not yet checked but for configs within it."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_json(hint, plain, where)
+    kind = _dataclass_in(hint)
+    if kind is not None and plain is not None:
+        return from_json(kind, plain, where)
     item = _item(hint)
     if item is not None and isinstance(plain, dict):
         return {key: from_json(item, value, f"{where}.{key}") for key, value in plain.items()}
@@ -335,6 +352,12 @@ def _item(hint: Any) -> Any:
         if typing.get_origin(option) is dict and dataclasses.is_dataclass(typing.get_args(option)[1]):
             return typing.get_args(option)[1]
     return None
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """The dataclass that an annotation stands for, alone or beside None."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return next((kind for kind in options if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:

@@ -17,7 +17,7 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor
 
-from inkwash.build import count_parameters
+from inkwash.describe import count_parameters
 from inkwash.errors import ConfigError
 from inkwash.objective import Objective
 from inkwash.training import Batch, TrainState, denoising_loss, rows_of

@@ -17,7 +17,7 @@ from inkwash.errors import ConfigError
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.prediction import Levels, Noisy, Prediction
 from inkwash.process import Process, Scheduled
-from inkwash.shapes import as_time, over, per_row
+from inkwash.shapes import as_time, in_turn, over, per_row
 from inkwash.variance import SIMPLE, ReverseVariance
 
 Sight = Literal["time", "log_snr", "nothing"]
@@ -85,8 +85,8 @@ class Given(nn.Module):
 
     Args:
         denoiser: the denoiser to wrap.
-        condition: what it is asked with by name: a `label`, class numbers `(B,)` or one for all `(1,)`; the `guidance`
-            by it.
+        condition: what it is asked with by name, a row for each example, or fewer rows that are taken in turn: a
+            `label`, class numbers `(B,)`; what is `given`, standardised, `(B, …)`; the `guidance` by them.
     """
 
     def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
@@ -98,7 +98,7 @@ class Given(nn.Module):
     def forward(self, x_t: Tensor, t: float | Tensor) -> Any:
         """The wrapped denoiser's estimate."""
         told = {
-            name: value.expand(len(x_t), *value.shape[1:]) if isinstance(value, Tensor) else value
+            name: in_turn(value, len(x_t)) if isinstance(value, Tensor) else value
             for name, value in self.condition.items()
         }
         return self.denoiser(x_t, t, **told)
@@ -167,7 +167,10 @@ class NetworkDenoiser(nn.Module, ABC):
         dtype = next((p.dtype for p in parameters_of(self.network)), seen.dtype)
         level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
         told = {
-            name: value.to(seen.device) if isinstance(value, Tensor) else value for name, value in condition.items()
+            name: value.to(seen.device, dtype if value.is_floating_point() else None)
+            if isinstance(value, Tensor)
+            else value
+            for name, value in condition.items()
         }
         output: Tensor = self.network(seen.to(dtype), level, **told)
         return output.to(seen.dtype)

@@ -78,10 +78,14 @@ def draw_share(
     """As `draw`, the slots shared out over the processes that run this: all get the result, bit for bit that of one."""
     from accelerate.utils import gather_object
 
+    model.condition.told(n, options.get("label"), options.get("given"))  # checks them whole
     rows = slot_rows(model.shape, model.device)
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
     film = film if place.is_main_process else None
+    given, taken = options.get("given"), model.condition.given
+    if given is not None and taken is not None and np.ndim(given) > len(taken.spec.data_shape):
+        options["given"] = given[first:end]
     share = [draw(model, end - first, display, film, first=first, **options)] if end > first else []
     return np.concatenate(gather_object(share))
 
@@ -175,6 +179,9 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say(f"           {header.transform.describe()}")
     if header.condition.classes:
         display.say(f"labels     {config.data.labels}: {header.condition.describe()}")
+    if header.condition.given:
+        name = config.data.condition or f"shrink {config.data.shrink}"
+        display.say(f"condition  {name}: {header.condition.given.describe()}")
     display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))

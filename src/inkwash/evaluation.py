@@ -3,8 +3,9 @@
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
 samples against held-out data, distances in spaces of features, a memorisation test, and drift; as JSON, as pictures and
 as a report in `RUN/evaluation/`. A distance stands beside its floor, which training data in place of samples give. The
-samples of a model with labels are drawn with those of the held-out examples, and a classifier reads them. Of series,
-autocorrelation and spectrum of the samples stand beside those of held-out data; of vectors, columns and pairs of them.
+samples of a model with a condition are drawn with those of the held-out examples; where these are labels, a classifier
+reads them. Of series, autocorrelation and spectrum of the samples stand beside those of held-out data; of vectors,
+columns and pairs of them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from inkwash.errors import ConfigError, DataError
 from inkwash.exhibits import BY_TIME, CURVE, Curves, Parts, draw_by_time, draw_exhibits
 from inkwash.features import Features, classifier_features, principal_components
 from inkwash.fidelity import fidelity
-from inkwash.fit import bound_parts, label_names
+from inkwash.fit import bound_parts
 from inkwash.flow import EXACT_UP_TO
 from inkwash.gaussian import Gaussian, require_gaussian
 from inkwash.likelihood import Bound
@@ -79,7 +80,7 @@ def evaluate(
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits, guidance for a model without labels, features of another
+        ConfigError: continuous time for a process of bits, guidance for a model without condition, features of another
             shape.
         DataError: its data is gone or has changed, or fewer than 10 examples are held out, or 20 trained on.
     """
@@ -135,8 +136,8 @@ class _Subject:
         config: how much to evaluate.
         parts: samples and data, data units.
         space: the same where distances are taken and forests grow: model units or, of tables, `tabular.embed`.
+        told: the condition of the held-out examples, with which the samples were drawn; see `Dataset.conditions`.
         known: the labels of the training part, if the data has labels.
-        asked: of the held-out examples, which the samples were asked for, likewise.
     """
 
     model: Diffusion
@@ -144,8 +145,13 @@ class _Subject:
     config: EvaluateConfig
     parts: Parts
     space: Parts
+    told: dict[str, Any]
     known: list[str] | None
-    asked: list[str] | None
+
+    @property
+    def asked(self) -> list[str] | None:
+        """The labels of the held-out examples, which the samples were asked for, if the data has labels."""
+        return self.told.get("label")
 
 
 def _subject(
@@ -157,14 +163,14 @@ def _subject(
             got = f"{len(places)} {what} examples"
             raise DataError(dataset.name, got, f"at least {fewest} to evaluate on")
     places = outside[: config.examples]
-    known, asked = (None if dataset.labels is None else label_names(dataset, at) for at in (inside, places))
-    options: dict[str, Any] = {"label": asked, "guidance": config.guidance, "steps": config.sampler_steps}
+    known, told = dataset.conditions(inside).get("label"), dataset.conditions(places)
+    options: dict[str, Any] = {"guidance": config.guidance, "steps": config.sampler_steps, **told}
     samples = draw(model, len(places), display, seed=config.seed, **options)
     if dataset.spec.may_miss.any():  # samples are whole: they are given the gaps of the rows they are compared with
         samples = np.where(np.isnan(dataset.data[places]), np.nan, samples)
     train = dataset.data[inside]
     parts = Parts(samples, train[: min(len(places), len(train) // 2)], dataset.data[places], train)
-    return _Subject(model, dataset.spec, config, parts, _space(model, dataset.spec, parts), known, asked)
+    return _Subject(model, dataset.spec, config, parts, _space(model, dataset.spec, parts), told, known)
 
 
 def _space(model: Diffusion, spec: DataSpec, parts: Parts) -> Parts:
@@ -176,21 +182,21 @@ def _space(model: Diffusion, spec: DataSpec, parts: Parts) -> Parts:
 def _likelihood(subject: _Subject, display: Display) -> dict[str, Any]:
     """The bound by part and by time, its difference from that of training data, and the exact log-density."""
     display.say("evaluating the bound …")
-    parts, asked = subject.parts, subject.asked
+    parts, told = subject.parts, subject.told
     bounds = {name: _bound(subject, getattr(parts, name)) for name in ("held_out", "train")}
-    given_label = {} if asked is None else {"held_out_given_label": _bound(subject, parts.held_out, asked)}
+    under = {"held_out_given_condition": _bound(subject, parts.held_out, **told)} if told else {}
     return {
-        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **given_label}.items()},
+        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **under}.items()},
         "bound_by_time": _by_time(bounds),
         "overfitting": _overfitting(bounds),
         "log_density": _log_density(subject, display),
     }
 
 
-def _bound(subject: _Subject, x: Array, label: list[str] | None = None) -> Bound:
+def _bound(subject: _Subject, x: Array, **told: Any) -> Bound:
     config = subject.config
     steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, label=label)
+    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **told)
 
 
 def _log_density(subject: _Subject, display: Display) -> dict[str, Any] | None:

@@ -1,14 +1,14 @@
 r"""Factors: functions r(x) that multiply a model's distribution, $\tilde p(x) \propto p(x)\,r(x)$.
 
 A factor is stated in data units. Bound to a model it becomes `Evidence`, in model units: entries that are known,
-measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. All maps between the units are affine,
-so a linear measurement remains one. A factor that changes what the denoiser believes, and is no function of x, wraps
-it.
+measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. Where the map between the units is
+affine a linear measurement remains one; elsewhere it is refused. A factor that changes what the denoiser believes, and
+is no function of x, wraps it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.data.condition import guided
 from inkwash.denoise import AnyDenoiser, Given
 from inkwash.distributions import standard_normal
 from inkwash.errors import ConfigError, DataError
-from inkwash.shapes import sum_event
+from inkwash.shapes import in_turn, sum_event
 
 if TYPE_CHECKING:
     from inkwash.model import Diffusion
@@ -54,7 +55,7 @@ class Linear:
 
     def residual(self, x: Tensor) -> Tensor:
         """y - A x, `(B, m)`."""
-        return (self.y if self.y.ndim == 1 else _in_turn(self.y, len(x))).to(x) - self.apply(x)
+        return (self.y if self.y.ndim == 1 else in_turn(self.y, len(x))).to(x) - self.apply(x)
 
     @cached_property
     def gram(self) -> Tensor:
@@ -156,10 +157,10 @@ class EachKnown(Evidence):
         return len(self.known)
 
     def known_of(self, x: Tensor) -> Tensor:
-        return _in_turn(self.known, len(x))
+        return in_turn(self.known, len(x))
 
     def with_known(self, x: Tensor) -> Tensor:
-        return torch.where(self.known_of(x), _in_turn(self.values, len(x)).to(x), x)
+        return torch.where(self.known_of(x), in_turn(self.values, len(x)).to(x), x)
 
     @cached_property
     def linear(self) -> Linear:
@@ -170,11 +171,6 @@ class EachKnown(Evidence):
 
         nothing = torch.zeros_like(self.values)
         return Linear(apply, tuple(self.known.shape[1:]), self.with_known(nothing).flatten(1), nothing[0].flatten())
-
-
-def _in_turn(rows: Tensor, count: int) -> Tensor:
-    """Rows one after another, again and again, `count` in all."""
-    return rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def gradient(potential: Potential, x: Tensor) -> Tensor:
@@ -226,11 +222,11 @@ def gathered(model: Diffusion, factors: Sequence[Factor]) -> Evidence:
     """What all factors together say of x.
 
     Raises:
-        ConfigError: more than one `Label`, or a factor that does not fit the model.
+        ConfigError: more than one `Told`, or a factor that does not fit the model.
     """
-    labels = sum(isinstance(factor, Label) for factor in factors)
-    if labels > 1:
-        raise ConfigError("label", f"{labels} labels", "one at most")
+    told = sum(isinstance(factor, Told) for factor in factors)
+    if told > 1:
+        raise ConfigError("told", f"{told} conditions", "one at most")
     return reduce(Evidence.__add__, (factor.evidence(model) for factor in factors), nothing(model))
 
 
@@ -252,28 +248,20 @@ class Observed(Factor):
 
     def evidence(self, model: Diffusion) -> Evidence:
         mask, values = self.in_data_units(model)
-        x = model.to_model(values[None])[0].double()
+        x = model.to_model(np.where(mask, values, np.nan)[None], missing=True)[0].double().nan_to_num(0.0)
         if model.transform is not None:
             mask = model.transform.spec.to_channels_first(mask[None])[0]
         return Evidence(torch.tensor(mask, device=model.device), x)
 
     def in_data_units(self, model: Diffusion) -> tuple[Array, Array]:
         """Mask and values at the full shape of an example as it came; values without meaning where nothing is known."""
-        shape, low = model.data_shape, _lowest(model)
+        shape = model.data_shape
         mask, values = _broadcast("observed.mask", self.mask, shape), _broadcast("observed.values", self.values, shape)
         if mask.dtype != np.bool_ or not mask.any():
             raise ConfigError("observed.mask", f"{mask.dtype}, {int(mask.sum())} entries", "booleans, one or more true")
-        values = np.where(mask, values, np.asarray(low, values.dtype))
-        if not np.isfinite(values).all():
+        if not np.isfinite(values[mask]).all():
             raise DataError("observed.values", "NaN or infinity", "finite numbers where the mask is true")
         return mask, values
-
-
-def _lowest(model: Diffusion) -> float:
-    """A value that entries of the data can take."""
-    if model.transform is not None:
-        return model.transform.spec.low
-    return 0.0 if model.process.lattice is None else model.process.lattice.low
 
 
 def _broadcast(where: str, given: Any, shape: tuple[int, ...]) -> Array:
@@ -298,7 +286,8 @@ class Measurement(Factor):
             fit y as nearly as the method's arithmetic does; entries that must come back exactly are for `Observed`.
 
     Raises:
-        ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit.
+        ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit, or a
+            model whose own map to data units is not affine.
     """
 
     A: Any
@@ -306,6 +295,9 @@ class Measurement(Factor):
     noise: Any
 
     def evidence(self, model: Diffusion) -> Evidence:
+        if model.transform is not None and model.transform.curves:
+            need = "standard or min-max, so that it stays linear; or a Classifier, which need not be"
+            raise ConfigError("measurement: data.transform", model.transform.kind, need)
         zero = torch.zeros((1, *model.shape), dtype=torch.float64, device=model.device)
         unit = model.unit
         offset = self._apply(zero)
@@ -314,7 +306,7 @@ class Measurement(Factor):
             return (self._apply(model.stretch(x)) - offset.to(x)) / unit
 
         self._require_affine(apply, zero)
-        found = self._apply(model.affine(zero))[0]
+        found = self._apply(model.real(zero))[0]
         y, noise = (torch.as_tensor(v, dtype=torch.float64, device=model.device) for v in (self.y, self.noise))
         if y.numel() != found.numel() or not bool(y.isfinite().all()):
             raise ConfigError("measurement.y", f"shape {tuple(y.shape)}", f"{found.numel()} finite numbers, as A gives")
@@ -358,34 +350,40 @@ class Classifier(Factor):
     def evidence(self, model: Diffusion) -> Evidence:
         with torch.inference_mode(False), torch.enable_grad():
             zero = torch.zeros((2, *model.shape), dtype=model.dtype, device=model.device, requires_grad=True)
-            found = self.log_prob(model.affine(zero))
+            found = self.log_prob(model.real(zero))
         if tuple(found.shape) != (2,):
             raise ConfigError("classifier.log_prob", f"shape {tuple(found.shape)} of 2 examples", "(2,), one for each")
-        potential = (lambda x: self.log_prob(model.affine(x)),)
+        potential = (lambda x: self.log_prob(model.real(x)),)
         return replace(nothing(model), potentials=potential, differentiable=found.requires_grad)
 
 
 @dataclass(frozen=True, eq=False)
-class Label(Factor):
-    r"""A class y of a model with labels: $r(x) = p(y \mid x)^w$, as the network knows it.
+class Told(Factor):
+    r"""A condition y of a model that was trained with one: $r(x) = p(y \mid x)^w$, as the network knows it.
 
-    Alone it is the model's own `label` and `guidance`, draw for draw; with other factors it says which of the model's
-    distributions these multiply.
+    Alone it is the model's own `label`, `given` and `guidance`, draw for draw; with other factors it says which of the
+    model's distributions these multiply.
 
     Args:
-        label: one class, as of `Diffusion.sample`; None, with guidance 1, changes nothing.
+        label: one class, as of `Diffusion.sample`; None, with guidance 1 and nothing given, changes nothing.
+        given: the numbers or the image of one example, as of `Diffusion.sample`.
         guidance: w.
 
     Raises:
-        ConfigError: when it multiplies a model: one without labels or without this one, a guidance below 0.
+        ConfigError: when it multiplies a model: one without such a condition, a guidance below 0.
+        DataError: then too: what is given does not fit.
     """
 
-    label: Any
+    label: Any = None
+    given: Any = None
     guidance: float = 1.0
 
     def wrap(self, denoiser: AnyDenoiser, model: Diffusion) -> AnyDenoiser:
-        return Given(denoiser, model.condition.told(self.label, 1, self.guidance))
+        return Given(denoiser, self._asked(model))
 
     def evidence(self, model: Diffusion) -> Evidence:
-        model.condition.told(self.label, 1, self.guidance)
+        self._asked(model)
         return nothing(model)
+
+    def _asked(self, model: Diffusion) -> Mapping[str, Any]:
+        return guided(model.condition.told(1, self.label, self.given), self.guidance)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,6 @@ from inkwash.build import (
     build_model,
     build_objective,
     build_proposal,
-    describe_network,
-    describe_process,
     in_use,
     require_possible,
     resolve,
@@ -47,6 +45,7 @@ from inkwash.data import Dataset, Transform, fit_transform, load_dataset
 from inkwash.data.read import source_name
 from inkwash.data.rows import Array, take
 from inkwash.denoise import Denoiser
+from inkwash.describe import describe_network, describe_process
 from inkwash.device import accelerator
 from inkwash.display import Display
 from inkwash.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
@@ -184,10 +183,15 @@ class _Job:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
-        transform = fit_transform(dataset.spec, dataset.data, build_lattice(config, dataset.spec), inside)
+        condition, given = dataset.condition, None
+        if dataset.given is not None:
+            given, where = dataset.given.data, f"condition {dataset.given.name}"
+            condition = replace(condition, given=fit_transform(dataset.given.spec, given, rows=inside, where=where))
+        lattice, kind = build_lattice(config, dataset.spec), config.data.transform
+        transform = fit_transform(dataset.spec, dataset.data, lattice, inside, kind)
         _require_every_class(dataset, inside)
         examples, held_out = (
-            Examples(dataset.data, part, transform, dataset.condition, dataset.labels) for part in (inside, outside)
+            Examples(dataset.data, part, transform, condition, dataset.labels, given) for part in (inside, outside)
         )
         fingerprint = dataset.fingerprint()
         return cls(config, dataset, run, accelerator, transform, examples, held_out, fingerprint, report)
@@ -272,7 +276,7 @@ class _Job:
     def loop(self, state: TrainState, display: Display) -> None:
         """Train, showing progress, saving and looking at samples on the way."""
         config, main = self.config.train, self.accelerator.is_main_process
-        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
+        model = build_model(self.config, self.transform, state.average, self.examples.condition)
         before, began = state.seconds, time.monotonic()
         window: list[float] = []
         with _stop_signals(main) as caught, display.progress(chosen(config.steps), state.step) as bar:
@@ -305,8 +309,12 @@ class _Job:
         storage.make_folder(self.run.path / "samples")
         sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # others take no path without draws
         with suppress(NonFiniteError):  # a young network may walk off to infinity: no picture of that
-            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, label=in_turn(model, count))
+            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, **self.conditions(count))
             pictures.save_samples(self.run.path / "samples" / f"step-{state.step:09d}.png", self.transform.spec, data)
+
+    def conditions(self, count: int) -> dict[str, Any]:
+        """What so many samples are asked with: what held-out examples are told by, in turn."""
+        return self.dataset.conditions(np.resize(self.held_out.indices, count))
 
     def log(self, state: TrainState, done: Step, window: list[float], held_out: float | None) -> None:
         """Add a line to the metrics; numbers that are not finite stand as null."""
@@ -338,7 +346,7 @@ class _Job:
         header = Header(
             self.config,
             self.transform,
-            self.dataset.condition,
+            chosen(self.examples.condition),
             self.fingerprint,
             len(self.dataset.data),
             state.step,
@@ -351,12 +359,12 @@ class _Job:
     def conclude(self, state: TrainState, display: Display) -> None:
         """Leave a picture of samples, the learning curve and the held-out bound, and say where all is."""
         run = self.run
-        model = build_model(self.config, self.transform, state.average, self.dataset.condition)
+        model = build_model(self.config, self.transform, state.average, self.examples.condition)
         summary = run.path / "summary.json"
         if not summary.exists():
             display.say("drawing samples and evaluating the bound on held-out data …")
             count = 64 if self.transform.spec.size else 4096
-            data = model.sample(count, seed=0, steps=min(250, self.config.process.steps), label=in_turn(model, count))
+            data = model.sample(count, seed=0, steps=min(250, self.config.process.steps), **self.conditions(count))
             pictures.save_samples(run.path / "samples.png", self.transform.spec, data)
             pictures.save_curve(run.path / "curve.png", run.metrics())
             places = self.held_out.indices[:_SUMMARY_EXAMPLES]
@@ -379,24 +387,10 @@ def bound_parts(result: Bound) -> dict[str, Any]:
 
 
 def held_out_bounds(model: Diffusion, dataset: Dataset, places: Array, **options: Any) -> dict[str, Bound]:
-    """The bound on the examples at `places` of the data and, if these have labels, the one given the labels."""
-    x = take(dataset.data, places)
+    """The bound on the examples at `places` of the data and, if these have conditions, the one given these."""
+    x, told = take(dataset.data, places), dataset.conditions(places)
     bounds = {"held_out": model.bound(x, **options)}
-    if dataset.labels is not None:
-        bounds["held_out_given_label"] = model.bound(x, label=label_names(dataset, places), **options)
-    return bounds
-
-
-def label_names(dataset: Dataset, places: Array) -> list[str]:
-    """The labels of the examples at `places` of labelled data."""
-    classes = chosen(dataset.condition.classes)
-    return [classes[number - 1] for number in chosen(dataset.labels)[places]]
-
-
-def in_turn(model: Diffusion, count: int) -> list[str] | None:
-    """The classes of a model one after another, `count` in all; None for a model without labels."""
-    classes = model.condition.classes
-    return None if classes is None else [classes[i % len(classes)] for i in range(count)]
+    return bounds | ({"held_out_given_condition": model.bound(x, **told, **options)} if told else {})
 
 
 def held_out_loss(config: Config, state: TrainState, held_out: Examples, device: torch.device) -> float:
@@ -427,7 +421,10 @@ def _require_every_class(dataset: Dataset, inside: Array) -> None:
 
 def _closing_words(run: Run, summary: dict[str, Any]) -> Iterator[str]:
     yield f"trained   in {summary['seconds']:.0f} s"
-    for name, what in (("held_out", "variational bound"), ("held_out_given_label", "the same given the labels")):
+    for name, what in (
+        ("held_out", "variational bound"),
+        ("held_out_given_condition", "the same, conditional"),
+    ):
         bound = summary.get(f"{name}_bound")
         if bound is not None:
             error = "" if bound["std_error"] is None else f" ± {bound['std_error']:.3f}"

@@ -132,7 +132,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
         _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
     fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
     if model.transform is not None:
-        fixed = fixed - model.transform.log_det()
+        fixed = fixed - model.transform.log_det(clean).mean()
     return _costs(times, step, last, len(clean), float(fixed))
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.data.condition import guided
+from inkwash.denoise import given as given_rows
 from inkwash.errors import ConfigError, require_integer
 from inkwash.factor import EachKnown
 from inkwash.gaussian import Gaussian
@@ -34,6 +36,9 @@ def impute(
     seed: int | None = None,
     method: Method | None = None,
     sampler: Sampler | None = None,
+    label: Any = None,
+    given: Any = None,
+    guidance: float = 1.0,
     **way: Any,
 ) -> Any:
     """Draw what is NaN in examples `n` times, given the rest; `Diffusion.impute` says what is taken and given."""
@@ -42,11 +47,13 @@ def impute(
     if not isinstance(method, MomentMatching | RePaint | SMC):
         raise ConfigError("method", method, "MomentMatching, RePaint or SMC, which take several examples side by side")
     model_x, seed, times = model.to_model(x, missing=True).double(), chosen_seed(seed), model.way(**way)[1]
+    told = guided(model.condition.told(len(model_x), label, given), guidance)
     drawn, rows = [], slot_rows(model.shape, model.device)
     draws = min(rows, _DRAWS)
-    for group, part in enumerate(model_x.split(rows // draws)):
+    for group, places in enumerate(torch.arange(len(model_x)).split(rows // draws)):
+        part = model_x[places]
         evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
-        denoiser, walker = method.compose(model.denoiser, evidence, sampler)
+        denoiser, walker = method.compose(given_rows(model.denoiser, told, places), evidence, sampler)
         ends = []
         for first in range(0, n, draws):
             random = generator(seed, Purpose.IMPUTE, group, first)

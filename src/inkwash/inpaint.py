@@ -15,7 +15,7 @@ from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
 from inkwash.draw import draw, write_array
 from inkwash.errors import ConfigError, DataError
-from inkwash.factor import Label, Observed
+from inkwash.factor import Observed, Told
 from inkwash.film import transform_of
 from inkwash.posterior import DPS, SMC, Entrywise, Method, MomentMatching, PiGDM, RePaint, StepProduct
 from inkwash.randomness import Purpose, derived_seed
@@ -78,6 +78,7 @@ def inpaint_to_folder(
     *,
     seed: int,
     label: str | None = None,
+    given: Array | None = None,
     guidance: float = 1.0,
     device: Device = "auto",
     **options: Any,
@@ -93,7 +94,8 @@ def inpaint_to_folder(
         out: folder to write to; made if need be.
         display: where to report.
         seed: of the draws, and of what is hidden at random.
-        label: of a model with labels, the class to draw from: the factor `Label`.
+        label: of a model with labels, the class to draw from: the factor `Told`.
+        given: of a model with a condition in numbers, these, likewise.
         guidance: of that factor.
         device: where to draw.
         **options: as of `Product.sample`.
@@ -109,7 +111,7 @@ def inpaint_to_folder(
     image = example(run, model, name)
     known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
-    product = model * Observed(known, image) * Label(label, guidance)
+    product = model * Observed(known, image) * Told(label, given, guidance)
     draws = draw(product, n, display, seed=seed, **options)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):

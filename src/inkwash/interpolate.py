@@ -6,12 +6,26 @@ versions with the same noise the way is straight (`linear`): the noise stays wha
 al. 2020, §4.3 and fig. 8).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from inkwash.errors import DataError
+from inkwash.distributions import Lattice
+from inkwash.errors import ConfigError, DataError, require_integer
+from inkwash.flow import transport
+from inkwash.gaussian import require_gaussian
+from inkwash.noise import uniform_grid
+from inkwash.ode import Solver
 from inkwash.process import Process
+from inkwash.randomness import Purpose, chosen_seed, generator
+from inkwash.shapes import as_batch
+
+if TYPE_CHECKING:
+    from inkwash.model import Diffusion
 
 _OPPOSITE = 1e-6
 
@@ -54,3 +68,36 @@ def linear(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 def diffuse_alike(process: Process, x: Tensor, t: float, generator: torch.Generator) -> Tensor:
     """$x_t$ for every example of `x` `(B, *event)`, all with the same noise; at time 0 `x` itself."""
     return process.diffuse(x, t, process.noise((1, *x.shape[1:]), generator, like=x).expand_as(x))
+
+
+def interpolate(
+    model: Diffusion,
+    a: Any,
+    b: Any,
+    n: int,
+    *,
+    t: float | None = None,
+    seed: int = 0,
+    solver: Solver | None = None,
+    **options: Any,
+) -> Any:
+    """Draw `n` examples on the way from `a` to `b`; `Diffusion.interpolate` says what is taken and given."""
+    require_integer("n", n, 2)
+    process, seed = require_gaussian(model.process, "interpolate"), chosen_seed(seed)
+    random = generator(seed, Purpose.INTERPOLATE)
+    ends = torch.cat([model.whole(as_batch(x)) for x in (a, b)])
+    weights = torch.linspace(0, 1, n, dtype=torch.float64)
+    if t is None:
+        told = {name: options.pop(name) for name in ("label", "given") if name in options}
+        for name, value in options.items():
+            raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
+        start = float(uniform_grid(model.steps)[-2]) if isinstance(model.lattice, Lattice) else 0.0
+        noisy = diffuse_alike(process, ends.double(), start, random)
+        condition = model.condition.told(2, **told)
+        code_a, code_b = transport(model.denoiser, noisy, start, 1.0, solver=solver, condition=condition)
+        return model.decode(spherical(code_a, code_b, weights), solver=solver, **told)
+    if solver is not None:
+        raise ConfigError("solver", solver, "no time t; from t there is a sampler")
+    a_t, b_t = diffuse_alike(process, ends.to(model.dtype), t, random)
+    starts = ((torch.tensor([i]), generator(seed, Purpose.INTERPOLATE, 0)) for i in range(n))
+    return model.to_data(model.walk_down(linear(a_t, b_t, weights), t, starts, **options))

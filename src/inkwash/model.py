@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.condition import Condition
 from inkwash.config import chosen
+from inkwash.data.condition import Condition, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, given, parameters_of
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, DataError, require_integer, require_kind
 from inkwash.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.gaussian import require_gaussian
-from inkwash.interpolate import diffuse_alike, linear, spherical
 from inkwash.likelihood import Bound, bound
 from inkwash.noise import Grid, as_grid, grid_from, uniform_grid
 from inkwash.ode import Solver
 from inkwash.process import Process, Scheduled
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_parts, slot_places, slot_rows, slots
 from inkwash.sample import Ancestral, Sampler
-from inkwash.shapes import as_time
+from inkwash.shapes import as_batch, as_time
 from inkwash.walk import State, Walkable, end_of, walk
 
 if TYPE_CHECKING:
@@ -85,11 +84,12 @@ class Diffusion(Walkable):
         times: Tensor | None = None,
         grid: Grid | None = None,
         label: Any = None,
+        given: Any = None,
         guidance: float = 1.0,
     ) -> Any:
         """Draw `n` examples.
 
-        Sample i of a seed is the same, bit for bit, whatever `n` and `first`, and whatever the labels of the others.
+        Sample i of a seed is the same, bit for bit, whatever `n` and `first`, and whatever the others are told.
         They are drawn slot by slot: memory grows with `n` by the result alone.
 
         Args:
@@ -101,28 +101,28 @@ class Diffusion(Walkable):
             times: or the grid itself, decreasing from 1 to 0.
             grid: how the steps are spread; `UniformGrid()` by default.
             label: the class to draw from, or one for each example; None draws from all, without label.
-            guidance: w, the power of p(label | x_t) that is multiplied with p(x_t): 0 ignores the label, 1 draws from
-                p(x | label), more insists on what tells the class from others. Neither 0 nor 1 takes two evaluations of
-                the network in place of one. See `inkwash.denoise.NetworkDenoiser`.
+            given: numbers or an image, as the model was trained with, in their own units: those of all examples, or of
+                each along a first axis more; None draws from all.
+            guidance: w, the power of p(y | x_t) that is multiplied with p(x_t), where y is label and given: 0 ignores
+                them, 1 draws from p(x | y), more insists on what tells y from other conditions. Neither 0 nor 1 takes
+                two evaluations of the network in place of one. See `inkwash.denoise.NetworkDenoiser`.
 
         Returns:
-            With a transform an array in data units, shape `(n, …)` and dtype as the data came; without one a tensor
-            `(n, *shape)`.
+            An array `(n, …)` in data units, dtype as the data came; without a transform a tensor `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first`, `seed`, `sampler`, `steps`, `times`, `grid`, `label` or `guidance`; `times`
-                beside another way to choose them.
+            ConfigError: a bad option, or `times` beside another way to choose them.
+            DataError: what is `given` does not fit.
         """
         way: dict[str, Any] = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
-        walks = self.walks(n, first=first, seed=seed, label=label, guidance=guidance, **way)
+        way |= {"label": label, "given": given, "guidance": guidance}
+        walks = self.walks(n, first=first, seed=seed, **way)
         return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
-    def walks(
-        self, n: int, *, first: int = 0, seed: int | None = None, label: Any = None, guidance: float = 1.0, **way: Any
-    ) -> list[Iterator[State]]:
+    def walks(self, n: int, *, first: int = 0, seed: int | None = None, **options: Any) -> list[Iterator[State]]:
         require_integer("n", n, 1)
         require_integer("first", first, 0)
-        seed, condition, (sampler, times) = chosen_seed(seed), self.condition.told(label, n, guidance), self.way(**way)
+        seed, (condition, sampler, times) = chosen_seed(seed), self._asked(n, **options)
         rows = slot_rows(self.shape, self.device)
 
         def walk_slot(slot: int, part: slice) -> Iterator[State]:
@@ -132,6 +132,12 @@ class Diffusion(Walkable):
             yield from walk(given(self.denoiser, condition, asked), sampler, x_1, times, random, part)
 
         return [walk_slot(slot, part) for slot, part in slot_parts(first, n, rows)]
+
+    def _asked(
+        self, n: int, label: Any = None, given: Any = None, guidance: float = 1.0, **way: Any
+    ) -> tuple[Mapping[str, Any], Sampler, Tensor]:
+        """What the denoiser is told of `n` examples, and the way to walk."""
+        return guided(self.condition.told(n, label, given), guidance), *self.way(**way)
 
     @torch.no_grad()
     def way(
@@ -167,7 +173,7 @@ class Diffusion(Walkable):
         """
         if not 0 <= t <= 1:
             raise ConfigError("t", t, "a time from 0 to 1")
-        model_x, process = self._whole(x).to(self.dtype), self.process
+        model_x, process = self.whole(x).to(self.dtype), self.process
         noisy = [
             process.diffuse(model_x[rows], t, process.noise(model_x[rows].shape, random, like=model_x))
             for rows, random in slots(model_x, chosen_seed(seed), Purpose.DIFFUSE)
@@ -183,8 +189,8 @@ class Diffusion(Walkable):
             x_t: model units, `(B, *shape)`.
             t: their time, above 0 and at most 1.
             seed: any integer >= 0; None takes one from torch's global generator.
-            **options: `sampler`, `steps`, `times`, `grid`, `label` and `guidance`, as of `sample`; of the times those
-                below `t` are walked.
+            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `sample`; of the
+                times those below `t` are walked.
 
         Returns:
             `B` examples, as `sample`.
@@ -195,19 +201,13 @@ class Diffusion(Walkable):
         """
         x_t = self._shaped("x_t", x_t).to(self.dtype)
         starts = slots(x_t, chosen_seed(seed), Purpose.SAMPLE_FROM)
-        return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
+        return self.to_data(self.walk_down(x_t, t, starts, **options)[: len(x_t)])
 
-    def _walk_down(
-        self,
-        x_t: Tensor,
-        t: float,
-        starts: Iterable[tuple[Tensor, torch.Generator]],
-        label: Any = None,
-        guidance: float = 1.0,
-        **way: Any,
+    def walk_down(
+        self, x_t: Tensor, t: float, starts: Iterable[tuple[Tensor, torch.Generator]], **options: Any
     ) -> Tensor:
         """Walks from rows of `x_t`, each with a generator."""
-        condition, (sampler, times) = self.condition.told(label, len(x_t), guidance), self.way(**way)
+        condition, sampler, times = self._asked(len(x_t), **options)
         ends = (
             end_of(walk(given(self.denoiser, condition, rows), sampler, x_t[rows], grid_from(t, times), random))
             for rows, random in starts
@@ -235,7 +235,7 @@ class Diffusion(Walkable):
         """
         require_integer("n", n, 1)
         seed = chosen_seed(seed)
-        x_t = self.diffuse(_as_batch(x), t, seed=seed)
+        x_t = self.diffuse(as_batch(x), t, seed=seed)
         return self.sample_from(x_t.expand(n, *self.shape), t, seed=seed, **options)
 
     def interpolate(
@@ -243,11 +243,6 @@ class Diffusion(Walkable):
         a: Any,
         b: Any,
         n: int,
-        *,
-        t: float | None = None,
-        seed: int = 0,
-        solver: Solver | None = None,
-        label: Any = None,
         **options: Any,
     ) -> Any:
         r"""Draw `n` examples on the way from `a` to `b`.
@@ -262,11 +257,9 @@ class Diffusion(Walkable):
             a: one example in data units.
             b: another.
             n: how many, both ends among them; at least 2.
-            t: the time to mix at, above 0 and at most 1.
-            seed: of the noise.
-            solver: as of `encode`; without `t` alone.
-            label: the class to draw from, and to encode both ends under.
-            **options: as of `sample_from`; with `t` alone.
+            **options: `t`, the time to mix at, above 0 and at most 1; `seed` of the noise, 0 by default; `label` and
+                `given`, to encode both ends under and to draw from; with `t` all others of `sample_from`, and without
+                it the `solver` of `encode`.
 
         Returns:
             `n` examples, as `sample`.
@@ -275,24 +268,9 @@ class Diffusion(Walkable):
             DataError: `a` or `b` is not of the model's shape, or their codes are opposite.
             ConfigError: a bad `n`, `t` or `seed`, an option of the other kind, or a process that is not Gaussian.
         """
-        require_integer("n", n, 2)
-        process, seed = require_gaussian(self.process, "interpolate"), chosen_seed(seed)
-        random = generator(seed, Purpose.INTERPOLATE)
-        ends = torch.cat([self._whole(_as_batch(x)) for x in (a, b)])
-        weights = torch.linspace(0, 1, n, dtype=torch.float64)
-        if t is None:
-            for name, value in options.items():
-                raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
-            start = float(uniform_grid(self.steps)[-2]) if isinstance(self._lattice, Lattice) else 0.0
-            noisy = diffuse_alike(process, ends.double(), start, random)
-            condition = self.condition.told(label, 2)
-            code_a, code_b = transport(self.denoiser, noisy, start, 1.0, solver=solver, condition=condition)
-            return self.decode(spherical(code_a, code_b, weights), solver=solver, label=label)
-        if solver is not None:
-            raise ConfigError("solver", solver, "no time t; from t there is a sampler")
-        a_t, b_t = diffuse_alike(process, ends.to(self.dtype), t, random)
-        starts = ((torch.tensor([i]), generator(seed, Purpose.INTERPOLATE, 0)) for i in range(n))
-        return self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, label, **options))
+        from inkwash.interpolate import interpolate
+
+        return interpolate(self, a, b, n, **options)
 
     def bound(
         self,
@@ -302,9 +280,9 @@ class Diffusion(Walkable):
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
-        label: Any = None,
+        **told: Any,
     ) -> Bound:
-        """The variational bound on -log p(x), or on -log p(x | label), nats per example.
+        """The variational bound on -log p(x), or on -log p(x | label, given), nats per example.
 
         For continuous data it bounds the density in data units: the transform's log-determinant is in `reconstruction`.
 
@@ -315,7 +293,7 @@ class Diffusion(Walkable):
             times: or the grid itself, decreasing from 1 to 0.
             terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound`.
             seed: of the noise.
-            label: the class of the examples, or one for each; None takes the model without labels.
+            **told: `label` and `given` of the examples, as of `sample`; by default the model without condition.
 
         Raises:
             DataError: `x` is not of the model's shape.
@@ -324,11 +302,11 @@ class Diffusion(Walkable):
         model_x = self.to_model(x)
         continuous = steps == math.inf
         grid = as_grid(None if continuous and times is None else steps, times, self.steps)
-        condition = self.condition.told(label, len(model_x))
-        result = bound(self.denoiser, model_x, grid, self._lattice, terms, seed, continuous, condition)
+        condition = self.condition.told(len(model_x), **told)
+        result = bound(self.denoiser, model_x, grid, self.lattice, terms, seed, continuous, condition)
         if self.transform is None:
             return result
-        log_det = self.transform.log_det().to(self.device)
+        log_det = self.transform.log_det(model_x)
         return replace(
             result,
             reconstruction=result.reconstruction - log_det,
@@ -345,10 +323,10 @@ class Diffusion(Walkable):
         solver: Solver | None = None,
         dequantise: Dequantise | None = None,
         seed: int = 0,
-        label: Any = None,
+        **told: Any,
     ) -> LogProb:
-        """The exact log p(x), or log p(x | label), along the probability-flow ODE, nats per example; compare it with
-        `-bound(x).total`.
+        """The exact log p(x), or log p(x | label, given), along the probability-flow ODE, nats per example; compare it
+        with `-bound(x).total`.
 
         For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
         result is a lower bound on log P(x).
@@ -361,17 +339,16 @@ class Diffusion(Walkable):
             solver: `Adaptive()` by default.
             dequantise: for data with levels alone; `Dequantise()` by default.
             seed: of the noise and of the signs.
-            label: the class of the examples, or one for each; None takes the model without labels.
+            **told: `label` and `given` of the examples, as of `sample`; by default the model without condition.
 
         Raises:
             DataError: `x` is not of the model's shape.
             ConfigError: a bad option, or a tolerance that is not reached.
             NonFiniteError: the network is NaN or infinite on the way.
         """
-        model_x = self._whole(x)
-        lattice, condition = self._lattice, self.condition.told(label, len(model_x))
+        model_x, lattice = self.whole(x), self.lattice
         options: dict[str, Any] = {"divergence": divergence, "probes": probes, "solver": solver, "seed": seed}
-        options["condition"] = condition
+        options["condition"] = self.condition.told(len(model_x), **told)
         if lattice is not None:
             grid, dequantise = uniform_grid(self.steps), dequantise or Dequantise()
             return dequantised_log_prob(self.denoiser, model_x, grid, lattice, dequantise, **options)
@@ -380,31 +357,31 @@ class Diffusion(Walkable):
         result = flow_log_prob(self.denoiser, model_x, **options)
         if self.transform is None:
             return result
-        return replace(result, value=result.value + self.transform.log_det().to(self.device))
+        return replace(result, value=result.value + self.transform.log_det(model_x))
 
-    def encode(self, x: Any, *, solver: Solver | None = None, label: Any = None) -> Tensor:
+    def encode(self, x: Any, *, solver: Solver | None = None, **told: Any) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
 
         Args:
             x: data units, `(B, …)`.
             solver: `Adaptive()` by default.
-            label: the class of the examples, or one for each: the code then says what the label does not.
+            **told: `label` and `given` of the examples, as of `sample`: the code then says what these do not.
 
         Returns:
             `(B, *shape)`, float64, model units. Over continuous data it is distributed like `process.prior`; levels
             have shorter codes, since a denoiser that knows them tells them from small noise.
         """
-        model_x = self._whole(x)
-        condition = self.condition.told(label, len(model_x))
+        model_x = self.whole(x)
+        condition = self.condition.told(len(model_x), **told)
         return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
-    def decode(self, z: Tensor, *, solver: Solver | None = None, label: Any = None) -> Any:
+    def decode(self, z: Tensor, *, solver: Solver | None = None, **told: Any) -> Any:
         """The data that a code stands for: the inverse of `encode`.
 
         Args:
             z: x_1, model units, `(B, *shape)`.
             solver: `Adaptive()` by default.
-            label: the class to decode to, or one for each code; that of `encode` gives the data back.
+            **told: `label` and `given`, as of `sample`; those of `encode` give the data back.
 
         Returns:
             As `sample`: an array in data units, or a tensor `(B, *shape)` where there is no transform.
@@ -413,13 +390,13 @@ class Diffusion(Walkable):
             DataError: `z` is not of the model's shape.
         """
         z = self._shaped("z", z)
-        condition = self.condition.told(label, len(z))
+        condition = self.condition.told(len(z), **told)
         return self.to_data(transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition))
 
     @torch.no_grad()
-    def score(self, x_t: Tensor, t: float | Tensor, *, label: Any = None, guidance: float = 1.0) -> Tensor:
-        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units; with a label that of
-        log p(x_t) + w log p(label | x_t), where w is the guidance.
+    def score(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **told: Any) -> Tensor:
+        """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units; with a `label` or what is
+        `given`, y, that of log p(x_t) + w log p(y | x_t), where w is the guidance.
 
         Raises:
             DataError: `x_t` is not of the model's shape.
@@ -429,7 +406,7 @@ class Diffusion(Walkable):
         x_t = self._shaped("x_t", x_t)
         if not bool(((as_time(t) >= 0) & (as_time(t) <= 1)).all()):
             raise ConfigError("t", t, "times from 0 to 1")
-        return self.denoiser(x_t, t, **self.condition.told(label, len(x_t), guidance)).score
+        return self.denoiser(x_t, t, **guided(self.condition.told(len(x_t), **told), guidance)).score
 
     def impute(self, x: Any, n: int = 100, **options: Any) -> Any:
         """Draw what is missing of examples, given the rest: as `(self * Observed(mask, values)).sample` for each of
@@ -440,7 +417,7 @@ class Diffusion(Walkable):
         Args:
             x: data units, `(B, …)`; NaN where an entry is missing. Whole numbers and levels come as real ones then.
             n: how many draws of each, at least 1.
-            **options: `seed`, `sampler`, `steps`, `times` and `grid`, as of `sample`; `method`, by default
+            **options: all but `first` of `sample`, a condition for each example; `method`, by default
                 `MomentMatching()` for real numbers and `SMC()` for others; or `RePaint()`, or these with other options.
 
         Returns:
@@ -469,7 +446,7 @@ class Diffusion(Walkable):
         return x if self.transform is None else self.transform.to_data(x.cpu())
 
     @property
-    def _lattice(self) -> Lattice | Bins | None:
+    def lattice(self) -> Lattice | Bins | None:
         return None if self.transform is None else self.transform.lattice
 
     @property
@@ -482,12 +459,12 @@ class Diffusion(Walkable):
         """The length in data units of one in model units; a mean over the channels."""
         return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
 
-    def affine(self, x: Tensor) -> Tensor:
+    def real(self, x: Tensor) -> Tensor:
         """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
-        return x if self.transform is None else self.transform.affine(x)
+        return x if self.transform is None else self.transform.real(x)
 
     def stretch(self, x: Tensor) -> Tensor:
-        """A difference in model units as one in data units."""
+        """A difference in model units as one in data units, of an affine transform."""
         return x if self.transform is None else self.transform.stretch(x)
 
     def __mul__(self, factor: Factor) -> Product:
@@ -498,10 +475,9 @@ class Diffusion(Walkable):
 
     __rmul__ = __mul__
 
-    def _whole(self, x: Any) -> Tensor:
+    def whole(self, x: Any) -> Tensor:
         """`to_model` of examples of which nothing is missing."""
-        model_x = self.to_model(x)
-        if bool(model_x.isnan().any()):
+        if bool((model_x := self.to_model(x)).isnan().any()):
             raise DataError("x", "a missing value", "whole examples; bound and impute take others")
         return model_x
 
@@ -511,11 +487,6 @@ class Diffusion(Walkable):
         if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
             raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
         return tensor
-
-
-def _as_batch(x: Any) -> Any:
-    """One example as a batch of one."""
-    return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]
 
 
 def require_same_values(process: Process, transform: Transform) -> None:

@@ -65,8 +65,8 @@ class Product(Walkable):
         Args:
             n: how many, at least 1.
             method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers and `SMC()` for bits.
-            **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`. A label is a
-                factor, `Label`.
+            **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`. A condition
+                is a factor, `Told`.
 
         Returns:
             As `Diffusion.sample`.
@@ -135,9 +135,9 @@ class Product(Walkable):
         self, method: Method | None, sampler: Sampler | None, options: dict[str, Any]
     ) -> tuple[Diffusion, Sampler | None]:
         """The model with the denoiser of the product, and the sampler to walk with."""
-        for name in ("label", "guidance"):
+        for name in ("label", "given", "guidance"):
             if name in options:
-                raise ConfigError(name, options[name], "a factor in its place: model * Label(label, guidance)")
+                raise ConfigError(name, options[name], "a factor in its place: model * Told(label, given, guidance)")
         if method is not None:
             require_kind("method", method, Method)
         model = self.model

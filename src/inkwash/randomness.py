@@ -31,7 +31,7 @@ class Purpose(IntEnum):
     VARIANCE = 8
     FLOW = 9
     IMMSE = 10
-    LABEL = 11
+    CONDITION = 11
     GRID = 12
     SAMPLE_FROM = 14
     DIFFUSE = 15

@@ -18,8 +18,8 @@ from typing import Any
 from torch.nn import Module
 
 import inkwash
-from inkwash.build import describe_network, describe_process
 from inkwash.config import EvaluateConfig, chosen, to_json
+from inkwash.describe import describe_network, describe_process
 from inkwash.exhibits import BY_TIME, CURVE, NEIGHBOURS
 from inkwash.run import Header, Run
 

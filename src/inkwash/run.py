@@ -26,9 +26,9 @@ from torch import Tensor
 from inkwash import storage
 from inkwash.build import build_denoiser, build_model, build_process, resolve
 from inkwash.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
-from inkwash.condition import Condition
 from inkwash.config import Config, Range, first_difference, from_json, to_json
 from inkwash.data import Dataset, Transform, load_dataset
+from inkwash.data.condition import Condition, goes_with
 from inkwash.data.transform import Array
 from inkwash.device import device_of
 from inkwash.errors import CheckpointError, ConfigError, DataError
@@ -45,7 +45,7 @@ class Header:
         config: every option, resolved.
         transform: data units to model units.
         condition: what the model can be asked for.
-        fingerprint: SHA-256 of the data, and of its labels.
+        fingerprint: SHA-256 of the data, its labels and conditions.
         examples: how many examples the data has.
         step: training steps done.
         skipped: steps that were skipped as not finite.
@@ -73,9 +73,9 @@ class Header:
         try:
             header = from_json(cls, plain)
             header.transform.check()
-            header.condition.check()
-            if (header.condition.classes is None) != (header.config.data.labels is None):
-                raise ConfigError("condition.classes", header.condition.classes, "classes if data.labels is set")
+            if header.transform.kind != header.config.data.transform:
+                raise ConfigError("transform.kind", header.transform.kind, header.config.data.transform)
+            _require_condition(header)
             resolved = resolve(header.config, header.transform.spec, header.examples)
             difference = first_difference(resolved, header.config, "config")
             if difference:
@@ -84,6 +84,18 @@ class Header:
         except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
         return header
+
+
+def _require_condition(header: Header) -> None:
+    """Check that a header's condition is what its options ask for, and goes with its data."""
+    condition, data = header.condition, header.config.data
+    condition.check()
+    if (condition.classes is None) != (data.labels is None):
+        raise ConfigError("condition.classes", condition.classes, "classes if data.labels is set")
+    if (condition.given is None) != (data.condition is None and data.shrink is None):
+        raise ConfigError("condition.given", condition.given, "a transform if data.condition or data.shrink is set")
+    if condition.given is not None and not goes_with(condition.given.spec, header.transform.spec):
+        raise ConfigError("condition.given", condition.given.spec.describe(), "what goes with the examples")
 
 
 @dataclass(frozen=True, init=False)

@@ -5,7 +5,9 @@ Data has shape `(B, *event)`; a time has shape `()` or `(B,)`.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +41,16 @@ def sum_event(x: Tensor, present: Tensor | None = None) -> Tensor:
 def mean_event(x: Tensor, present: Tensor | None = None) -> Tensor:
     """`sum_event` over the number of entries, present or not: shape `(B,)`."""
     return sum_event(x, present) / event_size(x.shape[1:])
+
+
+def as_batch(x: Any) -> Any:
+    """One example as a batch of one."""
+    return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]
+
+
+def in_turn(rows: Tensor, count: int) -> Tensor:
+    """Rows `(K, …)` one after another, again and again, `count` in all."""
+    return rows if len(rows) == count else rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def event_size(shape: Sequence[int]) -> int:

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from inkwash.build import build_denoiser, build_objective, build_proposal
 from inkwash.checkpoint import require_same_tensors
-from inkwash.condition import Condition
 from inkwash.config import Config, TrainConfig, chosen
+from inkwash.data.condition import Condition, hide
 from inkwash.data.rows import Array, blocks, take
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, NetworkDenoiser, given
@@ -53,6 +53,7 @@ class Examples:
         transform: data units to model units.
         condition: what the network is told of an example.
         labels: the numbers of the classes of all examples, if it is told these.
+        given: what is given of all examples, in its own units, if it is told that.
     """
 
     data: Array
@@ -60,6 +61,7 @@ class Examples:
     transform: Transform
     condition: Condition | None = None
     labels: Array | None = None
+    given: Array | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -70,7 +72,12 @@ class Examples:
 
     def told(self, positions: Array) -> dict[str, Tensor]:
         """What the network is told of the examples at `positions`, by name."""
-        return {} if self.labels is None else {"label": torch.from_numpy(self.labels[self.indices[positions]])}
+        rows, told = self.indices[positions], {}
+        if self.labels is not None:
+            told["label"] = torch.from_numpy(self.labels[rows])
+        if self.given is not None:
+            told["given"] = chosen(chosen(self.condition).given).to_model(take(self.given, rows))
+        return told
 
     def blocks(self) -> Iterator[Tensor]:
         """All examples in model units, block by block, in the order of the data; missing entries are NaN."""
@@ -286,7 +293,7 @@ class Batch:
         x: clean examples, model units, `(B, *event)`.
         times: when each is looked at.
         noise: what each is noised with, `(B, *event)`.
-        told: what the network is told of each, some labels hidden.
+        told: what the network is told of each, that of some hidden.
         all_times: the times of the global batch.
     """
 
@@ -308,16 +315,16 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     share = count // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     own = Times(times.t[mine].to(device), times.weight[mine].to(device))
-    hidden = hidden_labels(config, state.step)[mine]
-    told = {name: value.masked_fill(hidden, 0) for name, value in examples.told(positions[mine]).items()}
+    hidden = hidden_conditions(config, state.step)[mine]
+    told = {name: hide(value, hidden) for name, value in examples.told(positions[mine]).items()}
     x, told = with_present(examples.take(positions[mine]), told)
     return Batch(examples.indices[positions[mine]], x.to(device), own, noise[mine].to(device), told, times)
 
 
-def hidden_labels(config: TrainConfig, step: int) -> Tensor:
-    """Which examples of a step's global batch are not told their label, bool `(B,)`."""
-    random = generator(config.seed, Purpose.LABEL, step)
-    return torch.rand(chosen(config.batch_size), generator=random) < (config.label_dropout or 0.0)
+def hidden_conditions(config: TrainConfig, step: int) -> Tensor:
+    """Of which examples of a step's global batch nothing is told, bool `(B,)`."""
+    random = generator(config.seed, Purpose.CONDITION, step)
+    return torch.rand(chosen(config.batch_size), generator=random) < (config.condition_dropout or 0.0)
 
 
 def order(seed: int, step: int, count: int, examples: int) -> Array:
@@ -340,7 +347,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 @torch.no_grad()
 def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
     """Measure the errors of a denoiser that an analytic reverse variance needs, on at most 256 examples trained on,
-    with their labels if it takes them."""
+    under their conditions if it takes them."""
     device, positions = table.log_snr.device, np.arange(min(len(examples), 256))
     x, told = with_present(examples.take(positions), examples.told(positions))
     x = x.to(device)

@@ -254,7 +254,7 @@ def describe_columns(columns: Mapping[str, Column], data: Array) -> list[str]:
     said = [f"columns {listed(columns)}"]
     whole = [name for name, column in columns.items() if column.is_whole and column.categories is None]
     if whole:
-        said.append(f"whole numbers, taken as real ones and rounded in samples: {listed(whole)}")
+        said.append(f"whole numbers, rounded in samples: {listed(whole)}")
     kinds = [f"{name} ({len(c.categories)}: {listed(c.categories)})" for name, c in columns.items() if c.categories]
     if kinds:
         said.append(f"categories: {'; '.join(kinds)}")

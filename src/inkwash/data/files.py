@@ -12,6 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,14 +39,14 @@ def read_npy(path: Path) -> Array:
     return data
 
 
-def read_npz(path: Path, key: str | None, labels: str | None) -> tuple[list[Array], tuple[str, ...]]:
-    """One array of an `.npz` file, after it that of the labels if these are asked for, and a note of which; `key` names
-    the first, otherwise the only one or a customary name."""
+def read_npz(path: Path, key: str | None, beside: Mapping[str, str]) -> tuple[list[Array], tuple[str, ...]]:
+    """One array of an `.npz` file, after it those that options name beside it, and a note of which; `key` names the
+    first, otherwise the only one or a customary name."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             chosen = [_choose(path, names, "key", key)]
-            chosen += [] if labels is None else [_choose(path, names, "labels", labels)]
+            chosen += [_choose(path, names, option, name) for option, name in beside.items()]
             arrays = [_read_member(path, archive, f"{name}.npy") for name in chosen]
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         if isinstance(error, DataError):

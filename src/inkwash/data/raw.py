@@ -1,7 +1,7 @@
 """What reading gives: an array, and what its source knows of it. Nothing is checked or decided yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -19,7 +19,7 @@ class Raw:
         layout: its axes, if the source knows them.
         levels: how many values an entry can take, if the source knows it.
         notes: what was chosen or converted, one sentence each.
-        labels: the labels there are by name, one for each example.
+        labels: what there is beside the examples by name, labels and conditions, one entry for each.
         columns: of a table, what each column is by its name.
     """
 
@@ -42,6 +42,28 @@ class Raw:
             need = f"{', '.join(self.labels) or 'nothing'}, as {where} has"
             raise DataError("data.labels", repr(name), need)
         return self.labels[name]
+
+    def parted(self, name: str, where: str) -> tuple["Raw", Array]:
+        """The examples and the condition of that name: an array beside them, or columns of a table, with commas
+        between, which are no entries of the examples then.
+
+        Raises:
+            DataError: there is no such condition, or nothing beside it.
+        """
+        if name in self.labels:
+            return self, self.labels[name]
+        columns = dict(self.columns or {})
+        names = [name] if name in columns else name.split(",")
+        if not set(names) <= set(columns):
+            need = f"{', '.join([*self.labels, *columns]) or 'nothing'}, as {where} has"
+            raise DataError("data.condition", repr(name), need)
+        places = [list(columns).index(each) for each in names]
+        rest = [i for i in range(len(columns)) if i not in places]
+        if not rest:
+            raise DataError("data.condition", repr(name), "a column beside it, to learn the distribution of")
+        kept = {each: kind for each, kind in columns.items() if each not in names}
+        given = self.data[:, places[0] if len(places) == 1 else places]
+        return replace(self, data=self.data[:, rest], columns=kept), given
 
 
 def short(error: BaseException) -> str:

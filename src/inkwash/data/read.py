@@ -52,7 +52,7 @@ def read(source: Any, config: DataConfig) -> Raw:
 
     Args:
         source: see `inkwash.data.load_dataset`.
-        config: which array and which labels.
+        config: which array, and which labels and condition.
 
     Raises:
         DataError: a missing, unreadable or damaged source, or an option that does not go with it.
@@ -78,7 +78,8 @@ def read(source: Any, config: DataConfig) -> Raw:
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:
-    path = Path(source)
+    path, named = Path(source), {"labels": config.labels, "condition": config.condition}
+    beside = {option: name for option, name in named.items() if name is not None}
     if source in _OBJECTS:
         raise DataError("data", f"{source}, which was given from Python", "the same data again, from Python")
     if not _exists(path):
@@ -92,11 +93,11 @@ def _read_path(source: str, config: DataConfig) -> Raw:
     if path.suffix == ".parquet":
         return read_parquet(path, config)
     if path.suffix == ".npz":
-        (data, *found), notes = read_npz(path, config.key, config.labels)
-        return Raw(data, notes=notes, labels={} if config.labels is None else {config.labels: found[0]})
+        (data, *found), notes = read_npz(path, config.key, beside)
+        return Raw(data, notes=notes, labels=dict(zip(beside.values(), found, strict=True)))
     if path.suffix == ".npy" or is_idx(path):
-        beside = {} if config.labels is None else {config.labels: _read_beside(path, config.labels)}
-        return Raw(_read_array(path), labels=beside)
+        arrays = {name: _read_beside(path, option, name) for option, name in beside.items()}
+        return Raw(_read_array(path), labels=arrays)
     raise DataError(source, f"a {path.suffix or 'nameless'} file", _FILES)
 
 
@@ -104,11 +105,11 @@ def _read_array(path: Path) -> Array:
     return read_npy(path) if path.suffix == ".npy" else read_idx(path)
 
 
-def _read_beside(path: Path, labels: str) -> Array:
-    """The labels of a file of one array: another such file in its folder."""
-    beside = path.parent / labels
+def _read_beside(path: Path, option: str, name: str) -> Array:
+    """The labels or condition of a file of one array: another such file in its folder."""
+    beside = path.parent / name
     if not _exists(beside) or not (beside.suffix == ".npy" or is_idx(beside)):
-        raise DataError("data.labels", repr(labels), f"the name of an .npy or IDX file beside {path.name}")
+        raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
     return np.array(_read_array(beside))
 
 
@@ -129,7 +130,9 @@ def _read_dataset(source: Any, where: str) -> Raw:
 
 
 def _as_label(label: Any) -> Any:
-    return label.item() if isinstance(label, Tensor) and label.ndim == 0 else label
+    if not isinstance(label, Tensor):
+        return label
+    return label.item() if label.ndim == 0 else label.numpy()
 
 
 def _as_array(x: Any, where: str) -> Array:

@@ -6,21 +6,22 @@ Every failure is a `DataError` that names the file and, where there is one, the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
 
-from inkwash.condition import Condition
-from inkwash.config import DataConfig
+from inkwash.config import DataConfig, chosen
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import Type, require_numbers
+from inkwash.data.condition import Condition, goes_with
 from inkwash.data.raw import Raw
 from inkwash.data.read import read, source_name
-from inkwash.data.rows import Array, blocks
+from inkwash.data.rows import Array, blocks, take
 from inkwash.data.transform import DataSpec, Layout, has_channels
-from inkwash.errors import DataError
+from inkwash.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Dataset:
         notes: what loading chose or converted, one sentence each, to be shown to the user.
         condition: the classes of the labels, if these were asked for.
         labels: the number of each example's class, 1, 2, …, int64 `(N,)`, likewise.
+        given: what is given of each example, as data of its own, likewise.
     """
 
     name: str
@@ -42,9 +44,19 @@ class Dataset:
     notes: tuple[str, ...] = ()
     condition: Condition = field(default_factory=Condition)
     labels: Array | None = None
+    given: Dataset | None = None
+
+    def conditions(self, places: Array) -> dict[str, Any]:
+        """What the examples at `places` are told by, as `Diffusion.sample` takes it: `label`, `given`, both or none."""
+        told: dict[str, Any] = {}
+        if self.labels is not None:
+            told["label"] = [chosen(self.condition.classes)[number - 1] for number in self.labels[places]]
+        if self.given is not None:
+            told["given"] = take(self.given.data, places)
+        return told
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, dtype and values, and over the names of columns and the labels."""
+        """SHA-256 over shape, dtype and values, and over the names of columns, the labels and what is given."""
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
         if self.spec.columns is not None:
             digest.update(repr(list(self.spec.columns.items())).encode())
@@ -52,6 +64,8 @@ class Dataset:
             digest.update(block.tobytes())
         if self.labels is not None:
             digest.update(repr(self.condition.classes).encode() + self.labels.tobytes())
+        if self.given is not None:
+            digest.update(self.given.fingerprint().encode())
         return digest.hexdigest()
 
 
@@ -63,13 +77,19 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
             `.parquet` or IDX file; `hf:NAME` of the Hub; a NumPy array, a tensor, a map-style
             `torch.utils.data.Dataset` of items x or (x, label), a `datasets.Dataset`, or a `pandas.DataFrame`. The
             first axis of an array is the examples.
-        config: key, labels, layout and levels, where the user gave them.
+        config: key, labels, condition, layout and levels, where the user gave them.
 
     Raises:
-        DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels that do not fit them.
+        DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels or a condition that do not
+            fit them.
+        ConfigError: a condition of two kinds.
     """
     config = config or DataConfig()
-    where, raw = source_name(source), read(source, config)
+    where, raw, given = source_name(source), read(source, config), None
+    if config.condition is not None:
+        if config.shrink is not None:
+            raise ConfigError("data.shrink", config.shrink, "no data.condition beside it, or that alone")
+        raw, given = raw.parted(config.condition, where)
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
     ends = _range(where, raw, None if gaps is None else gaps > 0)
@@ -79,7 +99,64 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
         notes = (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
     data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *notes))
     labels = raw.labels_named(config.labels, where)
-    return data if labels is None else _labelled(data, labels, where, config.labels)
+    data = data if labels is None else _labelled(data, labels, where, config.labels)
+    if config.shrink is not None:
+        return _noted(data, _shrunk(data, config.shrink))
+    return data if given is None else _noted(data, _given(data, given, where, config.condition))
+
+
+def _noted(data: Dataset, given: Dataset) -> Dataset:
+    """Data with what is given of it."""
+    return replace(data, notes=(*data.notes, f"condition {given.name}: {given.spec.describe()}"), given=given)
+
+
+def _given(data: Dataset, values: Array, source: str, name: str | None) -> Dataset:
+    """What is given beside data, after checking it."""
+    where = f"{source}: condition {name}"
+    if values.ndim == 0 or len(values) != len(data.data) or 0 in values.shape:
+        raise DataError(where, f"shape {values.shape}", f"numbers for each of {len(data.data)} examples")
+    names = _layouts_beside(values.ndim, data.spec)
+    if not names:
+        raise DataError(where, f"shape {values.shape}", f"a number or vector for each {data.spec.kind}, or its like")
+    layout = _channels_at_the_smaller_end(names, values.shape)
+    low, high = _range(where, Raw(values))
+    spec = DataSpec(_shape(values, layout), layout, cast(Type, values.dtype.name), low, high, None)
+    if not goes_with(spec, data.spec):
+        raise DataError(where, f"sides {spec.size}", f"sides that divide those of the examples, {data.spec.size}")
+    return Dataset(str(name), values, spec)
+
+
+def _layouts_beside(axes: int, spec: DataSpec) -> list[Layout]:
+    """The layouts of so many axes that go beside examples: numbers and vectors, and what has as many sides, as the
+    examples themselves if it may be."""
+    if axes < 3:
+        return ["N"] if axes == 1 else ["ND"]
+    if len(spec.layout) == axes:
+        return [spec.layout]
+    alike = [name for name in get_args(Layout) if len(name.replace("C", "")) - 1 == len(spec.size)]
+    return [name for name in alike if len(name) == axes]
+
+
+def _shrunk(data: Dataset, factor: int) -> Dataset:
+    """Means over blocks of examples, float32, as data in the layout of the examples."""
+    spec = data.spec
+    if not spec.size or any(side % factor for side in spec.size):
+        need = "sides that it divides" if spec.size else "series, images or volumes"
+        raise DataError("data.shrink", f"{factor}, of a {spec.describe()}", need)
+    sides = tuple(side // factor for side in spec.size)
+    small = replace(spec, shape=(spec.shape[0], *sides), dtype="float32", levels=None)
+    parts = (block_means(spec.to_channels_first(block), factor) for block in blocks(data.data))
+    means = small.from_channels_first(np.concatenate([part.astype(np.float32) for part in parts]))
+    return Dataset(f"shrink {factor}", means, small)
+
+
+def block_means(x: Array, factor: int) -> Array:
+    """Means of `(N, C, *size)` over blocks of `factor` places along each side, which it divides, float64."""
+    for axis in range(2, x.ndim):
+        ahead = np.moveaxis(x.astype(np.float64), axis, 0)
+        total: Any = sum(ahead[i::factor] for i in range(factor))
+        x = np.moveaxis(total / factor, 0, axis)
+    return x
 
 
 def _short_name(where: str) -> str:
@@ -121,8 +198,13 @@ def _layout(source: str, raw: Raw, config: DataConfig) -> tuple[Layout, tuple[st
         return config.layout, ()
     if raw.layout is not None or len(shape) < 3:
         return raw.layout or names[0], ()
-    layout = names[0] if len(shape) == 3 or shape[-1] < shape[1] else names[1]
+    layout = _channels_at_the_smaller_end(names[: 1 if len(shape) == 3 else 2], shape)
     return layout, (f"shape {shape} read as {layout}; --data.layout says otherwise",)
+
+
+def _channels_at_the_smaller_end(names: Sequence[Layout], shape: tuple[int, ...]) -> Layout:
+    """Of layouts with C last and C first, which fits; of a single one, that."""
+    return names[0] if len(names) == 1 or shape[-1] < shape[1] else names[1]
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
@@ -135,7 +217,7 @@ def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
 
 
-def _range(source: str, raw: Raw, missing: Array | None) -> tuple[float, float]:
+def _range(source: str, raw: Raw, missing: Array | None = None) -> tuple[float, float]:
     """The smallest and the largest value, all of them being finite numbers, or missing in an entry that may be."""
     data, start = raw.data, 0
     if data.dtype.name not in get_args(Type):

@@ -1,24 +1,27 @@
 r"""From data units to model units and back: the only place that knows both.
 
-Every transform here is affine per channel, $x = (\text{data} - \text{shift})/\text{scale}$: integers with levels go
-onto an even lattice, over [-1, 1] unless the process has values of its own; continuous data to mean 0 and standard
-deviation 1, fitted on the training part.
+Every transform here is increasing per channel or entry, $x = (f(\text{data}) - \text{shift})/\text{scale}$. Integers
+with levels go onto an even lattice, over [-1, 1] unless the process has values of its own; real numbers to mean 0 and
+standard deviation 1, or to [-1, 1], or through a curve f, their logarithm or their quantile transform, to mean 0 and
+standard deviation 1; f is the identity elsewhere. All is fitted on the training part.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.config import Range
+from inkwash.config import Range, TransformKind
 from inkwash.data.columns import Column, Type
+from inkwash.data.curves import Curve, Log, Quantiles, fit_quantiles
 from inkwash.data.rows import Array as Array
-from inkwash.data.rows import blocks
+from inkwash.data.rows import blocks, take
 from inkwash.distributions import Bins, Lattice
 from inkwash.errors import ConfigError, DataError, NonFiniteError
+from inkwash.shapes import sum_event
 
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
 """Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
@@ -83,7 +86,7 @@ class DataSpec:
     def is_real(self) -> Array:
         """Which entries or channels hold real numbers, boolean `(shape[0],)`: neither levels nor whole numbers nor
         categories."""
-        if self.columns is None:
+        if self.columns is None or self.levels is not None:
             return np.full(self.shape[0], self.levels is None)
         return np.array([column.limits is None for column in self.columns.values()])
 
@@ -138,17 +141,29 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Transform:
-    """An invertible affine map per channel or, of vectors, per entry.
+    """An increasing map per channel or, of vectors, per entry: a curve for real numbers, if there is one, then an
+    affine map.
 
     Args:
         spec: what the data is.
-        shift: subtracted, data units, one number per channel or entry.
-        scale: then divided by, data units, likewise; positive.
+        shift: subtracted, one number per channel or entry, in data units or, behind a curve, its units.
+        scale: then divided by, likewise; positive.
+        kind: how real numbers are mapped; "log" takes the logarithm first, "quantile" goes along `quantiles`.
+        quantiles: the curves of a quantile transform, by the numbers of the channels or entries of real numbers.
     """
 
     spec: DataSpec
     shift: tuple[float, ...]
     scale: tuple[Annotated[float, Range(0, open_low=True)], ...]
+    kind: TransformKind = "standard"
+    quantiles: dict[str, Quantiles] = field(default_factory=dict)
+
+    @property
+    def curves(self) -> dict[int, Curve]:
+        """The curves that real numbers are bent along, by channel or entry; none of an affine map."""
+        if self.kind == "log":
+            return {int(i): Log() for i in np.flatnonzero(self.spec.is_real)}
+        return {int(i): curve for i, curve in self.quantiles.items()}
 
     @property
     def lattice(self) -> Lattice | Bins | None:
@@ -191,6 +206,11 @@ class Transform:
             raise ConfigError(
                 "transform.scale", f"{len(self.scale)} numbers", f"{spec.shape[0]}, as of transform.shift"
             )
+        bent = [str(i) for i in np.flatnonzero(spec.is_real)] if self.kind == "quantile" else []
+        if sorted(self.quantiles) != sorted(bent):
+            raise ConfigError("transform.quantiles", f"those of {sorted(self.quantiles)}", f"{bent}")
+        for name, curve in self.quantiles.items():
+            curve.check(f"transform.quantiles.{name}")
 
     def to_model(self, data: Array, missing: bool = False) -> Tensor:
         """Data units, as they came, to a float32 tensor `(N, *spec.shape)`.
@@ -208,8 +228,18 @@ class Transform:
         if not missing:
             self._require_present(data)
         self._require_alphabet(data)
-        x = (self.spec.to_channels_first(data).astype(np.float64) - self._column(self.shift)) / self._column(self.scale)
-        return torch.from_numpy(x.astype(np.float32))
+        return ((self.bend(data) - self._column(self.shift)) / self._column(self.scale)).float()
+
+    def bend(self, data: Array) -> Tensor:
+        """Data units, as they came, to `(N, *spec.shape)`, float64, through the curves alone.
+
+        Raises:
+            DataError: a number that has no logarithm.
+        """
+        if self.kind == "log":
+            self._require_positive(data)
+        real = torch.from_numpy(self.spec.to_channels_first(data).astype(np.float64))
+        return self._each(real, lambda curve, entry: curve.bend(entry))
 
     def to_data(self, x: Tensor) -> Array:
         """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
@@ -217,45 +247,69 @@ class Transform:
         Data with levels is moved to the nearest level, and whole numbers of a table to the nearest of these.
 
         Raises:
-            NonFiniteError: a number that is NaN or infinite.
+            NonFiniteError: a number that is NaN or infinite, or that stands for one too large for the dtype.
         """
-        if not bool(x.isfinite().all()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = self.spec.rounded(self.to_real(x)).astype(self.spec.dtype)
+        if not bool(x.isfinite().all()) or not np.isfinite(data).all():
             raise NonFiniteError("samples", "NaN or infinity", "finite numbers; train longer or more gently")
-        return self.spec.rounded(self.to_real(x)).astype(self.spec.dtype)
+        return data
 
     def to_real(self, x: Tensor) -> Array:
         """As `to_data`, but float64 and not moved to any level: for noisy data, and for means."""
-        data = x.double().numpy() * self._column(self.scale) + self._column(self.shift)
-        return self.spec.from_channels_first(data)
+        return self.spec.from_channels_first(self.real(x.double()).numpy())
 
-    def affine(self, x: Tensor) -> Tensor:
+    def real(self, x: Tensor) -> Tensor:
         """Model units `(N, *spec.shape)` to data units as real numbers, channels first; differentiable."""
-        return self.stretch(x) + self._like(self.shift, x)
+        return self._each(self._behind(x), lambda curve, u: curve.unbend(u))
 
     def stretch(self, x: Tensor) -> Tensor:
-        """A difference in model units as one in data units: `affine` without its shift."""
-        return x * self._like(self.scale, x)
+        """A difference in model units as one in data units, of an affine map: `real` without its shift."""
+        return x * self._column(self.scale).to(x)
 
-    def log_det(self) -> Tensor:
-        """Log-determinant of data units to model units, nats per example: a scalar, float64. It is of the real numbers
-        alone: what has a probability in place of a density keeps it."""
-        logs = np.log(np.asarray(self.scale))[self.spec.is_real]
-        return torch.tensor(-math.prod(self.spec.size) * float(logs.sum()), dtype=torch.float64)
+    def log_det(self, x: Tensor) -> Tensor:
+        r"""$\log|\partial x/\partial\text{data}|$ at `x` `(N, *spec.shape)` in model units, nats per example: `(N,)`,
+        float64.
+
+        It is of the real numbers that there are alone: what has a probability in place of a density keeps it, and what
+        is missing, NaN, has none.
+        """
+        u = self._behind(x.double())
+        slopes = torch.zeros_like(u)
+        for i, curve in self.curves.items():
+            slopes[:, i] = curve.log_slope(u[:, i])
+        is_real = self._column(self.spec.is_real).to(x.device, torch.bool)
+        return sum_event(slopes - self._column(self.scale).to(u).log(), is_real & ~x.isnan())
 
     def describe(self) -> str:
         """The map in words."""
         if not isinstance(self.lattice, Lattice):
             each = "channel" if self.spec.size else "number" if any(self.spec.sizes) else "entry"
-            return f"{self.spec.describe()} → mean 0, standard deviation 1 per {each}"
+            return f"{self.spec.describe()} → {_WORDS[self.kind]} per {each}{self._of_others()}"
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
         return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
 
-    def _like(self, values: tuple[float, ...], x: Tensor) -> Tensor:
-        return torch.from_numpy(self._column(values)).to(x)
+    def _of_others(self) -> str:
+        """What becomes of the whole numbers of a table whose real ones are not merely standardised, in words."""
+        whole = self._bins is not None and self.kind != "standard"
+        return f"; of whole numbers, {_WORDS['standard']}" if whole else ""
 
-    def _column(self, values: tuple[float, ...]) -> Array:
+    def _behind(self, x: Tensor) -> Tensor:
+        """Model units `(N, *spec.shape)` to what is behind the curves."""
+        return self.stretch(x) + self._column(self.shift).to(x)
+
+    def _each(self, x: Tensor, along: Callable[[Curve, Tensor], Tensor]) -> Tensor:
+        """Channels or entries `(N, *spec.shape)` one by one along their curves."""
+        if not self.curves:
+            return x
+        entries = list(x.unbind(1))
+        for i, curve in self.curves.items():
+            entries[i] = along(curve, entries[i])
+        return torch.stack(entries, 1)
+
+    def _column(self, values: tuple[float, ...] | Array) -> Tensor:
         trailing = (1,) * (len(self.spec.shape) - 1)
-        return np.asarray(values, dtype=np.float64).reshape(-1, *trailing)
+        return torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(-1, *trailing)
 
     def _require_present(self, data: Array) -> None:
         """Refuse missing entries where none were trained on."""
@@ -267,6 +321,16 @@ class Transform:
             row, *place = (int(i) for i in np.argwhere(gone)[0])
             entry = f", {self.spec.entry_words(place[0])}" if may_miss.any() or self.spec.columns else ""
             raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
+
+    def _require_positive(self, data: Array) -> None:
+        """Refuse real numbers that have no logarithm."""
+        entries = np.moveaxis(self.spec.to_channels_first(data), 1, 0)
+        for i in self.curves:
+            bad = entries[i][entries[i] <= 0]
+            if bad.size:
+                raise DataError(
+                    f"data, {self.spec.entry_words(i)}", f"{bad[0]:g}", "numbers > 0, for data.transform log"
+                )
 
     def _require_alphabet(self, data: Array) -> None:
         if data.size == 0:
@@ -288,7 +352,22 @@ class Transform:
             raise DataError(where[i], f"{data[row, i]:g}", f"whole numbers in [{low[i]:g}, {high[i]:g}]")
 
 
-def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, rows: Array | None = None) -> Transform:
+_WORDS: dict[TransformKind, str] = {
+    "standard": "mean 0, standard deviation 1",
+    "min-max": "[-1, 1]",
+    "quantile": "quantiles of the normal distribution, mean 0, standard deviation 1",
+    "log": "logarithms, mean 0, standard deviation 1",
+}
+
+
+def fit_transform(
+    spec: DataSpec,
+    data: Array,
+    lattice: Lattice | None = None,
+    rows: Array | None = None,
+    kind: TransformKind = "standard",
+    where: str = "data",
+) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
     Args:
@@ -296,38 +375,74 @@ def fit_transform(spec: DataSpec, data: Array, lattice: Lattice | None = None, r
         data: examples in data units; may be memory-mapped.
         lattice: what data with levels is mapped onto; `spec.lattice` by default.
         rows: which examples are trained on; all by default.
+        kind: how real numbers are mapped; whole numbers of a table are standardised, and levels go to the lattice,
+            whatever it is. "quantile" holds the training part in memory.
+        where: what the data are called in an error.
 
     Raises:
-        DataError: a continuous channel or entry that is constant, or too large; categories or missing cells.
+        DataError: a continuous channel or entry that is constant, or too large; for "log", one that is not positive in
+            any of the examples, trained on or not.
     """
     channels = spec.shape[0]
     lattice = lattice or spec.lattice
     if lattice is not None:
         scale = (spec.high - spec.low) / (lattice.high - lattice.low)
         return Transform(spec, (spec.low - scale * lattice.low,) * channels, (scale,) * channels)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = _moments(spec, data, None if rows is None else np.sort(rows))
-    codes = np.array(spec.sizes or (0,) * channels) > 0
-    mean, std = np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
+    inside = None if rows is None else np.sort(rows)
+    plain = Transform(spec, (0.0,) * channels, (1.0,) * channels)
+    mean, std = _moments(plain, data, inside)
+    _require_spread(spec, mean, std, where)
+    bent = replace(plain, kind=kind, quantiles=_quantiles(spec, data, inside) if kind == "quantile" else {})
+    if bent.curves:
+        for block in blocks(data):
+            bent.bend(block)  # refuses what has no logarithm, wherever it is
+        mean, std = _moments(bent, data, inside)
+    elif kind == "min-max":
+        low, high = _ends(plain, data, inside)
+        mean, std = np.where(spec.is_real, [(low + high) / 2, (high - low) / 2], [mean, std])
+    return replace(bent, shift=tuple(mean.tolist()), scale=tuple(std.tolist()))
+
+
+def _require_spread(spec: DataSpec, mean: Array, std: Array, where: str) -> None:
+    """Refuse numbers that are too large, or constant."""
     if not np.isfinite(std).all():
-        raise DataError("data", "values too large to square", "smaller ones; divide them by a constant")
+        raise DataError(where, "values too large to square", "smaller ones; divide them by a constant")
     constant = np.flatnonzero(~(std > 1e-12 * np.maximum(np.abs(mean), 1e-300)))
     if len(constant):
-        where = f"data, {spec.entry_words(int(constant[0]))}"
-        raise DataError(where, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
-    return Transform(spec, tuple(mean.tolist()), tuple(std.tolist()))
+        entry = f"{where}, {spec.entry_words(int(constant[0]))}"
+        raise DataError(entry, f"the constant {mean[constant[0]]:g}", "values that vary; drop it")
 
 
-def _moments(spec: DataSpec, data: Array, rows: Array | None) -> tuple[Array, Array]:
-    """Mean and standard deviation per channel or entry of what is not missing, in two passes over blocks of rows."""
-    axes = (0, *range(2, 1 + len(spec.shape)))
-    parts = lambda: (spec.to_channels_first(block).astype(np.float64) for block in blocks(data, rows))  # noqa: E731
-    sums = [(np.nansum(part, axes), (~np.isnan(part)).sum(axes)) for part in parts()]
-    count = np.asarray(sum(found for _, found in sums))
-    if not count.all():
-        where = f"data, {spec.entry_words(int(count.argmin()))}"
-        raise DataError(where, "no value to train on", "entries that are not all missing; drop it")
-    mean = sum(total for total, _ in sums) / count
-    column = mean.reshape(-1, *(1,) * (len(spec.shape) - 1))
-    var = sum(np.nansum((part - column) ** 2, axes) for part in parts()) / count
-    return mean, np.sqrt(var)
+def _parts(transform: Transform, data: Array, rows: Array | None) -> Iterator[Array]:
+    """Blocks of rows `(n, C, L)`, bent: channels or entries, and all their places."""
+    for block in blocks(data, rows):
+        yield transform.bend(block).flatten(2).numpy() if block.ndim > 2 else transform.bend(block)[..., None].numpy()
+
+
+def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:
+    """Mean and standard deviation per channel or entry of what is not missing, in two passes over blocks of rows; of
+    categories, which stay what they are, 0 and 1."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = [(np.nansum(part, (0, 2)), (~np.isnan(part)).sum((0, 2))) for part in _parts(transform, data, rows)]
+        count = np.asarray(sum(found for _, found in sums))
+        if not count.all():
+            where = f"data, {transform.spec.entry_words(int(count.argmin()))}"
+            raise DataError(where, "no value to train on", "entries that are not all missing; drop it")
+        mean = sum(total for total, _ in sums) / count
+        squares = (np.nansum((part - mean[:, None]) ** 2, (0, 2)) for part in _parts(transform, data, rows))
+        std = np.sqrt(sum(squares) / count)
+    codes = np.array(transform.spec.sizes or (0,) * len(std)) > 0
+    return np.where(codes, 0.0, mean), np.where(codes, 1.0, std)
+
+
+def _ends(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:
+    """Smallest and largest number per channel or entry."""
+    parts = [(np.fmin.reduce(p, (0, 2)), np.fmax.reduce(p, (0, 2))) for p in _parts(transform, data, rows)]
+    return np.fmin.reduce([low for low, _ in parts]), np.fmax.reduce([high for _, high in parts])
+
+
+def _quantiles(spec: DataSpec, data: Array, rows: Array | None) -> dict[str, Quantiles]:
+    """The quantile transform of each channel or entry of real numbers."""
+    part = spec.to_channels_first(take(data, slice(None) if rows is None else rows))
+    there = {i: part[:, i].astype(np.float64) for i in np.flatnonzero(spec.is_real)}
+    return {str(i): fit_quantiles(values[~np.isnan(values)]) for i, values in there.items()}

@@ -1,7 +1,7 @@
 """A transformer of columns, for vectors and tables: a token for each column, and maps of its own into and out of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class ColumnTransformer(nn.Module):
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
         outputs: numbers each column gives, side by side; by default as many as it has features. Twice as many entries
             as there are columns go round them twice: `(1, 1, 3, 1, 1, 0)`, the last three for spreads.
-        condition: makes the module that embeds a condition; None: there is none.
+        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
 
     Raises:
         ValueError: `outputs` that do not go round the columns as a whole.
@@ -33,7 +33,7 @@ class ColumnTransformer(nn.Module):
         depth: int = 4,
         dropout: float = 0.0,
         outputs: tuple[int, ...] | None = None,
-        condition: ConditionEmbedding | None = None,
+        condition: Mapping[str, ConditionEmbedding] | None = None,
     ) -> None:
         super().__init__()
         outputs, columns = outputs or inputs, len(inputs)

@@ -5,13 +5,13 @@ what stands there in the answer is cropped.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.nn.layers import ConditionEmbedding, Transformer, zero
+from inkwash.nn.layers import ConditionEmbedding, Transformer, given_channels, zero
 
 
 class DiT(nn.Module):
@@ -26,7 +26,8 @@ class DiT(nn.Module):
         depth: number of blocks.
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
         outputs: channels to give; by default those of an example.
-        condition: makes the module that embeds a condition; None: there is none.
+        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
+        given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
     """
 
     FREQUENCIES = 12
@@ -40,25 +41,30 @@ class DiT(nn.Module):
         depth: int = 4,
         dropout: float = 0.0,
         outputs: int | None = None,
-        condition: ConditionEmbedding | None = None,
+        condition: Mapping[str, ConditionEmbedding] | None = None,
+        given: int = 0,
     ) -> None:
         super().__init__()
         self.patch = patch
+        self.given = given
         # From a change of sign between neighbouring patches down to half a turn over 1000 of them.
         rates = math.pi * torch.logspace(-3, 0, self.FREQUENCIES)
         self.register_buffer("rates", rates, persistent=False)
-        self.enter = nn.Linear(channels * math.prod(patch), width)
+        self.enter = nn.Linear((channels + (given + 1 if given else 0)) * math.prod(patch), width)
         self.place = nn.Linear(2 * self.FREQUENCIES * len(patch), width, bias=False)
         self.transformer = Transformer(width, depth, dropout, condition)
         self.leave = zero(nn.Linear(width, (outputs or channels) * math.prod(patch)))
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
+        size = x_t.shape[2:]
+        if self.given:
+            x_t = torch.cat([x_t, given_channels(condition.pop("given", None), self.given, x_t)], dim=1)
         patches = cut(x_t, self.patch)
         grid = patches.shape[1:-1]
         tokens = self.enter(patches) + self.place(self._waves(grid))
         found = self.leave(self.transformer(tokens.flatten(1, -2), t, **condition))
-        return join(found.unflatten(1, grid), self.patch, x_t.shape[2:])
+        return join(found.unflatten(1, grid), self.patch, size)
 
     def _waves(self, grid: Sequence[int]) -> Tensor:
         """Sines and cosines of the places of patches, `(*grid, features)`."""

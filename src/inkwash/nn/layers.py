@@ -1,6 +1,6 @@
 """Pieces that networks share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,37 +15,39 @@ def zero(module: nn.Module) -> nn.Module:
 
 
 ConditionEmbedding = Callable[[int], nn.Module]
-"""Makes a module that embeds a condition, `(**condition) -> (B, width)`, given the width."""
+"""Makes a module that embeds what is told under one name, `(value) -> (B, width)`, given the width."""
 
 
 class LevelEmbedding(nn.Module):
-    """Features of the noise level: sines and cosines at log-spaced frequencies, then two layers; with a condition, its
-    own features are added.
+    """Features of the noise level: sines and cosines at log-spaced frequencies, then two layers; with a condition, the
+    features of each thing told are added.
 
     Args:
         width: number of output features.
-        condition: makes the module that embeds a condition; None: the network takes none.
+        condition: makes the module that embeds each thing told, by its name; None: the network is told nothing.
         frequencies: number of frequencies; the periods run from about 1 to 125 units of log-SNR.
     """
 
     rates: Tensor
 
-    def __init__(self, width: int, condition: ConditionEmbedding | None = None, frequencies: int = 16) -> None:
+    def __init__(
+        self, width: int, condition: Mapping[str, ConditionEmbedding] | None = None, frequencies: int = 16
+    ) -> None:
         super().__init__()
         self.register_buffer("rates", torch.logspace(-1.3, 0.8, frequencies), persistent=False)
         self.layers = nn.Sequential(nn.Linear(2 * frequencies + 1, width), nn.SiLU(), nn.Linear(width, width))
-        self.condition = None if condition is None else condition(width)
+        self.condition = nn.ModuleDict({name: embed(width) for name, embed in (condition or {}).items()})
 
     def forward(self, level: Tensor, **condition: Tensor) -> Tensor:
         """Embed levels `(B,)`, and a condition if it is given, as `(B, width)`; levels beyond ±20 count as ±20."""
         level = level.clamp(-20, 20)[:, None]
         angle = level * self.rates
         features: Tensor = self.layers(torch.cat([angle.sin(), angle.cos(), level / 10], dim=1))
-        if not condition:
-            return features
-        if self.condition is None:
-            raise TypeError(f"{', '.join(condition)}: the network takes no condition")
-        return features + self.condition(**condition)
+        for name, value in condition.items():
+            if name not in self.condition:
+                raise TypeError(f"{name}: the network takes no condition of this name")
+            features = features + self.condition[name](value)
+        return features
 
 
 class LabelEmbedding(nn.Module):
@@ -66,6 +68,41 @@ class LabelEmbedding(nn.Module):
         return self.table(label)
 
 
+class GivenEmbedding(nn.Module):
+    """Features of given numbers, by two layers; nothing given adds nothing, which is not what a zero adds.
+
+    Args:
+        size: how many numbers.
+        width: number of output features.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Embed standardised numbers `(B, size)` as `(B, width)`; a row of NaN, nothing given, as zeros."""
+        there = given.isfinite().all(1, keepdim=True)
+        return torch.where(there, self.layers(given.nan_to_num()), 0.0)
+
+
+def given_channels(given: Tensor | None, channels: int, x_t: Tensor) -> Tensor:
+    """A given image as channels beside `x_t`: resized to the nearest place, and a last one that is 1 where it is there.
+
+    Args:
+        given: standardised, `(B, channels, *smaller)`; a row of NaN, as None for all, is nothing given: all zeros.
+        channels: of the given image.
+        x_t: `(B, C, *size)`.
+
+    Returns:
+        `(B, channels + 1, *size)`.
+    """
+    if given is None:
+        return x_t.new_zeros(len(x_t), channels + 1, *x_t.shape[2:])
+    there = given[:, :1].isfinite().to(given)
+    return F.interpolate(torch.cat([given.nan_to_num(), there], dim=1), size=x_t.shape[2:])
+
+
 class Transformer(nn.Module):
     """Blocks of self-attention between tokens, each behind a shift, a scale and a gate by the noise level that start
     at zero: then every block is the identity (adaLN-zero, Peebles & Xie 2023, §3.2).
@@ -74,10 +111,12 @@ class Transformer(nn.Module):
         width: features of a token.
         depth: number of blocks.
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
-        condition: makes the module that embeds a condition; None: there is none.
+        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
     """
 
-    def __init__(self, width: int, depth: int, dropout: float, condition: ConditionEmbedding | None) -> None:
+    def __init__(
+        self, width: int, depth: int, dropout: float, condition: Mapping[str, ConditionEmbedding] | None
+    ) -> None:
         super().__init__()
         self.embed = LevelEmbedding(width, condition)
         self.blocks = nn.ModuleList(_TransformerBlock(width, dropout) for _ in range(depth))

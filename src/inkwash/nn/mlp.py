@@ -1,5 +1,7 @@
 """Multilayer perceptrons, for vectors: a residual one that sees the noise level, and a plain one."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class MLP(nn.Module):
         depth: number of blocks.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: numbers to give; by default as many as an example has.
-        condition: makes the module that embeds a condition; None: there is none.
+        condition: makes the module that embeds each thing told, by its name; None: there is none.
     """
 
     def __init__(
@@ -25,7 +27,7 @@ class MLP(nn.Module):
         depth: int = 4,
         dropout: float = 0.0,
         outputs: int | None = None,
-        condition: ConditionEmbedding | None = None,
+        condition: Mapping[str, ConditionEmbedding] | None = None,
     ) -> None:
         super().__init__()
         self.embed = LevelEmbedding(width, condition)

@@ -5,14 +5,14 @@ sizes need no padding or cropping: going down, a strided convolution rounds up; 
 to exactly what they were before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
+from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
@@ -33,8 +33,9 @@ class UNet(nn.Module):
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: channels to give; by default those of an example.
-        condition: makes the module that embeds a condition; None: there is none.
+        condition: makes the module that embeds each thing told, by its name; None: there is none.
         axes: sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes `(C, D, H, W)`.
+        given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
     """
 
     def __init__(
@@ -46,14 +47,16 @@ class UNet(nn.Module):
         attention: tuple[bool, ...] = (False, True),
         dropout: float = 0.0,
         outputs: int | None = None,
-        condition: ConditionEmbedding | None = None,
+        condition: Mapping[str, ConditionEmbedding] | None = None,
         axes: int = 2,
+        given: int = 0,
     ) -> None:
         super().__init__()
         level, widths = 4 * width, [width * m for m in multipliers]
         self.embed = LevelEmbedding(level, condition)
         convolution = partial(_CONVOLUTIONS[axes - 1], kernel_size=3, padding=1)
-        self.enter = convolution(channels, width)
+        self.given = given
+        self.enter = convolution(channels + (given + 1 if given else 0), width)
         self.stages = _Stage(widths, attention, blocks, level, dropout, convolution)
         self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(convolution(width, outputs or channels)))
         for parameter in self.parameters():
@@ -62,6 +65,8 @@ class UNet(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
+        if self.given:
+            x_t = torch.cat([x_t, given_channels(condition.pop("given", None), self.given, x_t)], dim=1)
         level = F.silu(self.embed(t, **condition))
         # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=_LAYOUTS[x_t.ndim])

@@ -1,0 +1,114 @@
+r"""Increasing curves that bend the real numbers of an entry before they are standardised.
+
+A curve is $u = f(\text{data})$, strictly increasing and so invertible: the logarithm of positive numbers, or the
+quantile transform, which straightens any distribution to a normal one. The density of the data is that of u times
+$f'(\text{data})$.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.data.rows import Array
+from inkwash.errors import ConfigError
+
+_PER_QUANTILE, _LEAST, _MOST = 30, 10, 1000
+_NEAREST = 1e-12  # relative distance of two knots below which they are one
+
+
+class Curve(ABC):
+    """A strictly increasing function, entry by entry; NaN stays NaN."""
+
+    @abstractmethod
+    def bend(self, data: Tensor) -> Tensor:
+        """u of real numbers in data units, of any shape."""
+
+    @abstractmethod
+    def unbend(self, u: Tensor) -> Tensor:
+        """The inverse of `bend`; differentiable."""
+
+    @abstractmethod
+    def log_slope(self, u: Tensor) -> Tensor:
+        r"""$\log f'$ at the data that bends to `u`, in its shape."""
+
+
+@dataclass(frozen=True)
+class Log(Curve):
+    r"""$u = \log(\text{data})$, of positive numbers."""
+
+    def bend(self, data: Tensor) -> Tensor:
+        return data.log()
+
+    def unbend(self, u: Tensor) -> Tensor:
+        return u.exp()
+
+    def log_slope(self, u: Tensor) -> Tensor:
+        return -u
+
+
+@dataclass(frozen=True)
+class Quantiles(Curve):
+    r"""$u = \Phi^{-1}(F(\text{data}))$ along straight lines between quantiles, and on along the first and the last one.
+
+    Args:
+        knots: quantiles of the data, increasing, data units.
+        normal: the quantiles of the standard normal distribution that they go to, increasing.
+    """
+
+    knots: tuple[float, ...]
+    normal: tuple[float, ...]
+
+    def check(self, where: str) -> None:
+        """Check that the fields fit each other.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        if len(self.knots) != len(self.normal) or len(self.knots) < 2:
+            got = f"{len(self.knots)} knots to {len(self.normal)} quantiles"
+            raise ConfigError(where, got, "as many of either, 2 or more")
+        steps = np.diff([self.knots, self.normal])
+        with np.errstate(over="ignore"):
+            usable = (steps > 0).all() and np.isfinite(steps[1] / steps[0]).all() and (steps[1] / steps[0] > 0).all()
+        if not usable:
+            raise ConfigError(where, "knots in no order", "knots and quantiles that increase")
+
+    def bend(self, data: Tensor) -> Tensor:
+        return _along(data, self.knots, self.normal)[0]
+
+    def unbend(self, u: Tensor) -> Tensor:
+        return _along(u, self.normal, self.knots)[0]
+
+    def log_slope(self, u: Tensor) -> Tensor:
+        return -_along(u, self.normal, self.knots)[1].log()
+
+
+def _along(x: Tensor, start: tuple[float, ...], end: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Where the lines between the points (start, end) lead from `x`, and their slope there."""
+    origin, value = (torch.tensor(points, dtype=torch.float64, device=x.device) for points in (start, end))
+    slope = value.diff() / origin.diff()
+    line = torch.searchsorted(origin, x.detach().double().contiguous()).clamp(1, len(slope)) - 1
+    origin, value, slope = (part.to(x.dtype)[line] for part in (origin, value, slope))
+    return value + slope * (x - origin), slope
+
+
+def fit_quantiles(data: Array) -> Quantiles:
+    r"""The quantile transform of a sample to the standard normal distribution.
+
+    One quantile for each 30 numbers, at least 10 and at most 1,000 (Kotelnikov et al. 2023, TabDDPM), between the
+    smallest and the largest number, which stand for the shares 1/2n and 1 - 1/2n (Hazen 1914). Quantiles that are the
+    same number become one knot at the mean of their shares.
+
+    Args:
+        data: the numbers, `(n,)`, not all the same.
+    """
+    count, ends = min(max(len(data) // _PER_QUANTILE, _LEAST), _MOST), 0.5 / len(data)
+    shares = np.linspace(0, 1, count + 1).clip(ends, 1 - ends)
+    found = np.quantile(data, shares, method="hazen")
+    knot = np.cumsum(np.diff(found, prepend=found[0]) > _NEAREST * np.abs(found) + 1e-300)
+    first, sizes = np.unique(knot, return_index=True, return_counts=True)[1:]
+    normal = torch.special.ndtri(torch.from_numpy(np.bincount(knot, shares) / sizes))
+    return Quantiles(tuple(found[first].tolist()), tuple(normal.tolist()))
