@@ -913,6 +913,7 @@ def test_every_bad_source_raises_only_what_is_promised(case, tmp_path):
     for word in options:
         if word.startswith("--data."):
             name = word.removeprefix("--data.")
+            chosen |= {"missing": True} if name == "missing" else {}
         elif name in ("drop", "categories", "numbers"):
             chosen[name] = (*chosen.get(name, ()), word)
         else:

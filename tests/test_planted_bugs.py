@@ -76,6 +76,7 @@ from inkwash import (
     variance,
     walk,
 )
+from inkwash import impute as imputing
 from inkwash import model as models
 from inkwash import sklearn as estimator
 from inkwash.data import columns as table_columns
@@ -123,7 +124,8 @@ CHECKS = {
     "cells of columns": test_columns.check_cells,
     "frames": test_frame.check_frames,
     "whole numbers of arrays": test_sklearn.check_whole_numbers,
-    "rows imputed apart": few_rows(test_sklearn.check_rows_apart, 256),
+    "rows imputed apart": test_sklearn.check_rows_apart,
+    "text of frames": test_sklearn.check_text,
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -717,8 +719,8 @@ def constant_rate(schedule, t):
     return 20 * torch.ones_like(t)
 
 
-def no_log_det(self):
-    return torch.zeros(())
+def no_log_det(self, x):
+    return torch.zeros(len(x))
 
 
 def integrand_without_the_signal(denoiser, x, log_snr, eps):
@@ -1044,7 +1046,7 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "bound, large variance",
     ),
     "one noise for all slots": (randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose), "slots"),
-    "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self: -LOG_DET(self), "data units"),
+    "log-determinant with the wrong sign": (iw.Transform, "log_det", lambda self, x: -LOG_DET(self, x), "data units"),
     "log-determinant forgotten": (iw.Transform, "log_det", no_log_det, "data units"),
     "score read with the wrong sign": (prediction.Score, "read", score_read_with_the_wrong_sign, "score and x"),
     "score read as the noise": (prediction.Score, "read", score_read_without_sigma, "score and x"),
@@ -1331,7 +1333,18 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype),
         "whole numbers of arrays",
     ),
-    "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
+    "text that looks like numbers, as numbers": (
+        estimator,
+        "_typed",
+        lambda spec, table, data, dtypes: table.astype(dtypes),
+        "text of frames",
+    ),
+    "one noise for all rows imputed": (
+        imputing,
+        "generator",
+        lambda seed, *key: generator(seed, key[0]),
+        "rows imputed apart",
+    ),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
     "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),

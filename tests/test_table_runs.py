@@ -260,7 +260,7 @@ def _mixture_density():
     return sum(torch.exp(-0.5 * (grid - mean) ** 2) for mean in (0, 4)) / (2 * np.sqrt(2 * np.pi))
 
 
-def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, quick):
+def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch):
     """From training to evaluation and completion, as an array; without the option NaN is refused."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(5.0, 3.0, (80, 3)).astype(np.float32)
