@@ -15,6 +15,7 @@ from inkwash.build import (
     build_model,
     build_network,
     build_objective,
+    build_proposal,
     resolve,
 )
 from inkwash.config import (
@@ -30,7 +31,7 @@ from inkwash.config import (
     to_json,
 )
 from inkwash.data import DataSpec, Transform
-from inkwash.denoise import Clipped
+from inkwash.denoise import Clipped, Denoiser
 from inkwash.describe import count_parameters, describe_network
 from inkwash.distributions import Lattice
 from inkwash.errors import ConfigError
@@ -211,12 +212,12 @@ def test_only_data_with_levels_can_be_clipped():
         (image(1, 8, 8, levels=17), {}, "levels", "small", "continuous", "log-snr-density"),
         (image(3, 32, 32), {}, "levels", "small", "continuous", "log-snr-density"),
         (vector(2, levels=5), {}, "levels", "small", "continuous", "log-snr-density"),
-        (image(3, 256, 256), {}, "eps", "large", "simple", "low-discrepancy"),  # too many levels over all entries
-        (vector(2, levels=5000), {}, "eps", "large", "simple", "low-discrepancy"),
-        (vector(2, levels=5), {"sees": "nothing"}, "eps", "large", "simple", "low-discrepancy"),
-        (vector(2), {}, "eps", "large", "simple", "low-discrepancy"),
-        (vector(2), {"predicts": "F"}, "F", "large", "edm", "log-normal"),
-        (vector(2), {"variance": "learned"}, "eps", "learned", "hybrid", "low-discrepancy"),
+        (image(3, 256, 256), {}, "F", "large", "edm", "low-discrepancy"),  # too many levels over all entries
+        (vector(2, levels=5000), {}, "F", "large", "edm", "low-discrepancy"),
+        (vector(2, levels=5), {"sees": "nothing"}, "v", "large", "v", "low-discrepancy"),
+        (vector(2), {}, "F", "large", "edm", "low-discrepancy"),
+        (vector(2), {"predicts": "eps"}, "eps", "large", "simple", "low-discrepancy"),
+        (vector(2), {"variance": "learned"}, "F", "learned", "hybrid", "low-discrepancy"),
         (image(1, 8, 8, levels=17), {"variance": "free"}, "levels", "free", "hybrid", "low-discrepancy"),
     ],
 )
@@ -226,7 +227,7 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
     config = resolve(Config("x", denoiser=DenoiserConfig(**given)), spec)
     assert (config.denoiser.predicts, config.denoiser.variance) == (predicts, variance)
     assert (config.train.objective, config.train.times) == (objective, times)
-    assert config.process.schedule == ("log-linear" if predicts == "levels" else "linear")
+    assert config.process.schedule == "log-linear"
 
 
 @pytest.mark.parametrize(
@@ -289,20 +290,36 @@ def test_what_would_leave_a_learned_schedule_untrained_is_refused(schedule, vari
 
 
 @pytest.mark.parametrize(
-    ("schedule", "predicts", "objective", "times"),
+    ("schedule", "objective", "times"),
     [
-        ("cosine", "eps", "simple", "low-discrepancy"),
-        ("rectified", "v", "simple", "low-discrepancy"),
-        ("sohl-dickstein", "v", "simple", "low-discrepancy"),
-        ("zero-terminal", "v", "simple", "low-discrepancy"),
-        ("karras", "F", "edm", "log-normal"),
+        ("cosine", "edm", "low-discrepancy"),
+        ("sohl-dickstein", "edm", "low-discrepancy"),
+        ("karras", "edm", "log-normal"),
+        ("learned", "continuous", "low-discrepancy"),
     ],
 )
-def test_what_is_predicted_of_real_numbers_follows_from_the_schedule(schedule, predicts, objective, times):
+def test_real_numbers_are_predicted_as_f_and_trained_as_the_schedule_asks(schedule, objective, times):
     config = resolve(Config("x", process=ProcessConfig(schedule)), vector(2))
-    assert (config.denoiser.predicts, config.train.objective, config.train.times) == (predicts, objective, times)
+    assert (config.denoiser.predicts, config.train.objective, config.train.times) == ("F", objective, times)
     by_level = resolve(Config("x", process=ProcessConfig(schedule)), vector(2, levels=5))
     assert by_level.denoiser.predicts == "levels"
+
+
+def test_by_default_real_numbers_are_trained_alike_at_every_log_snr():
+    """What a network says that is off by c costs c² at every time, and the times of a batch are even in log-SNR."""
+    spec, random = vector(3), torch.Generator().manual_seed(0)
+    config = resolve(Config("x"), spec)
+    process = build_denoiser(config, spec).process
+    times = build_proposal(config).draw(64, process.schedule, random)
+    x, noise = torch.randn(2, 64, 3, generator=random, dtype=torch.float64)
+    alpha, sigma = process.schedule.alpha(times.t)[:, None], process.schedule.sigma(times.t)[:, None]
+    exact = sigma * x - alpha * noise  # what x and the noise give if the F of EDM is solved for
+    denoiser = Denoiser(lambda seen, level: exact - 0.7, process, chosen(config.denoiser.predicts), sees="log_snr")
+    loss = build_objective(config, None).loss(denoiser, x, times.t, noise)
+    torch.testing.assert_close(loss * times.weight, torch.full_like(loss, 0.7**2))
+    assert float(process.schedule.sigma(1 / config.process.steps)) == pytest.approx(0.01, rel=0.01)
+    gaps = process.schedule.log_snr(times.t).sort().values.diff()
+    assert gaps[1:-1].std() < 0.01 * gaps.mean()
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
@@ -319,14 +336,9 @@ def test_the_first_noise_leaves_neighbouring_levels_apart(levels):
 
 
 def test_only_the_line_has_a_first_log_snr():
-    for process in (ProcessConfig("linear", log_snr_first=5.0), ProcessConfig(log_snr_first=5.0)):
-        with pytest.raises(ConfigError, match="log_snr_first"):
-            resolve(Config("x", process=process), vector(2))
-
-
-def test_a_blind_network_predicts_the_noise_even_under_the_schedule_of_edm():
-    config = Config("x", process=ProcessConfig("karras"), denoiser=DenoiserConfig(sees="nothing"))
-    assert resolve(config, vector(2)).denoiser.predicts == "eps"
+    with pytest.raises(ConfigError, match="log_snr_first"):
+        resolve(Config("x", process=ProcessConfig("linear", log_snr_first=5.0)), vector(2))
+    assert resolve(Config("x", process=ProcessConfig(log_snr_first=5.0)), vector(2)).process.log_snr_first == 5.0
 
 
 COMBINATIONS = [

@@ -43,9 +43,9 @@ _OF_PLACES = ("unet", "dit")
 _OWNERS = {"multipliers": "unet", "attention": "unet", "patch": "dit"}
 _UNBOUNDED, _TRAINED = ("karras",), ("learned-betas", "learned")
 _KNOTS = 32
+_REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 _TOLD_APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
-_OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "mean": "bound"}
-_TIMES_OF = {"continuous": "log-snr-density", "edm": "log-normal"}
+_OBJECTIVE_OF = {"levels": "continuous", "F": "edm", "v": "v", "mean": "bound"}
 _TRAINS_SCHEDULE: dict[str, tuple[str, ...]] = {"learned": ("continuous", "bound"), "learned-betas": ("bound",)}
 _TRAINS_VARIANCE: dict[str, tuple[str, ...]] = {"learned": ("hybrid", "bound"), "free": ("hybrid", "bound")}
 _UNWEIGHTED = ("low-discrepancy", "uniform")
@@ -267,17 +267,15 @@ def _resolve_process(whole: Config, spec: DataSpec) -> ProcessConfig:
     if config.kind != "gaussian" and config.schedule in _TRAINED + (() if config.kind == "mixed" else _UNBOUNDED):
         need = f"a schedule that is not trained and keeps the variance bounded, for the {config.kind} process"
         raise ConfigError("process.schedule", config.schedule, need)
-    defaults: dict[str, Any] = {"schedule": "linear"}
+    defaults: dict[str, Any] = {"schedule": "log-linear"}
     if config.kind == "bernoulli":
-        defaults["rate"] = 0.5
+        defaults = {"schedule": "linear", "rate": 0.5}
     if any(spec.sizes):
         defaults["categories"] = "absorbing"
     if config.kind == "categorical":
         defaults["schedule"] = "sohl-dickstein"
-    asked = whole.denoiser.predicts
-    if config.kind == "gaussian" and (asked == "levels" or (asked is None and _by_level(whole, spec))):
-        defaults["schedule"] = "log-linear"
-    return _with_first(_filled(config, defaults), spec)
+    by_level = (whole.denoiser.predicts or _predicts(whole, spec)) == "levels"
+    return _with_first(_filled(config, defaults), spec.levels if by_level else None)
 
 
 def _process_kinds(spec: DataSpec) -> tuple[str, ...]:
@@ -287,10 +285,11 @@ def _process_kinds(spec: DataSpec) -> tuple[str, ...]:
     return ("gaussian", "bernoulli") if spec.levels == 2 else ("gaussian",)
 
 
-def _with_first(config: ProcessConfig, spec: DataSpec) -> ProcessConfig:
-    """The first log-SNR of a schedule that has it for an option: where neighbouring levels can be told apart."""
+def _with_first(config: ProcessConfig, levels: int | None) -> ProcessConfig:
+    """The first log-SNR of a schedule that has it for an option: where a network that predicts levels can tell
+    neighbouring ones apart, and otherwise where DDPM begins."""
     if config.schedule == "log-linear":
-        first = 2 * math.log(_TOLD_APART * (spec.levels - 1)) if spec.levels else 13.3
+        first = 2 * math.log(_TOLD_APART * (levels - 1)) if levels else _REAL_FIRST
         return _filled(config, {"log_snr_first": first})
     if config.log_snr_first is not None:
         raise ConfigError("process.log_snr_first", config.log_snr_first, "the schedule log-linear")
@@ -327,13 +326,10 @@ def _resolve_denoiser(config: Config, spec: DataSpec) -> DenoiserConfig:
 
 
 def _predicts(config: Config, spec: DataSpec) -> str:
-    """Levels where there are few; else the noise, or what can still be predicted where there is nothing but noise."""
-    schedule = _schedule(config.process)
+    """Levels where there are few; else F, or v where the network must not see the noise that scales its input."""
     if _by_level(config, spec):
         return "levels"
-    if bool(schedule.alpha(1.0) == 0):
-        return "v"
-    return "F" if config.process.schedule == "karras" and config.denoiser.sees != "nothing" else "eps"
+    return "v" if config.denoiser.sees == "nothing" else "F"
 
 
 def _by_level(config: Config, spec: DataSpec) -> bool:
@@ -344,7 +340,7 @@ def _by_level(config: Config, spec: DataSpec) -> bool:
 
 def _resolve_train(config: Config, denoiser: DenoiserConfig, spec: DataSpec, examples: int | None) -> TrainConfig:
     objective = _objective(config, denoiser)
-    possible = _times(chosen(config.process.schedule), objective)
+    possible = _times(config.process, objective)
     if config.train.times not in (None, *possible):
         what = f"{' or '.join(possible)}, with objective {objective} and schedule {config.process.schedule}"
         raise ConfigError("train.times", config.train.times, what)
@@ -382,9 +378,9 @@ def _objective(config: Config, denoiser: DenoiserConfig) -> str:
     if not has_numbers(config):
         asked[f"{config.process.kind} process"] = ("bound",)
     if config.process.kind == "mixed":
-        asked["mixed process"] = ("simple", *(name for name in REGRESSIONS if name != "simple"), "bound")
+        asked["mixed process"] = (*REGRESSIONS, "bound")
     limits = {what: some for what, some in asked.items() if some}
-    usual = (*itertools.chain(*limits.values()), _OBJECTIVE_OF.get(str(denoiser.predicts), "simple"))
+    usual = (_OBJECTIVE_OF.get(str(denoiser.predicts), "simple"), *itertools.chain(*limits.values()))
     fitting = (name for name in usual if all(name in some for some in limits.values()))
     objective: str = config.train.objective or str(next(fitting))
     for what, some in limits.items():
@@ -396,13 +392,15 @@ def _objective(config: Config, denoiser: DenoiserConfig) -> str:
     return objective
 
 
-def _times(schedule: str, objective: str) -> tuple[str, ...]:
+def _times(process: ProcessConfig, objective: str) -> tuple[str, ...]:
     """The proposals of times that an objective goes with, the usual one first."""
-    if objective == "continuous" and schedule == "learned":
+    if objective == "continuous" and process.schedule == "learned":
         return _UNWEIGHTED  # the schedule itself is the density: with another one its shape would find no optimum
     if objective in ("hybrid", "bound"):
         return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step, which is the decoder's
-    usual = _TIMES_OF.get(objective, "low-discrepancy")
+    usual = "log-snr-density" if objective == "continuous" else "low-discrepancy"
+    if (process.kind, process.schedule, objective) == ("gaussian", "karras", "edm"):
+        usual = "log-normal"
     return (usual, *(name for name in PROPOSALS if name != usual))
 
 

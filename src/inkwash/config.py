@@ -114,7 +114,8 @@ class ProcessConfig:
     """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
     signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
     one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
-    the variance of the estimate). By default log-linear where levels are predicted, and linear otherwise."""
+    the variance of the estimate). By default log-linear for the gaussian and the mixed process, linear for the
+    bernoulli one, and sohl-dickstein for the categorical one."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
     kind: Literal["gaussian", "bernoulli", "mixed", "categorical"] | None = None
@@ -125,7 +126,7 @@ class ProcessConfig:
     """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
     """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
-    neighbouring levels, 13.3 for 256 of them and for data without levels."""
+    neighbouring levels if these are predicted, 13.3 for 256 of them, and 9.2 otherwise, where it is 0.01."""
     categories: Literal["uniform", "absorbing"] | None = None
     """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
 
@@ -135,8 +136,8 @@ class DenoiserConfig:
     """What the network's output means."""
 
     predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
-    """Gaussian alone: what the network predicts; by default the levels of integer data, and otherwise the noise (eps),
-    or F for karras, or v where no signal is left at time 1."""
+    """Gaussian and mixed alone: what the network predicts; by default the levels of integer data if they are few, and
+    otherwise F (EDM), or v by a network that is blind."""
     variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
     """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
@@ -190,9 +191,10 @@ class TrainConfig:
     """Decay of the moving average of the weights, which is what samples are drawn with."""
     objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
     """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
-    the grid for learned-betas and the bernoulli process, hybrid where the variance is learned, and simple otherwise."""
+    the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
+    where F is predicted, v where v is, and simple otherwise."""
     times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
-    """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm, and
+    """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
     low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
     condition_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
     """With a condition alone: how often all that is told of an example is hidden, which trains the model without

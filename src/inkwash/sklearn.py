@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash import storage
 from inkwash.checkpoint import save_checkpoint
-from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, ProcessConfig, TrainConfig, chosen, to_json
-from inkwash.data import from_frame, load_dataset, to_frame
+from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, chosen, to_json
+from inkwash.data import from_frame, to_frame
 from inkwash.data.columns import LARGEST_WHOLE
 from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
@@ -32,7 +32,6 @@ from inkwash.model import Diffusion
 from inkwash.run import Run, StrPath, load
 
 _USUAL = EvaluateConfig()
-_EDM = ProcessConfig("karras")
 _ONE_ROW = 1e-9
 """No row but one is held out: what is not to be learned from is not given to `fit`."""
 
@@ -195,12 +194,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         data = DataConfig(held_out=_ONE_ROW, missing=not self._framed and bool(np.isnan(source).any()))
-        process = _process(load_dataset(source, data).spec)
         shown = Display(self.verbose)
         try:
-            return train(
-                source, folder, data=data, process=process, network=network, train=how, display=shown, report=False
-            )
+            return train(source, folder, data=data, network=network, train=how, display=shown, report=False)
         except RunInterrupted as stopped:  # which a search would take for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 
@@ -232,11 +228,6 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
 def _is_frame(X: Any) -> bool:
     return hasattr(X, "iloc")
-
-
-def _process(spec: DataSpec) -> ProcessConfig:
-    """EDM's schedule for numbers, and `inkwash.train`'s own where there are categories."""
-    return ProcessConfig() if any(spec.sizes) else _EDM
 
 
 def _typed(spec: DataSpec, table: Any, data: Array, dtypes: Any) -> Any:
