@@ -695,6 +695,40 @@ def csv_with_holes_and_levels(folder):
     return table(folder, "a,b\n1,0\n2,NA\n3,1\n"), "column 'b': got missing cells", "--data.levels", "4"
 
 
+def npy_with_gaps_of_whole_numbers(folder):
+    options = ("--data.missing",)
+    return npy(folder, np.arange(20).reshape(10, 2)), "data.missing: got True, need an array of vectors", *options
+
+
+def npy_of_series_with_gaps(folder):
+    options = ("--data.missing", "--data.layout", "NL")
+    return (
+        npy(folder, np.where(noise(20, 8) > 1, np.nan, 0.5)),
+        "data.missing: got True, need an array of vectors",
+        *options,
+    )
+
+
+def npy_of_nothing_but_gaps(folder):
+    return npy(folder, noise(20, 2) * np.nan), "no value", "--data.missing"
+
+
+def npy_with_an_entry_that_is_never_there(folder):
+    gone = noise(20, 2)
+    gone[:, 1] = np.nan
+    return npy(folder, gone), "data, column 1: got no value to train on", "--data.missing"
+
+
+def npy_with_gaps_and_infinity(folder):
+    x = noise(20, 2)
+    x[3, 0], x[7, 1] = np.nan, np.inf
+    return npy(folder, x), "data.npy[7]: got inf", "--data.missing"
+
+
+def csv_with_the_option_of_arrays(folder):
+    return table(folder, "a,b\n1,0\n2,NA\n3,1\n"), "missing cells of a table need no option", "--data.missing"
+
+
 def csv_without_the_column_to_drop(folder):
     return many(folder, str), "data.drop: got 'c', need one of the columns a, b", "--data.drop", "c"
 
@@ -879,6 +913,7 @@ def test_every_bad_source_raises_only_what_is_promised(case, tmp_path):
     for word in options:
         if word.startswith("--data."):
             name = word.removeprefix("--data.")
+            chosen |= {"missing": True} if name == "missing" else {}
         elif name in ("drop", "categories", "numbers"):
             chosen[name] = (*chosen.get(name, ()), word)
         else:

@@ -78,6 +78,7 @@ from inkwash import (
     variance,
     walk,
 )
+from inkwash import impute as imputing
 from inkwash import model as models
 from inkwash import sklearn as estimator
 from inkwash.data import columns as table_columns
@@ -125,7 +126,8 @@ CHECKS = {
     "cells of columns": test_columns.check_cells,
     "frames": test_frame.check_frames,
     "whole numbers of arrays": test_sklearn.check_whole_numbers,
-    "rows imputed apart": few_rows(test_sklearn.check_rows_apart, 256),
+    "rows imputed apart": test_sklearn.check_rows_apart,
+    "text of frames": test_sklearn.check_text,
     "scales of Karras' schedule": partial(test_noise.check_scales, "karras", 50),
     "scales of a zero-terminal schedule": partial(test_noise.check_scales, "zero-terminal linear", 50),
     "DDPM's letters": partial(test_noise.check_ddpm_letters, "linear", 50),
@@ -1337,7 +1339,18 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype),
         "whole numbers of arrays",
     ),
-    "one seed for every row": (estimator, "derived_seed", lambda seed, *key: seed, "rows imputed apart"),
+    "text that looks like numbers, as numbers": (
+        estimator,
+        "_typed",
+        lambda spec, table, data, dtypes: table.astype(dtypes),
+        "text of frames",
+    ),
+    "one noise for all rows imputed": (
+        imputing,
+        "generator",
+        lambda seed, *key: generator(seed, key[0]),
+        "rows imputed apart",
+    ),
     "known numbers through model units": (iw.Product, "_observed", (), "known numbers"),
     "shift of the data's units forgotten": (iw.Measurement, "evidence", offset_forgotten, "factors in data units"),
     "angles down to the model's own time on any grid": (iw.AngleGrid, "times", angles_to_the_models_own, "even angles"),

@@ -3,6 +3,7 @@
 import base64
 import shlex
 from copy import deepcopy
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from faults import run_cli, tiny, without_pictures
 
 from inkwash.cli import _parse
-from inkwash.config import EvaluateConfig
+from inkwash.config import DenoiserConfig, EvaluateConfig
 from inkwash.evaluation import evaluate
 from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
@@ -54,7 +55,8 @@ def made(tmp_path_factory):
     (folder / "people.csv").write_text("\n".join(lines))
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
-        run = fit(tiny(folder / "people.csv", steps=1), folder / "run")
+        config = tiny(folder / "people.csv", steps=1)
+        run = fit(replace(config, denoiser=DenoiserConfig(predicts="eps")), folder / "run")  # whose samples drift
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
         result = evaluate(run.path, CONFIG)
@@ -147,6 +149,7 @@ def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
 
 
 CLEAN = {
+    "imputation": None,
     "imputation": None,
     "drift": [{"where": "channel 0", "what": "mean", "samples": 1.0, "data": 1.1, "score": -2.0, "beyond": False}],
     "memorisation": {"closer": 0.52, "closer_std_error": 0.02, "to_train": 0.49, "to_train_std_error": 0.03},

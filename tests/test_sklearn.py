@@ -14,7 +14,7 @@ import pytest
 import torch
 from faults import at_step, hooked
 from oracles import GaussianData, exact_denoiser
-from scipy.stats import kstest, multivariate_normal
+from scipy.stats import bernoulli, kstest, multivariate_normal, norm, poisson
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -55,6 +55,31 @@ def exact():
         return DiffusionDensity(**TINY).fit(rows(40))
 
 
+def people(n=60, seed=0):
+    """A table of all types of columns, where cells are missing and where not."""
+    random = np.random.default_rng(seed)
+    town, given = random.integers(0, 3, n), random.random((6, n)) > 0.1
+    size = pandas.Categorical.from_codes(town, ["small", "large", "huge", "none yet"], ordered=True)
+    return pandas.DataFrame(
+        {
+            "zip": pandas.Series(np.array(["007", "12", "4000"])[town]).where(given[0]),
+            "size": pandas.Series(size).where(given[1]),
+            "stars": pandas.Categorical(random.integers(1, 5, n), [1, 2, 3, 4, 5]),
+            "sick": pandas.Series(random.random(n) < 0.3),
+            "member": pandas.Series(random.random(n) < 0.3).astype("boolean").where(given[2]),
+            "age": pandas.Series(random.poisson(40 + 5 * town)).astype("Int64").where(given[3]),
+            "visits": random.poisson(30, n).astype(np.int16),
+            "income": np.where(given[4], 100 * town + 20 * random.standard_normal(n), NAN),
+            "rate": random.standard_normal(n).astype(np.float32),
+        }
+    )
+
+
+@lru_cache
+def mixed():
+    return DiffusionDensity(**TINY, density="bound").fit(people())
+
+
 @lru_cache
 def tiny():
     return DiffusionDensity(**TINY).fit(table())
@@ -64,7 +89,7 @@ def tiny():
 def small_slots():
     """Few rows take less time when there is less to fill up."""
     with ExitStack() as patches:
-        for module in ("randomness", "model"):
+        for module in ("randomness", "model", "impute"):
             patches.enter_context(mock.patch(f"inkwash.{module}.slot_rows", return_value=256))
         yield
 
@@ -121,9 +146,12 @@ def test_bad_parameters_are_named(bad, named):
         DiffusionDensity(**TINY | bad).fit(rows(40))
 
 
-def test_data_with_holes_is_imputed_but_not_trained_on():
-    with pytest.raises(ValueError, match="NaN"):
-        DiffusionDensity(**TINY).fit(table().replace(table().iloc[3, 0], NAN))
+@pytest.mark.parametrize("hole", [NAN, np.inf])
+def test_what_was_never_missing_may_not_be_when_rows_are_scored(hole):
+    """It may be when they are imputed; infinity may nowhere be."""
+    holes = table(3).replace(table().iloc[1, 0], hole)
+    with mock.patch.object(tiny(), "density", "bound"), pytest.raises(ValueError, match="column 'a'"):
+        tiny().score_samples(holes)
 
 
 # What is known of a normal
@@ -165,10 +193,11 @@ def check_imputed():
 
 
 def check_rows_apart():
-    """Draws for one row say nothing of those for another."""
-    with mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(sampler_steps=20)):
-        draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 2), n=256, random_state=0))
-    assert abs(np.corrcoef(draws[:, 0, 1], draws[:, 1, 1])[0, 1]) < 0.25
+    """Draws for one row say nothing of those for another, side by side or not."""
+    few = mock.patch("inkwash.impute.slot_rows", return_value=128)
+    with few, mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(sampler_steps=20)):
+        draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
+    assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
 
 
 @pytest.mark.parametrize("check", [check_density, check_bound, check_samples, check_imputed, check_rows_apart])
@@ -222,6 +251,103 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
+def in_few_steps():
+    return mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(sampler_steps=5))
+
+
+def check_text():
+    """Text that is read as booleans or whole numbers comes back as text."""
+    texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
+    with in_few_steps():
+        (same,) = DiffusionDensity(**TINY | {"steps": 1}).fit(texts).impute(texts)
+    pandas.testing.assert_frame_equal(same, texts)
+
+
+def test_a_mixed_frame_comes_back_as_it_was():
+    """Completed, with the cells it was given, and the types and categories of `fit`."""
+    check_text()
+    with in_few_steps():
+        drawn = mixed().sample(50, random_state=0)
+        new = people(6, seed=1).set_axis([*"abcdef"]).astype({"sick": object})
+        new.loc["c", ["zip", "age", "sick"]] = None
+        filled = mixed().impute(new, n=2, random_state=0)
+    for each in (drawn, *filled):
+        assert each.dtypes.equals(people().dtypes)
+        assert each.notna().all(axis=None)
+    assert set(drawn["zip"]) <= {"007", "12", "4000"}
+    for each in filled:
+        assert each.index.equals(new.index)
+        assert (each.astype(object).where(new.notna()).fillna("gone") == new.astype(object).fillna("gone")).all(None)
+    assert not filled[0].equals(filled[1])
+
+
+def test_categories_and_missing_values_have_the_bound_alone():
+    scores = mixed().score_samples(people(5))
+    assert np.isfinite(scores).all()
+    x = people(5).astype(object).where(people(5).notna(), None)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(mixed().score_samples(x.to_numpy()), scores)
+    holes = DiffusionDensity(**TINY).fit(with_holes(rows(40)))
+    for found, x in ((clone(mixed()), people()), (clone(holes), with_holes(rows(40)))):
+        with pytest.raises(iw.ConfigError, match=r"^density: got flow, need bound"):
+            found.set_params(density="flow").fit(x).score_samples(x)
+    assert np.isfinite(holes.score_samples(rows(5))).all()
+
+
+def test_a_category_of_no_row_of_the_fit_is_refused_by_name():
+    other = people(4).assign(zip="9999")
+    with pytest.raises(iw.DataError, match=r"column 'zip', row 0: got '9999', need one of 007, 12, 4000"):
+        mixed().score_samples(other)
+
+
+def test_categories_alone_are_a_table():
+    codes = people()[["size", "stars", "sick"]]
+    assert DiffusionDensity(**TINY, density="bound").fit(codes).sample(3).dtypes.equals(codes.dtypes)
+
+
+def with_holes(x, seed=0):
+    return np.where(np.random.default_rng(seed).random(x.shape) < 0.2, NAN, x)
+
+
+def test_an_array_with_holes_is_trained_on_and_completed():
+    x = with_holes(rows(40)).astype(np.float32)
+    found = DiffusionDensity(**TINY, density="bound").fit(x)
+    assert np.isfinite(found.score_samples(x)).all()
+    with in_few_steps():
+        (filled,) = found.impute(x)
+    assert filled.dtype == x.dtype
+    assert np.isfinite(filled).all()
+    assert (filled == x)[~np.isnan(x)].all()
+
+
+def test_a_search_takes_tables_with_holes():
+    """Each fold knows all categories, since the type of the column does."""
+    grid = GridSearchCV(DiffusionDensity(**TINY, density="bound"), {"width": [8, 16]}, cv=2, error_score="raise")
+    found = grid.fit(people()[["size", "member", "income"]])
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+    assert np.isfinite(found.score(people(9)[["size", "member", "income"]]))
+
+
+def purchases_log_prob(frame):
+    """Of the cells that are there, as the docstring of the built-in set has the law."""
+    code = frame["kind"].map({"bread": 0, "cheese": 1, "fruit": 2, "wine": 3}).to_numpy()
+    price = norm.logpdf(frame["price"], np.array([3, 9, 4, 14])[code], np.array([0.5, 1.5, 0.8, 3])[code])
+    quantity = poisson.logpmf(frame["quantity"], np.array([30, 12, 60, 20])[code])
+    member = bernoulli.logpmf(frame["member"].astype(float).fillna(0), np.array([0.3, 0.6, 0.5, 0.8])[code])
+    known = np.nan_to_num(price) + np.where(frame["member"].isna(), 0, member)
+    return np.log([0.4, 0.2, 0.3, 0.1])[code] + quantity + known
+
+
+@pytest.mark.slow
+def test_the_law_of_purchases_is_found():
+    shop = iw.load_dataset("shop")
+    frame = iw.to_frame(shop.spec, shop.data)
+    found = DiffusionDensity(2000, width=64, depth=2, dropout=0.0, density="bound").fit(frame[:8000])
+    score = found.score_samples(frame[8000:])
+    truth = purchases_log_prob(frame[8000:])
+    assert -0.4 < (score - truth).mean() < 3 * (score - truth).std() / len(truth) ** 0.5
+
+
 def test_an_array_is_imputed_to_a_frame_without_an_index():
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         (filled,) = tiny().impute(np.array([[1.0, NAN]]))
@@ -253,10 +379,11 @@ def test_whole_numbers_are_rounded_within_their_type():
 # Runs and pickles
 
 
-def test_a_pickle_is_the_same_estimator():
-    again = pickle.loads(pickle.dumps(tiny()))  # noqa: S301
-    assert tiny().sample(4, random_state=1).equals(again.sample(4, random_state=1))
-    assert np.array_equal(tiny().score_samples(table()), again.score_samples(table()))
+@pytest.mark.parametrize(("fitted", "data"), [(tiny, table), (mixed, people)])
+def test_a_pickle_is_the_same_estimator(fitted, data):
+    again = pickle.loads(pickle.dumps(fitted()))  # noqa: S301
+    assert fitted().sample(4, random_state=1).equals(again.sample(4, random_state=1))
+    assert np.array_equal(fitted().score_samples(data(4)), again.score_samples(data(4)))
 
 
 def test_a_pickle_holds_no_module():

@@ -111,10 +111,11 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         spreads = config.denoiser.variance in ("learned", "free")
         channels = spec.shape[0]
         backbone = partial(_backbone, config.network, spec, condition or Condition())
-        if spec.columns and (any(spec.sizes) or spec.may_miss):
-            states = build_codes(config.process, spec).states.levels if any(spec.sizes) else 0
-            inputs, outputs = TableNet.widths(spec.sizes, states, spec.may_miss, spreads)
-            return TableNet(backbone(inputs, outputs), spec.sizes, states, spec.may_miss)
+        missing, sizes = bool(spec.may_miss.any()), spec.sizes or (0,) * channels
+        if any(sizes) or missing:
+            states = build_codes(config.process, spec).states.levels if any(sizes) else 0
+            inputs, outputs = TableNet.widths(sizes, states, missing, spreads)
+            return TableNet(backbone(inputs, outputs), sizes, states, missing)
         if config.denoiser.predicts != "levels":
             return backbone((1,) * channels, (1,) * (channels * (1 + spreads)))
         values = chosen(spec.lattice).values()

@@ -171,7 +171,7 @@ def _subject(
     known, told = dataset.conditions(inside).get("label"), dataset.conditions(places)
     options: dict[str, Any] = {"guidance": config.guidance, "steps": config.sampler_steps, **told}
     samples = draw(model, len(places), display, seed=config.seed, **options)
-    if dataset.spec.may_miss:  # samples are whole: they are given the gaps of the rows they are compared with
+    if dataset.spec.may_miss.any():  # samples are whole: they are given the gaps of the rows they are compared with
         samples = np.where(np.isnan(dataset.data[places]), np.nan, samples)
     train = dataset.data[inside]
     parts = Parts(samples, train[: min(len(places), len(train) // 2)], dataset.data[places], train)
@@ -179,7 +179,7 @@ def _subject(
 
 
 def _space(model: Diffusion, spec: DataSpec, parts: Parts) -> Parts:
-    if spec.columns is None:
+    if spec.columns is None and not spec.may_miss.any():
         return parts.map(lambda x: model.to_model(x).cpu().numpy())
     return parts.map(lambda x: embed(_table(spec, x), _table(spec, parts.all_train), _categories(spec)))
 

@@ -73,7 +73,7 @@ def draw_exhibits(
     if spec.size:
         shown[NEIGHBOURS] = folder / "neighbours.png"
         _draw_neighbours(shown[NEIGHBOURS], spec, parts, copies)
-    elif spec.shape == (2,) and spec.is_real.all() and not spec.may_miss:
+    elif spec.shape == (2,) and spec.is_real.all() and not spec.may_miss.any():
         shown[DENSITIES] = folder / "densities.png"
         _draw_densities(shown[DENSITIES], model, parts)
     if curves:

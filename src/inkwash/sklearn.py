@@ -1,8 +1,8 @@
 r"""`DiffusionDensity`: a diffusion model of the rows of a table as a density estimator of scikit-learn.
 
-The model is $p(x)$ over rows of D real numbers. `fit` trains it, `score_samples` is $\log p$ in nats, along the
-probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et al. 2020, eq. 5), `sample` draws from
-it, and `impute` draws what is missing of a row from $p$ given the rest.
+The model is $p(x)$ over rows of D numbers and categories. `fit` trains it, `score_samples` is $\log p$ in nats of the
+cells that are there, along the probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et al.
+2020, eq. 5), `sample` draws from it, and `impute` draws what is missing of a row from $p$ given the rest.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from inkwash import storage
 from inkwash.checkpoint import save_checkpoint
 from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, chosen, to_json
-from inkwash.data import to_frame
+from inkwash.data import from_frame, to_frame
 from inkwash.data.columns import LARGEST_WHOLE
-from inkwash.data.transform import Array
+from inkwash.data.transform import Array, DataSpec
 from inkwash.display import Display
-from inkwash.errors import ConfigError, RunInterrupted, require_integer
-from inkwash.factor import Observed
+from inkwash.errors import ConfigError, RunInterrupted
 from inkwash.fit import train
+from inkwash.gaussian import Gaussian
 from inkwash.model import Diffusion
-from inkwash.randomness import Purpose, derived_seed
 from inkwash.run import Run, StrPath, load
 
 _USUAL = EvaluateConfig()
-_ONE_ROW = DataConfig(held_out=1e-9)
+_ONE_ROW = 1e-9
 """No row but one is held out: what is not to be learned from is not given to `fit`."""
 
 
@@ -41,7 +40,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model.
 
     An array is taken as real numbers, whatever its type; whole numbers come back rounded. A `pandas.DataFrame` is a
-    table as `inkwash.train` reads it, and comes back as one. Missing values can be imputed, but not trained on.
+    table as `inkwash.train` reads it, of numbers, text, booleans and categoricals, and comes back as one. Values may be
+    missing.
 
     Args:
         steps: number of training steps.
@@ -55,6 +55,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         density: what `score_samples` gives: "flow", the exact log-density, whose cost grows with the number of columns,
             and whose divergence is estimated beyond 64 of them; or "bound", minus the variational bound, which is
             lower, estimated from one draw of noise per term, and takes a fixed number of evaluations of the network.
+            Tables with categories and rows with missing values have the bound alone.
         out: folder of the run, which is kept; fitting the same data with the same options again resumes it, or takes
             it as it is. None: a temporary one.
         verbose: print what is done.
@@ -69,8 +70,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     model_: Diffusion
     _checkpoint: dict[str, bytes]
-    _columns: Any
-    _dtype: np.dtype[Any]
+    _dtypes: Any
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Train on the rows of `X` `(N, D)`.
 
         Args:
-            X: an array of numbers, or a `pandas.DataFrame` of columns of numbers.
+            X: an array of numbers, or a `pandas.DataFrame`; missing values are NaN, or those of pandas.
             y: not used.
 
         Raises:
@@ -110,21 +110,31 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; a run in `out` has been saved.
         """
         self._require_density()
-        rows = validate_data(self, X, ensure_min_samples=2)
-        self._columns, self._dtype = X.columns if hasattr(X, "iloc") else None, rows.dtype
-        real = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+        framed = _is_frame(X)
+        rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
+        self._dtypes = rows.dtypes if framed else rows.dtype
+        source = rows if framed or rows.dtype.kind == "f" else rows.astype(np.float64)
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
-            self._checkpoint = _checkpoint_of(self._train(real if self._columns is None else X, folder))
+            self._checkpoint = _checkpoint_of(self._train(source, folder))
         self.model_ = _model_of(self._checkpoint)
         return self
 
     def score_samples(self, X: Any) -> Array:
-        """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`."""
+        """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`.
+
+        It is of the values that are there; whole numbers and categories of a `DataFrame` have probabilities in it.
+
+        Raises:
+            ValueError: rows that are not like those of `fit`: other columns, a category that did not occur, a value
+                missing where none was; or categories or missing values with the density "flow" (`ConfigError`).
+        """
         self._require_density()
         x, model = self._rows(X), self.model_
-        flow = self.density == "flow"
-        value = model.log_prob(x).value if flow else -model.bound(x, terms=_USUAL.terms).total
-        return value.double().numpy()
+        if self.density == "bound":
+            return -model.bound(x, terms=_USUAL.terms).total.double().numpy()
+        if not isinstance(model.process, Gaussian) or np.isnan(x).any():
+            raise ConfigError("density", "flow", "bound, for categories and missing values")
+        return model.log_prob(x).value.double().numpy()
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`; `y` is not used."""
@@ -149,19 +159,17 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Draw what is missing of each row of `X` `(N, D)` from the model given the rest of the row.
 
         Args:
-            X: missing values are NaN.
+            X: missing values are NaN, or those of pandas; any may be, also where none was in `fit`.
             n: how many draws.
             random_state: as of `sample`.
 
         Returns:
             `n` completed tables, each `(N, D)` and as `sample`; values that are not missing are as they were.
         """
-        require_integer("n", n)
-        x, seed = self._rows(X, ensure_all_finite="allow-nan"), _seed(random_state)
-        draws = [self._completed(row, n, derived_seed(seed, Purpose.IMPUTE, i)) for i, row in enumerate(x)]
-        tables = list(map(self._as_given, np.stack(draws, axis=1)))
-        framed = self._columns is not None and hasattr(X, "iloc")
-        return [table.set_axis(X.index) for table in tables] if framed else tables
+        x = self._rows(X)
+        draws = self.model_.impute(x, n, seed=_seed(random_state), steps=_USUAL.sampler_steps)
+        tables = [self._as_given(drawn) for drawn in draws]
+        return [table.set_axis(X.index) for table in tables] if self._framed and _is_frame(X) else tables
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted attributes; the model as the files of a checkpoint, JSON and safetensors."""
@@ -185,30 +193,51 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
+        data = DataConfig(held_out=_ONE_ROW, missing=not self._framed and bool(np.isnan(source).any()))
         shown = Display(self.verbose)
         try:
-            return train(source, folder, data=_ONE_ROW, network=network, train=how, display=shown, report=False)
+            return train(source, folder, data=data, network=network, train=how, display=shown, report=False)
         except RunInterrupted as stopped:  # which a search would take for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 
-    def _rows(self, X: Any, **options: Any) -> Array:
-        """Rows to be asked about, after checking that they are like those of `fit`."""
-        check_is_fitted(self, "model_")
-        return validate_data(self, X, reset=False, **options)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        return tags
 
-    def _completed(self, row: Array, n: int, seed: int) -> Array:
-        """Draws `(n, D)` of what is NaN in a row `(D,)`, given the rest."""
-        seen = ~np.isnan(row)
-        if seen.all():
-            return np.repeat(row[None], n, axis=0)
-        known = self.model_ * Observed(seen, row) if seen.any() else self.model_
-        return known.sample(n, seed=seed, steps=_USUAL.sampler_steps)
+    @property
+    def _framed(self) -> bool:
+        """Whether `fit` was given a `DataFrame`."""
+        return not isinstance(self._dtypes, np.dtype)
+
+    def _rows(self, X: Any) -> Array:
+        """Rows to be asked about, `(N, D)` in data units, after checking that they are like those of `fit`."""
+        check_is_fitted(self, "model_")
+        rows = validate_data(self, X, reset=False, skip_check_array=self._framed, ensure_all_finite="allow-nan")
+        if not self._framed:
+            return rows
+        return from_frame(chosen(self.model_.transform).spec, rows if _is_frame(rows) else np.asarray(rows, object))
 
     def _as_given(self, data: Array) -> Any:
         """Rows `(n, D)` with names and types as `fit` was given them."""
-        if self._columns is not None:
-            return to_frame(chosen(self.model_.transform).spec, data).set_axis(self._columns, axis=1)
-        return data.astype(self._dtype) if self._dtype.kind == "f" else _whole(data, self._dtype)
+        if not self._framed:
+            return data.astype(self._dtypes) if self._dtypes.kind == "f" else _whole(data, self._dtypes)
+        spec = chosen(self.model_.transform).spec
+        return _typed(spec, to_frame(spec, data), data, self._dtypes)
+
+
+def _is_frame(X: Any) -> bool:
+    return hasattr(X, "iloc")
+
+
+def _typed(spec: DataSpec, table: Any, data: Array, dtypes: Any) -> Any:
+    """A `DataFrame` of rows `(n, D)` in given types; text that was read as booleans or whole numbers is text again."""
+    from pandas.api.types import is_string_dtype
+
+    for i, (name, column) in enumerate(chosen(spec.columns).items()):
+        if is_string_dtype(dtypes.iloc[i]) and dtypes.iloc[i].name != "object":
+            table[name] = column.words(data[:, i])
+    return table.set_axis(dtypes.index, axis=1).astype(dtypes)
 
 
 def _plain(value: Any) -> Any:

@@ -91,8 +91,12 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
             raise ConfigError("data.shrink", config.shrink, "no data.condition beside it, or that alone")
         raw, given = raw.parted(config.condition, where)
     layout, notes = _layout(where, raw, config)
-    low, high = _range(where, raw)
-    spec = _spec(where, raw, layout, (low, high), raw.levels if config.levels is None else config.levels)
+    gaps = _gaps(raw, layout, config)
+    ends = _range(where, raw, None if gaps is None else gaps > 0)
+    spec = _spec(where, raw, layout, ends, raw.levels if config.levels is None else config.levels)
+    if gaps is not None:
+        spec = replace(spec, missing=tuple((gaps > 0).tolist()))
+        notes = (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
     data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *notes))
     labels = raw.labels_named(config.labels, where)
     data = data if labels is None else _labelled(data, labels, where, config.labels)
@@ -203,21 +207,35 @@ def _channels_at_the_smaller_end(names: Sequence[Layout], shape: tuple[int, ...]
     return names[0] if len(names) == 1 or shape[-1] < shape[1] else names[1]
 
 
-def _range(source: str, raw: Raw) -> tuple[float, float]:
-    """The smallest and the largest value, all of them being finite numbers, or missing in a column where cells are."""
+def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
+    """How often each entry of vectors is NaN, `(D,)`, if that stands for a missing one."""
+    if not config.missing:
+        return None
+    if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
+        need = "an array of vectors of real numbers; missing cells of a table need no option"
+        raise DataError("data.missing", "True", need)
+    return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
+
+
+def _range(source: str, raw: Raw, missing: Array | None = None) -> tuple[float, float]:
+    """The smallest and the largest value, all of them being finite numbers, or missing in an entry that may be."""
     data, start = raw.data, 0
     if data.dtype.name not in get_args(Type):
         raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
-    missing = np.array([column.missing for column in (raw.columns or {}).values()] or [False])
+    if missing is None:
+        missing = np.array([column.missing for column in (raw.columns or {}).values()] or [False])
     ends: list[Any] = []
     for block in blocks(data):
-        bad = ~(np.isfinite(block) | (np.isnan(block) & missing))
+        gone = np.isnan(block)
+        bad = ~(np.isfinite(block) | (gone & missing))
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
             raise DataError(f"{source}[{start + place[0]}]{column}", str(block[place]), "finite numbers")
-        ends += [np.nanmin(block), np.nanmax(block)]
+        ends += [] if gone.all() else [np.nanmin(block), np.nanmax(block)]
         start += len(block)
+    if not ends:
+        raise DataError(source, "no value", "entries that are not all missing")
     return float(min(ends)), float(max(ends))
 
 

@@ -48,6 +48,7 @@ class DataSpec:
         high: largest value, likewise.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
         columns: of a table, what each entry is by its name, in order; None for other data.
+        missing: of other vectors, which entries may be missing; None where none may.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -57,6 +58,7 @@ class DataSpec:
     high: float
     levels: Annotated[int, Range(2, 65536)] | None
     columns: dict[str, Column] | None = None
+    missing: tuple[bool, ...] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -74,9 +76,11 @@ class DataSpec:
         return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
 
     @property
-    def may_miss(self) -> bool:
-        """Whether entries may be missing."""
-        return any(column.missing for column in (self.columns or {}).values())
+    def may_miss(self) -> Array:
+        """Which entries or channels may be missing, boolean `(shape[0],)`."""
+        if self.columns is None:
+            return np.array(self.missing or [False] * self.shape[0])
+        return np.array([column.missing for column in self.columns.values()])
 
     @property
     def is_real(self) -> Array:
@@ -192,6 +196,10 @@ class Transform:
             )
         for name, column in (spec.columns or {}).items():
             column.check(f"transform.spec.columns.{name}")
+        if spec.missing is not None and (
+            spec.size or spec.columns or spec.levels or len(spec.missing) != spec.shape[0]
+        ):
+            raise ConfigError("transform.spec.missing", spec.missing, "one for each entry of a vector of real numbers")
         if spec.levels is not None and spec.high - spec.low != spec.levels - 1:
             raise ConfigError("transform.spec.levels", spec.levels, f"those of [{spec.low:g}, {spec.high:g}]")
         if not len(self.shift) == len(self.scale) == spec.shape[0]:
@@ -306,14 +314,13 @@ class Transform:
     def _require_present(self, data: Array) -> None:
         """Refuse missing entries where none were trained on."""
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
-        if self.spec.columns is not None:
-            gone &= ~np.array([column.missing for column in self.spec.columns.values()])
+        may_miss = self.spec.may_miss
+        if may_miss.any():
+            gone &= ~may_miss
         if gone.any():
             row, *place = (int(i) for i in np.argwhere(gone)[0])
-            entry = f", {self.spec.entry_words(place[0])}" if self.spec.columns else ""
-            raise DataError(
-                f"data[{row}]{entry}", "a missing value", "a number: the model was trained on whole examples"
-            )
+            entry = f", {self.spec.entry_words(place[0])}" if may_miss.any() or self.spec.columns else ""
+            raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
 
     def _require_positive(self, data: Array) -> None:
         """Refuse real numbers that have no logarithm."""
@@ -417,7 +424,10 @@ def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Arr
     categories, which stay what they are, 0 and 1."""
     with np.errstate(over="ignore", invalid="ignore"):
         sums = [(np.nansum(part, (0, 2)), (~np.isnan(part)).sum((0, 2))) for part in _parts(transform, data, rows)]
-        count = sum(found for _, found in sums)
+        count = np.asarray(sum(found for _, found in sums))
+        if not count.all():
+            where = f"data, {transform.spec.entry_words(int(count.argmin()))}"
+            raise DataError(where, "no value to train on", "entries that are not all missing; drop it")
         mean = sum(total for total, _ in sums) / count
         squares = (np.nansum((part - mean[:, None]) ** 2, (0, 2)) for part in _parts(transform, data, rows))
         std = np.sqrt(sum(squares) / count)
