@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 import inkwash as iw
-from inkwash.build import build_denoiser, build_objective, resolve
+from inkwash.build import build_denoiser, build_lattice, build_objective, resolve
 from inkwash.memory import keep_freed_memory
 
 SHAPE = (1, 28, 28)
@@ -25,7 +25,7 @@ def training_step(predicts: str, batch: int) -> Callable[[], float]:
     """A function that takes one step and says how many seconds of processor time it took."""
     spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
     config = resolve(iw.Config("mnist", denoiser=iw.DenoiserConfig(predicts=predicts)), spec)
-    denoiser, objective = build_denoiser(config, spec), build_objective(config, spec)
+    denoiser, objective = build_denoiser(config, spec), build_objective(config, build_lattice(config, spec))
     optimizer = torch.optim.AdamW(denoiser.parameters(), fused=True)
     x = torch.randint(256, (batch, *SHAPE)) / 127.5 - 1
     t, noise = torch.linspace(0.01, 0.99, batch, dtype=torch.float64), torch.randn(batch, *SHAPE)

@@ -150,7 +150,6 @@ def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
 
 CLEAN = {
     "imputation": None,
-    "imputation": None,
     "drift": [{"where": "channel 0", "what": "mean", "samples": 1.0, "data": 1.1, "score": -2.0, "beyond": False}],
     "memorisation": {"closer": 0.52, "closer_std_error": 0.02, "to_train": 0.49, "to_train_std_error": 0.03},
     "overfitting": {"gap": 0.1, "std_error": 0.05},
