@@ -19,8 +19,8 @@ from subprocess import run as command
 import numpy as np
 
 import inkwash as iw
-from inkwash.build import count_parameters
 from inkwash.data.builtin import BUILTIN, shop
+from inkwash.describe import count_parameters
 
 CALL = ("python", "-c", "from inkwash.cli import main; main()")
 COUNT = 600

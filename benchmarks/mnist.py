@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import inkwash as iw
-from inkwash.build import count_parameters
+from inkwash.describe import count_parameters
 from inkwash.fit import bound_parts
 
 

@@ -19,7 +19,8 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 import inkwash as iw
-from inkwash.build import build_network, count_parameters, resolve
+from inkwash.build import build_network, resolve
+from inkwash.describe import count_parameters
 
 SHAPE, BATCH = (1, 28, 28), 64
 

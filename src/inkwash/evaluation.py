@@ -38,7 +38,6 @@ from inkwash.likelihood import Bound
 from inkwash.metrics import label_test, memorisation_test, two_sample_test, with_floor
 from inkwash.model import Diffusion
 from inkwash.ode import Adaptive
-from inkwash.posterior import RePaint
 from inkwash.randomness import Purpose, derived_seed
 from inkwash.report import lines, page, warnings_of
 from inkwash.run import Run, StrPath
@@ -56,6 +55,7 @@ from inkwash.tabular import (
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
 _EXACT_ENTRIES = 8192
 _FEWEST = 10
+_IMPUTING_STEPS = 50
 _MOST_COLUMNS = 64
 _MOST_HIDDEN_OF, _IMPUTED = 256, 32
 
@@ -378,10 +378,9 @@ def _imputation(subject: _Subject, count: int, display: Display) -> dict[str, An
     """How well entries that are hidden at random are drawn given the others."""
     display.say("drawing hidden entries …")
     spec, model, parts = subject.spec, subject.model, subject.parts
-    way = {"steps": 50, "method": RePaint(2, 2) if isinstance(model.process, Gaussian) else None}
 
     def impute(seen: Array, n: int) -> Array:
-        drawn = model.impute(seen.reshape(-1, *model.data_shape), n, seed=subject.config.seed, **way)
+        drawn = model.impute(seen.reshape(-1, *model.data_shape), n, seed=subject.config.seed, steps=_IMPUTING_STEPS)
         return drawn.reshape(n, *seen.shape).astype(np.float64)
 
     held_out, train = (x.reshape(len(x), -1).astype(np.float64) for x in (parts.held_out[:count], parts.all_train))
