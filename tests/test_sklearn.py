@@ -277,7 +277,9 @@ def test_a_mixed_frame_comes_back_as_it_was():
     assert set(drawn["zip"]) <= {"007", "12", "4000"}
     for each in filled:
         assert each.index.equals(new.index)
-        assert (each.astype(object).where(new.notna()).fillna("gone") == new.astype(object).fillna("gone")).all(None)
+        assert (each.astype(object).where(new.notna()).fillna("gone") == new.astype(object).fillna("gone")).all(
+            axis=None
+        )
     assert not filled[0].equals(filled[1])
 
 
