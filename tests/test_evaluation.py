@@ -21,7 +21,6 @@ from inkwash.fit import fit
 from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
 from inkwash.pictures import grid, to_pixels
-from inkwash.posterior import RePaint
 from inkwash.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
@@ -173,7 +172,7 @@ def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, resul
         return
     x, train = data[outside[:16]].astype(float), data[inside].astype(float)
     hidden = hide(x, 0)
-    draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=50, method=RePaint(2, 2)).astype(float)
+    draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=50).astype(float)
     stated = result["imputation"]["model"]["numbers"]
     at = np.nonzero(hidden)
     by_hand = (crps(draws[:, *at], x[at]) / train.std(0)[at[1]]).mean()
