@@ -134,3 +134,24 @@ def test_bad_calls_are_refused():
         model.impute(x, 1, method=iw.DPS())
     with pytest.raises(iw.DataError, match="shape"):
         model.impute(tensor([[1.0, NAN, 2.0]]), 1)
+
+
+def labelled():
+    """Independent standard normal entries around -2 or 3, as the label says."""
+    process, means = iw.Gaussian(iw.LinearSchedule()), tensor([0.5, -2.0, 3.0])
+
+    def network(x_t, t, label=None):
+        mean = means[torch.zeros(len(x_t), dtype=torch.long) if label is None else label][:, None]
+        alpha, sigma = (getattr(process.schedule, name)(t)[:, None] for name in ("alpha", "sigma"))
+        return sigma * (x_t - alpha * mean)
+
+    denoiser = iw.Denoiser(network, process, variance="large")
+    return iw.Diffusion(denoiser, (2,), dtype=F64, condition=iw.Condition(("low", "high")))
+
+
+@pytest.mark.parametrize("method", [iw.MomentMatching(), iw.SMC(), iw.RePaint(1, 1)], ids=["mm", "smc", "repaint"])
+def test_each_example_is_drawn_under_its_own_label(method):
+    x = tensor([[1.0, NAN], [NAN, 1.0], [1.0, NAN]])
+    draws = labelled().impute(x, 256, seed=0, steps=30, method=method, label=["low", "high", "low"])
+    for row, hidden, mean in ((0, 1, -2.0), (1, 0, 3.0), (2, 1, -2.0)):
+        assert float(draws[:, row, hidden].mean()) == pytest.approx(mean, abs=0.3)
