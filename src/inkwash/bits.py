@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from inkwash.bernoulli import Bernoulli
-from inkwash.denoise import Network, NetworkDenoiser, Sight
+from inkwash.denoise import NetworkDenoiser
 from inkwash.shapes import as_time
 
 
@@ -51,9 +51,6 @@ class BitDenoiser(NetworkDenoiser):
     """
 
     process: Bernoulli
-
-    def __init__(self, network: Network, process: Bernoulli, sees: Sight = "time") -> None:
-        super().__init__(network, process, sees)
 
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> BitEstimate:
         """The estimate at noisy bits `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""

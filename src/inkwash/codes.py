@@ -94,9 +94,6 @@ class CodeDenoiser(NetworkDenoiser):
 
     process: Categorical
 
-    def __init__(self, network: Network, process: Categorical, sees: Sight = "time") -> None:
-        super().__init__(network, process, sees)
-
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> CodeEstimate:
         """The estimate at noisy categories `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)

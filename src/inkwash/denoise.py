@@ -131,7 +131,7 @@ class NetworkDenoiser(nn.Module, ABC):
         ConfigError: an unknown `sees`.
     """
 
-    def __init__(self, network: Network, process: Scheduled, sees: Sight) -> None:
+    def __init__(self, network: Network, process: Scheduled, sees: Sight = "time") -> None:
         super().__init__()
         _require_one_of("sees", sees, get_args(Sight))
         self.network = network
