@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import F64, PLANE, exact_denoiser, tensor
+from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 from test_mixed import MEANS, PROBABILITY, STD, model_of
 
 import inkwash as iw
@@ -92,6 +92,24 @@ def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
     for n in (1, 3):
         assert torch.equal(model.impute(x, n, seed=3, steps=5), most[:n])
     assert not torch.equal(model.impute(x, 7, seed=4, steps=5), most)
+
+
+def test_complete_rows_are_given_back_and_cost_nothing():
+    seen, schedule = [], iw.LinearSchedule()
+    network = exact_network(PLANE, schedule)
+
+    def counting(x_t, t):
+        seen.append(len(x_t))
+        return network(x_t, t)
+
+    model = iw.Diffusion(iw.Denoiser(counting, iw.Gaussian(schedule), predicts="x", variance="small"), (2,), dtype=F64)
+    holed = tensor([[2.0, NAN], [NAN, -0.5]])
+    alone, cost = model.impute(holed, 3, seed=3, steps=5), sum(seen)
+    whole = torch.arange(200.0, dtype=F64).reshape(-1, 2)
+    among = model.impute(torch.cat([whole, holed[:1], whole, holed[1:]]), 3, seed=3, steps=5)
+    assert sum(seen) == 2 * cost
+    assert torch.equal(among[:, [100, 201]], alone)
+    assert (among[:, :100] == whole).all()
 
 
 @pytest.mark.parametrize("noise", ["uniform", "absorbing"])

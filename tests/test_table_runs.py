@@ -12,6 +12,7 @@ import torch
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
 
 import inkwash as iw
+from inkwash.data import to_frame
 from inkwash.errors import RunInterrupted
 from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
@@ -147,6 +148,22 @@ def test_missing_cells_are_completed_and_the_others_kept(run, tmp_path, monkeypa
         if columns[line[1]].categories is not None:
             assert line[7] in columns[line[1]].categories
             assert 1 / 3 <= float(line[8]) <= 1
+
+
+def test_a_completed_table_is_a_file_of_the_kind_that_was_given(run, tmp_path, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    spec = spec_of(run)
+    rows = run.dataset().data[:3].copy()
+    rows[1, 0] = np.nan
+    given = to_frame(spec, rows)
+    given.to_parquet("new.parquet", index=False)
+    assert run_cli(["impute", run.path, "new.parquet", "-n", 1, "--steps", 2, "--out", "done"]) == 0
+    done = pandas.read_parquet("done/completed-001.parquet")
+    assert list(done) == list(spec.columns)
+    assert done.notna().all(axis=None)
+    assert (done == given).where(given.notna(), True).all(axis=None)
 
 
 def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatch, capsys):

@@ -45,9 +45,9 @@ def impute_to_folder(
     device: Device = "auto",
     **options: Any,
 ) -> None:
-    """Complete examples `n` times, into `out`: of a table `completed-001.csv` and so on, and `cells.csv`, which has for
-    each missing cell quantiles of the draws or, of a category, the likeliest one and its share; of other data
-    `completed.npy` `(n, B, …)`.
+    """Complete examples `n` times, into `out`: of a table `completed-001.csv` and so on, or `.parquet` if it came so,
+    and `cells.csv`, which has for each missing cell quantiles of the draws or, of a category, the likeliest one and its
+    share; of other data `completed.npy` `(n, B, …)`.
 
     Args:
         run: folder of a run or checkpoint.
@@ -74,7 +74,8 @@ def impute_to_folder(
     if spec.columns is None:
         return write_array(out / "completed.npy", draws, display)
     for i, drawn in enumerate(draws, 1):
-        write_table(out / f"completed-{i:03d}.csv", spec, drawn, display if i in (1, n) else Display(shown=False))
+        path = out / f"completed-{i:03d}{source.suffix}"
+        write_table(path, spec, drawn, display if i in (1, n) else Display(shown=False))
     storage.replace(out / "cells.csv", _cells(spec, gone, draws))
     display.say(f"cells     {out / 'cells.csv'} (one line for each missing cell)")
     display.say(f"next      inkwash evaluate {run}")

@@ -1,7 +1,7 @@
 """Missing entries drawn given the others: for each example the product of the model with what is known of it.
 
-Examples are taken some at a time, side by side, each with entries of its own that are known, and so many draws of each
-at a time: what is drawn for an example depends neither on how often it is drawn nor on the examples of other groups.
+Examples that lack an entry are taken some at a time, side by side, each with entries of its own that are known, and so
+many draws of each at a time: what is drawn for an example does not depend on how often it is drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from inkwash.walk import end_of, walk
 if TYPE_CHECKING:
     from inkwash.model import Diffusion
 
-_DRAWS = 64
+_FEW, _DRAWS = 8, 64
+"""Draws of an example at a time: of many examples, and of few or where those of one are chosen among each other."""
 
 
 def impute(
@@ -48,9 +49,12 @@ def impute(
         raise ConfigError("method", method, "MomentMatching, RePaint or SMC, which take several examples side by side")
     model_x, seed, times = model.to_model(x, missing=True).double(), chosen_seed(seed), model.way(**way)[1]
     told = guided(model.condition.told(len(model_x), label, given), guidance)
-    drawn, rows = [], slot_rows(model.shape, model.device)
-    draws = min(rows, _DRAWS)
-    for group, places in enumerate(torch.arange(len(model_x)).split(rows // draws)):
+    rows = slot_rows(model.shape, model.device)
+    drawn = model_x.to(model.dtype).repeat(n, *[1] * model_x.ndim)
+    incomplete = model_x.isnan().flatten(1).any(1).nonzero()[:, 0]
+    wanted = _DRAWS if isinstance(method, SMC) else max(rows // max(len(incomplete), 1), _FEW)
+    draws = min(rows, wanted, _DRAWS)
+    for group, places in enumerate(incomplete.split(rows // draws)):
         part = model_x[places]
         evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
         denoiser, walker = method.compose(given_rows(model.denoiser, told, places), evidence, sampler)
@@ -61,8 +65,8 @@ def impute(
             x_1 = model.process.prior((draws * len(part), *model.shape), like=like).draw(random)
             x_0 = evidence.with_known(end_of(walk(denoiser, walker, x_1, times, random)).x_s)
             ends.append(x_0.unflatten(0, (draws, len(part))))
-        drawn.append(torch.cat(ends)[:n])
-    return _as_given(x, model.to_data(torch.cat(drawn, 1).flatten(0, 1)), n)
+        drawn[:, places] = torch.cat(ends)[:n]
+    return _as_given(x, model.to_data(drawn.flatten(0, 1)), n)
 
 
 def _as_given(x: Any, drawn: Any, n: int) -> Any:
