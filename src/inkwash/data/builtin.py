@@ -1,7 +1,7 @@
 """Data that needs no file: digits and tables of scikit-learn, 2-D sets with a shape one can see, beating bits, dead
 leaves, a series whose autocorrelation is known, balls in space."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from inkwash.data.columns import Column, describe_columns
 from inkwash.data.leaves import dead_leaves
 from inkwash.data.raw import Raw
+from inkwash.data.transform import Array
 
 _POINTS = 10_000
 
@@ -92,33 +93,34 @@ def breast_cancer() -> Raw:
     """Wisconsin breast cancer: 569 tumours, 30 measures, float64 `(569, 30)`; labelled by the diagnosis."""
     from sklearn.datasets import load_breast_cancer
 
-    return _table(load_breast_cancer(), "diagnosis")
+    return _labelled(load_breast_cancer(), "diagnosis")
 
 
 def wine() -> Raw:
-    """178 wines, 13 chemical measures, float64 `(178, 13)`; labelled by the cultivar."""
+    """178 wines, 13 chemical measures `(178, 13)`, two of them whole numbers; labelled by the cultivar."""
     from sklearn.datasets import load_wine
 
-    return _table(load_wine(), "cultivar")
+    return _labelled(load_wine(), "cultivar")
 
 
 def diabetes() -> Raw:
-    """442 patients, float64 `(442, 11)`: age, sex and eight measures in their own units, and the disease's progression
-    after a year, all numbers whole or with few decimals."""
+    """442 patients, a table `(442, 11)`: age, sex (1 or 2), eight measures in their own units, and the disease's
+    progression after a year; five of the columns are whole numbers, the others have few decimals."""
     from sklearn.datasets import load_diabetes
 
     found = load_diabetes(scaled=False)
-    data = np.column_stack([found.data, found.target])
-    return Raw(data, "ND", columns=_columns([*found.feature_names, "progression"]))
+    return _table(np.column_stack([found.data, found.target]), [*found.feature_names, "progression"])
 
 
-def _table(found: Any, label: str) -> Raw:
-    labels = {label: found.target_names[found.target]}
-    return Raw(found.data, "ND", labels=labels, columns=_columns(found.feature_names))
+def _labelled(found: Any, label: str) -> Raw:
+    return _table(found.data, found.feature_names, {label: found.target_names[found.target]})
 
 
-def _columns(names: Iterable[str]) -> dict[str, Column]:
-    return {str(name): Column("float64") for name in names}
+def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None = None) -> Raw:
+    """A table of numbers; columns that are whole throughout are of that type, which scikit-learn's arrays are not."""
+    whole = (data == np.rint(data)).all(0)
+    columns = {str(name): Column("int64" if at else "float64") for name, at in zip(names, whole, strict=True)}
+    return Raw(data, "ND", notes=tuple(describe_columns(columns, data)), labels=labels or {}, columns=columns)
 
 
 def shop() -> Raw:
