@@ -499,6 +499,21 @@ def levels_model():
     return iw.Diffusion(levels_denoiser(), (1,), iw.Transform(spec, (1.5,), (1.5,)), steps=100, dtype=F64)
 
 
+@pytest.mark.parametrize("kind", ["noise", "uniform"])
+def test_beside_whole_numbers_real_ones_keep_the_density_of_their_unit(kind):
+    """Of the same model of data in another unit, the density of the real number differs by it, the probability not."""
+    columns = {"x": iw.Column("float64"), "count": iw.Column("int64")}
+    spec = iw.DataSpec((2,), "ND", "float64", -50.0, 50.0, None, columns)
+
+    def value(unit):
+        transform = iw.Transform(spec, (0.0, 2.0), (unit, 4.0))
+        model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), transform, dtype=F64, steps=20)
+        x = np.array([[0.25 * unit, 3.0], [-0.5 * unit, 1.0]])
+        return model.log_prob(x, dequantise=iw.Dequantise(kind), solver=iw.Fixed(8)).value
+
+    torch.testing.assert_close(value(8.0) + math.log(8), value(1.0))
+
+
 def test_a_model_of_levels_dequantises_by_itself():
     digits = np.arange(4, dtype=np.uint8)[:, None]
     result = levels_model().log_prob(digits, dequantise=iw.Dequantise(draws=3))

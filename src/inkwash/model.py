@@ -329,7 +329,8 @@ class Diffusion(Walkable):
         with `-bound(x).total`.
 
         For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
-        result is a lower bound on log P(x).
+        result is a lower bound on log P(x). Whole numbers of a table have probabilities likewise, beside the density of
+        its real numbers.
 
         Args:
             x: data units, `(B, …)`.
@@ -351,10 +352,11 @@ class Diffusion(Walkable):
         options["condition"] = self.condition.told(len(model_x), **told)
         if lattice is not None:
             grid, dequantise = uniform_grid(self.steps), dequantise or Dequantise()
-            return dequantised_log_prob(self.denoiser, model_x, grid, lattice, dequantise, **options)
-        if dequantise is not None:
+            result = dequantised_log_prob(self.denoiser, model_x, grid, lattice, dequantise, **options)
+        elif dequantise is not None:
             raise ConfigError("dequantise", "continuous data", "data with levels")
-        result = flow_log_prob(self.denoiser, model_x, **options)
+        else:
+            result = flow_log_prob(self.denoiser, model_x, **options)
         if self.transform is None:
             return result
         return replace(result, value=result.value + self.transform.log_det(model_x))
