@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from faults import tiny, without_pictures
 from oracles import shop_log_prob
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from inkwash.config import DataConfig
 from inkwash.data import load_dataset
 from inkwash.data.builtin import BUILTIN
+from inkwash.fit import fit
+from inkwash.run import Run
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -19,6 +22,17 @@ def test_builtin_data_is_the_same_every_time(name):
     assert (
         np.array_equal(np.isfinite(first.data).all(0), ~np.array(missing)) if missing else np.isfinite(first.data).all()
     )
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(BUILTIN) - {"dead-leaves", "balls"})
+)  # others are of their kinds, and quicker
+def test_builtin_data_trains_loads_and_comes_back_as_it_came(name, tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    fit(tiny(name, steps=1), tmp_path / "run")
+    drawn, data = Run(tmp_path / "run").model().sample(2, seed=0, steps=2), load_dataset(name).data
+    assert drawn.dtype == data.dtype
+    assert drawn.shape == (2, *data.shape[1:])
 
 
 def test_the_digits_are_the_digits():

@@ -25,6 +25,17 @@ def job(width=8):
     return state, batch, build_objective(config, build_lattice(config, dataset.spec))
 
 
+class Table(torch.nn.Module):
+    """Multiplies rows by what is made anew from its weights, whatever the rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(10, 20))
+
+    def forward(self, x):
+        return x @ self.weight.exp()
+
+
 class Squares:
     """Keeps the input of a linear layer, for its weights, and its output, for the square."""
 
@@ -41,6 +52,16 @@ def test_what_is_kept_is_counted_per_example(rows):
     found = cost.measure_cost(state, batch, Squares(), rows)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * 3 * 200
+
+
+def test_what_is_kept_once_is_not_counted_for_each_example():
+    network = Table()
+    times = iw.LowDiscrepancy().draw(4, iw.CosineSchedule(), torch.Generator())
+    batch = mock.Mock(x=torch.ones(4, 10), noise=torch.ones(4, 10), times=times, told={})
+    state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
+    found = cost.measure_cost(state, batch, Squares(), 4)
+    assert found.example == 4 * (10 + 20)
+    assert found.weights == 4 * (3 * 200 + 200)
 
 
 def test_measuring_changes_nothing():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
-from test_mixed import MEANS, PROBABILITY, STD, model_of
+from test_mixed import MEANS, PROBABILITY, STD, model_of, rows
 
 import inkwash as iw
 
@@ -173,3 +173,19 @@ def test_each_example_is_drawn_under_its_own_label(method):
     draws = labelled().impute(x, 256, seed=0, steps=30, method=method, label=["low", "high", "low"])
     for row, hidden, mean in ((0, 1, -2.0), (1, 0, 3.0), (2, 1, -2.0)):
         assert float(draws[:, row, hidden].mean()) == pytest.approx(mean, abs=0.3)
+
+
+def test_examples_without_a_gap_come_back():
+    x = tensor([[2.0, 1.0], [0.5, -0.5]])
+    assert torch.equal(plane().impute(x, 3, seed=0, steps=5), x.expand(3, 2, 2))
+    mixed = rows(2)
+    assert torch.equal(model_of("absorbing").impute(mixed, 2, seed=0, steps=5), mixed.expand(2, -1, -1))
+
+
+def test_a_product_of_a_mixed_model_is_drawn_as_its_imputation_is():
+    model, x = model_of("absorbing"), tensor([[NAN, 1.5]])
+    drawn = (model * iw.Observed([False, True], [0.0, 1.5])).sample(64, seed=0, steps=20)
+    assert (drawn[:, 1] == 1.5).all()
+    imputed = model.impute(x, 64, seed=0, steps=20)[:, 0]
+    share = [torch.bincount(each[:, 0].long(), minlength=3) / 64 for each in (drawn, imputed)]
+    assert (share[0] - share[1]).abs().max() < 0.3

@@ -125,9 +125,9 @@ def check_missing(noise="absorbing", column=0):
 def test_missing_cells_make_no_difference_to_loss_or_gradient():
     process = process_of()
     sizes = [3, 0]
-    inputs, outputs = iw.TableNet.widths(sizes, 4, missing=True)
+    inputs, outputs = iw.TableNet.widths(sizes, True, missing=True)
     torch.manual_seed(0)
-    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), sizes, 4, missing=True)
+    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), sizes, True, missing=True)
     torch.nn.init.normal_(network.network.leave[-1].weight)
     denoiser, x, random = iw.MixedDenoiser(network, process), rows(32).float(), torch.Generator().manual_seed(0)
     present = torch.rand(32, 2, generator=random) < 0.6
@@ -143,7 +143,7 @@ def test_missing_cells_make_no_difference_to_loss_or_gradient():
         for one, two in zip(*gradients, strict=True):
             torch.testing.assert_close(one, two)
     with pytest.raises(TypeError, match="whole rows"):
-        iw.TableNet(network.network, sizes, 4)(x, times, present=present)
+        iw.TableNet(network.network, sizes, True)(x, times, present=present)
 
 
 def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():

@@ -23,9 +23,9 @@ class Echo(torch.nn.Module):
         return torch.arange(float(self.outputs)).expand(len(features), -1)
 
 
-def net(missing=False, states=4):
-    _, outputs = iw.TableNet.widths(SIZES, states, missing)
-    return iw.TableNet(Echo(sum(outputs)), SIZES, states, missing)
+def net(missing=False, masked=True):
+    _, outputs = iw.TableNet.widths(SIZES, masked, missing)
+    return iw.TableNet(Echo(sum(outputs)), SIZES, masked, missing)
 
 
 ROW = tensor([[2.0, -0.5, 1.0, 7.0]]).float()
@@ -34,21 +34,22 @@ ROW = tensor([[2.0, -0.5, 1.0, 7.0]]).float()
 def test_a_network_is_shown_indicators_and_numbers_column_by_column():
     network = net()
     network(ROW, torch.zeros(1))
-    assert network.network.shown.tolist() == [[0, 0, 1, 0, -0.5, 0, 1, 0, 0, 7.0]]
-    assert iw.TableNet.widths(SIZES, 4)[0] == (4, 1, 4, 1)
+    assert network.network.shown.tolist() == [[0, 0, 1, 0, -0.5, 0, 1, 0, 7.0]]
+    assert iw.TableNet.widths(SIZES, masked=True)[0] == (4, 1, 3, 1)
+    assert iw.TableNet.widths(SIZES)[0] == (3, 1, 2, 1)
 
 
 def test_missing_cells_are_shown_as_zeros_with_a_flag():
     network = net(missing=True)
     network(ROW, torch.zeros(1), present=torch.tensor([[False, True, True, False]]))
-    assert network.network.shown.tolist() == [[0, 0, 0, 0, 0, -0.5, 1, 0, 1, 0, 0, 1, 0, 0]]
+    assert network.network.shown.tolist() == [[0, 0, 0, 0, 0, -0.5, 1, 0, 1, 0, 1, 0, 0]]
     network(ROW, torch.zeros(1))
-    assert network.network.shown[0, [4, 6, 11, 13]].tolist() == [1, 1, 1, 1]
+    assert network.network.shown[0, [4, 6, 10, 12]].tolist() == [1, 1, 1, 1]
 
 
 def test_a_network_gives_predictions_then_spreads_then_weights():
-    assert iw.TableNet.widths(SIZES, 4)[1] == (0, 1, 0, 1, 3, 0, 2, 0)
-    assert iw.TableNet.widths(SIZES, 4, spreads=True)[1] == (0, 1, 0, 1, 0, 1, 0, 1, 3, 0, 2, 0)
+    assert iw.TableNet.widths(SIZES)[1] == (0, 1, 0, 1, 3, 0, 2, 0)
+    assert iw.TableNet.widths(SIZES, spreads=True)[1] == (0, 1, 0, 1, 0, 1, 0, 1, 3, 0, 2, 0)
     assert net()(ROW, torch.zeros(1))[0].tolist() == list(range(7))
 
 
@@ -66,8 +67,8 @@ def test_log_frequencies_are_counted_over_what_is_there():
 def test_a_network_of_frequencies_alone_is_the_exact_denoiser_of_independent_columns():
     """A multilayer perceptron starts at nothing: the belief is then Bayes' rule with the frequencies."""
     process = iw.Categorical(iw.CosineSchedule(), (3, 2))
-    inputs, outputs = iw.TableNet.widths((3, 2), 3)
-    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2), 3).double()
+    inputs, outputs = iw.TableNet.widths((3, 2))
+    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2)).double()
     network.count([tensor([[0, 0], [0, 1], [1, 1], [2, 1], [0, 1]])])
     denoiser, t = iw.CodeDenoiser(network.double(), process), 0.4
     x_t = tensor([[2.0, 0.0]])

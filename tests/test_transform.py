@@ -104,6 +104,7 @@ def test_fitted_data_has_mean_zero_and_variance_one(layout):
     if layout != "N":
         data = data + 100 * np.arange(data.shape[-1])
     transform = fit_transform(spec_of(layout, "float64", data.min(), data.max(), None), data)
+    assert all(isinstance(number, float) for number in (*transform.shift, *transform.scale))
     x = transform.to_model(data).double()
     axes = (0, *range(2, x.ndim))
     assert float(x.mean(axes).abs().max()) < 1e-5

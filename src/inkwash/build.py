@@ -113,9 +113,9 @@ def build_network(config: Config, spec: DataSpec, condition: Condition | None = 
         backbone = partial(_backbone, config.network, spec, condition or Condition())
         missing, sizes = bool(spec.may_miss.any()), spec.sizes or (0,) * channels
         if any(sizes) or missing:
-            states = build_codes(config.process, spec).states.levels if any(sizes) else 0
-            inputs, outputs = TableNet.widths(sizes, states, missing, spreads)
-            return TableNet(backbone(inputs, outputs), sizes, states, missing)
+            masked = config.process.categories == "absorbing"
+            inputs, outputs = TableNet.widths(sizes, masked, missing, spreads)
+            return TableNet(backbone(inputs, outputs), sizes, masked, missing)
         if config.denoiser.predicts != "levels":
             return backbone((1,) * channels, (1,) * (channels * (1 + spreads)))
         values = chosen(spec.lattice).values()

@@ -166,7 +166,7 @@ class NetworkConfig:
     dropout: Share | None = None
     """Probability of dropping a feature in training; by default 0.5 for vectors and tables of less than 1,000
     examples, and 0 otherwise."""
-    patch: Annotated[int, Range(1, 64)] | None = None
+    patch: Count | None = None
     """DiT: places of a patch along each side, or the whole of a shorter side."""
 
 

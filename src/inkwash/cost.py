@@ -30,7 +30,7 @@ class Cost:
     """What a training step takes.
 
     Args:
-        weights: bytes for gradients and moments.
+        weights: bytes for gradients and moments, and what else does not grow with the examples.
         example: bytes kept for the backward pass, per example.
         rows: examples taken at a time.
         free: bytes that were free before.
@@ -65,7 +65,8 @@ def measure_cost(state: TrainState, batch: Batch, objective: Objective, rows: in
             time.
     """
     loss, rows = _Loss(state, batch, objective), min(rows, len(batch.x))
-    weights, example, free = 12 * count_parameters(state.denoiser), loss.kept(), free_memory(batch.x.device)
+    (fixed, example), free = loss.kept(), free_memory(batch.x.device)
+    weights = 12 * count_parameters(state.denoiser) + fixed
     fitting = max(free - weights, 0) // example
     if fitting < (1 if batch.x.is_cuda else rows):
         got = f"{rows}, which takes {decimal(weights + rows * example)} of memory, with {decimal(free)} free"
@@ -104,8 +105,15 @@ class _Loss:
                 self.objective, self.state.denoiser, batch.x[part], batch.times.t[part], batch.noise[part], told
             ).mean()
 
-    def kept(self) -> int:
-        """Bytes that the forward pass keeps per example, beside the weights."""
+    def kept(self) -> tuple[int, int]:
+        """Bytes that the forward pass keeps beside the weights: for any number of examples, and for each."""
+        most = min(len(self.batch.x), 4)
+        few = most // 2
+        less = self._kept(few) if few else 0
+        each = (self._kept(most) - less) // (most - few)
+        return less - few * each, each
+
+    def _kept(self, rows: int) -> int:
         held = {p.untyped_storage().data_ptr(): 0 for p in self.state.denoiser.parameters()}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -113,10 +121,9 @@ class _Loss:
             held.setdefault(storage.data_ptr(), min(storage.nbytes(), tensor.nbytes))
             return tensor
 
-        rows = min(len(self.batch.x), 2)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             _alive = self(rows)
-        return sum(held.values()) // rows
+        return sum(held.values())
 
     def seconds(self, rows: int) -> float | None:
         """Time of a forward and backward pass over so many rows; None if memory ran out."""

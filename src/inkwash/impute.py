@@ -16,8 +16,7 @@ from inkwash.data.condition import guided
 from inkwash.denoise import given as given_rows
 from inkwash.errors import ConfigError, require_integer
 from inkwash.factor import EachKnown
-from inkwash.gaussian import Gaussian
-from inkwash.posterior import SMC, Method, MomentMatching, RePaint
+from inkwash.posterior import SMC, Method, MomentMatching, RePaint, default_method
 from inkwash.randomness import Purpose, chosen_seed, generator, slot_rows
 from inkwash.sample import Sampler
 from inkwash.walk import end_of, walk
@@ -44,17 +43,18 @@ def impute(
 ) -> Any:
     """Draw what is NaN in examples `n` times, given the rest; `Diffusion.impute` says what is taken and given."""
     require_integer("n", n)
-    method = method or (MomentMatching() if isinstance(model.process, Gaussian) else SMC())
+    method = method or default_method(model.process)
     if not isinstance(method, MomentMatching | RePaint | SMC):
         raise ConfigError("method", method, "MomentMatching, RePaint or SMC, which take several examples side by side")
+    x = model.rows(x)
     model_x, seed, times = model.to_model(x, missing=True).double(), chosen_seed(seed), model.way(**way)[1]
     told = guided(model.condition.told(len(model_x), label, given), guidance)
     rows = slot_rows(model.shape, model.device)
     drawn = model_x.to(model.dtype).repeat(n, *[1] * model_x.ndim)
     incomplete = model_x.isnan().flatten(1).any(1).nonzero()[:, 0]
-    wanted = _DRAWS if isinstance(method, SMC) else max(rows // max(len(incomplete), 1), _FEW)
-    draws = min(rows, wanted, _DRAWS)
-    for group, places in enumerate(incomplete.split(rows // draws)):
+    several = min(rows, max(rows // max(len(incomplete), 1), _FEW), _DRAWS)
+    draws = _DRAWS if isinstance(method, SMC) else several
+    for group, places in enumerate(incomplete.split(max(rows // draws, 1)) if len(incomplete) else ()):
         part = model_x[places]
         evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
         denoiser, walker = method.compose(given_rows(model.denoiser, told, places), evidence, sampler)

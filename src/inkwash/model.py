@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inkwash.config import chosen
 from inkwash.data.condition import Condition, guided
+from inkwash.data.frame import from_frame
 from inkwash.data.transform import Transform
 from inkwash.denoise import AnyDenoiser, given, parameters_of
 from inkwash.distributions import Bins, Lattice
@@ -435,6 +436,7 @@ class Diffusion(Walkable):
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing, if it may."""
+        x = self.rows(x)
         if self.transform is not None:
             x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), missing)
         tensor = self._shaped("x", x)
@@ -442,6 +444,14 @@ class Diffusion(Walkable):
         if lattice is not None and not lattice.holds(tensor.nan_to_num(lattice.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {lattice.values().tolist()} in each entry")
         return tensor
+
+    def rows(self, x: Any) -> Any:
+        """What stands in the data for the rows of a `pandas.DataFrame`; anything else as it is.
+
+        Raises:
+            DataError: a frame that is not of the model's table.
+        """
+        return from_frame(chosen(self.transform).spec, x) if hasattr(x, "columns") else x
 
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units."""

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inkwash.bernoulli import Bernoulli
 from inkwash.errors import ConfigError, require_kind
 from inkwash.factor import Evidence, Factor, Observed, gathered
 from inkwash.flow import LogProb
 from inkwash.model import Diffusion
-from inkwash.posterior import SMC, Method, MomentMatching
+from inkwash.posterior import SMC, Method, default_method
 from inkwash.posterior.smc import Walk
 from inkwash.sample import Sampler
 from inkwash.walk import State, Walkable, end_of
@@ -64,7 +63,7 @@ class Product(Walkable):
 
         Args:
             n: how many, at least 1.
-            method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers and `SMC()` for bits.
+            method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers and `SMC()` for others.
             **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`. A condition
                 is a factor, `Told`.
 
@@ -144,8 +143,8 @@ class Product(Walkable):
         denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped, model), self.factors, model.denoiser)
         walk = sampler
         if self.evidence.linear is not None or self.evidence.potentials:
-            default = SMC() if isinstance(model.process, Bernoulli) else MomentMatching()
-            denoiser, walk = (method or default).compose(denoiser, self.evidence, sampler)
+            method = method or default_method(model.process)
+            denoiser, walk = method.compose(denoiser, self.evidence, sampler)
         elif method is not None:
             raise ConfigError("method", method, "none: these factors change the denoiser alone")
         return Diffusion(denoiser, model.shape, model.transform, model.steps, model.dtype), walk

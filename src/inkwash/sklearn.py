@@ -23,7 +23,7 @@ from inkwash.checkpoint import save_checkpoint
 from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, chosen, to_json
 from inkwash.data import from_frame, to_frame
 from inkwash.data.columns import LARGEST_WHOLE
-from inkwash.data.transform import Array, DataSpec
+from inkwash.data.transform import Array
 from inkwash.display import Display
 from inkwash.errors import ConfigError, RunInterrupted
 from inkwash.fit import train
@@ -223,21 +223,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not self._framed:
             return data.astype(self._dtypes) if self._dtypes.kind == "f" else _whole(data, self._dtypes)
         spec = chosen(self.model_.transform).spec
-        return _typed(spec, to_frame(spec, data), data, self._dtypes)
+        return to_frame(spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
 
 
 def _is_frame(X: Any) -> bool:
     return hasattr(X, "iloc")
-
-
-def _typed(spec: DataSpec, table: Any, data: Array, dtypes: Any) -> Any:
-    """A `DataFrame` of rows `(n, D)` in given types; text that was read as booleans or whole numbers is text again."""
-    from pandas.api.types import is_string_dtype
-
-    for i, (name, column) in enumerate(chosen(spec.columns).items()):
-        if is_string_dtype(dtypes.iloc[i]) and dtypes.iloc[i].name != "object":
-            table[name] = column.words(data[:, i])
-    return table.set_axis(dtypes.index, axis=1).astype(dtypes)
 
 
 def _plain(value: Any) -> Any:

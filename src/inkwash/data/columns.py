@@ -97,11 +97,17 @@ class Column:
         names = self._names(values)
         return names if self.dtype in ("str", "category") else names.astype(self.dtype)
 
+    def numbers(self, values: Array) -> Array:
+        """The numbers that cells of whole or real numbers are, float64 `(N,)`; NaN where one is missing."""
+        return values if self.categories is None else np.where(np.isnan(values), np.nan, self.decode(values))
+
     def _names(self, values: Array) -> Array:
         return np.array(self.categories)[np.where(np.isnan(values), 0, values).astype(int)]
 
     def _encoded(self, where: str, row: int, cell: Any, numbers: Mapping[str, float]) -> float:
         name = self._name(cell)
+        if cell is None or cell != cell:
+            return np.nan
         if name in numbers:
             return numbers[name]
         if is_missing(name):
@@ -113,8 +119,6 @@ class Column:
         return float(name)
 
     def _name(self, cell: Any) -> str:
-        if cell is None:
-            return ""
         if self.dtype == "bool" and isinstance(cell, bool | np.bool_):
             return (self.categories or ())[int(cell)]
         if isinstance(cell, float | np.floating) and self.categories is not None and float(cell).is_integer():
@@ -139,6 +143,11 @@ def is_number(cell: str) -> bool:
 def is_whole(cell: str) -> bool:
     """Whether text is a whole number in decimal digits."""
     return _WHOLE.fullmatch(cell.strip()) is not None
+
+
+def _is_plain(cell: str) -> bool:
+    """Whether text is what is written for a whole number of 64 bits."""
+    return is_whole(cell) and str(int(cell)) == cell and -(1 << 63) <= int(cell) < 1 << 63
 
 
 def is_finite(cell: str) -> bool:
@@ -173,17 +182,20 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     return category_column(where, dtype, [str(int(value)) for value in seen], numbers)
 
 
-def text_column(where: str, names: Sequence[str], numbers: Array, asked: bool = False) -> tuple[Column, Array]:
+def text_column(
+    where: str, names: Sequence[str], numbers: Array, asked: bool = False, typed: bool = False
+) -> tuple[Column, Array]:
     """A column of text: what it is, and what stands in the data for its cells.
 
-    `false` and `true`, in letters of any size, are booleans. Where the user says that these are categories, whole
-    numbers are whole numbers.
+    Of text that came without a type, `false` and `true`, in letters of any size, are booleans, and whole numbers that
+    are written as usual, not as 007, are whole numbers.
 
     Args:
         where: table and column, for messages.
         names: the different texts.
         numbers: float64 `(N,)`, the place of each cell's text in `names`, NaN where a cell is missing.
         asked: whether the user says that these are categories.
+        typed: whether the source says that these are text.
 
     Raises:
         DataError: one text alone, too many of them, as many as cells, or dates.
@@ -197,9 +209,11 @@ def text_column(where: str, names: Sequence[str], numbers: Array, asked: bool = 
     order = sorted(range(len(names)), key=lambda i: (int(names[i]) if whole else 0, names[i]))
     ordered = [names[i] for i in order]
     rank = np.append(np.argsort(order), np.nan)
-    dtype: Any = "int64" if whole else "str"
-    if [name.lower() for name in ordered] == ["false", "true"]:
+    dtype: Any = "str"
+    if not typed and [name.lower() for name in ordered] == ["false", "true"]:
         dtype = "bool"
+    elif not typed and all(map(_is_plain, names)):
+        dtype = "int64"
     return category_column(where, dtype, ordered, rank[np.where(np.isnan(numbers), -1, numbers).astype(int)])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from inkwash.config import DataConfig
 from inkwash.data.columns import LARGEST_WHOLE, Column, Type, category_column, number_column, refuse_dates, text_column
 from inkwash.data.raw import Raw, require_extra, require_room, short
-from inkwash.data.table import as_raw, asked, encode, read_cells, require_rows, wanted_columns
+from inkwash.data.table import as_labels, as_raw, asked, encode, read_cells, require_rows, wanted_columns
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
 
@@ -34,16 +34,19 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     wanted = wanted_columns(where, names, config)
     require_rows(where, len(frame))
     series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
-    labels = {} if config.labels is None else {config.labels: _frame_labels(series[config.labels])}
+    labels = {} if config.labels is None else {config.labels: _frame_labels(where, series[config.labels])}
     found = {name: _column(f"{where}, column {name!r}", series[name], asked(name, config)) for name in wanted}
     return as_raw(found, labels)
 
 
-def _frame_labels(column: Any) -> Array:
+def _frame_labels(where: str, column: Any) -> Array:
     """Labels as NumPy knows them; categories and text as text, a missing one as none."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
         return column.to_numpy()
-    return column.astype(object).where(column.notna(), "").to_numpy(str)
+    known = column.dropna()
+    if column.dtype.kind == "f" and (known == known.round()).all():
+        known = known.astype("int64")
+    return as_labels(where, column.name, known.astype(str).reindex_like(column).fillna("").tolist())
 
 
 def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
@@ -62,7 +65,9 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
         numbers, names = series.factorize()
         texts = [str(name) for name in names]
-        return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories))
+        if "" in texts and (numbers < 0).any():
+            raise DataError(where, "cells that are missing and others of empty text", "one of the two")
+        return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories), typed=True)
     kind = getattr(dtype, "numpy_dtype", dtype).name
     if kind not in get_args(Type) or (kind == "bool" and categories is False):
         need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options say"

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
-from inkwash.data.columns import Column
+import numpy as np
+
+from inkwash.data.columns import Column, describe_columns, listed
 from inkwash.data.transform import Array, Layout
 from inkwash.errors import DataError
 
@@ -47,8 +49,10 @@ class Raw:
         """The examples and the condition of that name: an array beside them, or columns of a table, with commas
         between, which are no entries of the examples then.
 
+        Whole numbers that are categories are numbers there.
+
         Raises:
-            DataError: there is no such condition, or nothing beside it.
+            DataError: there is no such condition, nothing beside it, or a column of words.
         """
         if name in self.labels:
             return self, self.labels[name]
@@ -61,9 +65,15 @@ class Raw:
         rest = [i for i in range(len(columns)) if i not in places]
         if not rest:
             raise DataError("data.condition", repr(name), "a column beside it, to learn the distribution of")
-        kept = {each: kind for each, kind in columns.items() if each not in names}
-        given = self.data[:, places[0] if len(places) == 1 else places]
-        return replace(self, data=self.data[:, rest], columns=kept), given
+        for each in names:
+            if columns[each].categories is not None and not columns[each].is_whole:
+                got = f"column {each!r}, of categories, {listed(columns[each].categories or ())}"
+                raise DataError("data.condition", got, "columns of numbers; data.labels takes one of categories")
+        kept, data = {each: kind for each, kind in columns.items() if each not in names}, self.data[:, rest]
+        given = np.stack([columns[each].numbers(self.data[:, i]) for each, i in zip(names, places, strict=True)], -1)
+        said = describe_columns(columns, self.data)
+        notes = (*(note for note in self.notes if note not in said), *describe_columns(kept, data))
+        return replace(self, data=data, columns=kept, notes=notes), given[:, 0] if len(names) == 1 else given
 
 
 def short(error: BaseException) -> str:

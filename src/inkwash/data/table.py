@@ -76,12 +76,25 @@ def _opened(path: Path) -> Iterator[tuple[list[str], bool, Iterator[Row]]]:
             reader = csv.reader(file, strict=True)
             first: list[str] = next(reader, [])
             rows = ((reader.line_num, row) for row in reader)
-            if all(map(is_number, first)):
+            if _is_row(first):
                 yield [str(i) for i in range(len(first))], False, chain([(1, first)], rows)
             else:
-                yield [name.strip() for name in first], True, rows
+                yield _as_names(str(path), first), True, rows
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv file in UTF-8") from None
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    """Whether the first line is an example: numbers and missing cells alone."""
+    return any(map(is_number, cells)) and all(is_number(cell) or is_missing(cell) for cell in cells)
+
+
+def _as_names(where: str, cells: Sequence[str]) -> list[str]:
+    """The names in the first line."""
+    real = next((cell for cell in cells if is_number(cell) and not is_whole(cell) and not is_missing(cell)), None)
+    if real is not None:
+        raise DataError(f"{where} line 1", f"the number {real.strip()} among text", "names of columns, above the rows")
+    return [name.strip() for name in cells]
 
 
 def _parsed(where: str, names: list[str], named: bool, rows: Iterator[Row], config: DataConfig) -> Raw:
@@ -95,7 +108,7 @@ def _parsed(where: str, names: list[str], named: bool, rows: Iterator[Row], conf
             reader.add(lines, of_name[name])
         classes += of_name[config.labels] if config.labels is not None else ()
     require_rows(where, count)
-    labels = {} if config.labels is None else {config.labels: _as_labels(classes)}
+    labels = {} if config.labels is None else {config.labels: _csv_labels(where, config.labels, classes)}
     note = () if named else ("no column names in the first line: they are 0, 1, …",)
     return as_raw({name: reader.column() for name, reader in readers.items()}, labels, note)
 
@@ -169,9 +182,22 @@ def _plain_numbers(kind: type[int] | type[float], cells: Sequence[str]) -> list[
     return values if near and "_" not in "".join(cells) else None
 
 
-def _as_labels(cells: list[str]) -> Array:
-    whole = all(map(is_whole, cells))
-    return np.array([int(cell) for cell in cells] if whole and cells else [cell.strip() for cell in cells])
+def _csv_labels(where: str, name: str, cells: list[str]) -> Array:
+    return as_labels(where, name, ["" if is_missing(cell) else cell.strip() for cell in cells])
+
+
+def as_labels(where: str, name: str, cells: list[str]) -> Array:
+    """Labels `(N,)` from text: whole numbers, or text; nothing where one is missing.
+
+    Raises:
+        DataError: real numbers.
+    """
+    if cells and all(map(is_whole, cells)):
+        return np.array([int(cell) for cell in cells])
+    real = [cell for cell in cells if cell]
+    if real and all(map(is_number, real)) and not all(map(is_whole, real)):
+        raise DataError(f"{where}, column {name!r}", "real numbers", "whole numbers or text, to be labels")
+    return np.array(cells)
 
 
 def wanted_columns(where: str, names: Sequence[str], config: DataConfig) -> list[str]:

@@ -416,7 +416,8 @@ def _require_spread(spec: DataSpec, mean: Array, std: Array, where: str) -> None
 def _parts(transform: Transform, data: Array, rows: Array | None) -> Iterator[Array]:
     """Blocks of rows `(n, C, L)`, bent: channels or entries, and all their places."""
     for block in blocks(data, rows):
-        yield transform.bend(block).flatten(2).numpy() if block.ndim > 2 else transform.bend(block)[..., None].numpy()
+        bent = transform.bend(block)
+        yield bent.reshape(*bent.shape[:2], -1).numpy()
 
 
 def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:

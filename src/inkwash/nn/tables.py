@@ -18,30 +18,31 @@ class TableNet(nn.Module):
         network: maps features `(B, sum(inputs))` and levels `(B,)`, under a condition or none, to `(B, sum(outputs))`;
             see `widths`.
         sizes: number of categories of each column, 0 for a column of numbers.
-        states: number of states that noisy categories have in all, at least the largest of `sizes`.
+        masked: whether a noisy category has a state more, the mask.
         missing: whether cells may be missing.
     """
 
     log_prior: Tensor
 
-    def __init__(self, network: nn.Module, sizes: Sequence[int], states: int, missing: bool = False) -> None:
+    def __init__(self, network: nn.Module, sizes: Sequence[int], masked: bool = False, missing: bool = False) -> None:
         super().__init__()
         self.network = network
         self.missing = missing
-        self.states = states
         columns = torch.tensor(sizes)
         self.numbers, self.codes = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
         self.sizes = [sizes[i] for i in self.codes]
-        self.shown = _order([*self.numbers, *_times(self.codes, states), *(range(len(sizes)) if missing else ())])
+        self.states = [size + masked for size in self.sizes]
+        owners = (column for column, count in zip(self.codes, self.states, strict=True) for _ in range(count))
+        self.shown = _order([*self.numbers, *owners, *(range(len(sizes)) if missing else ())])
         self.register_buffer("log_prior", torch.zeros(sum(self.sizes)))
 
     @staticmethod
     def widths(
-        sizes: Sequence[int], states: int, missing: bool = False, spreads: bool = False
+        sizes: Sequence[int], masked: bool = False, missing: bool = False, spreads: bool = False
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """How many features the network is shown of each column, one column after another; and how many numbers it
         gives for each: first the predictions of all columns, then their spreads, then the weights of all."""
-        inputs = tuple((states if size else 1) + missing for size in sizes)
+        inputs = tuple((size + masked if size else 1) + missing for size in sizes)
         predictions = tuple(int(size == 0) for size in sizes)
         return inputs, (*predictions, *(predictions if spreads else ()), *sizes)
 
@@ -72,15 +73,12 @@ class TableNet(nn.Module):
         if present is not None and not self.missing:
             raise TypeError("present: the network takes whole rows alone")
         there = torch.ones_like(x_t) if present is None else present.to(x_t)
-        states = [one_hot(x_t[:, i].long(), self.states) * there[:, i, None] for i in self.codes]
+        columns = zip(self.codes, self.states, strict=True)
+        states = [one_hot(x_t[:, i].long(), count) * there[:, i, None] for i, count in columns]
         shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
         found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)
         said = found.shape[1] - len(self.log_prior)
         return torch.cat([found[:, :said], found[:, said:] + self.log_prior], 1)
-
-
-def _times(columns: list[int], count: int) -> list[int]:
-    return [column for column in columns for _ in range(count)]
 
 
 def _order(columns: Sequence[int]) -> Tensor:
