@@ -626,6 +626,19 @@ def csv_without_the_labels(folder):
     return table(folder, "a,b\n1,2\n3,4\n"), "data.labels: got 'c', need one of the columns a, b", "--data.labels", "c"
 
 
+def csv_of_rows_without_names(folder):
+    return table(folder, "5.1,3.5,setosa\n4.9,3.0,virginica\n"), "data.csv line 1: got the number 5.1 among text"
+
+
+def csv_with_labels_of_a_word_for_missing(folder):
+    return table(folder, "a,b\n1,x\n2,NA\n3,y\n4,x\n"), "labels b[1]: got no text", "--data.labels", "b"
+
+
+def csv_with_labels_of_real_numbers(folder):
+    words = "column 'b': got real numbers, need whole numbers or text, to be labels"
+    return table(folder, "a,b\n1,0.5\n2,1.5\n3,0.5\n"), words, "--data.labels", "b"
+
+
 def csv_of_labels_alone(folder):
     return table(folder, "a\n1\n2\n"), "data.csv: got no column beside the labels", "--data.labels", "a"
 

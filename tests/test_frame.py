@@ -1,13 +1,16 @@
 """Tables come back from pandas and Parquet with their types, categories and missing cells."""
 
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from faults import run_cli, train_words, without_pictures
+from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
-from inkwash.data import Column, load_dataset
+from inkwash.data import Column, fit_transform, load_dataset
 from inkwash.data.frame import dump_parquet, read_rows
 from inkwash.data.table import dump_csv
 from inkwash.errors import DataError
@@ -16,6 +19,7 @@ pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 RANDOM = np.random.default_rng(5)
 COUNT = 40
+NORMAL = GaussianData([0.0, 0.0, 0.0], np.eye(3).tolist())
 
 
 def mixed():
@@ -93,6 +97,53 @@ def test_columns_of_objects_are_what_pandas_makes_of_them():
     frame = pandas.DataFrame({"a": [True, None, False], "b": ["x", "x", "y"], "c": [1, None, 40]}, dtype=object)
     kinds = [(c.dtype, c.missing, c.categories is None) for c in load_dataset(frame).spec.columns.values()]
     assert kinds == [("bool", True, False), ("str", False, False), ("int64", True, True)]
+
+
+def test_text_stays_text_whatever_it_looks_like():
+    """Codes with zeros before them, truth in words, and numbers beyond 64 bits."""
+    zips, flags, ids = ["00501", "02139", "94110"], ["true", "false", "true"], [str(10**20), str(10**21), "7"]
+    frame = pandas.DataFrame({"zip": zips * 8, "flag": flags * 8, "id": ids * 8, "x": np.arange(24.0)})
+    for given in (frame, frame.astype({"zip": object})):
+        data = load_dataset(given, iw.DataConfig(categories=("zip",)))
+        back = iw.to_frame(data.spec, data.data)
+        assert back[["zip", "flag", "id"]].to_numpy().tolist() == frame[["zip", "flag", "id"]].to_numpy().tolist()
+        assert np.array_equal(iw.from_frame(data.spec, back), data.data)
+
+
+def test_empty_text_is_a_category_and_no_missing_cell():
+    frame = pandas.DataFrame({"a": ["", "x", "y", "x"], "b": [1.5, 2.5, 3.0, 9.0]})
+    data = load_dataset(frame)
+    assert data.spec.columns["a"] == Column("str", ("", "x", "y"))
+    gone = frame.assign(a=[None, "x", "y", ""])
+    assert np.isnan(iw.from_frame(data.spec, gone)[:, 0]).tolist() == [True, False, False, False]
+    with pytest.raises(DataError, match="column 'a': got cells that are missing and others of empty text"):
+        load_dataset(gone)
+
+
+def test_a_model_takes_rows_by_the_names_of_their_columns():
+    data = load_dataset(mixed()[["x", "u"]].assign(stars=[1.0, 2.0] * (COUNT // 2)).dropna())
+    model = iw.Diffusion(
+        iw.Denoiser(torch.nn.Linear(3, 3), iw.Gaussian(iw.LinearSchedule())), (3,), fit_transform(data.spec, data.data)
+    )
+    frame = iw.to_frame(data.spec, data.data)
+    assert torch.equal(model.to_model(frame[["stars", "u", "x"]]), model.to_model(data.data))
+    with pytest.raises(DataError, match="got columns x, u, need exactly x, u, stars"):
+        model.bound(frame[["x", "u"]])
+    frame.loc[1, "x"] = np.nan
+    seen = data.data.copy()
+    seen[1, 0] = np.nan
+    way = {"seed": 0, "steps": 2, "method": iw.RePaint()}
+    with mock.patch.object(model, "denoiser", exact_denoiser(NORMAL, iw.LinearSchedule())):
+        assert np.array_equal(model.impute(frame, 2, **way), model.impute(seen, 2, **way))
+
+
+def test_labels_of_a_frame_are_whole_numbers_or_text():
+    frame = pandas.DataFrame({"x": [0.5, 2.5, 1.0, 7.0], "y": [1.0, 2.0, 1.0, 2.0], "z": [0.5, 1.5, 0.5, 1.5]})
+    assert load_dataset(frame[["x", "y"]], iw.DataConfig(labels="y")).condition.classes == ("1", "2")
+    with pytest.raises(DataError, match="column 'z': got real numbers, need whole numbers or text, to be labels"):
+        load_dataset(frame, iw.DataConfig(labels="z"))
+    with pytest.raises(DataError, match=r"labels y\[1\]: got no text"):
+        load_dataset(frame[["x"]].assign(y=[1.0, None, 2.0, 1.0]), iw.DataConfig(labels="y"))
 
 
 def test_parquet_in_parquet_out(tmp_path, monkeypatch):

@@ -120,6 +120,30 @@ def test_what_columns_hold_can_be_said(tmp_path):
     assert columns == {"zip": Column("int64", ("7", "90", "1000")), "rate": Column("int64"), "x": Column("float64")}
 
 
+def test_whole_numbers_that_are_not_written_as_such_are_text(tmp_path):
+    text = "zip,x\n" + "".join(f"{('007', '90')[i % 2]},{i / 2}\n" for i in range(8))
+    data = load_dataset(write(tmp_path, text), iw.DataConfig(categories=("zip",)))
+    assert data.spec.columns["zip"] == Column("str", ("007", "90"))
+    assert dump_csv(data.spec, data.data).decode() == text.replace(",0\n", ",0.0\n")
+
+
+def test_a_first_line_with_a_gap_is_an_example(tmp_path):
+    assert len(load_dataset(write(tmp_path, "1.5,NA\n2.5,3\n0.5,\n7,1\n")).data) == 4
+
+
+def test_a_condition_is_of_the_numbers_of_its_column(tmp_path):
+    """Also where few neighbouring whole numbers are categories."""
+    text = "year,stars,kind,x\n" + "".join(f"{2015 + i % 4},{1 + i % 5},{'ab'[i % 2]},{i / 2}\n" for i in range(40))
+    path = write(tmp_path, text)
+    one = load_dataset(path, iw.DataConfig(condition="year"))
+    assert one.given.data.tolist() == [2015 + i % 4 for i in range(40)]
+    assert one.notes[0] == "columns stars, kind, x"
+    both = load_dataset(path, iw.DataConfig(condition="stars,year"))
+    assert both.given.data[:2].tolist() == [[1, 2015], [2, 2016]]
+    with pytest.raises(DataError, match=r"condition: got column 'kind', of categories, a, b, need columns of numbers"):
+        load_dataset(path, iw.DataConfig(condition="kind"))
+
+
 def test_whole_columns_with_missing_cells_stay_whole(tmp_path):
     data = load_dataset(write(tmp_path, "a,b\n1,2.5\n,3\n400,\n"))
     assert data.spec.columns == {"a": Column("int64", None, True), "b": Column("float64", None, True)}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.data.columns import Column, describe_columns
+from inkwash.data.columns import Column
 from inkwash.data.leaves import dead_leaves
 from inkwash.data.raw import Raw
 from inkwash.data.transform import Array
@@ -120,7 +120,7 @@ def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None
     """A table of numbers; columns that are whole throughout are of that type, which scikit-learn's arrays are not."""
     whole = (data == np.rint(data)).all(0)
     columns = {str(name): Column("int64" if at else "float64") for name, at in zip(names, whole, strict=True)}
-    return Raw(data, "ND", notes=tuple(describe_columns(columns, data)), labels=labels or {}, columns=columns)
+    return Raw(data, "ND", labels=labels or {}, columns=columns)
 
 
 def shop() -> Raw:
@@ -148,7 +148,7 @@ def shop() -> Raw:
         "quantity": Column("int64"),
         "member": Column("bool", ("false", "true"), True),
     }
-    return Raw(data, "ND", notes=tuple(describe_columns(columns, data)), columns=columns)
+    return Raw(data, "ND", columns=columns)
 
 
 def leaves() -> Raw:

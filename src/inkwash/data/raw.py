@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.data.columns import Column, describe_columns, listed
+from inkwash.data.columns import Column, listed
 from inkwash.data.transform import Array, Layout
 from inkwash.errors import DataError
 
@@ -71,9 +71,7 @@ class Raw:
                 raise DataError("data.condition", got, "columns of numbers; data.labels takes one of categories")
         kept, data = {each: kind for each, kind in columns.items() if each not in names}, self.data[:, rest]
         given = np.stack([columns[each].numbers(self.data[:, i]) for each, i in zip(names, places, strict=True)], -1)
-        said = describe_columns(columns, self.data)
-        notes = (*(note for note in self.notes if note not in said), *describe_columns(kept, data))
-        return replace(self, data=data, columns=kept, notes=notes), given[:, 0] if len(names) == 1 else given
+        return replace(self, data=data, columns=kept), given[:, 0] if len(names) == 1 else given
 
 
 def short(error: BaseException) -> str:

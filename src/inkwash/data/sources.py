@@ -15,7 +15,7 @@ import numpy as np
 
 from inkwash.config import DataConfig, chosen
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.columns import Type, require_numbers
+from inkwash.data.columns import Type, describe_columns, require_numbers
 from inkwash.data.condition import Condition, goes_with
 from inkwash.data.raw import Raw
 from inkwash.data.read import read, source_name
@@ -97,7 +97,8 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
     if gaps is not None:
         spec = replace(spec, missing=tuple((gaps > 0).tolist()))
         notes = (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
-    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *notes))
+    described = describe_columns(raw.columns, raw.data) if raw.columns else ()
+    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes))
     labels = raw.labels_named(config.labels, where)
     data = data if labels is None else _labelled(data, labels, where, config.labels)
     if config.shrink is not None:

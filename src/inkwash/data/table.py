@@ -21,7 +21,6 @@ from inkwash.config import DataConfig
 from inkwash.data.columns import (
     LARGEST_WHOLE,
     Column,
-    describe_columns,
     is_finite,
     is_missing,
     is_number,
@@ -43,8 +42,8 @@ def read_csv(path: Path, config: DataConfig) -> Raw:
     """A `.csv` file: UTF-8, commas, column names in the first row, `(N, D)`.
 
     A column of whole numbers alone is int64, of other numbers float64; `false` and `true` are booleans, other text is
-    text, without the space around it. Where the first row has nothing but numbers it is an example, and columns are
-    named 0, 1, …, which is noted.
+    text, without the space around it. Where the first row has nothing but numbers and missing cells it is an example,
+    and columns are named 0, 1, …, which is noted.
 
     Args:
         path: the file.
@@ -247,7 +246,7 @@ def as_raw(found: Mapping[str, tuple[Column, Array]], labels: Mapping[str, Array
     """A table of columns, each with what stands in the data for its cells `(N,)`."""
     columns = {name: column for name, (column, _) in found.items()}
     data = np.stack([values for _, values in found.values()], axis=1)
-    return Raw(data, "ND", notes=(*notes, *describe_columns(columns, data)), labels=labels, columns=columns)
+    return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns)
 
 
 def encode(columns: Mapping[str, Column], where: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:
