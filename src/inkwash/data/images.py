@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +29,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
 _MOST_PACKED = 1 << 28
 _KIND = "a PNG, JPEG or TIFF picture"
-_DAMAGE = (OSError, SyntaxError, ValueError, UserWarning, zlib.error, zipfile.BadZipFile, NotImplementedError)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    UserWarning,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    NotImplementedError,
+)
 Opener = Callable[[], bytes]
 
 
@@ -139,28 +150,28 @@ def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[
     """
     from PIL import Image
 
-    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    with _damage_named(where):
+        content = opener()
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
+            deep = _deep_colour(picture)
+            picture.load()
+            if deep and picture.format == "PNG":
+                return _only_upright(where, picture, decode_png(content)), False
+            return pixels_of(where, picture, deep, modes)
+
+
+@contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    """Every way of Pillow to say that a picture is damaged as a `DataError`, those included in which it would go on."""
+    from PIL import Image
+
+    bomb = Image.DecompressionBombWarning
     with warnings.catch_warnings():
-        for kind in (UserWarning, Image.DecompressionBombWarning):  # Pillow goes on with what it could read
+        for kind in (UserWarning, bomb):
             warnings.simplefilter("error", kind)
         try:
-            content = opener()
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
-                deep = _deep_colour(picture)
-                picture.load()
-                if deep and picture.format == "PNG":
-                    return _only_upright(where, picture, decode_png(content)), False
-                return pixels_of(where, picture, deep, modes)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            UserWarning,
-            zlib.error,
-            zipfile.BadZipFile,
-            NotImplementedError,
-            *bombs,
-        ) as error:
+            yield
+        except (*_DAMAGE, Image.DecompressionBombError, bomb) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None
@@ -187,14 +198,19 @@ def pixels_of(where: str, picture: Any, deep: str | None = None, modes: dict[str
     if pages > 1 or "transparency" in picture.info:
         got = f"{pages} pages" if pages > 1 else "a colour that stands for transparency"
         raise DataError(where, got, "one picture, transparent by a channel of its own if it is")
-    turned = picture.getexif().get(0x0112, 1) != 1
+    turned = _is_turned(picture)
     array = np.asarray(ImageOps.exif_transpose(picture) if turned else picture)
     return array.astype(array.dtype.newbyteorder("=")), turned
 
 
+def _is_turned(picture: Any) -> bool:
+    """Whether its EXIF orientation is another than upright: 2 to 8, as 0 is none."""
+    return picture.getexif().get(0x0112) in range(2, 9)
+
+
 def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
     """Pixels that were read beside Pillow, which therefore does not turn them."""
-    if picture.getexif().get(0x0112, 1) != 1 or "transparency" in picture.info:
+    if _is_turned(picture) or "transparency" in picture.info:
         raise DataError(where, "16-bit colour to be turned or made transparent", "such a picture as it is to be seen")
     return pixels
 
