@@ -93,18 +93,20 @@ def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
     names = sorted(found)
     if not names:
         raise DataError(str(root), "no picture", f"one with {', '.join(SUFFIXES)} files in it")
-    data, turned = stack(str(root), {str(root / name): found[name] for name in names})
+    data, notes = stack(str(root), {str(root / name): found[name] for name in names})
     folders = _folders(names)
-    told = {
-        f"{turned} picture(s) turned upright by their EXIF orientation": turned > 0,
-        f"pictures of {len(np.unique(folders))} folders, taken together": (folders != folders[0]).any(),
-    }
-    notes = tuple(words for words, so in told.items() if so)
+    if (folders != folders[0]).any():
+        notes = (*notes, f"pictures of {len(np.unique(folders))} folders, taken together")
     return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
 
 
-def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, int]:
-    """Pictures of one size, mode and depth by their names, at least one, and how many of them were turned upright.
+def note_turned(count: int) -> tuple[str, ...]:
+    """What is said of so many pictures that were turned upright."""
+    return (f"{count} picture(s) turned upright by their EXIF orientation",) if count else ()
+
+
+def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...]]:
+    """Pictures of one size, mode and depth by their names, at least one, and what was done to them.
 
     Raises:
         DataError: unreadable pictures, pictures that differ, or too many to hold in memory.
@@ -118,7 +120,7 @@ def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, int]:
         if picture.shape != first.shape or picture.dtype != first.dtype:
             raise DataError(name, shape_words(picture), f"{shape_words(first)} like {Path(names[0]).name}")
         data[i], turned = picture, turned + was_turned
-    return data, turned
+    return data, note_turned(turned)
 
 
 def _folders(names: list[PurePosixPath]) -> Array:
@@ -157,7 +159,19 @@ def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[
             picture.load()
             if deep and picture.format == "PNG":
                 return _only_upright(where, picture, decode_png(content)), False
-            return pixels_of(where, picture, deep, modes)
+            return _pixels(where, picture, deep, modes)
+
+
+def pixels_of(where: str, picture: Any) -> tuple[Array, bool]:
+    """The pixels of a `PIL.Image.Image`, read from its file only now if Pillow has not done so, as `decode`.
+
+    Raises:
+        DataError: what `decode` refuses, and more bits per channel than Pillow would keep.
+    """
+    with _damage_named(where):
+        deep = _deep_colour(picture)
+        picture.load()
+        return _pixels(where, picture, deep, _MODES)
 
 
 @contextmanager
@@ -177,18 +191,8 @@ def _damage_named(where: str) -> Iterator[None]:
             raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None
 
 
-def pixels_of(where: str, picture: Any, deep: str | None = None, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
-    """The pixels of a picture that Pillow has opened, and whether it was turned upright.
-
-    Args:
-        where: its name, for messages.
-        picture: a `PIL.Image.Image`.
-        deep: how its file stores more bits than the picture has, if it does.
-        modes: Pillow's names of the modes that are read.
-
-    Raises:
-        DataError: a mode that is not read, several pages, or a colour that stands for transparency.
-    """
+def _pixels(where: str, picture: Any, deep: str | None, modes: dict[str, str]) -> tuple[Array, bool]:
+    """The pixels of a picture whose file may store more bits than it has, and whether it was turned upright."""
     from PIL import ImageOps
 
     mode = deep or picture.mode.replace("I;16B", "I;16")
@@ -217,7 +221,7 @@ def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
 
 def _deep_colour(picture: Any) -> str | None:
     """How the file stores more than 8 bits per channel in a mode that would silently be cut to 8."""
-    stored = [str(part[3]) for part in picture.tile]
+    stored = [str(part[3]) for part in getattr(picture, "tile", ())]
     return next((mode for mode in stored if ";16" in mode and not picture.mode.startswith("I;16")), None)
 
 
