@@ -3,11 +3,12 @@
 import gzip
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from datafiles import npy
+from datafiles import npy, pictures
 from faults import run_cli, tiny, without_pictures
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 import inkwash as iw
 from inkwash.data import load_dataset
 from inkwash.data.deep import encode_png
+from inkwash.data.read import source_name
 from inkwash.errors import DataError
 from inkwash.fit import fit
 
@@ -58,6 +60,23 @@ def test_objects_are_read_as_the_file(tmp_path, source):
 
 def test_paths_are_read_as_their_words(tmp_path):
     assert load_dataset(tmp_path / npy(tmp_path, IMAGES)).name == "data"
+
+
+def test_a_path_is_one_though_a_built_in_set_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = pictures(tmp_path).rename("digits")
+    (tmp_path / "hf:a").symlink_to(place)
+    note = "digits is the built-in set; ./digits is the folder of that name"
+    assert note in load_dataset("digits").notes
+    assert load_dataset("digits").data.shape == (1797, 1, 8, 8)
+    for source in (Path("digits"), "./digits", Path("hf:a")):
+        data = load_dataset(source)
+        assert data.data.shape == (3, 8, 8)
+        assert note not in data.notes
+    assert load_dataset(Path("digits")).name == "digits"
+    assert load_dataset(source_name(Path("digits"))).data.shape == (3, 8, 8)  # what a run stores of it
+    place.rename("others")
+    assert load_dataset("digits").notes == ()
 
 
 @pytest.mark.parametrize("kind", ["pairs", "tensors", "npy", "idx", "idx.gz"])

@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,16 @@ _TABLES = (".csv", ".parquet", "<table>", "<hub>")
 def source_name(source: Any) -> str:
     """What a source is called in messages and in a run: the words themselves, a path, or the kind of an object.
 
+    A `Path` is one whatever it is called: `Path("digits")` is `./digits`, and "digits" the built-in set.
+
     Raises:
         DataError: an object of another kind than those that are read.
     """
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+    if isinstance(source, str):
+        return source
+    if isinstance(source, os.PathLike):
+        path: str = os.fspath(source)
+        return f"./{path}" if path in (*BUILTIN, *_OBJECTS) or path.startswith("hf:") else path
     pandas, hub = sys.modules.get("pandas"), sys.modules.get("datasets")
     kinds = {"<array>": np.ndarray, "<tensor>": Tensor, "<dataset>": torch.utils.data.Dataset}
     kinds |= {"<table>": pandas.DataFrame} if pandas else {}
@@ -68,7 +74,7 @@ def read(source: Any, config: DataConfig) -> Raw:
     if where.startswith("hf:"):
         return read_hub(where, config)
     if isinstance(source, str | os.PathLike):
-        return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
+        return _read_builtin(where) if where in BUILTIN else _read_path(where, config)
     if where == "<array>":
         return Raw(source)
     if where == "<tensor>":
@@ -76,6 +82,12 @@ def read(source: Any, config: DataConfig) -> Raw:
     if where == "<hub>":
         return read_features(source, where, config)
     return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where, config)
+
+
+def _read_builtin(name: str) -> Raw:
+    raw, path = BUILTIN[name](), Path(name)
+    note = f"{name} is the built-in set; ./{name} is the {'folder' if path.is_dir() else 'file'} of that name"
+    return replace(raw, notes=(*raw.notes, note)) if path.exists() else raw
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:
