@@ -77,7 +77,7 @@ def empty_folder(folder):
 def folder_without_pictures(folder):
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").write_text("a")
-    return str(folder / "texts"), "got no picture"
+    return str(folder / "texts"), "got no picture, but 1 .txt, need one with .png"
 
 
 def one_picture(folder):
@@ -443,7 +443,7 @@ def png(*size):
 
 
 def zip_of_nothing(folder):
-    return zip_file(folder, {"a.txt": "text"}), "data.zip: got no picture"
+    return zip_file(folder, {"a.txt": "text"}), "data.zip: got no picture, but 1 .txt"
 
 
 def text_named_zip(folder):

@@ -29,7 +29,6 @@ def zipped(root, top=""):
     with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
         for path in sorted(root.rglob("*")):
             archive.write(path, top + str(path.relative_to(root)))
-        archive.writestr(f"{top}readme.txt", "text")
         archive.writestr("__MACOSX/._a.png", "no picture")
     return root.with_suffix(".zip")
 
@@ -37,6 +36,7 @@ def zipped(root, top=""):
 @pytest.mark.parametrize("top", ["", "photos/of/"])
 def test_a_zip_is_the_folder_it_was_made_of(tmp_path, top):
     place = classes(tmp_path / "animals")
+    (place / "readme.txt").write_text("text")
     labels = iw.DataConfig(labels="folder")
     plain, packed = load_dataset(place, labels), load_dataset(zipped(place, top), labels)
     assert packed.fingerprint() == plain.fingerprint()
@@ -46,6 +46,24 @@ def test_a_zip_is_the_folder_it_was_made_of(tmp_path, top):
     assert packed.labels.tolist() == [1, 1, 2]
     for x, name in zip(plain.data, ("cat/a", "cat/b", "dog/c"), strict=True):
         assert np.array_equal(x, read_picture(place / f"{name}.png"))
+
+
+def test_files_that_are_not_read_are_counted(tmp_path):
+    place = classes(tmp_path / "animals")
+    assert not any("not read" in note for note in load_dataset(place).notes)
+    others = ["cat/a.bmp", "cat/b.BMP", "c.bmp", "Thumbs.db", "labels.csv", "LICENSE", ".DS_Store", ".git/config.txt"]
+    for name in others:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"x")
+    note = "not read: 3 .bmp, 1 without an ending, 1 .db, 1 .csv"
+    for source in (place, zipped(place)):
+        data = load_dataset(source)
+        assert len(data.data) == 3
+        assert data.notes[-1] == note
+    for name in ("a.webp", "a.gif", "a.jp2"):
+        (place / name).write_bytes(b"x")
+    note = "not read: 3 .bmp, 1 without an ending, 1 .db, 1 .gif, 1 .jp2, 2 of other endings"
+    assert load_dataset(place).notes[-1] == note
 
 
 def test_a_picture_in_no_folder_has_no_label(tmp_path):

@@ -12,6 +12,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -44,8 +45,9 @@ Opener = Callable[[], bytes]
 
 def read_folder(folder: Path) -> Raw:
     """All pictures in and below a folder, in order of path, as `(N, H, W)` or `(N, H, W, C)`; see `_stacked`."""
-    paths = (path for path in folder.rglob("*") if _is_picture(path.relative_to(folder).as_posix()))
-    return _stacked(folder, {PurePosixPath(path.relative_to(folder).as_posix()): path.read_bytes for path in paths})
+    paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
+    files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
+    return _stacked(folder, {name: path.read_bytes for name, path in files.items()})
 
 
 def read_zip(path: Path) -> Raw:
@@ -59,8 +61,7 @@ def read_zip(path: Path) -> Raw:
             members = [info for info in archive.infolist() if not info.is_dir()]
             for info in members:
                 _require_plain(path, info)
-            found = {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
-            return _stacked(path, {name: opener for name, opener in found.items() if _is_picture(str(name))})
+            return _stacked(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -73,31 +74,46 @@ def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
         "an encrypted file": info.flag_bits & 1,
         "an archive in an archive": name.suffix.lower() == ".zip",
         "a name outside of the archive": name.is_absolute() or ".." in name.parts or "\\" in info.filename,
-        f"{info.file_size} bytes in one picture": info.file_size > _MOST_PACKED and _is_picture(str(name)),
+        f"{info.file_size} bytes in one picture": info.file_size > _MOST_PACKED and _is_picture(name),
     }
     for flaw, there in flaws.items():
         if there:
             raise DataError(f"{path}/{info.filename}", flaw, "a plain zip file of pictures")
 
 
-def _is_picture(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+
+
+def _is_picture(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
 def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
-    """Pictures of one size, mode and depth, labelled "folder" by the folder each lies in.
+    """Pictures of one size, mode and depth among files, labelled "folder" by the folder each lies in.
 
-    Pictures are turned upright as their EXIF orientation says, which is noted.
+    Pictures are turned upright as their EXIF orientation says, which is noted, as are files that are not read.
     """
-    names = sorted(found)
+    names = sorted(name for name in found if _is_picture(name))
+    others = _counted([name for name in sorted(found) if not _is_picture(name) and not _is_hidden(name)])
     if not names:
-        raise DataError(str(root), "no picture", f"one with {', '.join(SUFFIXES)} files in it")
+        got = f"no picture, but {others}" if others else "no picture"
+        raise DataError(str(root), got, f"one with {', '.join(SUFFIXES)} files in it")
     data, notes = stack(str(root), {str(root / name): found[name] for name in names})
     folders = _folders(names)
     if (folders != folders[0]).any():
         notes = (*notes, f"pictures of {len(np.unique(folders))} folders, taken together")
+    if others:
+        notes = (*notes, f"not read: {others}")
     return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
+
+
+def _counted(names: list[PurePosixPath]) -> str:
+    """How many files there are of each ending, of the five most frequent ones by name."""
+    counts = Counter(name.suffix.lower() or "without an ending" for name in names)
+    first = dict(counts.most_common(5))
+    first |= {"of other endings": counts.total() - sum(first.values())} if len(counts) > 5 else {}
+    return ", ".join(f"{count} {ending}" for ending, count in first.items())
 
 
 def note_turned(count: int) -> tuple[str, ...]:
