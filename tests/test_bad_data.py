@@ -77,7 +77,7 @@ def empty_folder(folder):
 def folder_without_pictures(folder):
     (folder / "texts").mkdir()
     (folder / "texts" / "a.txt").write_text("a")
-    return str(folder / "texts"), "got no picture"
+    return str(folder / "texts"), "got no picture, but 1 .txt, need one with .png"
 
 
 def one_picture(folder):
@@ -403,6 +403,24 @@ def too_many_levels(folder):
     return npy(folder, np.array([[0], [70_000], [5]])), "70001 levels, need between 2 and 65536"
 
 
+def whole_numbers_beyond_float64(folder):
+    return npy(folder, 2**60 + np.arange(1000)[:, None]), f"data.npy[0]: got {2**60}, need whole numbers up to 2^53"
+
+
+def whole_numbers_below_float64(folder):
+    return npy(folder, np.array([[0], [1], [-(2**53) - 1]])), "data.npy[2]: got -9007199254740993, need whole numbers"
+
+
+def unsigned_whole_numbers_beyond_float64(folder):
+    array = np.array([[7], [2**53 + 1], [2**64 - 1]], np.uint64)
+    return npy(folder, array), "data.npy[1]: got 9007199254740993, need whole numbers up to 2^53"
+
+
+def condition_beyond_float64(folder):
+    np.save(folder / "y.npy", np.array([5, 2**60]))
+    return npy(folder, noise(2, 3)), "condition y.npy[1]: got 1152921504606846976", "--data.condition", "y.npy"
+
+
 def wrong_layout(folder):
     return npy(folder, noise(20, 3, 8, 8)), "data.layout: got NHW, need one of NHWC, NCHW", "--data.layout", "NHW"
 
@@ -425,7 +443,7 @@ def png(*size):
 
 
 def zip_of_nothing(folder):
-    return zip_file(folder, {"a.txt": "text"}), "data.zip: got no picture"
+    return zip_file(folder, {"a.txt": "text"}), "data.zip: got no picture, but 1 .txt"
 
 
 def text_named_zip(folder):

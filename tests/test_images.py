@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from datafiles import pictures
+from datafiles import chunk, pictures
 from faults import run_cli, train_words, without_pictures
 from PIL import Image
 
@@ -29,7 +29,6 @@ def zipped(root, top=""):
     with zipfile.ZipFile(root.with_suffix(".zip"), "w") as archive:
         for path in sorted(root.rglob("*")):
             archive.write(path, top + str(path.relative_to(root)))
-        archive.writestr(f"{top}readme.txt", "text")
         archive.writestr("__MACOSX/._a.png", "no picture")
     return root.with_suffix(".zip")
 
@@ -37,6 +36,7 @@ def zipped(root, top=""):
 @pytest.mark.parametrize("top", ["", "photos/of/"])
 def test_a_zip_is_the_folder_it_was_made_of(tmp_path, top):
     place = classes(tmp_path / "animals")
+    (place / "readme.txt").write_text("text")
     labels = iw.DataConfig(labels="folder")
     plain, packed = load_dataset(place, labels), load_dataset(zipped(place, top), labels)
     assert packed.fingerprint() == plain.fingerprint()
@@ -46,6 +46,24 @@ def test_a_zip_is_the_folder_it_was_made_of(tmp_path, top):
     assert packed.labels.tolist() == [1, 1, 2]
     for x, name in zip(plain.data, ("cat/a", "cat/b", "dog/c"), strict=True):
         assert np.array_equal(x, read_picture(place / f"{name}.png"))
+
+
+def test_files_that_are_not_read_are_counted(tmp_path):
+    place = classes(tmp_path / "animals")
+    assert not any("not read" in note for note in load_dataset(place).notes)
+    others = ["cat/a.bmp", "cat/b.BMP", "c.bmp", "Thumbs.db", "labels.csv", "LICENSE", ".DS_Store", ".git/config.txt"]
+    for name in others:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"x")
+    note = "not read: 3 .bmp, 1 without an ending, 1 .db, 1 .csv"
+    for source in (place, zipped(place)):
+        data = load_dataset(source)
+        assert len(data.data) == 3
+        assert data.notes[-1] == note
+    for name in ("a.webp", "a.gif", "a.jp2"):
+        (place / name).write_bytes(b"x")
+    note = "not read: 3 .bmp, 1 without an ending, 1 .db, 1 .gif, 1 .jp2, 2 of other endings"
+    assert load_dataset(place).notes[-1] == note
 
 
 def test_a_picture_in_no_folder_has_no_label(tmp_path):
@@ -78,6 +96,38 @@ def test_sixteen_bit_tiff(tmp_path, order):
     found = read_picture(tmp_path / "a.tif")
     assert found.dtype == np.dtype("=u2")
     assert np.array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("size", [1, 7, 20])
+def test_what_follows_the_end_of_a_deep_picture_is_passed_over(tmp_path, size):
+    pixels = RANDOM.integers(0, 1 << 16, (5, 4, 3)).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(encode_png(pixels) + bytes(size))
+    assert np.array_equal(read_picture(tmp_path / "a.png"), pixels)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 2, 3, 6, 8, 9])
+def test_only_orientations_other_than_upright_turn_a_picture(tmp_path, orientation):
+    """0 is none, and there are eight."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = RANDOM.integers(0, 256, (6, 6)).astype(np.uint8)
+    for name in "ab":
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png", exif=exif)
+    data = load_dataset(tmp_path)
+    assert any("turned upright" in note for note in data.notes) == (1 < orientation < 9)
+    assert np.array_equal(data.data[0], pixels) == (not 1 < orientation < 9)
+
+
+def test_a_deep_picture_that_cannot_be_shown_upright_is_refused(tmp_path):
+    content = encode_png(RANDOM.integers(0, 1 << 16, (5, 4, 3)).astype(np.uint16))
+    for orientation in (0, 6):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        words = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+        (tmp_path / f"{orientation}.png").write_bytes(content[:33] + words + content[33:])
+    assert read_picture(tmp_path / "0.png").shape == (5, 4, 3)
+    with pytest.raises(DataError, match=r"6.png: got 16-bit colour to be turned"):
+        read_picture(tmp_path / "6.png")
 
 
 @pytest.mark.parametrize(("channels", "depth"), [(2, 8), (2, 16), (3, 16), (4, 16)])

@@ -1,18 +1,22 @@
 """What is given as an object of Python is read as the file that holds the same; IDX as its format says."""
 
 import gzip
+import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from datafiles import npy
+from datafiles import npy, pictures
 from faults import run_cli, tiny, without_pictures
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import inkwash as iw
 from inkwash.data import load_dataset
+from inkwash.data.deep import encode_png
+from inkwash.data.read import source_name
 from inkwash.errors import DataError
 from inkwash.fit import fit
 
@@ -56,6 +60,23 @@ def test_objects_are_read_as_the_file(tmp_path, source):
 
 def test_paths_are_read_as_their_words(tmp_path):
     assert load_dataset(tmp_path / npy(tmp_path, IMAGES)).name == "data"
+
+
+def test_a_path_is_one_though_a_built_in_set_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = pictures(tmp_path).rename("digits")
+    (tmp_path / "hf:a").symlink_to(place)
+    note = "digits is the built-in set; ./digits is the folder of that name"
+    assert note in load_dataset("digits").notes
+    assert load_dataset("digits").data.shape == (1797, 1, 8, 8)
+    for source in (Path("digits"), "./digits", Path("hf:a")):
+        data = load_dataset(source)
+        assert data.data.shape == (3, 8, 8)
+        assert note not in data.notes
+    assert load_dataset(Path("digits")).name == "digits"
+    assert load_dataset(source_name(Path("digits"))).data.shape == (3, 8, 8)  # what a run stores of it
+    place.rename("others")
+    assert load_dataset("digits").notes == ()
 
 
 @pytest.mark.parametrize("kind", ["pairs", "tensors", "npy", "idx", "idx.gz"])
@@ -109,12 +130,86 @@ def test_types_of_idx(tmp_path, code, dtype):
         (Items([Image.new("P", (4, 4))] * 3), r"<dataset>\[0\]: got a picture of mode P"),
         (np.array([[0.0, 1], [np.nan, 1]]), r"<array>\[1\]: got nan"),
         (Items(["text", "more"]), "<dataset>: got"),
+        (Items([([1.2, 3.4], 0)] * 3), r"<dataset>\[0\]: got no array"),
+        (Items([[1.2, 3.4], [5.6]]), r"<dataset>\[1\]: got 1 part\(s\), the first float64 of shape \(1,\)"),
         ("<array>", "<array>, which was given from Python"),
     ],
 )
 def test_bad_objects_are_named(source, words):
     with pytest.raises(DataError, match=words):
         load_dataset(source)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_plain_numbers_are_a_vector(kind):
+    points = RANDOM.normal(size=(9, 2))
+    data = load_dataset(Items([kind(x) for x in points.tolist()]))
+    assert np.array_equal(data.data, points)
+
+
+TARGETS = {
+    "boxes": ([np.zeros((i % 3, 4)) for i in range(12)], r"<dataset>\[1\]: label: got float64 of shape \(1, 4\)"),
+    "words": ([["a"], ["b", "c"]] * 6, r"<dataset>\[1\]: label: got <U1 of shape \(2,\), need <U1 of shape \(1,\)"),
+    "ragged": ([[[1], [2, 3]]] * 12, r"<dataset>\[0\]: got no array"),
+    "kinds": (["cat", 1] * 6, r"<dataset>\[1\]: label: got int64 of shape \(\)"),
+    "dicts": ([{"box": 1}] * 12, r"<dataset>: labels label: got labels of type object"),
+}
+
+
+@pytest.mark.parametrize(("targets", "words"), TARGETS.values(), ids=TARGETS)
+def test_targets_that_are_no_labels_hinder_only_who_asks_for_them(targets, words):
+    items = Items(list(zip(IMAGES, targets, strict=True)))
+    assert np.array_equal(load_dataset(items).data, IMAGES)
+    with pytest.raises(DataError, match=words):
+        load_dataset(items, iw.DataConfig(labels="label"))
+
+
+def test_targets_are_a_condition():
+    data = load_dataset(Items(list(zip(IMAGES, IMAGES + 0.5, strict=True))), iw.DataConfig(condition="label"))
+    assert np.array_equal(data.given.data, IMAGES + 0.5)
+
+
+def lazily(contents):
+    """Pictures that Pillow has opened and not read."""
+    return Items([Image.open(io.BytesIO(content)) for content in contents])
+
+
+def png(pixels, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def test_opened_pictures_are_read_as_those_of_a_folder(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i, x in enumerate(IMAGES):
+        (tmp_path / f"{i:02d}.png").write_bytes(png(x, exif=exif))
+    data, folder = load_dataset(lazily(png(x, exif=exif) for x in IMAGES)), load_dataset(tmp_path)
+    assert data.fingerprint() == folder.fingerprint()
+    assert data.notes[0] == folder.notes[0] == "12 picture(s) turned upright by their EXIF orientation"
+
+
+def test_opened_pictures_are_not_cut_to_eight_bits():
+    deep = RANDOM.integers(0, 1 << 16, (5, 6)).astype(np.uint16)
+    assert load_dataset(lazily([png(deep)] * 2)).spec.dtype == "uint16"
+    items = lazily([encode_png(np.stack([deep] * 3, axis=-1))] * 2)
+    with pytest.raises(DataError, match=r"<dataset>\[0\]: got a picture of mode RGB;16B"):
+        load_dataset(items)
+
+
+def test_a_truncated_opened_picture_is_named():
+    items = lazily([png(IMAGES[0]), png(IMAGES[1])[:-30]])
+    with pytest.raises(DataError, match=r"<dataset>\[1\]: got no readable picture"):
+        load_dataset(items)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_opened_pictures_of_other_formats(tmp_path, suffix):
+    for i, x in enumerate(IMAGES):
+        Image.fromarray(x).save(tmp_path / f"{i:02d}.{suffix}")
+    data = load_dataset(Items([Image.open(tmp_path / f"{i:02d}.{suffix}") for i in range(12)]))
+    assert data.fingerprint() == load_dataset(tmp_path).fingerprint()
 
 
 def test_labels_that_are_not_there(tmp_path):

@@ -24,6 +24,19 @@ def test_blocks_are_the_array(tmp_path, entries, order):
         assert len(list(rows.blocks(array))) == {1: 10, 7: 10}.get(entries, 1)
 
 
+@pytest.mark.parametrize("mode", ["c", "r+"])
+@pytest.mark.parametrize("view", [lambda data: data, lambda data: data[2:], np.asarray], ids=["map", "part", "array"])
+def test_what_was_written_to_a_map_is_what_is_read(tmp_path, mode, view):
+    """Written in memory alone, or to the file and not flushed yet."""
+    np.save(tmp_path / "a.npy", np.zeros((10, 3)))
+    data = np.load(tmp_path / "a.npy", mmap_mode=mode)
+    data[:] = np.arange(30.0).reshape(10, 3)
+    for _ in range(2):
+        assert np.array_equal(
+            rows.take(view(data), slice(4, 6)), np.arange(30.0).reshape(10, 3)[view(np.arange(10))[4:6]]
+        )
+
+
 def check_training_part():
     """The transform is that of the training part alone."""
     data = np.concatenate([np.random.default_rng(0).normal(3, 2, (50, 2)), np.full((50, 2), 1e3)])

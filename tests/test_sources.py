@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from datafiles import noise, npy
+from datafiles import noise, npy, pictures
 
 from inkwash.config import DataConfig
 from inkwash.data import DataSpec, fit_transform, load_dataset
@@ -86,3 +86,21 @@ def test_a_whole_alphabet_is_assumed_of_small_integers(tmp_path):
     assert (data.spec.low, data.spec.high, data.spec.levels) == (-3, 4, 8)
     data = load_dataset(npy(tmp_path, np.array([[0.0], [4], [1]])), DataConfig(levels=5))
     assert data.spec == DataSpec((1,), "ND", "float64", 0.0, 4.0, 5)
+
+
+def test_whole_numbers_that_float64_has_are_read(tmp_path):
+    for dtype in ("int64", "uint64"):
+        array = np.array([[2**53 - 9], [2**53], [2**53 - 1]], dtype)
+        data = load_dataset(npy(tmp_path, array))
+        assert (data.spec.low, data.spec.high, data.spec.levels) == (2**53 - 9, 2**53, 10)
+
+
+@pytest.mark.parametrize("words", [".", "..", "./in", "in/", "../photos"])
+def test_a_folder_has_a_name_however_it_is_given(tmp_path, monkeypatch, words):
+    place = pictures(tmp_path).rename(tmp_path / "photos")
+    (place / "in").mkdir()
+    monkeypatch.chdir(place / "in" if words == ".." else place)
+    if "in" in words:
+        (place / "0.png").rename(place / "in" / "0.png")
+        (place / "1.png").rename(place / "in" / "1.png")
+    assert load_dataset(words).name == ("in" if "in" in words else "photos")

@@ -131,6 +131,7 @@ def test_missing_cells_are_completed_and_the_others_kept(run, tmp_path, monkeypa
         assert (tmp_path / f"less/completed-{i:03d}.csv").read_bytes() == (
             tmp_path / f"done/completed-{i:03d}.csv"
         ).read_bytes()
+    assert run_cli([*words[:3], "-n", 2, "--steps", 4, "--out", "done"]) == 2  # the third would stay among them
     for i in (1, 2, 3):
         head, *rows = read(tmp_path / "done" / f"completed-{i:03d}.csv")
         assert head == list(columns)
@@ -277,7 +278,7 @@ def _mixture_density():
     return sum(torch.exp(-0.5 * (grid - mean) ** 2) for mean in (0, 4)) / (2 * np.sqrt(2 * np.pi))
 
 
-def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch):
+def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, capsys):
     """From training to evaluation and completion, as an array; without the option NaN is refused."""
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(5.0, 3.0, (80, 3)).astype(np.float32)
@@ -298,6 +299,16 @@ def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch):
     assert run_cli(["sample", "run", "-n", 3]) == 0
     assert run_cli(["evaluate", "run", "--examples", 16, "--terms", 2, "--sampler-steps", 2]) == 0
     assert run_cli(["impute", "run", "new.npy", "-n", 2, "--steps", 4, "--out", "done"]) == 0
+    for bad, said in (
+        (np.array(["1.5", "nan"]), "new.npy: got values of type <U3, need numbers"),
+        (np.array(np.nan), "new.npy: got shape (), need examples of shape (3,)"),
+        (other[0], "new.npy: got shape (3,), need examples of shape (3,)"),
+        (other[:3, :2], "new.npy: got shape (3, 2), need examples of shape (3,)"),
+    ):
+        np.save("new.npy", bad)
+        capsys.readouterr()
+        assert run_cli(["impute", "run", "new.npy", "-n", 2, "--out", "bad"]) == 3
+        assert said in capsys.readouterr().err
     done = np.load("done/completed.npy")
     assert (done.shape, done.dtype) == ((2, 3, 3), x.dtype)
     assert np.isfinite(done).all()

@@ -16,7 +16,7 @@ from inkwash.data.files import read_npy
 from inkwash.data.frame import read_rows
 from inkwash.data.transform import Array
 from inkwash.display import Display
-from inkwash.draw import write_array, write_table
+from inkwash.draw import require_no_leftovers, write_array, write_table
 from inkwash.errors import DataError
 from inkwash.film import transform_of
 from inkwash.run import StrPath, load
@@ -32,7 +32,14 @@ def read_incomplete(path: Path, spec: DataSpec) -> Array:
     Raises:
         DataError: an unreadable file, or one of other examples.
     """
-    return np.array(read_npy(path), np.float64) if spec.columns is None else read_rows(path, spec)
+    if spec.columns is not None:
+        return read_rows(path, spec)
+    array = read_npy(path)
+    if array.dtype.kind not in "biuf":
+        raise DataError(str(path), f"values of type {array.dtype}", "numbers, with NaN for what is missing")
+    if array.ndim == 0 or array.shape[1:] != spec.data_shape:
+        raise DataError(str(path), f"shape {array.shape}", f"examples of shape {spec.data_shape}, along the first axis")
+    return np.array(array, np.float64)
 
 
 def impute_to_folder(
@@ -59,6 +66,7 @@ def impute_to_folder(
         **options: as of `Diffusion.impute`.
 
     Raises:
+        ConfigError: `out` holds draws of another kind or of a larger `n`.
         DataError: an unreadable file, or one without a missing entry.
     """
     model = load(run, device)
@@ -70,12 +78,13 @@ def impute_to_folder(
     display.say(
         f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples"
     )
+    names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
+    require_no_leftovers(out, "completed-[0-9]*", names)
     draws = model.impute(given, n, **options)
     if spec.columns is None:
         return write_array(out / "completed.npy", draws, display)
-    for i, drawn in enumerate(draws, 1):
-        path = out / f"completed-{i:03d}{source.suffix}"
-        write_table(path, spec, drawn, display if i in (1, n) else Display(shown=False))
+    for name, drawn in zip(names, draws, strict=True):
+        write_table(out / name, spec, drawn, display if name in (names[0], names[-1]) else Display(shown=False))
     storage.replace(out / "cells.csv", _cells(spec, gone, draws))
     display.say(f"cells     {out / 'cells.csv'} (one line for each missing cell)")
     display.say(f"next      inkwash evaluate {run}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def draw_to_folder(
     """
     place, model = accelerator(), load(run, device)
     spec = transform_of(model).spec
-    _require_no_leftovers(out, n if spec.size else 0)
+    require_no_leftovers(out, "[0-9]" * 6 + ".png", [f"{i:06d}.png" for i in range(n if spec.size else 0)])
     if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
         raise ConfigError("film", film, "a name, without a folder, that no file of samples has")
     recorded = None if film is None else Film(model, out / film, frames)
@@ -163,10 +164,10 @@ def write_table(path: Path, spec: DataSpec, data: Any, display: Display) -> None
     display.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
 
 
-def _require_no_leftovers(out: Path, n: int) -> None:
-    """Refuse a folder in which images of a larger draw would stand among the new ones."""
-    if any(int(path.stem) >= n for path in out.glob("[0-9]" * 6 + ".png")):
-        raise ConfigError("out", f"{out}, which holds more images of an earlier draw", "an empty folder or a new one")
+def require_no_leftovers(out: Path, pattern: str, names: Iterable[str]) -> None:
+    """Refuse a folder in which files of an earlier draw, by their pattern, would stand among those to be written."""
+    if {path.name for path in out.glob(pattern)} - set(names):
+        raise ConfigError("out", f"{out}, which holds more files of an earlier draw", "an empty folder or a new one")
 
 
 def inspect_run(run: StrPath, display: Display) -> None:

@@ -22,6 +22,7 @@ def decode_png(content: bytes) -> Array:
 
     Raises:
         ValueError: an interlaced picture, or less data than its size needs.
+        struct.error: a chunk that is cut off.
     """
     chunks = list(_chunks(content))
     width, height, _, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -48,8 +49,8 @@ def encode_png(pixels: Array) -> bytes:
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = len(_SIGNATURE)
-    while place < len(content):
+    place, kind = len(_SIGNATURE), b""
+    while place < len(content) and kind != b"IEND":  # what stands behind it is none of the picture
         size, kind = struct.unpack_from(">I4s", content, place)
         yield kind, content[place + 8 : place + 8 + size]
         place += size + 12

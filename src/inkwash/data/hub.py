@@ -71,11 +71,10 @@ def _pictures(found: Any, image: str, classes: dict[str, list[str]], where: str)
 
     stored = found.cast_column(image, Image(decode=False))
     openers = {f"{where}[{i}]": partial(_content, stored, i, image) for i in range(len(stored))}
-    data, turned = stack(where, openers)
+    data, notes = stack(where, openers)
     labels = {name: _named(found[name], names) for name, names in classes.items()}
     unused = [name for name in found.features if name != image and name not in classes]
-    told = {f"{turned} picture(s) turned upright by their EXIF orientation": turned, f"not used: {unused}": unused}
-    notes = tuple(words for words, so in told.items() if so)
+    notes = (*notes, f"not used: {unused}") if unused else notes
     return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels=labels)
 
 

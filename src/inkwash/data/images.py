@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,14 +30,24 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
 _MOST_PACKED = 1 << 28
 _KIND = "a PNG, JPEG or TIFF picture"
-_DAMAGE = (OSError, SyntaxError, ValueError, UserWarning, zlib.error, zipfile.BadZipFile, NotImplementedError)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    UserWarning,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    NotImplementedError,
+)
 Opener = Callable[[], bytes]
 
 
 def read_folder(folder: Path) -> Raw:
     """All pictures in and below a folder, in order of path, as `(N, H, W)` or `(N, H, W, C)`; see `_stacked`."""
-    paths = (path for path in folder.rglob("*") if _is_picture(path.relative_to(folder).as_posix()))
-    return _stacked(folder, {PurePosixPath(path.relative_to(folder).as_posix()): path.read_bytes for path in paths})
+    paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
+    files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
+    return _stacked(folder, {name: path.read_bytes for name, path in files.items()})
 
 
 def read_zip(path: Path) -> Raw:
@@ -48,8 +61,7 @@ def read_zip(path: Path) -> Raw:
             members = [info for info in archive.infolist() if not info.is_dir()]
             for info in members:
                 _require_plain(path, info)
-            found = {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
-            return _stacked(path, {name: opener for name, opener in found.items() if _is_picture(str(name))})
+            return _stacked(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -62,38 +74,55 @@ def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
         "an encrypted file": info.flag_bits & 1,
         "an archive in an archive": name.suffix.lower() == ".zip",
         "a name outside of the archive": name.is_absolute() or ".." in name.parts or "\\" in info.filename,
-        f"{info.file_size} bytes in one picture": info.file_size > _MOST_PACKED and _is_picture(str(name)),
+        f"{info.file_size} bytes in one picture": info.file_size > _MOST_PACKED and _is_picture(name),
     }
     for flaw, there in flaws.items():
         if there:
             raise DataError(f"{path}/{info.filename}", flaw, "a plain zip file of pictures")
 
 
-def _is_picture(name: str) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return name.lower().endswith(SUFFIXES) and not hidden
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+
+
+def _is_picture(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
 def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
-    """Pictures of one size, mode and depth, labelled "folder" by the folder each lies in.
+    """Pictures of one size, mode and depth among files, labelled "folder" by the folder each lies in.
 
-    Pictures are turned upright as their EXIF orientation says, which is noted.
+    Pictures are turned upright as their EXIF orientation says, which is noted, as are files that are not read.
     """
-    names = sorted(found)
+    names = sorted(name for name in found if _is_picture(name))
+    others = _counted([name for name in sorted(found) if not _is_picture(name) and not _is_hidden(name)])
     if not names:
-        raise DataError(str(root), "no picture", f"one with {', '.join(SUFFIXES)} files in it")
-    data, turned = stack(str(root), {str(root / name): found[name] for name in names})
+        got = f"no picture, but {others}" if others else "no picture"
+        raise DataError(str(root), got, f"one with {', '.join(SUFFIXES)} files in it")
+    data, notes = stack(str(root), {str(root / name): found[name] for name in names})
     folders = _folders(names)
-    told = {
-        f"{turned} picture(s) turned upright by their EXIF orientation": turned > 0,
-        f"pictures of {len(np.unique(folders))} folders, taken together": (folders != folders[0]).any(),
-    }
-    notes = tuple(words for words, so in told.items() if so)
+    if (folders != folders[0]).any():
+        notes = (*notes, f"pictures of {len(np.unique(folders))} folders, taken together")
+    if others:
+        notes = (*notes, f"not read: {others}")
     return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
 
 
-def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, int]:
-    """Pictures of one size, mode and depth by their names, at least one, and how many of them were turned upright.
+def _counted(names: list[PurePosixPath]) -> str:
+    """How many files there are of each ending, of the five most frequent ones by name."""
+    counts = Counter(name.suffix.lower() or "without an ending" for name in names)
+    first = dict(counts.most_common(5))
+    first |= {"of other endings": counts.total() - sum(first.values())} if len(counts) > 5 else {}
+    return ", ".join(f"{count} {ending}" for ending, count in first.items())
+
+
+def note_turned(count: int) -> tuple[str, ...]:
+    """What is said of so many pictures that were turned upright."""
+    return (f"{count} picture(s) turned upright by their EXIF orientation",) if count else ()
+
+
+def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...]]:
+    """Pictures of one size, mode and depth by their names, at least one, and what was done to them.
 
     Raises:
         DataError: unreadable pictures, pictures that differ, or too many to hold in memory.
@@ -107,7 +136,7 @@ def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, int]:
         if picture.shape != first.shape or picture.dtype != first.dtype:
             raise DataError(name, shape_words(picture), f"{shape_words(first)} like {Path(names[0]).name}")
         data[i], turned = picture, turned + was_turned
-    return data, turned
+    return data, note_turned(turned)
 
 
 def _folders(names: list[PurePosixPath]) -> Array:
@@ -139,45 +168,47 @@ def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[
     """
     from PIL import Image
 
-    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    with _damage_named(where):
+        content = opener()
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
+            deep = _deep_colour(picture)
+            picture.load()
+            if deep and picture.format == "PNG":
+                return _only_upright(where, picture, decode_png(content)), False
+            return _pixels(where, picture, deep, modes)
+
+
+def pixels_of(where: str, picture: Any) -> tuple[Array, bool]:
+    """The pixels of a `PIL.Image.Image`, read from its file only now if Pillow has not done so, as `decode`.
+
+    Raises:
+        DataError: what `decode` refuses, and more bits per channel than Pillow would keep.
+    """
+    with _damage_named(where):
+        deep = _deep_colour(picture)
+        picture.load()
+        return _pixels(where, picture, deep, _MODES)
+
+
+@contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    """Every way of Pillow to say that a picture is damaged as a `DataError`, those included in which it would go on."""
+    from PIL import Image
+
+    bomb = Image.DecompressionBombWarning
     with warnings.catch_warnings():
-        for kind in (UserWarning, Image.DecompressionBombWarning):  # Pillow goes on with what it could read
+        for kind in (UserWarning, bomb):
             warnings.simplefilter("error", kind)
         try:
-            content = opener()
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
-                deep = _deep_colour(picture)
-                picture.load()
-                if deep and picture.format == "PNG":
-                    return _only_upright(where, picture, decode_png(content)), False
-                return pixels_of(where, picture, deep, modes)
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            UserWarning,
-            zlib.error,
-            zipfile.BadZipFile,
-            NotImplementedError,
-            *bombs,
-        ) as error:
+            yield
+        except (*_DAMAGE, Image.DecompressionBombError, bomb) as error:
             if isinstance(error, DataError):
                 raise
             raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None
 
 
-def pixels_of(where: str, picture: Any, deep: str | None = None, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
-    """The pixels of a picture that Pillow has opened, and whether it was turned upright.
-
-    Args:
-        where: its name, for messages.
-        picture: a `PIL.Image.Image`.
-        deep: how its file stores more bits than the picture has, if it does.
-        modes: Pillow's names of the modes that are read.
-
-    Raises:
-        DataError: a mode that is not read, several pages, or a colour that stands for transparency.
-    """
+def _pixels(where: str, picture: Any, deep: str | None, modes: dict[str, str]) -> tuple[Array, bool]:
+    """The pixels of a picture whose file may store more bits than it has, and whether it was turned upright."""
     from PIL import ImageOps
 
     mode = deep or picture.mode.replace("I;16B", "I;16")
@@ -187,21 +218,26 @@ def pixels_of(where: str, picture: Any, deep: str | None = None, modes: dict[str
     if pages > 1 or "transparency" in picture.info:
         got = f"{pages} pages" if pages > 1 else "a colour that stands for transparency"
         raise DataError(where, got, "one picture, transparent by a channel of its own if it is")
-    turned = picture.getexif().get(0x0112, 1) != 1
+    turned = _is_turned(picture)
     array = np.asarray(ImageOps.exif_transpose(picture) if turned else picture)
     return array.astype(array.dtype.newbyteorder("=")), turned
 
 
+def _is_turned(picture: Any) -> bool:
+    """Whether its EXIF orientation is another than upright: 2 to 8, as 0 is none."""
+    return picture.getexif().get(0x0112) in range(2, 9)
+
+
 def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
     """Pixels that were read beside Pillow, which therefore does not turn them."""
-    if picture.getexif().get(0x0112, 1) != 1 or "transparency" in picture.info:
+    if _is_turned(picture) or "transparency" in picture.info:
         raise DataError(where, "16-bit colour to be turned or made transparent", "such a picture as it is to be seen")
     return pixels
 
 
 def _deep_colour(picture: Any) -> str | None:
     """How the file stores more than 8 bits per channel in a mode that would silently be cut to 8."""
-    stored = [str(part[3]) for part in picture.tile]
+    stored = [str(part[3]) for part in getattr(picture, "tile", ())]
     return next((mode for mode in stored if ";16" in mode and not picture.mode.startswith("I;16")), None)
 
 

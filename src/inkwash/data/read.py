@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.data.files import is_idx, read_idx, read_npy, read_npz
 from inkwash.data.frame import read_frame, read_parquet
 from inkwash.data.hub import read_features, read_hub
-from inkwash.data.images import SUFFIXES, pixels_of, read_folder, read_picture, read_zip, shape_words
-from inkwash.data.raw import Raw
+from inkwash.data.images import SUFFIXES, note_turned, pixels_of, read_folder, read_picture, read_zip, shape_words
+from inkwash.data.raw import Raw, short
 from inkwash.data.table import read_csv
 from inkwash.data.transform import Array, DataSpec
 from inkwash.errors import DataError
@@ -31,11 +33,16 @@ _TABLES = (".csv", ".parquet", "<table>", "<hub>")
 def source_name(source: Any) -> str:
     """What a source is called in messages and in a run: the words themselves, a path, or the kind of an object.
 
+    A `Path` is one whatever it is called: `Path("digits")` is `./digits`, and "digits" the built-in set.
+
     Raises:
         DataError: an object of another kind than those that are read.
     """
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
+    if isinstance(source, str):
+        return source
+    if isinstance(source, os.PathLike):
+        path: str = os.fspath(source)
+        return f"./{path}" if path in (*BUILTIN, *_OBJECTS) or path.startswith("hf:") else path
     pandas, hub = sys.modules.get("pandas"), sys.modules.get("datasets")
     kinds = {"<array>": np.ndarray, "<tensor>": Tensor, "<dataset>": torch.utils.data.Dataset}
     kinds |= {"<table>": pandas.DataFrame} if pandas else {}
@@ -67,14 +74,20 @@ def read(source: Any, config: DataConfig) -> Raw:
     if where.startswith("hf:"):
         return read_hub(where, config)
     if isinstance(source, str | os.PathLike):
-        return BUILTIN[where]() if where in BUILTIN else _read_path(where, config)
+        return _read_builtin(where) if where in BUILTIN else _read_path(where, config)
     if where == "<array>":
         return Raw(source)
     if where == "<tensor>":
-        return Raw(_as_array(source, where))
+        return Raw(_as_array(source, where)[0])
     if where == "<hub>":
         return read_features(source, where, config)
-    return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where)
+    return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where, config)
+
+
+def _read_builtin(name: str) -> Raw:
+    raw, path = BUILTIN[name](), Path(name)
+    note = f"{name} is the built-in set; ./{name} is the {'folder' if path.is_dir() else 'file'} of that name"
+    return replace(raw, notes=(*raw.notes, note)) if path.exists() else raw
 
 
 def _read_path(source: str, config: DataConfig) -> Raw:
@@ -113,40 +126,58 @@ def _read_beside(path: Path, option: str, name: str) -> Array:
     return np.array(_read_array(beside))
 
 
-def _read_dataset(source: Any, where: str) -> Raw:
-    """All items of a map-style dataset, x or (x, label), held in memory."""
+def _read_dataset(source: Any, where: str, config: DataConfig) -> Raw:
+    """All items of a map-style dataset, x or (x, label), held in memory: labels only if they are asked for."""
     if not hasattr(source, "__len__") or not len(source):
         raise DataError(where, "a dataset that is empty or has no length", "a map-style one: items by their index")
-    items = [source[i] for i in range(len(source))]
-    parts = [item if isinstance(item, tuple | list) else (item,) for item in items]
-    data = [_as_array(part[0], f"{where}[{i}]") for i, part in enumerate(parts)]
-    for i, (part, x) in enumerate(zip(parts, data, strict=True)):
-        got, need = ((len(a), b.dtype, b.shape) for a, b in ((part, x), (parts[0], data[0])))
-        if got != need or len(part) > 2:
+    asked = config.labels is not None or config.condition is not None
+    arrays: list[list[Array]] = []
+    turned, need = 0, None
+    for i in range(len(source)):  # the file of a picture is closed before the next is opened
+        parts, place = _parts(source[i]), f"{where}[{i}]"
+        found = [_as_array(part, place) for part in parts[: 1 + asked]]
+        arrays.append([array for array, _ in found])
+        turned += sum(was_turned for _, was_turned in found)
+        got = len(parts), found[0][0].dtype, found[0][0].shape
+        need = need or got
+        if got != need or len(parts) > 2:
             words = "{} part(s), the first {} of shape {}".format(*got)
-            raise DataError(f"{where}[{i}]", words, "x or (x, label), as the first: {1} of shape {2}".format(*need))
-    labels = {"label": np.array([_as_label(part[1]) for part in parts])} if len(parts[0]) == 2 else {}
-    return Raw(np.stack(data), labels=labels)
+            raise DataError(place, words, "x or (x, label), as the first: {1} of shape {2}".format(*need))
+    data, *labels = zip(*arrays, strict=True)
+    targets = {"label": _stacked(where, labels[0])} if labels else {}
+    return Raw(np.stack(data), notes=note_turned(turned), labels=targets)
 
 
-def _as_label(label: Any) -> Any:
-    if not isinstance(label, Tensor):
-        return label
-    return label.item() if label.ndim == 0 else label.numpy()
+def _parts(item: Any) -> Any:
+    """What an item consists of: x and its label, if x is an array, tensor or picture; else it is x, be it a list of
+    numbers."""
+    from PIL import Image
+
+    is_parted = isinstance(item, tuple | list) and item and isinstance(item[0], np.ndarray | Tensor | Image.Image)
+    return item if is_parted else (item,)
 
 
-def _as_array(x: Any, where: str) -> Array:
-    """One example, or all, as an array of its own type."""
+def _stacked(where: str, labels: Sequence[Array]) -> Array:
+    """Labels of one kind and shape."""
+    first = labels[0]
+    for i, label in enumerate(labels):
+        if (label.dtype.kind, label.shape) != (first.dtype.kind, first.shape):
+            got, need = (f"{each.dtype} of shape {each.shape}" for each in (label, first))
+            raise DataError(f"{where}[{i}]: label", got, f"{need}, as the first")
+    return np.stack(labels)
+
+
+def _as_array(x: Any, where: str) -> tuple[Array, bool]:
+    """One example, or all, as an array of its own type, and whether it is a picture that was turned upright."""
     from PIL import Image
 
     if isinstance(x, Image.Image):
-        return pixels_of(where, x)[0]
-    if isinstance(x, Tensor):
-        try:
-            return x.detach().cpu().numpy()
-        except TypeError:
-            raise DataError(where, f"values of type {x.dtype}", "a type that NumPy has") from None
-    return np.asarray(x)
+        return pixels_of(where, x)
+    try:
+        return (x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)), False
+    except (TypeError, ValueError) as error:
+        got = f"values of type {x.dtype}" if isinstance(x, Tensor) else f"no array ({short(error)})"
+        raise DataError(where, got, "numbers of a type that NumPy has, as many in each row") from None
 
 
 def _exists(path: Path) -> bool:

@@ -24,7 +24,8 @@ def take(data: Array, rows: Array | slice) -> Array:
     """
     found = np.array(data[rows])
     file: Any = data.base
-    if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    is_shared = isinstance(data, np.memmap) and data.mode != "c"  # a private map would lose what was written to it
+    if is_shared and isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)
     return found
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from inkwash.config import DataConfig, chosen
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.columns import Type, describe_columns, require_numbers
+from inkwash.data.columns import LARGEST_WHOLE, Type, describe_columns, require_numbers
 from inkwash.data.condition import Condition, goes_with
 from inkwash.data.raw import Raw
 from inkwash.data.read import read, source_name
@@ -161,8 +161,9 @@ def block_means(x: Array, factor: int) -> Array:
 
 
 def _short_name(where: str) -> str:
-    """The name of a built-in set or an object, or a file's without its ending."""
-    return where if where in BUILTIN else Path(where.strip("<>")).stem
+    """The name of a built-in set or an object, or a file's or folder's without its ending, also of `.` and `..`."""
+    path = Path(where.strip("<>"))
+    return where if where in BUILTIN else (path if path.name.strip(".") else path.resolve()).stem
 
 
 def _labelled(data: Dataset, labels: Array, source: str, name: str | None) -> Dataset:
@@ -219,7 +220,8 @@ def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
 
 
 def _range(source: str, raw: Raw, missing: Array | None = None) -> tuple[float, float]:
-    """The smallest and the largest value, all of them being finite numbers, or missing in an entry that may be."""
+    """The smallest and the largest value, all of them being finite numbers that float64 has, or missing in an entry
+    that may be."""
     data, start = raw.data, 0
     if data.dtype.name not in get_args(Type):
         raise DataError(source, f"values of type {data.dtype}", "integers, booleans or real numbers")
@@ -228,11 +230,13 @@ def _range(source: str, raw: Raw, missing: Array | None = None) -> tuple[float, 
     ends: list[Any] = []
     for block in blocks(data):
         gone = np.isnan(block)
-        bad = ~(np.isfinite(block) | (gone & missing))
+        bad, need = ~(np.isfinite(block) | (gone & missing)), "finite numbers"
+        if data.dtype.kind in "iu" and data.dtype.itemsize == 8:
+            bad, need = (block > LARGEST_WHOLE) | (block < -LARGEST_WHOLE), "whole numbers up to 2^53"
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
-            raise DataError(f"{source}[{start + place[0]}]{column}", str(block[place]), "finite numbers")
+            raise DataError(f"{source}[{start + place[0]}]{column}", str(block[place]), need)
         ends += [] if gone.all() else [np.nanmin(block), np.nanmax(block)]
         start += len(block)
     if not ends:
