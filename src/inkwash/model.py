@@ -239,13 +239,7 @@ class Diffusion(Walkable):
         x_t = self.diffuse(as_batch(x), t, seed=seed)
         return self.sample_from(x_t.expand(n, *self.shape), t, seed=seed, **options)
 
-    def interpolate(
-        self,
-        a: Any,
-        b: Any,
-        n: int,
-        **options: Any,
-    ) -> Any:
+    def interpolate(self, a: Any, b: Any, n: int, **options: Any) -> Any:
         r"""Draw `n` examples on the way from `a` to `b`.
 
         Without `t`: between their codes, along a sphere; the ends come back to the solver's tolerance. Levels are
@@ -305,9 +299,7 @@ class Diffusion(Walkable):
         grid = as_grid(None if continuous and times is None else steps, times, self.steps)
         condition = self.condition.told(len(model_x), **told)
         result = bound(self.denoiser, model_x, grid, self.lattice, terms, seed, continuous, condition)
-        if self.transform is None:
-            return result
-        log_det = self.transform.log_det(model_x)
+        log_det = 0.0 if self.transform is None else self.transform.log_det(model_x)
         return replace(
             result,
             reconstruction=result.reconstruction - log_det,
@@ -358,9 +350,8 @@ class Diffusion(Walkable):
             raise ConfigError("dequantise", "continuous data", "data with levels")
         else:
             result = flow_log_prob(self.denoiser, model_x, **options)
-        if self.transform is None:
-            return result
-        return replace(result, value=result.value + self.transform.log_det(model_x))
+        log_det = 0.0 if self.transform is None else self.transform.log_det(model_x)
+        return replace(result, value=result.value + log_det)
 
     def encode(self, x: Any, *, solver: Solver | None = None, **told: Any) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, no randomness.
@@ -446,11 +437,7 @@ class Diffusion(Walkable):
         return tensor
 
     def rows(self, x: Any) -> Any:
-        """What stands in the data for the rows of a `pandas.DataFrame`; anything else as it is.
-
-        Raises:
-            DataError: a frame that is not of the model's table.
-        """
+        """What stands in the data for the rows of a `pandas.DataFrame`; anything else as it is."""
         return from_frame(chosen(self.transform).spec, x) if hasattr(x, "columns") else x
 
     def to_data(self, x: Tensor) -> Any:
