@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.data.columns import Column
+from inkwash.data.columns import Column, Type, number_column
 from inkwash.data.leaves import dead_leaves
 from inkwash.data.raw import Raw
+from inkwash.data.table import as_raw
 from inkwash.data.transform import Array
 
 _POINTS = 10_000
@@ -104,8 +105,8 @@ def wine() -> Raw:
 
 
 def diabetes() -> Raw:
-    """442 patients, a table `(442, 11)`: age, sex (1 or 2), eight measures in their own units, and the disease's
-    progression after a year; five of the columns are whole numbers, the others have few decimals."""
+    """442 patients, a table `(442, 11)`: age, sex (categories 1 and 2), eight measures in their own units, and the
+    disease's progression after a year; four of the columns are whole numbers, the others have few decimals."""
     from sklearn.datasets import load_diabetes
 
     found = load_diabetes(scaled=False)
@@ -117,10 +118,12 @@ def _labelled(found: Any, label: str) -> Raw:
 
 
 def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None = None) -> Raw:
-    """A table of numbers; columns that are whole throughout are of that type, which scikit-learn's arrays are not."""
-    whole = (data == np.rint(data)).all(0)
-    columns = {str(name): Column("int64" if at else "float64") for name, at in zip(names, whole, strict=True)}
-    return Raw(data, "ND", labels=labels or {}, columns=columns)
+    """A table as it would be read from a file: scikit-learn's arrays do not tell which columns are whole."""
+    found = {}
+    for name, values in zip(names, data.T, strict=True):
+        dtype: Type = "int64" if (values == np.rint(values)).all() else "float64"
+        found[str(name)] = number_column(str(name), dtype, values)
+    return as_raw(found, labels or {})
 
 
 def shop() -> Raw:
