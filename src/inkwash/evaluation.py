@@ -47,6 +47,7 @@ from inkwash.tabular import (
     association_test,
     embed,
     marginal_distances,
+    moments,
     unfold,
     unfolded_words,
     utility_test,
@@ -352,7 +353,7 @@ def _utility(subject: _Subject) -> dict[str, Any] | None:
         target, classify = _names(spec)[-1], categories[-1] is not None
     samples, train, held_out = zip(x, y, strict=True)
     found = utility_test(samples, train, held_out, classify, subject.config.seed)
-    return {"target": target, **asdict(found)}
+    return found and {"target": target, **asdict(found)}
 
 
 def _labels(subject: _Subject) -> dict[str, Any] | None:
@@ -391,5 +392,5 @@ def _imputation(subject: _Subject, count: int, display: Display) -> dict[str, An
 def _spread(spec: DataSpec, x: Array) -> Array:
     """The standard deviation of the channel or column of each entry, as they lie in the data; 1 where it is 0."""
     each = spec.to_channels_first(x).astype(np.float64)
-    spread = np.nanstd(each, axis=(0, *range(2, each.ndim)), keepdims=True)
+    spread = moments(np.moveaxis(each, 1, -1).reshape(-1, spec.shape[0]))[1].reshape(-1, *(1,) * len(spec.size))
     return spec.from_channels_first(np.broadcast_to(np.where(spread > 0, spread, 1.0), (1, *spec.shape))).ravel()
