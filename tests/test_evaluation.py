@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from faults import newest, run_cli, tiny, tree, without_pictures
@@ -28,7 +29,7 @@ from inkwash.fit import fit
 from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
 from inkwash.pictures import grid, to_pixels
-from inkwash.run import load
+from inkwash.run import load, split_indices
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 
@@ -307,6 +308,24 @@ def test_the_command_says_where_the_report_is(tmp_path, capsys):
     assert "log-density   held out " in said
     result = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert f"{result['bound']['held_out']['total']:.3f}" in said
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_column_that_is_missing_in_the_held_out_part_is_no_obstacle(tmp_path, known):
+    """Nor is a constant one beside it; what is written is JSON without NaN."""
+    outside = split_indices(100, 0.2, 0)[1]
+    x = np.random.default_rng(0).normal(5, 2, (100, 3))
+    x[outside, 1], x[outside[known:], 2] = 4, np.nan
+    pandas.DataFrame(x, columns=["a", "b", "c"]).to_csv(tmp_path / "data.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        run = fit(tiny(tmp_path / "data.csv", steps=1), tmp_path / "run")
+    assert np.array_equal(run.split()[1], outside)
+    result = evaluate(run.path, QUICK)
+    assert json.loads((run.path / "evaluation" / "evaluation.json").read_text()) == result
+    assert result["utility"] is None
+    (mean,) = (moved for moved in result["drift"] if (moved["where"], moved["what"]) == ("column 'c'", "mean"))
+    assert (mean["score"], mean["data"]) == (0, x[outside[0], 2] if known else None)
 
 
 def subject(data, network, split, spec, given=None):
