@@ -79,6 +79,7 @@ def check_categories():
     assert found["brier"] == pytest.approx(sum(law[y] * ((p - np.eye(3)[y]) ** 2).sum() for y in range(3)))
     assert found["hit"] == pytest.approx(p @ law)
     assert found["claim"] == pytest.approx(p @ p)
+    assert found["excess"] == pytest.approx(p @ p - p @ law)
     assert found["accuracy"] == pytest.approx(top)
 
 

@@ -79,3 +79,24 @@ def test_constants_and_missing_cells():
     a, b = series(0)[:, 0], series(1)[:, 0]
     holes = np.concatenate([a, np.full((7, 3), np.nan)])
     assert [m.score for m in drift(holes, b, NAMES)] == [m.score for m in drift(a, b, NAMES)]
+
+
+def test_the_limit_is_that_of_the_rows_that_have_the_cell():
+    """3.3 standard errors are beyond the limit of 200 rows, and not beyond that of ten."""
+    a, b = series(0)[:10, 0, :1], series(1)[:10, 0, :1]
+    a += b.mean() - a.mean() + 3.3 * (a.var(ddof=1) / 10 + b.var(ddof=1) / 10) ** 0.5
+    holes = [np.concatenate([x, np.full((190, 1), np.nan)]) for x in (a, b)]
+    found = drift(*holes, ["a"])
+    assert found == drift(a, b, ["a"])
+    assert (found[0].score, found[0].beyond) == (pytest.approx(3.3), False)
+
+
+@pytest.mark.parametrize("there", [0, 1, 9])
+def test_a_column_that_is_nearly_missing_has_not_moved(there):
+    a, b = np.full((40, 1), np.nan), np.arange(40.0)[:, None]
+    a[:there] = 7
+    for found in (drift(a, b, ["a"]), drift(b, a, ["a"])):
+        assert [(m.score, m.beyond) for m in found] == [(0, False)] * 2
+    mean, spread = drift(a, b, ["a"])
+    assert (mean.samples, spread.samples) == ((7, 0) if there else (None, None))
+    assert (mean.data, spread.data) == (19.5, pytest.approx(np.arange(40).std()))

@@ -6,14 +6,22 @@ import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
+import pandas
 import pytest
+import torch
 from faults import newest, run_cli, tiny, tree, without_pictures
 from PIL import Image
 from scipy.stats import ks_2samp
 
+import inkwash as iw
+from inkwash import evaluation
 from inkwash.calibration import coverage, crps, hide
 from inkwash.config import EvaluateConfig
-from inkwash.errors import ConfigError
+from inkwash.data import Dataset, DataSpec, Transform
+from inkwash.data.condition import Condition
+from inkwash.display import Display
+from inkwash.drift import drift
+from inkwash.errors import ConfigError, DataError
 from inkwash.evaluation import evaluate
 from inkwash.features import principal_components
 from inkwash.fidelity import fidelity
@@ -21,7 +29,7 @@ from inkwash.fit import fit
 from inkwash.metrics import memorisation_test, two_sample_test
 from inkwash.ode import Adaptive
 from inkwash.pictures import grid, to_pixels
-from inkwash.run import load
+from inkwash.run import load, split_indices
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 
@@ -300,3 +308,114 @@ def test_the_command_says_where_the_report_is(tmp_path, capsys):
     assert "log-density   held out " in said
     result = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert f"{result['bound']['held_out']['total']:.3f}" in said
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_column_that_is_missing_in_the_held_out_part_is_no_obstacle(tmp_path, known):
+    """Nor is a constant one beside it; what is written is JSON without NaN."""
+    outside = split_indices(100, 0.2, 0)[1]
+    x = np.random.default_rng(0).normal(5, 2, (100, 3))
+    x[outside, 1], x[outside[known:], 2] = 4, np.nan
+    pandas.DataFrame(x, columns=["a", "b", "c"]).to_csv(tmp_path / "data.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        run = fit(tiny(tmp_path / "data.csv", steps=1), tmp_path / "run")
+    assert np.array_equal(run.split()[1], outside)
+    result = evaluate(run.path, QUICK)
+    assert json.loads((run.path / "evaluation" / "evaluation.json").read_text()) == result
+    assert result["utility"] is None
+    (mean,) = (moved for moved in result["drift"] if (moved["where"], moved["what"]) == ("column 'c'", "mean"))
+    assert (mean["score"], mean["data"]) == (0, x[outside[0], 2] if known else None)
+
+
+def subject(data, network, split, spec, given=None):
+    """The model of a network that says what is expected of x in data units, and what an evaluation compares."""
+    dataset = Dataset("data", data, spec, given=given)
+    transform = Transform(spec, (0.0,) * spec.shape[0], (1.0,) * spec.shape[0])
+    condition = Condition(given=given and Transform(given.spec, (0.0,) * 8, (1.0,) * 8))
+    denoiser = iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), predicts="x", variance="large")
+    model = iw.Diffusion(denoiser, spec.shape, transform, condition=condition)
+    config = EvaluateConfig(examples=400, sampler_steps=40)
+    return evaluation._subject(model, dataset, split, config, Display(shown=False))
+
+
+def posterior_mean(x_t, t, mean, var):
+    """Of x with normal entries."""
+    schedule = iw.CosineSchedule()
+    alpha, sigma = (s.float()[:, None] for s in (schedule.alpha(t), schedule.sigma(t)))
+    return mean + var * alpha / (alpha**2 * var + sigma**2) * (x_t - alpha * mean)
+
+
+SPLIT = np.arange(800), np.arange(800, 1600)
+
+
+def test_samples_of_the_exact_conditional_law_are_no_closer_to_held_out_data_than_new_ones():
+    """What is given says nearly all: under the conditions of the very examples they would be copies of these."""
+    random = np.random.default_rng(0)
+    given = random.normal(3, 2, (1600, 8)).astype(np.float32)
+    data = given + random.normal(0, 0.01, given.shape).astype(np.float32)
+    spec = DataSpec((8,), "ND", "float32", -20.0, 20.0, None)
+    network = lambda x_t, t, given: posterior_mean(x_t, t, given, 1e-4)  # noqa: E731
+    found = subject(data, network, SPLIT, spec, Dataset("given", given, spec))
+    assert [len(part) for part in found.parts.compared] == [400] * 3
+    assert np.abs(found.parts.samples - found.asked["given"]).max() < 0.2
+    copies = memorisation_test(found.space.samples, found.train, found.space.held_out)
+    assert abs(copies.to_train - 0.5) < 4 * copies.to_train_std_error
+    assert abs(copies.closer - 0.5) < 4 * copies.closer_std_error
+    ours, floor = (fidelity(part, found.parts.held_out) for part in (found.parts.samples, found.parts.train))
+    assert 0.4 < ours.frechet / floor.frechet < 2.5
+
+
+def test_an_exact_model_of_gaps_that_depend_on_the_rest_does_not_drift():
+    """The second entry is there where the first is around -2, and missing where that is around 5."""
+    random = np.random.default_rng(0)
+    there = random.random(1600) < 0.5
+    data = random.normal([0, 1], 1, (1600, 2)) + np.where(there, -2, 5)[:, None] * [1, 0]
+    data[~there, 1] = np.nan
+    spec = DataSpec((2,), "ND", "float64", -20.0, 20.0, None, missing=(False, True))
+    ones = torch.ones(1, 2, dtype=torch.bool)
+
+    def network(x_t, t, present=ones):
+        mean = torch.stack([torch.where(present[:, 1], -2.0, 5.0), torch.ones(len(present))], 1)
+        return posterior_mean(x_t, t, mean, 1.0)
+
+    found = subject(data, network, SPLIT, spec).parts
+    assert np.array_equal(np.isnan(found.samples), np.isnan(data[1200:]))
+    assert not any(moved.beyond for moved in drift(found.samples, found.held_out, "ab"))
+
+
+def test_guidance_keeps_what_is_present():
+    """All that the network is asked, with the condition and without, is of the row as it is."""
+    seen = []
+
+    def network(x_t, t, present=None, label=None):
+        seen.append((present, label is None))
+        return x_t
+
+    present, label = torch.tensor([[True, False]]), torch.tensor([1])
+    denoiser = iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), predicts="x")
+    for guidance in (0, 2):
+        denoiser(torch.ones(1, 2), 0.5, present=present, label=label, guidance=guidance)
+    assert [asked for _, asked in seen] == [True, False, True]
+    assert all(each is present for each, _ in seen)
+
+
+def test_conditions_need_held_out_examples_of_their_own():
+    x = np.random.default_rng(0).normal(size=(99, 8)).astype(np.float32)
+    spec = DataSpec((8,), "ND", "float32", -9.0, 9.0, None)
+    with pytest.raises(DataError, match="got 19 held-out examples, need at least 20"):
+        subject(x, None, (np.arange(80), np.arange(80, 99)), spec, Dataset("given", x, spec))
+
+
+def test_an_evaluation_does_not_hold_the_training_part(tmp_path, monkeypatch):
+    """The forest of labels, the components and the columns drawn independently take some rows alone."""
+    monkeypatch.setattr("inkwash.evaluation._MOST_FITTED", 30)
+    x = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    spec = DataSpec((8,), "ND", "float32", -9.0, 9.0, None)
+    network = lambda x_t, t, given=None: x_t  # noqa: E731
+    found = subject(x, network, (np.arange(340), np.arange(340, 400)), spec, Dataset("given", x, spec))
+    assert len(found.parts.train) == 30
+    assert np.array_equal(found.parts.fitted, x[:60])
+    assert len(found.known["given"]) == 60
+    assert len(found.train) == 340
+    np.testing.assert_array_equal(found.train[300:330], x[300:330])

@@ -48,3 +48,9 @@ def test_features_depend_on_the_seed_alone():
     first, again, other = (classifier_features(train, labels, seed)(fresh) for seed in (2**40, 2**40, 1))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
+
+
+def test_features_of_what_is_all_alike_or_of_one_class_are_finite():
+    (x, labels), alike = rings(0, 60), np.full((60, 3), 7.0)
+    for train, names in ((alike, labels), (x, ["one"] * 60), (alike, ["one"] * 60)):
+        assert np.isfinite(classifier_features(train, names)(train)).all()

@@ -223,9 +223,9 @@ def test_a_sample_depends_on_its_own_condition_alone():
 
 
 RANDOM = np.random.default_rng(4)
-ANGLE = RANDOM.normal(3.0, 2.0, 90)
+ANGLE = RANDOM.normal(3.0, 2.0, 100)
 POINTS = np.stack([np.sin(ANGLE), 2 * ANGLE + 1], 1).astype(np.float32)
-IMAGES = RANDOM.integers(0, 5, (90, 4, 6)).astype(np.uint8)
+IMAGES = RANDOM.integers(0, 5, (100, 4, 6)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +237,8 @@ def npz(tmp_path_factory):
         "short": ANGLE[:-1],
         "spoilt": spoilt,
         "text": ANGLE.astype(str),
-        "one": np.ones(90),
-        "none": np.ones((90, 0)),
+        "one": np.ones(100),
+        "none": np.ones((100, 0)),
     }
     more |= {"image": IMAGES, "both": np.stack([ANGLE, ANGLE**2], 1), "things": ANGLE.astype(object)}
     np.savez(path, x_train=POINTS, angle=ANGLE, **more)
@@ -246,12 +246,12 @@ def npz(tmp_path_factory):
 
 
 SPOILT = {
-    "short": "condition short: got shape (89,), need numbers for each of 90 examples",
-    "none": "condition none: got shape (90, 0)",
+    "short": "condition short: got shape (99,), need numbers for each of 100 examples",
+    "none": "condition none: got shape (100, 0)",
     "spoilt": "condition spoilt[17]: got inf, need finite numbers",
     "text": "condition text: got values of type <U",
     "one": "condition one, column 0: got the constant 1",
-    "image": "condition image: got shape (90, 4, 6), need a number or vector for each vector",
+    "image": "condition image: got shape (100, 4, 6), need a number or vector for each vector",
     "things": "need a whole .npz file of numbers",
     "angel": "got 'angel', need the name of one of its arrays: x_train, angle",
 }
@@ -302,16 +302,16 @@ def test_columns_of_a_table_become_the_condition():
 def test_a_file_beside_holds_the_condition(tmp_path):
     np.save(tmp_path / "x.npy", IMAGES)
     for name, shape, kind in (
-        ("same", (90, 4, 6), "image"),
-        ("colour", (90, 4, 6, 3), "image"),
-        ("v", (90, 4), "vector"),
+        ("same", (100, 4, 6), "image"),
+        ("colour", (100, 4, 6, 3), "image"),
+        ("v", (100, 4), "vector"),
     ):
         given = RANDOM.normal(size=shape)
         np.save(tmp_path / f"{name}.npy", given)
         data = load_dataset(tmp_path / "x.npy", iw.DataConfig(condition=f"{name}.npy"))
         assert np.array_equal(data.given.data, given)
         assert data.given.spec.kind == kind
-    np.save(tmp_path / "odd.npy", np.zeros((90, 3, 6)))
+    np.save(tmp_path / "odd.npy", np.zeros((100, 3, 6)))
     with pytest.raises(iw.DataError, match=r"condition odd.npy: got sides \(3, 6\), need sides that divide .*\(4, 6\)"):
         load_dataset(tmp_path / "x.npy", iw.DataConfig(condition="odd.npy"))
 
@@ -336,13 +336,13 @@ def test_shrunk_examples_are_means_over_blocks(layout, tmp_path):
 def made_state():
     """A state before training, of examples on every second place, with labels too."""
     spec = iw.DataSpec((2,), "ND", "float32", -9.0, 19.0, None)
-    given = fit_transform(iw.DataSpec((1,), "N", "float64", -9.0, 9.0, None), ANGLE, rows=np.arange(1, 90, 2))
+    given = fit_transform(iw.DataSpec((1,), "N", "float64", -9.0, 9.0, None), ANGLE, rows=np.arange(1, 100, 2))
     config = replace(
         tiny("points", batch_size=30, condition_dropout=0.3), data=iw.DataConfig(condition="angle", labels="l")
     )
     config, condition = resolve(config, spec), iw.Condition(("even", "odd"), given)
-    labels = 1 + np.arange(90) // 2 % 2
-    examples = Examples(POINTS, np.arange(1, 90, 2), fit_transform(spec, POINTS), condition, labels, ANGLE)
+    labels = 1 + np.arange(100) // 2 % 2
+    examples = Examples(POINTS, np.arange(1, 100, 2), fit_transform(spec, POINTS), condition, labels, ANGLE)
     return start(config, examples, torch.device("cpu")), examples, config
 
 
@@ -468,7 +468,7 @@ def test_processes_share_what_is_given(run, monkeypatch):
         draw_share(model, 149, Display(shown=False), place, None, given=given)
 
 
-def test_evaluation_asks_under_the_conditions_of_the_held_out(run, monkeypatch):
+def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
     monkeypatch.setattr(
         "inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)
     )
@@ -480,7 +480,8 @@ def test_evaluation_asks_under_the_conditions_of_the_held_out(run, monkeypatch):
     assert run_cli(["evaluate", run.path, "--examples", 18, "--terms", 2, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     outside = run.split()[1]
-    assert np.array_equal(drawn[0]["given"], run.dataset().given.data[outside])
+    assert np.array_equal(drawn[0]["given"], run.dataset().given.data[outside[10:20]])
+    assert result["bound"]["held_out"]["examples"] == 10
     assert result["bound"].keys() == {"held_out", "train", "held_out_given_condition"}
     assert result["labels"] is None
 

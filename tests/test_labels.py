@@ -28,7 +28,7 @@ NAMES = np.array(["cat", "dog", "emu"])
 PLACES = np.array([[4.0, 0.0], [-4.0, 1.0], [0.0, -5.0]])
 SPEC, CONDITION = iw.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.Condition(("cat", "dog", "emu"))
 RANDOM = np.random.default_rng(4)
-LABELS = NAMES[RANDOM.integers(0, 3, 90)]
+LABELS = NAMES[RANDOM.integers(0, 3, 100)]
 
 
 def blobs(labels, seed=0):
@@ -44,8 +44,8 @@ def blobs_of(points):
 
 KINDS = {
     "points": (blobs(LABELS), ()),
-    "images": (RANDOM.integers(0, 5, (90, 5, 6)).astype(np.uint8), ("--data.levels", 5)),
-    "bits": (RANDOM.integers(0, 2, (90, 6)).astype(bool), ("--process.kind", "bernoulli")),
+    "images": (RANDOM.integers(0, 5, (100, 5, 6)).astype(np.uint8), ("--data.levels", 5)),
+    "bits": (RANDOM.integers(0, 2, (100, 6)).astype(bool), ("--process.kind", "bernoulli")),
 }
 
 
@@ -55,8 +55,8 @@ def npz(tmp_path_factory):
     path = tmp_path_factory.mktemp("npz") / "data.npz"
     spoilt = LABELS.copy()
     spoilt[17] = " "
-    more = {"short": LABELS[:-1], "real": np.zeros(90), "spoilt": spoilt, "one": np.ones(90, int)}
-    more |= {"each": np.arange(90), "table": np.zeros((90, 1), int), "things": LABELS.astype(object)}
+    more = {"short": LABELS[:-1], "real": np.zeros(100), "spoilt": spoilt, "one": np.ones(100, int)}
+    more |= {"each": np.arange(100), "table": np.zeros((100, 1), int), "things": LABELS.astype(object)}
     np.savez(path, x_train=KINDS["points"][0], y_train=LABELS, **more)
     return path
 
@@ -140,16 +140,16 @@ def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, 
     words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
-    model, data, (_, held_out) = run.model(), run.dataset(), run.split()
-    names = np.array(data.condition.classes)[data.labels[held_out] - 1]
-    assert np.array_equal(names, LABELS[held_out])
+    model, data, asked = run.model(), run.dataset(), run.split()[1][10:]
+    names = np.array(data.condition.classes)[data.labels[asked] - 1]
+    assert np.array_equal(names, LABELS[asked])
     bounds = result["bound"]
     assert bounds.keys() == {"held_out", "train", "held_out_given_condition"}
     assert bounds["held_out"]["total"] != bounds["held_out_given_condition"]["total"]
-    assert result["labels"]["per_sample"] == 18
+    assert result["labels"]["per_sample"] == 10
     if data.spec.levels is None:
         assert result["labels"]["held_out"] == 1.0  # the blobs lie far apart
-        nearest = blobs_of(model.sample(18, seed=0, steps=3, label=names, guidance=guidance))
+        nearest = blobs_of(model.sample(10, seed=0, steps=3, label=names, guidance=guidance))
         assert result["labels"]["samples"] == pytest.approx(np.mean(nearest == names), abs=0.12)
     assert f"(guidance {guidance:g})" in capsys.readouterr().out
 
@@ -165,8 +165,8 @@ def test_a_model_without_labels_is_evaluated_without(tmp_path, capsys, quick):
 
 
 BAD = {
-    "short": "labels of shape (89,), need one for each of 90 examples",
-    "table": "labels of shape (90, 1), need one for each of 90 examples",
+    "short": "labels of shape (99,), need one for each of 100 examples",
+    "table": "labels of shape (100, 1), need one for each of 100 examples",
     "real": "labels of type float64, need whole numbers, booleans or text",
     "spoilt": "need the name of a class",
     "one": "1 for every example, need labels of at least 2 classes",
@@ -235,7 +235,7 @@ def made_state():
     """A state before training, its examples and its options."""
     data, numbers = KINDS["points"][0], np.searchsorted(NAMES, LABELS) + 1
     config = resolve(labelled("points", batch_size=30, steps=200, condition_dropout=0.3), SPEC)
-    examples = Examples(data, np.arange(1, 90, 2), fit_transform(SPEC, data), CONDITION, numbers)
+    examples = Examples(data, np.arange(1, 100, 2), fit_transform(SPEC, data), CONDITION, numbers)
     return start(config, examples, torch.device("cpu")), examples, config
 
 

@@ -1,6 +1,7 @@
 """Two-sample and memorisation tests where the answer is known: equal laws, shifted laws, copies."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -157,10 +158,11 @@ def test_closest_records_of_copies_are_in_the_training_data():
     assert memorisation_test(held_out, train, held_out).to_train == 0
 
 
-def test_closest_records_of_fresh_data_are_evenly_shared_within_the_standard_error():
+@pytest.mark.parametrize(("known", "fresh"), [(90, 30), (30, 90)])
+def test_closest_records_of_fresh_data_are_evenly_shared_within_the_standard_error(known, fresh):
     z = []
     for k in range(80):
-        result = memorisation_test(normal(3 * k, 60), normal(3 * k + 1, 90), normal(3 * k + 2, 30))
+        result = memorisation_test(normal(3 * k, 60), normal(3 * k + 1, known), normal(3 * k + 2, fresh))
         z.append((result.to_train - 0.5) / result.to_train_std_error)
     assert abs(np.mean(z)) < 4 / 80**0.5
     assert 0.75 < np.std(z) < 1.3
@@ -187,3 +189,29 @@ def test_integers_do_not_overflow():
     samples, held_out = np.zeros((10, 1, 2, 2), np.uint8), np.full((10, 1, 2, 2), 254, np.uint8)
     result = memorisation_test(samples, train, held_out)
     assert (result.sample_distance, result.held_out_distance, result.closer) == (510.0, 2.0, 0.0)
+
+
+class Generated:
+    """Training examples that are made as they are asked for, 60 MB of them."""
+
+    def __len__(self):
+        return 60_000
+
+    def __getitem__(self, rows):
+        start, stop, _ = rows.indices(len(self))
+        return np.cos(np.arange(start, stop)[:, None] * np.arange(1, 129)).reshape(-1, 8, 16)
+
+
+def test_the_training_part_is_never_in_memory_whole(monkeypatch):
+    monkeypatch.setattr(metrics, "_SEARCHED", 1 << 16)
+    train = Generated()
+    whole, held_out = train[0:60_000], normal(0, 20, 128).reshape(-1, 8, 16)
+    samples = np.concatenate([whole[[59_999, 7, 511, 512]] + 1e-3, held_out[:3] + 1])
+    distances = np.array([np.linalg.norm(whole - x, axis=(1, 2)).min() for x in samples])
+    del whole
+    tracemalloc.start()
+    found = memorisation_test(samples, train, held_out)
+    assert tracemalloc.get_traced_memory()[1] < 6e6
+    tracemalloc.stop()
+    assert found.nearest[:4].tolist() == [59_999, 7, 511, 512]
+    np.testing.assert_allclose(found.distances, distances)

@@ -192,3 +192,15 @@ def test_intervals_that_hold_too_little_are_warned_of(made):
     assert said == ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
     result["imputation"]["model"]["numbers"]["coverage_90"]["value"] = 0.82
     assert not any(warning.startswith("too sure") for warning in warnings_of(result))
+    for error, many in ((0.0, 1), (None, 0)):
+        result["imputation"]["model"]["numbers"]["coverage_90"] = {"value": 0.0, "std_error": error}
+        assert sum(warning.startswith("too sure: 0.0% of the numbers") for warning in warnings_of(result)) == many
+
+
+def test_categories_claimed_more_often_than_hit_are_warned_of():
+    scores = {"hit": {"value": 0.5, "std_error": 0.1}, "claim": {"value": 0.8, "std_error": 0.1}}
+    for excess, error, warned in ((0.3, 0.09, True), (0.3, 0.11, False), (1.0, 0.0, True), (-0.3, 0.0, False)):
+        scores["excess"] = {"value": excess, "std_error": error}
+        said = warnings_of(CLEAN | {"imputation": {"model": {"categories": scores}}})
+        expected = "too sure: 50.0% of the draws of hidden categories are right, and 80.0% are claimed to be"
+        assert said == [expected] * warned

@@ -68,6 +68,20 @@ def test_sets_of_one_law_differ_by_chance_and_others_by_more(of):
     assert other.rms > 4 * other.by_chance
 
 
+def test_a_constant_channel_goes_with_nothing_and_does_not_disturb_the_others():
+    x = np.random.default_rng(0).integers(0, 9, (30, 2, 8))
+    x[:, 1] = 7
+    found, alone = autocorrelation(x), autocorrelation(x[:, :1])
+    assert not found.value[1].any()
+    assert not found.std_error[1].any()
+    assert np.array_equal(found.value[:1], alone.value)
+    assert np.array_equal(found.std_error[:1], alone.std_error)
+    for of in (autocorrelation, spectrum):
+        constant = of(x[:, 1:])
+        assert compare(constant, constant) == series.Difference(0, 0)
+        assert 0 < compare(of(x[:, :1]), constant).rms < np.inf
+
+
 @pytest.mark.parametrize("lags", [-1, 4])
 def test_lags_beyond_a_series_are_refused(lags):
     with pytest.raises(ConfigError, match="lags"):

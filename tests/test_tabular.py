@@ -156,3 +156,26 @@ def test_the_score_of_numbers_is_r_squared_and_training_sets_are_of_one_size():
     known = utility_test(task(train, 2), task(train, 2), task(held_out, 2), False)
     assert known == utility_test(*[task(train, 2)] * 2, task(held_out[~np.isnan(held_out[:, 2])], 2), False)
     assert 0 < known.train < 1
+
+
+@pytest.mark.parametrize("known", [0, 1, 9])
+@pytest.mark.parametrize(("target", "classify"), [(1, True), (2, False)])
+def test_too_few_known_targets_say_nothing(known, target, classify):
+    """Whichever of the three lacks them."""
+    whole = [task(table(k, 60), target) for k in range(3)]
+    for lacking in range(3):
+        tasks = [(x, y.copy()) for x, y in whole]
+        tasks[lacking][1][known:] = NAN
+        assert utility_test(*tasks, classify) is None
+    tasks[2][1][: known + 1] = whole[2][1][: known + 1]
+    assert (utility_test(*tasks, classify) is None) == (known < 9)
+
+
+def test_a_column_of_which_all_is_missing_is_a_constant():
+    x, holes = table(0, 60), table(1, 60)
+    holes[:, [0, 1]] = NAN
+    assert np.isfinite(embed(x, holes, KINDS)).all()
+    assert not embed(holes, x, KINDS)[:, :4].any()
+    found = associations(holes, KINDS)
+    assert not found[:2].any()
+    assert found[2, 3] == pytest.approx(associations(holes[:, 2:], KINDS[2:])[0, 1])

@@ -7,7 +7,7 @@ Every score is unbiased in the number of draws, so that few are no worse off tha
   share of entries within the central 50 % and 90 % of their draws: less than that is a model that is too sure.
 - Categories: the Brier score $\sum_k (p_k - [y = k])^2$, likewise fair; the accuracy of the likeliest category; the
   probability $p_y$ that a draw is right, *hit*, beside $\sum_k p_k^2$, what it is by the model's own account, *claim*:
-  more claimed than hit is a model that is too sure.
+  more claimed than hit, an *excess*, is a model that is too sure.
 
 Means are over hidden entries, with standard errors over rows, which are independent where the entries of one are not.
 """
@@ -64,6 +64,11 @@ def claim(draws: Array, truth: Array) -> Array:
     return (_same(draws) - 1).mean(0) / (len(draws) - 1)
 
 
+def excess(draws: Array, truth: Array) -> Array:
+    """Claim less hit."""
+    return claim(draws, truth) - hit(draws, truth)
+
+
 def brier(draws: Array, truth: Array) -> Array:
     """Fair Brier score of draws `(n, m)` of true categories `(m,)`: 0 for what is known for sure, 2 at worst."""
     return 1 - 2 * hit(draws, truth) + claim(draws, truth)
@@ -82,7 +87,7 @@ NUMBERS: dict[str, Score] = {
     "coverage_50": partial(coverage, share=0.5),
     "coverage_90": partial(coverage, share=0.9),
 }
-CATEGORIES: dict[str, Score] = {"brier": brier, "accuracy": accuracy, "hit": hit, "claim": claim}
+CATEGORIES: dict[str, Score] = {"brier": brier, "accuracy": accuracy, "hit": hit, "claim": claim, "excess": excess}
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def independent(train: Array, seed: int) -> Impute:
 
     def impute(seen: Array, n: int) -> Array:
         columns = (column[~np.isnan(column)] for column in train.T)
-        drawn = np.stack([random.choice(column, (n, len(seen))) for column in columns], -1)
+        drawn = np.stack([random.choice(c if len(c) else np.zeros(1), (n, len(seen))) for c in columns], -1)
         return np.where(np.isnan(seen), drawn, seen)
 
     return impute
@@ -167,6 +172,8 @@ def imputation_test(
 ) -> Imputation:
     """Hide entries of rows, draw them, and score the draws beside those of independent columns.
 
+    Columns that all of `train` lacks are not hidden.
+
     Args:
         impute: draws what is missing.
         x: rows `(N, D)`, float64: numbers or category numbers, NaN where one is missing, which stays so.
@@ -175,7 +182,7 @@ def imputation_test(
         is_category: which columns are categories, boolean `(D,)`.
         seed: of what is hidden and of the draws of independent columns.
     """
-    hidden = hide(x, seed)
+    hidden = hide(x, seed) & ~np.isnan(train).all(0)
     seen = np.where(hidden, np.nan, x)
     found = [score(draw(seen, DRAWS), x, hidden, unit, is_category) for draw in (impute, independent(train, seed))]
     return Imputation(len(x), int(hidden.sum()), DRAWS, *found)

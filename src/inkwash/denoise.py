@@ -153,9 +153,10 @@ class NetworkDenoiser(nn.Module, ABC):
     def ask(self, seen: Tensor, t: Tensor, guidance: float, condition: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
         """The network's guided prediction and, where it gives one, the spread under the condition, for what it is shown
         `(B, *event)` at float64 time `t`; a second evaluation is made where guidance is neither 0 nor 1."""
-        answer, spread = self.split(self._answer(seen, t, condition if guidance else {}))
+        without = {name: value for name, value in condition.items() if name == "present"}
+        answer, spread = self.split(self._answer(seen, t, condition if guidance else without))
         if guidance not in (0, 1):
-            answer = torch.lerp(self.split(self._answer(seen, t, {}))[0], answer, guidance)
+            answer = torch.lerp(self.split(self._answer(seen, t, without))[0], answer, guidance)
         return answer, spread
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:

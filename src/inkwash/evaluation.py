@@ -3,9 +3,10 @@
 The held-out bound by part and by time beside that of training data, the exact log-density, a two-sample test of
 samples against held-out data, distances in spaces of features, a memorisation test, drift, and how well hidden entries
 are drawn given the others; as JSON, as pictures and as a report in `RUN/evaluation/`. A distance stands beside its
-floor, which training data in place of samples give. The samples of a model with a condition are drawn with those of the
-held-out examples; where these are labels, a classifier reads them. Of series, autocorrelation and spectrum of the
-samples stand beside those of held-out data; of vectors, columns and pairs of them.
+floor, which training data in place of samples give. The samples of a model with a condition are drawn under those of
+one half of the held-out examples, and compared with the other half; where these are labels, a classifier reads them.
+So are rows with gaps: each as it would be with those of a row of the one half. Of series, autocorrelation and spectrum
+of the samples stand beside those of held-out data; of vectors, columns and pairs of them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from inkwash import storage
 from inkwash.calibration import imputation_test
 from inkwash.config import Device, EvaluateConfig, check
 from inkwash.data import Dataset
+from inkwash.data.rows import take
 from inkwash.data.transform import Array, DataSpec
 from inkwash.denoise import Denoiser
 from inkwash.display import Display
@@ -47,6 +50,7 @@ from inkwash.tabular import (
     association_test,
     embed,
     marginal_distances,
+    moments,
     unfold,
     unfolded_words,
     utility_test,
@@ -58,6 +62,7 @@ _FEWEST = 10
 _IMPUTING_STEPS = 50
 _MOST_COLUMNS = 64
 _MOST_HIDDEN_OF, _IMPUTED = 256, 32
+_MOST_FITTED = 4096
 
 
 def evaluate(
@@ -85,7 +90,8 @@ def evaluate(
         CheckpointError: no run.
         ConfigError: continuous time for a process of bits, guidance for a model without condition, features of another
             shape, imputation of examples of more than 256 entries.
-        DataError: its data is gone or has changed, or fewer than 10 examples are held out, or 20 trained on.
+        DataError: its data is gone or has changed, or fewer than 10 examples are held out, or 20 where these have
+            conditions or may have gaps, or 20 trained on.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
@@ -100,7 +106,7 @@ def evaluate(
     likelihood = _likelihood(subject, display)
     display.say("testing samples against data …")
     space, curves = subject.space, _curves(subject)
-    copies = memorisation_test(space.samples, space.all_train, space.held_out)
+    copies = memorisation_test(space.samples, subject.train, space.held_out)
     result: dict[str, Any] = {
         "step": folder.header().step,
         "data": dataset.name,
@@ -120,7 +126,8 @@ def evaluate(
     report = folder.path / "evaluation"
     storage.make_folder(report)
     storage.replace(report / "evaluation.json", storage.dump_json(result))
-    shown = draw_exhibits(report, dataset.spec, subject.parts, copies, curves, model)
+    near = copies.distances, take(dataset.data, split[0][copies.nearest])
+    shown = draw_exhibits(report, dataset.spec, subject.parts, near, curves, model)
     shown[BY_TIME] = report / "bound_by_time.png"
     draw_by_time(shown[BY_TIME], result["bound_by_time"], result["bound"]["train"]["unit"])
     if (curve := folder.path / "curve.png").exists():
@@ -129,6 +136,27 @@ def evaluate(
     for line in lines(result, report / "report.html", folder.path):
         display.say(line)
     return result
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some examples of a data set in another form, read as they are asked for.
+
+    Args:
+        data: all examples, data units.
+        places: which of them.
+        form: what to make of them.
+    """
+
+    data: Array
+    places: Array
+    form: Callable[[Array], Array]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        return self.form(take(self.data, self.places[rows]))
 
 
 @dataclass(frozen=True)
@@ -141,8 +169,10 @@ class _Subject:
         config: how much to evaluate.
         parts: samples and data, data units.
         space: the same where distances are taken and forests grow: model units or, of tables, `tabular.embed`.
-        told: the condition of the held-out examples, with which the samples were drawn; see `Dataset.conditions`.
-        known: the labels of the training part, if the data has labels.
+        train: the whole training part in that space.
+        told: the condition of the held-out examples; see `Dataset.conditions`.
+        asked: that of others, with which the samples were drawn.
+        known: that of `parts.fitted`.
     """
 
     model: Diffusion
@@ -150,38 +180,64 @@ class _Subject:
     config: EvaluateConfig
     parts: Parts
     space: Parts
+    train: _Rows
     told: dict[str, Any]
-    known: list[str] | None
-
-    @property
-    def asked(self) -> list[str] | None:
-        """The labels of the held-out examples, which the samples were asked for, if the data has labels."""
-        return self.told.get("label")
+    asked: dict[str, Any]
+    known: dict[str, Any]
 
 
 def _subject(
     model: Diffusion, dataset: Dataset, split: tuple[Array, Array], config: EvaluateConfig, display: Display
 ) -> _Subject:
-    inside, outside = split
-    for what, places, fewest in (("held-out", outside[: config.examples], _FEWEST), ("training", inside, 2 * _FEWEST)):
+    (inside, outside), data = split, dataset.data
+    told_apart = bool(dataset.conditions(outside[:1])) or bool(dataset.spec.may_miss.any())
+    for what, places, fewest in (("held-out", outside, (1 + told_apart) * _FEWEST), ("training", inside, 2 * _FEWEST)):
         if len(places) < fewest:
-            got = f"{len(places)} {what} examples"
-            raise DataError(dataset.name, got, f"at least {fewest} to evaluate on")
-    places = outside[: config.examples]
-    known, told = dataset.conditions(inside).get("label"), dataset.conditions(places)
-    options: dict[str, Any] = {"guidance": config.guidance, "steps": config.sampler_steps, **told}
-    samples = draw(model, len(places), display, seed=config.seed, **options)
-    if dataset.spec.may_miss.any():  # samples are whole: they are given the gaps of the rows they are compared with
-        samples = np.where(np.isnan(dataset.data[places]), np.nan, samples)
-    train = dataset.data[inside]
-    parts = Parts(samples, train[: min(len(places), len(train) // 2)], dataset.data[places], train)
-    return _Subject(model, dataset.spec, config, parts, _space(model, dataset.spec, parts), told, known)
+            raise DataError(dataset.name, f"{len(places)} {what} examples", f"at least {fewest} to evaluate on")
+    count = min(config.examples, len(outside) // (1 + told_apart))
+    held_out, kept = outside[:count], min(count, len(inside) // 2)
+    others = outside[count : 2 * count] if told_apart else held_out
+    fitted = inside[: kept + _MOST_FITTED]
+    samples, known = _drawn(model, dataset, others, config, display), take(data, fitted)
+    parts = Parts(samples, known[:kept], take(data, held_out), known)
+    form = _form(model, dataset.spec, known)
+    told = map(dataset.conditions, (held_out, others, fitted))
+    return _Subject(model, dataset.spec, config, parts, parts.map(form), _Rows(data, inside, form), *told)
 
 
-def _space(model: Diffusion, spec: DataSpec, parts: Parts) -> Parts:
+def _drawn(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
+    """A sample under the condition of each of the examples `others` and, of rows that may have gaps, with its gaps."""
+    options: dict[str, Any] = {"guidance": config.guidance, "steps": config.sampler_steps}
+    options |= {"seed": config.seed, **dataset.conditions(others)}
+    if not dataset.spec.may_miss.any():
+        return cast(Array, draw(model, len(others), display, **options))
+    gone = np.isnan(take(dataset.data, others))
+    lacking = _Lacking(model, torch.from_numpy(~dataset.spec.to_channels_first(gone)))
+    return np.where(gone, np.nan, draw(lacking, len(others), display, **options))
+
+
+class _Lacking(Diffusion):
+    """A model of rows that may have gaps, which draws rows as they are where the entries that are `present`, boolean
+    `(n, *shape)`, are those that there are; the others come as 0 in model units."""
+
+    def __init__(self, model: Diffusion, present: torch.Tensor) -> None:
+        super().__init__(model.denoiser, model.shape, model.transform, model.steps, model.dtype, model.condition)
+        self.present = present
+
+    def _asked(self, n: int, *options: Any, **more: Any) -> tuple[Any, ...]:
+        told, *way = super()._asked(n, *options, **more)
+        return {**told, "present": self.present}, *way
+
+    def to_data(self, x: torch.Tensor) -> Any:
+        return super().to_data(x.where(self.present.to(x.device), 0))
+
+
+def _form(model: Diffusion, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:
+    """What takes data units to the space of a `_Subject`."""
     if spec.columns is None and not spec.may_miss.any():
-        return parts.map(lambda x: model.to_model(x).cpu().numpy())
-    return parts.map(lambda x: embed(_table(spec, x), _table(spec, parts.all_train), _categories(spec)))
+        return lambda x: model.to_model(x).cpu().numpy()
+    reference = _table(spec, fitted)
+    return lambda x: embed(_table(spec, x), reference, _categories(spec))
 
 
 def _likelihood(subject: _Subject, display: Display) -> dict[str, Any]:
@@ -266,9 +322,9 @@ def _fidelity(subject: _Subject, features: Features | None) -> dict[str, Any]:
     The spaces are fitted on training examples other than those of the floor.
     """
     space, kept = subject.space, len(subject.parts.train)
-    spaces = {"components": principal_components(space.all_train[kept:])}
-    if subject.known is not None:
-        spaces["classifier"] = classifier_features(space.all_train[kept:], subject.known[kept:], subject.config.seed)
+    spaces = {"components": principal_components(space.fitted[kept:])}
+    if labels := subject.known.get("label"):
+        spaces["classifier"] = classifier_features(space.fitted[kept:], labels[kept:], subject.config.seed)
     found = {name: [of(x) for x in space.compared] for name, of in spaces.items()}
     if features is not None:
         found["given"] = [_given(features, subject.spec.to_channels_first(x)) for x in subject.parts.compared]
@@ -338,11 +394,12 @@ def _columns(subject: _Subject) -> dict[str, Any] | None:
 
 def _utility(subject: _Subject) -> dict[str, Any] | None:
     """Train on samples, test on held-out data: the labels or, of a table without, its last column."""
-    spec, space, kept = subject.spec, subject.space, len(subject.parts.train)
+    spec, space = subject.spec, subject.space
     target, classify = "labels", True
-    if subject.known is not None and subject.asked is not None:
+    if subject.told.get("label"):
         x = [each.reshape(len(each), -1) for each in space.compared]
-        y = [np.asarray(names) for names in (subject.asked, subject.known[:kept], subject.asked)]
+        labels = (told["label"] for told in (subject.asked, subject.known, subject.told))
+        y = [np.asarray(names[: len(each)]) for names, each in zip(labels, x, strict=True)]
     elif spec.columns is None or spec.shape[0] < 2:
         return None
     else:
@@ -352,16 +409,18 @@ def _utility(subject: _Subject) -> dict[str, Any] | None:
         target, classify = _names(spec)[-1], categories[-1] is not None
     samples, train, held_out = zip(x, y, strict=True)
     found = utility_test(samples, train, held_out, classify, subject.config.seed)
-    return {"target": target, **asdict(found)}
+    return None if found is None else {"target": target, **asdict(found)}
 
 
 def _labels(subject: _Subject) -> dict[str, Any] | None:
     """How a classifier of the training part reads samples and held-out data."""
-    if subject.known is None or subject.asked is None:
+    space, told = subject.space, (subject.known, subject.told, subject.asked)
+    if not subject.told.get("label"):
         return None
-    space = subject.space
-    read = label_test(space.all_train, subject.known, space.held_out, space.samples, subject.asked, subject.config.seed)
-    return asdict(read)
+    train, held_out, samples = zip(
+        (space.fitted, space.held_out, space.samples), (each["label"] for each in told), strict=True
+    )
+    return asdict(label_test(train, held_out, samples, subject.config.seed))
 
 
 def _imputed(spec: DataSpec, config: EvaluateConfig) -> int:
@@ -383,13 +442,13 @@ def _imputation(subject: _Subject, count: int, display: Display) -> dict[str, An
         drawn = model.impute(seen.reshape(-1, *model.data_shape), n, seed=subject.config.seed, steps=_IMPUTING_STEPS)
         return drawn.reshape(n, *seen.shape).astype(np.float64)
 
-    held_out, train = (x.reshape(len(x), -1).astype(np.float64) for x in (parts.held_out[:count], parts.all_train))
+    held_out, train = (x.reshape(len(x), -1).astype(np.float64) for x in (parts.held_out[:count], parts.fitted))
     codes = np.array(spec.sizes) > 0 if spec.columns else np.full(train.shape[1], spec.levels == 2)
-    return asdict(imputation_test(impute, held_out, train, _spread(spec, parts.all_train), codes, subject.config.seed))
+    return asdict(imputation_test(impute, held_out, train, _spread(spec, parts.fitted), codes, subject.config.seed))
 
 
 def _spread(spec: DataSpec, x: Array) -> Array:
     """The standard deviation of the channel or column of each entry, as they lie in the data; 1 where it is 0."""
     each = spec.to_channels_first(x).astype(np.float64)
-    spread = np.nanstd(each, axis=(0, *range(2, each.ndim)), keepdims=True)
+    spread = moments(np.moveaxis(each, 1, -1).reshape(-1, spec.shape[0]))[1].reshape(-1, *(1,) * len(spec.size))
     return spec.from_channels_first(np.broadcast_to(np.where(spread > 0, spread, 1.0), (1, *spec.shape))).ravel()

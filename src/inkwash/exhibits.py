@@ -11,7 +11,6 @@ import numpy as np
 
 from inkwash import pictures
 from inkwash.data.transform import Array, DataSpec
-from inkwash.metrics import Memorisation
 from inkwash.model import Diffusion
 from inkwash.ode import Fixed
 from inkwash.series import Curve
@@ -31,19 +30,19 @@ Curves = Mapping[str, tuple[Curve, Curve]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What an evaluation compares: up to so many examples of each, and the whole training part.
+    """What an evaluation compares, up to so many examples of each, and what it fits on.
 
     Args:
         samples: of the model.
         train: the first of the training part, as many as there are samples, at most half of it.
         held_out: held-out data.
-        all_train: the training part.
+        fitted: of the training part `train` and at most 4,096 examples after these.
     """
 
     samples: Array
     train: Array
     held_out: Array
-    all_train: Array
+    fitted: Array
 
     @property
     def compared(self) -> tuple[Array, Array, Array]:
@@ -56,7 +55,7 @@ class Parts:
 
 
 def draw_exhibits(
-    folder: Path, spec: DataSpec, parts: Parts, copies: Memorisation, curves: Curves, model: Diffusion
+    folder: Path, spec: DataSpec, parts: Parts, near: tuple[Array, Array], curves: Curves, model: Diffusion
 ) -> dict[str, Path]:
     """Draw what there is to see, of that kind of data, into a folder: the pictures by what they show.
 
@@ -64,7 +63,7 @@ def draw_exhibits(
         folder: where to.
         spec: what an example is.
         parts: data and samples, data units.
-        copies: the nearest neighbours of the samples.
+        near: distance of each sample to the nearest training example, and that example.
         curves: statistics of series; of other data there are none.
         model: whose density is drawn, of data in the plane.
     """
@@ -72,7 +71,7 @@ def draw_exhibits(
     pictures.save_samples(shown[SAMPLES], spec, parts.samples[:64] if spec.size else parts.samples)
     if spec.size:
         shown[NEIGHBOURS] = folder / "neighbours.png"
-        _draw_neighbours(shown[NEIGHBOURS], spec, parts, copies)
+        _draw_neighbours(shown[NEIGHBOURS], spec, parts.samples, *near)
     elif spec.shape == (2,) and spec.is_real.all() and not spec.may_miss.any():
         shown[DENSITIES] = folder / "densities.png"
         _draw_densities(shown[DENSITIES], model, parts)
@@ -113,24 +112,24 @@ def draw_by_time(path: Path, by_time: dict[str, Any], unit: str) -> None:
     pictures.save_figure(path, figure)
 
 
-def _draw_neighbours(path: Path, spec: DataSpec, parts: Parts, copies: Memorisation) -> None:
+def _draw_neighbours(path: Path, spec: DataSpec, samples: Array, distances: Array, nearest: Array) -> None:
     """The samples closest to the training data (upper row), each over its nearest training example."""
-    closest = np.argsort(copies.distances, kind="stable")[:_PANELS]
-    shown = np.concatenate([parts.samples[closest], parts.all_train[copies.nearest[closest]]])
+    closest = np.argsort(distances, kind="stable")[:_PANELS]
+    shown = np.concatenate([samples[closest], nearest[closest]])
     pictures.save_pixels(path, pictures.grid(pictures.to_pixels(spec, shown), columns=len(closest)))
 
 
 def _draw_densities(path: Path, model: Diffusion, parts: Parts) -> None:
     """Data, samples and the model's density."""
     figure, axes = pictures.new_figure(12, 4, columns=3)
-    low, high = parts.all_train.min(0), parts.all_train.max(0)
+    low, high = parts.fitted.min(0), parts.fitted.max(0)
     margin = 0.05 * (high - low)
     box = [[low[i] - margin[i], high[i] + margin[i]] for i in range(2)]
     for each, title, points in zip(axes, ("held-out data", "samples"), (parts.held_out, parts.samples), strict=False):
         each.hist2d(points[:, 0], points[:, 1], bins=_MAP_SIDE // 2, range=box, cmap="Greys")
         each.set_title(title)
     x, y = (np.linspace(start, stop, _MAP_SIDE) for start, stop in box)
-    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.all_train.dtype)
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.fitted.dtype)
     density = model.log_prob(points, solver=_MAP_SOLVER).value.exp().cpu().numpy().reshape(_MAP_SIDE, _MAP_SIDE)
     axes[2].imshow(density, origin="lower", extent=[*box[0], *box[1]], cmap="Greys", aspect="auto")
     axes[2].set_title("density")

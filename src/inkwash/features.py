@@ -26,7 +26,8 @@ def principal_components(train: Array) -> Features:
     from sklearn.decomposition import PCA
 
     rows = _flat(train[:_FITTED])
-    found = PCA(min(_COMPONENTS, *rows.shape), random_state=0).fit(rows)
+    with np.errstate(invalid="ignore"):  # shares of the variance, if there is none
+        found = PCA(min(_COMPONENTS, *rows.shape), random_state=0).fit(rows)
     return lambda x: found.transform(_flat(x))
 
 
@@ -43,7 +44,7 @@ def classifier_features(train: Array, labels: Sequence[str], seed: int = 0) -> F
 
     components = principal_components(train)
     rows = components(train[:_FITTED])
-    scale = rows.std()
+    scale = rows.std() or 1.0
     state = np.random.RandomState(np.random.MT19937(seed))
     network = MLPClassifier((_HIDDEN,), max_iter=_EPOCHS, random_state=state)
     with warnings.catch_warnings():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,17 @@ from inkwash.errors import ConfigError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Measured = TypeVar("Measured")
+
+_SEARCHED = 1 << 22
+"""Entries of training examples that neighbours are looked for among at a time."""
+
+
+class Examples(Protocol):
+    """Examples that can be had some at a time, as those of an array can, without all of them being in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Array: ...
 
 
 def with_floor(
@@ -97,8 +108,8 @@ class Memorisation:
             half; 0.5 when samples are as new as held-out data, 1 when they are copies.
         closer_std_error: standard error of `closer` if the two had one law.
         copies: share of samples that equal a training example.
-        to_train: share of samples whose closest record among held-out examples and as many training examples is one of
-            the latter, ties counted half; 0.5 when both are as good as new.
+        to_train: share of samples whose closest record among as many held-out and training examples is one of the
+            latter, ties counted half; 0.5 when both are as good as new.
         to_train_std_error: standard error of `to_train` over all ways to share these examples out.
         nearest: for each sample, the index of its nearest training example.
         distances: for each sample, the distance to it.
@@ -115,21 +126,21 @@ class Memorisation:
     distances: Array
 
 
-def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisation:
+def memorisation_test(samples: Array, train: Examples, held_out: Array) -> Memorisation:
     """Compare nearest-training-neighbour distances (Euclidean, over all entries) of samples and of held-out data.
 
     Args:
         samples: `(M, …)`.
-        train: all training examples, `(K, …)`; `to_train` takes as many of the first as are held out.
+        train: all training examples, `(K, …)`; `to_train` takes as many of the first as are held out, or where that is
+            fewer, as many held-out ones as are trained on.
         held_out: `(N, …)`.
     """
     from scipy.stats import rankdata
-    from sklearn.neighbors import NearestNeighbors
 
-    search = NearestNeighbors(n_neighbors=1).fit(_flat(train))
-    of_samples, nearest = _nearest(search, _flat(train), _flat(samples))
-    of_held_out, _ = _nearest(search, _flat(train), _flat(held_out))
-    share, error = _closest_records(_flat(samples), _flat(train[: len(held_out)]), _flat(held_out))
+    distances, nearest = _nearest(train, np.concatenate([_flat(samples), _flat(held_out)]))
+    of_samples, of_held_out = np.split(distances, [len(samples)])
+    count = min(len(train), len(held_out))
+    share, error = _closest_records(_flat(samples), train[:count], held_out[:count])
     n, m = len(of_samples), len(of_held_out)
     ranks = rankdata(np.concatenate([of_samples, of_held_out]))[:n]
     closer = 1 - (ranks.sum() - n * (n + 1) / 2) / (n * m)
@@ -141,7 +152,7 @@ def memorisation_test(samples: Array, train: Array, held_out: Array) -> Memorisa
         copies=float(np.mean(of_samples == 0)),
         to_train=share,
         to_train_std_error=error,
-        nearest=nearest,
+        nearest=nearest[:n],
         distances=of_samples,
     )
 
@@ -161,34 +172,31 @@ class LabelTest:
     per_sample: int
 
 
-def label_test(
-    train: Array, labels: Sequence[str], held_out: Array, samples: Array, asked: Sequence[str], seed: int = 0
-) -> LabelTest:
+Labelled = tuple[Array, Sequence[str]]
+"""Examples `(N, …)` and their N labels."""
+
+
+def label_test(train: Labelled, held_out: Labelled, samples: Labelled, seed: int = 0) -> LabelTest:
     """Train a random forest to read labels, and compare what it reads with what was asked for.
 
     Args:
-        train: examples to train on, `(M, …)`.
-        labels: the M labels of these.
-        held_out: `(N, …)`.
-        samples: `(N, …)`.
-        asked: the N labels of the held-out examples, which the samples were asked for.
+        train: what to train on.
+        held_out: what to test on.
+        samples: likewise, with the labels they were asked for.
         seed: of the forest.
     """
     from sklearn.ensemble import RandomForestClassifier
 
     state = np.random.RandomState(np.random.MT19937(seed))
-    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train), np.asarray(labels))
+    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(_flat(train[0]), np.asarray(train[1]))
     forest.set_params(n_jobs=1)  # trees added up in one order
-    right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x in (samples, held_out)]
-    return LabelTest(right[0], right[1], len(samples))
+    right = [float(np.mean(forest.predict(_flat(x)) == np.asarray(asked))) for x, asked in (samples, held_out)]
+    return LabelTest(right[0], right[1], len(samples[0]))
 
 
 def _closest_records(samples: Array, train: Array, held_out: Array) -> tuple[float, float]:
     """Share of samples closest to one of `train`, not of `held_out`, and its standard error under shuffling."""
-    from sklearn.neighbors import NearestNeighbors
-
-    found = [_nearest(NearestNeighbors(n_neighbors=1).fit(x), x, samples) for x in (train, held_out)]
-    (to_train, at_train), (to_held_out, at_held_out) = found
+    (to_train, at_train), (to_held_out, at_held_out) = (_nearest(x, samples) for x in (train, held_out))
     win = (to_train < to_held_out) + 0.5 * (to_train == to_held_out)
     drawn = np.bincount(at_train, win, len(train)), np.bincount(at_held_out, 1 - win, len(held_out))
     every = np.concatenate(drawn)  # samples that each record draws; some draw many
@@ -197,10 +205,20 @@ def _closest_records(samples: Array, train: Array, held_out: Array) -> tuple[flo
     return float(win.mean()), float(error)
 
 
-def _nearest(search: Any, train: Array, x: Array) -> tuple[Array, Array]:
-    """Distance to the nearest training example, computed anew since the search rounds small ones, and its index."""
-    nearest = search.kneighbors(x, return_distance=False)[:, 0]
-    return np.linalg.norm(x - train[nearest], axis=1), nearest
+def _nearest(train: Examples, x: Array) -> tuple[Array, Array]:
+    """Distance of `x` `(N, F)` to the nearest training example, computed anew since the search rounds small ones, and
+    its index."""
+    from sklearn.neighbors import NearestNeighbors
+
+    distance, nearest = np.full(len(x), np.inf), np.zeros(len(x), int)
+    rows = max(1, _SEARCHED // x.shape[1])
+    for start in range(0, len(train), rows):
+        block = _flat(train[start : start + rows])
+        found = NearestNeighbors(n_neighbors=1).fit(block).kneighbors(x, return_distance=False)[:, 0]
+        apart = np.linalg.norm(x - block[found], axis=1)
+        nearest = np.where(apart < distance, start + found, nearest)
+        distance = np.minimum(apart, distance)
+    return distance, nearest
 
 
 def _flat(x: Array) -> Array:

@@ -45,7 +45,8 @@ SCORES = {
     "brier": ("Brier score", "of categories; 0 is known for sure"),
     "accuracy": ("accuracy", "of the likeliest category"),
     "hit": ("hit", "share of draws that are right"),
-    "claim": ("claim", "what the hits are by the model's own account; more than there are is a model that is too sure"),
+    "claim": ("claim", "what the hits are by the model's own account"),
+    "excess": ("excess", "claim less hit; more than 0 is a model that is too sure"),
 }
 """Name and meaning of each number of `inkwash.calibration.Imputation`."""
 SPACES = {
@@ -92,13 +93,23 @@ def _of_difference(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_imputation(found: Mapping[str, Any] | None) -> Iterator[str]:
-    """Of an interval that holds too little."""
+    """Of an interval that holds too little, and of categories claimed more often than hit."""
+    scores = found["model"] if found else {}
     for share in (50, 90):
-        held = found and found["model"].get("numbers", {}).get(f"coverage_{share}")
-        if held and held["value"] + _BEYOND * (held["std_error"] or 1) < share / 100:
+        held = scores.get("numbers", {}).get(f"coverage_{share}")
+        if held and _beyond(share / 100 - held["value"], held["std_error"]):
             yield (
                 f"too sure: {held['value']:.1%} of the numbers hidden lie within the central {share} % of their draws"
             )
+    codes = scores.get("categories")
+    if codes and _beyond(codes["excess"]["value"], codes["excess"]["std_error"]):
+        right, claimed = codes["hit"]["value"], codes["claim"]["value"]
+        yield f"too sure: {right:.1%} of the draws of hidden categories are right, and {claimed:.1%} are claimed to be"
+
+
+def _beyond(by: float, error: float | None) -> bool:
+    """Whether a number is above zero by more than three standard errors; of a single row the error is not known."""
+    return error is not None and by > _BEYOND * error
 
 
 def lines(result: Mapping[str, Any], report: Path, run: Path) -> Iterator[str]:

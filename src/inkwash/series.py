@@ -41,6 +41,8 @@ class Curve:
 def autocorrelation(x: Array, lags: int | None = None) -> Curve:
     r"""$\rho_k$ for k = 0, …, `lags`; its standard error to first order in those of $\gamma_k$ and $\gamma_0$.
 
+    Both are 0 of a channel that is constant over the whole set.
+
     Args:
         x: series `(N, C, L)`, N at least 2.
         lags: the largest; by default half the length.
@@ -56,8 +58,9 @@ def autocorrelation(x: Array, lags: int | None = None) -> Curve:
     power = np.abs(np.fft.rfft(series, 2 * length)) ** 2  # zeros beyond the end keep it from meeting the start
     each = np.fft.irfft(power, 2 * length)[..., : lags + 1] / (length - np.arange(lags + 1))
     covariance = each.mean(0)
-    value = covariance / covariance[:, :1]
-    influence = (each - value * each[..., :1]) / covariance[:, :1]
+    variance = np.where(np.ptp(series, axis=(0, 2))[:, None] > 0, covariance[:, :1], np.inf)
+    value = covariance / variance
+    influence = (each - value * each[..., :1]) / variance
     return Curve(np.arange(lags + 1), value, _std_error(influence))
 
 
@@ -85,7 +88,7 @@ class Difference:
     """How far two curves are apart.
 
     Args:
-        rms: root mean square of their difference, relative to that of the second one.
+        rms: root mean square of their difference, relative to that of the second one unless this is 0.
         by_chance: what its square would be in the mean if both had one law, rooted: the standard errors' share.
     """
 
@@ -95,7 +98,7 @@ class Difference:
 
 def compare(a: Curve, b: Curve) -> Difference:
     """The difference of two curves over the same lags or frequencies, over all channels."""
-    size = float(np.sqrt(np.mean(b.value**2)))
+    size = float(np.sqrt(np.mean(b.value**2))) or 1.0
     noise = np.sqrt(np.mean(a.std_error**2 + b.std_error**2))
     return Difference(float(np.sqrt(np.mean((a.value - b.value) ** 2))) / size, float(noise) / size)
 

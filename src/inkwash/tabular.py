@@ -24,7 +24,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 Categories = Sequence[int | None]
 
-_CONSTANT = 1e-14
+_CONSTANT, _FEWEST = 1e-14, 10
 
 
 def marginal_distances(a: Array, b: Array, categories: Categories) -> list[float]:
@@ -41,6 +41,13 @@ def column_distance(a: Array, b: Array, count: int | None) -> float:
         return float(np.abs(below[0] - below[1]).max())
     shares = [np.bincount(np.nan_to_num(x, nan=count).astype(int), minlength=count + 1) / len(x) for x in (a, b)]
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column `(N, D)` over what is not missing; 0 where all is."""
+    count = np.maximum((~np.isnan(x)).sum(0), 1)
+    mean = np.nansum(x, axis=0) / count
+    return mean, np.sqrt(np.nansum((x - mean) ** 2, axis=0) / count)
 
 
 def unfold(x: Array, categories: Categories) -> Array:
@@ -70,8 +77,8 @@ def embed(x: Array, reference: Array, categories: Categories) -> Array:
     """
     wide, theirs = unfold(x, categories), unfold(reference, categories)
     number = np.repeat([count is None for count in categories], [count or 1 for count in categories])
-    shift = np.where(number, np.nanmean(theirs, axis=0), 0.0)
-    scale = np.where(number, np.nanstd(theirs, axis=0), np.sqrt(2))
+    mean, spread = moments(theirs)
+    shift, scale = np.where(number, mean, 0.0), np.where(number, spread, np.sqrt(2))
     missed = np.isnan(wide)[:, number & np.isnan(theirs).any(0)]
     return np.concatenate([np.nan_to_num((wide - shift) / np.where(scale > 0, scale, 1)), missed], axis=1)
 
@@ -85,7 +92,7 @@ def associations(x: Array, categories: Categories) -> Array:
     number = np.array([count is None for count in categories])
     starts, wide = np.cumsum(widths) - widths, np.repeat(number, widths)
     table = unfold(x, categories)
-    shift, spread = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+    shift, spread = moments(table)
     table = np.where(wide, (table - shift) / np.where(spread > 0, spread, 1), table)  # before squares are subtracted
     seen, value = (~np.isnan(table)).astype(np.float64), np.nan_to_num(table)
     count = np.maximum(seen.T @ seen, 1)
@@ -151,8 +158,10 @@ Task = tuple[Array, Array]
 """Features `(N, F)` and what is to be predicted from them, `(N,)`: text or numbers; rows with NaN are left out."""
 
 
-def utility_test(samples: Task, train: Task, held_out: Task, classify: bool, seed: int = 0) -> Utility:
+def utility_test(samples: Task, train: Task, held_out: Task, classify: bool, seed: int = 0) -> Utility | None:
     """Train on samples and on as many training examples, test both on held-out data.
+
+    None where fewer than 10 targets are known in any of the three.
 
     Args:
         samples: what to train on; the larger of this and `train` is cut to the size of the smaller.
@@ -166,6 +175,8 @@ def utility_test(samples: Task, train: Task, held_out: Task, classify: bool, see
     kind = RandomForestClassifier if classify else RandomForestRegressor
     (samples, train, (x, y)) = (_told(*task) for task in (samples, train, held_out))
     count = min(len(samples[0]), len(train[0]))
+    if min(count, len(y)) < _FEWEST:
+        return None
     scores = []
     for features, target in (samples, train):
         state = np.random.RandomState(np.random.MT19937(seed))
