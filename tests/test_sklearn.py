@@ -145,6 +145,7 @@ def test_columns_are_those_of_the_fit_in_their_order():
         ({"width": 2.5}, r"network.width: got 2.5"),
         ({"dropout": 1.0}, r"network.dropout: got 1.0"),
         ({"random_state": -1}, r"train.seed: got -1"),
+        ({"data_transform": "exp"}, r"data.transform: got 'exp'"),
     ],
 )
 def test_bad_parameters_are_named(bad, named):
@@ -210,6 +211,18 @@ def check_rows_apart():
 def test_a_normal(check):
     with evaluating():
         check()
+
+
+def test_a_density_of_logarithms_is_that_of_the_data():
+    """Log-normal numbers: the model is the normal of their logarithms before training, and stays near it."""
+    z = np.random.default_rng(0).normal([1.0, -2.0], [0.5, 2.0], (1000, 2))
+    found = DiffusionDensity(steps=5, width=8, depth=1, dropout=0.0, data_transform="log").fit(np.exp(z))
+    with evaluating():
+        score = found.score_samples(np.exp(z[:50]))
+    expected = (norm([1.0, -2.0], [0.5, 2.0]).logpdf(z[:50]) - z[:50]).sum(1)
+    assert np.abs(score - expected).mean() < 0.2
+    with pytest.raises(iw.DataError, match=r"numbers > 0, for data\.transform log"):
+        found.score_samples(-np.exp(z[:2]))
 
 
 def test_training_finds_a_normal():

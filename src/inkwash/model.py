@@ -409,7 +409,8 @@ class Diffusion(Walkable):
         Draw i of a seed is the same, bit for bit, whatever `n`.
 
         Args:
-            x: data units, `(B, …)`; NaN where an entry is missing. Whole numbers and levels come as real ones then.
+            x: data units, `(B, …)`, or a `pandas.DataFrame` of the table; NaN where an entry is missing. Whole numbers
+                and levels come as real ones then.
             n: how many draws of each, at least 1.
             **options: all but `first` of `sample`, a condition for each example; `method`, by default
                 `MomentMatching()` for real numbers and `SMC()` for others; or `RePaint()`, or these with other options.

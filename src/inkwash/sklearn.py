@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash import storage
 from inkwash.checkpoint import save_checkpoint
-from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, chosen, to_json
+from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind, chosen, to_json
 from inkwash.data import from_frame, to_frame
 from inkwash.data.columns import LARGEST_WHOLE
 from inkwash.data.transform import Array
@@ -52,6 +52,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         depth: its residual blocks.
         dropout: probability of dropping a feature of the network in training; tables of few hundred rows over-fit
             without it, of many thousand rows learn faster.
+        data_transform: how real numbers are mapped before all else: "standard"; "log", which wants positive ones, or
+            "quantile", for skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
         density: what `score_samples` gives: "flow", the exact log-density, whose cost grows with the number of columns,
             and whose divergence is estimated beyond 64 of them; or "bound", minus the variational bound, which is
             lower, estimated from one draw of noise per term, and takes a fixed number of evaluations of the network.
@@ -81,6 +83,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         width: int = 128,
         depth: int = 4,
         dropout: float = 0.5,
+        data_transform: TransformKind = "standard",
         density: Literal["flow", "bound"] = "flow",
         out: StrPath | None = None,
         verbose: bool = False,
@@ -92,6 +95,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.width = width
         self.depth = depth
         self.dropout = dropout
+        self.data_transform = data_transform
         self.density = density
         self.out = out
         self.verbose = verbose
@@ -193,7 +197,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
-        data = DataConfig(held_out=_ONE_ROW, missing=not self._framed and bool(np.isnan(source).any()))
+        missing = not self._framed and bool(np.isnan(source).any())
+        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
         shown = Display(self.verbose)
         try:
             return train(source, folder, data=data, network=network, train=how, display=shown, report=False)
