@@ -689,6 +689,7 @@ def draw_with_gumbel_upside_down(self, generator):
 
 
 LOG_DET = iw.Transform.log_det
+TEXT_COLUMN = frame.text_column
 VELOCITY, LOG_PROBS = flow._velocity, flow._log_probs
 WITH_NOISE = flow._with_noise
 
@@ -1340,9 +1341,9 @@ BUGS = {  # what is replaced, by what, and the check that must notice
         "whole numbers of arrays",
     ),
     "text that looks like numbers, as numbers": (
-        estimator,
-        "_typed",
-        lambda spec, table, data, dtypes: table.astype(dtypes),
+        frame,
+        "text_column",
+        lambda *column, typed: TEXT_COLUMN(*column),
         "text of frames",
     ),
     "one noise for all rows imputed": (

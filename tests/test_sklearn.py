@@ -273,7 +273,7 @@ def test_a_frame_comes_back_as_a_frame():
 
 
 def check_text():
-    """Text that is read as booleans or whole numbers comes back as text."""
+    """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
     with evaluating(sampler_steps=2):
         (same,) = DiffusionDensity(**TINY | {"steps": 1}).fit(texts).impute(texts)

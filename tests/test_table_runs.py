@@ -21,7 +21,7 @@ from inkwash.run import Run
 HEAD = ["town", "income", "age", "member", "stars"]
 
 
-def table(count=80, missing=True, seed=0):
+def table(count=100, missing=True, seed=0):
     """Rows of text, a real number, a whole number, a boolean and a few whole numbers, as cells of a CSV file."""
     random = np.random.default_rng(seed)
     town = random.integers(0, 3, count)
