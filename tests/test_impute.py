@@ -28,7 +28,7 @@ def given(row, known):
 
 def check_gaussian():
     x = tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN], [NAN, NAN], [1.0, 4.0]])
-    n = 3000
+    n = 1500
     draws = plane().impute(x, n, seed=0, steps=30, sampler=iw.Heun(), method=iw.MomentMatching(floor=0.0))
     assert draws.shape == (n, 5, 2)
     for row, known in ((0, 0), (1, 1), (2, 0)):
@@ -64,7 +64,7 @@ def test_bits_are_drawn_given_the_others():
     schedule = iw.LinearSchedule()
     model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, schedule, 0.5), (4,), dtype=F64)
     x = tensor([[1.0, NAN, 0.0, NAN], [NAN, NAN, NAN, 1.0]])
-    draws, n = model.impute(x, 2000, seed=0, steps=60), 2000
+    draws, n = model.impute(x, 1000, seed=0, steps=60), 1000
     for row in range(2):
         known = ~x[row].isnan()
         weight = FOUR_BITS.probabilities * (FOUR_BITS.states[:, known] == x[row, known]).all(1)
@@ -75,12 +75,12 @@ def test_bits_are_drawn_given_the_others():
 def test_draws_are_those_of_the_product_one_by_one():
     """Rows side by side have the same law as each alone: the two agree in mean and spread."""
     model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5]])
-    side = model.impute(x, 2000, seed=1, steps=40)
+    side = model.impute(x, 1000, seed=1, steps=40)
     for row, mask in ((0, [True, False]), (1, [False, True])):
-        alone = (model * iw.Observed(mask, x[row].nan_to_num(0.0).numpy())).sample(2000, seed=2, steps=40)
+        alone = (model * iw.Observed(mask, x[row].nan_to_num(0.0).numpy())).sample(1000, seed=2, steps=40)
         hidden = mask.index(False)
         ours, theirs = side[:, row, hidden], alone[:, hidden]
-        error = float(theirs.std()) * math.sqrt(2 / 2000)
+        error = float(theirs.std()) * math.sqrt(2 / 1000)
         assert float(ours.mean() - theirs.mean()) == pytest.approx(0, abs=4.5 * error)
         assert float(ours.std() / theirs.std()) == pytest.approx(1, abs=0.1)
 
@@ -119,7 +119,7 @@ def test_rows_of_numbers_and_categories_have_their_conditional_law(noise):
 
 def check_mixed(noise="absorbing"):
     """The number given the category, and the category given the number."""
-    n, value = 1500, 0.9
+    n, value = 750, 0.9
     draws = model_of(noise).impute(tensor([[2.0, NAN], [NAN, value]]), n, seed=0, steps=60)
     number, code = draws[:, 0, 1], draws[:, 1, 0]
     assert float(number.mean()) == pytest.approx(float(MEANS[2]), abs=4.5 * STD / math.sqrt(n) + 0.05)

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -176,10 +177,14 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
     assert not (tmp_path / "imputed").exists()
 
 
+def few_shuffles(monkeypatch):
+    quick = partial(two_sample_test, shuffles=2)
+    monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick)
+
+
 def test_evaluation_compares_columns_cell_by_cell(run, monkeypatch):
     """Samples have the gaps of rows, and no warning speaks of gaps."""
-    quick = lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)  # noqa: E731
-    monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick)
+    few_shuffles(monkeypatch)
     assert run_cli(["evaluate", run.path, "--examples", 16, "--terms", 3, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "nats"
@@ -281,6 +286,7 @@ def _mixture_density():
 def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, capsys):
     """From training to evaluation and completion, as an array; without the option NaN is refused."""
     monkeypatch.chdir(tmp_path)
+    few_shuffles(monkeypatch)
     x = np.random.default_rng(0).normal(5.0, 3.0, (100, 3)).astype(np.float32)
     x[::4, 1] = np.nan
     np.save("data.npy", x)
