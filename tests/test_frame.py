@@ -116,6 +116,8 @@ def test_empty_text_is_a_category_and_no_missing_cell():
     assert data.spec.columns["a"] == Column("str", ("", "x", "y"))
     gone = frame.assign(a=[None, "x", "y", ""])
     assert np.isnan(iw.from_frame(data.spec, gone)[:, 0]).tolist() == [True, False, False, False]
+    for hole in (None, np.nan, pandas.NA):
+        assert np.isnan(iw.from_frame(data.spec, [[hole, 1.5]])[0, 0])
     with pytest.raises(DataError, match="column 'a': got cells that are missing and others of empty text"):
         load_dataset(gone)
 
@@ -142,6 +144,8 @@ def test_labels_of_a_frame_are_whole_numbers_or_text():
     assert load_dataset(frame[["x", "y"]], iw.DataConfig(labels="y")).condition.classes == ("1", "2")
     with pytest.raises(DataError, match="column 'z': got real numbers, need whole numbers or text, to be labels"):
         load_dataset(frame, iw.DataConfig(labels="z"))
+    with pytest.raises(DataError, match="column 'z': got real numbers"):
+        load_dataset(frame.assign(z=[1.0, np.inf, 1.0, 2.0]), iw.DataConfig(labels="z"))
     with pytest.raises(DataError, match=r"labels y\[1\]: got no text"):
         load_dataset(frame[["x"]].assign(y=[1.0, None, 2.0, 1.0]), iw.DataConfig(labels="y"))
 

@@ -105,9 +105,9 @@ class Column:
         return np.array(self.categories)[np.where(np.isnan(values), 0, values).astype(int)]
 
     def _encoded(self, where: str, row: int, cell: Any, numbers: Mapping[str, float]) -> float:
-        name = self._name(cell)
-        if cell is None or cell != cell:
+        if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
             return np.nan
+        name = self._name(cell)
         if name in numbers:
             return numbers[name]
         if is_missing(name):
