@@ -6,7 +6,7 @@ Every failure is a `DataError` that names the file and, where there is one, the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,7 +15,7 @@ import numpy as np
 
 from inkwash.config import DataConfig, chosen
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.columns import LARGEST_WHOLE, Type, describe_columns, require_numbers
+from inkwash.data.columns import LARGEST_WHOLE, Column, Type, describe_columns, require_numbers
 from inkwash.data.condition import Condition, goes_with
 from inkwash.data.raw import Raw
 from inkwash.data.read import read, source_name
@@ -59,7 +59,7 @@ class Dataset:
         """SHA-256 over shape, dtype and values, and over the names of columns, the labels and what is given."""
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
         if self.spec.columns is not None:
-            digest.update(repr(list(self.spec.columns.items())).encode())
+            digest.update(_columns_text(self.spec.columns).encode())
         for block in blocks(self.data):
             digest.update(block.tobytes())
         if self.labels is not None:
@@ -67,6 +67,16 @@ class Dataset:
         if self.given is not None:
             digest.update(self.given.fingerprint().encode())
         return digest.hexdigest()
+
+
+def _columns_text(columns: Mapping[str, Column]) -> str:
+    """The columns of a table as the fingerprint hashes them, spelled out: renaming a field of `Column` must not make a
+    run refuse its own data."""
+    each = (
+        f"({name!r}, Column(dtype={column.dtype!r}, categories={column.categories!r}, missing={column.missing!r}))"
+        for name, column in columns.items()
+    )
+    return f"[{', '.join(each)}]"
 
 
 def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
