@@ -18,18 +18,19 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from inkwash import storage
-from inkwash.checkpoint import save_checkpoint
-from inkwash.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind, chosen, to_json
-from inkwash.data import from_frame, to_frame
+from inkwash.core import storage
+from inkwash.core.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind
+from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError, RunInterrupted
+from inkwash.core.options import chosen, to_json
+from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_WHOLE
-from inkwash.data.transform import Array
-from inkwash.display import Display
-from inkwash.errors import ConfigError, RunInterrupted
-from inkwash.fit import train
-from inkwash.gaussian import Gaussian
-from inkwash.model import Diffusion
-from inkwash.run import Run, StrPath, load
+from inkwash.data.frames import from_frame, to_frame
+from inkwash.model.diffusion import Diffusion
+from inkwash.process.gaussian import Gaussian
+from inkwash.training.checkpoint import save_checkpoint
+from inkwash.training.fit import train
+from inkwash.training.run import Run, StrPath, load
 
 _USUAL = EvaluateConfig()
 _ONE_ROW = 1e-9

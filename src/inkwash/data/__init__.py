@@ -1,13 +1,16 @@
-"""Data: where it comes from, what it is, and how it becomes model units."""
+"""Data: from what a user has to arrays, and from arrays to model units and back."""
 
 from inkwash.data.columns import Column
-from inkwash.data.frame import from_frame, to_frame
-from inkwash.data.read import read_example
-from inkwash.data.sources import Dataset, load_dataset
-from inkwash.data.transform import DataSpec, Transform, fit_transform
+from inkwash.data.condition import ConditionSpec
+from inkwash.data.dataset import Dataset, load_dataset
+from inkwash.data.frames import from_frame, to_frame
+from inkwash.data.readers import read_example
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform, fit_transform
 
 __all__ = [
     "Column",
+    "ConditionSpec",
     "DataSpec",
     "Dataset",
     "Transform",

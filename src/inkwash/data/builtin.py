@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type, number_column
-from inkwash.data.leaves import dead_leaves
+from inkwash.data.dead_leaves import dead_leaves
 from inkwash.data.raw import Raw
 from inkwash.data.table import as_raw
-from inkwash.data.transform import Array
 
 _POINTS = 10_000
 
@@ -155,7 +155,7 @@ def shop() -> Raw:
 
 
 def leaves() -> Raw:
-    """2,000 images of dead leaves, uint8 `(2000, 1, 16, 16)`, 256 levels; see `inkwash.data.leaves`."""
+    """2,000 images of dead leaves, uint8 `(2000, 1, 16, 16)`, 256 levels; see `inkwash.data.dead_leaves`."""
     return Raw(dead_leaves(2000, 16, seed=0)[:, None], "NCHW")
 
 

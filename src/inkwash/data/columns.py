@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inkwash.data.rows import Array
-from inkwash.errors import ConfigError, DataError
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.shapes import Array
 
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"

@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.config import chosen
-from inkwash.data.transform import DataSpec, Transform
-from inkwash.errors import ConfigError, DataError
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.options import chosen
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
 
 _SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Condition:
+class ConditionSpec:
     """What a model was trained to be told of an example.
 
     Args:
@@ -96,11 +97,11 @@ class Condition:
             raise DataError(f"given[{odd.argmax()}]", "NaN or infinity", "finite numbers")
         return transform.to_model(rows).expand(count, *transform.spec.shape)
 
-    def told(self, count: int, label: Any = None, given: Any = None) -> Mapping[str, Any]:
+    def inputs(self, count: int, label: Any = None, given: Any = None) -> Mapping[str, Any]:
         """What a denoiser is asked with, by name: nothing where nothing is asked for, else class numbers `(count,)`
         and standardised values `(count, *shape)`, whichever the model takes.
 
-        A `count` of 1 stands for any number of examples: `Given(model.denoiser, model.condition.told(1, label=3))`.
+        A `count` of 1 stands for any number of examples: `Conditioned(model.denoiser, model.condition.inputs(1, label=3))`.
 
         Raises:
             ConfigError: a bad label; what the model was trained without; one of two that it was trained with together.
@@ -127,8 +128,8 @@ class Condition:
 _WORDS = {"label": "labels", "given": "given values"}
 
 
-def guided(told: Mapping[str, Any], guidance: float) -> Mapping[str, Any]:
-    """What `Condition.told` made, with the guidance by it.
+def guided(condition: Mapping[str, Any], guidance: float) -> Mapping[str, Any]:
+    """What `ConditionSpec.inputs` made, with the guidance by it.
 
     Raises:
         ConfigError: a bad guidance, or one by nothing.
@@ -136,10 +137,10 @@ def guided(told: Mapping[str, Any], guidance: float) -> Mapping[str, Any]:
     if not _is_power(guidance):
         raise ConfigError("guidance", guidance, "a finite number >= 0")
     if guidance == 1:
-        return told
-    if not told:
+        return condition
+    if not condition:
         raise ConfigError("guidance", guidance, "a condition to guide to, label or given")
-    return {**told, "guidance": guidance}
+    return {**condition, "guidance": guidance}
 
 
 def _is_power(guidance: object) -> bool:

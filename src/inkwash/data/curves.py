@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.data.rows import Array
-from inkwash.errors import ConfigError
+from inkwash.core.errors import ConfigError
+from inkwash.core.shapes import Array
 
 _PER_QUANTILE, _LEAST, _MOST = 30, 10, 1000
 _NEAREST = 1e-12  # relative distance of two knots below which they are one

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.config import DataConfig
-from inkwash.data.frame import arrow_frame, read_frame
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
+from inkwash.data.frames import arrow_frame, read_frame
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_extra, short
-from inkwash.data.transform import Array
-from inkwash.errors import DataError
 
 
 def read_hub(where: str, config: DataConfig) -> Raw:

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.data.deep import decode_png
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
+from inkwash.data.png16 import decode_png
 from inkwash.data.raw import Raw, require_room, short
-from inkwash.data.transform import Array
-from inkwash.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}

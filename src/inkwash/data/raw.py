@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
-from inkwash.data.transform import Array, Layout
-from inkwash.errors import DataError
+from inkwash.data.spec import Layout
 
 
 @dataclass(frozen=True)

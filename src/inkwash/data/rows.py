@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from inkwash.core.shapes import Array
+
 _ENTRIES = 1 << 20
 
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.config import DataConfig
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
 from inkwash.data.columns import (
     LARGEST_WHOLE,
     Column,
@@ -31,8 +33,7 @@ from inkwash.data.columns import (
     text_column,
 )
 from inkwash.data.raw import Raw, short
-from inkwash.data.transform import Array, DataSpec
-from inkwash.errors import DataError
+from inkwash.data.spec import DataSpec
 
 _ROWS = 4096
 Row = tuple[int, list[str]]

@@ -29,10 +29,10 @@ class TableNet(nn.Module):
         self.network = network
         self.missing = missing
         columns = torch.tensor(sizes)
-        self.numbers, self.codes = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
-        self.sizes = [sizes[i] for i in self.codes]
+        self.numbers, self.categories = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
+        self.sizes = [sizes[i] for i in self.categories]
         self.states = [size + masked for size in self.sizes]
-        owners = (column for column, count in zip(self.codes, self.states, strict=True) for _ in range(count))
+        owners = (column for column, count in zip(self.categories, self.states, strict=True) for _ in range(count))
         self.shown = _order([*self.numbers, *owners, *(range(len(sizes)) if missing else ())])
         self.register_buffer("log_prior", torch.zeros(sum(self.sizes)))
 
@@ -51,7 +51,7 @@ class TableNet(nn.Module):
         more."""
         counts = [torch.full((size,), 0.5, dtype=torch.float64) for size in self.sizes]
         for rows in blocks:
-            for count, column in zip(counts, self.codes, strict=True):
+            for count, column in zip(counts, self.categories, strict=True):
                 there = rows[:, column]
                 count += torch.bincount(there[~there.isnan()].long(), minlength=len(count))
         if counts:
@@ -73,7 +73,7 @@ class TableNet(nn.Module):
         if present is not None and not self.missing:
             raise TypeError("present: the network takes whole rows alone")
         there = torch.ones_like(x_t) if present is None else present.to(x_t)
-        columns = zip(self.codes, self.states, strict=True)
+        columns = zip(self.categories, self.states, strict=True)
         states = [one_hot(x_t[:, i].long(), count) * there[:, i, None] for i, count in columns]
         shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
         found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)

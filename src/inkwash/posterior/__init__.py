@@ -1,17 +1,24 @@
-"""Ways to draw from a product of a model with what is known; each by its own name."""
+"""Drawing from a model multiplied by what is known, p(x) r(x), in model units."""
 
-from inkwash.gaussian import Gaussian
-from inkwash.posterior.bits import Entrywise
-from inkwash.posterior.guide import MomentMatching, PiGDM
+from inkwash.posterior.entrywise import Entrywise
+from inkwash.posterior.evidence import EachKnown, Evidence, Linear
+from inkwash.posterior.guidance import MomentMatching, PiGDM
 from inkwash.posterior.method import Method
+from inkwash.posterior.methods import default_method
 from inkwash.posterior.smc import SMC
-from inkwash.posterior.walk import DPS, RePaint, StepProduct
-from inkwash.process import Process
+from inkwash.posterior.steps import DPS, RePaint, StepProduct
 
-
-def default_method(process: Process) -> Method:
-    """What is drawn from a product with by default: `MomentMatching()` for real numbers, and `SMC()` for others."""
-    return MomentMatching() if isinstance(process, Gaussian) else SMC()
-
-
-__all__ = ["DPS", "SMC", "Entrywise", "Method", "MomentMatching", "PiGDM", "RePaint", "StepProduct"]
+__all__ = [
+    "DPS",
+    "EachKnown",
+    "Entrywise",
+    "Evidence",
+    "Linear",
+    "Method",
+    "MomentMatching",
+    "PiGDM",
+    "RePaint",
+    "SMC",
+    "StepProduct",
+    "default_method",
+]

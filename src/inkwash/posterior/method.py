@@ -1,15 +1,22 @@
 """What a method to draw from a product is."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from inkwash.denoise import AnyDenoiser
-from inkwash.errors import ConfigError
-from inkwash.factor import Evidence
-from inkwash.sample import Ancestral, Sampler
+from inkwash.core.errors import ConfigError
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.posterior.evidence import Evidence
+from inkwash.sample.ancestral import Ancestral
+from inkwash.sample.sampler import Sampler
 
 
 class Method(ABC):
     """A way to draw from a product; a frozen dataclass whose fields are its options."""
+
+    side_by_side: ClassVar[bool] = False
+    """Whether it takes several examples at once, each with known entries of its own."""
+    chooses_among_draws: ClassVar[bool] = False
+    """Whether the draws of one example are chosen among each other, so that their number matters."""
 
     @abstractmethod
     def compose(

@@ -16,37 +16,31 @@ bit's belief with what is said of it, and the last weighing is by r(x) itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from inkwash.bernoulli import Bernoulli
-from inkwash.bits import BitEstimate
-from inkwash.categorical import Categorical
-from inkwash.codes import CodeEstimate, MixedEstimate
-from inkwash.denoise import AnyDenoiser
-from inkwash.distributions import Bits, Masses, Normal
-from inkwash.errors import ConfigError, NonFiniteError, require_integer
-from inkwash.factor import Evidence
-from inkwash.mixed import Joint, Mixed
-from inkwash.posterior.bits import Tilted, beyond, log_mass, tilt
-from inkwash.posterior.guide import Guided, PiGDM, log_twist
+from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.posterior.entrywise import Tilted, beyond, log_mass, tilt
+from inkwash.posterior.evidence import Evidence
+from inkwash.posterior.guidance import Guided, PiGDM, log_twist
 from inkwash.posterior.method import Method, require_ancestral
-from inkwash.prediction import Noisy
-from inkwash.sample import Sampler
-from inkwash.shapes import over
+from inkwash.process.bernoulli import Bernoulli
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.process import Process, Scheduled
+from inkwash.sample.sampler import Sampler
 
 
 @dataclass(frozen=True)
 class SMC(Method):
     """Twisted sequential Monte Carlo; exact in the limit of many particles and steps. See `inkwash.posterior.smc`.
 
-    Draws of one slot (`inkwash.randomness.slot_rows`) come from one population and are dependent: the fewer the
+    Draws of one slot (`inkwash.core.randomness.slot_rows`) come from one population and are dependent: the fewer the
     effective particles, the more alike. `Product.population` says how many they were.
 
     Args:
@@ -57,6 +51,8 @@ class SMC(Method):
         ConfigError: `particles` below 1, or a threshold outside (0, 1].
     """
 
+    side_by_side: ClassVar[bool] = True
+    chooses_among_draws: ClassVar[bool] = True
     particles: int = 4
     threshold: float = 0.5
 
@@ -65,9 +61,11 @@ class SMC(Method):
         if not 0 < self.threshold <= 1:
             raise ConfigError("method.threshold", self.threshold, "a number above 0 and up to 1")
 
-    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None) -> tuple[AnyDenoiser, Walk]:
+    def compose(
+        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
+    ) -> tuple[AnyDenoiser, Particles]:
         require_ancestral(self, sampler)
-        return denoiser, Walk(_twist_of(denoiser, evidence), self, evidence.groups)
+        return denoiser, Particles(_twist_of(denoiser, evidence), self, evidence.groups)
 
 
 @dataclass(frozen=True)
@@ -80,15 +78,7 @@ class View:
 
     def rows(self, index: Tensor) -> View:
         """The same of some particles."""
-        return View(_rows(self.plain, index), _rows(self.guided, index), self.log_twist[index])
-
-
-def _rows(estimate: Any, index: Tensor) -> Any:
-    """An estimate of some rows."""
-    parts = {item.name: getattr(estimate, item.name) for item in fields(estimate)}
-    if isinstance(estimate, MixedEstimate):
-        return replace(estimate, numbers=_rows(estimate.numbers, index), codes=_rows(estimate.codes, index))
-    return replace(estimate, **{n: v[index] for n, v in parts.items() if isinstance(v, Tensor) and v.ndim})
+        return View(self.plain.rows(index), self.guided.rows(index), self.log_twist[index])
 
 
 class Twist(ABC):
@@ -141,12 +131,14 @@ class KnownTwist(Twist):
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
         if evidence.measured or evidence.potentials:
             raise ConfigError("method SMC", "other factors than known entries", "Observed alone, for this process")
+        if not isinstance(denoiser.process, Scheduled):
+            raise ConfigError("method SMC", f"a {type(denoiser.process).__name__} process", "a process with noise")
         self.denoiser, self.evidence = denoiser, evidence
 
     def look(self, x_t: Tensor, t: Tensor) -> View:
         plain, clean = self.denoiser(x_t, t), self.evidence.with_known(x_t)
-        guided, belief = _informed(plain, clean, self.evidence.known_of(x_t))
-        return View(plain, guided, belief.log_prob(clean.double(), self.evidence.known_of(x_t)).double())
+        known = self.evidence.known_of(x_t)
+        return View(plain, plain.with_known(clean, known), plain.law.log_prob(clean.double(), known).double())
 
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A draw of the guided belief, whose probability over the model's is one over the twist."""
@@ -154,38 +146,18 @@ class KnownTwist(Twist):
         return process.reverse(x_t, view.guided, torch.zeros_like(t), t).final(generator), 0 * view.log_twist
 
 
-def _informed(estimate: Any, clean: Tensor, known: Tensor) -> tuple[Any, Any]:
-    """An estimate with the known entries of `clean` put in, and the law of all entries under the estimate as it was."""
-    if isinstance(estimate, MixedEstimate):
-        process = estimate.process
-        (number, code), (of_numbers, of_codes) = process.parts(clean), process.parts(known)
-        numbers, normal = _informed(estimate.numbers, number, of_numbers)
-        codes, masses = _informed(estimate.codes, code, of_codes)
-        return replace(estimate, numbers=numbers, codes=codes), Joint(normal, masses, process)
-    if isinstance(estimate, CodeEstimate):
-        index = clean.long().clamp(max=estimate.log_weights.shape[-1] - 1)
-        certain = one_hot(index, estimate.log_weights.shape[-1]) == 1
-        weights = torch.where(certain, 0.0, -torch.inf).to(estimate.log_weights)
-        informed = replace(estimate, log_weights=torch.where(known[..., None], weights, estimate.log_weights))
-        return informed, Masses(estimate.logits.double(), estimate.process.states)
-    if isinstance(estimate, BitEstimate):
-        certain = torch.where(clean == 1, torch.inf, -torch.inf)
-        return replace(estimate, logits=torch.where(known, certain, estimate.logits)), Bits(estimate.logits.double())
-    noisy = Noisy.at(estimate.x_t, estimate.t, estimate.process)
-    x = torch.where(known, clean, estimate.x)
-    var = over(1 / (1 + estimate.process.schedule.log_snr(estimate.t).exp()), estimate.x)
-    return replace(estimate, x=x, eps=noisy.eps_of(x)), Normal(estimate.x.double(), var.double())
+TWISTS: dict[type[Process], Callable[[AnyDenoiser, Evidence], Twist]] = {Gaussian: RealTwist, Bernoulli: BitTwist}
+"""The twist for the factors of one example, by the process; `KnownTwist` serves any other."""
 
 
 def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
     """The twist for a process."""
-    if evidence.groups > 1 or isinstance(denoiser.process, Categorical | Mixed):
-        return KnownTwist(denoiser, evidence)
-    return (BitTwist if isinstance(denoiser.process, Bernoulli) else RealTwist)(denoiser, evidence)
+    alone = evidence.groups == 1
+    return (TWISTS.get(type(denoiser.process), KnownTwist) if alone else KnownTwist)(denoiser, evidence)
 
 
 @dataclass(frozen=True)
-class Walk(Sampler):
+class Particles(Sampler):
     """The walk of populations, one for each trajectory and example.
 
     Args:

@@ -18,9 +18,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser, Estimate
-from inkwash.distributions import standard_normal
-from inkwash.errors import ConfigError
+from inkwash.core.errors import ConfigError
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.process.distributions import standard_normal
+from inkwash.process.gaussian import Estimate
 from inkwash.sample.quadrature import (
     Level,
     combine,

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from inkwash.errors import ConfigError
-from inkwash.noise import Schedule
+from inkwash.core.errors import ConfigError
+from inkwash.process.noise.schedule import Schedule
 
 Number = TypeVar("Number", float, complex)
 

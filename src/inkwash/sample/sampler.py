@@ -12,9 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser
-from inkwash.gaussian import require_gaussian
-from inkwash.noise import Schedule
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.process.gaussian import require_gaussian
+from inkwash.process.noise.schedule import Schedule
 
 
 class Sampler(ABC):

@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser
-from inkwash.distributions import standard_normal
-from inkwash.errors import ConfigError
-from inkwash.noise import Schedule
+from inkwash.core.errors import ConfigError
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.process.distributions import standard_normal
+from inkwash.process.noise.schedule import Schedule
 from inkwash.sample.quadrature import combine, exponential_step, levels, require_order
 from inkwash.sample.sampler import Multistep, Sampler
 

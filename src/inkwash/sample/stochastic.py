@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inkwash.denoise import AnyDenoiser
-from inkwash.distributions import standard_normal
-from inkwash.errors import ConfigError, require_integer
-from inkwash.sample.posterior import DDIM, Ancestral
+from inkwash.core.errors import ConfigError, require_integer
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.process.distributions import standard_normal
+from inkwash.sample.ancestral import DDIM, Ancestral
 from inkwash.sample.quadrature import combine, levels
 from inkwash.sample.sampler import Sampler
 

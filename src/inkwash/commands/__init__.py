@@ -1,0 +1,1 @@
+"""Commands: what each `inkwash X` does with words, files and folders."""

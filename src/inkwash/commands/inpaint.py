@@ -1,0 +1,143 @@
+"""Fill in what is hidden of a picture, a series or a volume: what `inkwash inpaint` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from inkwash.commands.output import write_array
+from inkwash.commands.relatives import example
+from inkwash.core.config import Device
+from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.randomness import Purpose, derived_seed
+from inkwash.core.shapes import Array
+from inkwash.data import pictures
+from inkwash.data.arrays import read_npy
+from inkwash.data.images import read_picture
+from inkwash.data.spec import DataSpec
+from inkwash.model.factors import Condition, Observed
+from inkwash.model.watch import draw, transform_of
+from inkwash.posterior.entrywise import Entrywise
+from inkwash.posterior.guidance import MomentMatching, PiGDM
+from inkwash.posterior.method import Method
+from inkwash.posterior.smc import SMC
+from inkwash.posterior.steps import DPS, RePaint, StepProduct
+from inkwash.training.run import StrPath, load
+
+Hide = Literal["left", "right", "top", "bottom", "random"]
+METHODS: dict[str, type[Method]] = {
+    "moment-matching": MomentMatching,
+    "pigdm": PiGDM,
+    "dps": DPS,
+    "repaint": RePaint,
+    "step-product": StepProduct,
+    "entrywise": Entrywise,
+    "smc": SMC,
+}
+"""Methods by the name the command line knows them by."""
+
+
+def read_mask(path: Path) -> Array:
+    """What is known: true in a boolean `.npy` file, white in a picture of black and white; `(H, W)` or as the example.
+
+    Raises:
+        DataError: a file that is missing or cannot be read, or has more than two values.
+    """
+    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
+    if mask.dtype == np.bool_:
+        return mask
+    if not np.isin(mask, (0, mask.max())).all() or not mask.max() > 0:
+        raise DataError(str(path), "other values than two", "black where something is hidden, white where it is known")
+    return mask > 0
+
+
+def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
+    """The mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
+    about half of its places at random; of its `size`, true is known.
+
+    Raises:
+        ConfigError: top or bottom of a series.
+    """
+    if kind == "random":
+        rng = np.random.default_rng(derived_seed(seed, Purpose.SAMPLE))
+        return rng.random(spec.size) < 0.5
+    axis = -1 if kind in ("left", "right") else -2
+    if -axis > len(spec.size):
+        raise ConfigError("hide", kind, "left, right or random, of a series")
+    known, side = np.ones(spec.size, bool), spec.size[axis]
+    hidden = slice(side // 2) if kind in ("left", "top") else slice((side + 1) // 2, None)
+    known.swapaxes(axis, -1)[..., hidden] = False
+    return known
+
+
+def inpaint_to_folder(
+    run: StrPath,
+    name: str,
+    mask: Array | Hide,
+    n: int,
+    out: Path,
+    display: Display,
+    *,
+    seed: int,
+    label: str | None = None,
+    given: Array | None = None,
+    guidance: float = 1.0,
+    device: Device = "auto",
+    **options: Any,
+) -> None:
+    """Draw `n` examples that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
+    standard deviation of each entry) and `inpainted.png`.
+
+    Args:
+        run: folder of a run or checkpoint.
+        name: of the example; see `inkwash.commands.relatives.example`.
+        mask: what is known of it, boolean, of its `size` or as it is; or what to hide.
+        n: how many, at least 2.
+        out: folder to write to; made if need be.
+        display: where to report.
+        seed: of the draws, and of what is hidden at random.
+        label: of a model with labels, the class to draw from: the factor `Condition`.
+        given: of a model with a condition in numbers, these, likewise.
+        guidance: of that factor.
+        device: where to draw.
+        **options: as of `Product.sample`.
+
+    Raises:
+        ConfigError: a run of vectors, or options that do not go together.
+    """
+    model = load(run, device)
+    spec = transform_of(model).spec
+    if not spec.size:
+        need = "one of series, images or volumes; in Python, model * Observed takes any data"
+        raise ConfigError("run", "a model of vectors", need)
+    image = example(run, model, name)
+    known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
+    known = _for_each_channel(known, spec)
+    product = model * Observed(known, image) * Condition(label, given, guidance)
+    draws = draw(product, n, display, seed=seed, **options)
+    mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
+    for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
+        write_array(out / f"{part}.npy", array, display)
+    pictures.save_pixels(out / "inpainted.png", _sheet(spec, image, known, draws, mean, spread))
+    display.say(f"picture   {out / 'inpainted.png'}: the picture, what is known of it, mean, spread, then the draws")
+    display.say(f"next      inkwash inpaint {run} 1 --hide left")
+
+
+def _for_each_channel(known: Array, spec: DataSpec) -> Array:
+    """A mask of the size of an example for all its channels, in the layout of the data."""
+    if known.shape != spec.size:
+        return known
+    return spec.from_channels_first(np.broadcast_to(known, spec.shape)[None])[0]
+
+
+def _sheet(spec: DataSpec, image: Array, known: Array, draws: Array, mean: Array, spread: Array) -> Array:
+    """All in one picture; what is hidden is in the middle of the range, and the spread goes from its low end, none,
+    to its high end, the largest."""
+    middle = (spec.low + spec.high) / 2
+    widest = max(float(spread.max()), 1e-12)
+    scaled = spec.low + spread / widest * (spec.high - spec.low)
+    shown = [np.asarray(image, np.float64), np.where(known, image, middle), mean, scaled, *draws.astype(np.float64)]
+    return pictures.grid(pictures.to_pixels(spec, np.stack(shown)))

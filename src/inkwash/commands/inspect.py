@@ -1,0 +1,54 @@
+"""What a run or data set is: what `inkwash inspect` does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from inkwash.core.config import Config
+from inkwash.core.display import Display
+from inkwash.core.machine import accelerator
+from inkwash.core.options import check, to_json
+from inkwash.data.dataset import load_dataset
+from inkwash.training.checkpoint import list_checkpoints
+from inkwash.training.defaults import require_possible
+from inkwash.training.fit import _Job
+from inkwash.training.loop import start
+from inkwash.training.run import Run, StrPath, read_header
+
+
+def inspect_run(run: StrPath, display: Display) -> None:
+    """Print what a run, or one of its checkpoints, is."""
+    header, path = read_header(run)
+    config = header.config
+    display.say(f"checkpoint {path} (verified)")
+    display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
+    display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
+    display.say(f"           {header.transform.describe()}")
+    if header.condition.classes:
+        display.say(f"labels     {config.data.labels}: {header.condition.describe()}")
+    if header.condition.given:
+        name = config.data.condition or f"shrink {config.data.shrink}"
+        display.say(f"condition  {name}: {header.condition.given.describe()}")
+    display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
+    display.say("config")
+    display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))
+    if len(list_checkpoints(Run(run).checkpoints)) and header.step < (config.train.steps or 0):
+        display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
+    else:
+        display.say(f"next       inkwash sample {run} -n 64")
+
+
+def inspect_data(config: Config, display: Display) -> None:
+    """Say what `train` would make of data, and choose for it; nothing is trained or written.
+
+    Raises:
+        ConfigError: a bad option.
+        DataError: bad data.
+    """
+    check(config)
+    require_possible(config)
+    dataset = load_dataset(config.source, config.data)
+    job = _Job.prepare(config, dataset, Run(Path("runs") / dataset.name), accelerator())
+    job.announce(start(job.config, job.examples, job.accelerator.device), display)
+    display.say(f"next      inkwash train {config.source}")

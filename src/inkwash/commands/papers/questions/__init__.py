@@ -1,0 +1,74 @@
+"""What the study notes ask, each question with a measurement of a few seconds; the answers are in the documentation.
+
+The data is a mixture of two normals on the line wherever its exact denoiser and density are needed, and no network is
+trained: what is measured is diffusion itself, not how well a network fits.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inkwash.core.options import Seed
+from inkwash.core.display import Display
+from inkwash.commands.papers.questions.answer import Question
+from inkwash.commands.papers.questions.backward import (
+    blind,
+    edge,
+    normal_steps,
+    one_pass,
+    probability,
+    reverse_formula,
+    three_forms,
+    weights,
+)
+from inkwash.commands.papers.questions.forward import (
+    fixed_alpha,
+    growing_beta,
+    random_steps,
+    same_noise,
+    square_roots,
+    where_to_start,
+)
+from inkwash.commands.papers.report import Findings, report
+from inkwash.core.randomness import generator
+
+QUESTIONS: dict[str, Question] = {
+    "square-roots": square_roots,
+    "growing-beta": growing_beta,
+    "fixed-alpha": fixed_alpha,
+    "random-steps": random_steps,
+    "same-noise": same_noise,
+    "where-to-start": where_to_start,
+    "three-forms": three_forms,
+    "reverse-formula": reverse_formula,
+    "normal-steps": normal_steps,
+    "one-pass": one_pass,
+    "edge": edge,
+    "weights": weights,
+    "blind": blind,
+    "probability": probability,
+}
+"""The questions, by name, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure what the study notes ask: a picture and a few numbers for each question."""
+
+    out: str = "papers/questions"
+    """Folder to write to."""
+    seed: Seed = 0
+    """Seed of all draws."""
+
+    def __call__(self) -> None:
+        report("questions", measure(self), Path(self.out), Display())
+
+
+def measure(options: Options) -> Findings:
+    """Answer every question."""
+    answers = {name: ask(generator(options.seed, i)) for i, (name, ask) in enumerate(QUESTIONS.items())}
+    words = (
+        f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in answer.numbers.items())
+        for name, answer in answers.items()
+    )
+    numbers = {name: answer.numbers for name, answer in answers.items()}
+    return Findings(numbers, tuple(words), {name: answer.figure for name, answer in answers.items()})

@@ -1,0 +1,256 @@
+"""Options: one small frozen dataclass per choice, checked as a whole before anything starts.
+
+An option of `None` is chosen from the data (see `inkwash.training.defaults.resolve`); the run stores the choice made. This module
+imports nothing heavy, so that the command line answers at once.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from inkwash.core.options import Count, Positive, Range, Seed, Share
+
+Device = Literal["auto", "cpu", "cuda"]
+TransformKind = Literal["standard", "min-max", "quantile", "log"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How to read the data."""
+
+    key: str | None = None
+    """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
+    labels: str | None = None
+    """Train a model that can be asked for a label: which array of an .npz file (y_train, say), which column of a .csv
+    file, or which file beside an .npy or IDX file holds one for each example; folder for pictures in folders; digit for
+    digits, and so on."""
+    condition: str | None = None
+    """Train a model that can be given numbers or an image: which array of an .npz file, which file beside an .npy or
+    IDX file, or which column of a table, or several with commas between them, holds those of each example."""
+    shrink: Annotated[int, Range(2)] | None = None
+    """Train a model that can be given a small image and draws the large one: the condition is the examples' own means
+    over blocks with so many places a side."""
+    layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
+    """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
+    series, which has to be asked for."""
+    levels: Annotated[int, Range(2, 65536)] | None = None
+    """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
+    drop: tuple[str, ...] | None = None
+    """Columns of a table to leave out."""
+    categories: tuple[str, ...] | None = None
+    """Columns of a table that hold categories, though they are whole numbers, or text of more than 64 values."""
+    numbers: tuple[str, ...] | None = None
+    """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
+    missing: bool = False
+    """NaN in an array of vectors stands for a missing entry; without this it is refused. Tables need no option."""
+    transform: TransformKind = "standard"
+    """How real numbers go to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
+    (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
+    numbers (quantile). Whole numbers, categories and levels have a map of their own."""
+    held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
+    """Share of the examples that is never trained on, and evaluated on."""
+    split_seed: Seed = 0
+    """Seed of the permutation that decides which examples are held out."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether a model is to be told something of an example."""
+        return (self.labels, self.condition, self.shrink) != (None, None, None)
+
+
+@dataclass(frozen=True)
+class ProcessConfig:
+    """How data is spread into noise."""
+
+    schedule: (
+        Literal[
+            "linear",
+            "cosine",
+            "log-linear",
+            "sohl-dickstein",
+            "rectified",
+            "karras",
+            "zero-terminal",
+            "learned-betas",
+            "learned",
+        ]
+        | None
+    ) = None
+    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
+    signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
+    one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
+    the variance of the estimate). By default log-linear for the gaussian and the mixed process, linear for the
+    bernoulli one, and sohl-dickstein for the categorical one."""
+    steps: Annotated[int, Range(2, 10000)] = 1000
+    """Steps T of the schedule's table, if it has one, and of the model's own grid."""
+    kind: Literal["gaussian", "bernoulli", "mixed", "categorical"] | None = None
+    """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones; categorical is
+    for tables of categories alone, mixed for those of numbers and categories, and for no others. By default gaussian,
+    mixed or categorical, as the data asks."""
+    rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
+    log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
+    """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
+    neighbouring levels if these are predicted, 13.3 for 256 of them, and 9.2 otherwise, where it is 0.01."""
+    categories: Literal["uniform", "absorbing"] | None = None
+    """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """What the network's output means."""
+
+    predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
+    """Gaussian and mixed alone: what the network predicts; by default the levels of integer data if they are few, and
+    otherwise F (EDM), or v by a network that is blind."""
+    variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
+    """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
+    transition's) otherwise."""
+    sees: Literal["log_snr", "nothing"] = "log_snr"
+    """What the network is told of the noise level; nothing makes it blind, and F cannot be predicted then."""
+    clip: bool | None = None
+    """Gaussian alone: clip estimates of the clean data to its range; by default where it has levels and they are not
+    predicted."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The network; what is left open is chosen from the shape of the data."""
+
+    kind: Literal["unet", "dit", "mlp", "transformer"] | None = None
+    """For series, images and volumes unet, the default, or dit, a transformer of patches; for vectors mlp, the default,
+    or transformer, whose columns attend to each other."""
+    width: Annotated[int, Range(8, 4096)] | None = None
+    """Features (of a U-Net: at full resolution, a multiple of 8; of a transformer: of a token)."""
+    depth: Annotated[int, Range(1, 64)] | None = None
+    """Residual blocks (of a U-Net: per resolution)."""
+    multipliers: tuple[Annotated[int, Range(1, 64)], ...] | None = None
+    """U-Net: features at each resolution in units of the width."""
+    attention: tuple[bool, ...] | None = None
+    """U-Net: for each resolution, whether it has self-attention."""
+    dropout: Share | None = None
+    """Probability of dropping a feature in training; by default 0.5 for vectors and tables of less than 1,000
+    examples, and 0 otherwise."""
+    patch: Count | None = None
+    """DiT: places of a patch along each side, or the whole of a shorter side."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained."""
+
+    steps: Count | None = None
+    """Number of optimizer steps; the learning rate reaches zero at the last. By default 1,500 for series, images and
+    volumes, and for vectors and tables 3 per example, from 300 to 5,000: few are learnt by heart."""
+    batch_size: Count | None = None
+    """Examples per step, over all processes."""
+    learning_rate: Positive | None = None
+    """Peak learning rate of AdamW."""
+    warmup: Annotated[int, Range(0)] = 100
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    """Weight decay of AdamW."""
+    clip_grad: Positive = 1.0
+    """Largest norm of the gradient; a larger one is scaled down."""
+    ema: Share = 0.999
+    """Decay of the moving average of the weights, which is what samples are drawn with."""
+    objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
+    """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
+    the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
+    where F is predicted, v where v is, and simple otherwise."""
+    times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
+    """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
+    low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
+    condition_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
+    """With a condition alone: how often all that is told of an example is hidden, which trains the model without
+    condition; 0.1 by default."""
+    seed: Seed = 0
+    """Seed of the initial weights, the order, the times, the noise and the conditions hidden."""
+    save_every: Count = 500
+    """Steps between checkpoints: the most that a killed run loses."""
+    monitor_every: Count = 500
+    """Steps between looks at the held-out loss and at samples."""
+    log_every: Count = 10
+    """Steps between lines of metrics.jsonl."""
+    micro_batch_size: Count | None = None
+    """Most examples that a process takes at a time, to save memory; the step remains that of the whole batch, which is
+    the default."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a training run, but for the data itself."""
+
+    source: str
+    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
+    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
+    data: DataConfig = field(default_factory=DataConfig)
+    process: ProcessConfig = field(default_factory=ProcessConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How much to evaluate."""
+
+    examples: Annotated[int, Range(10)] = 1000
+    """At most this many held-out examples, and as many training examples and samples."""
+    terms: Count = 100
+    """Diffusion terms of the bound evaluated per example; at the number of steps less one, all of them."""
+    steps: Count | Literal["inf"] | None = None
+    """Steps of the bound, by default those the model was made with; inf is continuous time but for the last step."""
+    sampler_steps: Count = 250
+    """Steps of the sampler, which is ancestral."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """Guidance of the samples by the conditions of the held-out examples, of a model with a condition."""
+    imputed: Annotated[int, Range(0)] | None = None
+    """Of at most this many held-out examples, of up to 256 entries each, some entries are hidden and drawn given the
+    others; 0 is none. By default 32 of vectors, and none of others, which take seconds each."""
+    seed: Seed = 0
+    """Seed of the samples, the noise and the tests."""
+
+
+@dataclass(frozen=True)
+class WalkConfig:
+    """How to walk from noise to data. An option that neither the sampler nor the grid has is refused."""
+
+    sampler: Literal[
+        "ancestral",
+        "ddim",
+        "heun",
+        "dpm-solver",
+        "single-step",
+        "adams",
+        "ipndm",
+        "euler-maruyama",
+        "langevin",
+        "predictor-corrector",
+    ] = "ancestral"
+    """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
+    steps: Count | None = None
+    """Number of steps; by default those the model was made with."""
+    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle", "learned"] = "uniform"
+    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent; or
+    learned once for so many --steps, and kept in RUN/grids: for ancestral the grid of the least bound, for another
+    sampler the one that strays least from trajectories of the flow."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    order: Annotated[int, Range(1, 4)] | None = None
+    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
+    corrector: bool | None = None
+    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
+    s_churn: Annotated[float, Range(0)] | None = None
+    """heun: noise that all steps together renew, by default 0."""
+    s_min: Annotated[float, Range(0)] | None = None
+    """heun: smallest sigma/alpha at which noise is renewed."""
+    s_max: Annotated[float, Range(0)] | None = None
+    """heun: largest sigma/alpha at which noise is renewed."""
+    s_noise: Annotated[float, Range(0)] | None = None
+    """heun: scale of the noise renewed, by default 1."""
+    corrections: Count | None = None
+    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
+    snr: Positive | None = None
+    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
+    rho: Positive | None = None
+    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""

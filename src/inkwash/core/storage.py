@@ -1,0 +1,138 @@
+"""All writing to disk. Each operation goes through one hook, so that a test can fail or log any of them.
+
+A file is whole or absent under its name: it is written under a hidden name, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
+
+hook: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731
+"""Called before every operation with its name and path; tests replace it."""
+
+
+@contextmanager
+def _operation(name: str, path: Path) -> Iterator[None]:
+    try:
+        hook(name, path)
+        yield
+    except OSError as error:
+        raise StorageError(str(path), error.strerror or str(error), f"a file system that can {name} it") from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a new file."""
+    with _operation("write", path), path.open("wb") as file:
+        file.write(content)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the entries of a folder, to the disk."""
+    with _operation("sync", path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or folder its name, in one step; a file replaces an older one."""
+    with _operation("rename", target):
+        source.replace(target)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, and force them to the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    with _operation("make", path):
+        path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder with all in it, or a file."""
+    with _operation("remove", path):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a file."""
+    with _operation("append", path), path.open("ab") as file:
+        file.write(content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file so that its name always holds the old content or the new."""
+    hidden = path.with_name(f".{path.name}.new")
+    write(hidden, content)
+    sync(hidden)
+    rename(hidden, path)
+    sync(path.parent)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock file; it is released when the process ends, however it ends.
+
+    Raises:
+        RunInUseError: another process holds it.
+    """
+    with _operation("lock", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunInUseError(str(path.parent), "a run that another trainer holds", "a free one") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def dump_json(plain: Any) -> bytes:
+    """Plain data as JSON; NaN and infinity are refused."""
+    return (json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def dump_line(plain: Any) -> bytes:
+    """Plain data as one line of JSON."""
+    return (json.dumps(plain, allow_nan=False) + "\n").encode()
+
+
+def parse_json(content: bytes, where: str) -> Any:
+    """Strict JSON: no duplicate keys, no NaN or infinity.
+
+    Raises:
+        CheckpointError: anything else.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key stands twice")
+        return dict(pairs)
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no JSON")
+
+    def finite(text: str) -> float:
+        value = float(text)
+        return value if abs(value) < float("inf") else refuse(text)
+
+    try:
+        return json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(where, f"damaged JSON ({error})", "the file as inkwash wrote it") from None

@@ -1,0 +1,40 @@
+r"""Dead leaves: images of discs that hide one another, with the edges, the flat parts and the scales of natural ones.
+
+Discs fall one after another, without end; each has a centre uniform over the plane, a radius r with density
+$\propto r^{-3}$ between two ends, and a grey level uniform over 0…255. Seen is what lies on top (Lee, Mumford & Huang
+2001, §3). Looked at from below they are drawn the other way round, the topmost first, until no pixel is left: a draw
+from the model itself, and not from what many discs come near to (Kendall & Thönnes 1999).
+
+Two points a distance d apart lie on the same leaf with probability $\gamma(d) / (2\gamma(0) - \gamma(d))$, where
+$\gamma(d)$ is the mean area that a disc shares with itself moved by d; that is also the correlation of their levels.
+"""
+
+import numpy as np
+
+from inkwash.core.shapes import Array
+
+RADII = (2.0, 8.0)
+"""Smallest and largest radius, in pixels."""
+
+
+def dead_leaves(n: int, side: int, seed: int) -> Array:
+    """Draw images, uint8 `(n, side, side)`.
+
+    Args:
+        n: how many.
+        side: of an image, in pixels.
+        seed: any integer >= 0.
+    """
+    random, (low, high) = np.random.default_rng(seed), RADII
+    y, x = np.divmod(np.arange(side * side, dtype=np.float32), side)
+    levels, bare = np.zeros((n, side * side), np.uint8), np.ones((n, side * side), bool)
+    unfinished = np.arange(n)
+    while len(unfinished):
+        draws = random.random((4, len(unfinished), 1), np.float32)
+        radius = (low**-2 - draws[0] * (low**-2 - high**-2)) ** -0.5
+        across, down = draws[1:3] * (side + 2 * high) - high
+        hit = bare[unfinished] & ((x - across) ** 2 + (y - down) ** 2 < radius**2)
+        levels[unfinished] += hit * (256 * draws[3]).astype(np.uint8)
+        bare[unfinished] &= ~hit
+        unfinished = unfinished[bare[unfinished].any(1)]
+    return levels.reshape(n, side, side)

@@ -1,0 +1,195 @@
+"""Pictures: data units to pixels, grids, lines, curves and point clouds."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inkwash.core import storage
+from inkwash.core.shapes import Array
+from inkwash.data.png16 import encode_png
+from inkwash.data.spec import DataSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 150
+_LINE_HEIGHT, _LINE_WIDTH = 48, 96
+INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
+
+
+def to_pixels(spec: DataSpec, data: Array) -> Array:
+    """Series, images and volumes in data units to uint8 pixels `(N, H, W)`, or `(N, H, W, C)` with 3 or 4 channels.
+
+    The data's range goes onto 0…255: of levels the whole alphabet, of continuous data what was seen in the data. Images
+    with another number of channels than 1, 3 or 4 show their channels side by side, in grey. Of a volume, the middle
+    slices across depth, height and width are the image. The channels of a series are lines, one below another.
+    """
+    pixels = _stretched(spec, spec.to_channels_first(data))
+    if spec.kind == "series":
+        return _lines(pixels / 255)
+    if spec.kind == "volume":
+        pixels = _middle_slices(pixels)
+    if pixels.shape[1] in (3, 4):
+        return np.moveaxis(pixels, 1, -1)
+    return np.concatenate(list(np.moveaxis(pixels, 1, 0)), axis=-1)
+
+
+def _middle_slices(pixels: Array) -> Array:
+    """The middle `(H, W)`, `(D, W)` and `(D, H)` of volumes `(N, C, D, H, W)` side by side, grey around them."""
+    slices = [np.take(pixels, side // 2, axis) for axis, side in enumerate(pixels.shape) if axis > 1]
+    tallest = max(each.shape[2] for each in slices)
+    around = [((0, 0), (0, 0), (0, tallest - each.shape[2]), (0, 1)) for each in slices]
+    padded = [np.pad(each, width, constant_values=128) for each, width in zip(slices, around, strict=True)]
+    return np.concatenate(padded, axis=3)[..., :-1]
+
+
+def _lines(share: Array) -> Array:
+    """Series `(N, C, L)`, in shares of the range, as dark lines on light grey, `(N, C * height, width)`.
+
+    A column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
+    """
+    length, parts = share.shape[2], 2 * math.ceil(share.shape[2] / _LINE_WIDTH)
+    place = np.linspace(0, length - 1, _LINE_WIDTH * parts + 1)
+    left = place.astype(int)
+    right = np.minimum(left + 1, length - 1)
+    height = share[..., left] + (place - left) * (share[..., right] - share[..., left])
+    row = np.rint((1 - height) * (_LINE_HEIGHT - 1))
+    within = np.lib.stride_tricks.sliding_window_view(row, parts + 1, axis=2)[:, :, ::parts]
+    rows = np.arange(_LINE_HEIGHT)[:, None]
+    dark = (rows >= within.min(-1)[:, :, None]) & (rows <= within.max(-1)[:, :, None])
+    return np.where(dark, 0, 235).astype(np.uint8).reshape(len(share), -1, _LINE_WIDTH)
+
+
+def to_files(spec: DataSpec, data: Array) -> Array:
+    """Images in data units to the pixels of files of their own: as `to_pixels`, but what is pixels stays as it is.
+
+    That is data whose levels are all of uint8 or of uint16, in one to four channels: `(N, H, W)` grey, or
+    `(N, H, W, C)` with 2, grey and alpha, 3 or 4 channels, at the same depth.
+    """
+    depth = {"uint8": 256, "uint16": 65536}
+    channels = spec.shape[0]
+    if not spec.is_image or spec.levels is None or depth.get(spec.dtype) != spec.levels or channels > 4:
+        return to_pixels(spec, data)
+    x = spec.to_channels_first(data)
+    return x[:, 0] if channels == 1 else np.moveaxis(x, 1, -1)
+
+
+def _stretched(spec: DataSpec, data: Array) -> Array:
+    position = (data.astype(np.float64) - spec.low) / max(spec.high - spec.low, 1e-12)
+    return np.rint(np.clip(position, 0, 1) * 255).astype(np.uint8)
+
+
+def grid(pixels: Array, columns: int | None = None, scale: int | None = None) -> Array:
+    """Tile images `(N, H, W[, C])` into one, enlarged by whole factors so that small images can be seen."""
+    count, height, width = pixels.shape[:3]
+    columns = columns or math.ceil(math.sqrt(count))
+    scale = scale or max(1, 56 // max(height, width))
+    rows = math.ceil(count / columns)
+    gap = 1
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, *pixels.shape[3:]), 255, np.uint8)
+    for i, image in enumerate(pixels):
+        top, left = i // columns * (height + gap) + gap, i % columns * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = image
+    return sheet.repeat(scale, 0).repeat(scale, 1)
+
+
+def save_pixels(path: Path, pixels: Array) -> None:
+    """Write one image `(H, W[, C])`, uint8 or uint16, as PNG of that depth."""
+    from PIL import Image
+
+    if pixels.dtype == np.uint16:
+        return storage.replace(path, encode_png(pixels))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    storage.replace(path, buffer.getvalue())
+
+
+def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array | None = None) -> Array:
+    """Samples as one picture, `(H, W)` or `(H, W, C)`: a grid of images, of lines (series) or of middle slices
+    (volumes), rows of bits (64 of them), or the points of other vectors (their first two entries).
+
+    Args:
+        spec: what one example is.
+        data: the samples, data units.
+        columns: of a grid; as many as rows by default.
+        among: points whose range the axes show; by default `data` itself.
+    """
+    if spec.size:
+        return grid(to_pixels(spec, data), columns)
+    if spec.levels == 2:
+        return grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4)
+    figure, axes = new_figure(4, 4)
+    draw_points(axes, data)
+    if among is not None:
+        _show_range(axes, among.reshape(len(among), -1))
+    return _drawn(figure)
+
+
+def _show_range(axes: Any, among: Array) -> None:
+    low, high = among.min(0), among.max(0)
+    axes.set_xlim(low[0], high[0])
+    if among.shape[1] > 1:
+        axes.set_ylim(low[1], high[1])
+
+
+def _drawn(figure: Any) -> Array:
+    """A figure as pixels `(H, W, 3)`."""
+    figure.set_dpi(_DPI)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
+    """Write samples as one picture; see `sheet`."""
+    save_pixels(path, sheet(spec, data))
+
+
+def save_rows(path: Path, spec: DataSpec, rows: Sequence[Array]) -> None:
+    """Write several sets of samples, of equal size, one below another: but for vectors each is a row."""
+    among = np.concatenate(rows)
+    save_pixels(path, np.concatenate([sheet(spec, data, len(data), among) for data in rows]))
+
+
+def draw_points(axes: Any, data: Array) -> None:
+    """Vectors as points: their first two entries, or a histogram where there is one."""
+    flat = data.reshape(len(data), -1)
+    if flat.shape[1] == 1:
+        axes.hist(flat[:, 0], bins=60, color=INK)
+        return
+    axes.scatter(flat[:, 0], flat[:, 1], s=min(max(2, 300 / len(flat)), 30), color=INK, alpha=0.5, linewidths=0)
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+    """An empty figure of a size in inches, and its axes; drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns)
+    for each in np.atleast_1d(axes):
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG."""
+    save_pixels(path, _drawn(figure))
+
+
+def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
+    """The learning curve: training and held-out loss by step, of the lines of `metrics.jsonl`."""
+    figure, axes = new_figure(7, 4)
+    axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
+    held = [m for m in metrics if "held_out_loss" in m]
+    axes.plot([m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
+    axes.legend(frameon=False)
+    save_figure(path, figure)

@@ -1,0 +1,23 @@
+"""Network and process together: an estimate of the clean data, whatever the network predicts."""
+
+from inkwash.denoise.cold import Restorer
+from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
+from inkwash.denoise.discrete import BitDenoiser, CategoryDenoiser, MixedDenoiser
+from inkwash.denoise.prediction import Levels, Mean, Prediction
+from inkwash.denoise.wrap import Clipped, Conditioned, Thresholded
+
+__all__ = [
+    "AnyDenoiser",
+    "BitDenoiser",
+    "CategoryDenoiser",
+    "Clipped",
+    "Conditioned",
+    "Denoiser",
+    "Levels",
+    "Mean",
+    "MixedDenoiser",
+    "NetworkDenoiser",
+    "Prediction",
+    "Restorer",
+    "Thresholded",
+]

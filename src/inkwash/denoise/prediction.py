@@ -1,0 +1,159 @@
+r"""What a network may predict, and what follows from it: estimates of the clean data and of the noise.
+
+Every prediction gives $(\hat x, \hat\epsilon)$, which satisfy $x_t = \alpha\hat x + \sigma\hat\epsilon$. None divides
+by $\alpha$ where the noise is what is asked for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inkwash.core.shapes import over
+from inkwash.process.distributions import Lattice
+from inkwash.process.gaussian import Noisy
+from inkwash.process.noise import steps
+from inkwash.process.noise.grid import as_grid
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What an output means.
+
+    Args:
+        x: estimate of the clean data, `(B, *event)`.
+        eps: estimate of the noise, `(B, *event)`.
+        level_logits: log-probabilities of the levels up to a constant, `(B, *event, levels)`, if they are predicted.
+    """
+
+    x: Tensor
+    eps: Tensor
+    level_logits: Tensor | None = None
+
+
+class Prediction(ABC):
+    """What the network's output means."""
+
+    needs_signal = False
+    """Whether it says nothing of x where no signal is left."""
+
+    @abstractmethod
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        """The estimates that an output implies."""
+
+    def input_scale(self, noisy: Noisy) -> Tensor | None:
+        """What the network's input is divided by, if this prediction has a say in it."""
+        return None
+
+
+class X(Prediction):
+    r"""$\hat x$ itself."""
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        return Guess(output, noisy.eps_of(output))
+
+
+class Eps(Prediction):
+    r"""$\hat\epsilon$ (Ho et al. 2020, eq. 11)."""
+
+    needs_signal = True
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        return Guess((noisy.x_t - noisy.sigma * output) / noisy.alpha, output)
+
+
+class Score(Prediction):
+    r"""$\hat s = -\hat\epsilon/\sigma$, an estimate of $\nabla\log p(x_t)$ (Song & Ermon 2019)."""
+
+    needs_signal = True
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        return Eps().read(-noisy.sigma * output, noisy)
+
+
+class V(Prediction):
+    r"""$\hat v = \alpha\hat\epsilon - \sigma\hat x$ (Salimans & Ho 2022, App. D)."""
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        alpha, sigma, x_t = noisy.alpha, noisy.sigma, noisy.x_t
+        power = alpha**2 + sigma**2  # 1 for a variance-preserving schedule
+        return Guess((alpha * x_t - sigma * output) / power, (sigma * x_t + alpha * output) / power)
+
+
+@dataclass(frozen=True)
+class F(Prediction):
+    r"""EDM's preconditioned output: $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, of a network that is given
+    $c_\mathrm{in}x_t$ (Karras et al. 2022, eq. 7 and table 1, here for any $\alpha$).
+
+    Args:
+        data_std: standard deviation of the data, model units.
+    """
+
+    data_std: float = 1.0
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        width = self.input_scale(noisy)
+        skip = noisy.alpha * (self.data_std / width) ** 2
+        x = skip * noisy.x_t + (noisy.sigma * self.data_std / width) * output
+        return Guess(x, noisy.eps_of(x))
+
+    def input_scale(self, noisy: Noisy) -> Tensor:
+        """Standard deviation of the noisy data."""
+        return torch.sqrt(noisy.sigma**2 + (noisy.alpha * self.data_std) ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Prediction):
+    """The mean of the reverse step to the next time of a grid (Ho et al. 2020, eq. 8).
+
+    Args:
+        steps: number of steps of a uniform grid.
+        times: or the grid itself, decreasing from 1 to 0.
+
+    Raises:
+        ConfigError: both or a bad grid.
+    """
+
+    steps: int | None = None
+    times: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", as_grid(self.steps, self.times, 1000))
+        object.__setattr__(self, "steps", None)
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        rising = as_grid(None, self.times, 0).flip(0).to(noisy.t.device)
+        s = rising[(torch.searchsorted(rising, noisy.t.contiguous()) - 1).clamp(min=0)]
+        keep, pull = (coefficient(noisy.process.schedule, s, noisy.t) for coefficient in (steps.keep, steps.pull))
+        x = (output - over(keep, output) * noisy.x_t) / over(pull, output)
+        return Guess(x, noisy.eps_of(x))
+
+
+@dataclass(frozen=True)
+class Levels(Prediction):
+    r"""For integer data: log-odds $\ell_v$ of each entry's levels, as they are before looking at its own $x_t$. Bayes'
+    rule with the known noise does the rest: $\hat x = \sum_v x_v w_v$ with
+    $w = \mathrm{softmax}_v[\ell_v - (x_t - \alpha x_v)^2/2\sigma^2]$, which snaps to the levels as the noise falls.
+
+    The output has shape `(B, *event, levels)`.
+
+    Args:
+        lattice: the values the data takes, model units.
+    """
+
+    lattice: Lattice
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        values = self.lattice.values().to(output)
+        alpha, sigma = (scale[..., None] if scale.ndim else scale for scale in (noisy.alpha, noisy.sigma))
+        away = (noisy.x_t[..., None] - alpha * values) / sigma
+        logits = torch.addcmul(output, away, away, value=-0.5)
+        x = logits.softmax(-1) @ values
+        return Guess(x, noisy.eps_of(x), logits)
+
+
+NAMED: dict[str, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
+"""Predictions that a name alone describes."""

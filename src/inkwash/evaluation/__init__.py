@@ -1,0 +1,1 @@
+"""Evaluation: a trained model against data it has not seen."""

@@ -1,0 +1,112 @@
+r"""Second-order statistics of series, to be compared between samples and data.
+
+A set of series is taken as draws of one stationary process with mean $m$ per channel, estimated over all of them:
+
+- autocorrelation at lag k: $\rho_k = \gamma_k/\gamma_0$, with $\gamma_k$ the mean of $(x_t - m)(x_{t+k} - m)$ over all
+  series and the $L - k$ pairs in each;
+- spectrum at frequency f, in cycles per place: the mean over series of the periodogram
+  $\frac1L\big|\sum_t (x_t - m)e^{-2\pi ift}\big|^2$. Over all L frequencies its mean is the variance.
+
+Both have the standard error of a mean over series, which are independent where the places of one are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.shapes import Array
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An estimate over lags or frequencies, per channel.
+
+    Args:
+        at: lags in places, or frequencies in cycles per place, `(K,)`.
+        value: `(C, K)`.
+        std_error: of each value, `(C, K)`.
+    """
+
+    at: Array
+    value: Array
+    std_error: Array
+
+
+def autocorrelation(x: Array, lags: int | None = None) -> Curve:
+    r"""$\rho_k$ for k = 0, …, `lags`; its standard error to first order in those of $\gamma_k$ and $\gamma_0$.
+
+    Both are 0 of a channel that is constant over the whole set.
+
+    Args:
+        x: series `(N, C, L)`, N at least 2.
+        lags: the largest; by default half the length.
+
+    Raises:
+        ConfigError: fewer than 2 series, or lags beyond the series.
+    """
+    series = _centred(x)
+    length = series.shape[2]
+    lags = length // 2 if lags is None else lags
+    if not 0 <= lags < length:
+        raise ConfigError("lags", lags, f"0 to {length - 1}, for series of {length} places")
+    power = np.abs(np.fft.rfft(series, 2 * length)) ** 2  # zeros beyond the end keep it from meeting the start
+    each = np.fft.irfft(power, 2 * length)[..., : lags + 1] / (length - np.arange(lags + 1))
+    covariance = each.mean(0)
+    variance = np.where(np.ptp(series, axis=(0, 2))[:, None] > 0, covariance[:, :1], np.inf)
+    value = covariance / variance
+    influence = (each - value * each[..., :1]) / variance
+    return Curve(np.arange(lags + 1), value, _std_error(influence))
+
+
+def spectrum(x: Array) -> Curve:
+    """The mean periodogram at the frequencies 0, 1/L, … up to 1/2, in squared units of x.
+
+    Args:
+        x: series `(N, C, L)`, N at least 2.
+
+    Raises:
+        ConfigError: fewer than 2 series.
+    """
+    series = _centred(x)
+    length = series.shape[2]
+    each = np.abs(np.fft.rfft(series)) ** 2 / length
+    return Curve(np.fft.rfftfreq(length), each.mean(0), _std_error(each))
+
+
+STATISTICS: dict[str, Callable[[Array], Curve]] = {"autocorrelation": autocorrelation, "spectrum": spectrum}
+"""The statistics by name."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two curves are apart.
+
+    Args:
+        rms: root mean square of their difference, relative to that of the second one unless this is 0.
+        by_chance: what its square would be in the mean if both had one law, rooted: the standard errors' share.
+    """
+
+    rms: float
+    by_chance: float
+
+
+def compare(a: Curve, b: Curve) -> Difference:
+    """The difference of two curves over the same lags or frequencies, over all channels."""
+    size = float(np.sqrt(np.mean(b.value**2))) or 1.0
+    noise = np.sqrt(np.mean(a.std_error**2 + b.std_error**2))
+    return Difference(float(np.sqrt(np.mean((a.value - b.value) ** 2))) / size, float(noise) / size)
+
+
+def _centred(x: Array) -> Array:
+    if len(x) < 2:
+        raise ConfigError("series", f"{len(x)} of them", "at least 2, for a standard error")
+    series = np.asarray(x, np.float64)
+    return series - series.mean((0, 2), keepdims=True)
+
+
+def _std_error(each: Array) -> Array:
+    return each.std(0, ddof=1) / np.sqrt(len(each))

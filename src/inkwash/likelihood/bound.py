@@ -1,0 +1,243 @@
+r"""The variational bound: $-\log p(x) \le$ prior + diffusion + reconstruction, in nats per example.
+
+For a grid $1 = \tau_T > … > \tau_1 > \tau_0 = 0$ (Ho et al. 2020, eq. 5):
+
+- prior: $\mathrm{KL}(q(x_1 \mid x) \,\|\, p(x_1))$,
+- diffusion:
+  $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
+- reconstruction: $\mathbb E[-\log p(x \mid x_{\tau_1})]$, by the decoder.
+
+Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term. In continuous time, the
+limit of ever finer grids before $\tau_1$, the diffusion part is
+$\tfrac12\int \mathbb E\lVert\epsilon - \hat\epsilon\rVert^2\,d\lambda$ over the log-SNR $\lambda$ between times 1 and
+$\tau_1$, whatever the reverse variance (Kingma et al. 2021, eq. 11).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.randomness import Purpose, slots
+from inkwash.core.shapes import sum_event
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.denoise.wrap import under
+from inkwash.process.distributions import Bins, Lattice
+from inkwash.process.gaussian import require_gaussian
+from inkwash.process.process import Process
+
+
+@dataclass(frozen=True)
+class Bound:
+    r"""An upper bound on -log p(x) and its parts, nats per example.
+
+    Args:
+        prior: shape `(B,)`.
+        diffusion: shape `(B,)`.
+        reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
+        per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
+        time_edges: the K + 1 times that separate the stretches, decreasing.
+        dims: number of entries of an example.
+        levels: number of values an entry can take; None for continuous data.
+        k: of a diffusion model, Sohl-Dickstein's K (2015, eq. 14), a lower bound on the mean of log p(x), `(B,)`:
+            entropies take the place of the prior and the reconstruction. The last step is that of the forward kernel,
+            and the data must have the prior's moments: bits the mean of its rate, real numbers
+            $\mathbb E\lVert x\rVert^2 = d$.
+        null: of a diffusion model, log-density or mass of x under the prior, his $L_\mathrm{null}$, `(B,)`.
+    """
+
+    prior: Tensor
+    diffusion: Tensor
+    reconstruction: Tensor
+    per_time: Tensor
+    time_edges: Tensor
+    dims: int
+    levels: int | None
+    k: Tensor | None = None
+    null: Tensor | None = None
+
+    @property
+    def total(self) -> Tensor:
+        """The bound, nats per example, `(B,)`."""
+        return self.prior + self.diffusion + self.reconstruction
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """The bound in bits per entry, `(B,)`.
+
+        Raises:
+            ConfigError: continuous data, whose density has no bits.
+        """
+        return self.in_bits_per_dim(self.total)
+
+    def in_bits_per_dim(self, nats: Tensor) -> Tensor:
+        """Convert nats per example to bits per entry; refused for continuous data, as `bits_per_dim`."""
+        if self.levels is None:
+            raise ConfigError("bits_per_dim", "continuous data", "data with levels; use .total, in nats")
+        return nats / (self.dims * math.log(2))
+
+    @property
+    def std_error(self) -> Tensor:
+        """Standard error of `total.mean()` over examples and noise; NaN for fewer than two examples."""
+        spread = ((self.total - self.total.mean()) ** 2).sum() / (len(self.total) - 1)
+        return (spread / len(self.total)).sqrt()
+
+
+@dataclass(frozen=True)
+class _Terms:
+    prior: Tensor
+    per_time: Tensor
+    reconstruction: Tensor
+    edges: Tensor
+    null: Tensor
+
+    @classmethod
+    def joined(cls, slots: list["_Terms"], count: int) -> "_Terms":
+        """The terms of the first `count` examples of all slots."""
+        return cls(*(torch.cat([getattr(s, item.name) for s in slots])[:count] for item in fields(cls)))
+
+
+@torch.no_grad()
+def bound(
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    times: Tensor,
+    lattice: Lattice | Bins | None = None,
+    terms: int | None = None,
+    seed: int = 0,
+    continuous: bool = False,
+    condition: Mapping[str, Any] | None = None,
+) -> Bound:
+    """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
+
+    The noise of an example depends on the seed and on its place in `x`, not on how many come after it. Entries that are
+    NaN are missing: the bound is then on -log p of the others, and the denoiser is told which these are.
+
+    Args:
+        denoiser: gives the reverse kernel.
+        x: clean data, model units, `(B, *event)`.
+        times: decreasing from 1 to 0, `(T + 1,)`.
+        lattice: the values discrete data takes; None for those of the process, and where it has none, for continuous
+            data, whose decoder is a density.
+        terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
+            one pair drawn from each, which is unbiased. None evaluates all. In continuous time, as many stretches of
+            log-SNR with a point drawn from each.
+        seed: of the noise.
+        continuous: take the limit of ever finer grids before the last step.
+        condition: what the denoiser is asked with, a row for each example: the bound is then on -log p(x | condition).
+
+    Raises:
+        ConfigError: `terms` below 1.
+    """
+    if terms is not None:
+        require_integer("terms", terms)
+    lattice = lattice or denoiser.process.lattice
+    stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
+    x, told, missing = x.double().nan_to_num(0.0), dict(condition or {}), x.isnan()
+    if bool(missing.any()):
+        told["present"] = ~missing
+    parts = [
+        _slot_terms(under(denoiser, told, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
+        for rows, random in slots(x, seed, Purpose.BOUND)
+    ]
+    found = _Terms.joined(parts, len(x))
+    diffusion = found.per_time.sum(1)
+    return Bound(
+        prior=found.prior,
+        diffusion=diffusion,
+        reconstruction=found.reconstruction,
+        k=found.edges - diffusion,
+        null=found.null,
+        per_time=found.per_time,
+        time_edges=stretches.edges,
+        dims=x[0].numel(),
+        levels=None if lattice is None else lattice.levels,
+    )
+
+
+@dataclass(frozen=True)
+class _Stretches:
+    """The diffusion part, cut in time.
+
+    Args:
+        edges: the times that separate the stretches, decreasing, `(K + 1,)`.
+        term: what stretch i adds, `(denoiser, x, present, i, random) -> (B,)`, estimated from one draw per example.
+    """
+
+    edges: Tensor
+    term: Callable[[AnyDenoiser, Tensor, Tensor, int, torch.Generator], Tensor]
+
+
+def _pairs(times: Tensor, terms: int | None) -> _Stretches:
+    """The pairs of a grid, in stretches of nearly equal length."""
+    pairs = len(times) - 2
+    count = pairs if terms is None else min(terms, pairs)
+    cuts = torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
+
+    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
+        return _diffusion_term(denoiser, x, present, times, int(cuts[i]), int(cuts[i + 1]), random)
+
+    return _Stretches(times[cuts], term)
+
+
+def _diffusion_term(
+    denoiser: AnyDenoiser, x: Tensor, present: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
+) -> Tensor:
+    """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
+    pair = torch.randint(start, stop, (len(x),), generator=random)
+    t, s = times[pair], times[pair + 1]
+    x_t = denoiser.process.marginal(x, t).draw(random)
+    return (stop - start) * step_kl(denoiser.process, x, x_t, denoiser(x_t, t), s, t, present)
+
+
+def step_kl(
+    process: Process, x: Tensor, x_t: Tensor, estimate: Any, s: Tensor, t: Tensor, present: Tensor | None = None
+) -> Tensor:
+    r"""What the step from t to s adds to the bound at one `x_t` `(B, *event)`:
+    $\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, nats per example, `(B,)`."""
+    return process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t), present)
+
+
+def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:
+    """Stretches of equal length in log-SNR; what lies below a log-SNR of -20 is left out."""
+    count = len(times) - 2 if terms is None else terms
+    schedule = require_gaussian(denoiser.process, "continuous").schedule
+    low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])
+    width = (high - low) / count
+
+    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
+        inside = torch.rand(len(x), generator=random, dtype=torch.float64)
+        t = schedule.time(low + (i + inside) * width)
+        noise = denoiser.process.noise(x.shape, random, like=x)
+        estimate = denoiser(denoiser.process.diffuse(x, t, noise), t)
+        return 0.5 * width * sum_event((noise - estimate.eps) ** 2, present)
+
+    return _Stretches(schedule.time(low + width * torch.arange(count + 1)), term)
+
+
+def _slot_terms(
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    present: Tensor,
+    times: Tensor,
+    stretches: _Stretches,
+    lattice: Lattice | Bins | None,
+    random: torch.Generator,
+) -> _Terms:
+    process, first = denoiser.process, times[-2]
+    prior, last = process.prior(x.shape, like=x), process.marginal(x, 1.0)
+    per_time = [stretches.term(denoiser, x, present, i, random) for i in range(len(stretches.edges) - 1)]
+    nearest = process.marginal(x, first)
+    x_t = nearest.draw(random)
+    decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
+    return _Terms(
+        prior=last.kl(prior, present),
+        per_time=torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0),
+        reconstruction=-decoder.log_prob(x, present),
+        edges=last.entropy(present) - nearest.entropy(present) - prior.entropy(present),
+        null=prior.log_prob(x, present),
+    )

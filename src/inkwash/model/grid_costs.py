@@ -1,0 +1,256 @@
+r"""Grids of times learned for a model: of all grids of so many steps among some candidate times, the cheapest.
+
+Where the cost of a grid is a sum over its steps, and the cost of a step depends on its two times alone, dynamic
+programming finds the cheapest grid exactly. Two costs have this form.
+
+- The variational bound: a step from t to s adds
+  $\mathbb E\,\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, the last one what the decoder adds (Watson et al.
+  2021, "Learning to efficiently sample from diffusion probabilistic models"). The network is asked about each candidate
+  once: what it says at t serves the steps from t to every s.
+- The deviation from trajectories of the probability-flow ODE: a step adds the distance between where one step of DDIM
+  leads from a point of a trajectory and the trajectory itself (Chen et al. 2024, "On the trajectory regularity of
+  ODE-based diffusion sampling").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
+from inkwash.core.randomness import Purpose, chosen_seed, generator, slot_rows, slots
+from inkwash.core.shapes import over
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.likelihood.bound import step_kl
+from inkwash.model.diffusion import Diffusion
+from inkwash.process.bernoulli import Bernoulli
+from inkwash.process.distributions import Bins, Lattice
+from inkwash.process.gaussian import Gaussian, require_gaussian
+from inkwash.process.noise.grid import as_grid
+from inkwash.process.process import Distribution, Process
+
+_CANDIDATES = 128
+_NOISIEST = -20.0
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class GridCosts:
+    """What the steps between M + 1 candidate times cost, and with them every grid of at least two steps among those.
+
+    Args:
+        times: the candidates, decreasing from 1 to 0, `(M + 1,)`, float64.
+        step: cost of the step from candidate i to j, `(M, M)`, float64; the steps to time 0 are in `last`.
+        last: cost of the step from candidate j to time 0 where the step before came from candidate i, `(M, M)`.
+        fixed: what every grid costs.
+        evaluations: how many examples the network was evaluated on to measure them, each at one time.
+    """
+
+    times: Tensor
+    step: Tensor
+    last: Tensor
+    fixed: float
+    evaluations: int
+
+    def grid(self, steps: int) -> Tensor:
+        """The cheapest grid of so many steps, by dynamic programming in O(M^2 `steps`).
+
+        Args:
+            steps: at least 2, at most M.
+
+        Returns:
+            Times that decrease from 1 to 0, `(steps + 1,)`, float64, as `Diffusion.sample` and `Diffusion.bound` take.
+
+        Raises:
+            ConfigError: a bad `steps`.
+            NonFiniteError: every such grid has an infinite cost or one that is not a number.
+        """
+        self._require_steps(steps)
+        least = torch.full_like(self.times[:-1], torch.inf)
+        least[0] = 0.0
+        came_from = []
+        for cost in [self.step] * (steps - 2) + [self.step + self.last]:
+            least, before = (least[:, None] + cost).min(0)
+            came_from.append(before)
+        if not bool(least.min().isfinite()):
+            raise NonFiniteError("grid", "costs that are not finite", "a network whose answers are")
+        path = [least.argmin()]
+        for before in reversed(came_from):
+            path.append(before[path[-1]])
+        return torch.cat([self.times[torch.stack(path[::-1])], self.times[-1:]])
+
+    def total(self, times: Tensor) -> float:
+        """The cost of a grid of at least two steps.
+
+        Args:
+            times: decreasing from 1 to 0, all of them candidates.
+
+        Raises:
+            ConfigError: other times.
+        """
+        grid = as_grid(None, times, 0)
+        self._require_steps(len(grid) - 1)
+        index = torch.searchsorted(-self.times, -grid)
+        if not torch.equal(self.times[index], grid):
+            raise ConfigError("times", grid.tolist(), "times that are all among the candidates")
+        path = index[:-1]
+        return self.fixed + float(self.step[path[:-1], path[1:]].sum() + self.last[path[-2], path[-1]])
+
+    def _require_steps(self, steps: int) -> None:
+        require_integer("steps", steps, 2)
+        if steps > len(self.step):
+            raise ConfigError("steps", steps, f"at most {len(self.step)}, the steps between all candidates")
+
+
+@torch.no_grad()
+def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, seed: int = 0) -> GridCosts:
+    """Costs whose sum over a grid is the variational bound of `x` on it: mean over the examples, nats.
+
+    Any process and any reverse variance. The network is evaluated M times per example, and M^2/2 divergences are taken
+    in closed form.
+
+    Args:
+        model: the model.
+        x: data units, `(B, …)`.
+        candidates: times to choose from, decreasing from 1 to 0; by default those of the model's own grid, or where it
+            has more than 128 steps, those of its times that are nearest to 128 equal steps of log-SNR.
+        seed: of the noise.
+
+    Raises:
+        DataError: `x` is not of the model's shape.
+        ConfigError: bad candidates, or a bad `seed`.
+    """
+    clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
+    lattice = process.lattice if model.transform is None else model.transform.lattice
+    step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
+    for rows, random in slots(clean, seed, Purpose.GRID):
+        own = min(len(rows), len(clean) - int(rows[0]))
+        _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
+    fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
+    if model.transform is not None:
+        fixed = fixed - model.transform.log_det(clean).mean()
+    return _costs(times, step, last, len(clean), float(fixed))
+
+
+def _add_bound_costs(
+    step: Tensor,
+    last: Tensor,
+    denoiser: AnyDenoiser,
+    x: Tensor,
+    times: Tensor,
+    lattice: Lattice | Bins | None,
+    random: torch.Generator,
+    count: int,
+) -> None:
+    """Add, to sums over examples, what the first `count` of the slot `x` cost."""
+    process = denoiser.process
+    for i, t in enumerate(times[:-1]):
+        x_t = process.marginal(x, t).draw(random)
+        estimate = denoiser(x_t, t)
+        step[i, i + 1 :] += _kls(process, x[:count], x_t[:count], estimate, times[i + 1 : -1], t).cpu()
+        decoders = _decoders(process, x_t, estimate, times[: i + 1], lattice)
+        last[:i, i] += torch.stack([-d.log_prob(x)[:count].sum() for d in decoders]).cpu() if i else 0
+
+
+def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor, t: Tensor) -> Tensor:
+    """What the steps from t to each of `times` add to the bound, summed over the examples: `(len(times),)`.
+
+    Times take the place of examples, and examples that of entries, over which a divergence is a sum.
+    """
+
+    def repeated(tensor: Tensor, count: int) -> Tensor:
+        return tensor[: len(x)].expand(count, *x.shape[:1], *tensor.shape[1:])
+
+    def kls(s: Tensor) -> Tensor:
+        known = {f.name: getattr(estimate, f.name) for f in fields(estimate)}
+        known = {n: repeated(v, len(s)) for n, v in known.items() if isinstance(v, Tensor) and v.ndim}
+        return step_kl(process, repeated(x, len(s)), repeated(x_t, len(s)), replace(estimate, **known), s, t)
+
+    return torch.cat([kls(s) for s in times.split(_AT_ONCE)]) if len(times) else times
+
+
+def _decoders(
+    process: Process, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None
+) -> list[Distribution]:
+    """The decoders at the last of `times`, one for each time that may come before it, or one that serves them all."""
+    end = torch.tensor([times[-1], 0.0], dtype=torch.float64)
+    try:
+        return [process.decoder(x_t, estimate, end, lattice)]
+    except ConfigError:  # the decoder needs the time before
+        return [process.decoder(x_t, estimate, torch.cat([t[None], end]), lattice) for t in times[:-1]]
+
+
+@torch.no_grad()
+def trajectory_costs(
+    model: Diffusion, n: int = 64, *, candidates: Tensor | None = None, seed: int | None = None
+) -> GridCosts:
+    r"""Costs whose sum over a grid is how far single steps of DDIM on it lead away from the flow.
+
+    A step's cost is the mean distance between the point $x_s$ of a trajectory of the probability-flow ODE and where one
+    step from its point $x_t$ leads, over $c_s = \sqrt{\alpha_s^2 + \sigma_s^2}$. The trajectories are those of DDIM on
+    all candidates.
+
+    Args:
+        model: the model, of a Gaussian process.
+        n: how many trajectories.
+        candidates: as of `bound_costs`.
+        seed: of the trajectories' starts; None takes one from torch's global generator.
+
+    Raises:
+        ConfigError: bad candidates, a bad `n` or `seed`, a process that is not Gaussian.
+    """
+    require_integer("n", n)
+    process, times = require_gaussian(model.process, "trajectory_costs"), _candidates(model, candidates)
+    random = generator(chosen_seed(seed), Purpose.GRID)
+    like = torch.zeros((), dtype=torch.float64, device=model.device)
+    starts = process.prior((n, *model.shape), like=like).draw(random)
+    step = torch.zeros(len(times) - 1, len(times), dtype=torch.float64)
+    for x_t in starts.split(slot_rows(model.shape, model.device)):
+        step += _deviations(model.denoiser, process, x_t, times)
+    return _costs(times, step[:, :-1], step[:, -1].expand(len(step), -1), n, 0.0)
+
+
+def _deviations(denoiser: AnyDenoiser, process: Gaussian, x_t: Tensor, times: Tensor) -> Tensor:
+    """How far the step from candidate i to j leads off the trajectories from `x_t`, summed over these: `(M, M + 1)`."""
+    points, guesses = [x_t], []
+    for t, s in pairwise(times):
+        estimate = denoiser(points[-1], t)
+        guesses.append((estimate.x, estimate.eps))
+        points.append(_ddim(process, *guesses[-1], s[None])[0])
+    found = torch.zeros(len(guesses), len(points), dtype=torch.float64)
+    for i, guess in enumerate(guesses):
+        for j in torch.arange(i + 1, len(points)).split(_AT_ONCE):
+            reached = torch.stack([points[k] for k in j])
+            off = (_ddim(process, *guess, times[j]) - reached) / over(process.scale(times[j]), reached)
+            found[i, j] = off.flatten(2).norm(dim=2).sum(1).cpu()
+    return found
+
+
+def _ddim(process: Gaussian, x: Tensor, eps: Tensor, s: Tensor) -> Tensor:
+    """The steps of DDIM without noise to times `(K,)`, `(K, B, *event)`: the estimates of x and of the noise, put
+    together again at each time."""
+    return process.diffuse(x.expand(len(s), *x.shape), s, eps.expand(len(s), *eps.shape))
+
+
+def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) -> GridCosts:
+    """Means over `count` examples of sums of costs; infinite where a step would not go down."""
+    steps = len(times) - 1
+    down = torch.ones(steps, steps, dtype=torch.bool).triu(1)
+    step, last = (torch.where(down, total / count, torch.inf) for total in (step, last))
+    return GridCosts(times, step, last, fixed, count * steps)
+
+
+def _candidates(model: Diffusion, candidates: Tensor | None) -> Tensor:
+    """The candidates asked for, or those of the model's own grid, thinned evenly in log-SNR."""
+    grid = as_grid(None, candidates, model.steps)
+    if candidates is not None or len(grid) <= _CANDIDATES + 1:
+        return grid
+    schedule = cast(Gaussian | Bernoulli, model.process).schedule
+    log_snr = schedule.log_snr(grid[:-1]).clamp(min=_NOISIEST)
+    even = torch.linspace(float(log_snr[0]), float(log_snr[-1]), _CANDIDATES, dtype=torch.float64)
+    nearest = (log_snr[:, None] - even).abs().argmin(0).unique()
+    return torch.cat([grid[nearest], grid[-1:]])

@@ -1,0 +1,219 @@
+r"""Products: $\tilde p(x) \propto p(x)\,r_1(x)\,r_2(x)\cdots$, the distribution of a model given what is known, as a
+distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from typing import Any, ClassVar, overload
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, require_kind
+from inkwash.core.shapes import Array
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.likelihood.flow import LogProb
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.units import Units
+from inkwash.posterior.evidence import Evidence, nothing
+from inkwash.posterior.method import Method
+from inkwash.posterior.methods import default_method
+from inkwash.posterior.smc import SMC, Particles
+from inkwash.sample.sampler import Sampler
+from inkwash.sample.walk import State, Walkable, end_of
+
+
+class Factor:
+    """A function r(x), or a condition, that multiplies a model: `model * factor`; factors multiply one another."""
+
+    changes_belief: ClassVar[bool] = False
+    """Whether it changes what the denoiser believes and is no function of x, as a condition does."""
+
+    @property
+    def parts(self) -> tuple[Factor, ...]:
+        """The factors of a product of factors; else the factor alone."""
+        return (self,)
+
+    def wrap(self, denoiser: AnyDenoiser, units: Units) -> AnyDenoiser:
+        """The model's denoiser under this factor, for one that changes the belief."""
+        return denoiser
+
+    def evidence(self, units: Units) -> Evidence:
+        """What the factor says of x in the model's units."""
+        return nothing(units.shape, units.device)
+
+    def known(self, units: Units) -> tuple[Array, Array] | None:
+        """Mask and values of the entries that it makes known, in data units; None where it makes none known."""
+        return None
+
+    @overload
+    def __mul__(self, other: Factor) -> Factor: ...
+
+    @overload
+    def __mul__(self, other: Diffusion) -> Product: ...
+
+    def __mul__(self, other: Factor | Diffusion) -> Factor | Product:
+        if isinstance(other, Diffusion):
+            return Product(other, self.parts)
+        return Factors((*self.parts, *other.parts)) if isinstance(other, Factor) else NotImplemented
+
+    def __rmul__(self, model: Diffusion) -> Product:
+        return Product(model, self.parts) if isinstance(model, Diffusion) else NotImplemented
+
+
+class Factors(Factor):
+    """A product of factors, none of them a product."""
+
+    def __init__(self, parts: tuple[Factor, ...]) -> None:
+        self._parts = parts
+
+    @property
+    def parts(self) -> tuple[Factor, ...]:
+        return self._parts
+
+
+def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
+    """What all factors together say of x.
+
+    Raises:
+        ConfigError: more than one `Condition`, or a factor that does not fit the model.
+    """
+    conditions = sum(factor.changes_belief for factor in factors)
+    if conditions > 1:
+        raise ConfigError("condition", f"{conditions} conditions", "one at most")
+    evidence = (factor.evidence(units) for factor in factors)
+    return reduce(Evidence.__add__, evidence, nothing(units.shape, units.device))
+
+
+@dataclass(frozen=True)
+class Population:
+    """Draws by sequential Monte Carlo, and how far to trust them.
+
+    Args:
+        x: as of `Product.sample`.
+        effective: share of particles that are effective after each step, 1 at best, `(slots, steps)`; each slot of
+            draws has a population of its own.
+    """
+
+    x: Any
+    effective: Tensor
+
+
+class Product(Walkable):
+    """A model multiplied by factors: `model * factor * factor`. The order makes no difference.
+
+    Args:
+        model: the model.
+        factors: what multiplies it.
+
+    Raises:
+        ConfigError: a factor that does not fit the model, or two that contradict each other.
+    """
+
+    def __init__(self, model: Diffusion, factors: tuple[Factor, ...]) -> None:
+        self.model = model
+        self.factors = factors
+        self.evidence: Evidence = gathered(model.units, factors)
+
+    def __mul__(self, factor: Factor) -> Product:
+        return Product(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def sample(self, n: int, *, method: Method | None = None, **options: Any) -> Any:
+        """Draw `n` examples. Known entries are exactly what they are known to be, in data units.
+
+        Sample i of a seed is the same, bit for bit, whatever `n`.
+
+        Args:
+            n: how many, at least 1.
+            method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers and `SMC()` for others.
+            **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`. A condition
+                is a factor, `Condition`.
+
+        Returns:
+            As `Diffusion.sample`.
+
+        Raises:
+            ConfigError: a bad option, or one that the method has no use for.
+        """
+        return self.to_data(torch.cat([end_of(each).x_s for each in self.walks(n, method=method, **options)]))
+
+    def walks(
+        self, n: int, *, method: Method | None = None, sampler: Sampler | None = None, **options: Any
+    ) -> list[Iterator[State]]:
+        guided, walk = self._composed(method, sampler, options)
+        return [self._to_known(each) for each in guided.walks(n, sampler=walk, **options)]
+
+    def _to_known(self, walk: Iterator[State]) -> Iterator[State]:
+        for state in walk:
+            yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+
+    def population(
+        self, n: int, *, method: SMC | None = None, sampler: Sampler | None = None, **options: Any
+    ) -> Population:
+        """What `sample` draws with `method`, `SMC()` by default, and its effective sample size."""
+        guided, walk = self._composed(method or SMC(), sampler, options)
+        if not isinstance(walk, Particles):
+            raise ConfigError("method", method, "an SMC")
+        x = torch.cat([end_of(each).x_s for each in guided.walks(n, sampler=walk, **options)])
+        return Population(self.to_data(self.evidence.with_known(x)), torch.tensor(walk.sizes, dtype=torch.float64))
+
+    def unnormalised_log_prob(self, x: Any, **options: Any) -> LogProb:
+        r"""$\log p(x) + \sum\log r(x)$, nats per example: the log-probability up to a constant that does not depend on
+        x.
+
+        It is minus infinity where x is not what is known. With `Observed` it is, up to that constant, the log-density
+        of the other entries.
+
+        Args:
+            x: data units, `(B, …)`.
+            **options: as of `Diffusion.log_prob`.
+
+        Raises:
+            ConfigError: a process of bits; a measurement without noise, or factors that are no functions of x.
+        """
+        if any(factor.changes_belief for factor in self.factors):
+            raise ConfigError("log_prob", "a factor that is no function of x", "the model's own, under that condition")
+        result, model_x = self.model.log_prob(x, **options), self.model.to_model(x).double()
+        matches = (model_x == self.evidence.values) | ~self.evidence.known
+        gain = self.evidence.soft(model_x).masked_fill(~matches.flatten(1).all(1), -torch.inf)
+        return replace(result, value=result.value + gain)
+
+    def to_data(self, x: Tensor) -> Any:
+        """Model units to data units, known entries as they were given."""
+        data = self.model.to_data(x)
+        for mask, values in self._observed:
+            if isinstance(data, Tensor):
+                data[:, torch.from_numpy(mask)] = torch.from_numpy(values[mask]).to(data)
+            else:
+                data[:, mask] = values[mask].astype(data.dtype)
+        return data
+
+    @cached_property
+    def _observed(self) -> list[tuple[Array, Array]]:
+        found = (factor.known(self.model.units) for factor in self.factors)
+        return [each for each in found if each is not None]
+
+    def _composed(
+        self, method: Method | None, sampler: Sampler | None, options: dict[str, Any]
+    ) -> tuple[Diffusion, Sampler | None]:
+        """The model with the denoiser of the product, and the sampler to walk with."""
+        for name in ("label", "given", "guidance"):
+            if name in options:
+                raise ConfigError(
+                    name, options[name], "a factor in its place: model * Condition(label, given, guidance)"
+                )
+        if method is not None:
+            require_kind("method", method, Method)
+        model = self.model
+        denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped, model.units), self.factors, model.denoiser)
+        walk = sampler
+        if self.evidence.linear is not None or self.evidence.potentials:
+            method = method or default_method(model.process)
+            denoiser, walk = method.compose(denoiser, self.evidence, sampler)
+        elif method is not None:
+            raise ConfigError("method", method, "none: these factors change the denoiser alone")
+        return model.with_denoiser(denoiser), walk

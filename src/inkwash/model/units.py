@@ -1,0 +1,143 @@
+"""Units: what takes examples, labels and given values from data units to model units, and draws back.
+
+Everything that is stated in data units, by users and by factors, passes here once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.data.condition import ConditionSpec
+from inkwash.data.frames import from_frame
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
+from inkwash.process.distributions import Bins, Lattice
+from inkwash.process.process import Process
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a model.
+
+    Args:
+        shape: shape of one example in model units.
+        transform: takes data units to model units and back. None: the two are the same.
+        condition: what the network takes beside noisy data and time.
+        values: what entries may be under a discrete process; None where they are real numbers.
+        device: where examples in model units live.
+        dtype: of noisy data.
+    """
+
+    shape: tuple[int, ...]
+    transform: Transform | None
+    condition: ConditionSpec
+    values: Lattice | None
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def spec(self) -> DataSpec:
+        """What an example is in data units.
+
+        Raises:
+            ConfigError: there is no transform, so that nobody knows how the data is to be shown.
+        """
+        return self.known_transform.spec
+
+    @property
+    def known_transform(self) -> Transform:
+        """The transform.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.transform is None:
+            raise ConfigError("model", "one without a transform", "one that knows what its data is")
+        return self.transform
+
+    @property
+    def lattice(self) -> Lattice | Bins | None:
+        """What entries may be in model units, where the data has levels or whole numbers."""
+        return None if self.transform is None else self.transform.lattice
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one example in data units, as it came."""
+        return self.shape if self.transform is None else self.transform.spec.data_shape
+
+    @property
+    def scale(self) -> float:
+        """The length in data units of one in model units; a mean over the channels."""
+        return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
+
+    def from_frame(self, x: Any) -> Any:
+        """What stands in the data for the rows of a `pandas.DataFrame`; anything else as it is."""
+        return from_frame(self.spec, x) if hasattr(x, "columns") else x
+
+    def to_model(self, x: Any, missing: bool = False) -> Tensor:
+        """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing, if it may.
+
+        Raises:
+            DataError: examples of another shape, or with values that the data cannot take.
+        """
+        x = self.from_frame(x)
+        if self.transform is not None:
+            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), missing)
+        tensor = self.shaped("x", x)
+        if self.values is not None and not self.values.holds(tensor.nan_to_num(self.values.low) if missing else tensor):
+            raise DataError("x", "other values", f"one of {self.values.values().tolist()} in each entry")
+        return tensor
+
+    def complete(self, x: Any) -> Tensor:
+        """`to_model` of examples without a missing entry.
+
+        Raises:
+            DataError: as `to_model`, or an entry is missing.
+        """
+        if bool((model_x := self.to_model(x)).isnan().any()):
+            raise DataError("x", "a missing value", "whole examples; bound and impute take others")
+        return model_x
+
+    def shaped(self, where: str, x: Any) -> Tensor:
+        """Examples in model units, on the model's device.
+
+        Raises:
+            DataError: another shape than `(B, *shape)`, or no example.
+        """
+        tensor = torch.as_tensor(x, device=self.device)
+        if tuple(tensor.shape[1:]) != self.shape or len(tensor) == 0:
+            raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
+        return tensor
+
+    def to_data(self, x: Tensor) -> Any:
+        """Model units to data units."""
+        return x if self.transform is None else self.transform.to_data(x.cpu())
+
+    def to_reals(self, x: Tensor) -> Tensor:
+        """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
+        return x if self.transform is None else self.transform.real(x)
+
+    def difference_to_data(self, x: Tensor) -> Tensor:
+        """A difference in model units as one in data units, of an affine transform."""
+        return x if self.transform is None else self.transform.stretch(x)
+
+    def log_det(self, model_x: Tensor) -> Tensor | float:
+        """Log-determinant of the map from data units to model units at `model_x`, `(B,)`, or 0 if they are the same."""
+        return 0.0 if self.transform is None else self.transform.log_det(model_x)
+
+
+def require_same_values(process: Process, transform: Transform) -> None:
+    """Check that a transform takes data to the values of a process, if that has values of its own.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if process.lattice not in (None, transform.lattice):
+        need = f"data on {process.lattice}, the values of a {type(process).__name__} process, or no transform"
+        raise ConfigError("transform", transform.lattice or "continuous data", need)

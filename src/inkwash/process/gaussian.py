@@ -1,0 +1,195 @@
+r"""Gaussian diffusion: $q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (Sohl-Dickstein et al. 2015).
+
+For $0 \le s < t \le 1$, with $\alpha_{ts} = \alpha_t/\alpha_s$ and
+$\sigma_{ts}^2 = \sigma_t^2 - \alpha_{ts}^2\sigma_s^2$.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.shapes import over
+from inkwash.process.distributions import (
+    BinnedNormal,
+    Bins,
+    DiscretizedNormal,
+    Lattice,
+    Masses,
+    Normal,
+    standard_normal,
+)
+from inkwash.process.noise import steps
+from inkwash.process.noise.schedule import Schedule
+from inkwash.process.process import AnyEstimate, Process, Scheduled
+from inkwash.process.variance import ReverseVariance
+
+
+@dataclass(frozen=True)
+class Gaussian(Scheduled):
+    """The Gaussian process of a schedule.
+
+    Args:
+        schedule: gives `alpha`, `sigma` and `log_snr` at any time in [0, 1].
+    """
+
+    schedule: Schedule
+
+    def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Normal:
+        r"""$p(x_1) = \mathcal N(0, \alpha_1^2 + \sigma_1^2)$: the mean and variance that data of mean 0 and variance 1
+        have at t = 1.
+
+        Of a variance-preserving schedule, or of one without signal at t = 1 whose noise has variance 1, this is
+        $\mathcal N(0, I)$. Of a variance-exploding one it is $\mathcal N(0, 1 + \sigma_1^2)$, where
+        $\mathcal N(0, \sigma_1^2)$ is common and hardly differs.
+        """
+        mean = torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
+        return Normal(mean, over(self.scale(1.0) ** 2, mean))
+
+    def scale(self, t: float | Tensor) -> Tensor:
+        r"""$c_t = \sqrt{\alpha_t^2 + \sigma_t^2}$, float64: $x_t/c_t$ stays $\mathcal N(0, I)$ if x is."""
+        return torch.sqrt(self.schedule.alpha(t) ** 2 + self.schedule.sigma(t) ** 2)
+
+    def marginal(self, x: Tensor, t: float | Tensor) -> Normal:
+        r"""$q(x_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2)$ (DDPM eq. 4)."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        return Normal(over(alpha, x) * x, over(sigma**2, x))
+
+    def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
+        """Standard normal noise."""
+        return standard_normal(shape, generator, like)
+
+    def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
+        r"""$x_t = \alpha_t x + \sigma_t\epsilon$."""
+        return over(self.schedule.alpha(t), x) * x + over(self.schedule.sigma(t), x) * noise
+
+    def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Normal:
+        r"""$q(x_t \mid x_s) = \mathcal N(\alpha_{ts} x_s, \sigma_{ts}^2)$ (DDPM eq. 2 for neighbours)."""
+        alpha_ts = self.schedule.alpha(t) / self.schedule.alpha(s)
+        return Normal(over(alpha_ts, x_s) * x_s, over(steps.transition_var(self.schedule, s, t), x_s))
+
+    def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Normal:
+        r"""$q(x_s \mid x_t, x) = \mathcal N\big(\tfrac{\alpha_{ts}\sigma_s^2}{\sigma_t^2} x_t +
+        \tfrac{\alpha_s\sigma_{ts}^2}{\sigma_t^2} x,\ \tfrac{\sigma_{ts}^2\sigma_s^2}{\sigma_t^2}\big)$
+        (DDPM eqs. 6-7)."""
+        mean = self._posterior_mean(x_t, x, s, t)
+        return Normal(mean, over(steps.posterior_var(self.schedule, s, t), mean))
+
+    def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Normal:
+        r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2)."""
+        mean = self._posterior_mean(x_t, estimate.x, s, t)
+        return Normal(mean, over(estimate.variance.of_step(self.schedule, s, t, estimate.spread), mean))
+
+    def decoder(
+        self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None
+    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses:
+        r"""$p(x \mid x_{\tau_1})$: what the estimate says of the levels, if it does; else a normal around $\hat x$,
+        since $q(x_0 \mid x_t, x)$ has none but x for its mean.
+
+        Raises:
+            ConfigError: a grid of one step with a variance that needs a second pair.
+        """
+        if isinstance(lattice, Lattice) and estimate.level_logits is not None:
+            return Masses(estimate.level_logits.double(), lattice)
+        normal = Normal(estimate.x, over(estimate.variance.of_decoder(self.schedule, times, estimate.spread), x_t))
+        return normal if lattice is None else normal.on(lattice)
+
+    def _posterior_mean(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Tensor:
+        return over(steps.keep(self.schedule, s, t), x_t) * x_t + over(steps.pull(self.schedule, s, t), x) * x
+
+
+def require_gaussian(process: Process, where: str) -> Gaussian:
+    """The process, for what is made for Gaussian ones alone.
+
+    Raises:
+        ConfigError: another process; `where` says who asked.
+    """
+    if not isinstance(process, Gaussian):
+        raise ConfigError(where, f"a {type(process).__name__} process", "a Gaussian process")
+    return process
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What is known before the network is asked.
+
+    Args:
+        x_t: the noisy data, `(B, *event)`.
+        t: its time, `()` or `(B,)`, float64.
+        process: the process that made the noise.
+        alpha: signal scale, shaped to multiply `x_t`.
+        sigma: noise scale, likewise.
+    """
+
+    x_t: Tensor
+    t: Tensor
+    process: Gaussian
+    alpha: Tensor
+    sigma: Tensor
+
+    @classmethod
+    def at(cls, x_t: Tensor, t: Tensor, process: Gaussian) -> Noisy:
+        """Look up the scales at time `t`."""
+        return cls(x_t, t, process, over(process.schedule.alpha(t), x_t), over(process.schedule.sigma(t), x_t))
+
+    def eps_of(self, x: Tensor) -> Tensor:
+        r"""$\hat\epsilon = (x_t - \alpha\hat x)/\sigma$."""
+        return (self.x_t - self.alpha * x) / self.sigma
+
+
+@dataclass(frozen=True)
+class Estimate(AnyEstimate):
+    r"""Everything a network's output at $(x_t, t)$ implies.
+
+    Args:
+        x: $\hat x$, the estimate of the clean data, `(B, *event)`, model units.
+        eps: $\hat\epsilon$, the estimate of the noise, `(B, *event)`.
+        x_t: the noisy data, `(B, *event)`.
+        t: its time, `()` or `(B,)`, float64.
+        process: the process that made the noise.
+        variance: the reverse variance that goes with it.
+        spread: what the network says of the reverse variance, `(B, *event)`, where that asks it.
+        level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, where the
+            network predicts them.
+    """
+
+    x: Tensor
+    eps: Tensor
+    x_t: Tensor
+    t: Tensor
+    process: Gaussian
+    variance: ReverseVariance
+    spread: Tensor | None = None
+    level_logits: Tensor | None = None
+
+    @property
+    def score(self) -> Tensor:
+        r"""$\nabla\log p(x_t) = -\hat\epsilon/\sigma$ (Tweedie: $\alpha\hat x = x_t + \sigma^2\hat s$)."""
+        return -self.eps / over(self.process.schedule.sigma(self.t), self.eps)
+
+    @property
+    def v(self) -> Tensor:
+        r"""$\hat v = \alpha\hat\epsilon - \sigma\hat x$ (Salimans & Ho 2022, App. D)."""
+        alpha, sigma = self.process.schedule.alpha(self.t), self.process.schedule.sigma(self.t)
+        return over(alpha, self.eps) * self.eps - over(sigma, self.x) * self.x
+
+    def mean(self, s: float | Tensor) -> Tensor:
+        r"""Mean of the reverse step to time s: the posterior mean at $\hat x$ (DDPM eq. 7)."""
+        return self.process.posterior(self.x_t, self.x, s, self.t).mean
+
+    @property
+    def law(self) -> Normal:
+        r"""$\hat x$ with the variance $1/(1 + \mathrm{SNR})$ that data of variance 1 has given $x_t$ (PiGDM)."""
+        var = over(1 / (1 + self.process.schedule.log_snr(self.t).exp()), self.x)
+        return Normal(self.x.double(), var.double())
+
+    def with_x(self, x: Tensor) -> Estimate:
+        r"""The estimate with another $\hat x$, and with the $\hat\epsilon$ that follows from it."""
+        return replace(self, x=x, eps=Noisy.at(self.x_t, self.t, self.process).eps_of(x))
+
+    def with_known(self, clean: Tensor, known: Tensor) -> Estimate:
+        return self.with_x(torch.where(known, clean, self.x))

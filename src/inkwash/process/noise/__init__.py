@@ -1,0 +1,58 @@
+r"""Noise schedules: signal scale $\alpha(t)$ and noise scale $\sigma(t)$ of $x_t = \alpha(t)\,x + \sigma(t)\,\epsilon$.
+
+A time is a float in $[0, 1]$; 0 is data, 1 is noise. Everything here is float64, whatever the dtype of the data.
+Scales are accurate to a relative 1e-12, and log-SNRs to an absolute 1e-12, beyond what the rounding of t itself does.
+No answer is NaN: where there is no noise the log-SNR is $+\infty$, where no signal is left it is $-\infty$.
+"""
+
+from collections.abc import Callable
+
+from inkwash.process.noise.closed import (
+    KarrasSchedule,
+    LogLinearSchedule,
+    RectifiedSchedule,
+    SohlDicksteinSchedule,
+    ZeroTerminalSchedule,
+)
+from inkwash.process.noise.grid import as_grid, grid_from, uniform_grid
+from inkwash.process.noise.learned import LearnedBetas, LearnedSchedule
+from inkwash.process.noise.notation import LETTERS, from_log_snr, letter_table, to_log_snr
+from inkwash.process.noise.schedule import Schedule, VariancePreserving
+from inkwash.process.noise.tables import CosineSchedule, LinearSchedule, TabulatedSchedule
+
+__all__ = [
+    "CosineSchedule",
+    "KarrasSchedule",
+    "LETTERS",
+    "LearnedBetas",
+    "LearnedSchedule",
+    "LinearSchedule",
+    "LogLinearSchedule",
+    "RectifiedSchedule",
+    "SCHEDULES",
+    "Schedule",
+    "SohlDicksteinSchedule",
+    "TabulatedSchedule",
+    "VariancePreserving",
+    "ZeroTerminalSchedule",
+    "as_grid",
+    "from_log_snr",
+    "grid_from",
+    "letter_table",
+    "to_log_snr",
+    "uniform_grid",
+]
+
+SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+    "linear": LinearSchedule,
+    "cosine": CosineSchedule,
+    "log-linear": LogLinearSchedule,
+    "sohl-dickstein": lambda steps: SohlDicksteinSchedule(),
+    "rectified": lambda steps: RectifiedSchedule(),
+    "karras": KarrasSchedule,
+    "zero-terminal": lambda steps: ZeroTerminalSchedule(CosineSchedule(steps)),
+    "learned-betas": LearnedBetas,
+    "learned": lambda steps: LearnedSchedule(steps, learn_ends=True),
+}
+"""Schedules by the name the command line knows them by, each from a number of steps; those without a table have the
+same scales whatever the number."""

@@ -1,0 +1,36 @@
+r"""What a Gaussian step from time t to s < t is made of: functions of a schedule and two times, float64.
+
+Differences of variances are formed from log-SNRs, $\sigma_{ts}^2 = -\sigma_t^2\,\mathrm{expm1}(\lambda_t - \lambda_s)$,
+which keeps their relative precision when s and t are close.
+"""
+
+import torch
+from torch import Tensor
+
+from inkwash.core.shapes import as_time
+from inkwash.process.noise.schedule import Schedule
+
+
+def transition_var(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\sigma_{ts}^2$, DDPM's $\beta$ for neighbours."""
+    return -(schedule.sigma(t) ** 2) * torch.expm1(_log_snr_change(schedule, s, t))
+
+
+def posterior_var(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\sigma_{ts}^2\sigma_s^2/\sigma_t^2$, DDPM's $\tilde\beta$ for neighbours; 0 at s = 0."""
+    return -(schedule.sigma(s) ** 2) * torch.expm1(_log_snr_change(schedule, s, t))
+
+
+def pull(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\alpha_s\sigma_{ts}^2/\sigma_t^2$, the coefficient of x in the posterior mean; 1 at s = 0."""
+    return -schedule.alpha(s) * torch.expm1(_log_snr_change(schedule, s, t))
+
+
+def keep(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\alpha_{ts}\sigma_s^2/\sigma_t^2$, the coefficient of $x_t$ in the posterior mean; 0 at s = 0."""
+    alpha_ts = schedule.alpha(t) / schedule.alpha(s)
+    return alpha_ts * (schedule.sigma(s) / schedule.sigma(t)) ** 2
+
+
+def _log_snr_change(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    return schedule.log_snr(as_time(t)) - schedule.log_snr(as_time(s))

@@ -1,0 +1,153 @@
+r"""Variances of the reverse step $p(x_s \mid x_t)$, around the posterior mean at $\hat x$.
+
+For the pair (s, t) the posterior's own variance is $\tilde\beta = \sigma_{ts}^2\sigma_s^2/\sigma_t^2$, that of the
+transition $\beta = \sigma_{ts}^2$. The posterior mean has x with the coefficient
+$c = \alpha_s\sigma_{ts}^2/\sigma_t^2$, so an estimate whose mean squared error is e leaves $\tilde\beta + c^2 e$ to be
+covered.
+
+The last step, to the data, is the decoder's: its pair is $(0, \tau_1)$, where $\tilde\beta = 0$ and c = 1. Where a
+variance starts from $\tilde\beta$, the decoder starts from that of $(\tau_1, \tau_2)$ (Nichol & Dhariwal 2021).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.shapes import as_time, over
+from inkwash.process.noise import steps
+from inkwash.process.noise.schedule import Schedule
+
+Variance = Literal["small", "large", "analytic", "learned", "free"]
+
+
+class ReverseVariance(ABC):
+    """How wide a reverse step is. Answers have shape `()`, `(B,)` or `(B, *event)`; `spread` is the network's say."""
+
+    needs_spread = False
+    """Whether the network has to give one more number per entry."""
+
+    @abstractmethod
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        """Variance of p(x_s | x_t)."""
+
+    @abstractmethod
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        """Variance of the step to the data, from the first time after 0 of the decreasing grid `times`."""
+
+
+class Small(ReverseVariance):
+    r"""$\tilde\beta$, the posterior's: the optimum for data that is a point (Ho et al. 2020, §3.2)."""
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        return steps.posterior_var(schedule, s, t)
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return _first_posterior_var(schedule, times)
+
+
+class Large(ReverseVariance):
+    r"""$\beta$, the transition's: the optimum for standard normal data (Ho et al. 2020, §3.2)."""
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        return steps.transition_var(schedule, s, t)
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return steps.transition_var(schedule, 0.0, times[-2])
+
+
+class Learned(ReverseVariance):
+    r"""$\exp(f\log\beta + (1 - f)\log\tilde\beta)$, $f = (\mathrm{spread} + 1)/2$ (Nichol & Dhariwal 2021, eq. 15)."""
+
+    needs_spread = True
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        return _between(steps.posterior_var(schedule, s, t), steps.transition_var(schedule, s, t), spread)
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return _between(_first_posterior_var(schedule, times), steps.transition_var(schedule, 0.0, times[-2]), spread)
+
+
+class Free(ReverseVariance):
+    r"""$\tilde\beta\exp(\mathrm{spread})$: any diagonal variance (Sohl-Dickstein et al. 2015, Table App. 1)."""
+
+    needs_spread = True
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        return _scaled(steps.posterior_var(schedule, s, t), spread)
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return _scaled(_first_posterior_var(schedule, times), spread)
+
+
+class Analytic(nn.Module, ReverseVariance):
+    r"""$\tilde\beta + c^2 e(t)$, the best variance that depends on time alone (Bao et al. 2022, theorem 1).
+
+    e is the mean squared error of $\hat x$ per entry. It is measured on data at some log-SNRs, and log e is
+    interpolated linearly in log-SNR in between. `inkwash train` measures it whenever it saves, on the averaged weights,
+    clipped if the model is; no objective is trained on it.
+
+    Args:
+        log_snr: where e was measured, increasing, `(K,)`.
+        error: mean squared error there, positive, `(K,)`.
+
+    Raises:
+        ConfigError: shapes that differ, log-SNRs that do not increase, errors that are not positive.
+    """
+
+    log_snr: Tensor
+    log_error: Tensor
+
+    def __init__(self, log_snr: Tensor, error: Tensor) -> None:
+        super().__init__()
+        if log_snr.ndim != 1 or len(log_snr) < 2 or log_snr.shape != error.shape:
+            raise ConfigError("analytic.error", f"shape {tuple(error.shape)}", "two or more, one for each log_snr")
+        if not bool((log_snr.diff() > 0).all() and (error > 0).all()):
+            raise ConfigError("analytic", "a table out of order", "increasing log_snr and positive errors")
+        self.register_buffer("log_snr", log_snr.double())
+        self.register_buffer("log_error", error.double().log())
+
+    def error(self, log_snr: Tensor) -> Tensor:
+        """Mean squared error of the estimate per entry, at any log-SNR: constant below the first, and above the last
+        going on along the last piece."""
+        index = torch.searchsorted(self.log_snr, log_snr.contiguous()).clamp(1, len(self.log_snr) - 1)
+        left, right = self.log_snr[index - 1], self.log_snr[index]
+        share = ((log_snr - left) / (right - left)).clamp(min=0)
+        return torch.lerp(self.log_error[index - 1], self.log_error[index], share).exp()
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        error = self.error(schedule.log_snr(as_time(t)).to(self.log_snr.device)).to("cpu")
+        return steps.posterior_var(schedule, s, t) + steps.pull(schedule, s, t) ** 2 * error
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return self.of_step(schedule, 0.0, times[-2], spread)
+
+
+SIMPLE: dict[str, ReverseVariance] = {"small": Small(), "large": Large(), "learned": Learned(), "free": Free()}
+"""Reverse variances that a name alone describes."""
+
+
+def _first_posterior_var(schedule: Schedule, times: Tensor) -> Tensor:
+    if len(times) < 3:
+        raise ConfigError("steps", 1, "at least 2 steps with this reverse variance, or variance='large'")
+    return steps.posterior_var(schedule, times[-2], times[-3])
+
+
+def _between(small: Tensor, large: Tensor, spread: Tensor | None) -> Tensor:
+    share = (_required(spread).double() + 1) / 2
+    return torch.exp(share * over(large.log(), share) + (1 - share) * over(small.log(), share))
+
+
+def _scaled(small: Tensor, spread: Tensor | None) -> Tensor:
+    wide = _required(spread).double()
+    return over(small, wide) * wide.exp()
+
+
+def _required(spread: Tensor | None) -> Tensor:
+    if spread is None:
+        raise ConfigError("variance", "an estimate without a spread", "a network that gives one")
+    return spread

@@ -1,0 +1,190 @@
+"""Checkpoints: a folder of one JSON header and safetensors files, listed with their checksums in a manifest.
+
+A checkpoint is whole or absent. It is written under a hidden name (files, then the manifest, each synced), renamed, and
+read back; only then is an older one removed, and two are always kept. Reading verifies every byte and runs no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as dump_tensors
+from torch import Tensor
+
+from inkwash.core import storage
+from inkwash.core.errors import CheckpointError
+
+FORMAT = 1
+KEEP = 2
+_HEADER, _MANIFEST = "header.json", "manifest.json"
+_MANIFEST_LIMIT = 1 << 20
+
+Tensors = Mapping[str, Tensor]
+
+
+def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Mapping[str, Tensors]) -> Path:
+    """Write a checkpoint, verify it, and remove all but the newest two.
+
+    Args:
+        folder: holds the checkpoints of a run.
+        step: training steps done; names the checkpoint.
+        header: plain data that describes it.
+        groups: named groups of named tensors.
+
+    Raises:
+        StorageError: a file operation failed; earlier checkpoints are untouched.
+        CheckpointError: what was read back is not what was written.
+    """
+    target, hidden = folder / f"step-{step:09d}", folder / f".step-{step:09d}.new"
+    files = {_HEADER: storage.dump_json(header)}
+    files |= {
+        f"{name}.safetensors": dump_tensors({k: v.contiguous() for k, v in group.items()})
+        for name, group in groups.items()
+    }
+    storage.remove(hidden)
+    storage.make_folder(hidden)
+    for name, content in [*files.items(), (_MANIFEST, _manifest(files))]:
+        storage.write(hidden / name, content)
+        storage.sync(hidden / name)
+    storage.sync(hidden)
+    if target.exists():
+        storage.remove(target)
+    storage.rename(hidden, target)
+    storage.sync(folder)
+    _verified_files(target, files)
+    for old in _superseded(folder, target):
+        storage.remove(old)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a run, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _superseded(folder: Path, newest: Path) -> list[Path]:
+    """What is not kept: older checkpoints, and those of later steps, which were passed over as damaged."""
+    kept = [path for path in list_checkpoints(folder) if path <= newest][:KEEP]
+    return [path for path in list_checkpoints(folder) if path not in kept]
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a save that was cut short has left behind."""
+    for path in folder.glob(".step-*.new"):
+        storage.remove(path)
+
+
+def read_checkpoint(path: Path, groups: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """The header and the asked-for groups of tensors of one checkpoint, after verifying all of it.
+
+    Raises:
+        CheckpointError: anything missing, added or changed by so much as a bit.
+    """
+    names = {name: f"{name}.safetensors" for name in groups}
+    files = _verified_files(path, (_HEADER, *names.values()))
+    header = storage.parse_json(files[_HEADER], str(path / _HEADER))
+    try:
+        return header, {name: parse_tensors(files[file]) for name, file in names.items()}
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(str(path), f"unreadable tensors ({error})", "a checkpoint as inkwash wrote it") from None
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a checkpoint's manifest, which stands for every byte of the checkpoint.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    return _digest(_read(path / _MANIFEST, _MANIFEST_LIMIT))
+
+
+def require_same_tensors(found: Tensors, expected: Tensors, where: str) -> None:
+    """Check that tensors have exactly the expected names, shapes and dtypes.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    odd = sorted(found.keys() ^ expected.keys())
+    if odd:
+        raise CheckpointError(
+            f"{where}: {odd[0]}", "a tensor too many" if odd[0] in found else "nothing", "those of its config"
+        )
+    for name, tensor in expected.items():
+        got, need = (_kind(found[name]), _kind(tensor))
+        if got != need:
+            raise CheckpointError(f"{where}: {name}", got, need)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {tensor.dtype}"
+
+
+def _manifest(files: Mapping[str, bytes]) -> bytes:
+    entries = {name: {"bytes": len(content), "sha256": _digest(content)} for name, content in sorted(files.items())}
+    return storage.dump_json({"format": FORMAT, "files": entries})
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _verified_files(path: Path, wanted: Iterable[str]) -> dict[str, bytes]:
+    """Contents of the wanted files, after checking every file of the checkpoint against the manifest."""
+    manifest = _read(path / _MANIFEST, _MANIFEST_LIMIT)
+    plain = storage.parse_json(manifest, str(path / _MANIFEST))
+    if isinstance(plain, dict) and plain.get("format") != FORMAT and "files" in plain:
+        raise CheckpointError(str(path), f"format {plain.get('format')!r}", f"format {FORMAT}")
+    sizes = _listed_sizes(plain)
+    names = [name for name in _names(path) if name != _MANIFEST]
+    contents = {name: _read(path / name, sizes.get(name, 0)) for name in names}
+    if manifest != _manifest(contents):
+        raise CheckpointError(str(path), _damage(plain, contents), "the files as its manifest lists them")
+    missing = sorted(set(wanted) - set(names))
+    if missing:
+        raise CheckpointError(str(path / missing[0]), "nothing", "a file")
+    return {name: contents[name] for name in wanted}
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in path.iterdir())
+    except OSError as error:
+        raise CheckpointError(str(path), error.strerror or str(error), "a readable folder") from None
+
+
+def _listed_sizes(manifest: Any) -> dict[str, int]:
+    """Sizes of the files that a manifest lists; what it says otherwise is checked once they are read."""
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    entries = listed.items() if isinstance(listed, dict) else ()
+    sizes = {name: entry.get("bytes") for name, entry in entries if isinstance(entry, dict)}
+    return {name: size for name, size in sizes.items() if isinstance(size, int)}
+
+
+def _damage(manifest: Any, contents: Mapping[str, bytes]) -> str:
+    """Which file differs from the manifest, in words."""
+    listed = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(listed, dict):
+        return "a damaged manifest"
+    for name, content in contents.items():
+        if listed.get(name) != {"bytes": len(content), "sha256": _digest(content)}:
+            return f"a damaged {name}"
+    return "a damaged manifest or a missing file"
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A file's content; its kind and size are looked at first."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(str(path), "no regular file", "the file as inkwash wrote it")
+        if found.st_size > limit:
+            raise CheckpointError(str(path), f"{found.st_size} bytes", f"at most {limit}")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(str(path), error.strerror or str(error), "a readable file") from None
