@@ -1,26 +1,46 @@
 """The public names; each is written once, here."""
 
-from . import core as core
-from . import data as data
-from . import denoise as denoise
-from . import evaluation as evaluation
-from . import likelihood as likelihood
-from . import model as model
-from . import nn as nn
-from . import posterior as posterior
-from . import process as process
-from . import sample as sample
-from . import sklearn as sklearn
-from . import training as training
-from .core.config import Config as Config, DataConfig as DataConfig, DenoiserConfig as DenoiserConfig, NetworkConfig as NetworkConfig, ProcessConfig as ProcessConfig, TrainConfig as TrainConfig
-from .core.errors import CheckpointError as CheckpointError, ConfigError as ConfigError, DataError as DataError, InkwashError as InkwashError, NonFiniteError as NonFiniteError
+from . import (
+    core as core,
+    data as data,
+    denoise as denoise,
+    evaluation as evaluation,
+    likelihood as likelihood,
+    model as model,
+    nn as nn,
+    posterior as posterior,
+    process as process,
+    sample as sample,
+    sklearn as sklearn,
+    training as training,
+)
+from .core.config import (
+    Config as Config,
+    DataConfig as DataConfig,
+    DenoiserConfig as DenoiserConfig,
+    NetworkConfig as NetworkConfig,
+    ProcessConfig as ProcessConfig,
+    TrainConfig as TrainConfig,
+)
+from .core.errors import (
+    CheckpointError as CheckpointError,
+    ConfigError as ConfigError,
+    DataError as DataError,
+    InkwashError as InkwashError,
+    NonFiniteError as NonFiniteError,
+)
 from .data.dataset import load_dataset as load_dataset
 from .denoise.denoiser import Denoiser as Denoiser
 from .denoise.wrap import Clipped as Clipped, Thresholded as Thresholded
 from .evaluation.evaluate import evaluate as evaluate
 from .likelihood.ode import Adaptive as Adaptive, Fixed as Fixed
 from .model.diffusion import Diffusion as Diffusion
-from .model.factors import Classifier as Classifier, Condition as Condition, Measurement as Measurement, Observed as Observed
+from .model.factors import (
+    Classifier as Classifier,
+    Condition as Condition,
+    Measurement as Measurement,
+    Observed as Observed,
+)
 from .model.product import Product as Product
 from .model.watch import Film as Film
 from .nn.dit import DiT as DiT
@@ -33,15 +53,34 @@ from .process.bernoulli import Bernoulli as Bernoulli
 from .process.categorical import Categorical as Categorical
 from .process.gaussian import Gaussian as Gaussian
 from .process.mixed import Mixed as Mixed
-from .process.noise.closed import KarrasSchedule as KarrasSchedule, LogLinearSchedule as LogLinearSchedule, RectifiedSchedule as RectifiedSchedule, SohlDicksteinSchedule as SohlDicksteinSchedule
+from .process.noise.closed import (
+    KarrasSchedule as KarrasSchedule,
+    LogLinearSchedule as LogLinearSchedule,
+    RectifiedSchedule as RectifiedSchedule,
+    SohlDicksteinSchedule as SohlDicksteinSchedule,
+)
 from .process.noise.grid import uniform_grid as uniform_grid
 from .process.noise.learned import LearnedSchedule as LearnedSchedule
-from .process.noise.tables import CosineSchedule as CosineSchedule, LinearSchedule as LinearSchedule, TabulatedSchedule as TabulatedSchedule
-from .sample.ancestral import Ancestral as Ancestral, DDIM as DDIM
-from .sample.grids import AngleGrid as AngleGrid, KarrasGrid as KarrasGrid, LogSnrGrid as LogSnrGrid, QuadraticGrid as QuadraticGrid, UniformGrid as UniformGrid
-from .sample.multistep import Adams as Adams, DPMSolver as DPMSolver, IPNDM as IPNDM
+from .process.noise.tables import (
+    CosineSchedule as CosineSchedule,
+    LinearSchedule as LinearSchedule,
+    TabulatedSchedule as TabulatedSchedule,
+)
+from .sample.ancestral import DDIM as DDIM, Ancestral as Ancestral
+from .sample.grids import (
+    AngleGrid as AngleGrid,
+    KarrasGrid as KarrasGrid,
+    LogSnrGrid as LogSnrGrid,
+    QuadraticGrid as QuadraticGrid,
+    UniformGrid as UniformGrid,
+)
+from .sample.multistep import IPNDM as IPNDM, Adams as Adams, DPMSolver as DPMSolver
 from .sample.singlestep import Heun as Heun, SingleStep as SingleStep
-from .sample.stochastic import AnnealedLangevin as AnnealedLangevin, EulerMaruyama as EulerMaruyama, PredictorCorrector as PredictorCorrector
+from .sample.stochastic import (
+    AnnealedLangevin as AnnealedLangevin,
+    EulerMaruyama as EulerMaruyama,
+    PredictorCorrector as PredictorCorrector,
+)
 from .training.fit import train as train
 from .training.run import Run as Run, load as load
 

@@ -16,8 +16,8 @@ from inkwash.core.errors import (
     DataError,
     InkwashError,
     NonFiniteError,
-    RunInUseError,
     RunInterrupted,
+    RunInUseError,
     StorageError,
 )
 

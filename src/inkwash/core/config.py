@@ -1,7 +1,7 @@
 """Options: one small frozen dataclass per choice, checked as a whole before anything starts.
 
-An option of `None` is chosen from the data (see `inkwash.training.defaults.resolve`); the run stores the choice made. This module
-imports nothing heavy, so that the command line answers at once.
+An option of `None` is chosen from the data (see `inkwash.training.defaults.resolve`); the run stores the choice made.
+This module imports nothing heavy, so that the command line answers at once.
 """
 
 from dataclasses import dataclass, field

@@ -101,7 +101,7 @@ class ConditionSpec:
         """What a denoiser is asked with, by name: nothing where nothing is asked for, else class numbers `(count,)`
         and standardised values `(count, *shape)`, whichever the model takes.
 
-        A `count` of 1 stands for any number of examples: `Conditioned(model.denoiser, model.condition.inputs(1, label=3))`.
+        A `count` of 1 stands for any number of examples: `Conditioned(denoiser, condition.inputs(1, label=3))`.
 
         Raises:
             ConfigError: a bad label; what the model was trained without; one of two that it was trained with together.

@@ -117,7 +117,8 @@ class Denoiser(NetworkDenoiser):
             the variance needs a spread, with one more number per entry: twice as long along dimension 1, or one longer
             along the last for `Levels`. `t` comes with shape `(B,)`. A module with parameters is called in their dtype.
         process: the Gaussian process.
-        predicts: what the network's output means: "x", "eps", "score", "v", "F", or one of `inkwash.denoise.prediction`.
+        predicts: what the network's output means: "x", "eps", "score", "v", "F", or one of
+            `inkwash.denoise.prediction`.
         variance: of the reverse step: "small", "large", "learned", "free", or an `Analytic`. Small suits levels; on a
             grid, however fine, it adds nats to the bound of continuous data, which wants "large" or an `Analytic`.
         sees: what the network is given as `t`: the "time" itself; its "log_snr", and with it

@@ -73,7 +73,8 @@ class MixedDenoiser(NetworkDenoiser):
 
     Args:
         network: a callable `(x_t, t, **condition)` to one row for each example: the predictions of the numbers, then,
-            where the variance asks for it, their spreads, then the log-weights of the categories as of `CategoryDenoiser`.
+            where the variance asks for it, their spreads, then the log-weights of the categories, as of
+            `CategoryDenoiser`.
         process: the process of both.
         predicts: what the predictions mean, as of `Denoiser`.
         variance: of the reverse step of numbers, likewise.

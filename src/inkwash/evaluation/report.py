@@ -230,7 +230,7 @@ def page(
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files("inkwash").joinpath("report.html").read_text("utf-8"))
+    template = environment.from_string(resources.files("inkwash.evaluation").joinpath("report.html").read_text("utf-8"))
     header = run.header()
     content = template.render(
         result=result,

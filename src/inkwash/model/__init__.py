@@ -6,10 +6,11 @@ from inkwash.model.grid_costs import GridCosts, bound_costs, trajectory_costs
 from inkwash.model.operators import blur, crop, downsample, entries, grey
 from inkwash.model.product import Factor, Population, Product
 from inkwash.model.units import Units
-from inkwash.model.vae import ImportanceEstimate, VAE, fit_vae, perceptron_vae
+from inkwash.model.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
 from inkwash.model.watch import Film
 
 __all__ = [
+    "VAE",
     "Classifier",
     "Condition",
     "Diffusion",
@@ -22,7 +23,6 @@ __all__ = [
     "Population",
     "Product",
     "Units",
-    "VAE",
     "blur",
     "bound_costs",
     "crop",

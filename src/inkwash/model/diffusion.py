@@ -32,8 +32,7 @@ from inkwash.process.gaussian import require_gaussian
 from inkwash.process.noise.grid import as_grid, grid_from, uniform_grid
 from inkwash.sample.grids import Grid
 from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import State, Walk, Walkable, end_of, walk
-from inkwash.sample.walk import plan as plan_walk
+from inkwash.sample.walk import State, Walk, Walkable, end_of, plan as plan_walk, walk
 
 
 class Conditions(TypedDict, total=False):
@@ -352,7 +351,8 @@ class Diffusion(Walkable):
             steps: number of steps of a uniform grid; the model's own by default. `math.inf` is continuous time down to
                 the first time of the model's own grid, where the decoder takes over.
             times: or the grid itself, decreasing from 1 to 0.
-            terms: how many diffusion terms to evaluate per example; all by default. See `inkwash.likelihood.bound.bound`.
+            terms: how many diffusion terms to evaluate per example; all by default. See
+                `inkwash.likelihood.bound.bound`.
             seed: of the noise.
             **condition: `label` and `given` of the examples, as of `sample`; by default the model without condition.
 

@@ -1,7 +1,7 @@
 """Films of a walk: noisy data above, the estimate of the clean data below, as samples form.
 
-Pixels and axes are those of `inkwash.data.pictures`, in data units. Noisy data is shown at the scale of clean data, that is
-divided by the standard deviation that data of variance 1 has at its time.
+Pixels and axes are those of `inkwash.data.pictures`, in data units. Noisy data is shown at the scale of clean data,
+that is divided by the standard deviation that data of variance 1 has at its time.
 """
 
 from __future__ import annotations

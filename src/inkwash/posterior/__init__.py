@@ -10,6 +10,7 @@ from inkwash.posterior.steps import DPS, RePaint, StepProduct
 
 __all__ = [
     "DPS",
+    "SMC",
     "EachKnown",
     "Entrywise",
     "Evidence",
@@ -18,7 +19,6 @@ __all__ = [
     "MomentMatching",
     "PiGDM",
     "RePaint",
-    "SMC",
     "StepProduct",
     "default_method",
 ]

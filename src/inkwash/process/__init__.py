@@ -24,6 +24,7 @@ from inkwash.process.process import AnyEstimate, Process
 from inkwash.process.variance import Analytic
 
 __all__ = [
+    "LETTERS",
     "Analytic",
     "AnyEstimate",
     "Bernoulli",
@@ -42,7 +43,6 @@ __all__ = [
     "Gaussian",
     "Joint",
     "KarrasSchedule",
-    "LETTERS",
     "Lattice",
     "LearnedBetas",
     "LearnedSchedule",

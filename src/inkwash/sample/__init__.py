@@ -1,31 +1,31 @@
 """Samplers: ways to walk along a grid of times from the prior to data."""
 
-from inkwash.sample.ancestral import Ancestral, DDIM
-from inkwash.sample.grids import AngleGrid, GRIDS, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
-from inkwash.sample.multistep import Adams, DPMSolver, IPNDM
+from inkwash.sample.ancestral import DDIM, Ancestral
+from inkwash.sample.grids import GRIDS, AngleGrid, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
+from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
 from inkwash.sample.sampler import Multistep, Sampler
 from inkwash.sample.singlestep import Heun, SingleStep
 from inkwash.sample.stochastic import AnnealedLangevin, EulerMaruyama, PredictorCorrector
 from inkwash.sample.walk import State, Walk, Walkable
 
 __all__ = [
+    "DDIM",
+    "GRIDS",
+    "IPNDM",
+    "SAMPLERS",
     "Adams",
     "Ancestral",
     "AngleGrid",
     "AnnealedLangevin",
-    "DDIM",
     "DPMSolver",
     "EulerMaruyama",
-    "GRIDS",
     "Grid",
     "Heun",
-    "IPNDM",
     "KarrasGrid",
     "LogSnrGrid",
     "Multistep",
     "PredictorCorrector",
     "QuadraticGrid",
-    "SAMPLERS",
     "Sampler",
     "SingleStep",
     "State",

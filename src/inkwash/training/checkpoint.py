@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage

@@ -1,8 +1,8 @@
 r"""Training objectives: what is compared at a time, and with what weight.
 
 An objective is an integral over times, $\int_0^1 w(t)\,\mathbb E\,\mathrm{error}(t)\,dt$. Which times a step looks at
-is another matter, see `inkwash.training.times`: proposals change the variance of a loss, objectives its meaning. Losses are
-per example, `(B,)`, and per entry: nats per entry where the objective is a bound.
+is another matter, see `inkwash.training.times`: proposals change the variance of a loss, objectives its meaning.
+Losses are per example, `(B,)`, and per entry: nats per entry where the objective is a bound.
 """
 
 from __future__ import annotations

@@ -19,8 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage

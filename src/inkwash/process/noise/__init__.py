@@ -21,15 +21,15 @@ from inkwash.process.noise.schedule import Schedule, VariancePreserving
 from inkwash.process.noise.tables import CosineSchedule, LinearSchedule, TabulatedSchedule
 
 __all__ = [
+    "LETTERS",
+    "SCHEDULES",
     "CosineSchedule",
     "KarrasSchedule",
-    "LETTERS",
     "LearnedBetas",
     "LearnedSchedule",
     "LinearSchedule",
     "LogLinearSchedule",
     "RectifiedSchedule",
-    "SCHEDULES",
     "Schedule",
     "SohlDicksteinSchedule",
     "TabulatedSchedule",

@@ -78,8 +78,8 @@ class LearnedSchedule(VariancePreserving, nn.Module):
     $\alpha^2 = \mathrm{sigmoid}(-\gamma)$. The paper's first layer and the last bias are left out: the second layer and
     the rescaling absorb them. Below $t = 1/T$, $\sigma$ falls linearly to 0, so that time 0 is data.
 
-    The bound in continuous time depends on the end points alone. `inkwash.training.objective.ContinuousBound` trains these on
-    it, and the shape on the variance of its estimate; `PairBound` trains both on the bound of T steps.
+    The bound in continuous time depends on the end points alone. `inkwash.training.objective.ContinuousBound`
+    trains these on it, and the shape on the variance of its estimate; `PairBound` trains both on the bound of T steps.
 
     Args:
         steps: T: the end point $\gamma_0$ is taken at t = 1/T; at least 2.

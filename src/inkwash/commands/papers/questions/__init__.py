@@ -7,8 +7,6 @@ trained: what is measured is diffusion itself, not how well a network fits.
 from dataclasses import dataclass
 from pathlib import Path
 
-from inkwash.core.options import Seed
-from inkwash.core.display import Display
 from inkwash.commands.papers.questions.answer import Question
 from inkwash.commands.papers.questions.backward import (
     blind,
@@ -29,6 +27,8 @@ from inkwash.commands.papers.questions.forward import (
     where_to_start,
 )
 from inkwash.commands.papers.report import Findings, report
+from inkwash.core.display import Display
+from inkwash.core.options import Seed
 from inkwash.core.randomness import generator
 
 QUESTIONS: dict[str, Question] = {
