@@ -1,9 +1,10 @@
-"""Learned grids beside uniform ones, on the data of a run.
+"""Compare learned grids with uniform ones, on the data of a run.
 
     python benchmarks/grids.py runs/digits --examples 256
 
-The bound of held-out data, nats, and the accuracy of a random forest that tells samples from held-out data (0.5 is
-chance), at 5, 10 and 20 steps. One grid is learned over the bound of training examples, the other over 64 trajectories.
+Prints the bound of held-out data in nats, and the accuracy of a random forest that tells samples from held-out data
+(0.5 is chance), at 5, 10 and 20 steps. One grid is learned from the bound of training examples, the other from 64
+trajectories.
 """
 
 import argparse

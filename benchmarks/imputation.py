@@ -1,15 +1,15 @@
-"""Entries of held-out rows are hidden at random: how good are the draws of them, beside other imputers?
+"""Hide random entries of held-out rows, impute them, and score the draws beside those of other imputers.
 
     inkwash train breast-cancer
     python benchmarks/imputation.py runs/breast-cancer
     python benchmarks/imputation.py runs/shop --methods "SMC()" --peers IterativeImputer KNNImputer
 
-The scores of `inkwash.calibration` over hidden entries, with standard errors over rows; seconds per row, on one thread.
-Numbers are counted in standard deviations of their column in the rows trained on, those of pictures in grey levels.
-Ours is `Diffusion.impute`; a name in `--methods` says how. IterativeImputer is scikit-learn's with draws from its
-posterior. KNNImputer gives one number, which is taken for all its draws. The mixture of normals, chosen as in
-`benchmarks/tables.py`, is conditioned exactly, and takes whole rows. Of a mixed table the others see and fill its
-numbers alone, by scikit-learn's ways around missing cells; ours sees the categories as well, and fills them.
+Prints the scores of `inkwash.calibration` over hidden entries, with standard errors over rows, and seconds per row on
+one thread. Numbers are measured in standard deviations of their column in the training rows, those of pictures in grey
+levels. Ours is `Diffusion.impute`, with the methods of `--methods`. IterativeImputer is scikit-learn's, with draws from
+its posterior. KNNImputer gives one number, which we repeat for all its draws. The mixture of normals is chosen as in
+`benchmarks/tables.py`, is conditioned exactly, and needs whole rows. In a mixed table the others see and fill only the
+numbers, by scikit-learn's ways around missing cells; ours also sees the categories, and fills them.
 """
 
 import argparse
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def of_numbers(fitter: Callable[[Array], Impute], train: Array, unit: Array, number: Array) -> Impute:
-    """An imputer of the columns of numbers, in their own unit; of the others it has nothing to say."""
+    """An imputer of only the columns of numbers, in their own unit; the draws of the other columns are NaN."""
     draw = fitter((train / unit)[:, number])
 
     def impute(seen: Array, n: int) -> Array:

@@ -1,11 +1,11 @@
-"""Half of a held-out picture is hidden: how good are the draws of the other half, by method?
+"""Hide half of held-out pictures, and score the draws of the hidden half by method.
 
     python benchmarks/inpainting.py runs/digits --images 16
 
-Coverage of the central 50 % and 90 % intervals of 64 draws, pixel by pixel; continuous ranked probability score (CRPS,
-the lower the better) in data units; how much larger it is than that of the first method named, picture by picture;
-processor seconds per draw. Only pixels whose value varies among held-out pictures are counted. Each with its standard
-error over pictures.
+Prints the coverage of the central 50 % and 90 % intervals of 64 draws, pixel by pixel; the continuous ranked
+probability score (CRPS; less is better) in data units; by how much it exceeds that of the first method named, picture
+by picture; and processor seconds per draw. Only pixels whose value varies among held-out pictures are counted. Each
+figure comes with its standard error over pictures.
 """
 
 import argparse
@@ -30,7 +30,7 @@ METHODS = {
 
 
 def scores(draws: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Coverage at 50 % and 90 %, with ties counted half, and CRPS; of draws `(n, m)` and a truth `(m,)`."""
+    """Coverage at 50 % and 90 %, with ties counted half, and CRPS, for draws `(n, m)` and a truth `(m,)`."""
     covered = []
     for share in (0.5, 0.9):
         low, high = np.quantile(draws, [(1 - share) / 2, (1 + share) / 2], axis=0)
@@ -39,7 +39,7 @@ def scores(draws: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
         covered.append(float(np.where(edge, 0.5, inside).mean()))
     ordered = np.sort(draws, axis=0)
     n = len(draws)
-    apart = (2 * np.arange(1, n + 1) - n - 1) @ ordered * 2 / n**2  # mean distance of two draws
+    apart = (2 * np.arange(1, n + 1) - n - 1) @ ordered * 2 / n**2  # the mean distance of two draws
     return covered[0], covered[1], float((np.abs(draws - truth).mean(0) - apart / 2).mean())
 
 

@@ -1,4 +1,4 @@
-"""Kill `inkwash train digits` at random times, let the same command resume it, and compare with a run left alone.
+"""Kill `inkwash train digits` at random times, resume it with the same command, and compare with a run left alone.
 
     python benchmarks/kills.py --kills 20
 
@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
 
 
 def train(options: argparse.Namespace, run: Path) -> subprocess.Popen[bytes]:
-    """Start, or resume, the run in a process of its own."""
+    """Start or resume the run in its own process."""
     code = f"import torch; torch.set_num_threads({options.threads}); from inkwash.cli import main; main()"
     words = ["train", "digits", "--out", run, "--network.width", 8, "--network.depth", 1, "--train.batch-size", 16]
     words += ["--train.steps", options.steps, "--train.save-every", options.save_every, "--train.log-every", 1]
@@ -61,7 +61,7 @@ def train(options: argparse.Namespace, run: Path) -> subprocess.Popen[bytes]:
 
 
 def kill_once(options: argparse.Namespace, run: Path, chance: random.Random, index: int) -> int:
-    """Kill the run at a random moment after it goes on from its last checkpoint; how many steps that lost."""
+    """Kill the run at a random moment after it resumes from its checkpoint, and return how many steps that lost."""
     start = logged(run)
     goal = min(start + chance.randrange(0, 2 * options.steps // options.kills), options.steps - 1)
     process = train(options, run)

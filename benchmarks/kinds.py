@@ -1,13 +1,13 @@
-"""Every built-in set and every kind of data, trained and evaluated by one command each, in a table.
+"""Train and evaluate every built-in set and every kind of data, with one command each, and print a table.
 
     python benchmarks/kinds.py
     python benchmarks/kinds.py --steps 20 --only digits shop   # a quick pass over some
 
-Prints a table in Markdown: parameters, seconds of training, the held-out bound and its standard error (in bits per
-dimension of data with levels, in nats per example otherwise), the accuracy of a forest that tells samples from held-out
-data and the 95 % quantile of it by chance, the probability that a sample is closer to training data than a held-out
-example is, with its standard error, and the share of copies. Runs are kept in `--out`, and are not trained again. Sets
-that are not built in are drawn from a fixed seed.
+The table is in Markdown. Its columns are parameters; seconds of training; the held-out bound and its standard error (in
+bits per dimension for data with levels, in nats per example otherwise); the accuracy of a forest that tells samples
+from held-out data, and the 95 % quantile of that accuracy by chance; the probability that a sample is closer to
+training data than a held-out example is, with its standard error; and the share of copies. Runs are kept in `--out` and
+are not trained again. Sets that are not built in are drawn from a fixed seed.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def waves(shape: tuple[int, ...], depth: int, dtype: str) -> np.ndarray:
 
 
 def arrays(folder: Path) -> dict[str, list[str]]:
-    """The words of `inkwash train` for sets that are written into a folder, by name."""
+    """Write the sets that are not built in into a folder; the arguments of `inkwash train` for each, by name."""
     sets: dict[str, tuple[Callable[[], np.ndarray], list[str]]] = {
         "images 9x7, 1 channel": (lambda: waves((9, 7, 1), 255, "uint8"), ["--data.layout", "NHWC"]),
         "images 7x5, 3 channels": (lambda: waves((7, 5, 3), 255, "uint8"), ["--data.layout", "NHWC"]),
@@ -71,7 +71,7 @@ def slug(name: str) -> str:
 
 
 def measured(words: list[str], out: Path, options: argparse.Namespace) -> str:
-    """Train, evaluate, and say what was found, as cells of a table."""
+    """Train, evaluate, and return the results as cells of a table."""
     steps = [] if options.steps is None else ["--train.steps", str(options.steps)]
     quick = ["--examples", str(options.examples), "--terms", str(options.terms)]
     walk = ["--sampler-steps", str(options.sampler_steps)]

@@ -1,10 +1,10 @@
-"""What predicting 256 levels per pixel adds to a training step, beside predicting the noise with the same U-Net.
+"""Measure what predicting 256 levels per pixel adds to a training step, compared with predicting the noise.
 
     python benchmarks/levels.py
     python benchmarks/levels.py --batch 64 --release    # freed memory goes back to the system, as it does by default
 
-Loss, backward pass and AdamW update on images of 28x28x1, in one process, in turns; medians over the turns of
-processor time, which other jobs on the machine disturb little.
+Both steps use the same U-Net: loss, backward pass and AdamW update on images of 28x28x1, in one process, in turns.
+Figures are medians over the turns of processor time, which other jobs on the machine disturb little.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SHAPE = (1, 28, 28)
 
 
 def training_step(predicts: str, batch: int) -> Callable[[], float]:
-    """A function that takes one step and says how many seconds of processor time it took."""
+    """A function that takes one step and returns how many seconds of processor time it took."""
     spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
     config = resolve(iw.Config("mnist", denoiser=iw.DenoiserConfig(predicts=predicts)), spec)
     denoiser, objective = build_denoiser(config, spec), build_objective(config, build_lattice(config, spec))

@@ -1,13 +1,14 @@
-"""Evaluations that a log-probability takes, beside those of k-diffusion: `python benchmarks/log_prob.py`.
+"""Count the evaluations that a log-probability takes, ours and k-diffusion's: `python benchmarks/log_prob.py`.
 
-Two mixtures of normals with their exact denoiser, under DDPM's linear betas. Ours follows the flow from time 0 in the
-angle; `k_diffusion.sampling.log_likelihood` goes in sigma, from the first noise of the schedule, 0.01, to 157, by
-torchdiffeq's pair of orders 5 and 4. Both take the divergence along one vector of signs, the same all the way, and the
-error is that against the same at tolerance 1e-10. In the plane ours, with the divergence exact, is also compared with
-the density of the mixture; there the prior is replaced by the law of the noise.
+The data are two mixtures of normals with their exact denoiser, under DDPM's linear betas. Ours follows the flow from
+time 0 in the angle; `k_diffusion.sampling.log_likelihood` integrates in sigma, from the first noise of the schedule,
+0.01, to 157, by torchdiffeq's pair of orders 5 and 4. Both estimate the divergence along one vector of signs, the same
+all the way, and the error is relative to the same computation at tolerance 1e-10. In the plane, ours with the exact
+divergence is also compared with the density of the mixture; there the law of the noise replaces the prior.
 
-For each way the fewest evaluations of all settings whose mean absolute error over the examples is small enough: the
-mean over examples of ours, which go at their own paces, and k-diffusion's of the batch, which has one.
+For each way the table shows the fewest evaluations, over all settings, whose mean absolute error over the examples is
+small enough. For ours this is the mean over examples, each of which goes at its own pace; for k-diffusion it is that of
+the batch, which has only one.
 
 Needs what `benchmarks/samplers.py` needs.
 """
@@ -73,7 +74,7 @@ def adaptive(tolerance: float) -> iw.Solver:
 
 
 def rows(data: Mixture, x: Tensor) -> Iterator[tuple[str, list[Way], Tensor]]:
-    """Names, ways from coarse to fine, and what they should come to."""
+    """Names, ways from coarse to fine, and the values they should reach."""
     signs: dict[str, Any] = {"divergence": "hutchinson", "probes": 1}
     fine = ours(data, x, adaptive(1e-10), **signs)[1]
     yield "Adaptive", [partial(ours, data, x, adaptive(tol), **signs) for tol in TOLERANCES], fine

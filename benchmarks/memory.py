@@ -1,6 +1,6 @@
-"""Peak memory of training on an .npy file that is larger than it.
+"""Measure the peak memory of training on an .npy file that is larger than memory.
 
-The file is sparse: it takes little room on the disk, and reading it is reading zeros, but for an example in a thousand.
+The file is sparse: it takes little room on the disk and reads as zeros, except for one example in a thousand.
 
     python benchmarks/memory.py --gigabytes 8
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 
 def write(path: Path, gigabytes: float) -> int:
-    """Write float32 images 32x32, `(N, 32, 32)`, most of them nothing; how many."""
+    """Write float32 images 32x32, `(N, 32, 32)`, most of them zeros, and return how many."""
     count = int(gigabytes * 2**30) // (4 * 32 * 32)
     data = np.lib.format.open_memmap(path, "w+", np.float32, (count, 32, 32))
     data[::1000] = np.random.default_rng(0).normal(size=(len(data[::1000]), 32, 32))

@@ -1,10 +1,10 @@
-"""Bits per dimension of MNIST after a short training on a CPU.
+"""Measure bits per dimension of MNIST after a short training on a CPU.
 
     python benchmarks/mnist.py mnist.npz
 
 Trains with the defaults of `inkwash train` on the training images of an .npz file with the arrays x_train and x_test,
-then evaluates the bound in continuous time on all test images, as they are: 28x28, 256 levels. The run is kept, so that
-a second call evaluates only.
+then evaluates the bound in continuous time on all test images as they are: 28x28, 256 levels. The run is kept, so a
+second call only evaluates.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Samplers of few evaluations beside those of diffusers and k-diffusion: `python benchmarks/samplers.py [RUN]`.
+"""Compare few-step samplers with those of diffusers and k-diffusion: `python benchmarks/samplers.py [RUN]`.
 
 All share one denoiser, one schedule (DDPM's linear betas) and one set of starting points. On two mixtures of normals
-the denoiser is exact: deterministic samplers are compared with the exact flow from the same noise, and all of them with
-exact draws. With a run, the trained denoiser's own flow in 1000 of Heun's steps is what they should reach.
+the denoiser is exact: deterministic samplers are compared with the exact flow from the same noise, and all samplers
+with exact draws. With a run, they are compared with the trained denoiser's own flow in 1000 Heun steps.
 
 Needs `pip install diffusers`, and `pip install --no-deps k-diffusion torchdiffeq torchsde trampoline`.
 """
@@ -59,14 +59,14 @@ def denoiser(estimate: Estimator) -> iw.Denoiser:
 
 
 def walk(sampler: iw.Sampler, grid: iw.Grid, cost: int, estimate: Estimator, x_1: Tensor, budget: int) -> Tensor:
-    """Ours, in as many steps of so many evaluations as the budget has; the last step always takes one."""
+    """Our walk, in as many steps of `cost` evaluations as the budget allows; the last step always takes one."""
     times = grid.times(LINEAR, (budget + cost - 1) // cost)
     *_, (_, x) = sampler.trajectory(denoiser(estimate), x_1, times, torch.Generator().manual_seed(1))
     return x
 
 
 def of_diffusers(scheduler: type, options: dict[str, object], estimate: Estimator, x_1: Tensor, budget: int) -> Tensor:
-    """The scheduler's walk; the denoiser is told the exact noise level that the scheduler means."""
+    """The scheduler's walk; the denoiser receives the exact noise level that the scheduler means."""
     made = scheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", **options)
     made.set_timesteps(budget)
     random, x = torch.Generator().manual_seed(1), x_1
@@ -98,7 +98,7 @@ def of_k_diffusion(name: str, grid: str, cost: int, estimate: Estimator, x_1: Te
 
 
 def k_diffusion() -> types.ModuleType:
-    """Its sampling module alone; what it imports of torchvision, for pictures, it does not use here."""
+    """Only its sampling module; it imports parts of torchvision for pictures, which are not used here."""
     for name in ("torchvision", "torchvision.transforms"):
         sys.modules.setdefault(name, types.ModuleType(name)).__dict__.update(transforms=None, functional=None)
     if "k_diffusion" not in sys.modules:
@@ -234,14 +234,14 @@ def on_run(path: str) -> None:
 
 
 def overhead() -> None:
-    """Processor time of a step beyond the network, microseconds."""
+    """Processor time of a step beyond the network, in microseconds."""
     x, steps = torch.randn(16, 3, 32, 32), 50
     eps, times = torch.randn_like(x), iw.UniformGrid().times(LINEAR, steps)
     process = iw.Gaussian(LINEAR)
     estimate = iw.Denoiser(lambda x_t, t: eps, process)(x, 0.5)
 
     class Still:
-        """Answers at once."""
+        """A network that returns at once."""
 
         def __init__(self) -> None:
             self.process = process
@@ -267,7 +267,7 @@ def overhead() -> None:
 
 
 def least(work: Callable[[], None]) -> float:
-    """Processor time of the quickest of ten."""
+    """Processor time of the fastest of ten runs."""
     spent = []
     for _ in range(10):
         start = time.process_time()

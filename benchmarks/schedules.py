@@ -1,9 +1,10 @@
-"""The bound of one trained network under several schedules, on grids of several numbers of steps.
+"""Compute the bound of one trained network under several schedules, on grids of several numbers of steps.
 
     python benchmarks/schedules.py runs/digits
 
-Takes a run whose network predicts levels: given the log-SNR and the data scaled to keep its variance, it serves any
-schedule. Each figure is bits/dim of the same held-out examples with the same noise, all terms evaluated.
+Takes a run whose network predicts levels. Such a network sees the log-SNR and data scaled to keep its variance, so it
+serves any schedule. Each figure is bits/dim of the same held-out examples with the same noise, with all terms
+evaluated.
 """
 
 import argparse

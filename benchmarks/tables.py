@@ -1,19 +1,21 @@
-"""Densities of small tables: ours beside a mixture of normals, a neural spline flow and trees.
+"""Compare densities of small tables: ours, a mixture of normals, a neural spline flow and trees.
 
     pip install -c constraints.txt -e '.[bench]'
     inkwash train breast-cancer
     python benchmarks/tables.py runs/breast-cancer --levels 20 --copies 10
 
-All train on the same 80 % of the rows, standardised by their means and standard deviations, and are judged on the other
-20 %: by the mean log-density in nats per row of standardised data and its standard error over rows (ours by the bound,
-in continuous time where there are no categories, and then along the flow as well); by the accuracy of a random forest
-that tells as many draws from these rows, and the 95 % quantile of that accuracy when origins are shuffled; by the
-sliced Wasserstein-1 distance between the two. The rows trained on are judged in the same way, as what draws can come
-to. Columns of whole numbers are rounded in all draws; peers with a density learn them, and categories by their numbers,
-and are judged on them, with uniform noise as wide as one, so that their density is a lower bound on a probability as
-ours is (Theis et al. 2016, section 3.1). The mixture's components and
-covariances are chosen by five-fold cross-validation; the flow (zuko's NSF) stops early on a tenth of the training rows,
-and keeps its best weights; the trees (ForestDiffusion) have no density. Seconds are of the wall clock, on one thread.
+All models train on the same 80 % of the rows, standardised by their means and standard deviations, and are judged on
+the other 20 % by three measures. The first is the mean log-density in nats per row of standardised data, with its
+standard error over rows; ours is the bound, in continuous time if there are no categories, and then the log-density
+along the flow as well. The second is the accuracy of a random forest that tells as many draws from these rows, with the
+95 % quantile of that accuracy when origins are shuffled. The third is the sliced Wasserstein-1 distance between the
+two. The training rows are judged in the same way, to show what draws can reach.
+
+Columns of whole numbers are rounded in all draws. Peers with a density learn them, and categories by their numbers,
+with uniform noise as wide as one. They are also judged on that data, so their density is a lower bound on a
+probability, as ours is (Theis et al. 2016, section 3.1). The mixture's components and covariances are chosen by
+five-fold cross-validation. The flow (zuko's NSF) stops early on a tenth of the training rows, and keeps its best
+weights. The trees (ForestDiffusion) have no density. Seconds are of the wall clock, on one thread.
 """
 
 import argparse
@@ -41,7 +43,7 @@ class Fitted:
 
     Args:
         log_probs: names of ways to a log-density, each `(B, D) -> (B,)`.
-        sample: so many rows, `(n, D)`.
+        sample: returns so many rows, `(n, D)`.
     """
 
     log_probs: dict[str, Callable[[Array], Array]]
@@ -50,13 +52,13 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a run's data, standardised by those trained on.
+    """The rows of a run's data, standardised by the training rows.
 
     Args:
-        standard: what standardises rows.
-        train: rows trained on, `(N, D)`.
-        held_out: rows held out, `(M, D)`.
-        width: of a whole number in each column, `(D,)`; 0 for real ones.
+        standard: standardises rows.
+        train: training rows, `(N, D)`.
+        held_out: held-out rows, `(M, D)`.
+        width: width of a whole number in each column, `(D,)`; 0 for real ones.
     """
 
     standard: iw.Transform
@@ -73,16 +75,16 @@ class Table:
         return cls(standard, *parts, width)
 
     def rounded(self, x: Array) -> Array:
-        """Rows with whole numbers where they belong."""
+        """Rows with whole-number columns rounded."""
         data = self.standard.to_data(torch.from_numpy(np.asarray(x, np.float64)))
         return self.standard.to_model(data).double().numpy()
 
     def spread(self, x: Array) -> Array:
-        """Rows with uniform noise on whole numbers."""
+        """Rows with uniform noise added to whole numbers."""
         return x + self.width * (np.random.default_rng(0).random(x.shape) - 0.5)
 
     def judged_spread(self, fitted: Fitted) -> Fitted:
-        """A model of rows with noise as one of standardised rows."""
+        """Turn a model of rows with noise into one of standardised rows."""
         ways = {name: (lambda x, way=way: way(self.spread(x))) for name, way in fitted.log_probs.items()}
         return Fitted(ways, fitted.sample)
 
@@ -160,7 +162,7 @@ def trees(train: Array, levels: int, copies: int) -> Fitted:
 
 
 def sliced_wasserstein(a: Array, b: Array) -> float:
-    """Mean over random directions of the Wasserstein-1 distance of the two projections; a and b of one length."""
+    """Mean over random directions of the Wasserstein-1 distance of the two projections; a and b have one length."""
     directions = np.random.default_rng(0).normal(size=(a.shape[1], DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     return float(np.abs(np.sort(a @ directions, 0) - np.sort(b @ directions, 0)).mean())

@@ -1,11 +1,12 @@
-"""Transforms of tables whose density is known: what is lost of it, by transform.
+"""Measure the loss in log-density on tables whose density is known, by transform.
 
     python benchmarks/transforms.py
 
-Two tables of two columns that depend on each other, 4,000 rows: lognormal, the exponential of a correlated normal; and
-heavy-tailed, a Cauchy law in either column, coupled by a normal copula (some of it is below zero, so that there is no
-logarithm). Each is trained on alike for each transform, but for a fifth. Printed are the nats per row that the
-log-density along the flow falls short of the true one: mean, standard error and median over 400 rows held out.
+There are two tables of two dependent columns and 4,000 rows: lognormal, the exponential of a correlated normal; and
+heavy-tailed, a Cauchy law in either column, coupled by a normal copula (some of it is below zero, so it has no
+logarithm). For each transform we train in the same way, on all but a fifth of the rows. The script prints by how many
+nats per row the log-density along the flow falls short of the true one: mean, standard error and median over 400 rows
+held out.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""One training step and one sampling step of the U-Net beside diffusers' UNet2DModel of about as many parameters.
+"""Compare a training step and a sampling step of the U-Net with diffusers' UNet2DModel of about as many parameters.
 
     pip install -c constraints.txt -e '.[bench]' && python benchmarks/unet.py
 
-Both networks in one process, in turns; medians over the turns, and the median of the ratios turn by turn. A training
-step is forward, backward, clipping and an AdamW update on 64 images of 28x28x1; a sampling step is one DDIM step,
-network included.
+Both networks run in one process, in turns. Figures are medians over the turns, and the median of the ratios turn by
+turn. A training step is forward, backward, clipping and an AdamW update on 64 images of 28x28x1; a sampling step is one
+DDIM step, network included.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def ours() -> nn.Module:
 
 
 def theirs() -> nn.Module:
-    """The same resolutions, blocks and attention; narrower, as concatenations make it wider inside."""
+    """The same resolutions, blocks and attention, but narrower, because concatenations make it wider inside."""
     return UNet2DModel(
         sample_size=28,
         in_channels=1,

@@ -1,7 +1,7 @@
-"""Train on the digits from Python, then draw, evaluate and look at what was drawn.
+"""Train on the digits from Python, then sample, evaluate, and print one of the samples.
 
 Run it with `python examples/digits.py`. It writes to runs/digits-example, takes a minute or two on a laptop, and may be
-stopped and started again: the second call resumes, and a finished run is not trained twice.
+stopped and started again: the second call resumes the run, and a finished run is not trained twice.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A diffusion model in a pipeline of scikit-learn: choose its budget, draw wines, and fill in what is not known of one.
+"""A diffusion model in scikit-learn: a search chooses its number of steps, and the best model fills in a missing entry.
 
 Run it with `python examples/estimator.py`. It takes a few minutes on a laptop.
 """

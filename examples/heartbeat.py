@@ -1,7 +1,8 @@
 """The binary heartbeat of Sohl-Dickstein et al. (2015, §3.1.2): Bernoulli diffusion whose best bound is known exactly.
 
-20 bits, every fifth of them 1, at one of five phases: log2(5) = 2.3219 bits. The network is trained on the bound
-itself, one term of its T = 2000 per example. Run it with `python examples/heartbeat.py`; it takes less than a minute.
+The data has 20 bits, every fifth of them 1, at one of five phases: log2(5) = 2.3219 bits. The network is trained on the
+bound itself, one of its T = 2000 terms per example. Run it with `python examples/heartbeat.py`; it takes less than
+a minute.
 """
 
 import math
@@ -29,8 +30,8 @@ def best_network(x_t, t):
 def best_values(steps):
     """The bound and K of the best network, in bits, exactly.
 
-    By symmetry the beat may have phase 0, and of a noisy state only the numbers of bits set in the five classes of
-    places matter, those of the last four in any order: 350 states stand for all 2^20.
+    By symmetry we may assume that the beat has phase 0. Of a noisy state only the numbers of bits set in the five
+    classes of places matter, and the order of the last four does not: 350 states stand for all 2^20.
     """
     others = torch.combinations(torch.arange(5), 4, with_replacement=True)
     first = torch.arange(5).repeat_interleave(len(others))
@@ -49,7 +50,7 @@ def best_values(steps):
 
 
 def orders(rows):
-    """In how many orders the entries of each row can stand."""
+    """The number of orders in which the entries of each row can stand."""
     same = torch.stack([(rows == n).sum(1) for n in range(5)], 1)
     return torch.tensor([math.factorial(4) // math.prod(math.factorial(int(n)) for n in row) for row in same])
 
@@ -74,7 +75,7 @@ def train(steps=600, batch_size=512, grid_steps=2000, seed=0):
 
 
 def report(grid_steps=2000, **options):
-    """Print what the trained model, the best one and the truth are worth, and return the bound of the first."""
+    """Print the bound and K of the truth, the best network and the trained one, and return the bound of the last."""
     bound_of_best, k_of_best = best_values(grid_steps)
     model = iw.Diffusion(train(grid_steps=grid_steps, **options), shape=(20,), steps=grid_steps)
     result = model.bound(BEATS.repeat(200, 1), terms=200)

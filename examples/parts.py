@@ -1,7 +1,8 @@
-"""A model built from its parts, whose every answer is known: the exact denoiser of a mixture of Gaussians.
+"""A model built from its parts, with every answer known: the exact denoiser of a mixture of Gaussians.
 
-Any callable is a network. This one computes E[x | x_t] in closed form, so what the samplers and the bound return can be
-compared with the true density. Run it with `python examples/parts.py`; it needs no data and no training.
+Any callable is a network. This one computes E[x | x_t] in closed form, so you can compare the results of
+the samplers and the bound with the true density. Run it with `python examples/parts.py`; it needs no data and no
+training.
 """
 
 import torch
@@ -32,7 +33,7 @@ def network(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 
 
 def build(variance: str) -> iw.Diffusion:
-    """The model; without a transform it takes and gives tensors."""
+    """The model; without a transform it takes and returns tensors."""
     return iw.Diffusion(iw.Denoiser(network, process, "x", variance), shape=(2,), dtype=torch.float64)
 
 
@@ -45,7 +46,7 @@ data = MEANS[component] + STD * torch.randn(1000, 2, generator=generator, dtype=
 zero = torch.zeros((), dtype=torch.float64)
 nll = -log_joint(data, zero + 1, zero + STD**2).logsumexp(1)
 
-# The moments of the mixture, and those of samples.
+# The true moments of the mixture, and samples to compare with them.
 mean = WEIGHTS @ MEANS
 cov = (MEANS - mean).T @ (WEIGHTS[:, None] * (MEANS - mean)) + STD**2 * torch.eye(2, dtype=torch.float64)
 samples = {
@@ -54,8 +55,8 @@ samples = {
     "DDIM, 10 steps": model.sample(4096, seed=0, sampler=iw.DDIM(), steps=10),
 }
 
-# The bound with all its terms, one draw of noise each. With the large variance it nears the truth as the grid is
-# refined; with the small one a gap remains, since the reverse kernel near the data is wider than the posterior.
+# The bound with all its terms, one draw of noise each. With the large variance it approaches the truth as the grid is
+# refined; with the small one a gap remains, because the true reverse kernel near the data is wider than the posterior.
 bounds = {
     (variance, steps): build(variance).bound(data, steps=steps, seed=1).total
     for variance in ("large", "small")

@@ -1,7 +1,7 @@
-"""From 4 x 4 to 8 x 8 pixels: digits given the means over their blocks, beside bilinear interpolation.
+"""From 4 x 4 to 8 x 8 pixels: sample digits given the means over their blocks, and compare with bilinear interpolation.
 
-The mean of many draws estimates the digit; the draws say how far to trust it. A draw's range from the 5 % to the 95 %
-quantile should hold the true pixel nine times out of ten where the pixel is open at all.
+The mean of many draws estimates the digit, and their spread shows how far to trust it. The range from the 5 % to the
+95 % quantile of the draws should hold the true pixel nine times out of ten, wherever the draws differ at all.
 """
 
 import numpy as np
