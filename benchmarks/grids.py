@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import inkwash as iw
-from inkwash.metrics import two_sample_test
+from inkwash.evaluation.metrics import two_sample_test
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
     inside, held_out = (data[part[: options.examples]] for part in run.split())
     learned = {}
     for name, learn in {
-        "bound": lambda: iw.bound_costs(model, inside),
-        "trajectory": lambda: iw.trajectory_costs(model, seed=0),
+        "bound": lambda: iw.model.bound_costs(model, inside),
+        "trajectory": lambda: iw.model.trajectory_costs(model, seed=0),
     }.items():
         started = time.perf_counter()
         learned[name] = learn()

@@ -23,12 +23,12 @@ from inpainting import METHODS
 from tables import best_mixture
 
 import inkwash as iw
-from inkwash.calibration import Impute, Scores, hide, independent, score
+from inkwash.evaluation.calibration import Impute, Scores, hide, independent, score
 
 Array = np.ndarray
 
 
-def ours(run: iw.Run, method: iw.Method, steps: int) -> Impute:
+def ours(run: iw.Run, method: iw.posterior.Method, steps: int) -> Impute:
     model = run.model()
 
     def draw(seen: Array, n: int) -> Array:

@@ -23,7 +23,7 @@ METHODS = {
     "PiGDM()": iw.PiGDM(),
     "RePaint()": iw.RePaint(),
     "RePaint(1, 1)": iw.RePaint(1, 1),
-    "StepProduct()": iw.StepProduct(),
+    "StepProduct()": iw.posterior.StepProduct(),
     "DPS()": iw.DPS(),
     "SMC()": iw.SMC(),
 }
@@ -43,7 +43,7 @@ def scores(draws: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
     return covered[0], covered[1], float((np.abs(draws - truth).mean(0) - apart / 2).mean())
 
 
-def score(run: iw.Run, method: iw.Method, images: int, draws: int, steps: int) -> tuple[np.ndarray, float]:
+def score(run: iw.Run, method: iw.posterior.Method, images: int, draws: int, steps: int) -> tuple[np.ndarray, float]:
     """The scores of each picture, `(images, 3)`, and processor seconds per draw."""
     model, held_out = run.model(), run.dataset().data[run.split()[1]]
     mask = np.zeros(held_out.shape[1:], bool)

@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
 
 def train(options: argparse.Namespace, run: Path) -> subprocess.Popen[bytes]:
     """Start or resume the run in its own process."""
-    code = f"import torch; torch.set_num_threads({options.threads}); from inkwash.cli import main; main()"
+    code = f"import torch; torch.set_num_threads({options.threads}); from inkwash.commands.cli import main; main()"
     words = ["train", "digits", "--out", run, "--network.width", 8, "--network.depth", 1, "--train.batch-size", 16]
     words += ["--train.steps", options.steps, "--train.save-every", options.save_every, "--train.log-every", 1]
     return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stdout=subprocess.DEVNULL)
@@ -86,8 +86,8 @@ def logged(run: Path) -> int:
 
 def saved(run: Path) -> int:
     """The step of the newest valid checkpoint, 0 where there is none yet."""
-    from inkwash.errors import CheckpointError
-    from inkwash.run import read_header
+    from inkwash.core.errors import CheckpointError
+    from inkwash.training.run import read_header
 
     try:
         return read_header(run)[0].step

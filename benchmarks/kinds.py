@@ -20,9 +20,9 @@ import numpy as np
 
 import inkwash as iw
 from inkwash.data.builtin import BUILTIN, shop
-from inkwash.describe import count_parameters
+from inkwash.training.build import count_parameters
 
-CALL = ("python", "-c", "from inkwash.cli import main; main()")
+CALL = ("python", "-c", "from inkwash.commands.cli import main; main()")
 COUNT = 600
 LABELS = {"digits": "digit", "two-moons": "moon", "breast-cancer": "diagnosis"}
 
@@ -106,7 +106,7 @@ def main() -> None:
     sets = {name: [name] for name in BUILTIN}
     sets |= {f"{name}, labelled": [name, "--data.labels", label] for name, label in LABELS.items()}
     sets |= arrays(options.out)
-    print("| data | parameters | training, s | bound, held out | told apart (by chance) | closer | copies |")
+    print("| data | parameters | training, s | bound, held out | two-sample accuracy (by chance) | closer | copies |")
     print(f"| {' | '.join(['---'] * 7)} |")
     for name in options.only or sets:
         print(f"| {name} | {measured(sets[name], options.out / slug(name), options)} |", flush=True)

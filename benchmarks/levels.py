@@ -15,15 +15,16 @@ from collections.abc import Callable
 import torch
 
 import inkwash as iw
-from inkwash.build import build_denoiser, build_lattice, build_objective, resolve
-from inkwash.memory import keep_freed_memory
+from inkwash.core.machine import keep_freed_memory
+from inkwash.training.build import build_denoiser, build_lattice, build_objective
+from inkwash.training.defaults import resolve
 
 SHAPE = (1, 28, 28)
 
 
 def training_step(predicts: str, batch: int) -> Callable[[], float]:
     """A function that takes one step and returns how many seconds of processor time it took."""
-    spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
+    spec = iw.data.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
     config = resolve(iw.Config("mnist", denoiser=iw.DenoiserConfig(predicts=predicts)), spec)
     denoiser, objective = build_denoiser(config, spec), build_objective(config, build_lattice(config, spec))
     optimizer = torch.optim.AdamW(denoiser.parameters(), fused=True)

@@ -49,12 +49,12 @@ class Law:
         return (parts.log_prob(turned).sum(-1) + self.data.weights.log()).logsumexp(1)
 
 
-def ours(data: Mixture, x: Tensor, solver: iw.Solver, **options: Any) -> tuple[float, Tensor]:
+def ours(data: Mixture, x: Tensor, solver: iw.likelihood.Solver, **options: Any) -> tuple[float, Tensor]:
     def network(x_t: Tensor, t: Tensor) -> Tensor:
         return data(x_t, LINEAR.alpha(t)[:, None, None], LINEAR.sigma(t)[:, None, None])
 
     denoiser = iw.Denoiser(network, iw.Gaussian(LINEAR), predicts="x")
-    found = iw.flow_log_prob(denoiser, x, solver=solver, **options)
+    found = iw.likelihood.flow_log_prob(denoiser, x, solver=solver, **options)
     return float(found.evaluations.double().mean()), found.value
 
 
@@ -69,7 +69,7 @@ def theirs(data: Mixture, x: Tensor, tolerance: float) -> tuple[float, Tensor]:
     return told["fevals"], value
 
 
-def adaptive(tolerance: float) -> iw.Solver:
+def adaptive(tolerance: float) -> iw.likelihood.Solver:
     return iw.Adaptive(tolerance, tolerance, max_evaluations=10_000)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large.npy"
         count = write(path, options.gigabytes)
-        words = [sys.executable, "-m", "inkwash.cli", "train", path, "--out", Path(folder) / "run"]
+        words = [sys.executable, "-m", "inkwash.commands.cli", "train", path, "--out", Path(folder) / "run"]
         small = "--network.width 8 --network.depth 1 --process.steps 10 --process.schedule cosine"
         words += small.split()
         words += ["--train.steps", options.steps]

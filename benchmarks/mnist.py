@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 import inkwash as iw
-from inkwash.describe import count_parameters
-from inkwash.fit import bound_parts
+from inkwash.training.build import count_parameters
+from inkwash.training.fit import bound_parts
 
 
 def main() -> None:

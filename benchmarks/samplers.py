@@ -58,7 +58,9 @@ def denoiser(estimate: Estimator) -> iw.Denoiser:
     return iw.Denoiser(network, iw.Gaussian(LINEAR), predicts="x")
 
 
-def walk(sampler: iw.Sampler, grid: iw.Grid, cost: int, estimate: Estimator, x_1: Tensor, budget: int) -> Tensor:
+def walk(
+    sampler: iw.sample.Sampler, grid: iw.sample.Grid, cost: int, estimate: Estimator, x_1: Tensor, budget: int
+) -> Tensor:
     """Our walk, in as many steps of `cost` evaluations as the budget allows; the last step always takes one."""
     times = grid.times(LINEAR, (budget + cost - 1) // cost)
     *_, (_, x) = sampler.trajectory(denoiser(estimate), x_1, times, torch.Generator().manual_seed(1))
@@ -125,7 +127,7 @@ def spaced(scheduler: type, **options: object) -> list[Walk]:
     return [partial(of_diffusers, scheduler, {**options, **way}) for way in ways]
 
 
-def on_grids(sampler: iw.Sampler, cost: int = 1) -> list[Walk]:
+def on_grids(sampler: iw.sample.Sampler, cost: int = 1) -> list[Walk]:
     return [partial(walk, sampler, grid, cost) for grid in GRIDS]
 
 
@@ -204,7 +206,7 @@ def table(title: str, found: Ends, error: Callable[[Tensor], float]) -> None:
 
 
 def exact_flow(estimate: Estimator, x_1: Tensor) -> Tensor:
-    return iw.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(300)).float()
+    return iw.likelihood.transport(denoiser(estimate), x_1, 1.0, 0.0, solver=iw.Fixed(300)).float()
 
 
 def on_mixture(size: int) -> None:
@@ -246,10 +248,10 @@ def overhead() -> None:
         def __init__(self) -> None:
             self.process = process
 
-        def __call__(self, x_t: Tensor, t: Tensor) -> iw.Estimate:
+        def __call__(self, x_t: Tensor, t: Tensor) -> iw.process.Estimate:
             return estimate
 
-    def ours(sampler: iw.Sampler) -> None:
+    def ours(sampler: iw.sample.Sampler) -> None:
         for _ in sampler.trajectory(Still(), x, times, torch.Generator()):
             pass
 

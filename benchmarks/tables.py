@@ -30,8 +30,8 @@ import numpy as np
 import torch
 
 import inkwash as iw
-from inkwash.data import fit_transform
-from inkwash.metrics import two_sample_test
+from inkwash.data.transform import fit_transform
+from inkwash.evaluation.metrics import two_sample_test
 
 Array = np.ndarray
 TERMS, DIRECTIONS = 1000, 1000
@@ -61,7 +61,7 @@ class Table:
         width: width of a whole number in each column, `(D,)`; 0 for real ones.
     """
 
-    standard: iw.Transform
+    standard: iw.data.Transform
     train: Array
     held_out: Array
     width: Array

@@ -18,7 +18,7 @@ import torch
 from scipy import stats
 
 import inkwash as iw
-from inkwash.display import Display
+from inkwash.core.display import Display
 
 CORRELATION = 0.7
 

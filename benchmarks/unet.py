@@ -19,14 +19,14 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 import inkwash as iw
-from inkwash.build import build_network, resolve
-from inkwash.describe import count_parameters
+from inkwash.training.build import build_network, count_parameters
+from inkwash.training.defaults import resolve
 
 SHAPE, BATCH = (1, 28, 28), 64
 
 
 def ours() -> nn.Module:
-    spec = iw.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
+    spec = iw.data.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
     parts = {"denoiser": iw.DenoiserConfig(predicts="eps"), "network": iw.NetworkConfig(width=48)}
     return build_network(resolve(iw.Config("mnist", **parts), spec), spec)
 

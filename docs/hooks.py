@@ -1,23 +1,27 @@
 """Parts of the documentation that are taken from the package while it is built, so that they cannot go stale.
 
 `<!-- help: X -->` becomes what `inkwash X --help` prints; `<!-- public names -->` becomes a table row for each public
-name, with a link to the page of its module.
+name, with a link to its place; `<!-- modules: ROOM -->` becomes the modules of a room.
 """
 
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
-_RUN = "import sys; from inkwash.cli import main; main(sys.argv[1:])"
+_RUN = "import sys; from inkwash.commands.cli import main; main(sys.argv[1:])"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the places of one page."""
     markdown = re.sub(r"<!-- help: ?([a-z -]*?) -->", _help, markdown)
+    markdown = re.sub(r"<!-- modules: ([a-z.]+) -->", _modules, markdown)
     return _replace(markdown, "<!-- public names -->", _public_names)
 
 
@@ -55,8 +59,17 @@ def _without_frames(text: str) -> str:
 def _public_names() -> str:
     import inkwash
 
-    homes = {name: module for module, names in inkwash._HOME.items() for name in names}
-    return "\n".join(_row(name, getattr(import_module(f"inkwash.{homes[name]}"), name)) for name in inkwash.__all__)
+    values = {name: getattr(inkwash, name) for name in inkwash.__all__}
+    return "\n".join(_row(name, value) for name, value in values.items() if not isinstance(value, ModuleType))
+
+
+def _modules(place: re.Match[str]) -> str:
+    """The sentence of a room, and its modules one after another."""
+    room = import_module(place[1])
+    names = [name for _, name, _ in walk_packages(getattr(room, "__path__", ()), f"{room.__name__}.")]
+    parts = [inspect.cleandoc(room.__doc__ or "")] if names else [f"::: {room.__name__}"]
+    parts += [f"## {name.removeprefix('inkwash.')}\n\n::: {name}\n    options:\n      heading_level: 3" for name in names]
+    return "\n\n".join(parts)
 
 
 def _row(name: str, value: Any) -> str:

@@ -18,4 +18,4 @@ EXPERIMENTS = {
 
 def load_options(name: str) -> Any:
     """The options of the experiment `name`, a dataclass; calling one runs the experiment."""
-    return import_module(f"inkwash.papers.{name.replace('-', '_')}").Options
+    return import_module(f"inkwash.commands.papers.{name.replace('-', '_')}").Options
