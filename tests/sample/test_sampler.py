@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from closed_forms import flow
 from oracles import (
     F64,
     LINE,
@@ -169,14 +170,6 @@ def test_finer_grids_bring_samples_to_the_law_of_the_data(sampler):
         errors.append(float((mean - PLANE.mean).norm() + (cov - PLANE.cov).norm()))
     assert errors[2] < 0.1
     assert errors[0] > 1.7 * errors[1] > 1.7**2 * errors[2]
-
-
-def flow(data, schedule, x_1):
-    """Where the probability-flow equation takes x_1: along each axis, y - mean shrinks like its spread."""
-    w2 = (schedule.sigma(1.0) / schedule.alpha(1.0)) ** 2
-    axes = data.eigenvectors
-    shrink = (data.eigenvalues / (data.eigenvalues + w2)).sqrt()
-    return data.mean + ((x_1 / schedule.alpha(1.0) - data.mean) @ axes * shrink) @ axes.T
 
 
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])

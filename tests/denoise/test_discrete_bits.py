@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from closed_forms import enumerated_bound
 from oracles import (
     F64,
     FOUR_BITS,
     exact_bit_denoiser,
     tensor,
 )
-from test_bernoulli import enumerated_bound
 
 import inkwash as iw
 

@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from closed_forms import expected_bound, flow
 from oracles import (
     F64,
     FOUR_BITS,
@@ -23,8 +24,6 @@ from oracles import (
     public_schedules,
     tensor,
 )
-from test_likelihood import expected_bound
-from test_sample import flow
 
 import inkwash as iw
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from closed_forms import flow
+from flows import Exploding
 from oracles import F64, PLANE, condition, exact_denoiser, joint_covariance, prescribed_noise, tensor
-from test_flow import Exploding
-from test_sample import flow
 
 import inkwash as iw
 from inkwash.interpolate import linear, spherical

@@ -3,8 +3,8 @@
 import mpmath
 import pytest
 import torch
+from betas import case
 from oracles import F64, name_of, public_schedules, tensor
-from test_noise import case
 
 import inkwash as iw
 from inkwash import noise

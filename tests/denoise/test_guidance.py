@@ -1,12 +1,11 @@
 """What a model can be asked for, and what it makes of it: labels and guidance against closed forms."""
 
 import math
-from contextlib import contextmanager
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from answers import PREDICTIONS, exact_answers, rows
 from oracles import (
     F64,
     TERNARY,
@@ -14,17 +13,15 @@ from oracles import (
     GaussianData,
     LevelsData,
     MixtureData,
-    exact_denoiser,
     survival,
     tensor,
     trained,
 )
-from test_prediction import PREDICTIONS, Straight, exact_answers, rows
+from straight import SCHEDULE, model_of, small_slots
 
 import inkwash as iw
 from inkwash.randomness import slot_places
 
-SCHEDULE = Straight(9.0, -8.0)
 S, T = 0.3, 0.75
 PARTS = [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])]
 BOTH = MixtureData([0.4, 0.6], PARTS)
@@ -182,20 +179,6 @@ def labelled_model():
 
     denoiser = iw.Denoiser(network, iw.Gaussian(SCHEDULE), "x")
     return iw.Diffusion(denoiser, (2,), steps=30, dtype=F64, condition=NAMES)
-
-
-def model_of(data):
-    return iw.Diffusion(exact_denoiser(data, SCHEDULE), (2,), steps=30, dtype=F64)
-
-
-@contextmanager
-def small_slots():
-    """Several slots, the last of them not full."""
-    with (
-        mock.patch("inkwash.model.slot_rows", return_value=4),
-        mock.patch("inkwash.randomness.slot_rows", return_value=4),
-    ):
-        yield
 
 
 ASKED = ["left", "7", "7", "left", "left", "7", "left", "7", "7", "left"]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from answers import rows
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
-from oracles import F64, GaussianData, tensor, trained
-from test_condition import model_of, small_slots
-from test_prediction import Straight, rows
+from oracles import F64, GaussianData, Straight, tensor, trained
+from straight import model_of, small_slots
 from torch.nn import functional as F
 
 import inkwash as iw

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from mixed_rows import MEANS, PROBABILITY, STD, model_of, rows
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
-from test_mixed import MEANS, PROBABILITY, STD, model_of, rows
 
 import inkwash as iw
 

@@ -10,7 +10,6 @@ import sys
 import time
 import typing
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -454,7 +453,7 @@ sys.exit(run_cli(sys.argv[1:]) or run_cli(["sample", "run"]))
 def test_train_and_sample_use_no_network(home, alone):
     words = [*without_network(), sys.executable, "-c", NO_SOCKETS]
     words += train_words(home / "points.npy", "run", "--train.steps", 3)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert digests(alone / "run") == digests(home / "points")

@@ -17,8 +17,8 @@ from inkwash.papers.questions import QUESTIONS, Options, measure
 from inkwash.papers.questions.answer import PEAKS
 from inkwash.randomness import generator
 
-PAGE = (Path(__file__).parents[1] / "docs" / "questions.md").read_text("utf-8")
-ASSETS = Path(__file__).parents[1] / "docs" / "assets" / "questions"
+PAGE = (Path(__file__).parents[3] / "docs" / "questions.md").read_text("utf-8")
+ASSETS = Path(__file__).parents[3] / "docs" / "assets" / "questions"
 LINEAR = iw.LinearSchedule()
 BETAS = LINEAR.table()
 DATA = MixtureData([0.3, 0.7], [GaussianData([-1.2], [[0.05]]), GaussianData([0.9], [[0.2]])])

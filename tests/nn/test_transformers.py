@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from faults import at_step, digests, hooked, tiny
+from networks import batch, columns, dit, trained
 from oracles import F64, GaussianData
-from test_nn import batch, columns, dit, trained
 from torch import nn
 
 import inkwash as iw

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from closed_forms import enumerated_bound, kept
 from oracles import (
     F64,
     FOUR_BITS,
@@ -19,7 +20,6 @@ from oracles import (
     name_of,
     prescribed_bits,
     public_schedules,
-    survival,
     tensor,
 )
 
@@ -33,11 +33,6 @@ UNEVEN = tensor([1.0, 0.8, 0.75, 0.3, 0.04, 0.0])
 STATES = FOUR_BITS.states
 processes = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: name_of(p.schedule))
 pairs = pytest.mark.parametrize(("s", "t"), PAIRS)
-
-
-def kept(process, s, t):
-    """Probability of surviving from s to t, by the scales of signal and noise."""
-    return survival(process.schedule, t) / survival(process.schedule, s)
 
 
 def table(law, states=STATES):
@@ -193,34 +188,6 @@ def test_what_is_made_for_real_numbers_is_refused():
 
 
 # The bound
-
-
-def enumerated_bound(data, process, times):
-    """Mean of the bound of the exact denoiser over data and noise, by part: differences of entropies of joint tables.
-
-    A pair contributes sum_i H(x_s,i | x_t) - H(x_s | x_t, x), since the optimal reverse kernel has the true conditional
-    law of each entry, and the reconstruction sum_i H(x_i | x_t).
-    """
-    survival = [kept(process, 0.0, t) for t in times]
-    joint = [data.probabilities[:, None] * data.kernel(a, process.rate) for a in survival]
-    prior_law = data.kernel(0.0, process.rate)[0]
-    prior = float((joint[0] * (data.kernel(survival[0], process.rate) / prior_law).log()).sum())
-    parts = []
-    for k in range(len(times) - 1):
-        step = data.kernel(survival[k] / survival[k + 1], process.rate)
-        at_s = joint[k + 1].sum(0)
-        given_both = (
-            entropy_of(at_s[:, None] * step) - entropy_of(at_s) + entropy_of(joint[k + 1]) - entropy_of(joint[k])
-        )
-        parts.append(entries_entropy(data, at_s[:, None] * step) - given_both)
-    return prior, tensor(parts[:-1]), parts[-1]
-
-
-def entries_entropy(data, joint):
-    """sum_i H(x_i | y) of a table of (x, y)."""
-    y = entropy_of(joint.sum(0))
-    values = [torch.stack([joint[data.states[:, i] == v].sum(0) for v in (0, 1)]) for i in range(data.size)]
-    return sum(entropy_of(v) - y for v in values)
 
 
 def integrated_bound(denoiser, data, times):

@@ -9,6 +9,7 @@ import math
 import pytest
 import scipy.integrate
 import torch
+from closed_forms import expected_bound
 from oracles import (
     F64,
     LINE,
@@ -34,23 +35,6 @@ LINEAR = iw.LinearSchedule()
 GRIDS = {"10 steps": iw.uniform_grid(10), "100 steps": iw.uniform_grid(100), "uneven": UNEVEN}
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 variances = pytest.mark.parametrize("variance", ["small", "large"])
-
-
-def expected_bound(data, schedule, variance, times):
-    """Mean of the bound's parts over data and noise: per pair of times, and of the reconstruction.
-
-    With SNR g, a = (g_s - g_t) mmse(g_t) and r = reverse variance / posterior variance, a pair contributes
-    [(d + a) / r - d + d ln r] / 2; r = 1 for the small variance, (sigma_t / sigma_s)^2 for the large one.
-    """
-    d, t, s = data.size, times[:-2], times[1:-1]
-    snr_t, snr_s = schedule.log_snr(t).exp(), schedule.log_snr(s).exp()
-    r = (schedule.sigma(t) / schedule.sigma(s)) ** 2 if variance == "large" else torch.ones_like(t)
-    pairs = ((d + (snr_s - snr_t) * data.mmse(snr_t)) / r - d + d * r.log()) / 2
-    noise_var = float(schedule.sigma(times[-2]) ** 2)
-    kept = float(snr_t[-1] / snr_s[-1]) if len(times) > 2 else 0.0
-    var = noise_var * (1 - kept) if variance == "small" else noise_var
-    error = float(data.mmse(schedule.log_snr(times[-2]).exp()))
-    return pairs, d / 2 * math.log(2 * math.pi * var) + error / (2 * var)
 
 
 @schedules
