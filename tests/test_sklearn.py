@@ -12,6 +12,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from bugs import bug
 from faults import at_step, hooked
 from oracles import GaussianData, exact_denoiser
 from scipy.stats import bernoulli, kstest, multivariate_normal, norm, poisson
@@ -23,8 +24,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
+from inkwash import impute as imputing
 from inkwash import sklearn as estimator
 from inkwash.config import EvaluateConfig
+from inkwash.data import frame
+from inkwash.randomness import generator
 from inkwash.sklearn import DiffusionDensity
 
 MEAN, COV = np.array([3.0, -1.0]), np.array([[9.0, 1.2], [1.2, 0.5]])
@@ -207,6 +211,13 @@ def check_rows_apart():
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
 
 
+@bug(
+    "one noise for all rows imputed",
+    imputing,
+    "generator",
+    lambda seed, *key: generator(seed, key[0]),
+    check=check_rows_apart,
+)
 @pytest.mark.parametrize("check", [check_density, check_bound, check_samples, check_imputed, check_rows_apart])
 def test_a_normal(check):
     with evaluating():
@@ -280,6 +291,10 @@ def check_text():
     pandas.testing.assert_frame_equal(same, texts)
 
 
+TEXT_COLUMN = frame.text_column
+
+
+@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_a_mixed_frame_comes_back_as_it_was():
     """Completed, with the cells it was given, and the types and categories of `fit`."""
     check_text()
@@ -381,15 +396,12 @@ def test_an_array_comes_back_in_its_type(dtype):
     assert DiffusionDensity(**TINY).fit(x).sample(20, random_state=0).dtype == dtype
 
 
-def check_whole_numbers():
+@bug("the same of arrays", estimator, "_whole", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
+def test_whole_numbers_are_rounded_within_their_type():
     given = np.array([-0.6, 0.4, 0.6, 7.5, 300.0, 1e30])
     assert estimator._whole(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
     assert estimator._whole(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
     assert estimator._whole(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
-
-
-def test_whole_numbers_are_rounded_within_their_type():
-    check_whole_numbers()
 
 
 # Runs and pickles

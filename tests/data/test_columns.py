@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from bugs import bug
 
 import inkwash as iw
 from inkwash.config import from_json, to_json
 from inkwash.data import DataSpec
+from inkwash.data import columns as table_columns
 from inkwash.data.columns import Column, number_column, text_column
 from inkwash.errors import ConfigError, DataError
 
@@ -21,7 +23,15 @@ CODES = np.array([[2, NAN, 1, 255, 0.5], [0, 0, 0, NAN, -1.5], [1, 1, 1, 7, 2.25
 CELLS = [[7, None, True, 255, 0.5], [3, "n", False, None, -1.5], [4, "y", True, 7.0, 2.25]]
 
 
-def check_codes():
+category_column = table_columns.category_column
+
+
+def without_missing(where, dtype, names, numbers):
+    return category_column(where, dtype, names, np.nan_to_num(numbers))
+
+
+@bug("a missing category is the first one", table_columns, "category_column", without_missing)
+def test_codes_go_by_names():
     """A category is known by its name, not by how often or when it comes; missing cells are NaN."""
     columns, codes = zip(
         number_column("t", "int64", np.array([5.0, 4, NAN, 4, 6])),
@@ -35,18 +45,29 @@ def check_codes():
     assert np.array_equal(np.array(codes), expected, equal_nan=True)
 
 
-test_codes_go_by_names = check_codes
+encode_cells = table_columns.Column.encode
 
 
-def check_cells():
+def zero_for_missing(column, where, cells):
+    return np.nan_to_num(encode_cells(column, where, cells))
+
+
+category_names = table_columns.Column._names
+
+
+def names_from_one(column, values):
+    """As if categories were counted from 1, like classes of labels."""
+    return category_names(column, np.maximum(values - 1, 0))
+
+
+@bug("a missing cell is the first category", table_columns.Column, "encode", zero_for_missing)
+@bug("categories counted from one", table_columns.Column, "_names", names_from_one)
+def test_cells_come_back():
     spec = DataSpec((5,), "ND", "float64", 0, 255, None, GOOD)
     assert np.array_equal(iw.from_frame(spec, CELLS), CODES, equal_nan=True)
     for i, column in enumerate(GOOD.values()):
         seen = ~np.isnan(CODES[:, i])
         assert column.decode(CODES[:, i])[seen].tolist() == [row[i] for row in CELLS if row[i] is not None]
-
-
-test_cells_come_back = check_cells
 
 
 def test_columns_come_back_from_json():

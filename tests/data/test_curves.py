@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from faults import newest, rewrite, run_cli, tiny, train_words, without_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from oracles import F64, GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.config import TransformKind, from_json, to_json
+from inkwash.data import curves, transform
 from inkwash.data.curves import Quantiles, fit_quantiles
 from inkwash.data.transform import fit_transform
 from inkwash.errors import NonFiniteError
@@ -53,7 +55,13 @@ def test_quantiles_rise_and_come_back_on_all_real_numbers(values):
     torch.testing.assert_close(curve.unbend(u), x, rtol=1e-6, atol=1e-12 * reach)
 
 
-def check_beyond_the_ends():
+ALONG = curves._along
+
+
+@bug(
+    "quantiles cut at the ends", curves, "_along", lambda x, start, end: ALONG(x.clamp(start[0], start[-1]), start, end)
+)
+def test_beyond_the_ends_the_lines_go_on():
     """Beyond what was seen the quantile transform goes on as its first and last lines do."""
     curve = fit_quantiles(skewed()[:, 0])
     (first, *_, last), spread = curve.knots, curve.knots[-1] - curve.knots[0]
@@ -61,9 +69,6 @@ def check_beyond_the_ends():
     torch.testing.assert_close(curve.unbend(curve.bend(x)), x, rtol=1e-9, atol=0)
     ends = curve.bend(torch.tensor([last, last + 1, last + 5], dtype=F64))
     assert float(ends[2] - ends[0]) == pytest.approx(5 * float(ends[1] - ends[0]))
-
-
-test_beyond_the_ends_the_lines_go_on = check_beyond_the_ends
 
 
 def test_the_quantile_transform_makes_any_law_normal():
@@ -100,7 +105,9 @@ def test_training_data_has_the_scale_that_is_promised(kind):
         assert float((x.var(0, correction=0) - 1).abs().max()) < 1e-5
 
 
-def check_log_det(kind):
+@bug("the slope of a curve forgotten", curves.Log, "log_slope", lambda self, u: 0 * u, kind="log")
+@kinds
+def test_the_log_determinant_is_that_of_the_jacobian(kind):
     """The log-determinant is that of the matrix of the way back, by central differences and LU."""
     transform, step = fitted(kind, skewed()), 1e-6
     x = torch.tensor([[0.31, -1.27, 0.83], [-0.4, 2.2, 5.0], [-6.0, 0.1, 1.4]], dtype=F64)
@@ -108,11 +115,6 @@ def check_log_det(kind):
     columns = [(transform.real(x + each) - transform.real(x - each)) / (2 * step) for each in moved]
     expected = -torch.linalg.slogdet(torch.stack(columns, 1)).logabsdet
     torch.testing.assert_close(transform.log_det(x), expected, rtol=1e-6, atol=1e-6)
-
-
-@kinds
-def test_the_log_determinant_is_that_of_the_jacobian(kind):
-    check_log_det(kind)
 
 
 @kinds
@@ -138,7 +140,9 @@ def exact(transform):
     return iw.Diffusion(exact_denoiser(NORMAL, iw.LinearSchedule()), (1,), transform, dtype=F64)
 
 
-def check_density(kind):
+@bug("the slope of the way back", curves.Log, "log_slope", lambda self, u: u, kind="log")
+@kinds
+def test_the_density_integrates_to_one(kind):
     """The density in data units integrates to one: by midpoints of cells that end where the curve bends."""
     transform = fitted(kind, skewed()[:, :1])
     ends = transform.real(torch.linspace(-5, 6, 200, dtype=F64)[:, None])[:, 0]
@@ -147,11 +151,6 @@ def check_density(kind):
     data = ((ends[1:] + ends[:-1]) / 2)[:, None].numpy()
     density = exact(transform).log_prob(data).value.exp()
     assert float((density * ends.diff()).sum()) == pytest.approx(1, abs=2e-3)
-
-
-@kinds
-def test_the_density_integrates_to_one(kind):
-    check_density(kind)
 
 
 @kinds
@@ -170,7 +169,18 @@ def test_the_bound_and_its_parts_are_moved_as_the_density_is(kind):
     assert costs[1] - costs[0] == pytest.approx(float(gain.mean()), abs=1e-4)
 
 
-def check_training_part(kind):
+QUANTILES_OF = transform._quantiles
+
+
+@bug(
+    "quantiles of all the data",
+    transform,
+    "_quantiles",
+    lambda spec, data, rows: QUANTILES_OF(spec, data, None),
+    kind="quantile",
+)
+@kinds
+def test_the_transform_is_fitted_on_the_training_part(kind):
     """What is not trained on changes nothing."""
     data, inside = skewed(), np.random.default_rng(1).permutation(300)[:200]
     spec, other = iw.load_dataset(data).spec, 1e3 * data
@@ -178,11 +188,6 @@ def check_training_part(kind):
     found, alone = fit_transform(spec, other, None, inside, kind), fit_transform(spec, data[inside], None, None, kind)
     x = torch.linspace(-2, 2, 30, dtype=F64).reshape(10, 3)
     np.testing.assert_allclose(found.to_real(x), alone.to_real(x), rtol=1e-9)
-
-
-@kinds
-def test_the_transform_is_fitted_on_the_training_part(kind):
-    check_training_part(kind)
 
 
 @kinds

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bugs import bug
 from scipy.integrate import quad
 
 from inkwash.data import leaves
@@ -17,7 +18,8 @@ def shared_area(d, low=2.0, high=8.0):
     return quad(lambda r: lens(r) * r**-3, ends, high)[0] / quad(lambda r: r**-3, low, high)[0]
 
 
-def check_correlation():
+@bug("radii of another range", leaves, "RADII", (1.0, 8.0))
+def test_neighbours_are_alike_as_often_as_they_should():
     x = (leaves.dead_leaves(400, 16, 3).astype(np.float64) - 127.5) / np.sqrt((256**2 - 1) / 12)
     for moved, d in ((np.s_[:, :, 1:], 1), (np.s_[:, :, 2:], 2), (np.s_[:, 3:, :], 3), (np.s_[:, 5:, :], 5)):
         stays = x[:, : x[moved].shape[1], : x[moved].shape[2]]
@@ -25,9 +27,6 @@ def check_correlation():
         truth = shared_area(d) / (2 * shared_area(0) - shared_area(d))
         assert abs(each.mean() - truth) < 4 * each.std() / np.sqrt(len(each))
     assert abs((x**2).mean() - 1) < 4 * (x**2).mean((1, 2)).std() / np.sqrt(len(x))
-
-
-test_neighbours_are_alike_as_often_as_they_should = check_correlation
 
 
 def test_images_follow_from_the_seed():

@@ -6,11 +6,13 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from faults import run_cli, train_words, without_pictures
 from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
-from inkwash.data import Column, fit_transform, load_dataset
+from inkwash.data import Column, fit_transform, frame, load_dataset
+from inkwash.data import columns as table_columns
 from inkwash.data.frame import dump_parquet, read_rows
 from inkwash.data.table import dump_csv
 from inkwash.errors import DataError
@@ -40,16 +42,21 @@ def mixed():
     return frame.set_index(np.arange(COUNT) + 7)
 
 
-def check_frames():
+category_column = table_columns.category_column
+
+
+def without_missing(where, dtype, names, numbers):
+    return category_column(where, dtype, names, np.nan_to_num(numbers))
+
+
+@bug("a missing category of a frame is the first one", frame, "category_column", without_missing)
+def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)
     assert iw.to_frame(data.spec, data.data).equals(frame.reset_index(drop=True))
     assert data.spec.columns["kind"] == Column("category", ("z", "a", "q"), True)
     assert data.spec.columns["rate"].categories == ("1", "2", "3", "4")
     assert data.spec.columns["n"] == Column("int16", None, True)
-
-
-test_frames_come_back = check_frames
 
 
 def test_parquet_round_trip(tmp_path):

@@ -1,9 +1,11 @@
 """What a network may predict: conversions in a cycle, exact scores, clipping, types."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from bugs import bug
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import (
@@ -23,7 +25,9 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
+from inkwash import denoise, prediction
 from inkwash.prediction import NAMED
+from inkwash.shapes import over
 from inkwash.variance import Large
 
 SCHEDULES = public_schedules()
@@ -43,16 +47,85 @@ def says(output, schedule, predicts):
     return iw.Denoiser(lambda x_t, t: output, iw.Gaussian(schedule), predicts=predicts)
 
 
+def v_with_sign(estimate):
+    return -over(estimate.process.schedule.sigma(estimate.t), estimate.x) * estimate.x - estimate.eps
+
+
+V_READ = prediction.V.read
+
+
+def v_read_with_the_wrong_sign(self, output, noisy):
+    return V_READ(self, -output, noisy)
+
+
+def score_with_sign(estimate):
+    return estimate.eps / over(estimate.process.schedule.sigma(estimate.t), estimate.eps)
+
+
+def score_without_sigma(estimate):
+    return -estimate.eps
+
+
+def score_read_with_the_wrong_sign(self, output, noisy):
+    return prediction.Eps().read(noisy.sigma * output, noisy)
+
+
+def score_read_without_sigma(self, output, noisy):
+    return prediction.Eps().read(-output, noisy)
+
+
+@bug("wrong v", iw.Estimate, "v", property(v_with_sign), schedule=SCHEDULES[0], first="eps", second="v")
+@bug(
+    "v read with the wrong sign",
+    prediction.V,
+    "read",
+    v_read_with_the_wrong_sign,
+    schedule=SCHEDULES[0],
+    first="eps",
+    second="v",
+)
+@bug(
+    "sign of the score",
+    iw.Estimate,
+    "score",
+    property(score_with_sign),
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score is the noise",
+    iw.Estimate,
+    "score",
+    property(score_without_sigma),
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score read with the wrong sign",
+    prediction.Score,
+    "read",
+    score_read_with_the_wrong_sign,
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score read as the noise",
+    prediction.Score,
+    "read",
+    score_read_without_sigma,
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
 @schedules_with_signal
 @pytest.mark.parametrize("first", PREDICTIONS)
 @pytest.mark.parametrize("second", PREDICTIONS)
 @given(st.sampled_from(TIMES))
 @settings(max_examples=4, deadline=None)
 def test_every_prediction_converts_to_every_other_and_back(schedule, first, second, t):
-    check_cycle(schedule, first, second, t)
-
-
-def check_cycle(schedule=SCHEDULES[0], first="eps", second="v", t=0.3):
     x_t, output = rows(0), rows(1)
     estimate = says(output, schedule, first)(x_t, t)
     again = says(getattr(estimate, second), schedule, second)(x_t, t)
@@ -104,10 +177,6 @@ def log_density(data, x_t, schedule, t):
 @pytest.mark.parametrize("data", [LINE, PLANE, TWO_PEAKS, PLANE_PEAKS], ids=["line", "plane", "peaks", "plane peaks"])
 @pytest.mark.parametrize("t", TIMES)
 def test_the_exact_denoiser_gives_the_gradient_of_the_log_density(schedule, data, t):
-    check_score(schedule, data, t)
-
-
-def check_score(schedule=SCHEDULES[0], data=PLANE, t=0.3):
     """Tweedie, with the gradient by automatic differentiation of PyTorch's density."""
     x_t = rows(5, size=data.size).requires_grad_()
     gradient = torch.autograd.grad(log_density(data, x_t, schedule, t).sum(), x_t)[0]
@@ -120,10 +189,6 @@ def check_score(schedule=SCHEDULES[0], data=PLANE, t=0.3):
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 @pytest.mark.parametrize(("s", "t"), [(0.0, 0.3), (0.2, 0.25), (0.4, 1.0)])
 def test_the_exact_denoiser_gives_the_mean_of_the_past(schedule, data, s, t):
-    check_mean(schedule, data, s, t)
-
-
-def check_mean(schedule=SCHEDULES[0], data=PLANE, s=0.2, t=0.25):
     """Estimate.mean(s) is E[x_s | x_t], here by conditioning the joint normal law of the two."""
     x_t, d = rows(6, size=data.size), data.size
     gain, _ = condition(joint_covariance(data, schedule, s, t), slice(2 * d, 3 * d), slice(0, d))
@@ -131,11 +196,13 @@ def check_mean(schedule=SCHEDULES[0], data=PLANE, s=0.2, t=0.25):
     torch.testing.assert_close(exact_denoiser(data, schedule)(x_t, t).mean(s), expected, rtol=1e-8, atol=1e-8)
 
 
+def x_clipped_eps_kept(self, x_t, t):
+    estimate = self.denoiser(x_t, t)
+    return replace(estimate, x=estimate.x.clamp(self.low, self.high))
+
+
+@bug("eps kept after clipping", iw.Clipped, "forward", x_clipped_eps_kept)
 def test_clipping_recomputes_the_noise():
-    check_clipped()
-
-
-def check_clipped():
     schedule = SCHEDULES[0]
     x_t = 3 * rows(8)
     free = exact_denoiser(PLANE, schedule)
@@ -147,12 +214,15 @@ def check_clipped():
     assert torch.equal(clipped.x_t, x_t)
 
 
+def thresholded_over_the_batch(self, x_t, t):
+    estimate = self.denoiser(x_t, t)
+    bound = estimate.x.abs().quantile(self.quantile).clamp(min=1)
+    return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+
+
+@bug("one threshold for the batch", iw.Thresholded, "forward", thresholded_over_the_batch, quantile=0.5)
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
 def test_dynamic_thresholding(quantile):
-    check_thresholded(quantile)
-
-
-def check_thresholded(quantile=0.5):
     """At least the quantile's share of an example's entries lies within the bounds, all relative to one another as
     before, and the noise is what is left of x_t; an example within the bounds is left alone, whatever the others."""
     schedule, random = SCHEDULES[0], torch.Generator().manual_seed(0)

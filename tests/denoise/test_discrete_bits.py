@@ -75,10 +75,6 @@ def losses(denoiser, x, seed=1):
 
 
 def test_the_loss_is_the_bound_on_average():
-    check_loss()
-
-
-def check_loss():
     prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, PROCESS, GRID)
     loss, expected = losses(EXACT, FOUR_BITS.draw(60_000)), prior + float(diffusion.sum()) + reconstruction
     error = float(loss.std()) / math.sqrt(len(loss))

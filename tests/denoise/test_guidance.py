@@ -1,11 +1,13 @@
 """What a model can be asked for, and what it makes of it: labels and guidance against closed forms."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from answers import PREDICTIONS, exact_answers, rows
+from bugs import bug
 from oracles import (
     F64,
     TERNARY,
@@ -20,6 +22,8 @@ from oracles import (
 from straight import SCHEDULE, model_of, small_slots
 
 import inkwash as iw
+from inkwash import model as models
+from inkwash.denoise import NetworkDenoiser
 from inkwash.randomness import slot_places
 
 S, T = 0.3, 0.75
@@ -60,18 +64,36 @@ def guided_score(x_t, w):
     return gradient
 
 
-def check_guidance(name="eps", w=2.5):
+ASK = NetworkDenoiser.ask
+
+
+def guided_away(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 - guidance, condition)
+
+
+def power_counted_from_the_conditional(self, seen, t, guidance, condition):
+    return ASK(self, seen, t, 1 + guidance, condition)
+
+
+DENOISE = iw.Denoiser.forward
+
+
+def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(told, x=torch.lerp(null.x, told.x, guidance))
+
+
+@bug("sign of guidance", NetworkDenoiser, "ask", guided_away, w=2.5, name="eps")
+@bug("guidance one too much", NetworkDenoiser, "ask", power_counted_from_the_conditional, w=2.5, name="eps")
+@bug("x guided, eps kept", iw.Denoiser, "forward", x_guided_eps_kept, w=2.5, name="eps")
+@pytest.mark.parametrize("w", [0.0, 0.4, 1.0, 2.5])
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_guidance_is_a_power_whatever_is_predicted(name, w):
     x_t = SCHEDULE.alpha(T) * rows(0) + SCHEDULE.sigma(T) * rows(1)
     estimate = exact(name, x_t)(x_t, T, label=LABELS, guidance=w)
     truth = guided_score(x_t, w)
     assert torch.allclose(estimate.score, truth, rtol=1e-9, atol=1e-9)
     assert torch.allclose(estimate.x, (x_t + SCHEDULE.sigma(T) ** 2 * truth) / SCHEDULE.alpha(T), rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.parametrize("w", [0.0, 0.4, 1.0, 2.5])
-@pytest.mark.parametrize("name", PREDICTIONS)
-def test_guidance_is_a_power_whatever_is_predicted(name, w):
-    check_guidance(name, w)
 
 
 @pytest.mark.parametrize(("w", "calls"), [(0, 1), (1, 1), (1.0, 1), (0.5, 2), (3.0, 2)])
@@ -121,7 +143,16 @@ def tilted(p, given, w):
     return weights / weights.sum()
 
 
-def check_levels(w=2.5):
+def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
+    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(
+        told, **{name: torch.lerp(getattr(null, name), getattr(told, name), guidance) for name in ("x", "eps")}
+    )
+
+
+@bug("levels guided by their mean", iw.Denoiser, "forward", means_guided_not_log_odds, w=2.5)
+@pytest.mark.parametrize("w", [0.4, 1.0, 2.5])
+def test_guidance_of_levels_is_a_power_at_time_zero(w):
     p, given = tensor([0.2, 0.5, 0.3]), tensor([[0.35, 0.25, 0.4], [0.1, 0.5, 0.4]])
     several = torch.stack([p, *given]).log()
 
@@ -139,12 +170,8 @@ def check_levels(w=2.5):
     assert torch.allclose(estimate.level_logits.softmax(-1) @ TERNARY.values(), truth, atol=1e-12)
 
 
-@pytest.mark.parametrize("w", [0.4, 1.0, 2.5])
-def test_guidance_of_levels_is_a_power_at_time_zero(w):
-    check_levels(w)
-
-
-def check_bits(w=2.5):
+@pytest.mark.parametrize("w", [0.0, 1.0, 2.5])
+def test_guided_bits_are_drawn_from_the_power(w):
     p, given, rate = tensor([0.7, 0.3]), tensor([[0.8, 0.2], [0.4, 0.6]]), 0.4
     kinds = [BitData(q.tolist()) for q in (p, *given)]
 
@@ -160,11 +187,6 @@ def check_bits(w=2.5):
     for k, q in enumerate(given):
         one = float(tilted(p, q, w)[1])
         assert float(x[k::2].mean()) == pytest.approx(one, abs=4 * (one * (1 - one) / 2048) ** 0.5 + 1e-3)
-
-
-@pytest.mark.parametrize("w", [0.0, 1.0, 2.5])
-def test_guided_bits_are_drawn_from_the_power(w):
-    check_bits(w)
 
 
 # A model with labels
@@ -184,8 +206,34 @@ def labelled_model():
 ASKED = ["left", "7", "7", "left", "left", "7", "left", "7", "7", "left"]
 
 
+@pytest.mark.parametrize("options", [{"solver": iw.Adaptive(1e-8, 1e-8)}, {"t": 0.5, "steps": 5}])
+def test_the_way_between_two_of_a_class_is_that_of_its_own_model(options):
+    """Under the label the ends are encoded, mixed and decoded."""
+    a, b = tensor([1.0, -1.2]), tensor([2.5, 0.1])
+    ways = [
+        labelled_model().interpolate(a, b, 3, label="7", **options),
+        model_of(PARTS[1]).interpolate(a, b, 3, **options),
+        model_of(PARTS[0]).interpolate(a, b, 3, **options),
+    ]
+    torch.testing.assert_close(ways[0], ways[1], rtol=1e-5, atol=1e-5)
+    assert float((ways[0] - ways[2]).abs().max()) > 0.1
+
+
+NUMBERS = iw.Condition.numbers
+
+
+def first_class_for_none(self, label, count):
+    return NUMBERS(self, label, count) - 1
+
+
+def labels_of_the_first_slot(slot, rows, count, first=0):
+    return torch.arange(rows).clamp(max=count - 1)
+
+
+@bug("first class taken for none", iw.Condition, "numbers", first_class_for_none)
+@bug("labels of the first slot", models, "slot_places", labels_of_the_first_slot)
 @small_slots()
-def check_labels_keep_their_examples():
+def test_labels_keep_their_examples():
     """What is asked under a label is what the model of that part alone says, with the same noise; through the slots."""
     model, x = labelled_model(), rows(5, n=10)
     for name, part in zip(("left", "7"), PARTS, strict=True):
@@ -200,23 +248,6 @@ def check_labels_keep_their_examples():
             lambda m, **label: m.score(x, 0.4, **label),
         ):
             assert torch.allclose(ask(model, label=ASKED)[mine], ask(alone)[mine], atol=1e-10)
-
-
-@pytest.mark.parametrize("options", [{"solver": iw.Adaptive(1e-8, 1e-8)}, {"t": 0.5, "steps": 5}])
-def test_the_way_between_two_of_a_class_is_that_of_its_own_model(options):
-    """Under the label the ends are encoded, mixed and decoded."""
-    a, b = tensor([1.0, -1.2]), tensor([2.5, 0.1])
-    ways = [
-        labelled_model().interpolate(a, b, 3, label="7", **options),
-        model_of(PARTS[1]).interpolate(a, b, 3, **options),
-        model_of(PARTS[0]).interpolate(a, b, 3, **options),
-    ]
-    torch.testing.assert_close(ways[0], ways[1], rtol=1e-5, atol=1e-5)
-    assert float((ways[0] - ways[2]).abs().max()) > 0.1
-
-
-def test_labels_keep_their_examples():
-    check_labels_keep_their_examples()
 
 
 def test_without_a_label_the_model_is_that_of_all_data():

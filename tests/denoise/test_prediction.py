@@ -1,11 +1,13 @@
 """What a network may predict: exact answers in every parametrisation imply the same estimates."""
 
 import itertools
+from dataclasses import replace
 
 import mpmath
 import pytest
 import torch
 from answers import GRID, PREDICTIONS, edm_factors, exact_answers, rows
+from bugs import bug
 from oracles import (
     APART,
     F64,
@@ -31,6 +33,7 @@ from inkwash import prediction
 from inkwash.likelihood import bound
 from inkwash.prediction import F
 from inkwash.randomness import slot_rows
+from inkwash.shapes import over
 
 VANISHING = Vanishing()
 PRESERVING = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
@@ -40,14 +43,45 @@ schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 datas = pytest.mark.parametrize("data", [PLANE, PLANE_PEAKS], ids=["plane", "plane peaks"])
 
 
+def f_without_the_skip_scaled_by_alpha(self, output, noisy):
+    width = self.input_scale(noisy)
+    x = (self.data_std / width) ** 2 * noisy.x_t + noisy.sigma * self.data_std / width * output
+    return prediction.Guess(x, noisy.eps_of(x))
+
+
+def mean_off_by_one_pair(self, output, noisy):
+    rising = self.times.flip(0)
+    s = rising[(torch.searchsorted(rising, noisy.t) - 2).clamp(min=0)]
+    keep, pull = noisy.process.keep(s, noisy.t), noisy.process.pull(s, noisy.t)
+    x = (output - over(keep, output) * noisy.x_t) / over(pull, output)
+    return prediction.Guess(x, noisy.eps_of(x))
+
+
+@bug(
+    "F whose skip forgets alpha",
+    prediction.F,
+    "read",
+    f_without_the_skip_scaled_by_alpha,
+    schedule=SCHEDULES[0],
+    data=PLANE_PEAKS,
+    s=0.3,
+    t=0.75,
+)
+@bug(
+    "mean off by one pair",
+    iw.Mean,
+    "read",
+    mean_off_by_one_pair,
+    schedule=SCHEDULES[0],
+    data=PLANE_PEAKS,
+    s=0.3,
+    t=0.75,
+)
 @schedules
 @datas
 @pytest.mark.parametrize(("s", "t"), PAIRS)
 def test_exact_answers_in_every_parametrisation_imply_the_same_estimates(schedule, data, s, t):
-    check_pairs(schedule, data, s, t)
-
-
-def check_pairs(schedule=SCHEDULES[0], data=PLANE_PEAKS, s=0.3, t=0.75, names=tuple(PREDICTIONS)):
+    names = tuple(PREDICTIONS)
     x_t = schedule.alpha(t) * rows(0) + schedule.sigma(t) * rows(1)
     answers = exact_answers(data, schedule, x_t, s, t)
     # what rounding may grow by: from eps to x where there is little signal, from x to eps where there is little noise
@@ -70,13 +104,18 @@ def test_every_prediction_is_tested():
 # EDM
 
 
+F_READ = prediction.F.read
+
+
+def f_with_data_of_unit_variance(self, output, noisy):
+    return F_READ(prediction.F(1.0), output, noisy)
+
+
+@bug("F without c_in", iw.Denoiser, "shown", lambda self, noisy: noisy.x_t, data_std=0.5, t=0.5)
+@bug("F for data of unit variance", prediction.F, "read", f_with_data_of_unit_variance, data_std=0.5, t=0.5)
 @pytest.mark.parametrize("data_std", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("t", [0.05, 0.5, 0.9])
 def test_f_is_the_preconditioning_of_edm(data_std, t):
-    check_edm(data_std, t)
-
-
-def check_edm(data_std=0.5, t=0.5):
     """Against the paper's table, with alpha = 1: what the network is given and what is made of its answer."""
     schedule, x_t, seen = Exploding(), rows(2, scale=4.0), []
 
@@ -148,13 +187,17 @@ def exact_mean(entry, alpha, sigma, values, probabilities):
         return float(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
 
 
+LEVELS_READ = prediction.Levels.read
+
+
+def levels_with_evidence_of_another_noise(self, output, noisy):
+    return LEVELS_READ(self, output, replace(noisy, sigma=noisy.sigma**2))
+
+
+@bug("evidence of another noise", iw.Levels, "read", levels_with_evidence_of_another_noise, dtype=F64, log_snr=0.5)
 @pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["single", "double"])
 @pytest.mark.parametrize("log_snr", LOG_SNRS)
 def test_log_frequencies_give_the_exact_mean_of_independent_entries(log_snr, dtype):
-    check_levels(log_snr, dtype)
-
-
-def check_levels(log_snr=1.0, dtype=F64):
     schedule, lattice = Straight(), iw.Lattice(-1.0, 1.0, 5)
     probabilities = [0.05, 0.4, 0.1, 0.15, 0.3]
     t = float(schedule.time(log_snr))
@@ -190,12 +233,29 @@ def test_a_decoder_by_level_is_the_posterior_and_its_masses_sum_to_one(log_snr, 
         torch.testing.assert_close(masses, expected, rtol=0, atol=1e-9 if dtype == F64 else 2e-3)
 
 
+def levels_with(exponent):
+    """Levels whose log-likelihood is another function of the standardised distance and of sigma."""
+
+    def read(self, output, noisy):
+        values = self.lattice.values().to(output)
+        alpha, sigma = (scale[..., None] if scale.ndim else scale for scale in (noisy.alpha, noisy.sigma))
+        logits = output + exponent(noisy.x_t[..., None], values, alpha, sigma)
+        x = logits.softmax(-1) @ values
+        return prediction.Guess(x, noisy.eps_of(x), logits)
+
+    return read
+
+
+levels_without_the_half = levels_with(lambda y, v, alpha, sigma: -(((y - alpha * v) / sigma) ** 2))
+levels_with_sigma_not_squared = levels_with(lambda y, v, alpha, sigma: -0.5 * (y - alpha * v) ** 2 / sigma)
+levels_without_alpha = levels_with(lambda y, v, alpha, sigma: -0.5 * ((y - v) / sigma) ** 2)
+
+
+@bug("levels without the half", iw.Levels, "read", levels_without_the_half, data=TOGETHER)
+@bug("levels with sigma for sigma squared", iw.Levels, "read", levels_with_sigma_not_squared, data=TOGETHER)
+@bug("levels without alpha", iw.Levels, "read", levels_without_alpha, data=TOGETHER)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 def test_log_odds_given_the_others_imply_the_exact_mean(data):
-    check_log_odds(data)
-
-
-def check_log_odds(data=TOGETHER):
     """Dependent entries: what the others say and what an entry's own noisy value says, put together by the library."""
     schedule, t = iw.CosineSchedule(), tensor([0.05, 0.2, 0.4, 0.6, 0.8, 1.0])
     x_t = rows(12, size=data.size)
@@ -216,12 +276,13 @@ def mean_bound(data, schedule, times, variance="small"):
     return total
 
 
+def levels_that_decode_the_prior(self, output, noisy):
+    return replace(LEVELS_READ(self, output, noisy), level_logits=output)
+
+
+@bug("levels decoded before their evidence", iw.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 def test_the_bound_by_level_comes_down_to_the_entropy_as_steps_grow(data):
-    check_level_bound(data)
-
-
-def check_level_bound(data=ONE_ENTRY):
     """Never below; and once what is linear and quadratic in the step is extrapolated away, nothing is left above."""
     schedule = Straight(8.0, -9.0)
     few, more, many = (mean_bound(data, schedule, log_snr_grid(schedule, n, first=1e-3)) for n in (16, 31, 61))

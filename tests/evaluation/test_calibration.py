@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from oracles import F64, PLANE, exact_denoiser
 from scipy.stats import norm
 
@@ -23,12 +24,15 @@ def expected_crps(mean, std, y):
     return std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / math.sqrt(math.pi))
 
 
+@bug(
+    "pairs of a draw with itself",
+    calibration,
+    "crps",
+    lambda x, y: np.abs(x - y).mean(0) - np.abs(x[:, None] - x).mean((0, 1)) / 2,
+    n=2,
+)
 @pytest.mark.parametrize("n", [2, 3, 40])
 def test_crps_is_that_of_the_law_whatever_the_number_of_draws(n):
-    check_crps(n)
-
-
-def check_crps(n=2):
     y = np.array([3.0, 7.0, -4.0])
     draws = np.random.default_rng(0).normal(MEAN, STD, (n, 40_000, 3))
     each = calibration.crps(draws.reshape(n, -1), np.tile(y, 40_000)).reshape(-1, 3)
@@ -36,14 +40,18 @@ def check_crps(n=2):
     assert (abs(each.mean(0) - expected_crps(MEAN, STD, y)) < 4 * error).all()
 
 
+@bug(
+    "quantiles of few draws as of many",
+    calibration,
+    "coverage",
+    lambda x, y, share: (abs(np.mean(x < y, 0) - 0.5) < share / 2) * 1.0,
+    share=0.9,
+    n=7,
+)
 @pytest.mark.parametrize("share", [0.5, 0.9])
 @pytest.mark.parametrize("n", [2, 7, 40])
 def test_a_truth_of_the_law_of_the_draws_is_covered_as_stated(n, share):
     """Whichever of n + 1 numbers, with and without ties, is the truth: a sum over all of them."""
-    check_coverage(n, share)
-
-
-def check_coverage(n=7, share=0.5):
     for numbers in (np.random.default_rng(n).poisson(1.5, n + 1), np.random.default_rng(n).normal(3, 2, n + 1)):
         found = [calibration.coverage(np.delete(numbers, i)[:, None], numbers[i : i + 1], share) for i in range(n + 1)]
         assert np.mean(found) == pytest.approx(share)
@@ -61,11 +69,8 @@ def test_an_interval_too_narrow_or_too_wide_is_seen():
             assert compare(found, share)
 
 
+@bug("a claim of a draw with itself", calibration, "_same", lambda x: (x[:, None] == x).sum(1) + 1)
 def test_scores_of_categories_are_sums_over_all_draws():
-    check_categories()
-
-
-def check_categories():
     """Means over all outcomes of three draws, each with its probability, and over the truth, of another law."""
     p, law = np.array([0.5, 0.2, 0.3]), np.array([0.1, 0.7, 0.2])
     found = dict.fromkeys(calibration.CATEGORIES, 0.0)
@@ -83,12 +88,14 @@ def check_categories():
     assert found["accuracy"] == pytest.approx(top)
 
 
+@bug(
+    "entries as rows",
+    calibration,
+    "row_mean",
+    lambda values, rows: calibration.Mean(values.mean(), values.std(ddof=1) / len(values) ** 0.5),
+)
 def test_standard_errors_are_those_of_rows():
     """A row whose entries are one and the same number counts once."""
-    check_rows()
-
-
-def check_rows():
     values = np.random.default_rng(0).normal(MEAN, STD, 50)
     alone = calibration.row_mean(values, np.arange(50))
     assert (alone.value, alone.std_error) == pytest.approx((values.mean(), values.std(ddof=1) / math.sqrt(50)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bugs import bug
 from scipy.stats import binom, ttest_ind
 
 from inkwash import drift as module
@@ -20,11 +21,8 @@ def moved(a, b):
     return module.drift(np.moveaxis(a, 2, 1), np.moveaxis(b, 2, 1), NAMES)
 
 
+@bug("places of an example as examples", module, "_each", lambda x: (x.ravel(), (x.ravel() - x.mean()) ** 2))
 def test_equal_laws_drift_no_more_often_than_stated():
-    check_rate()
-
-
-def check_rate():
     alarms = sum(any(m.beyond for m in moved(series(2 * k), series(2 * k + 1))) for k in range(600))
     assert binom.sf(alarms - 1, 600, 0.01) > 1e-3
 

@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.stats
+from bugs import bug
 
 import inkwash as iw
 from inkwash import metrics
@@ -138,11 +139,13 @@ def test_the_standard_error_is_that_over_all_ways_to_share_out_the_distances():
     assert result.closer_std_error == pytest.approx(np.std(closer))
 
 
+@bug(
+    "a floor of samples",
+    metrics,
+    "with_floor",
+    lambda measure, samples, train, held_out: (measure(samples, held_out), measure(samples[::2], held_out)),
+)
 def test_a_floor_knows_nothing_of_samples():
-    check_floor()
-
-
-def check_floor():
     """Samples far off, and more data than samples: the floor is that of equal laws at the size of the smallest."""
     apart = lambda a, b: float(abs(a.mean() - b.mean())) + 1000 * len(a)  # noqa: E731
     samples, train, held_out = normal(0, 30, shift=50.0), normal(1, 70, shift=3.0), normal(2, 40, shift=3.0)

@@ -64,10 +64,7 @@ def made(tmp_path_factory):
 
 
 def test_the_page_is_html_that_runs_nothing_and_asks_for_nothing(made):
-    check_page(made[2])
-
-
-def check_page(content):
+    content = made[2]
     page = Page(content)
     assert {"script", "link", "iframe", "object", "base", "form"}.isdisjoint(page.tags)
     for name, value in page.attributes:

@@ -52,10 +52,6 @@ def test_every_column_has_its_distance():
 
 @pytest.mark.parametrize("missing", [0.0, 0.2])
 def test_associations_are_those_of_other_libraries_over_rows_that_have_both(missing):
-    check_associations(missing)
-
-
-def check_associations(missing=0.2):
     x = table(0, missing=missing)
     found = tabular.associations(x, KINDS)
     both = lambda i, j: x[~np.isnan(x[:, [i, j]]).any(1)][:, [i, j]].T  # noqa: E731

@@ -14,13 +14,16 @@ import pytest
 import torch
 from accelerate import Accelerator
 from answers import rows
+from bugs import bug
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
 from oracles import F64, GaussianData, Straight, tensor, trained
 from straight import model_of, small_slots
 from torch.nn import functional as F
 
 import inkwash as iw
+from inkwash import model as models
 from inkwash import nn
+from inkwash import training as loop
 from inkwash.build import build_model, resolve
 from inkwash.data import fit_transform, load_dataset
 from inkwash.display import Display
@@ -69,8 +72,18 @@ def exact_model():
 Y = np.array([[4.0, -3.0], [2.0, 0.5], [7.0, -6.0]])[[0, 1, 2, 2, 0, 1, 0]]
 
 
+def values_as_they_are(self, given, count):
+    return torch.from_numpy(given).float()
+
+
+def labels_of_the_first_slot(slot, rows, count, first=0):
+    return torch.arange(rows).clamp(max=count - 1)
+
+
+@bug("given not standardised", iw.Condition, "values", values_as_they_are)
+@bug("given of the first slot", models, "slot_places", labels_of_the_first_slot)
 @small_slots()
-def check_given_keep_their_examples():
+def test_given_keep_their_examples():
     """What is asked under y is what the model of x given that y alone says, with the same noise; through the slots."""
     model, x = exact_model(), rows(5, n=7)
     for k in range(3):
@@ -85,10 +98,6 @@ def check_given_keep_their_examples():
             lambda m, **given: m.score(x, 0.4, **given),
         ):
             assert torch.allclose(ask(model, given=Y)[mine], ask(alone)[mine], rtol=1e-5, atol=1e-5)
-
-
-def test_given_keep_their_examples():
-    check_given_keep_their_examples()
 
 
 @pytest.mark.parametrize("w", [0.4, 1.0, 2.5])
@@ -183,7 +192,21 @@ def networks():
     )
 
 
-def check_nothing_is_not_zero():
+GIVEN_CHANNELS = unet.given_channels
+
+
+def zeros_without_a_flag(given, channels, x_t):
+    beside = GIVEN_CHANNELS(given, channels, x_t)
+    return torch.cat([beside[:, :-1], torch.ones_like(beside[:, -1:])], dim=1)
+
+
+def hidden_numbers_embedded(self, given):
+    return self.layers(given.nan_to_num())
+
+
+@bug("a hidden image as a black one", unet, "given_channels", zeros_without_a_flag)
+@bug("hidden numbers embedded", iw.GivenEmbedding, "forward", hidden_numbers_embedded)
+def test_nothing_is_not_zero():
     """Rows of NaN are to a network what leaving the condition out is; zeros, the mean of the data, are not."""
     for network, x_t, shape in networks():
         t, zeros = torch.zeros(6), torch.zeros(6, *shape)
@@ -192,10 +215,6 @@ def check_nothing_is_not_zero():
         assert not torch.allclose(without, zero, atol=1e-3)
         mixed = network(x_t, t, given=torch.cat([zeros[:3], zeros[3:] + torch.nan]))
         assert torch.allclose(mixed, torch.cat([zero[:3], without[3:]]), atol=1e-5)
-
-
-def test_nothing_is_not_zero():
-    check_nothing_is_not_zero()
 
 
 def test_a_given_image_lies_where_its_pixels_are():
@@ -352,7 +371,20 @@ def batch_of(step, processes=1, index=0):
     return draw_batch(replace(first, step=step), examples, config.train, accelerator)
 
 
-def check_given_of_a_batch():
+TOLD = loop.Examples.told
+
+
+def given_by_place_in_the_part(self, positions):
+    return TOLD(self, positions) | {"given": self.condition.given.to_model(self.given[positions])}
+
+
+def zero_for_hidden(value, hidden):
+    return value.masked_fill(hidden.view(-1, *(1,) * (value.ndim - 1)), 0)
+
+
+@bug("given of another example", loop.Examples, "told", given_by_place_in_the_part)
+@bug("numbers hidden as zeros", loop, "hide", zero_for_hidden)
+def test_each_example_keeps_what_is_given_of_it():
     """Each example has its own angle, found from where it lies, standardised by the training part; or nothing."""
     for step in range(6):
         batch, inside = batch_of(step), ANGLE[1::2]
@@ -361,10 +393,6 @@ def check_given_of_a_batch():
         assert np.array_equal(np.isnan(given[:, 0]), hidden)
         assert np.allclose(given[~hidden], own[~hidden], atol=1e-5)
         assert 0 < hidden.sum() < 30
-
-
-def test_each_example_keeps_what_is_given_of_it():
-    check_given_of_a_batch()
 
 
 def test_processes_share_the_conditions_of_one_batch():

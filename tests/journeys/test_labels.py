@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from bugs import bug
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, tree, without_pictures
 
 import inkwash as iw
+from inkwash import training as loop
 from inkwash.build import build_model, resolve
 from inkwash.data import fit_transform, load_dataset
 from inkwash.errors import RunInterrupted
@@ -250,7 +252,12 @@ def batch_of(state, step, processes=1, index=0):
     return draw_batch(replace(first, step=step), examples, config.train, accelerator)
 
 
-def check_labels_of_a_batch():
+def labels_by_place_in_the_part(self, positions):
+    return {"label": torch.from_numpy(self.labels[positions])}
+
+
+@bug("label of another example", loop.Examples, "told", labels_by_place_in_the_part)
+def test_each_example_keeps_its_label_over_epochs():
     """Each example has its own label, found from where it lies, or none."""
     for step in range(6):
         batch = batch_of(made_state(), step)
@@ -258,10 +265,6 @@ def check_labels_of_a_batch():
         told = batch.told["label"].numpy()
         assert ((told == own) | (told == 0)).all()
         assert 0 < (told == 0).sum() < 30
-
-
-def test_each_example_keeps_its_label_over_epochs():
-    check_labels_of_a_batch()
 
 
 def test_a_batch_in_parts_keeps_its_labels():

@@ -9,6 +9,7 @@ import math
 import pytest
 import scipy.integrate
 import torch
+from bugs import bug
 from closed_forms import expected_bound
 from oracles import (
     F64,
@@ -27,25 +28,39 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash import likelihood, randomness
 from inkwash.likelihood import bound
-from inkwash.randomness import slot_rows
+from inkwash.randomness import generator, slot_rows
+from inkwash.shapes import over
 
 SCHEDULES = public_schedules()
 LINEAR = iw.LinearSchedule()
+LOUD = iw.TabulatedSchedule((0.3, 0.3))  # at time 1, most of it is still signal
 GRIDS = {"10 steps": iw.uniform_grid(10), "100 steps": iw.uniform_grid(100), "uneven": UNEVEN}
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 variances = pytest.mark.parametrize("variance", ["small", "large"])
 
 
+def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
+    return iw.Normal(estimate.x, over(self.posterior_var(1e-3, times[-2]), x_t))
+
+
+@bug(
+    "decoder with the variance of another pair",
+    iw.Gaussian,
+    "decoder",
+    posterior_decoder_at_zero,
+    schedule=LINEAR,
+    variance="large",
+    grid="uneven",
+    data=PLANE,
+)
 @schedules
 @variances
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 def test_the_bound_of_gaussian_data_has_its_closed_form(schedule, variance, grid, data):
-    check_bound(schedule, variance, GRIDS[grid], data)
-
-
-def check_bound(schedule=LINEAR, variance="small", times=UNEVEN, data=PLANE):
+    times = GRIDS[grid]
     z, eps = cubature(data.size)
     x = data.whiten_inverse(z)
     with prescribed_noise(eps):
@@ -56,12 +71,20 @@ def check_bound(schedule=LINEAR, variance="small", times=UNEVEN, data=PLANE):
     assert float(result.total.mean()) >= data.entropy()
 
 
-@schedules
+def reversed_kl(self, other):
+    ratio = other.var / self.var
+    return 0.5 * (ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / self.var)
+
+
+def halved_kl_missing(self, other):
+    ratio = self.var / other.var
+    return ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / other.var
+
+
+@bug("KL the wrong way round", iw.Normal, "entry_kl", reversed_kl, schedule=LOUD)
+@bug("KL without its half", iw.Normal, "entry_kl", halved_kl_missing, schedule=LOUD)
+@pytest.mark.parametrize("schedule", [*SCHEDULES, LOUD], ids=name_of)
 def test_the_prior_part_is_the_divergence_from_the_prior(schedule):
-    check_prior_part(schedule)
-
-
-def check_prior_part(schedule=SCHEDULES[-1]):
     x = PLANE.whiten_inverse(cubature(2)[0])
     at_one = torch.distributions.Normal(schedule.alpha(1.0) * x, schedule.sigma(1.0))
     std = (1 + schedule.sigma(1.0) ** 2).sqrt() if isinstance(schedule, iw.KarrasSchedule) else tensor(1.0)
@@ -82,10 +105,6 @@ def expected_total(data, x, weights, schedule, variance, times, nodes=24):
 
 @pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
 def test_finer_grids_bring_the_bound_down_to_the_log_density_at_every_point(data):
-    check_limit(data)
-
-
-def check_limit(data=LINE):
     """At each x: with the large variance and equal steps of log-SNR, the gap to -log p(x) halves with the step."""
     x = tensor([[-1.3], [0.1], [1.1]])
     weights = torch.full((3,), 1 / 3, dtype=F64)
@@ -179,10 +198,6 @@ def test_the_bound_of_levels_never_undercuts_their_entropy(schedule, variance, s
 
 
 def test_the_bound_of_levels_comes_down_to_their_entropy():
-    check_levels_limit()
-
-
-def check_levels_limit():
     """Four equally likely levels hold two bits, once what is linear in the step is extrapolated away."""
     even = torch.full((4,), 0.25, dtype=F64)
     bits = []
@@ -198,11 +213,20 @@ def test_levels_that_are_certain_cost_nothing_to_reconstruct():
     assert 0 <= float(result.reconstruction @ weights) < 1e-9
 
 
+DIFFUSION_TERM = likelihood._diffusion_term
+
+
+def terms_not_scaled_up(denoiser, x, present, times, start, stop, random):
+    return DIFFUSION_TERM(denoiser, x, present, times, start, stop, random) / (stop - start)
+
+
+def first_pair_only(denoiser, x, present, times, start, stop, random):
+    return (stop - start) * DIFFUSION_TERM(denoiser, x, present, times, start, start + 1, random)
+
+
+@bug("some terms not scaled up", likelihood, "_diffusion_term", terms_not_scaled_up)
+@bug("always the first of the terms", likelihood, "_diffusion_term", first_pair_only)
 def test_a_sample_of_the_terms_is_unbiased():
-    check_terms()
-
-
-def check_terms():
     """Data and noise held fixed, so that only the choice of the terms is random."""
     n, times = 1000, iw.uniform_grid(50)
     x = tensor([[0.4, -1.0]]).expand(n, 2)
@@ -249,6 +273,7 @@ def test_the_bound_of_an_example_does_not_depend_on_those_after_it():
         torch.testing.assert_close(bound(denoiser, x[:n], iw.uniform_grid(5)).total, whole[:n])
 
 
+@bug("one noise for all slots", randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose))
 def test_slots_have_noise_of_their_own():
     rows = slot_rows((2,), torch.device("cpu"))
     total = bound(exact_denoiser(PLANE, LINEAR), torch.zeros(2 * rows, 2), iw.uniform_grid(5)).total

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from oracles import (
     F64,
     PLANE,
@@ -23,7 +24,9 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
-from inkwash.randomness import derived_seed
+from inkwash import model as models
+from inkwash import randomness
+from inkwash.randomness import derived_seed, slots
 
 LINEAR = iw.LinearSchedule()
 SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.7)]
@@ -103,18 +106,9 @@ def test_seeds_of_likelihoods_differ():
         assert not torch.equal(ask(1), ask(2))
 
 
+@bug("two uses under one key", models, "slots", lambda x, seed, purpose: slots(x, seed, randomness.Purpose.SAMPLE_FROM))
 def test_no_two_uses_of_a_seed_share_numbers():
-    check_keys()
-
-
-def keys_of(use):
-    """The keys of the generators that it asks for."""
-    with mock.patch("inkwash.randomness.derived_seed", side_effect=derived_seed) as asked:
-        use()
-    return [call.args for call in asked.call_args_list]
-
-
-def check_keys(seed=3):
+    seed = 3
     model, x = plane_model(), torch.ones(2, 2, dtype=F64)
     uses = (
         lambda: model.sample(1025, seed=seed, steps=2),
@@ -130,6 +124,13 @@ def check_keys(seed=3):
     keys = [set(keys_of(use)) for use in uses]
     assert all(keys)
     assert not any(a & b for a, b in combinations(keys, 2))
+
+
+def keys_of(use):
+    """The keys of the generators that it asks for."""
+    with mock.patch("inkwash.randomness.derived_seed", side_effect=derived_seed) as asked:
+        use()
+    return [call.args for call in asked.call_args_list]
 
 
 @pytest.mark.parametrize("n", [1, 1025])
@@ -200,11 +201,16 @@ def affine_model(variance="small"):
     return plane_model(PLANE, iw.Transform(spec, SHIFT, SCALE), variance)
 
 
+LOG_DET = iw.Transform.log_det
+
+
+def no_log_det(self, x):
+    return torch.zeros(len(x))
+
+
+@bug("log-determinant with the wrong sign", iw.Transform, "log_det", lambda self, x: -LOG_DET(self, x))
+@bug("log-determinant forgotten", iw.Transform, "log_det", no_log_det)
 def test_a_bound_in_data_units_bounds_the_density_in_data_units():
-    check_data_units()
-
-
-def check_data_units():
     """One model, told its data in model units and in data units: the bounds differ as the true densities do."""
     x = PLANE.whiten_inverse(cubature(2)[0])
     data = np.asarray(SHIFT) + np.asarray(SCALE) * x.numpy()

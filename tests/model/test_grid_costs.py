@@ -1,12 +1,14 @@
 """Learned grids: costs against closed forms and against the bound itself, the search against all grids there are."""
 
 import math
+from dataclasses import replace
 from itertools import combinations, pairwise
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from closed_forms import expected_bound, flow
 from oracles import (
     F64,
@@ -26,6 +28,7 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash import grid_costs
 
 LINEAR = iw.LinearSchedule()
 X, EPS = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1]
@@ -49,13 +52,24 @@ def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
 # Costs over the bound
 
 
+DECODERS = grid_costs._decoders
+
+
+def decoder_blind_to_the_time_before(process, x_t, estimate, times, lattice):
+    return DECODERS(process, x_t, estimate, times, lattice)[:1]
+
+
+@bug(
+    "decoder blind to the time before",
+    grid_costs,
+    "_decoders",
+    decoder_blind_to_the_time_before,
+    schedule=LINEAR,
+    variance="small",
+)
 @pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_a_step_costs_what_its_closed_form_says(schedule, variance):
-    check_step_costs(schedule, variance)
-
-
-def check_step_costs(schedule=LINEAR, variance="small"):
     costs = exact_costs(plane_model(schedule, variance))
     for i, j in combinations(range(len(UNEVEN) - 1), 2):
         pairs, decoder = expected_bound(PLANE, schedule, variance, torch.stack([UNEVEN[i], UNEVEN[j], UNEVEN[-1]]))
@@ -85,12 +99,13 @@ def spread_network(x_t, t):
     return torch.cat([0.3 * x_t, torch.tanh(x_t + t[:, None])], 1)
 
 
+def step_kl_reversed(process, x, x_t, estimate, s, t):
+    return process.reverse(x_t, estimate, s, t).kl(process.posterior(x_t, x, s, t))
+
+
+@bug("divergence the wrong way round", grid_costs, "step_kl", step_kl_reversed, variance="free")
 @pytest.mark.parametrize("variance", ["large", "learned", "free"])
 def test_costs_add_up_to_the_bound_in_data_units(variance):
-    check_totals(variance)
-
-
-def check_totals(variance="free"):
     """Any network, data units of another scale: the decoder's dependence on two times and the log-determinant count."""
     transform = iw.Transform(iw.DataSpec((2,), "ND", "float64", -100.0, 100.0, None), (3.0, -7.0), (0.5, 4.0))
     network = spread_network if variance != "large" else lambda x_t, t: 0.3 * x_t
@@ -114,12 +129,17 @@ def test_costs_add_up_to_the_bound_of_bits():
     require_bounds(model, FOUR_BITS.states[1:6], prescribed_bits(FOUR_BITS.states[[3, 12, 6]]))
 
 
+MEANS = grid_costs._costs
+
+
+def copies_counted(times, step, last, count, fixed):
+    return MEANS(times, step, last, -(-count // 16) * 16, fixed)
+
+
+@bug("copies that fill a slot counted", grid_costs, "_costs", copies_counted)
 def test_costs_are_means_over_the_examples_alone():
-    check_means()
-
-
-def check_means(n=45, cut=37):
     """Slots hold more rows than there are examples: of two parts the whole costs the weighted mean."""
+    n, cut = 45, 37
     x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
     whole, first, rest = (exact_costs(plane_model(), x=part, noise=EPS[:1]) for part in (x, x[:cut], x[cut:]))
     for grid in (UNEVEN[[0, 3, 6, 8]], UNEVEN[[0, 5, 8]]):
@@ -129,12 +149,8 @@ def check_means(n=45, cut=37):
 
 
 def test_the_learned_grid_has_the_least_bound():
-    check_least_bound()
-
-
-def check_least_bound(variance="large"):
     """Beside the usual grids of as many steps, all their times being candidates; and its cost is its bound."""
-    model = plane_model(variance=variance)
+    model = plane_model(variance="large")
     for steps in (3, 6):
         even = iw.uniform_grid(steps)
         usual = [even, even**2, log_snr_grid(LINEAR, steps, 1e-3)]
@@ -150,15 +166,30 @@ def check_least_bound(variance="large"):
 # The search
 
 
+GRID = iw.GridCosts.grid
+
+
+def last_step_for_nothing(self, steps):
+    return GRID(replace(self, last=torch.zeros_like(self.last)), steps)
+
+
+def greedy(self, steps):
+    path = [0]
+    while len(path) < steps:
+        free = self.step[path[-1]].clone()
+        free[len(free) - steps + len(path) + 1 :] = torch.inf
+        path.append(int(free.argmin()))
+    return torch.cat([self.times[path], self.times[-1:]])
+
+
+@bug("last step for nothing", iw.GridCosts, "grid", last_step_for_nothing, steps=4)
+@bug("cheapest step first", iw.GridCosts, "grid", greedy, steps=4)
 @pytest.mark.parametrize("steps", range(2, 8))
 def test_the_search_finds_the_cheapest_of_all_grids(steps):
-    check_search(steps)
-
-
-def check_search(steps=4, count=7, trials=20):
+    count = 7
     times = torch.cat([tensor([1.0, 0.8, 0.7, 0.4, 0.3, 0.2, 0.1]), torch.zeros(1, dtype=F64)])
     random = torch.Generator().manual_seed(steps)
-    for _ in range(trials):
+    for _ in range(20):
         step, last = torch.rand(2, count, count, generator=random, dtype=F64) ** 3
         costs = iw.GridCosts(times, step, last, 2.5, 0)
 
@@ -229,6 +260,11 @@ def test_candidates_that_are_given_are_all_taken():
     assert torch.equal(iw.trajectory_costs(plane_model(), 1, candidates=times, seed=0).times, times)
 
 
+def ddim_without_its_noise(process, x, eps, s):
+    return process.diffuse(x.expand(len(s), *x.shape), s, 0 * eps.expand(len(s), *eps.shape))
+
+
+@bug("steps that drop the noise", grid_costs, "_ddim", ddim_without_its_noise, rows=2)
 @pytest.mark.parametrize("rows", [2, 1024])
 def test_deviations_follow_the_recursion_of_ddim(rows):
     with mock.patch("inkwash.grid_costs.slot_rows", return_value=rows):
@@ -257,10 +293,6 @@ def check_deviations(schedule=None, times=UNEVEN):
 
 
 def test_a_grid_over_trajectories_ends_nearer_to_the_flow():
-    check_endpoints()
-
-
-def check_endpoints():
     """Endpoint error against the exact flow, at 5 to 10 steps, beside the usual grids."""
     model = plane_model()
     costs = iw.trajectory_costs(model, 32, seed=1)

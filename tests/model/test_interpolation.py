@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from closed_forms import flow
 from flows import Exploding
 from oracles import F64, PLANE, condition, exact_denoiser, joint_covariance, prescribed_noise, tensor
 
 import inkwash as iw
+from inkwash import interpolate
 from inkwash.interpolate import linear, spherical
 
 LINEAR = iw.LinearSchedule()
@@ -54,28 +56,32 @@ def test_opposite_codes_have_no_way_between_them():
         spherical(tensor([-1.0]), tensor([2.0]), WEIGHTS)
 
 
+SPHERICAL = interpolate.spherical
+
+
+def sphere_of_a_standard_prior(a, b, weights):
+    way = SPHERICAL(a, b, weights)
+    return way / way.norm(dim=1, keepdim=True) * a.numel() ** 0.5
+
+
+@bug("a straight line between codes", interpolate, "spherical", interpolate.linear, schedule=LINEAR)
+@bug("prior's scale forgotten", interpolate, "spherical", sphere_of_a_standard_prior, schedule=Exploding())
 @pytest.mark.parametrize("schedule", [LINEAR, Exploding()], ids=["linear", "exploding"])
 def test_interpolation_of_gaussian_data_is_an_arc_moved_by_the_affine_flow(schedule):
-    check_arc(schedule)
-
-
-def check_arc(schedule=LINEAR, angle=3.0):
     """Codes on a circle with the radius that the prior's have in the mean, turned by `angle` from the first to the
     last."""
     model = model_of(schedule)
-    turn = 0.4 + WEIGHTS * angle
+    turn = 0.4 + WEIGHTS * 3.0
     codes = model.process.prior((1, 2), like=torch.zeros((), dtype=F64)).std * math.sqrt(2)
     expected = flow(PLANE, schedule, codes * torch.stack([turn.cos(), turn.sin()], 1))
     got = model.interpolate(expected[0], expected[-1], 5, solver=TIGHT)
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@bug("codes mixed at a time", interpolate, "linear", SPHERICAL)
 def test_mixed_at_a_time_the_mean_is_that_given_the_mixture():
-    check_mixture()
-
-
-def check_mixture(t=0.35):
     """Steps of an exact denoiser keep the mean: without noise a walk ends at E[x | x_t], and x_t is the mixture."""
+    t = 0.35
     a, b = tensor([3.0, -2.0]), tensor([-1.0, 0.5])
     with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
         got = model_of().interpolate(a, b, 5, t=t, steps=10)
@@ -84,11 +90,12 @@ def check_mixture(t=0.35):
     torch.testing.assert_close(got, PLANE.mean + LINEAR.alpha(t) * (mixed - PLANE.mean) @ gain.T, rtol=1e-8, atol=1e-8)
 
 
+def noise_of_its_own_for_each(process, x, t, generator):
+    return process.diffuse(x, t, process.noise(x.shape, generator, like=x))
+
+
+@bug("different noise for the two ends", interpolate, "diffuse_alike", noise_of_its_own_for_each)
 def test_noise_is_shared_by_the_ends_and_by_all_walks():
-    check_shared_noise()
-
-
-def check_shared_noise():
     """Between an example and itself there is nothing: every draw is the same, though not the example."""
     a = tensor([3.0, -2.0])
     got = model_of().interpolate(a, a, 4, t=0.5, steps=10, seed=1)

@@ -1,10 +1,12 @@
 """Products as distributions: data units, known entries, bits that do not depend on how many are drawn, refusals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exact_denoiser, name_of, public, tensor
 
 import inkwash as iw
@@ -61,10 +63,6 @@ def test_a_sample_of_a_seed_has_the_same_bits_however_many_are_drawn(method):
 @pytest.mark.parametrize("method", methods(), ids=name_of)
 @pytest.mark.parametrize("layout", ["NCHW", "NHW", "NHWC"])
 def test_known_pixels_come_back_as_they_were(layout, method):
-    check_known(layout, method)
-
-
-def check_known(layout="NHWC", method=None):
     model = picture_model(layout, 3 if layout == "NHWC" else 1)
     shape = model.data_shape
     rng = np.random.default_rng(0)
@@ -75,11 +73,8 @@ def check_known(layout="NHWC", method=None):
     assert len(np.unique(x[:, ~mask])) > 2
 
 
+@bug("known numbers through model units", iw.Product, "_observed", ())
 def test_known_numbers_come_back_to_the_last_bit():
-    check_last_bit()
-
-
-def check_last_bit():
     """A number that no single-precision float is, in units that model units do not represent."""
     value = 30.1
     x = (in_data_units() * iw.Observed([True, False], [value, np.nan])).sample(4, seed=0, steps=5)
@@ -105,11 +100,17 @@ def test_a_trajectory_ends_with_what_is_known():
     assert len(before[:, 0].unique()) == 3
 
 
+MEASURED = iw.Measurement.evidence
+
+
+def offset_forgotten(self, model):
+    evidence = MEASURED(self, model)
+    shift = model.real(torch.zeros(1, *model.shape, dtype=torch.float64))
+    return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
+
+
+@bug("shift of the data's units forgotten", iw.Measurement, "evidence", offset_forgotten)
 def test_a_measurement_in_data_units_is_one_in_model_units():
-    check_units()
-
-
-def check_units():
     """log r at points of the model against the normal law of y around A x in data units: differences and all."""
     model = in_data_units()
     matrix, y, noise = tensor([[1.0, 40.0], [0.0, 2.0]]), tensor([-150.0, -9.0]), tensor([20.0, 0.5])
@@ -151,11 +152,11 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 """Each pixel is its number, row by row."""
 
 
+CROP = iw.crop
+
+
+@bug("left for top", iw, "crop", lambda top, left, *size: CROP(left, top, *size))
 def test_operators_look_at_the_pixels_they_say():
-    check_pixels()
-
-
-def check_pixels():
     part = iw.crop(1, 2, 3, 4)(PICTURES)
     assert part.shape == (2, 3, 3, 4)
     assert (part[1, 2, 0, 0], part[1, 2, 2, 3]) == (7 + 2, 3 * 7 + 5)
@@ -166,11 +167,11 @@ def check_pixels():
     assert torch.equal(iw.grey()(PICTURES), PICTURES[:, :1])
 
 
+BLUR = iw.blur
+
+
+@bug("a variance for the width of a blur", iw, "blur", lambda std: BLUR(std**2))
 def test_a_blur_is_as_wide_as_it_says():
-    check_blur()
-
-
-def check_blur():
     """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
     point = torch.zeros(1, 1, 41, 61, dtype=F64)
     point[..., 20, 30] = 1

@@ -80,10 +80,6 @@ def test_with_the_exact_posterior_bound_and_likelihood_are_exact_without_noise(d
 
 
 def test_the_gap_of_a_wrong_encoder_is_its_divergence_from_the_posterior():
-    check_gap()
-
-
-def check_gap():
     """Two latents: the four prescribed draws integrate what is quadratic in z exactly."""
     z = cubature(1)
     noise = torch.cat(z, 1)
@@ -135,10 +131,6 @@ def test_the_weights_average_to_the_density(proposal):
 
 
 def test_the_standard_error_is_that_of_the_estimate():
-    check_standard_error()
-
-
-def check_standard_error():
     x, exact = POINTS[0].expand(2000, 3), SPACE.law().log_prob(POINTS[0])
     estimate = SPACE.vae(0.3, 1.6).log_prob(x, draws=200)
     z = (estimate.value - exact) / estimate.std_error

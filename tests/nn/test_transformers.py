@@ -9,14 +9,17 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from faults import at_step, digests, hooked, tiny
 from networks import batch, columns, dit, trained
 from oracles import F64, GaussianData
 from torch import nn
+from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash.errors import RunInterrupted
 from inkwash.fit import fit
+from inkwash.nn import columns as column_networks
 from inkwash.nn import dit as patches_of
 from inkwash.nn import layers
 
@@ -37,6 +40,14 @@ def awake(network, seed=1):
     return network.eval()
 
 
+PAD = F.pad
+
+
+def padded_in_front(x, pad):
+    return PAD(x, [pad[i ^ 1] for i in range(len(pad))])
+
+
+@bug("zeros before the first patch", F, "pad", padded_in_front, axes=2)
 @pytest.mark.parametrize("axes", [1, 2])
 def test_patches_of_any_size_are_joined_to_what_was_cut(axes):
     for size in product(range(1, 10), repeat=axes):
@@ -58,12 +69,14 @@ def check_patches(size=(7, 5)):
         assert torch.equal(patches_of.join(patches, patch, size), x)
 
 
+def block_without_gates(self, tokens, level):
+    tokens = tokens + self.attention(self.norm(tokens))
+    return tokens + self.layers(self.norm(tokens))
+
+
+@bug("gates that are open", layers._TransformerBlock, "forward", block_without_gates, kind="columns")
 @every
 def test_the_start_is_zero_and_its_blocks_do_nothing(kind):
-    check_start(kind)
-
-
-def check_start(kind="columns"):
     """The identity, whatever the level: adaLN-zero."""
     make, shape = ALL[kind]
     network = make()
@@ -75,10 +88,6 @@ def check_start(kind="columns"):
 
 @every
 def test_every_answer_depends_on_every_entry_and_on_the_level(kind):
-    check_sight(kind)
-
-
-def check_sight(kind="columns"):
     make, shape = ALL[kind]
     network = trained(make(), shape, steps=4)
     x_t, level = (given.requires_grad_() for given in batch(shape, n=1))
@@ -88,11 +97,15 @@ def check_sight(kind="columns"):
         assert bool(told != 0)
 
 
+ATTEND = F.scaled_dot_product_attention
+
+
+def attention_between_heads(*tokens):
+    return ATTEND(*(each.transpose(1, 2) for each in tokens)).transpose(1, 2)
+
+
+@bug("attention between heads", F, "scaled_dot_product_attention", attention_between_heads)
 def test_attention_is_that_of_torch():
-    check_attention()
-
-
-def check_attention():
     torch.manual_seed(0)
     ours = layers._SelfAttention(96).double()
     assert ours.heads == 3
@@ -108,11 +121,13 @@ def check_attention():
     torch.testing.assert_close(ours(tokens), theirs(tokens, tokens, tokens)[0], rtol=1e-10, atol=1e-12)
 
 
+@bug(
+    "one place for all patches",
+    iw.DiT,
+    "_waves",
+    lambda self, grid: torch.zeros(*grid, self.place.in_features, dtype=self.rates.dtype),
+)
 def test_a_patch_is_told_its_place():
-    check_place()
-
-
-def check_place():
     """Of a picture of equal patches, each gets an answer of its own; the same without places."""
     network = awake(dit(1, (2, 2))).double()
     x_t, level = torch.ones(1, 1, 6, 4, dtype=F64), torch.zeros(1, dtype=F64)
@@ -127,12 +142,16 @@ def check_place():
 OWNED = [((1, 3, 2), (1, 3, 2)), ((2, 1), (1, 4)), ((1, 1, 1), (1,) * 6), ((1, 3), (2, 3, 2, 0))]
 
 
+@bug(
+    "spreads beside predictions",
+    column_networks,
+    "_owners",
+    lambda sizes, count: [i * count // len(sizes) for i, size in enumerate(sizes) for _ in range(size)],
+    inputs=(1, 3),
+    outputs=(2, 3, 2, 0),
+)
 @pytest.mark.parametrize(("inputs", "outputs"), OWNED)
 def test_without_attention_an_answer_depends_on_its_own_column_alone(inputs, outputs):
-    check_owners(inputs, outputs)
-
-
-def check_owners(inputs=(1, 3), outputs=(2, 3, 2, 0)):
     """The Jacobian is zero but for the blocks of each column, also where answers go round the columns twice."""
     network = awake(columns(inputs, depth=1, outputs=outputs)).double()
     for block in network.transformer.blocks:
@@ -149,11 +168,9 @@ def test_answers_that_are_not_for_every_column_are_refused():
         columns((1, 2), outputs=(1, 1, 1))
 
 
+@bug("columns that see those before alone", F, "scaled_dot_product_attention", partial(ATTEND, is_causal=True))
 def test_columns_in_another_order_with_their_maps_give_the_same_answers():
-    check_order()
-
-
-def check_order(inputs=(1, 3, 2), order=(2, 0, 1)):
+    inputs, order = (1, 3, 2), (2, 0, 1)
     one, other = awake(columns(inputs)), awake(columns(tuple(inputs[i] for i in order)))
     starts = torch.tensor((0, *inputs)).cumsum(0)
     places = torch.cat([torch.arange(inputs[i]) + starts[i] for i in order])

@@ -1,11 +1,13 @@
 """Products against closed forms: conditioned normal laws, mixtures by their parts, bits by enumeration."""
 
 import math
+from dataclasses import replace
 from unittest import mock
 
 import pytest
 import sklearn.datasets
 import torch
+from bugs import bug
 from oracles import (
     F64,
     FOUR_BITS,
@@ -28,7 +30,8 @@ from torch.distributions import MultivariateNormal
 
 import inkwash as iw
 from inkwash.factor import gathered
-from inkwash.posterior import smc
+from inkwash.posterior import bits, guide, smc
+from inkwash.posterior import walk as posterior_walk
 from inkwash.posterior.guide import Guided, lanczos
 from inkwash.posterior.smc import effective_share
 
@@ -85,6 +88,46 @@ def guided(model, factor, method=None):
     return Guided(model.denoiser, gathered(model, factor.parts), method or iw.MomentMatching(floor=0.0))
 
 
+LOOK = guide.Guided.look
+
+
+def guidance_with_sign(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, x=2 * plain.x - guided.x, eps=2 * plain.eps - guided.eps), local
+
+
+def eps_kept(self, x_t, t):
+    plain, guided, local = LOOK(self, x_t, t)
+    return plain, replace(guided, eps=plain.eps), local
+
+
+MEASURED_EVIDENCE = iw.Measurement.evidence
+
+
+def noise_as_its_own_variance(self, model):
+    evidence = MEASURED_EVIDENCE(self, model)
+    return replace(evidence, measured=tuple(replace(m, var=m.var.sqrt()) for m in evidence.measured))
+
+
+@bug("guidance with the wrong sign", guide.Guided, "look", guidance_with_sign, schedule=LINEAR, factor="all")
+@bug("x of a product, eps kept", guide.Guided, "look", eps_kept, schedule=LINEAR, factor="all")
+@bug("Jacobian forgotten", guide.Local, "cov", lambda self, v: self.gain * v, schedule=LINEAR, factor="all")
+@bug(
+    "covariance of unit data for all",
+    guide.Local,
+    "cov",
+    lambda self, v: self.spread * v,
+    schedule=LINEAR,
+    factor="all",
+)
+@bug(
+    "noise of the measurement not squared",
+    iw.Measurement,
+    "evidence",
+    noise_as_its_own_variance,
+    schedule=LINEAR,
+    factor="all",
+)
 @pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
 @pytest.mark.parametrize("factor", FACTORS)
 def test_moment_matching_of_normal_data_is_the_exact_denoiser(factor, schedule):
@@ -139,13 +182,16 @@ def test_what_is_known_without_noise_is_known():
     check_moments("seen", method=iw.MomentMatching(1, floor=1e-3))
 
 
+@bug(
+    "directions of Lanczos that are not orthogonal",
+    guide,
+    "_beside",
+    lambda basis, v: torch.nn.functional.normalize(v, dim=1),
+)
 def test_the_inverse_in_few_iterations_is_that_of_the_whole_matrix():
-    check_lanczos()
-
-
-def check_lanczos(least=0.4):
     """Seven numbers, four eigenvalues, one of them 0 and one below the floor: four iterations, or any more, are
     exact, and three are not."""
+    least = 0.4
     basis = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(1), dtype=F64))[0]
     values = tensor([3.0, 3.0, 1.7, 1.7, 0.2, 0.0, 0.0])
     b = torch.randn(5, 7, generator=torch.Generator().manual_seed(2), dtype=F64)
@@ -209,11 +255,16 @@ def test_the_flow_of_a_product_ends_at_the_conditioned_law():
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
 
 
+LOG_TWIST = guide.log_twist
+
+
+@bug(
+    "variance of pseudo-inverse guidance without its root",
+    guide,
+    "log_twist",
+    lambda spread, evidence, x: LOG_TWIST(spread**0.5, evidence, x),
+)
 def test_pseudo_inverse_guidance_is_exact_on_data_of_unit_variance():
-    check_pigdm()
-
-
-def check_pigdm():
     """The covariance it takes for granted is that of N(m, I), for whatever m."""
     check_moments("measured", method=iw.PiGDM(), data=GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist()))
     check_moments("measured", Exploding(), iw.PiGDM(), GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist()))
@@ -236,11 +287,12 @@ def few_rows(monkeypatch):
     monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 8)
 
 
+def matched_step_by_step(self, denoiser, evidence, sampler):
+    return posterior_walk.StepProduct().compose(denoiser, evidence, sampler)
+
+
+@bug("moments matched one step at a time", iw.MomentMatching, "compose", matched_step_by_step)
 def test_the_rule_of_the_notes_does_not_converge_to_the_product(few_rows):
-    check_rule()
-
-
-def check_rule():
     """0.8 times 0.95 is 0.76. Multiplying every step ends near 0.6, replacing known entries at 0.47, with many steps as
     with few; matching moments ends at 0.76."""
     far = [mean_of(method, steps) for method in (iw.StepProduct(), iw.RePaint(1, 1)) for steps in (60, 240)]
@@ -296,12 +348,17 @@ def test_a_step_times_the_exponential_of_a_line_is_moved_by_variance_times_slope
     torch.testing.assert_close(moved - reverse.mean, (reverse.var * slope).expand(2, 3))
 
 
+def squared_norm(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).square().sum(1)
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
+
+
+@bug("norm squared", posterior_walk._Descended, "step", squared_norm)
 def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
-    check_dps()
-
-
-def check_dps(scale=0.7):
     """Against finite differences of the distance of one example alone, in a batch of others."""
+    scale = 0.7
     model = real_model()
     evidence = gathered(model, MEASURED.parts)
     _, walk = iw.DPS(scale).compose(model.denoiser, evidence, iw.DDIM())
@@ -332,30 +389,36 @@ def test_draws_have_the_precision_of_the_model_and_what_is_known(method, few_row
     assert len(x[:, 1].unique()) == 3
 
 
+def one_norm_for_all(self, denoiser, x_t, t, s, generator):
+    def distance(x):
+        return self.evidence.linear.residual(denoiser(x, t).x).norm()[None]
+
+    return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
+
+
+@bug("one distance over the batch", posterior_walk._Descended, "step", one_norm_for_all, method=iw.DPS())
 @pytest.mark.parametrize("method", [iw.MomentMatching(), iw.MomentMatching(2), iw.PiGDM(), iw.DPS()], ids=str)
 def test_the_guidance_of_one_example_does_not_depend_on_the_others(method):
-    check_alone(method)
-
-
-def check_alone(method=None):
     model = real_model()
     x_t = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
     evidence = gathered(model, (SEEN * MEASURED).parts)
-    denoiser, walk = (method or iw.DPS()).compose(model.denoiser, evidence, iw.DDIM())
+    denoiser, walk = method.compose(model.denoiser, evidence, iw.DDIM())
     t, s = tensor(0.6), tensor(0.5)
     together = walk.step(denoiser, x_t, t, s, torch.Generator())
     alone = torch.cat([walk.step(denoiser, row[None], t, s, torch.Generator()) for row in x_t])
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-11)
 
 
+def unweighted(log_weight, count, generator):
+    return torch.randperm(len(log_weight), generator=generator)[:count]
+
+
+@bug("particles not weighed", smc, "_drawn", unweighted)
 def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
-    check_population()
-
-
-def check_population(variance="small", y=0.4):
     """One entry of a mixture of normal laws is known. Of the other: mean, variance and a tail, each by the parts."""
-    population = (real_model(PLANE_PEAKS, variance=variance) * iw.Observed([True, False], [y, 0.0])).population(
+    y = 0.4
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
+    population = (real_model(PLANE_PEAKS, variance="small") * iw.Observed([True, False], [y, 0.0])).population(
         512, seed=3, steps=60, method=iw.SMC(4)
     )
     x = population.x[:, 1]
@@ -416,11 +479,11 @@ def test_a_population_has_so_many_particles_for_each_draw(few_rows):
     assert asked == [3 * 8] * 3
 
 
+DRAWN = smc._drawn
+
+
+@bug("draws in the order of the particles", smc, "_drawn", lambda *args: DRAWN(*args).sort().values)
 def test_draws_of_a_population_come_in_random_order():
-    check_places()
-
-
-def check_places():
     """Four of two particles, one of which weighs three times the other: it is drawn three times, at any places."""
     drawn = [smc._drawn(tensor([0.25, 0.75]).log(), 4, torch.Generator().manual_seed(k)).tolist() for k in range(40)]
     assert {each.index(0) for each in drawn} == {0, 1, 2, 3}
@@ -445,12 +508,15 @@ def bit_model(data, schedule=LINEAR, rate=0.3):
     return iw.Diffusion(exact_bit_denoiser(data, schedule, rate), (data.size,), dtype=F64)
 
 
+@bug(
+    "bits tilted the wrong way",
+    bits.Tilted,
+    "of",
+    lambda self, estimate: replace(estimate, logits=estimate.logits - self.h.to(estimate.logits)),
+    t=0.5,
+)
 @pytest.mark.parametrize("t", [0.05, 0.5, 0.95])
 def test_entrywise_products_of_independent_bits_are_exact(t):
-    check_entrywise(t)
-
-
-def check_entrywise(t=0.5):
     """Tilted, measured and known bits: the log-odds given any noisy state, against those of the multiplied law."""
     noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(APART.states[:, 1])
     r = (noise + APART.states @ tensor([1.3, 0.0, -0.6])).exp() * (APART.states[:, 2] == 1)
@@ -488,14 +554,17 @@ BIT_FACTORS = {
 }
 
 
+@bug(
+    "last weighing of bits forgotten",
+    smc,
+    "beyond",
+    lambda evidence, h, x: torch.zeros(len(x), dtype=torch.float64),
+    factor="tied",
+)
 @pytest.mark.parametrize("factor", BIT_FACTORS)
 def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
-    check_bits(factor)
-
-
-def check_bits(factor="tied"):
     """Within the error of a thousand draws and the grid's own, and far from the law without the factor."""
+    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
     given, log_r = BIT_FACTORS[factor]
     expected = FOUR_BITS.probabilities * log_r(FOUR_BITS.states).double().exp()
     x = (bit_model(FOUR_BITS) * given).sample(1024, seed=2, steps=60)

@@ -47,10 +47,6 @@ def table(law, states=STATES):
 @processes
 @pairs
 def test_marginals_and_transitions_are_products_of_two_by_two_matrices(process, s, t):
-    check_forward(process, s, t)
-
-
-def check_forward(process=PROCESSES[0], s=0.2, t=0.7):
     marginal = FOUR_BITS.kernel(kept(process, 0.0, t), process.rate)
     transition = FOUR_BITS.kernel(kept(process, s, t), process.rate)
     torch.testing.assert_close(table(process.marginal(STATES, t)), marginal, rtol=1e-8, atol=1e-12)
@@ -60,10 +56,6 @@ def check_forward(process=PROCESSES[0], s=0.2, t=0.7):
 @processes
 @pairs
 def test_two_steps_forward_are_one(process, s, t):
-    check_chapman_kolmogorov(process, s, t)
-
-
-def check_chapman_kolmogorov(process=PROCESSES[0], s=0.2, t=0.7):
     whole, first = table(process.marginal(STATES, t)), table(process.marginal(STATES, s))
     torch.testing.assert_close(first @ table(process.transition(STATES, s, t)), whole, rtol=1e-11, atol=1e-14)
 
@@ -71,10 +63,6 @@ def check_chapman_kolmogorov(process=PROCESSES[0], s=0.2, t=0.7):
 @processes
 @pairs
 def test_bayes_rule_holds(process, s, t):
-    check_bayes(process, s, t)
-
-
-def check_bayes(process=PROCESSES[0], s=0.2, t=0.7):
     """q(x_s | x_t, x) q(x_t | x) = q(x_t | x_s) q(x_s | x) for all triples of states."""
     marginal, step = table(process.marginal(STATES, t)), table(process.transition(STATES, s, t))
     for i, x in enumerate(STATES):
@@ -117,10 +105,6 @@ def test_at_time_zero_the_posterior_is_the_data(process, t):
 @processes
 @pairs
 def test_the_reverse_kernel_sums_over_the_clean_bit(process, s, t):
-    check_reverse(process, s, t)
-
-
-def check_reverse(process=PROCESSES[0], s=0.2, t=0.7):
     """With the exact denoiser its mean is the true E[x_s | x_t], here from the joint table of all states."""
     denoiser = exact_bit_denoiser(FOUR_BITS, process.schedule, process.rate)
     before = FOUR_BITS.probabilities @ FOUR_BITS.kernel(kept(process, 0.0, s), process.rate)
@@ -204,25 +188,17 @@ def integrated_bound(denoiser, data, times):
 @processes
 @pytest.mark.parametrize("times", [UNEVEN, iw.uniform_grid(1), iw.uniform_grid(12)], ids=len)
 def test_the_bound_is_its_sum_over_all_states(process, times):
-    check_bound(process, times)
-
-
-def check_bound(process=PROCESSES[-1], times=UNEVEN, data=FOUR_BITS):
     prior, diffusion, reconstruction = integrated_bound(
-        exact_bit_denoiser(data, process.schedule, process.rate), data, times
+        exact_bit_denoiser(FOUR_BITS, process.schedule, process.rate), FOUR_BITS, times
     )
-    expected = enumerated_bound(data, process, times)
+    expected = enumerated_bound(FOUR_BITS, process, times)
     assert prior == pytest.approx(expected[0], abs=1e-10)
     torch.testing.assert_close(diffusion, expected[1], rtol=0, atol=1e-10)
     assert reconstruction == pytest.approx(expected[2], abs=1e-10)
-    assert prior + float(diffusion.sum()) + reconstruction >= entropy_of(data.probabilities) - 1e-12
+    assert prior + float(diffusion.sum()) + reconstruction >= entropy_of(FOUR_BITS.probabilities) - 1e-12
 
 
 def test_the_bound_with_drawn_noise_scatters_around_it():
-    check_drawn_bound()
-
-
-def check_drawn_bound():
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     result = bound(exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3), FOUR_BITS.draw(4000), UNEVEN)
     prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, process, UNEVEN)
@@ -276,10 +252,6 @@ def propagated(denoiser, times):
 
 @pytest.mark.parametrize("times", [UNEVEN, iw.uniform_grid(1)], ids=len)
 def test_samples_have_the_law_of_the_walk(times):
-    check_samples(times)
-
-
-def check_samples(times=UNEVEN):
     denoiser, n = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), 20_000
     x = iw.Diffusion(denoiser, (4,)).sample(n, seed=1, times=times)
     assert set(x.unique().tolist()) == {0, 1}

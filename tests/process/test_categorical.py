@@ -2,12 +2,15 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from bugs import bug
 from oracles import F64, survival, tensor
 
 import inkwash as iw
+from inkwash import categorical
 
 SIZES = (3, 2, 4)
 UNIFORM = iw.Categorical(iw.CosineSchedule(), SIZES)
@@ -47,10 +50,6 @@ def codes_of(column, codes):
 @processes
 @pairs
 def test_marginals_and_transitions_are_those_of_the_transition_matrix(process, s, t):
-    check_forward(process, s, t)
-
-
-def check_forward(process=UNIFORM, s=0.2, t=0.7):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         for x, law, table in (
@@ -61,13 +60,27 @@ def check_forward(process=UNIFORM, s=0.2, t=0.7):
                 torch.testing.assert_close(masses(law, row, column, states), table[row], rtol=1e-8, atol=1e-12)
 
 
+@bug(
+    "categories that survive the whole way",
+    categorical,
+    "step_log_odds",
+    lambda schedule, s, t: schedule.log_snr(t),
+    process=UNIFORM,
+    s=0.1,
+    t=0.9,
+)
+@bug(
+    "step back that forgets where it comes from",
+    iw.Categorical,
+    "evidence",
+    lambda self, x_t, log_odds: torch.zeros(*x_t.shape, self.states.levels, dtype=x_t.dtype),
+    process=UNIFORM,
+    s=0.1,
+    t=0.9,
+)
 @processes
 @pairs
 def test_bayes_rule_holds(process, s, t):
-    check_bayes(process, s, t)
-
-
-def check_bayes(process=UNIFORM, s=0.2, t=0.7):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         first, second = matrix(process, column, 0.0, s), matrix(process, column, s, t)
@@ -84,13 +97,17 @@ def estimate_of(process, x_t, t, seed=0):
     return iw.CodeEstimate(weights.masked_fill(~process.possible, -torch.inf), x_t, tensor(t), process)
 
 
+REVERSE_CODES = iw.Categorical.reverse
+
+
+def reverse_from_the_belief(self, x_t, estimate, s, t):
+    return REVERSE_CODES(self, x_t, replace(estimate, log_weights=estimate.logits), s, t)
+
+
+@bug("step back from the belief", iw.Categorical, "reverse", reverse_from_the_belief, process=UNIFORM, s=0.1, t=0.9)
 @processes
 @pairs
 def test_the_reverse_step_is_the_sum_over_clean_categories(process, s, t):
-    check_reverse(process, s, t)
-
-
-def check_reverse(process=UNIFORM, s=0.2, t=0.7):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         x_t = codes_of(column, range(states))
@@ -134,10 +151,6 @@ def test_noise_is_turned_into_the_marginal(process):
 
 
 def test_two_categories_are_bits():
-    check_bits()
-
-
-def check_bits():
     schedule = iw.LinearSchedule()
     bits, codes = iw.Bernoulli(schedule), iw.Categorical(schedule, (2, 2))
     x, x_t = tensor([[0.0, 1.0], [1.0, 1.0]]), tensor([[1.0, 1.0], [0.0, 1.0]])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bugs import bug
 from oracles import (
     F64,
     LINE,
@@ -24,7 +25,9 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash import variance
 from inkwash.likelihood import bound
+from inkwash.shapes import over
 
 SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
 GRIDS = {"uneven": UNEVEN, "7 steps": iw.uniform_grid(7), "40 steps": iw.uniform_grid(40)}
@@ -68,14 +71,36 @@ def cost(data, r, gain):
     return data.size / 2 * ((1 + gain) / r - 1 + r.log())
 
 
+def analytic_with(coefficient):
+    def of_step(self, process, s, t, spread):
+        return process.posterior_var(s, t) + coefficient(process.pull(s, t)) * self.error(process.schedule.log_snr(t))
+
+    return of_step
+
+
+@bug(
+    "analytic without c squared",
+    iw.Analytic,
+    "of_step",
+    analytic_with(torch.ones_like),
+    schedule=SCHEDULES[0],
+    grid="uneven",
+    data=PLANE,
+)
+@bug(
+    "analytic with c for c squared",
+    iw.Analytic,
+    "of_step",
+    analytic_with(lambda c: c),
+    schedule=SCHEDULES[0],
+    grid="uneven",
+    data=PLANE,
+)
 @schedules
 @grids
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 def test_the_analytic_variance_costs_the_least(schedule, grid, data):
-    check_analytic(schedule, GRIDS[grid], data)
-
-
-def check_analytic(schedule=SCHEDULES[0], times=UNEVEN, data=PLANE):
+    times = GRIDS[grid]
     denoiser = iw.Denoiser(exact_network(data, schedule), iw.Gaussian(schedule), "x", analytic(data, schedule, times))
     result = spread_bound(data, denoiser, times)
     _, gain = ratio_and_gain(data, schedule, times)
@@ -85,14 +110,31 @@ def check_analytic(schedule=SCHEDULES[0], times=UNEVEN, data=PLANE):
     assert float(result.reconstruction.mean()) == pytest.approx(expected, rel=1e-8)
 
 
+def learned_in_variance_not_log(small, large, spread):
+    share = (spread.double() + 1) / 2
+    return share * over(large, share) + (1 - share) * over(small, share)
+
+
+def share_not_shifted(small, large, spread):
+    share = spread.double()
+    return torch.exp(share * over(large.log(), share) + (1 - share) * over(small.log(), share))
+
+
+@bug(
+    "variances mixed, not their logs",
+    variance,
+    "_between",
+    learned_in_variance_not_log,
+    schedule=SCHEDULES[0],
+    grid="uneven",
+    spread=0.5,
+)
+@bug("spread from 0 to 1", variance, "_between", share_not_shifted, schedule=SCHEDULES[0], grid="uneven", spread=0.5)
 @schedules
 @grids
 @pytest.mark.parametrize("spread", [-1.0, -0.3, 0.5, 1.0, 1.2])
 def test_the_learned_variance_lies_between_small_and_large(schedule, grid, spread):
-    check_learned(schedule, GRIDS[grid], spread)
-
-
-def check_learned(schedule=SCHEDULES[0], times=UNEVEN, spread=0.5):
+    times = GRIDS[grid]
     result = spread_bound(PLANE, spread_denoiser(PLANE, schedule, "learned", spread), times)
     large, gain = ratio_and_gain(PLANE, schedule, times)
     expected = cost(PLANE, large ** ((1 + spread) / 2), gain)
@@ -126,15 +168,29 @@ def prior_gap(data, schedule):
     return float(torch.distributions.kl_divergence(start, standard))
 
 
+def clipped_log_variance(small, spread):
+    return over(small.log().clamp(min=-4), spread.double()).exp() * spread.double().exp()
+
+
+def spread_of_the_log_std(small, spread):
+    return over(small, spread.double()) * (2 * spread.double()).exp()
+
+
+def zero_decoder(process, times):
+    return process.posterior_var(1e-9, times[-2])
+
+
+@bug("log-variance clipped", variance, "_scaled", clipped_log_variance, schedule=SCHEDULES[0], grid="uneven")
+@bug(
+    "spread of the standard deviation", variance, "_scaled", spread_of_the_log_std, schedule=SCHEDULES[0], grid="uneven"
+)
+@bug("no rule for the last step", variance, "_first_posterior_var", zero_decoder, schedule=SCHEDULES[0], grid="uneven")
 @schedules
 @grids
 def test_with_the_best_free_variance_nothing_is_lost_but_the_prior(schedule, grid):
-    check_free(schedule, GRIDS[grid])
-
-
-def check_free(schedule=SCHEDULES[0], times=UNEVEN):
     """Entries of their own variances: each reverse step can be exact, on any grid, so the bound is the entropy and the
     gap of the prior."""
+    times = GRIDS[grid]
     result = spread_bound(DIAGONAL, spread_denoiser(DIAGONAL, schedule, "free", best_spread(schedule, times)), times)
     assert float(result.total.mean()) == pytest.approx(DIAGONAL.entropy() + prior_gap(DIAGONAL, schedule), abs=1e-8)
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from bugs import bug
 from oracles import F64, Exploding, Vanishing, name_of, public, public_schedules
 
 import inkwash as iw
 from inkwash.noise import GRIDS
+from inkwash.noise import grids as grid_rules
 
 SCHEDULES = [*public_schedules(), Vanishing()]
 GRID_KINDS = [*(kind() for kind in public(iw.Grid)), iw.KarrasGrid(rho=2.0)]
@@ -32,13 +34,17 @@ def test_a_grid_decreases_from_one_to_zero(grid, schedule, steps):
     assert bool((times.diff() < 0).all())
 
 
+@bug(
+    "Karras' grid without its root",
+    iw.KarrasGrid,
+    "times",
+    iw.LogSnrGrid.times,
+    grid=iw.KarrasGrid(),
+    schedule=SCHEDULES[0],
+)
 @grids
 @schedules
 def test_a_grid_is_even_in_its_variable(grid, schedule):
-    check_even(grid, schedule)
-
-
-def check_even(grid=GRID_KINDS[0], schedule=SCHEDULES[0]):
     """All times but 0, and but a time 1 without signal, where the variable may be infinite."""
     times = grid.times(schedule, 12)[:-1]
     places = VARIABLES[type(grid)](grid, schedule, times if schedule.alpha(1.0) > 0 else times[1:])
@@ -52,12 +58,20 @@ def test_the_smallest_time_is_that_of_the_model(grid, schedule):
     assert float(grid.times(schedule, 9, finest=200)[-2]) == pytest.approx(1 / 200, rel=1e-9)
 
 
+def angles_to_the_models_own(self, schedule, steps, finest=1000):
+    start, stop = (torch.atan2(schedule.sigma(t), schedule.alpha(t)) for t in (1.0, 1 / finest))
+    return grid_rules._closed(schedule.time(-2 * grid_rules._even(start, stop, steps).tan().log()))
+
+
+@bug(
+    "angles down to the model's own time on any grid",
+    iw.AngleGrid,
+    "times",
+    angles_to_the_models_own,
+    schedule=SCHEDULES[0],
+)
 @schedules
 def test_the_angles_are_even_down_to_data_as_long_as_the_model_is_finer(schedule):
-    check_angles(schedule)
-
-
-def check_angles(schedule=SCHEDULES[0]):
     """Of five steps the last is as long as the others; of more than the model has, it is the model's own."""
     places = VARIABLES[iw.AngleGrid](None, schedule, iw.AngleGrid().times(schedule, 5)[1:])
     torch.testing.assert_close(places.diff(), -places[-2].expand(4), rtol=1e-6, atol=0)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from bugs import bug
 from closed_forms import flow
 from oracles import (
     F64,
@@ -28,7 +29,9 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.sample import Multistep
+from inkwash.distributions import standard_normal
+from inkwash.sample import Multistep, multistep, stochastic
+from inkwash.sample.quadrature import exponential_step
 
 SCHEDULES = public_schedules()
 LINEAR, ANCESTRAL = iw.LinearSchedule(), iw.Ancestral()
@@ -65,22 +68,30 @@ def prior(size):
     return torch.zeros(size, dtype=F64), torch.eye(size, dtype=F64)
 
 
+def ddim(self, denoiser, x_t, t, s, generator, kept_var, noise_std):
+    estimate, schedule = denoiser(x_t, t), denoiser.process.schedule
+    mean = schedule.alpha(s) * estimate.x + kept_var.clamp(min=0).sqrt() * estimate.eps
+    return mean if s == 0 else mean + noise_std * standard_normal(x_t.shape, generator, like=x_t)
+
+
+def ddim_with_sigma_t(self, denoiser, x_t, t, s, generator):
+    var = self.eta**2 * denoiser.process.posterior_var(s, t)
+    return ddim(self, denoiser, x_t, t, s, generator, denoiser.process.schedule.sigma(t) ** 2 - var, var.sqrt())
+
+
+@bug("sigma_t for sigma_s in DDIM", iw.DDIM, "step", ddim_with_sigma_t, schedule=LINEAR, times=UNEVEN)
 @pytest.mark.parametrize("schedule", with_signal(SCHEDULES), ids=name_of)
 @grids
 def test_ddim_follows_its_recursion(schedule, times):
-    check_ddim(schedule, times)
-
-
-def check_ddim(schedule=LINEAR, times=UNEVEN, data=PLANE):
     """In y = x_t / alpha and w = sigma / alpha: along a principal axis of variance v, a step from w to w' multiplies
     y - mean by (v + w w') / (v + w^2)."""
     w = schedule.sigma(times) / schedule.alpha(times)
-    v = data.eigenvalues[:, None]
+    v = PLANE.eigenvalues[:, None]
     factor = ((v + w[:-1] * w[1:]) / (v + w[:-1] ** 2)).prod(1)
-    axes = data.eigenvectors
-    expected_mean = data.mean - axes @ (factor * (axes.T @ data.mean))
+    axes = PLANE.eigenvectors
+    expected_mean = PLANE.mean - axes @ (factor * (axes.T @ PLANE.mean))
     expected_cov = axes @ torch.diag((factor / schedule.alpha(1.0)) ** 2) @ axes.T
-    mean, cov = last_moments(iw.DDIM(), exact_denoiser(data, schedule), times, *prior(data.size))
+    mean, cov = last_moments(iw.DDIM(), exact_denoiser(PLANE, schedule), times, *prior(PLANE.size))
     torch.testing.assert_close(mean, expected_mean, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(cov, expected_cov, rtol=1e-10, atol=1e-10)
 
@@ -103,15 +114,11 @@ def ancestral_step(data, schedule, variance, t, s):
 @pytest.mark.parametrize("variance", ["small", "large"])
 @grids
 def test_ancestral_sampling_follows_its_recursion(schedule, variance, times):
-    check_ancestral(schedule, variance, times)
-
-
-def check_ancestral(schedule=LINEAR, variance="small", times=UNEVEN, data=PLANE):
-    mean, cov = prior(data.size)
-    walk = moments(iw.Ancestral(), exact_denoiser(data, schedule, variance), times, mean, cov)
+    mean, cov = prior(PLANE.size)
+    walk = moments(iw.Ancestral(), exact_denoiser(PLANE, schedule, variance), times, mean, cov)
     for t, (s, got_mean, got_cov) in zip(times[:-1], walk, strict=True):
-        gain, noise = ancestral_step(data, schedule, variance, t, s)
-        mean = schedule.alpha(s) * data.mean + gain @ (mean - schedule.alpha(t) * data.mean)
+        gain, noise = ancestral_step(PLANE, schedule, variance, t, s)
+        mean = schedule.alpha(s) * PLANE.mean + gain @ (mean - schedule.alpha(t) * PLANE.mean)
         cov = gain @ cov @ gain.T + noise
         torch.testing.assert_close(got_mean, mean, rtol=1e-8, atol=1e-9)
         torch.testing.assert_close(got_cov, cov, rtol=1e-8, atol=1e-9)
@@ -119,10 +126,6 @@ def check_ancestral(schedule=LINEAR, variance="small", times=UNEVEN, data=PLANE)
 
 @schedules
 def test_ddim_with_all_its_noise_is_ancestral_sampling(schedule):
-    check_full_eta(schedule)
-
-
-def check_full_eta(schedule=LINEAR):
     denoiser = exact_denoiser(PLANE, schedule)
     for t, s in pairwise(UNEVEN):
         for one, other in zip(
@@ -131,13 +134,29 @@ def check_full_eta(schedule=LINEAR):
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
+def ddim_with_eta_not_squared(self, denoiser, x_t, t, s, generator):
+    var = denoiser.process.posterior_var(s, t)
+    kept = denoiser.process.schedule.sigma(s) ** 2 - self.eta * var
+    return ddim(self, denoiser, x_t, t, s, generator, kept, self.eta * var.sqrt())
+
+
+def ddim_with_the_noise_not_taken_off(self, denoiser, x_t, t, s, generator):
+    std = self.eta * denoiser.process.posterior_var(s, t).sqrt()
+    return ddim(self, denoiser, x_t, t, s, generator, denoiser.process.schedule.sigma(s) ** 2, std)
+
+
+@bug("eta not squared", iw.DDIM, "step", ddim_with_eta_not_squared, sampler=iw.DDIM(0.5), schedule=LINEAR)
+@bug(
+    "DDIM's noise not taken off",
+    iw.DDIM,
+    "step",
+    ddim_with_the_noise_not_taken_off,
+    sampler=iw.DDIM(0.5),
+    schedule=LINEAR,
+)
 @pytest.mark.parametrize("sampler", [*EXACT_ON_A_POINT, iw.Heun(s_churn=3.0)], ids=str)
 @schedules
 def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
-    check_point(sampler, schedule)
-
-
-def check_point(sampler=ANCESTRAL, schedule=LINEAR):
     """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
     eye = torch.eye(2, dtype=F64)
     start = schedule.alpha(1.0) * POINT.mean, schedule.sigma(1.0) ** 2 * eye
@@ -146,13 +165,38 @@ def check_point(sampler=ANCESTRAL, schedule=LINEAR):
         torch.testing.assert_close(cov, schedule.sigma(s) ** 2 * eye, rtol=1e-9, atol=1e-9)
 
 
+def noise_to_the_end(self, denoiser, x_t, t, s, generator):
+    return denoiser.process.reverse(x_t, denoiser(x_t, t), s, t).draw(generator)
+
+
+def network_asked_about_s(self, denoiser, x_t, t, s, generator):
+    reverse = denoiser.process.reverse(x_t, denoiser(x_t, (t + s) / 2), s, t)
+    return reverse.mean if s == 0 else reverse.draw(generator)
+
+
+EULER_MARUYAMA = iw.EulerMaruyama.step
+
+
+def euler_maruyama_with_noise_to_the_end(self, denoiser, x_t, t, s, generator):
+    x_s = EULER_MARUYAMA(self, denoiser, x_t, t, s, generator)
+    return x_s + (s == 0) * denoiser.process.schedule.sigma(t) * standard_normal(x_t.shape, generator, like=x_t)
+
+
+@bug("noise on the last step", iw.Ancestral, "step", noise_to_the_end, sampler=ANCESTRAL, variance="large")
+@bug(
+    "network asked about another time", iw.Ancestral, "step", network_asked_about_s, sampler=ANCESTRAL, variance="large"
+)
+@bug(
+    "noise on Euler-Maruyama's last step",
+    iw.EulerMaruyama,
+    "step",
+    euler_maruyama_with_noise_to_the_end,
+    sampler=iw.EulerMaruyama(),
+    variance="large",
+)
 @samplers
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_the_last_step_adds_no_noise(sampler, variance):
-    check_last_step(sampler, variance)
-
-
-def check_last_step(sampler=ANCESTRAL, variance="large"):
     denoiser, x_t = exact_denoiser(PLANE, LINEAR, variance), tensor([[0.3, -1.0]])
     ends = [sampler.step(denoiser, x_t, tensor(0.1), tensor(0.0), torch.Generator().manual_seed(k)) for k in range(2)]
     assert torch.equal(*ends)
@@ -206,12 +250,17 @@ def test_a_trajectory_visits_every_time(sampler):
     assert [float(s) for s, _ in walk] == UNEVEN[1:].tolist()
 
 
+def even_strides(self, denoiser, x_1, times, generator):
+    x, stride = x_1, 1 / (len(times) - 1)
+    for t in times[:-1]:
+        s = (t - stride).clamp(min=0)
+        x = self.step(denoiser, x, t, s, generator)
+        yield s, x
+
+
+@bug("even strides on an uneven grid", iw.Sampler, "trajectory", even_strides, sampler=ANCESTRAL)
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, Multistep)], ids=str)
 def test_a_trajectory_walks_its_grid(sampler):
-    check_trajectory(sampler)
-
-
-def check_trajectory(sampler=ANCESTRAL):
     """A walk is its steps between neighbours on an uneven grid, here without noise."""
     denoiser, x = exact_denoiser(PLANE, LINEAR), tensor([[0.4, -0.9]])
     with prescribed_noise(torch.zeros(1, 2, dtype=F64)):
@@ -221,12 +270,23 @@ def check_trajectory(sampler=ANCESTRAL):
             torch.testing.assert_close(x_s, x, rtol=1e-12, atol=1e-12)
 
 
+def langevin_with_one_norm_for_all(sampler, denoiser, x, t, generator):
+    for _ in range(sampler.corrections if t > 0 else 0):
+        score, noise = denoiser(x, t).score, standard_normal(x.shape, generator, like=x)
+        length = 2 * (sampler.snr * noise.norm() / score.norm()) ** 2
+        x = x + length * score + (2 * length).sqrt() * noise
+    return x
+
+
+@bug(
+    "one norm over the batch",
+    stochastic.Corrected,
+    "correct",
+    langevin_with_one_norm_for_all,
+    sampler=iw.AnnealedLangevin(),
+)
 @samplers
 def test_rows_do_not_mix(sampler):
-    check_rows(sampler)
-
-
-def check_rows(sampler=ANCESTRAL):
     """With the noise held fixed, permuting a batch permutes the outcome, and two examples end alone as among others."""
     x_1 = torch.randn(6, 2, generator=torch.Generator().manual_seed(1), dtype=F64)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
@@ -241,12 +301,18 @@ def end(sampler, x_1, times=UNEVEN):
     return x
 
 
+SHARED_HISTORY = []
+
+
+def with_shared_history(x_t, now, then, seen, *rest):
+    SHARED_HISTORY[:] = [seen[0][1], *SHARED_HISTORY][: len(seen)]
+    mixed = [(level, guess) for (level, _), guess in zip(seen, SHARED_HISTORY, strict=True)]
+    return exponential_step(x_t, now, then, mixed, *rest)
+
+
+@bug("history shared between walks", multistep, "exponential_step", with_shared_history, sampler=iw.DPMSolver())
 @samplers
 def test_a_walk_knows_of_no_other(sampler):
-    check_no_memory(sampler)
-
-
-def check_no_memory(sampler=ANCESTRAL):
     """Two walks of one sampler at once, and one after the other, end where each ends alone."""
     starts = tensor([[0.4, -0.9]]), tensor([[-1.5, 0.3]])
     alone = [end(replace(sampler), x) for x in starts]

@@ -18,6 +18,7 @@ import inkwash as iw
 from inkwash.shapes import as_time
 
 
+@dataclass(frozen=True)
 class Exploding(iw.Schedule):
     """alpha = 1, sigma = 80 t."""
 
@@ -34,6 +35,7 @@ class Exploding(iw.Schedule):
         return (torch.exp(-as_time(log_snr) / 2) / 80).clamp(0, 1)
 
 
+@dataclass(frozen=True)
 class Straight(iw.Schedule):
     """alpha = 1 - t, sigma = t: at time 1 there is no signal."""
 

@@ -1,9 +1,11 @@
 """Losses expected of exact denoisers in closed form, and the bound as an integral of its pairs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from bugs import bug
 from oracles import (
     F64,
     LINE,
@@ -21,8 +23,10 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash import objective, propose
 from inkwash.likelihood import bound
 from inkwash.objective import REGRESSIONS, WEIGHTS
+from inkwash.shapes import sum_event
 
 SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
 SIMPLE = iw.Regression()
@@ -50,15 +54,89 @@ def expected(name, schedule, data, t):
     }[name]
 
 
+def weights_with(name, weight):
+    """The table of weights with one replaced."""
+    return {**objective.WEIGHTS, name: weight}
+
+
+def half(schedule, t):
+    return torch.full_like(t, 0.5)
+
+
+def fresh_target(self, denoiser, x, t, noise):
+    x_t = denoiser.process.diffuse(x, t, noise)
+    return ((noise.roll(1, 0) - denoiser(x_t, t).eps) ** 2).mean(1)
+
+
+def snr(schedule, t):
+    return schedule.log_snr(t).exp()
+
+
+@bug(
+    "rate without its half",
+    objective,
+    "WEIGHTS",
+    weights_with("half-rate", propose.log_snr_rate),
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.4104,
+    name="continuous",
+)
+@bug(
+    "half rate forgotten",
+    objective,
+    "WEIGHTS",
+    weights_with("half-rate", half),
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.4104,
+    name="continuous",
+)
+@bug(
+    "target is not the noise that was used",
+    iw.Regression,
+    "loss",
+    fresh_target,
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.0137,
+    name="min-snr",
+)
+@bug(
+    "loss summed, not averaged",
+    objective,
+    "mean_event",
+    sum_event,
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.0137,
+    name="min-snr",
+)
+@bug(
+    "SNR without a limit",
+    objective,
+    "WEIGHTS",
+    weights_with("min-snr", snr),
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.0137,
+    name="min-snr",
+)
+@bug(
+    "EDM's weight without its one",
+    objective,
+    "WEIGHTS",
+    weights_with("edm", snr),
+    schedule=SCHEDULES[0],
+    data=PLANE,
+    t=0.4104,
+    name="edm",
+)
 @schedules
 @datas
 @pytest.mark.parametrize("t", [0.0137, 0.4104, 0.9973])
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_the_exact_denoiser_is_left_with_the_error_nobody_can_avoid(schedule, data, t, name):
-    check_expected_loss(schedule, data, t, name)
-
-
-def check_expected_loss(schedule=SCHEDULES[0], data=PLANE, t=0.4104, name="simple"):
     """Integrated exactly over data and noise."""
     z, eps = cubature(data.size)
     x = data.whiten_inverse(z)
@@ -108,14 +186,26 @@ def test_the_loss_is_a_mean_over_entries_per_example():
     assert SIMPLE.loss(denoiser, zero, tensor([0.3, 0.6]), zero).tolist() == pytest.approx([5 / 3, 50 / 3])
 
 
+DRAW_DENSITY = iw.LogSnrDensity.draw
+
+
+def with_weight(draw, weight):
+    return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
+
+
+@bug(
+    "weight p for 1/p",
+    iw.LogSnrDensity,
+    "draw",
+    with_weight(DRAW_DENSITY, torch.reciprocal),
+    schedule=SCHEDULES[1],
+    data=PLANE,
+)
 @schedules
 @datas
 def test_the_continuous_objective_is_half_the_integral_of_the_error_over_snr(schedule, data):
-    check_continuous(schedule, data)
-
-
-def check_continuous(schedule=SCHEDULES[1], data=PLANE, first=0.01):
     """1/2 of the sum over eigenvalues of ln(1 + SNR eigenvalue), between the ends: by the proposal it is meant for."""
+    first = 0.01
     times = iw.LogSnrDensity(first=first).draw(3000, schedule, torch.Generator().manual_seed(0))
     objective, denoiser = iw.Regression(*REGRESSIONS["continuous"], first=first), exact_denoiser(data, schedule)
     z, eps = cubature(data.size)
@@ -167,15 +257,55 @@ def integral_over_pairs(objective, denoiser, x, eps):
     return x[0].numel() * torch.stack(losses).mean(0)
 
 
+TERM = iw.PairBound.term
+
+
+def pairs_without_the_prior(self, denoiser, x, x_t, k, estimate, present):
+    prior = denoiser.process.marginal(x, 1.0).kl(denoiser.process.prior(x.shape, like=x))
+    return TERM(self, denoiser, x, x_t, k, estimate) - prior / x[0].numel()
+
+
+def pairs_not_multiplied_by_their_number(self, denoiser, x, x_t, k, estimate, present):
+    return TERM(self, denoiser, x, x_t, k, estimate) / self.steps
+
+
+def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
+    return TERM(self, denoiser, x, x_t, k.clamp(min=2), estimate)
+
+
+@bug(
+    "pairs without the prior",
+    iw.PairBound,
+    "term",
+    pairs_without_the_prior,
+    schedule=SCHEDULES[0],
+    kind="density",
+    variance="small",
+)
+@bug(
+    "one pair for all of them",
+    iw.PairBound,
+    "term",
+    pairs_not_multiplied_by_their_number,
+    schedule=SCHEDULES[0],
+    kind="density",
+    variance="small",
+)
+@bug(
+    "no decoder for the first pair",
+    iw.PairBound,
+    "term",
+    no_decoder_for_the_first_pair,
+    schedule=SCHEDULES[0],
+    kind="density",
+    variance="small",
+)
 @schedules
 @pytest.mark.parametrize("kind", ["density", "bins", "levels"])
 @pytest.mark.parametrize("variance", ["small", "large", "learned", "free"])
 def test_the_pairs_integrate_to_the_bound(schedule, kind, variance):
-    check_pairs(schedule, kind, variance)
-
-
-def check_pairs(schedule=SCHEDULES[0], kind="levels", variance="small", steps=6):
     """Row by row, with the same noise in every term: prior, diffusion and decoder of the same model."""
+    steps = 6
     lattice = None if kind == "density" else TERNARY
     if kind == "levels":
         odds = TOGETHER.denoiser(schedule).network
@@ -202,10 +332,7 @@ def test_a_time_belongs_to_the_pair_that_ends_at_it_or_after():
 @pytest.mark.parametrize("variance", ["learned", "free"])
 @pytest.mark.parametrize("lattice", [None, TERNARY], ids=["density", "bins"])
 def test_the_gradient_in_the_spread_is_that_of_differences(variance, lattice):
-    check_spread_gradient(variance, lattice)
-
-
-def check_spread_gradient(variance="learned", lattice=None, h=1e-5):
+    h = 1e-5
     objective = iw.PairBound(5, lattice)
     x = TOGETHER.points[:8] if lattice else PLANE.whiten_inverse(cubature(2)[0])
     eps, t = cubature(2)[1], torch.arange(1, 9, dtype=F64) / 8
@@ -220,13 +347,32 @@ def check_spread_gradient(variance="learned", lattice=None, h=1e-5):
     assert float(gradient) == pytest.approx(float(differences), rel=1e-6)
 
 
+def rounded_step(self, t):
+    return (t * self.steps).floor().clamp(1, self.steps)
+
+
+def hybrid_with_the_mean_free(self, denoiser, x, t, noise):
+    k = self.bound.step_of(t)
+    simple = iw.Regression().loss(denoiser, x, k / self.bound.steps, noise)
+    return simple + self.share * self.bound.loss(denoiser, x, t, noise)
+
+
+def hybrid_with_the_logits_free(self, denoiser, x, t, noise):
+    k = self.bound.step_of(t)
+    x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
+    estimate = denoiser(x_t, k / self.bound.steps)
+    held = replace(estimate, x=estimate.x.detach(), eps=estimate.eps.detach())
+    simple = ((noise - estimate.eps) ** 2).mean(1)
+    return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)
+
+
+@bug("step rounded down", iw.PairBound, "step_of", rounded_step, by_level=False)
+@bug("hybrid that trains the mean by the bound", iw.Hybrid, "loss", hybrid_with_the_mean_free, by_level=False)
+@bug("hybrid that trains the logits by the bound", iw.Hybrid, "loss", hybrid_with_the_logits_free, by_level=True)
 @pytest.mark.parametrize("by_level", [False, True], ids=["x", "levels"])
 def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by_level):
-    check_hybrid(by_level)
-
-
-def check_hybrid(by_level=False, steps=5):
     """Its gradient in the mean is that of the regression alone, in the spread that of the bound, times its share."""
+    steps = 5
     schedule = SCHEDULES[0]
     x, eps = TOGETHER.points[:8], cubature(2)[1]
     t = torch.arange(1, 9, dtype=F64) / 8

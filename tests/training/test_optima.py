@@ -10,11 +10,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from oracles import F64, LINE, PLANE, cubature, exact_denoiser, exact_network, tensor
 from scipy.optimize import minimize
 from torch import nn
 
 import inkwash as iw
+from inkwash import objective
 from inkwash.shapes import over
 
 STEPS = 4
@@ -201,8 +203,25 @@ def off_denoiser(schedule, off):
     return iw.Denoiser(lambda x_t, t: off * exact(x_t, t), iw.Gaussian(schedule), "x", "large")
 
 
-def check_routes(steps=50):
+def everything_on_the_variance(loss, other, parameters):
+    return other + (loss - other).detach()
+
+
+REDIRECTED = objective._redirected
+
+
+@bug("shape trained on the loss", objective, "_redirected", lambda loss, *rest: loss)
+@bug("ends trained on the variance", objective, "_redirected", everything_on_the_variance)
+@bug(
+    "shape trained on the square of the whole bound",
+    objective,
+    "_redirected",
+    lambda loss, other, parameters: REDIRECTED(loss, loss**2, parameters),
+)
+@bug("ends counted among the shape", iw.LearnedSchedule, "shape", lambda self: list(self.parameters()))
+def test_ends_are_told_of_the_bound_and_the_shape_of_the_variance():
     """Network and end points get the gradient of the bound, the shape that of the mean square of the diffusion part."""
+    steps = 50
     schedule = moved(iw.LearnedSchedule(steps, 4.0, -6.0, learn_ends=True, width=5))
     batch, off = continuous_batch(steps, 16), tensor(0.9).requires_grad_()
 
@@ -225,10 +244,6 @@ def check_routes(steps=50):
     assert float(gradients[-1]) == pytest.approx(float(slope.detach()), rel=1e-6)
 
 
-def test_ends_are_told_of_the_bound_and_the_shape_of_the_variance():
-    check_routes()
-
-
 # The bound in continuous time
 
 
@@ -242,17 +257,21 @@ def continuous_total(schedule):
     return float(prior + diffusion + 0.5 * (np.log(2 * np.pi * var[0]) + mmse / var[0]))
 
 
-def check_value(seed=0, steps=1000):
+@bug(
+    "continuous bound without its prior",
+    objective,
+    "_prior",
+    lambda process, x, present: torch.zeros((), dtype=torch.float64),
+    seed=0,
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_value_is_the_bound_whatever_the_shape(seed):
+    steps = 1000
     schedule = moved(iw.LearnedSchedule(steps, 6.0, -1.0, width=6), seed)
     denoiser, (x, t, eps) = exact_denoiser(LINE, schedule, "large"), continuous_batch(steps, 300)
     early = torch.full_like(t, 0.5 / steps)  # of the part 1/T of all times
     late, first = (iw.ContinuousBound().loss(denoiser, x, at, eps).detach().mean() for at in (t, early))
     assert float(late + (first - late) / steps) == pytest.approx(continuous_total(schedule), abs=2e-3)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_value_is_the_bound_whatever_the_shape(seed):
-    check_value(seed)
 
 
 def shape_of_least_variance(steps=1000, updates=150):

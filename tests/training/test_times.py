@@ -2,16 +2,19 @@
 
 import math
 from collections import defaultdict, deque
+from dataclasses import replace
 from unittest import mock
 
 import pytest
 import scipy.stats
 import torch
+from bugs import bug
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import F64, Straight, Vanishing, name_of, public, public_schedules, tensor
 
 import inkwash as iw
+from inkwash import propose
 from inkwash.propose import PROPOSALS, Times
 
 VANISHING = Vanishing()
@@ -81,12 +84,14 @@ def test_low_discrepancy_has_one_time_in_each_stratum(count, seed):
     assert off <= 1  # the whole comb may straddle a boundary by rounding
 
 
+def times_that_avoid_the_end(self, count, schedule, generator):
+    t = torch.rand(count, generator=generator, dtype=torch.float64) ** 1.3
+    return propose.Times(t.clamp(min=1e-9), torch.ones_like(t))
+
+
+@bug("times not uniform", iw.LowDiscrepancy, "draw", times_that_avoid_the_end, name="low-discrepancy")
 @pytest.mark.parametrize("name", ["uniform", "low-discrepancy", "loss-history"])
 def test_each_time_of_a_batch_is_uniform(name):
-    check_times(name)
-
-
-def check_times(name="low-discrepancy"):
     """Any position in the batch, over many batches: no time is preferred, and positions are exchangeable. A history of
     losses that has not seen every bin proposes uniformly."""
     batches = torch.stack([PROPOSALS[name]().draw(7, SCHEDULES[0], random(seed)).t for seed in range(600)])
@@ -101,13 +106,36 @@ def test_stratified_times_lower_the_variance_of_a_mean():
     assert float(means.mean()) == pytest.approx(0.5, abs=4 * float(means.std()) / 300**0.5)
 
 
+DRAW_HISTORY = iw.LossHistory.draw
+
+
+def with_weight(draw, weight):
+    return lambda self, *given: (lambda times: replace(times, weight=weight(times.weight)))(draw(self, *given))
+
+
+def constant_rate(schedule, t):
+    return 20 * torch.ones_like(t)
+
+
+@bug(
+    "no weights for a history",
+    iw.LossHistory,
+    "draw",
+    with_weight(DRAW_HISTORY, torch.ones_like),
+    schedule=SCHEDULES[0],
+    name="loss-history",
+)
+@bug(
+    "weight without the rate of the log-SNR",
+    propose,
+    "log_snr_rate",
+    constant_rate,
+    schedule=SCHEDULES[0],
+    name="log-snr-density",
+)
 @schedules
 @pytest.mark.parametrize("name", UNBIASED)
 def test_weighted_means_are_integrals_over_what_is_covered(schedule, name):
-    check_unbiased(schedule, name)
-
-
-def check_unbiased(schedule=SCHEDULES[0], name="log-snr-density"):
     """Of several functions of time, by proposals that are far from uniform."""
     times = tilted(name).draw(100_000, schedule, random())
     low, high = covered(name, schedule)
@@ -139,11 +167,15 @@ def test_by_default_it_is_the_law_that_edm_trains_with():
 # Learning
 
 
+def mean_of_the_losses(self):
+    root = self.losses.mean(1)
+    if int(self.counts.min()) < self.losses.shape[1]:
+        return torch.ones_like(root)
+    return (1 - self.floor) * len(root) * root / root.sum() + self.floor
+
+
+@bug("mean, not root mean square", iw.LossHistory, "density", mean_of_the_losses)
 def test_a_history_is_the_root_mean_square_of_the_last_losses_of_each_bin():
-    check_history()
-
-
-def check_history():
     """Against lists of numbers, fed the same losses."""
     proposal, generator = iw.LossHistory(bins=5, keep=3, floor=0.01), random(1)
     kept = defaultdict(lambda: deque(maxlen=3))
@@ -199,24 +231,41 @@ def taught(schedule, noise=True, floor=1e-6):
 smooth = pytest.mark.parametrize("schedule", [Straight(9.0, -7.0), VANISHING], ids=["straight", "vanishing"])
 
 
+def density_of_mean_squares(self):
+    return self.square / self.square.mean()
+
+
+@bug(
+    "density of mean squares, not of their roots",
+    iw.LogSnrDensity,
+    "density",
+    density_of_mean_squares,
+    schedule=VANISHING,
+)
 @smooth
 def test_the_density_over_log_snr_becomes_the_root_mean_square(schedule):
-    check_learned_density(schedule)
-
-
-def check_learned_density(schedule=VANISHING):
     low, high = ends_of(schedule)
     middles = schedule.time(low + (high - low) * (torch.arange(8, dtype=F64) + 0.5) / 8)
     root = gain_in_steps(schedule, middles)  # the scatter has the same mean square everywhere
     torch.testing.assert_close(taught(schedule).density(), root / root.mean(), rtol=0.12, atol=1e-3)
 
 
+def density_without_the_root(self):
+    return (1 - self.floor) * self.square / self.square.mean() + self.floor
+
+
+def learns_from_losses_per_time(self, times, losses, schedule):
+    low, high = self._ends(schedule)
+    index = propose._bin((schedule.log_snr(times.t) - low) / (high - low), len(self.square))
+    new = self.square.scatter_reduce(0, index, losses.double() ** 2, "mean", include_self=False)
+    seen = torch.zeros_like(self.square).index_fill_(0, index, 1.0)
+    self.square += (1 - self.memory) * seen * (new - self.square)
+
+
+@bug("density without the root", iw.LogSnrDensity, "density", density_without_the_root, schedule=VANISHING)
+@bug("losses per time, not per log-SNR", iw.LogSnrDensity, "learn", learns_from_losses_per_time, schedule=VANISHING)
 @smooth
 def test_with_the_best_density_the_weighted_loss_hardly_varies(schedule):
-    check_variance_falls(schedule)
-
-
-def check_variance_falls(schedule=VANISHING):
     """A loss that is a function of time alone is a constant once weighted; its mean stays the integral."""
     low, high = ends_of(schedule)
 

@@ -25,10 +25,6 @@ def test_letters_lead_back_to_the_log_snr(schedule, letter):
 
 @pytest.mark.parametrize("steps", [21, 1000])
 def test_letters_of_a_schedule_are_what_their_authors_mean(steps):
-    check_letters(steps)
-
-
-def check_letters(steps=50):
     schedule, betas, bars = case("linear", steps)
     got = iw.letter_table(schedule, steps)
     exact = {

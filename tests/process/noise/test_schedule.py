@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from betas import case, mpf
+from bugs import bug
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import F64, name_of, public_schedules, tensor, trained
 
 import inkwash as iw
 from inkwash import noise
-from inkwash.noise import as_grid
+from inkwash.noise import as_grid, tables
+from inkwash.shapes import as_time
 
 mpmath.mp.dps = 50
 SCHEDULES = public_schedules()
@@ -163,12 +165,26 @@ def test_names_are_those_of_the_command_line_and_steps_are_those_of_the_table():
         torch.testing.assert_close(make(100).log_snr(t), EXACT[name][0](100)[0].log_snr(t), rtol=0, atol=0)
 
 
+def edm_one_index_late(self, t):
+    low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+    return (low + as_time(t) * (high - low)) ** self.rho
+
+
+def shifted_but_not_scaled(self, t):
+    return self.base.alpha(t) - self.base.alpha(1.0)
+
+
+@bug("EDM's list over N, not N - 1", iw.KarrasSchedule, "sigma", edm_one_index_late, kind="karras", steps=100)
+@bug(
+    "terminal signal taken off, the rest not scaled",
+    iw.ZeroTerminalSchedule,
+    "alpha",
+    shifted_but_not_scaled,
+    kind="zero-terminal linear",
+    steps=100,
+)
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)
 def test_scales_agree_with_fifty_digits_on_the_grid(kind, steps):
-    check_scales(kind, steps)
-
-
-def check_scales(kind="linear", steps=1000):
     """At t = k/T with k/T exact, though the float t is rounded."""
     make, _ = EXACT[kind]
     schedule, scales = make(steps)
@@ -212,12 +228,21 @@ def slope(f, t):
     return torch.autograd.grad(f(t).sum(), t)[0]
 
 
+def beta_for_beta_tilde(self, s, t):
+    return self.transition_var(s, t)
+
+
+LOG_ALPHA_BAR = tables._Tabulated.log_alpha_bar
+
+
+def one_step_late(self, t):
+    return LOG_ALPHA_BAR(self, (as_time(t) + 1 / (len(self._log_alpha_bar) - 1)).clamp(max=1))
+
+
+@bug("beta for beta-tilde", iw.Gaussian, "posterior_var", beta_for_beta_tilde, kind="linear", steps=50)
+@bug("time off by one grid step", tables._Tabulated, "log_alpha_bar", one_step_late, kind="linear", steps=50)
 @pytest.mark.parametrize(("kind", "steps"), [c for c in CASES if c[1] > 1])
 def test_neighbours_give_ddpms_letters(kind, steps):
-    check_ddpm_letters(kind, steps)
-
-
-def check_ddpm_letters(kind="linear", steps=1000):
     """beta_k and beta-tilde_k of Ho et al. (2020), in 50 digits, from the pair ((k-1)/T, k/T)."""
     schedule, betas, bars = case(kind, steps)
     process = iw.Gaussian(schedule)
