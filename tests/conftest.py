@@ -6,6 +6,8 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["bugs", "pytester"]
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine with other work to do is no reason to fail

@@ -48,10 +48,10 @@ def bug(name: str, target: Any, attribute: str, replacement: Any, /, **case: Any
 def _planted(item: pytest.Function, bug: Bug) -> pytest.Function:
     made = pytest.Function.from_parent(
         item.parent,
-        name=f"{item.name}[{bug.name}]",
+        name=f"{item.originalname}[{bug.name}]",
         callspec=getattr(item, "callspec", None),
+        callobj=item.obj,
         fixtureinfo=item._fixtureinfo,
-        originalname=item.originalname,
     )
     made.bug = bug
     made.add_marker("bugs")
