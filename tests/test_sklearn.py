@@ -24,7 +24,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
-from inkwash import impute as imputing
+from inkwash import flow, randomness
+from inkwash import impute as completion
+from inkwash import model as diffusion
 from inkwash import sklearn as estimator
 from inkwash.config import EvaluateConfig
 from inkwash.data import frame
@@ -55,7 +57,7 @@ def exact():
     spec = iw.load_dataset(rows(40)).spec
     transform = iw.Transform(spec, tuple(MEAN.tolist()), tuple(STD.tolist()))
     model = iw.Diffusion(exact_denoiser(whitened, iw.KarrasSchedule(), "large"), (2,), transform)
-    with mock.patch("inkwash.sklearn._model_of", return_value=model):
+    with mock.patch.object(estimator, "_model_of", return_value=model):
         return DiffusionDensity(**TINY).fit(rows(40))
 
 
@@ -91,15 +93,15 @@ def tiny():
 
 def evaluating(**options):
     """Other numbers of steps and terms than those the estimator takes."""
-    return mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(**options))
+    return mock.patch.object(estimator, "_USUAL", EvaluateConfig(**options))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def in_less_time():
     """Few rows take less time when there is less to fill up, and what is not known exactly in few steps."""
     with ExitStack() as patches:
-        for module in ("randomness", "model", "impute"):
-            patches.enter_context(mock.patch(f"inkwash.{module}.slot_rows", return_value=256))
+        for module in (randomness, diffusion, completion):
+            patches.enter_context(mock.patch.object(module, "slot_rows", return_value=256))
         patches.enter_context(evaluating(sampler_steps=10, terms=10))
         yield
 
@@ -110,7 +112,7 @@ def in_less_time():
 @parametrize_with_checks([DiffusionDensity(**TINY | {"steps": 2})])
 def test_scikit_learn_agrees(estimator, check):
     """Flows in few steps: what is checked is that rows do not depend on each other, not what they are."""
-    with mock.patch("inkwash.flow.Adaptive", return_value=iw.Fixed(2)):
+    with mock.patch.object(flow, "Adaptive", return_value=iw.Fixed(2)):
         check(estimator)
 
 
@@ -205,7 +207,7 @@ def check_imputed():
 
 def check_rows_apart():
     """Draws for one row say nothing of those for another, side by side or not."""
-    few = mock.patch("inkwash.impute.slot_rows", return_value=128)
+    few = mock.patch.object(completion, "slot_rows", return_value=128)
     with few, evaluating(sampler_steps=20):
         draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
@@ -213,7 +215,7 @@ def check_rows_apart():
 
 @bug(
     "one noise for all rows imputed",
-    imputing,
+    completion,
     "generator",
     lambda seed, *key: generator(seed, key[0]),
     check=check_rows_apart,

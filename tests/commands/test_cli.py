@@ -18,7 +18,9 @@ from oracles import public
 from PIL import Image
 
 import inkwash as iw
-from inkwash import cli
+from inkwash import cli, cost
+from inkwash import draw as drawing
+from inkwash import run as runs
 from inkwash.config import WalkConfig
 from inkwash.noise import GRIDS
 from inkwash.papers import EXPERIMENTS
@@ -194,14 +196,14 @@ def test_a_command_works_on_the_device_asked_for(command, alone, monkeypatch):
         asked.append(device)
         raise iw.ConfigError("device", device, "another")
 
-    monkeypatch.setattr("inkwash.run.device_of", device_of)
+    monkeypatch.setattr(runs, "device_of", device_of)
     for words in ([], ["--device", "cpu"], ["--device", "cuda"]):
         assert run_cli([name, "nowhere", *more, *words]) == 2
     assert asked == ["auto", "cpu", "cuda"]
 
 
 def test_a_run_refused_for_its_cost_leaves_nothing(home, alone, monkeypatch, capsys):
-    monkeypatch.setattr("inkwash.cost.free_memory", lambda device: 1000)
+    monkeypatch.setattr(cost, "free_memory", lambda device: 1000)
     assert run_cli(train_words(home / "points.npy", "run")) == 2
     assert "train.micro_batch_size: got 8, which takes" in one_line(capsys)
     assert list(alone.iterdir()) == []
@@ -273,7 +275,7 @@ def test_a_disk_without_space_ends_in_exit_6(home, alone):
 
 
 def test_ctrl_c_while_sampling_ends_in_exit_130(home, alone, capsys, monkeypatch):
-    monkeypatch.setattr("inkwash.draw.draw", lambda *given, **options: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(drawing, "draw", lambda *given, **options: os.kill(os.getpid(), signal.SIGINT))
     assert run_cli(["sample", home / "points"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

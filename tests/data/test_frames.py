@@ -90,9 +90,9 @@ def test_new_rows_are_read_as_known_ones(tmp_path, suffix):
 
 def test_new_rows_with_other_columns_are_refused():
     data = load_dataset(mixed())
-    for frame in (mixed().drop(columns="x"), mixed().assign(more=1)):
+    for rows in (mixed().drop(columns="x"), mixed().assign(more=1)):
         with pytest.raises(DataError, match=r"table: got columns .* need exactly x, n"):
-            iw.from_frame(data.spec, frame)
+            iw.from_frame(data.spec, rows)
 
 
 def test_categories_of_whole_numbers_are_whole_numbers():

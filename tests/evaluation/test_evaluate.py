@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 
 import inkwash as iw
-from inkwash import evaluation
+from inkwash import evaluation, exhibits
 from inkwash.calibration import coverage, crps, hide
 from inkwash.config import EvaluateConfig
 from inkwash.data import Dataset, DataSpec, Transform
@@ -47,8 +47,8 @@ def arrays(kind):
 def few_shuffles():
     """A two-sample test and a map that take less time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inkwash.exhibits._MAP_SIDE", 10)
-        patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
+        patch.setattr(exhibits, "_MAP_SIDE", 10)
+        patch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
         yield
 
 
@@ -192,7 +192,7 @@ def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, resul
 
 def test_imputation_of_large_examples_is_refused_before_the_work(tmp_path, monkeypatch):
     run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 16, 17)).astype(np.uint8))
-    monkeypatch.setattr("inkwash.evaluation.draw", None)
+    monkeypatch.setattr(evaluation, "draw", None)
     with pytest.raises(ConfigError, match=r"^evaluate\.imputed: got 3, need 0: an example has 272 entries"):
         evaluate(run, replace(QUICK, imputed=3))
 
@@ -223,7 +223,7 @@ def test_features_of_ones_own_are_one_more_space(run):
     "wrong", [lambda x: x.sum(), lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
 )
 def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monkeypatch):
-    monkeypatch.setattr("inkwash.evaluation.draw", None)
+    monkeypatch.setattr(evaluation, "draw", None)
     with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
         evaluate(run.path, QUICK, features=wrong)
 
@@ -409,7 +409,7 @@ def test_conditions_need_held_out_examples_of_their_own():
 
 def test_an_evaluation_does_not_hold_the_training_part(tmp_path, monkeypatch):
     """The forest of labels, the components and the columns drawn independently take some rows alone."""
-    monkeypatch.setattr("inkwash.evaluation._MOST_FITTED", 30)
+    monkeypatch.setattr(evaluation, "_MOST_FITTED", 30)
     x = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
     spec = DataSpec((8,), "ND", "float32", -9.0, 9.0, None)
     network = lambda x_t, t, given=None: x_t  # noqa: E731

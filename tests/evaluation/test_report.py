@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from faults import run_cli, tiny, without_pictures
 
+from inkwash import evaluation
 from inkwash.cli import _parse
 from inkwash.config import DenoiserConfig, EvaluateConfig
 from inkwash.evaluation import evaluate
@@ -58,7 +59,7 @@ def made(tmp_path_factory):
         config = tiny(folder / "people.csv", steps=1)
         run = fit(replace(config, denoiser=DenoiserConfig(predicts="eps")), folder / "run")  # whose samples drift
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
+        patch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
         result = evaluate(run.path, CONFIG)
     return run, result, (run.path / "evaluation" / "report.html").read_text("utf-8")
 
@@ -134,9 +135,7 @@ def test_the_command_makes_the_same_evaluation(made):
 
 
 def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
-    monkeypatch.setattr(
-        "inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)
-    )
+    monkeypatch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
     run, _, content = made
     assert run_cli(shlex.split(command_of(run.path, CONFIG))[1:]) == 0
     said = capsys.readouterr().out

@@ -15,6 +15,7 @@ from oracles import Heartbeat
 from PIL import Image
 
 import inkwash as iw
+from inkwash import evaluation
 from inkwash.errors import RunInterrupted
 from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
@@ -69,7 +70,7 @@ def test_evaluation_knows_bits(run, monkeypatch, capsys):
     def quick_test(a, b, seed):
         return two_sample_test(a, b, seed, shuffles=2)
 
-    monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick_test)
+    monkeypatch.setattr(evaluation, "two_sample_test", quick_test)
     assert run_cli(["evaluate", run.path, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "bits/dim"

@@ -21,8 +21,9 @@ from straight import model_of, small_slots
 from torch.nn import functional as F
 
 import inkwash as iw
+from inkwash import draw as drawing
+from inkwash import evaluation, exhibits, nn
 from inkwash import model as models
-from inkwash import nn
 from inkwash import training as loop
 from inkwash.build import build_model, resolve
 from inkwash.data import fit_transform, load_dataset
@@ -485,8 +486,8 @@ def test_samples_are_drawn_for_what_is_given(run, tmp_path, monkeypatch, capsys)
 def test_processes_share_what_is_given(run, monkeypatch):
     model, shares = load(run.path), []
     given = np.resize(run.dataset().given.data, (150, *model.condition.given.spec.data_shape))
-    monkeypatch.setattr("inkwash.draw.slot_rows", lambda *shape: 56)
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda *shape: 56)
+    monkeypatch.setattr(drawing, "slot_rows", lambda *shape: 56)
+    monkeypatch.setattr(models, "slot_rows", lambda *shape: 56)
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(2):
         place = SimpleNamespace(process_index=index, num_processes=2, is_main_process=index == 0)
@@ -497,13 +498,11 @@ def test_processes_share_what_is_given(run, monkeypatch):
 
 
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
-    monkeypatch.setattr(
-        "inkwash.evaluation.two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2)
-    )
-    monkeypatch.setattr("inkwash.exhibits._MAP_SIDE", 5)
+    monkeypatch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
+    monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
     drawn = []
     monkeypatch.setattr(
-        "inkwash.evaluation.draw", lambda model, n, display, **told: drawn.append(told) or model.sample(n, **told)
+        evaluation, "draw", lambda model, n, display, **told: drawn.append(told) or model.sample(n, **told)
     )
     assert run_cli(["evaluate", run.path, "--examples", 18, "--terms", 2, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())

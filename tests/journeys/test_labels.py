@@ -16,6 +16,7 @@ from bugs import bug
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, tree, without_pictures
 
 import inkwash as iw
+from inkwash import evaluation, exhibits
 from inkwash import training as loop
 from inkwash.build import build_model, resolve
 from inkwash.data import fit_transform, load_dataset
@@ -137,8 +138,8 @@ def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, 
     def quick_test(a, b, seed):
         return two_sample_test(a, b, seed, shuffles=2)
 
-    monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick_test)
-    monkeypatch.setattr("inkwash.exhibits._MAP_SIDE", 5)
+    monkeypatch.setattr(evaluation, "two_sample_test", quick_test)
+    monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
     words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())

@@ -13,6 +13,7 @@ import torch
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
 
 import inkwash as iw
+from inkwash import evaluation
 from inkwash.data import to_frame
 from inkwash.errors import RunInterrupted
 from inkwash.fit import fit
@@ -179,7 +180,7 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
 
 def few_shuffles(monkeypatch):
     quick = partial(two_sample_test, shuffles=2)
-    monkeypatch.setattr("inkwash.evaluation.two_sample_test", quick)
+    monkeypatch.setattr(evaluation, "two_sample_test", quick)
 
 
 def test_evaluation_compares_columns_cell_by_cell(run, monkeypatch):

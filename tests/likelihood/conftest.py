@@ -2,13 +2,15 @@
 
 import pytest
 
+from inkwash import randomness
+
 
 @pytest.fixture(scope="module")
 def slot():
     """Slots of 16 rows, unless a test needs more: less to fill up, and more of them."""
     with pytest.MonkeyPatch.context() as patch:
         rows = {"rows": 16}
-        patch.setattr("inkwash.randomness.slot_rows", lambda shape, device: rows["rows"])
+        patch.setattr(randomness, "slot_rows", lambda shape, device: rows["rows"])
         yield rows
 
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 import torch
 from bugs import bug
-from flows import Exploding, BLOBS, LINEAR, NOISE, TIGHT, Law, drawn, kinds, log_prob, points, schedules, three
+from flows import BLOBS, LINEAR, NOISE, TIGHT, Exploding, Law, drawn, kinds, log_prob, points, schedules, three
 from oracles import (
     F64,
     LINE,

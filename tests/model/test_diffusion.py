@@ -128,7 +128,7 @@ def test_no_two_uses_of_a_seed_share_numbers():
 
 def keys_of(use):
     """The keys of the generators that it asks for."""
-    with mock.patch("inkwash.randomness.derived_seed", side_effect=derived_seed) as asked:
+    with mock.patch.object(randomness, "derived_seed", side_effect=derived_seed) as asked:
         use()
     return [call.args for call in asked.call_args_list]
 

@@ -28,7 +28,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import grid_costs
+from inkwash import grid_costs, randomness
 
 LINEAR = iw.LinearSchedule()
 X, EPS = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1]
@@ -40,7 +40,7 @@ def plane_model(schedule=LINEAR, variance="small", steps=1000):
 
 def small_slots():
     """Less to fill up takes less time."""
-    return mock.patch("inkwash.randomness.slot_rows", return_value=16)
+    return mock.patch.object(randomness, "slot_rows", return_value=16)
 
 
 def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
@@ -267,7 +267,7 @@ def ddim_without_its_noise(process, x, eps, s):
 @bug("steps that drop the noise", grid_costs, "_ddim", ddim_without_its_noise, rows=2)
 @pytest.mark.parametrize("rows", [2, 1024])
 def test_deviations_follow_the_recursion_of_ddim(rows):
-    with mock.patch("inkwash.grid_costs.slot_rows", return_value=rows):
+    with mock.patch.object(grid_costs, "slot_rows", return_value=rows):
         check_deviations()
 
 

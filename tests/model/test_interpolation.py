@@ -124,7 +124,7 @@ def test_the_ends_of_data_with_levels_come_back():
 def test_levels_are_mixed_by_codes_of_the_norm_of_the_prior(monkeypatch):
     """The levels themselves have shorter codes: what tells a level from its neighbours is noise to the flow."""
     seen, (model, x) = [], five_levels(64)
-    monkeypatch.setattr("inkwash.interpolate.spherical", lambda a, b, w: (seen.extend([a, b]), linear(a, b, w))[1])
+    monkeypatch.setattr(interpolate, "spherical", lambda a, b, w: (seen.extend([a, b]), linear(a, b, w))[1])
     for k in (0, 2):
         model.interpolate(x[k], x[k + 1], 2, seed=k)
     square = float((torch.stack(seen) ** 2).mean())

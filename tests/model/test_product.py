@@ -10,6 +10,7 @@ from bugs import bug
 from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exact_denoiser, name_of, public, tensor
 
 import inkwash as iw
+from inkwash import model as diffusion
 from inkwash.data.transform import fit_transform
 from inkwash.factor import gathered
 
@@ -19,7 +20,7 @@ SIDE = 4
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 8)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)
 
 
 def plane_model(transform=None):

@@ -11,6 +11,7 @@ from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 
 import inkwash as iw
 from inkwash import factor
+from inkwash import impute as completion
 
 NAN = math.nan
 
@@ -90,7 +91,7 @@ def test_draws_are_those_of_the_product_one_by_one():
 
 
 def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
-    monkeypatch.setattr("inkwash.impute._DRAWS", 2)
+    monkeypatch.setattr(completion, "_DRAWS", 2)
     model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN]])
     most = model.impute(x, 7, seed=3, steps=5)
     for n in (1, 3):

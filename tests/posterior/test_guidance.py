@@ -29,6 +29,8 @@ from oracles import (
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
+from inkwash import distributions, randomness
+from inkwash import model as diffusion
 from inkwash.factor import gathered
 from inkwash.posterior import bits, guide, smc
 from inkwash.posterior import walk as posterior_walk
@@ -249,7 +251,7 @@ def test_the_flow_of_a_product_ends_at_the_conditioned_law():
     corners = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double() @ law.eigenvectors.T
     width = torch.linalg.cholesky(torch.diag(law.eigenvalues + schedule.sigma(1.0) ** 2))
     x_1 = start.mean + corners @ law.eigenvectors @ width @ law.eigenvectors.T
-    with mock.patch("inkwash.randomness.slot_rows", return_value=4):
+    with mock.patch.object(randomness, "slot_rows", return_value=4):
         got = iw.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
     expected = law.mean + corners @ law.eigenvectors @ law.eigenvalues.sqrt().diag() @ law.eigenvectors.T
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
@@ -284,7 +286,7 @@ def mean_of(method, steps, sampler=None):
 
 @pytest.fixture
 def few_rows(monkeypatch):
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 8)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)
 
 
 def matched_step_by_step(self, denoiser, evidence, sampler):
@@ -330,8 +332,8 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
     draws = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
     parts = iter([draws[:, :3], draws[:, 3:]])
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("inkwash.distributions", "inkwash.posterior.walk"):
-            patch.setattr(f"{module}.standard_normal", lambda shape, generator, like=None: next(parts))
+        for module in (distributions, posterior_walk):
+            patch.setattr(module, "standard_normal", lambda shape, generator, like=None: next(parts))
         x_s = walk.step(model.denoiser, x_t, t, s, torch.Generator())
     torch.testing.assert_close(x_s[0], expected.mean)
     around = (x_s[1:] - x_s[0]).T
@@ -417,7 +419,7 @@ def unweighted(log_weight, count, generator):
 def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
     """One entry of a mixture of normal laws is known. Of the other: mean, variance and a tail, each by the parts."""
     y = 0.4
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 512)
     population = (real_model(PLANE_PEAKS, variance="small") * iw.Observed([True, False], [y, 0.0])).population(
         512, seed=3, steps=60, method=iw.SMC(4)
     )
@@ -439,7 +441,7 @@ def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
 def test_particles_are_weighed_from_the_start(monkeypatch):
     """Where signal is left at time 1, the first states say something of x. For standard normal data the prior and the
     large variance are exact, so that only the weights can be wrong."""
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 1024)
     model = real_model(GaussianData([0.0], [[1.0]]), iw.TabulatedSchedule((0.01,) * 60), "large")
     product = model * iw.Measurement(tensor([[1.0]]), tensor([2.0]), 0.5)
     x = product.sample(1024, seed=0, steps=60, method=iw.SMC(4))
@@ -455,7 +457,7 @@ def test_a_product_says_nothing_of_levels():
 
 def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     """Two entries of three levels; a noisy measurement of their sum. By sequential Monte Carlo, after rounding."""
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 512)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 512)
     model = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64)
     sum_of = iw.Measurement(tensor([[1.0, 1.0]]), tensor([1.0]), 0.6)
     log_r = torch.distributions.Normal(TOGETHER.points.sum(1), tensor(0.6)).log_prob(tensor(1.0))
@@ -564,7 +566,7 @@ BIT_FACTORS = {
 @pytest.mark.parametrize("factor", BIT_FACTORS)
 def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
     """Within the error of a thousand draws and the grid's own, and far from the law without the factor."""
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 1024)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 1024)
     given, log_r = BIT_FACTORS[factor]
     expected = FOUR_BITS.probabilities * log_r(FOUR_BITS.states).double().exp()
     x = (bit_model(FOUR_BITS) * given).sample(1024, seed=2, steps=60)
@@ -617,7 +619,7 @@ def test_draws_by_the_default_are_calibrated():
 @pytest.mark.slow
 def test_draws_by_sequential_monte_carlo_are_calibrated(monkeypatch):
     """The same of 1,000 known entries of a mixture of normal laws, each with a population of its own."""
-    monkeypatch.setattr("inkwash.model.slot_rows", lambda shape, device: 128)
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 128)
     random = torch.Generator().manual_seed(5)
     part = torch.multinomial(PLANE_PEAKS.log_weights.exp(), 1000, replacement=True, generator=random)
     z = torch.randn(1000, 2, generator=random, dtype=F64)

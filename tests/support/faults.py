@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inkwash import cli, storage
+from inkwash import cli, pictures, storage
 from inkwash.checkpoint import list_checkpoints
 from inkwash.config import Config, NetworkConfig, ProcessConfig, TrainConfig
 
@@ -61,7 +61,7 @@ def train_words(source: object, out: object, *more: object) -> list[str]:
 def without_pictures(monkeypatch: Any) -> None:
     """Train without drawing, which takes most of the time of a tiny run."""
     for name in ("save_samples", "save_curve"):
-        monkeypatch.setattr(f"inkwash.pictures.{name}", lambda *given: None)
+        monkeypatch.setattr(pictures, name, lambda *given: None)
 
 
 def run_cli(words: Sequence[object]) -> int:

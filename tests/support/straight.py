@@ -10,6 +10,8 @@ from oracles import (
 )
 
 import inkwash as iw
+from inkwash import model as diffusion
+from inkwash import randomness
 
 SCHEDULE = Straight(9.0, -8.0)
 
@@ -22,7 +24,7 @@ def model_of(data):
 def small_slots():
     """Several slots, the last of them not full."""
     with (
-        mock.patch("inkwash.model.slot_rows", return_value=4),
-        mock.patch("inkwash.randomness.slot_rows", return_value=4),
+        mock.patch.object(diffusion, "slot_rows", return_value=4),
+        mock.patch.object(randomness, "slot_rows", return_value=4),
     ):
         yield

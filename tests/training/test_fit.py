@@ -30,6 +30,7 @@ from faults import (
 )
 from PIL import Image
 
+from inkwash import pictures
 from inkwash.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
@@ -185,7 +186,7 @@ def test_signal_handlers_are_given_back(data, tmp_path, quick):
 def test_a_run_stopped_while_concluding_concludes_later(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         without_pictures(patch)
-        patch.setattr("inkwash.pictures.save_curve", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(pictures, "save_curve", lambda *given: os.kill(os.getpid(), signal.SIGINT))
         assert run_cli(train_words(data, tmp_path / "run")) == 130
     assert not (tmp_path / "run" / "summary.json").exists()
     assert run_cli(train_words(data, tmp_path / "run")) == 0

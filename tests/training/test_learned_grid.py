@@ -50,7 +50,7 @@ def test_a_grid_is_learned_once(copy, capsys, monkeypatch):
     first = grid_of(copy, display=Display())
     assert "learned from 11 times for step-000000012: 640 network evaluations" in capsys.readouterr().out
     before = tree(copy)
-    monkeypatch.setattr("inkwash.learned_grid.trajectory_costs", None)
+    monkeypatch.setattr(learned_grids, "trajectory_costs", None)
     assert torch.equal(grid_of(copy, display=Display()), first)
     assert "learned earlier for step-000000012" in capsys.readouterr().out
     assert tree(copy) == before

@@ -14,6 +14,7 @@ from bugs import bug
 from faults import points, tiny
 from oracles import tensor
 
+from inkwash import randomness
 from inkwash import training as loop
 from inkwash.build import resolve
 from inkwash.config import DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
@@ -231,9 +232,9 @@ def test_no_two_steps_share_numbers(trainer, monkeypatch):
     """Times and noise, hidden labels and dropout: each step has a key of its own for each."""
     _, steps, *_ = trainer(steps=3)
     asked = []
-    for module in ("randomness", "training"):
+    for module in (randomness, loop):
         noted = lambda *key: (asked.append(key), derived_seed(*key))[1]  # noqa: E731
-        monkeypatch.setattr(f"inkwash.{module}.derived_seed", noted)
+        monkeypatch.setattr(module, "derived_seed", noted)
     list(steps)
     keys = [key for key in asked if key[1] != Purpose.ORDER]
     assert len(keys) == len(set(keys)) == 9

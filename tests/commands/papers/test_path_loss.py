@@ -1,7 +1,6 @@
 """Three estimators of one loss: their exact means and variances, by quadrature over every normal variable they draw."""
 
 import itertools
-import sys
 from unittest import mock
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from oracles import F64, LINE, PLANE, exact_denoiser, gauss_hermite, tensor
 
 import inkwash as iw
+from inkwash import distributions
 from inkwash.papers import path_loss
 from inkwash.papers.path_loss import ClosedForm, Merged, Options, WholePath, variance_gap
 
@@ -45,7 +45,6 @@ def moments(loss, denoiser, data, path=PATH):
         return next(noise)
 
     with mock.patch.object(path_loss, "standard_normal", next_noise):
-        distributions = sys.modules["inkwash.distributions"]
         with mock.patch.object(distributions, "standard_normal", next_noise):
             losses = loss.loss(denoiser, x, path, torch.Generator())
     assert next(noise, None) is None  # it draws as often as it says

@@ -13,6 +13,7 @@ from oracles import F64, GaussianData, MixtureData, tensor
 from PIL import Image
 
 import inkwash as iw
+from inkwash.papers import questions
 from inkwash.papers.questions import QUESTIONS, Options, measure
 from inkwash.papers.questions.answer import PEAKS
 from inkwash.randomness import generator
@@ -59,7 +60,7 @@ def test_there_are_no_other_pictures_and_every_question_quotes_a_note():
 
 def test_the_command_writes_numbers_and_pictures(tmp_path, monkeypatch, capsys):
     kept = {name: QUESTIONS[name] for name in ("three-forms", "blind")}
-    monkeypatch.setattr("inkwash.papers.questions.QUESTIONS", kept)
+    monkeypatch.setattr(questions, "QUESTIONS", kept)
     Options(out=str(tmp_path / "new" / "folder"))()
     folder = tmp_path / "new" / "folder"
     assert {path.name for path in folder.iterdir()} == {"questions.json", "three-forms.png", "blind.png"}
