@@ -1,11 +1,15 @@
-"""Freed memory is used again, not returned and asked for anew."""
+"""The machine: freed memory is used again, not returned and asked for anew, and a device has a name."""
 
 import subprocess
 import sys
 
 import pytest
+import torch
+from accelerate import Accelerator
 
+import inkwash as iw
 from inkwash import cli, fit
+from inkwash.device import device_of
 from inkwash.errors import DataError
 from inkwash.memory import keep_freed_memory
 
@@ -44,3 +48,18 @@ def test_large_arrays_take_the_place_of_those_freed():
     default, asked, after = out.split()
     assert asked == "True"
     assert int(after) < int(default) / 100
+
+
+def test_by_itself_a_model_lives_where_it_would_be_trained():
+    assert device_of("auto") == Accelerator().device
+
+
+def test_a_device_may_be_named_or_given():
+    assert device_of("cpu") == device_of(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_refused(name, tmp_path):
+    with pytest.raises(iw.ConfigError, match=f"device: got {name}, need cpu"):
+        iw.load(tmp_path, name)

@@ -44,9 +44,11 @@ def moments(loss, denoiser, data, path=PATH):
     def next_noise(shape, generator, like=None):
         return next(noise)
 
-    with mock.patch.object(path_loss, "standard_normal", next_noise):
-        with mock.patch.object(distributions, "standard_normal", next_noise):
-            losses = loss.loss(denoiser, x, path, torch.Generator())
+    with (
+        mock.patch.object(path_loss, "standard_normal", next_noise),
+        mock.patch.object(distributions, "standard_normal", next_noise),
+    ):
+        losses = loss.loss(denoiser, x, path, torch.Generator())
     assert next(noise, None) is None  # it draws as often as it says
     mean = (mass * losses).sum()
     return float(mean), float((mass * (losses - mean) ** 2).sum())
