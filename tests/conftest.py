@@ -28,7 +28,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
+def finished_run(data, tmp_path_factory):
     """A run that nothing has disturbed."""
     from faults import tiny, without_pictures
 
@@ -36,10 +36,10 @@ def whole(data, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
-        return fit(tiny(data), tmp_path_factory.mktemp("whole") / "run").path
+        return fit(tiny(data), tmp_path_factory.mktemp("finished") / "run").path
 
 
 @pytest.fixture
-def copy(whole, tmp_path):
+def copy(finished_run, tmp_path):
     """A run of one's own to damage."""
-    return shutil.copytree(whole, tmp_path / "copy")
+    return shutil.copytree(finished_run, tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""Planted bugs: a test that notices its bug passes, one that does not, or breaks in another way, fails."""
+"""Planted bugs: a test that notices its bug passes, one that does not, or breaks differently, fails."""
 
 import pytest
 

@@ -125,8 +125,8 @@ def test_a_clone_is_another_one_of_the_same_parameters():
 
 def test_a_pipeline_scores_what_it_scales():
     scaled = make_pipeline(StandardScaler(), DiffusionDensity(**TINY)).fit(rows(40))
-    inside = StandardScaler().fit(rows(40)).transform(rows(9, 1))
-    assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(inside))
+    scaled_rows = StandardScaler().fit(rows(40)).transform(rows(9, 1))
+    assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(scaled_rows))
 
 
 def test_a_search_finds_the_better_of_two():
@@ -334,8 +334,8 @@ def test_a_category_of_no_row_of_the_fit_is_refused_by_name():
 
 
 def test_categories_alone_are_a_table():
-    codes = people()[["size", "stars", "sick"]]
-    assert DiffusionDensity(**TINY, density="bound").fit(codes).sample(3).dtypes.equals(codes.dtypes)
+    categories = people()[["size", "stars", "sick"]]
+    assert DiffusionDensity(**TINY, density="bound").fit(categories).sample(3).dtypes.equals(categories.dtypes)
 
 
 def with_holes(x, seed=0):
@@ -362,12 +362,12 @@ def test_a_search_takes_tables_with_holes():
 
 def purchases_log_prob(frame):
     """Of the cells that are there, as the docstring of the built-in set has the law."""
-    code = frame["kind"].map({"bread": 0, "cheese": 1, "fruit": 2, "wine": 3}).to_numpy()
-    price = norm.logpdf(frame["price"], np.array([3, 9, 4, 14])[code], np.array([0.5, 1.5, 0.8, 3])[code])
-    quantity = poisson.logpmf(frame["quantity"], np.array([30, 12, 60, 20])[code])
-    member = bernoulli.logpmf(frame["member"].astype(float).fillna(0), np.array([0.3, 0.6, 0.5, 0.8])[code])
+    category = frame["kind"].map({"bread": 0, "cheese": 1, "fruit": 2, "wine": 3}).to_numpy()
+    price = norm.logpdf(frame["price"], np.array([3, 9, 4, 14])[category], np.array([0.5, 1.5, 0.8, 3])[category])
+    quantity = poisson.logpmf(frame["quantity"], np.array([30, 12, 60, 20])[category])
+    member = bernoulli.logpmf(frame["member"].astype(float).fillna(0), np.array([0.3, 0.6, 0.5, 0.8])[category])
     known = np.nan_to_num(price) + np.where(frame["member"].isna(), 0, member)
-    return np.log([0.4, 0.2, 0.3, 0.1])[code] + quantity + known
+    return np.log([0.4, 0.2, 0.3, 0.1])[category] + quantity + known
 
 
 @pytest.mark.slow
@@ -451,7 +451,7 @@ def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
         there.fit(table(30))
 
 
-def test_nothing_is_left_behind_or_said_unless_asked_for(tmp_path, monkeypatch, capsys):
+def test_nothing_is_left_behind_or_printed_unless_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     DiffusionDensity(**TINY).fit(rows(40))

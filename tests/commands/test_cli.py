@@ -27,12 +27,12 @@ from inkwash.sample import SAMPLERS
 
 
 def one_line(capsys):
-    """What was said on standard error, which must be one line."""
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1, said.err
-    assert said.err.startswith("error: ")
-    assert "Traceback" not in said.err + said.out
-    return said.err
+    """What was printed on standard error, which must be one line."""
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.err.startswith("error: ")
+    assert "Traceback" not in printed.err + printed.out
+    return printed.err
 
 
 # Bad options
@@ -261,10 +261,10 @@ def test_ctrl_c_while_sampling_ends_in_exit_130(home, alone, capsys, monkeypatch
 
 def test_training_says_what_it_did_and_what_to_do_next(home, alone, capsys):
     assert run_cli(train_words(home / "points.npy", "run", "--train.steps", 3)) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert "next      inkwash sample run -n 64 --out run/drawn" in said.out
-    assert "32 to train on, 8 held out" in said.out
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "next      inkwash sample run -n 64 --out run/drawn" in printed.out
+    assert "32 to train on, 8 held out" in printed.out
     for name in ("config.json", "samples.png", "curve.png", "summary.json", "metrics.jsonl"):
         assert (alone / "run" / name).exists()
     assert digests(alone / "run") == digests(home / "points")
@@ -346,9 +346,9 @@ def test_pixels_are_the_levels_stretched_to_eight_bits(home, alone):
 
 def test_inspect_says_what_the_run_is(home, capsys):
     assert run_cli(["inspect", home / "points"]) == 0
-    said = capsys.readouterr().out
-    assert "step       3 of 3; 0 skipped" in said
-    plain = json.loads(re.search(r"^\{.*^\}", said, re.MULTILINE | re.DOTALL)[0])
+    printed = capsys.readouterr().out
+    assert "step       3 of 3; 0 skipped" in printed
+    plain = json.loads(re.search(r"^\{.*^\}", printed, re.MULTILINE | re.DOTALL)[0])
     assert plain["train"]["steps"] == 3
     assert plain == json.loads((home / "points" / "config.json").read_text())
     assert run_cli(["inspect", newest(home / "points")]) == 0
@@ -362,9 +362,9 @@ def test_every_command_has_help(command, capsys):
 
 def test_papers_without_a_name_lists_the_experiments(capsys):
     assert run_cli(["papers"]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in EXPERIMENTS:
-        assert f"• {name} " in said
+        assert f"• {name} " in printed
         assert run_cli(["papers", name, "--help"]) == 0
         assert f"usage: inkwash papers {name}" in capsys.readouterr().out
 

@@ -70,7 +70,7 @@ def test_picture_and_mask_may_be_files(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ([0], 2, "mask"),
         ([0, "--hide", "left", "--mask", "x.png"], 2, "mask"),
@@ -81,9 +81,9 @@ def test_picture_and_mask_may_be_files(run, tmp_path):
         ([0, "--hide", "left", "--method", "entrywise"], 2, "Entrywise"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(words, code, said, run, tmp_path, capsys):
+def test_what_does_not_go_together_is_one_line(words, code, message, run, tmp_path, capsys):
     assert inpaint(run, tmp_path / "out", *words) == code
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -99,8 +99,8 @@ def test_a_mask_of_greys_is_refused(tmp_path):
         read_mask(tmp_path / "mask.png")
 
 
-def test_vectors_are_refused(whole, tmp_path, capsys):
-    assert inpaint(whole, tmp_path, 0, "--hide", "left") == 2
+def test_vectors_are_refused(finished_run, tmp_path, capsys):
+    assert inpaint(finished_run, tmp_path, 0, "--hide", "left") == 2
     assert "vectors" in capsys.readouterr().err
 
 

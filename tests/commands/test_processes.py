@@ -73,11 +73,11 @@ def test_the_installed_command_stops_on_a_signal(home, alone):
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         sent = time.monotonic()
-        said = process.communicate(timeout=30)[1]
+        printed = process.communicate(timeout=30)[1]
     assert process.returncode == 143
     assert time.monotonic() - sent < 5
-    assert said.count("\n") == 1
-    assert said.startswith("stopped at step ")
+    assert printed.count("\n") == 1
+    assert printed.startswith("stopped at step ")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Samples on disk are those of the library, and what is said of a run is what it is."""
+"""Samples on disk are those of the library, and the description of a run is right."""
 
 import json
 
@@ -104,22 +104,22 @@ def test_a_full_disk_leaves_no_half_written_samples(runs, tmp_path):
                 picture.verify()
 
 
-def test_a_run_is_said_to_be_what_it_is(runs, capsys):
+def test_a_run_is_described_as_it_is(runs, capsys):
     inspect_run(runs / "points", Display())
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     header = json.loads((newest(runs / "points") / "header.json").read_text())
-    assert f"sha256 {header['fingerprint'][:12]}" in said
-    assert "40 examples" in said
-    assert f"torch {header['versions']['torch']}" in said
-    assert str(newest(runs / "points")) in said
+    assert f"sha256 {header['fingerprint'][:12]}" in printed
+    assert "40 examples" in printed
+    assert f"torch {header['versions']['torch']}" in printed
+    assert str(newest(runs / "points")) in printed
 
 
-def test_an_unfinished_run_is_told_how_to_go_on(runs, capsys):
+def test_an_unfinished_run_says_how_to_go_on(runs, capsys):
     import shutil
 
     run = shutil.copytree(runs / "points", runs / "unfinished")
     shutil.rmtree(newest(run))
     inspect_run(run, Display())
-    said = capsys.readouterr().out
-    assert "step       0 of 2" in said
-    assert f"--out {run}" in said
+    printed = capsys.readouterr().out
+    assert "step       0 of 2" in printed
+    assert f"--out {run}" in printed

@@ -226,7 +226,7 @@ def test_the_first_difference_is_named():
 
 
 @pytest.mark.parametrize(
-    ("limits", "inside", "outside"),
+    ("limits", "within", "beyond"),
     [
         (Range(1), [1, 10**30], [0, -1, -INF, NAN]),
         (Range(0, 1), [0, 0.5, 1], [-1e-300, 1.0000001, NAN]),
@@ -234,9 +234,9 @@ def test_the_first_difference_is_named():
         (Range(0, 1, open_high=True), [0, 0.9999], [1, INF]),
     ],
 )
-def test_ranges_hold_what_they_say(limits, inside, outside):
-    assert all(value in limits for value in inside)
-    assert not any(value in limits for value in outside)
+def test_ranges_hold_what_they_say(limits, within, beyond):
+    assert all(value in limits for value in within)
+    assert not any(value in limits for value in beyond)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_ranges_hold_what_they_say(limits, inside, outside):
         (str, "text"),
     ],
 )
-def test_what_is_needed_is_said_in_words(hint, words):
+def test_what_is_needed_is_put_in_words(hint, words):
     assert describe(hint) == words
 
 

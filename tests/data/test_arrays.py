@@ -27,7 +27,7 @@ def test_npz_and_npy_give_the_same_array(tmp_path, order, save, dtype):
     assert packed.notes == plain.notes
 
 
-def test_the_array_that_was_chosen_is_said(tmp_path):
+def test_the_name_of_the_array_that_was_read_is_printed(tmp_path):
     np.savez(tmp_path / "data.npz", x_train=noise(9, 2), y_train=np.arange(9))
     data = load_dataset(str(tmp_path / "data.npz"))
     assert data.data.shape == (9, 2)
@@ -58,7 +58,7 @@ def test_hidden_files_are_passed_over_and_names_give_the_order(tmp_path):
     assert np.array_equal(data.data[2], data.data[0])
 
 
-def test_pictures_are_turned_upright_and_it_is_said(tmp_path):
+def test_pictures_are_turned_upright_with_a_message(tmp_path):
     place = pictures(tmp_path, ["RGB", "RGB"], [(6, 8)] * 2)
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,4 +1,4 @@
-"""Built-in data are what they are said to be, every time."""
+"""Built-in data are what they are documented to be, every time."""
 
 import numpy as np
 import pytest
@@ -49,8 +49,8 @@ def test_the_checkerboard_is_uniform_on_its_dark_squares():
     assert len(counts) == 8
     expected = len(data) / 8
     assert ((counts - expected) ** 2 / expected).sum() < 24.3  # chi-squared, 7 degrees of freedom, p = 0.001
-    inside = data - cells
-    assert abs(inside.mean() - 0.5) < 4 * np.sqrt(1 / 12 / data.size)
+    within = data - cells
+    assert abs(within.mean() - 0.5) < 4 * np.sqrt(1 / 12 / data.size)
 
 
 def test_the_moons_are_two_half_circles():

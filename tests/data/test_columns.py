@@ -19,7 +19,7 @@ GOOD = {
     "d": Column("uint8", None, True),
     "e": Column("float32"),
 }
-CODES = np.array([[2, NAN, 1, 255, 0.5], [0, 0, 0, NAN, -1.5], [1, 1, 1, 7, 2.25]])
+NUMBERS = np.array([[2, NAN, 1, 255, 0.5], [0, 0, 0, NAN, -1.5], [1, 1, 1, 7, 2.25]])
 CELLS = [[7, None, True, 255, 0.5], [3, "n", False, None, -1.5], [4, "y", True, 7.0, 2.25]]
 
 
@@ -33,7 +33,7 @@ def without_missing(where, dtype, names, numbers):
 @bug("a missing category is the first one", table_columns, "category_column", without_missing)
 def test_codes_go_by_names():
     """A category is known by its name, not by how often or when it comes; missing cells are NaN."""
-    columns, codes = zip(
+    columns, numbers = zip(
         number_column("t", "int64", np.array([5.0, 4, NAN, 4, 6])),
         text_column("t", ["z", "b"], np.array([0.0, NAN, 1, 0, 0])),
         number_column("t", "int64", np.array([5.0, 40, NAN, 4, 6])),
@@ -42,7 +42,7 @@ def test_codes_go_by_names():
     assert [column.categories for column in columns] == [("4", "5", "6"), ("b", "z"), None]
     assert all(column.missing for column in columns)
     expected = [[1, 0, NAN, 0, 2], [1, NAN, 0, 1, 1], [5, 40, NAN, 4, 6]]
-    assert np.array_equal(np.array(codes), expected, equal_nan=True)
+    assert np.array_equal(np.array(numbers), expected, equal_nan=True)
 
 
 encode_cells = table_columns.Column.encode
@@ -64,10 +64,10 @@ def names_from_one(column, values):
 @bug("categories counted from one", table_columns.Column, "_names", names_from_one)
 def test_cells_come_back():
     spec = DataSpec((5,), "ND", "float64", 0, 255, None, GOOD)
-    assert np.array_equal(iw.from_frame(spec, CELLS), CODES, equal_nan=True)
+    assert np.array_equal(iw.from_frame(spec, CELLS), NUMBERS, equal_nan=True)
     for i, column in enumerate(GOOD.values()):
-        seen = ~np.isnan(CODES[:, i])
-        assert column.decode(CODES[:, i])[seen].tolist() == [row[i] for row in CELLS if row[i] is not None]
+        seen = ~np.isnan(NUMBERS[:, i])
+        assert column.decode(NUMBERS[:, i])[seen].tolist() == [row[i] for row in CELLS if row[i] is not None]
 
 
 def test_columns_come_back_from_json():

@@ -158,14 +158,14 @@ def test_the_bound_and_its_parts_are_moved_as_the_density_is(kind):
     """Told the same rows in either unit, the bound and the costs of grids differ by what the log-density does."""
     data = skewed(24)[:, :1]
     transform = fitted(kind, skewed()[:, :1])
-    inside, outside, x = exact(None), exact(transform), transform.to_model(data).double()
-    gain = outside.log_prob(data).value - inside.log_prob(x).value
-    bounds = outside.bound(data, steps=10), inside.bound(x, steps=10)
+    bare, curved, x = exact(None), exact(transform), transform.to_model(data).double()
+    gain = curved.log_prob(data).value - bare.log_prob(x).value
+    bounds = curved.bound(data, steps=10), bare.bound(x, steps=10)
     torch.testing.assert_close(bounds[1].total - bounds[0].total, gain, rtol=0, atol=1e-4)
     for name in ("k", "null"):
         torch.testing.assert_close(getattr(bounds[0], name) - getattr(bounds[1], name), gain, rtol=0, atol=1e-4)
     times = torch.linspace(1, 0, 6, dtype=F64)
-    costs = [iw.bound_costs(model, y, candidates=times).fixed for model, y in ((outside, data), (inside, x))]
+    costs = [iw.bound_costs(model, y, candidates=times).fixed for model, y in ((curved, data), (bare, x))]
     assert costs[1] - costs[0] == pytest.approx(float(gain.mean()), abs=1e-4)
 
 
@@ -182,10 +182,10 @@ QUANTILES_OF = transform._quantiles
 @kinds
 def test_the_transform_is_fitted_on_the_training_part(kind):
     """What is not trained on changes nothing."""
-    data, inside = skewed(), np.random.default_rng(1).permutation(300)[:200]
+    data, bare = skewed(), np.random.default_rng(1).permutation(300)[:200]
     spec, other = iw.load_dataset(data).spec, 1e3 * data
-    other[inside] = data[inside]
-    found, alone = fit_transform(spec, other, None, inside, kind), fit_transform(spec, data[inside], None, None, kind)
+    other[bare] = data[bare]
+    found, alone = fit_transform(spec, other, None, bare, kind), fit_transform(spec, data[bare], None, None, kind)
     x = torch.linspace(-2, 2, 30, dtype=F64).reshape(10, 3)
     np.testing.assert_allclose(found.to_real(x), alone.to_real(x), rtol=1e-9)
 
@@ -250,15 +250,15 @@ def plane(transform):
 @bent
 def test_what_is_known_says_the_same_in_either_unit(kind):
     """Draws given an entry are those of the model without a transform, there and back; the entry is what it was."""
-    outside, inside = plane(fitted(kind, skewed()[:, :2])), plane(None)
+    curved, bare = plane(fitted(kind, skewed()[:, :2])), plane(None)
     given, options = np.array([17.25, np.nan]), {"seed": 0, "steps": 5}
-    known = outside.to_model(given[None], missing=True)[0].double()
-    drawn = (outside * iw.Observed([True, False], given)).sample(6, **options)
-    expected = (inside * iw.Observed([True, False], known.numpy())).sample(6, **options)
-    completed = outside.impute(given[None], 6, **options)[:, 0], inside.impute(known[None], 6, **options)[:, 0]
+    known = curved.to_model(given[None], missing=True)[0].double()
+    drawn = (curved * iw.Observed([True, False], given)).sample(6, **options)
+    expected = (bare * iw.Observed([True, False], known.numpy())).sample(6, **options)
+    completed = curved.impute(given[None], 6, **options)[:, 0], bare.impute(known[None], 6, **options)[:, 0]
     for data, x in ((drawn, expected), completed):
         assert (data[:, 0] == given[0]).all()
-        torch.testing.assert_close(outside.to_model(data).double(), x.double(), rtol=0, atol=1e-5)
+        torch.testing.assert_close(curved.to_model(data).double(), x.double(), rtol=0, atol=1e-5)
 
 
 @bent
@@ -304,9 +304,9 @@ def test_a_table_from_the_command_line_to_completion(kind, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     options = ["--data.transform", kind, "--denoiser.predicts", "x", "--train.batch-size", 16]
     assert run_cli(train_words(table(tmp_path), "run", *options)) == 0
-    said = capsys.readouterr().out
-    assert {"min-max": "[-1, 1] per", "quantile": "quantiles of", "log": "logarithms"}[kind] in said
-    assert "of whole numbers, mean 0" in said
+    printed = capsys.readouterr().out
+    assert {"min-max": "[-1, 1] per", "quantile": "quantiles of", "log": "logarithms"}[kind] in printed
+    assert "of whole numbers, mean 0" in printed
     run = iw.Run("run")
     transform, model, x = run.header().transform, run.model(), run.dataset().data
     assert transform.kind == kind

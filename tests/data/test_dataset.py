@@ -45,7 +45,7 @@ def test_a_fingerprint_does_not_depend_on_the_kind_of_file(tmp_path):
         ((9, 2, 4, 5, 6), "NDHWC", (6, 2, 4, 5), "NDHWC"),
     ],
 )
-def test_axes_are_read_as_said(tmp_path, shape, layout, expected, read_as):
+def test_axes_are_read_as_the_layout_says(tmp_path, shape, layout, expected, read_as):
     data = load_dataset(npy(tmp_path, noise(*shape)), DataConfig(layout=layout))
     assert (data.spec.shape, data.spec.layout) == (expected, read_as)
     assert bool(data.notes) == (layout == "auto" and len(shape) > 2)

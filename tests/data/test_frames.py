@@ -141,9 +141,9 @@ def test_a_model_takes_rows_by_the_names_of_their_columns():
     frame.loc[1, "x"] = np.nan
     seen = data.data.copy()
     seen[1, 0] = np.nan
-    way = {"seed": 0, "steps": 2, "method": iw.RePaint()}
+    options = {"seed": 0, "steps": 2, "method": iw.RePaint()}
     with mock.patch.object(model, "denoiser", exact_denoiser(NORMAL, iw.LinearSchedule())):
-        assert np.array_equal(model.impute(frame, 2, **way), model.impute(seen, 2, **way))
+        assert np.array_equal(model.impute(frame, 2, **options), model.impute(seen, 2, **options))
 
 
 def test_labels_of_a_frame_are_whole_numbers_or_text():
@@ -169,7 +169,7 @@ def test_parquet_in_parquet_out(tmp_path, monkeypatch):
     assert drawn.to_numpy().tolist() == iw.load("run").sample(5, seed=0, steps=3).tolist()
 
 
-def test_what_to_install_is_said(tmp_path, monkeypatch):
+def test_the_error_names_what_to_install(tmp_path, monkeypatch):
     mixed().to_parquet(tmp_path / "data.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"got no package pyarrow, need pip install 'inkwash\[tabular\]'"):

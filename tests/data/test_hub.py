@@ -114,7 +114,7 @@ def test_bad_data_of_the_hub_is_named(hub, found, config, words):
         load_dataset("hf:someone/pets", config)
 
 
-def test_what_to_install_is_said(monkeypatch):
+def test_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"no package datasets, need pip install 'inkwash\[hub\]'"):
         load_dataset("hf:someone/pets")

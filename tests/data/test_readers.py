@@ -240,7 +240,7 @@ def test_runs_on_objects_go_on_and_are_evaluated(tmp_path, monkeypatch):
 def test_inspection_of_data_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_cli(["inspect", "wine", "--data.labels", "cultivar", "--train.steps", 7]) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for words in (
         "wine: 142 to train on, 36 held out",
         "labels cultivar: class_0, class_1, class_2",
@@ -249,7 +249,7 @@ def test_inspection_of_data_writes_nothing(tmp_path, monkeypatch, capsys):
         "7 steps of 256 examples",
         "next      inkwash train wine",
     ):
-        assert words in said
+        assert words in printed
     assert list(tmp_path.iterdir()) == []
 
 

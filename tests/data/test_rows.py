@@ -44,8 +44,8 @@ def test_the_transform_is_fitted_on_the_training_part():
     """The transform is that of the training part alone."""
     data = np.concatenate([np.random.default_rng(0).normal(3, 2, (50, 2)), np.full((50, 2), 1e3)])
     spec = load_dataset(data).spec
-    inside = np.random.default_rng(1).permutation(50)
-    transform = fit_transform(spec, data, rows=inside)
+    train_rows = np.random.default_rng(1).permutation(50)
+    transform = fit_transform(spec, data, rows=train_rows)
     x = transform.to_model(data[:50]).double()
     assert np.allclose(x.mean(0), 0, atol=1e-6)
     assert np.allclose(x.var(0, correction=0), 1, atol=1e-6)

@@ -35,7 +35,7 @@ def test_numbers_are_read_as_written(tmp_path):
     assert data.labels.tolist() == [1, 2, 3] * 10
 
 
-def test_columns_are_told(tmp_path):
+def test_columns_are_described(tmp_path):
     data = load_dataset(write(tmp_path, TEXT), iw.DataConfig(labels="kind"))
     assert data.notes[:2] == (
         "columns age, height, cm",
@@ -112,7 +112,7 @@ def test_a_mixed_table_comes_back(tmp_path):
     assert (again.spec, again.fingerprint()) == (data.spec, data.fingerprint())
 
 
-def test_what_columns_hold_can_be_said(tmp_path):
+def test_options_say_what_columns_hold(tmp_path):
     text = "id,zip,rate,x\n" + "".join(f"name{i},{(7, 90, 1000)[i % 3]},{i % 5},{i / 2}\n" for i in range(30))
     config = iw.DataConfig(drop=("id",), categories=("zip",), numbers=("rate",))
     columns = load_dataset(write(tmp_path, text), config).spec.columns

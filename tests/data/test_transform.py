@@ -161,7 +161,7 @@ def test_a_constant_of_zero_is_refused():
 
 
 @pytest.mark.parametrize("value", [17, -1, 0.5])
-def test_values_outside_the_alphabet_are_refused(value):
+def test_values_that_are_not_in_the_alphabet_are_refused(value):
     transform = fit_transform(spec_of("ND", "float64", 0, 16, 17), np.zeros((2, 3)))
     with pytest.raises(iw.DataError, match="whole numbers"):
         transform.to_model(np.array([[0.0, value, 1.0]]))

@@ -234,9 +234,9 @@ def test_dynamic_thresholding(quantile):
     torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
     assert torch.equal(got.x[0], x[0])
     assert float(got.x.abs().max()) <= 1
-    inside = got.x[2].abs() < 1
-    assert abs(int(inside.sum()) - quantile * 100) <= 1
-    ratios = got.x[2][inside] / x[2][inside]
+    within = got.x[2].abs() < 1
+    assert abs(int(within.sum()) - quantile * 100) <= 1
+    ratios = got.x[2][within] / x[2][within]
     torch.testing.assert_close(ratios, ratios[0].expand_as(ratios), rtol=1e-12, atol=0)
     assert torch.equal(iw.Thresholded(given, quantile)(x_t[:2], t).x, got.x[:2])
 
@@ -323,7 +323,7 @@ def test_unknown_names_are_refused(option):
 # Blind networks
 
 
-def test_a_blind_network_is_told_nothing_of_the_noise():
+def test_a_blind_network_sees_nothing_of_the_noise():
     seen = []
 
     def network(x_t, level):
@@ -415,8 +415,8 @@ def test_the_exact_blind_denoiser_is_what_regression_finds(data):
         assert abs(float(product.mean())) < 4 * float(product.std()) / n**0.5
         for amount in (-0.15, 0.15):
             assert float(loss(lambda y, a=amount, h=h: a * h(y)).mean()) > float(best.mean())
-    told = iw.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
-    assert float(best.mean()) > 1.05 * float(told.mean())  # in one dimension it is costly not to know
+    shown = iw.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
+    assert float(best.mean()) > 1.05 * float(shown.mean())  # in one dimension it is costly not to know
 
 
 def draws(data, n, random):

@@ -34,7 +34,7 @@ def test_the_estimate_is_a_probability():
 
 
 @pytest.mark.parametrize("t", [0.25, tensor([0.25, 0.25, 0.5])])
-def test_the_network_sees_what_it_is_told_to_see(t):
+def test_the_network_sees_what_the_option_says(t):
     seen = {}
     for sees in ("time", "log_snr"):
 

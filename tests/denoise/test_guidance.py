@@ -1,4 +1,4 @@
-"""What a model can be asked for, and what it makes of it: labels and guidance against closed forms."""
+"""Labels and guidance, against closed forms."""
 
 import math
 from dataclasses import replace
@@ -79,8 +79,8 @@ DENOISE = iw.Denoiser.forward
 
 
 def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
-    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
-    return replace(told, x=torch.lerp(null.x, told.x, guidance))
+    null, asked = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    return replace(asked, x=torch.lerp(null.x, asked.x, guidance))
 
 
 @bug("sign of guidance", NetworkDenoiser, "ask", guided_away, w=2.5, name="eps")
@@ -144,9 +144,9 @@ def tilted(p, given, w):
 
 
 def means_guided_not_log_odds(self, x_t, t, guidance=1.0, **condition):
-    null, told = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
+    null, asked = DENOISE(self, x_t, t), DENOISE(self, x_t, t, **condition)
     return replace(
-        told, **{name: torch.lerp(getattr(null, name), getattr(told, name), guidance) for name in ("x", "eps")}
+        asked, **{name: torch.lerp(getattr(null, name), getattr(asked, name), guidance) for name in ("x", "eps")}
     )
 
 
@@ -307,7 +307,7 @@ def test_of_many_classes_the_first_twelve_are_named():
 
 
 @pytest.mark.parametrize("classes", [("a",), ("a", "a"), ("a", "b", "a")])
-def test_classes_that_are_not_told_apart_are_refused(classes):
+def test_classes_of_one_name_are_refused(classes):
     with pytest.raises(iw.ConfigError, match="two or more classes"):
         iw.Diffusion(exact("v", torch.zeros(1, 2, dtype=F64)), (2,), condition=iw.Condition(classes))
 
@@ -354,15 +354,15 @@ def test_a_network_without_condition_takes_no_label():
 def test_given_is_the_denoiser_under_its_condition():
     x_t = rows(0)
     denoiser = exact("eps", x_t)
-    told = iw.Given(denoiser, {"label": LABELS, "guidance": 2.0})
-    assert told.process is denoiser.process
-    assert torch.equal(told(x_t, T).eps, denoiser(x_t, T, label=LABELS, guidance=2.0).eps)
+    asked = iw.Given(denoiser, {"label": LABELS, "guidance": 2.0})
+    assert asked.process is denoiser.process
+    assert torch.equal(asked(x_t, T).eps, denoiser(x_t, T, label=LABELS, guidance=2.0).eps)
 
 
 def test_one_label_may_stand_for_all():
     model, x_t = network_model(), rows(0).float()
-    told = iw.Given(model.denoiser, {**model.condition.told(1, "7"), "guidance": 2.0})
-    assert torch.equal(told(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
+    asked = iw.Given(model.denoiser, {**model.condition.told(1, "7"), "guidance": 2.0})
+    assert torch.equal(asked(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
 
 
 def test_a_label_as_a_factor_is_the_models_own():

@@ -14,7 +14,7 @@ import inkwash as iw
 from inkwash import calibration
 from inkwash.calibration import hide, imputation_test, independent, score
 
-NUMBERS, CODES = np.array([False]), np.array([True])
+NUMBERS, CATEGORIES = np.array([False]), np.array([True])
 MEAN, STD = 3.0, 2.5
 
 
@@ -144,8 +144,8 @@ def test_the_draws_of_an_exact_model_are_calibrated_and_score_what_their_law_doe
     x, train = plane_rows(300), plane_rows(2000)
 
     def impute(seen, n):
-        way = {"sampler": iw.DPMSolver(), "steps": 40, "method": iw.MomentMatching(floor=0.0)}
-        return model.impute(torch.from_numpy(seen), n, seed=0, **way).numpy()
+        options = {"sampler": iw.DPMSolver(), "steps": 40, "method": iw.MomentMatching(floor=0.0)}
+        return model.impute(torch.from_numpy(seen), n, seed=0, **options).numpy()
 
     unit = np.sqrt(np.diag(PLANE.cov))
     found = imputation_test(impute, x, train, unit, np.zeros(2, bool))

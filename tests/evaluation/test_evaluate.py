@@ -81,8 +81,8 @@ def test_pictures_are_there(run, result):
 
 
 def test_the_bound_is_that_of_the_held_out_examples(run, result):
-    data, (inside, outside) = run.dataset().data, run.split()
-    for name, part in (("held_out", outside), ("train", inside)):
+    data, (train_rows, held_rows) = run.dataset().data, run.split()
+    for name, part in (("held_out", held_rows), ("train", train_rows)):
         stated = result["bound"][name]
         assert stated["examples"] == 16
         assert stated["total"] == pytest.approx(stated["prior"] + stated["diffusion"] + stated["reconstruction"])
@@ -124,15 +124,15 @@ def test_an_untrained_model_does_not_look_like_a_copy(result):
 
 def test_distances_stand_beside_their_floors(run, result):
     """By hand: components of training data that are not compared; the floor is that of training data."""
-    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
-    known = model.to_model(data[inside]).numpy()
+    model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
+    known = model.to_model(data[train_rows]).numpy()
     of = principal_components(known[16:])
     samples, train, held_out = (
         of(x)
         for x in (
             model.to_model(model.sample(16, seed=0, steps=5)).numpy(),
             known[:16],
-            model.to_model(data[outside[:16]]).numpy(),
+            model.to_model(data[held_rows[:16]]).numpy(),
         )
     )
     stated = result["fidelity"]["components"]
@@ -146,14 +146,14 @@ def test_columns_of_vectors_are_compared_one_by_one_and_in_pairs(run, result):
     if run.header().transform.spec.is_image:
         assert result["columns"] is None
         return
-    data, (inside, outside) = run.dataset().data, run.split()
-    samples, held_out = load(run.path).sample(16, seed=0, steps=5), data[outside[:16]]
+    data, (train_rows, held_rows) = run.dataset().data, run.split()
+    samples, held_out = load(run.path).sample(16, seed=0, steps=5), data[held_rows[:16]]
     for i, found in enumerate(result["columns"]["marginals"]):
         assert found["where"] == f"column {i}"
         assert found["samples"] == pytest.approx(ks_2samp(samples[:, i], held_out[:, i]).statistic)
-        assert found["floor"] == pytest.approx(ks_2samp(data[inside[:16], i], held_out[:, i]).statistic)
+        assert found["floor"] == pytest.approx(ks_2samp(data[train_rows[:16], i], held_out[:, i]).statistic)
     pairs = result["columns"]["associations"]
-    for which, x in (("samples", samples), ("floor", data[inside[:16]])):
+    for which, x in (("samples", samples), ("floor", data[train_rows[:16]])):
         difference = abs(np.corrcoef(x.T) - np.corrcoef(held_out.T))
         assert pairs[which]["largest_difference"] == pytest.approx(difference.max(), rel=1e-5)
         i, j = (int(name.split()[1]) for name in pairs[which]["pair"])
@@ -173,12 +173,12 @@ def test_drift_is_that_of_each_channel_in_data_units(run, result):
 
 def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, result):
     """By hand, with the module's scores alone: what is hidden, drawn by the model; of images only when asked for."""
-    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
+    model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
     if run.header().transform.spec.is_image:
         assert result["imputation"] is None
         assert evaluate(run.path, replace(QUICK, imputed=2))["imputation"]["hidden"] == 2 * 6
         return
-    x, train = data[outside[:16]].astype(float), data[inside].astype(float)
+    x, train = data[held_rows[:16]].astype(float), data[train_rows].astype(float)
     hidden = hide(x, 0)
     draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=50).astype(float)
     stated = result["imputation"]["model"]["numbers"]
@@ -207,8 +207,8 @@ def test_features_of_ones_own_are_one_more_space(run):
         return np.stack([x.reshape(len(x), -1).mean(1), x.reshape(len(x), -1).max(1)], 1)
 
     found = evaluate(run.path, QUICK, features=features)["fidelity"]["given"]
-    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
-    sets = model.sample(16, seed=0, steps=5), data[inside[:16]], data[outside[:16]]
+    model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
+    sets = model.sample(16, seed=0, steps=5), data[train_rows[:16]], data[held_rows[:16]]
     assert seen == [(10, *spec.shape), *[(16, *spec.shape)] * 3]
     samples, train, held_out = (features(spec.to_channels_first(x)).astype(float) for x in sets)
     assert found == {
@@ -233,8 +233,8 @@ def test_what_is_evaluated_is_what_was_asked_for(run, tmp_path):
     steps = "inf" if run.header().transform.spec.is_image else 4
     copy = shutil.copytree(run.path, tmp_path / "run")
     result = evaluate(copy, replace(QUICK, seed=3, steps=steps, terms=3))
-    model, data, (inside, outside) = load(run.path), run.dataset().data, run.split()
-    parts = model.sample(16, seed=3, steps=5), data[inside], data[outside[:16]]
+    model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
+    parts = model.sample(16, seed=3, steps=5), data[train_rows], data[held_rows[:16]]
     samples, known, fresh = (model.to_model(x).numpy() for x in parts)
     copies = memorisation_test(samples, known, fresh)
     for name in ("sample_distance", "held_out_distance", "closer"):
@@ -291,7 +291,7 @@ def test_changed_and_missing_data_end_in_exit_3(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("count", [2, 12])
-def test_too_little_data_to_test_is_said_in_one_line(tmp_path, capsys, count):
+def test_too_little_data_to_test_is_reported_in_one_line(tmp_path, capsys, count):
     run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (count, 3, 3)).astype(np.uint8))
     assert run_cli(["evaluate", run, "--terms", 2, "--sampler-steps", 2]) in (2, 3)
     err = capsys.readouterr().err
@@ -302,30 +302,30 @@ def test_too_little_data_to_test_is_said_in_one_line(tmp_path, capsys, count):
 def test_the_command_says_where_the_report_is(tmp_path, capsys):
     run = trained_on(tmp_path, arrays("vectors"))
     assert run_cli(["evaluate", run, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
-    said = capsys.readouterr().out
-    assert f"report        {run / 'evaluation'}" in said
-    assert "held out " in said
-    assert "log-density   held out " in said
+    printed = capsys.readouterr().out
+    assert f"report        {run / 'evaluation'}" in printed
+    assert "held out " in printed
+    assert "log-density   held out " in printed
     result = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    assert f"{result['bound']['held_out']['total']:.3f}" in said
+    assert f"{result['bound']['held_out']['total']:.3f}" in printed
 
 
 @pytest.mark.parametrize("known", [0, 1])
 def test_a_column_that_is_missing_in_the_held_out_part_is_no_obstacle(tmp_path, known):
     """Nor is a constant one beside it; what is written is JSON without NaN."""
-    outside = split_indices(100, 0.2, 0)[1]
+    held_rows = split_indices(100, 0.2, 0)[1]
     x = np.random.default_rng(0).normal(5, 2, (100, 3))
-    x[outside, 1], x[outside[known:], 2] = 4, np.nan
+    x[held_rows, 1], x[held_rows[known:], 2] = 4, np.nan
     pandas.DataFrame(x, columns=["a", "b", "c"]).to_csv(tmp_path / "data.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
         run = fit(tiny(tmp_path / "data.csv", steps=1), tmp_path / "run")
-    assert np.array_equal(run.split()[1], outside)
+    assert np.array_equal(run.split()[1], held_rows)
     result = evaluate(run.path, QUICK)
     assert json.loads((run.path / "evaluation" / "evaluation.json").read_text()) == result
     assert result["utility"] is None
     (mean,) = (moved for moved in result["drift"] if (moved["where"], moved["what"]) == ("column 'c'", "mean"))
-    assert (mean["score"], mean["data"]) == (0, x[outside[0], 2] if known else None)
+    assert (mean["score"], mean["data"]) == (0, x[held_rows[0], 2] if known else None)
 
 
 def subject(data, network, split, spec, given=None):

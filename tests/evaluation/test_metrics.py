@@ -132,8 +132,8 @@ def test_closer_is_the_share_of_pairs_that_are():
 
 def test_the_standard_error_is_that_over_all_ways_to_share_out_the_distances():
     points, train, closer = np.arange(1.0, 8.0)[:, None], np.zeros((1, 1)), []
-    for chosen in itertools.combinations(range(7), 3):
-        result = memorisation_test(points[list(chosen)], train, np.delete(points, chosen, 0))
+    for places in itertools.combinations(range(7), 3):
+        result = memorisation_test(points[list(places)], train, np.delete(points, places, 0))
         closer.append(result.closer)
     assert np.mean(closer) == pytest.approx(0.5)
     assert result.closer_std_error == pytest.approx(np.std(closer))
@@ -173,8 +173,8 @@ def test_closest_records_of_fresh_data_are_evenly_shared_within_the_standard_err
 
 def test_the_error_of_closest_records_is_that_over_all_ways_to_share_them_out():
     records, samples, found = np.array([0.0, 1, 5, 6, 9, 20])[:, None], np.array([[0.1], [0.2], [5.2], [19.0]]), []
-    for chosen in itertools.combinations(range(6), 3):
-        result = memorisation_test(samples, records[list(chosen)], np.delete(records, chosen, 0))
+    for places in itertools.combinations(range(6), 3):
+        result = memorisation_test(samples, records[list(places)], np.delete(records, places, 0))
         found.append(result.to_train)
     assert np.mean(found) == pytest.approx(0.5)
     assert result.to_train_std_error == pytest.approx(np.std(found))

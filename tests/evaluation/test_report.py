@@ -1,4 +1,4 @@
-"""The report of an evaluation: one file that says what was found, warnings first, and refers to nothing outside."""
+"""The report of an evaluation: one file that says what was found, warnings first, and refers to no other file."""
 
 import base64
 import shlex
@@ -86,10 +86,10 @@ def test_a_name_is_shown_as_it_is(made):
 
 def test_the_pictures_are_those_of_the_folder(made):
     run, _, content = made
-    inside = {base64.b64decode(v.partition(",")[2]) for name, v in Page(content).attributes if name == "src"}
+    embedded = {base64.b64decode(v.partition(",")[2]) for name, v in Page(content).attributes if name == "src"}
     beside = {path.read_bytes() for path in (run.path / "evaluation").glob("*.png")}
-    assert inside == beside
-    assert len(inside) == 2
+    assert embedded == beside
+    assert len(embedded) == 2
 
 
 def test_the_page_says_what_was_measured(made):
@@ -121,8 +121,8 @@ def test_warnings_come_first(made):
     assert result["warnings"]  # one step teaches nothing
     for warning in result["warnings"]:
         assert text.index(warning) < text.index("Data and model")
-    said = list(lines(result, "report.html", made[0].path))
-    assert said[: len(result["warnings"])] == [f"warning       {warning}" for warning in result["warnings"]]
+    printed = list(lines(result, "report.html", made[0].path))
+    assert printed[: len(result["warnings"])] == [f"warning       {warning}" for warning in result["warnings"]]
 
 
 def test_the_command_makes_the_same_evaluation(made):
@@ -138,9 +138,9 @@ def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
     monkeypatch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
     run, _, content = made
     assert run_cli(shlex.split(command_of(run.path, CONFIG))[1:]) == 0
-    said = capsys.readouterr().out
-    assert f"report        {run.path / 'evaluation' / 'report.html'}" in said
-    assert "warning       drift: the " in said
+    printed = capsys.readouterr().out
+    assert f"report        {run.path / 'evaluation' / 'report.html'}" in printed
+    assert "warning       drift: the " in printed
     assert (run.path / "evaluation" / "report.html").read_text("utf-8") == content
 
 
@@ -184,8 +184,8 @@ def test_intervals_that_hold_too_little_are_warned_of(made):
         "coverage_50": {"value": 0.44, "std_error": 0.03},
         "coverage_90": {"value": 0.7, "std_error": 0.03},
     }
-    said = [warning for warning in warnings_of(result) if warning.startswith("too sure")]
-    assert said == ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
+    printed = [warning for warning in warnings_of(result) if warning.startswith("too sure")]
+    assert printed == ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
     result["imputation"]["model"]["numbers"]["coverage_90"]["value"] = 0.82
     assert not any(warning.startswith("too sure") for warning in warnings_of(result))
     for error, many in ((0.0, 1), (None, 0)):
@@ -197,6 +197,6 @@ def test_categories_claimed_more_often_than_hit_are_warned_of():
     scores = {"hit": {"value": 0.5, "std_error": 0.1}, "claim": {"value": 0.8, "std_error": 0.1}}
     for excess, error, warned in ((0.3, 0.09, True), (0.3, 0.11, False), (1.0, 0.0, True), (-0.3, 0.0, False)):
         scores["excess"] = {"value": excess, "std_error": error}
-        said = warnings_of(CLEAN | {"imputation": {"model": {"categories": scores}}})
+        printed = warnings_of(CLEAN | {"imputation": {"model": {"categories": scores}}})
         expected = "too sure: 50.0% of the draws of hidden categories are right, and 80.0% are claimed to be"
-        assert said == [expected] * warned
+        assert printed == [expected] * warned

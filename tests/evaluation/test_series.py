@@ -44,8 +44,8 @@ def test_standard_errors_are_those_of_repeated_draws(of):
     """Over batches of independent series values scatter as the standard errors say."""
     found = [of(part) for part in np.split(load_dataset("ar2").data[:8000, None], 80)]
     scatter = np.std([each.value[0] for each in found], 0, ddof=1)
-    said = np.mean([each.std_error[0] for each in found], 0)
-    assert np.allclose(scatter[1:], said[1:], rtol=0.4)
+    stated = np.mean([each.std_error[0] for each in found], 0)
+    assert np.allclose(scatter[1:], stated[1:], rtol=0.4)
 
 
 def test_the_autocorrelation_does_not_wrap_round():

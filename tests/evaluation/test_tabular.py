@@ -33,9 +33,9 @@ def test_the_distance_of_numbers_is_kolmogorovs():
 def test_the_distance_of_categories_is_total_variation():
     """By enumeration: the largest difference of probability over all sets of categories."""
     a, b = table(0)[:, 1], np.array([0, 0, 1, 2, 2, 2, NAN, NAN])
-    of = lambda x, chosen: np.mean([(3 if np.isnan(v) else v) in chosen for v in x])  # noqa: E731
+    of = lambda x, values: np.mean([(3 if np.isnan(v) else v) in values for v in x])  # noqa: E731
     sets = [[k for k in range(4) if number >> k & 1] for number in range(16)]
-    exact = max(abs(of(a, chosen) - of(b, chosen)) for chosen in sets)
+    exact = max(abs(of(a, values) - of(b, values)) for values in sets)
     assert column_distance(a, b, 3) == pytest.approx(exact)
 
 
@@ -109,7 +109,7 @@ def test_unfolding_shows_one_category_at_a_time():
 
 
 def test_distances_of_embedded_rows():
-    """A standard deviation counts 1, and so does another category, whichever; what is missing can be told."""
+    """A standard deviation counts 1, and so does another category, whichever; a missing cell can be recognised."""
     train = table(0)
     x = np.stack([train[0]] * 4)
     x[1, 0] += train[:, 0].std()

@@ -81,9 +81,9 @@ def test_evaluation_knows_bits(run, monkeypatch, capsys):
 
 def test_inspection_says_what_the_process_is(run, capsys):
     assert run_cli(["inspect", run.path]) == 0
-    said = capsys.readouterr().out
-    assert '"kind": "bernoulli"' in said
-    assert "→ {0, 1}" in said
+    printed = capsys.readouterr().out
+    assert '"kind": "bernoulli"' in printed
+    assert "→ {0, 1}" in printed
 
 
 @pytest.mark.parametrize("forged", ["kind", "rate", "shift"])
@@ -132,7 +132,7 @@ def test_a_stopped_run_goes_on_bit_identically(tmp_path, quick):
     stop = at_step(7, lambda: os.kill(os.getpid(), signal.SIGINT))
     with hooked(stop), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "stopped")
-    assert digests(fit(config, tmp_path / "stopped").path) == digests(fit(config, tmp_path / "whole").path)
+    assert digests(fit(config, tmp_path / "stopped").path) == digests(fit(config, tmp_path / "finished").path)
 
 
 def test_a_short_training_on_heartbeats_comes_between_what_is_possible_and_independent_bits(tmp_path, quick):

@@ -71,9 +71,9 @@ SPOILT = {
 @pytest.mark.parametrize("name", SPOILT)
 def test_a_condition_that_does_not_fit_is_refused_before_anything_is_written(npz, name, tmp_path, capsys):
     assert run_cli(train_words(npz, tmp_path / "run", "--data.condition", name)) == 3
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert SPOILT[name] in said
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert SPOILT[name] in printed
     assert not (tmp_path / "run").exists()
 
 
@@ -99,15 +99,15 @@ def test_conditions_where_there_are_none_are_refused(words, tmp_path, monkeypatc
 
 
 def test_columns_of_a_table_become_the_condition():
-    whole = load_dataset("diabetes")
+    finished_run = load_dataset("diabetes")
     data = load_dataset("diabetes", iw.DataConfig(condition="progression,age"))
-    names = list(whole.spec.columns)
+    names = list(finished_run.spec.columns)
     assert list(data.spec.columns) == [name for name in names if name not in ("progression", "age")]
-    assert np.array_equal(data.given.data, whole.data[:, [names.index("progression"), names.index("age")]])
-    assert np.array_equal(data.data, whole.data[:, 1:-1])
+    assert np.array_equal(data.given.data, finished_run.data[:, [names.index("progression"), names.index("age")]])
+    assert np.array_equal(data.data, finished_run.data[:, 1:-1])
     one = load_dataset("diabetes", iw.DataConfig(condition="bmi"))
-    assert np.array_equal(one.conditions(np.array([3, 1]))["given"], whole.data[[3, 1], 2])
-    assert len({each.fingerprint() for each in (whole, data, one)}) == 3
+    assert np.array_equal(one.conditions(np.array([3, 1]))["given"], finished_run.data[[3, 1], 2])
+    assert len({each.fingerprint() for each in (finished_run, data, one)}) == 3
 
 
 def test_a_file_beside_holds_the_condition(tmp_path):
@@ -156,8 +156,8 @@ def run(request, npz, tmp_path_factory):
 
 
 def test_a_run_stores_its_condition_fitted_on_the_training_part(run):
-    transform, inside, given = run.model().condition.given, run.split()[0], run.dataset().given
-    z = transform.to_model(given.data[inside]).double()
+    transform, train_rows, given = run.model().condition.given, run.split()[0], run.dataset().given
+    z = transform.to_model(given.data[train_rows]).double()
     axes = [0, *range(2, z.ndim)]
     assert torch.allclose(z.mean(axes), torch.zeros((), dtype=F64), atol=1e-6)
     assert torch.allclose(z.var(axes, correction=0), torch.ones((), dtype=F64), atol=1e-5)
@@ -197,12 +197,12 @@ def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_
     monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
     drawn = []
     monkeypatch.setattr(
-        evaluation, "draw", lambda model, n, display, **told: drawn.append(told) or model.sample(n, **told)
+        evaluation, "draw", lambda model, n, display, **options: drawn.append(options) or model.sample(n, **options)
     )
     assert run_cli(["evaluate", run.path, "--examples", 18, "--terms", 2, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
-    outside = run.split()[1]
-    assert np.array_equal(drawn[0]["given"], run.dataset().given.data[outside[10:20]])
+    held_rows = run.split()[1]
+    assert np.array_equal(drawn[0]["given"], run.dataset().given.data[held_rows[10:20]])
     assert result["bound"]["held_out"]["examples"] == 10
     assert result["bound"].keys() == {"held_out", "train", "held_out_given_condition"}
     assert result["labels"] is None
@@ -232,11 +232,11 @@ def test_a_header_of_another_condition_is_refused(run, tmp_path, change):
 
 def test_a_stopped_run_goes_on_bit_identically(npz, tmp_path, quick):
     config = replace(tiny(npz, condition_dropout=0.3), data=iw.DataConfig(condition="both"))
-    whole = fit(config, tmp_path / "whole").path
+    finished_run = fit(config, tmp_path / "finished").path
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "cut")
-    assert digests(fit(config, tmp_path / "cut").path) == digests(whole)
-    assert digests(fit(tiny(npz), tmp_path / "plain").path) != digests(whole)
+    assert digests(fit(config, tmp_path / "cut").path) == digests(finished_run)
+    assert digests(fit(tiny(npz), tmp_path / "plain").path) != digests(finished_run)
 
 
 def test_another_condition_is_other_data(tmp_path, quick):

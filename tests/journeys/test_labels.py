@@ -148,10 +148,10 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_labels_that_do_not_fit_are_refused_before_anything_is_written(npz, name, tmp_path, capsys):
     assert run_cli(train_words(npz, tmp_path / "run", "--data.labels", name)) == 3
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert BAD[name] in said
-    assert name != "spoilt" or "labels spoilt[17]: " in said
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert BAD[name] in printed
+    assert name != "spoilt" or "labels spoilt[17]: " in printed
     assert not (tmp_path / "run").exists()
 
 
@@ -202,11 +202,11 @@ def test_the_phase_of_a_heartbeat_is_its_first_beat():
 @pytest.mark.parametrize("step", [2, 5])
 def test_a_stopped_run_goes_on_bit_identically(npz, tmp_path, quick, step):
     config = labelled(npz, condition_dropout=0.3)
-    whole = fit(config, tmp_path / "whole").path
+    finished_run = fit(config, tmp_path / "finished").path
     with hooked(at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "cut")
-    assert digests(fit(config, tmp_path / "cut").path) == digests(whole)
-    assert digests(fit(tiny(npz), tmp_path / "plain").path) != digests(whole)
+    assert digests(fit(config, tmp_path / "cut").path) == digests(finished_run)
+    assert digests(fit(tiny(npz), tmp_path / "plain").path) != digests(finished_run)
 
 
 def test_other_labels_are_other_data(tmp_path, quick):

@@ -74,6 +74,6 @@ def test_a_planar_builtin_trains_and_draws(tmp_path, monkeypatch):
         picture.verify()
 
 
-def test_fewer_examples_than_a_batch_are_said(tmp_path, capsys):
+def test_fewer_examples_than_a_batch_are_reported(tmp_path, capsys):
     fit(tiny(points(tmp_path / "points.npy", 5), steps=1), tmp_path / "run")
     assert "fewer examples (4) than a batch" in capsys.readouterr().out

@@ -48,26 +48,26 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 11])
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_saves_and_the_same_command_resumes_bit_identically(data, whole, tmp_path, number, step):
+def test_a_signal_saves_and_the_same_command_resumes_bit_identically(data, finished_run, tmp_path, number, step):
     run = tmp_path / "run"
     with hooked(at_step(step, lambda: os.kill(os.getpid(), number))), pytest.raises(RunInterrupted) as caught:
         fit(tiny(data), run)
     assert caught.value.exit_code == SIGNALS[number]
     assert newest(run).name == f"step-{step:09d}"
     fit(tiny(data), run)
-    assert digests(run) == digests(whole)
+    assert digests(run) == digests(finished_run)
 
 
-def test_a_run_stopped_after_every_step_ends_as_if_never_stopped(data, whole, tmp_path):
+def test_a_run_stopped_after_every_step_ends_as_if_never_stopped(data, finished_run, tmp_path):
     run = tmp_path / "run"
     for step in range(1, STEPS):
         with hooked(at_step(1, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
             fit(tiny(data), run)
         assert newest(run).name == f"step-{step:09d}"
     fit(tiny(data), run)
-    assert digests(run) == digests(whole)
+    assert digests(run) == digests(finished_run)
     assert [line["step"] for line in Run(run).metrics()] == list(range(1, STEPS + 1))
-    assert [line["loss"] for line in Run(run).metrics()] == [line["loss"] for line in Run(whole).metrics()]
+    assert [line["loss"] for line in Run(run).metrics()] == [line["loss"] for line in Run(finished_run).metrics()]
 
 
 def test_dropout_is_the_same_after_resuming(data, tmp_path):
@@ -76,29 +76,29 @@ def test_dropout_is_the_same_after_resuming(data, tmp_path):
         return replace(config, network=replace(config.network, dropout=0.5))
 
     torch.manual_seed(0)
-    fit(dropping(), tmp_path / "whole")
+    fit(dropping(), tmp_path / "finished")
     torch.manual_seed(1)
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(dropping(), tmp_path / "cut")
     fit(dropping(), tmp_path / "cut")
-    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    assert digests(tmp_path / "cut") == digests(tmp_path / "finished")
 
 
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_a_run_short_of_memory_is_the_same_after_resuming_and_keeps_its_options(data, tmp_path, monkeypatch):
-    whole = iw.Regression.loss
+    original = iw.Regression.loss
 
     def loss(self, denoiser, x, *rest):
         if torch.is_grad_enabled() and len(x) > 4:
             raise torch.OutOfMemoryError("out of memory")
-        return whole(self, denoiser, x, *rest)
+        return original(self, denoiser, x, *rest)
 
     monkeypatch.setattr(iw.Regression, "loss", loss)
-    fit(tiny(data), tmp_path / "whole")
+    fit(tiny(data), tmp_path / "finished")
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(tiny(data), tmp_path / "cut")
     run = fit(tiny(data), tmp_path / "cut")
-    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
+    assert digests(tmp_path / "cut") == digests(tmp_path / "finished")
     assert run.header().config.train.micro_batch_size == 8
 
 
@@ -117,15 +117,15 @@ def learning(data, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["levels", "analytic", "schedule", "learned"])
 def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp_path, kind):
     config = learning(data, tmp_path, kind)
-    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "finished")
     for step in (2, 5):  # counted from where the run stands: between checkpoints, and on one
         with hooked(at_step(step, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
             fit(config, tmp_path / "cut")
     fit(config, tmp_path / "cut")
-    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
-    lines = [[line["loss"] for line in Run(tmp_path / run).metrics()] for run in ("cut", "whole")]
+    assert digests(tmp_path / "cut") == digests(tmp_path / "finished")
+    lines = [[line["loss"] for line in Run(tmp_path / run).metrics()] for run in ("cut", "finished")]
     assert lines[0] == lines[1]
-    groups = read_checkpoint(newest(tmp_path / "whole"), ("average", "proposal"))[1]
+    groups = read_checkpoint(newest(tmp_path / "finished"), ("average", "proposal"))[1]
     changed = {
         "levels": lambda: (groups["proposal"]["square"] != 1).sum() > 16,
         "analytic": lambda: (groups["average"]["variance.log_error"].diff() != 0).all(),
@@ -133,7 +133,7 @@ def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp
         "learned": lambda: groups["proposal"]["counts"].sum() == STEPS * 8,
     }
     assert changed[kind]()
-    assert isinstance(load(tmp_path / "whole").sample(2, seed=0), np.ndarray)
+    assert isinstance(load(tmp_path / "finished").sample(2, seed=0), np.ndarray)
 
 
 def test_training_leaves_the_global_generators_alone(data, tmp_path):
@@ -168,14 +168,14 @@ def endless(data, run):
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_a_random_time_ends_within_five_seconds(data, tmp_path, number):
     run = tmp_path / "run"
-    child = fork(lambda: endless(data, run), tmp_path / "said")
+    child = fork(lambda: endless(data, run), tmp_path / "log")
     wait_until(lambda: len(list_checkpoints(run / "checkpoints")) == 2)
     time.sleep(random.Random(number).uniform(0, 0.3))
     sent = time.monotonic()
     os.kill(child, number)
     assert wait(child) == SIGNALS[number]
     assert time.monotonic() - sent < 5
-    last = (tmp_path / "said").read_text().splitlines()[-1]
+    last = (tmp_path / "log").read_text().splitlines()[-1]
     assert last.startswith("stopped at step ")
     assert last.endswith("and saved; the same command resumes")
     step = int(last.split()[3])
@@ -211,9 +211,9 @@ def finished(run):
 
 
 def compare_after_kills(data, tmp_path, kills, seed):
-    assert run_cli(long_words(data, tmp_path / "whole", kills)) == 0
+    assert run_cli(long_words(data, tmp_path / "finished", kills)) == 0
     assert killed_at_random_times(data, tmp_path / "killed", kills, seed) == kills
-    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+    assert digests(tmp_path / "killed") == digests(tmp_path / "finished")
 
 
 def test_kills_at_random_times_lose_at_most_one_interval_and_change_nothing(data, tmp_path):
@@ -226,18 +226,18 @@ def test_twenty_kills_at_random_times_change_nothing(data, tmp_path, seed):
     compare_after_kills(data, tmp_path, 20, seed)
 
 
-def test_a_crash_at_any_operation_is_resumed_from_bit_identically(data, whole, tmp_path):
+def test_a_crash_at_any_operation_is_resumed_from_bit_identically(data, finished_run, tmp_path):
     total = count_operations(lambda: fit(tiny(data), tmp_path / "probe"))
     for k in range(0, total, 13):
         run = tmp_path / f"{k}"
         with hooked(fail_at(k, Crash())), pytest.raises(Crash):
             fit(tiny(data), run)
         fit(tiny(data), run)
-        assert digests(run) == digests(whole)
+        assert digests(run) == digests(finished_run)
 
 
 @pytest.mark.slow
-def test_every_operation_may_fail(data, whole, tmp_path):
+def test_every_operation_may_fail(data, finished_run, tmp_path):
     total = count_operations(lambda: fit(tiny(data), tmp_path / "probe"))
     for k in range(total):
         for error, kind in ((Crash(), Crash), (OSError(28, "No space left on device"), StorageError)):
@@ -245,7 +245,7 @@ def test_every_operation_may_fail(data, whole, tmp_path):
             with hooked(fail_at(k, error)), pytest.raises(kind):
                 fit(tiny(data), run)
             fit(tiny(data), run)
-            assert digests(run) == digests(whole)
+            assert digests(run) == digests(finished_run)
 
 
 def test_the_finished_run_is_returned_untouched(data, copy):
@@ -258,17 +258,17 @@ def test_the_finished_run_is_returned_untouched(data, copy):
     assert [json.loads(v) for v in after["metrics.jsonl"].splitlines()] == Run(copy).metrics()
 
 
-def test_a_damaged_newest_checkpoint_is_trained_again(data, whole, copy):
+def test_a_damaged_newest_checkpoint_is_trained_again(data, finished_run, copy):
     flip_bit(newest(copy) / "optimizer.safetensors", 999)
     with pytest.warns(UserWarning, match=r"damaged optimizer\.safetensors.*using step-000000009 instead"):
         fit(tiny(data), copy)
-    assert digests(copy) == digests(whole)
+    assert digests(copy) == digests(finished_run)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(copy)
 
 
-def test_a_run_without_space_keeps_its_last_checkpoint(data, whole, tmp_path):
+def test_a_run_without_space_keeps_its_last_checkpoint(data, finished_run, tmp_path):
     run = tmp_path / "run"
     seen = []
 
@@ -282,7 +282,7 @@ def test_a_run_without_space_keeps_its_last_checkpoint(data, whole, tmp_path):
     assert code == 6
     assert read_header(run)[0].step == 3
     fit(tiny(data), run)
-    assert digests(run) == digests(whole)
+    assert digests(run) == digests(finished_run)
 
 
 # Two trainers, and readers

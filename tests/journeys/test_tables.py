@@ -207,7 +207,7 @@ def test_what_only_real_numbers_have_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--process.kind gaussian", "process.kind: got gaussian"),
         ("--process.kind categorical", "process.kind: got categorical"),
@@ -220,10 +220,10 @@ def test_what_only_real_numbers_have_is_refused(run):
         ("--network.kind unet", "network.kind"),
     ],
 )
-def test_options_that_do_not_go_with_a_mixed_table_are_refused(words, said, tmp_path, capsys):
+def test_options_that_do_not_go_with_a_mixed_table_are_refused(words, message, tmp_path, capsys):
     write(tmp_path / "data.csv", table())
     assert run_cli(["train", tmp_path / "data.csv", "--out", tmp_path / "run", *words.split()]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -238,7 +238,7 @@ def test_a_stopped_run_goes_on_bit_identically(tmp_path, quick):
     stop = at_step(7, lambda: os.kill(os.getpid(), signal.SIGINT))
     with hooked(stop), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "stopped")
-    assert digests(fit(config, tmp_path / "stopped").path) == digests(fit(config, tmp_path / "whole").path)
+    assert digests(fit(config, tmp_path / "stopped").path) == digests(fit(config, tmp_path / "finished").path)
 
 
 @pytest.mark.parametrize("change", ["another kind", "a category less", "no column", "noise"])
@@ -263,9 +263,9 @@ def test_a_header_of_another_table_is_refused(tmp_path, quick, change):
 def test_training_learns_what_categories_and_numbers_tell_of_each_other(tmp_path, quick):
     """A number whose mean is that of its category: the bound falls below what independent columns cost."""
     random = np.random.default_rng(0)
-    code = random.integers(0, 2, 2000)
-    number = 4 * code + random.standard_normal(2000)
-    cells = np.stack([np.array(["a", "b"])[code], number.astype(str)], 1)
+    category = random.integers(0, 2, 2000)
+    number = 4 * category + random.standard_normal(2000)
+    cells = np.stack([np.array(["a", "b"])[category], number.astype(str)], 1)
     run = iw.train(
         write(tmp_path / "data.csv", cells, ["code", "number"]),
         tmp_path / "run",
@@ -306,7 +306,7 @@ def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, 
     assert run_cli(["sample", "run", "-n", 3]) == 0
     assert run_cli(["evaluate", "run", "--examples", 16, "--terms", 2, "--sampler-steps", 2]) == 0
     assert run_cli(["impute", "run", "new.npy", "-n", 2, "--steps", 4, "--out", "done"]) == 0
-    for bad, said in (
+    for bad, message in (
         (np.array(["1.5", "nan"]), "new.npy: got values of type <U3, need numbers"),
         (np.array(np.nan), "new.npy: got shape (), need examples of shape (3,)"),
         (other[0], "new.npy: got shape (3,), need examples of shape (3,)"),
@@ -315,7 +315,7 @@ def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, 
         np.save("new.npy", bad)
         capsys.readouterr()
         assert run_cli(["impute", "run", "new.npy", "-n", 2, "--out", "bad"]) == 3
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     done = np.load("done/completed.npy")
     assert (done.shape, done.dtype) == ((2, 3, 3), x.dtype)
     assert np.isfinite(done).all()

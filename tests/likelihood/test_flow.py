@@ -1,6 +1,6 @@
 """The flow against closed forms: exact densities, exact codes, and identities that need no formula of the flow.
 
-Two schedules of other kinds stand here beside the public ones: one without a scaled signal and one that loses it all.
+Two schedules of other kinds stand beside the public ones: one without a scaled signal and one that loses it all.
 """
 
 import math
@@ -355,16 +355,16 @@ def no_log_det(self, x):
 
 @bug("log-determinant of the data's units forgotten", iw.Transform, "log_det", no_log_det)
 def test_the_log_density_is_in_data_units():
-    """One model told its data in two units: the log-densities differ as those of a map that is known."""
+    """One model gets its data in two units: the log-densities differ as those of a map that is known."""
     spec = iw.DataSpec((2,), "ND", "float64", -50.0, 50.0, None)
     x = points(PLANE).float().double()
     data = np.asarray(SHIFT) + np.asarray(SCALE) * x.numpy()
-    inside = plane_model().log_prob(x).value
-    outside = plane_model(iw.Transform(spec, SHIFT, SCALE)).log_prob(data).value
+    in_model_units = plane_model().log_prob(x).value
+    in_data_units = plane_model(iw.Transform(spec, SHIFT, SCALE)).log_prob(data).value
     mean = tensor(SHIFT) + tensor(SCALE) * PLANE.mean
     stretched = torch.distributions.MultivariateNormal(mean, tensor(SCALE)[:, None] * PLANE.cov * tensor(SCALE))
     expected = stretched.log_prob(torch.as_tensor(data)) - PLANE.log_prob(x)
-    torch.testing.assert_close(outside - inside, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(in_data_units - in_model_units, expected, rtol=0, atol=1e-4)
 
 
 def levels_model():

@@ -131,7 +131,7 @@ def test_what_cannot_be_given_is_refused(case):
     condition, options, message = BAD[case]
     model, x = iw.Diffusion(exact_model().denoiser, (2,), steps=3, dtype=F64, condition=condition), rows(0, n=3)
     for ask in (
-        lambda **told: model.sample(3, **told),
+        lambda **asked: model.sample(3, **asked),
         *(functools.partial(f, x) for f in (model.bound, model.encode)),
     ):
         with pytest.raises((iw.ConfigError, iw.DataError), match=f"^{message}"):

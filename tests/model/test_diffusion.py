@@ -211,23 +211,25 @@ def no_log_det(self, x):
 @bug("log-determinant with the wrong sign", iw.Transform, "log_det", lambda self, x: -LOG_DET(self, x))
 @bug("log-determinant forgotten", iw.Transform, "log_det", no_log_det)
 def test_a_bound_in_data_units_bounds_the_density_in_data_units():
-    """One model, told its data in model units and in data units: the bounds differ as the true densities do."""
+    """One model gets its data in model units and in data units: the bounds differ as the true densities do."""
     x = PLANE.whiten_inverse(cubature(2)[0])
     data = np.asarray(SHIFT) + np.asarray(SCALE) * x.numpy()
     with prescribed_noise(cubature(2)[1]):
-        inside, outside = plane_model().bound(x, steps=20), affine_model().bound(data, steps=20)
+        in_model_units, in_data_units = plane_model().bound(x, steps=20), affine_model().bound(data, steps=20)
     expected = PLANE.log_prob(x) - IN_DATA_UNITS.log_prob(torch.as_tensor(data))
-    torch.testing.assert_close(outside.total - inside.total, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(in_data_units.total - in_model_units.total, expected, rtol=1e-5, atol=1e-5)
     for name in ("k", "null"):
-        gain = getattr(outside, name) - getattr(inside, name)
+        gain = getattr(in_data_units, name) - getattr(in_model_units, name)
         torch.testing.assert_close(gain, -expected, rtol=1e-5, atol=1e-5)
-    assert float(outside.total.mean()) >= IN_DATA_UNITS.entropy()
+    assert float(in_data_units.total.mean()) >= IN_DATA_UNITS.entropy()
 
 
 def test_samples_come_back_in_data_units():
-    inside, outside = plane_model().sample(6, seed=2, steps=5), affine_model().sample(6, seed=2, steps=5)
-    np.testing.assert_allclose(outside, np.asarray(SHIFT) + np.asarray(SCALE) * inside.numpy(), rtol=1e-12)
-    assert outside.dtype == np.float64
+    in_model_units, in_data_units = plane_model().sample(6, seed=2, steps=5), affine_model().sample(6, seed=2, steps=5)
+    np.testing.assert_allclose(
+        in_data_units, np.asarray(SHIFT) + np.asarray(SCALE) * in_model_units.numpy(), rtol=1e-12
+    )
+    assert in_data_units.dtype == np.float64
 
 
 def test_levels_keep_their_type_and_alphabet():
@@ -327,8 +329,8 @@ def test_bad_requests_about_data_are_refused():
         "t: got 1.5": lambda: model.score(x, 1.5),
         "t: got nan": lambda: model.score(x, math.nan),
     }
-    for said, ask in bad.items():
-        with pytest.raises(iw.ConfigError, match=f"^{said}"):
+    for message, ask in bad.items():
+        with pytest.raises(iw.ConfigError, match=f"^{message}"):
             ask()
 
 
@@ -344,7 +346,7 @@ def test_arrays_lists_and_tensors_say_the_same():
     ):
         for other in (x.numpy(), x.clone().requires_grad_()):
             torch.testing.assert_close(ask(other), ask(x), rtol=0, atol=0)
-    outside = affine_model()
-    data = outside.sample(2, seed=0, steps=3)
+    in_data_units = affine_model()
+    data = in_data_units.sample(2, seed=0, steps=3)
     live = torch.from_numpy(data).requires_grad_()
-    assert torch.equal(outside.bound(live, steps=3).total, outside.bound(data, steps=3).total)
+    assert torch.equal(in_data_units.bound(live, steps=3).total, in_data_units.bound(data, steps=3).total)

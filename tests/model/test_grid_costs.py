@@ -193,15 +193,15 @@ def test_the_search_finds_the_cheapest_of_all_grids(steps):
         step, last = torch.rand(2, count, count, generator=random, dtype=F64) ** 3
         costs = iw.GridCosts(times, step, last, 2.5, 0)
 
-        def cost(inside, step=step, last=last):
-            path = (0, *inside)
+        def cost(between, step=step, last=last):
+            path = (0, *between)
             return float(sum(step[a, b] for a, b in pairwise(path)) + last[path[-2], path[-1]])
 
-        inside = min(combinations(range(1, count), steps - 1), key=cost)
+        between = min(combinations(range(1, count), steps - 1), key=cost)
         below = torch.ones(count, count).triu(1) == 1
         ordered = iw.GridCosts(times, step.where(below, torch.inf), last.where(below, torch.inf), 2.5, 0)
-        assert ordered.grid(steps).tolist() == [1.0, *times[list(inside)].tolist(), 0.0]
-        assert costs.total(ordered.grid(steps)) == pytest.approx(2.5 + cost(inside), rel=1e-12)
+        assert ordered.grid(steps).tolist() == [1.0, *times[list(between)].tolist(), 0.0]
+        assert costs.total(ordered.grid(steps)) == pytest.approx(2.5 + cost(between), rel=1e-12)
 
 
 @pytest.mark.parametrize("steps", [1, 0, -3, 2.0, True, 9])

@@ -30,13 +30,13 @@ def far_apart(seed=0, size=20):
 
 def test_a_way_along_the_sphere_turns_steadily_and_changes_its_norm_steadily():
     a, b = far_apart()
-    way = spherical(a, b, WEIGHTS)
-    norms, unit = way.norm(dim=1), way / way.norm(dim=1, keepdim=True)
+    arc = spherical(a, b, WEIGHTS)
+    norms, unit = arc.norm(dim=1), arc / arc.norm(dim=1, keepdim=True)
     whole = torch.arccos(a @ b / a.norm() / b.norm())
     torch.testing.assert_close(torch.arccos((unit[1:] * unit[:-1]).sum(1)), (whole / 4).expand(4))
     torch.testing.assert_close(norms.diff(), (b.norm() - a.norm()).expand(4) / 4)
-    torch.testing.assert_close(way[[0, -1]], torch.stack([a, b]))
-    assert torch.linalg.matrix_rank(way) == 2
+    torch.testing.assert_close(arc[[0, -1]], torch.stack([a, b]))
+    assert torch.linalg.matrix_rank(arc) == 2
 
 
 def test_scale_and_shape_pass_through():
@@ -60,8 +60,8 @@ SPHERICAL = interpolate.spherical
 
 
 def sphere_of_a_standard_prior(a, b, weights):
-    way = SPHERICAL(a, b, weights)
-    return way / way.norm(dim=1, keepdim=True) * a.numel() ** 0.5
+    arc = SPHERICAL(a, b, weights)
+    return arc / arc.norm(dim=1, keepdim=True) * a.numel() ** 0.5
 
 
 @bug("a straight line between codes", interpolate, "spherical", interpolate.linear, schedule=LINEAR)

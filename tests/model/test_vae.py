@@ -322,7 +322,7 @@ def test_the_learning_rate_falls_to_zero_on_a_line():
     assert math.log(fitted.noise_var) == pytest.approx(5.5e-4, rel=1e-2)
 
 
-def test_a_fixed_noise_stays_and_a_learned_one_starts_where_told():
+def test_a_fixed_noise_stays_and_a_learned_one_starts_where_asked():
     x = stick_in_space(50)
     for learn in (False, True):
         start = iw.perceptron_vae((3,), 1, width=4, noise_var=0.7, learn_noise=learn)

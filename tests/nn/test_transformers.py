@@ -63,9 +63,9 @@ def check_patches(size=(7, 5)):
         for at in product(*map(range, patches.shape[1:-1])):
             rows = tuple(slice(i * places, (i + 1) * places) for i, places in zip(at, patch, strict=True))
             block = patches[(slice(None), *at)].unflatten(1, (3, *patch))
-            inside = x[(..., *rows)]
-            assert torch.equal(block[(..., *map(slice, inside.shape[2:]))], inside)
-            assert float(block.sum()) == pytest.approx(float(inside.sum()), rel=1e-5)
+            covered = x[(..., *rows)]
+            assert torch.equal(block[(..., *map(slice, covered.shape[2:]))], covered)
+            assert float(block.sum()) == pytest.approx(float(covered.sum()), rel=1e-5)
         assert torch.equal(patches_of.join(patches, patch, size), x)
 
 
@@ -92,9 +92,9 @@ def test_every_answer_depends_on_every_entry_and_on_the_level(kind):
     network = trained(make(), shape, steps=4)
     x_t, level = (given.requires_grad_() for given in batch(shape, n=1))
     for answer in network(x_t, level).flatten():
-        seen, told = torch.autograd.grad(answer, (x_t, level), retain_graph=True)
+        seen, by_level = torch.autograd.grad(answer, (x_t, level), retain_graph=True)
         assert bool((seen != 0).all())
-        assert bool(told != 0)
+        assert bool(by_level != 0)
 
 
 ATTEND = F.scaled_dot_product_attention
@@ -127,7 +127,7 @@ def test_attention_is_that_of_torch():
     "_waves",
     lambda self, grid: torch.zeros(*grid, self.place.in_features, dtype=self.rates.dtype),
 )
-def test_a_patch_is_told_its_place():
+def test_a_patch_knows_its_place():
     """Of a picture of equal patches, each gets an answer of its own; the same without places."""
     network = awake(dit(1, (2, 2))).double()
     x_t, level = torch.ones(1, 1, 6, 4, dtype=F64), torch.zeros(1, dtype=F64)
@@ -198,7 +198,7 @@ FITS = {
 
 @pytest.mark.parametrize("kind", FITS)
 def test_training_comes_near_the_best_estimate_of_normal_data(kind):
-    """Far beyond what can be said of each entry by itself."""
+    """The answer is far better than any for each entry by itself."""
     make, shape = FITS[kind]
     torch.manual_seed(0)
     network, data = make(), neighbours(torch.Size(shape).numel())
@@ -254,9 +254,9 @@ def test_a_run_in_parts_resumes_bit_identically_and_draws(name, tmp_path):
     np.savez(tmp_path / "data.npz", **arrays)
     config = tiny(tmp_path / "data.npz", steps=6, micro_batch_size=3)
     config = replace(config, **{part: replace(getattr(config, part), **options) for part, options in given.items()})
-    whole = fit(config, tmp_path / "whole")
+    finished_run = fit(config, tmp_path / "finished")
     with hooked(at_step(4, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "cut")
-    assert digests(fit(config, tmp_path / "cut").path) == digests(whole.path)
-    drawn = whole.model().sample(2, seed=0, steps=3, label=arrays.get("y", [None])[0])
+    assert digests(fit(config, tmp_path / "cut").path) == digests(finished_run.path)
+    drawn = finished_run.model().sample(2, seed=0, steps=3, label=arrays.get("y", [None])[0])
     assert (drawn.shape, drawn.dtype) == ((2, *arrays["x"].shape[1:]), arrays["x"].dtype)

@@ -122,12 +122,12 @@ def test_rows_of_numbers_and_categories_have_their_conditional_law(noise):
     """The number given the category, and the category given the number."""
     n, value = 750, 0.9
     draws = model_of(noise).impute(tensor([[2.0, NAN], [NAN, value]]), n, seed=0, steps=60)
-    number, code = draws[:, 0, 1], draws[:, 1, 0]
+    number, category = draws[:, 0, 1], draws[:, 1, 0]
     assert float(number.mean()) == pytest.approx(float(MEANS[2]), abs=4.5 * STD / math.sqrt(n) + 0.05)
     assert float(number.std()) == pytest.approx(STD, rel=0.12)
     weight = PROBABILITY * torch.exp(-0.5 * ((value - MEANS) / STD) ** 2)
     expected = weight / weight.sum()
-    share = torch.bincount(code.long(), minlength=3) / n
+    share = torch.bincount(category.long(), minlength=3) / n
     assert ((share - expected).abs() < 4.5 * (expected * (1 - expected) / n).sqrt() + 0.03).all()
 
 

@@ -40,10 +40,10 @@ def masses(law, row, column, count):
     return law.logits.softmax(-1)[row, column, :count]
 
 
-def codes_of(column, codes):
+def categories_of(column, categories):
     """Rows that have the given codes in one column and 0 in the others."""
-    x = torch.zeros(len(codes), len(SIZES), dtype=F64)
-    x[:, column] = torch.as_tensor(codes, dtype=F64)
+    x = torch.zeros(len(categories), len(SIZES), dtype=F64)
+    x[:, column] = torch.as_tensor(categories, dtype=F64)
     return x
 
 
@@ -53,8 +53,12 @@ def test_marginals_and_transitions_are_those_of_the_transition_matrix(process, s
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         for x, law, table in (
-            (range(size), process.marginal(codes_of(column, range(size)), t), matrix(process, column, 0.0, t)),
-            (range(states), process.transition(codes_of(column, range(states)), s, t), matrix(process, column, s, t)),
+            (range(size), process.marginal(categories_of(column, range(size)), t), matrix(process, column, 0.0, t)),
+            (
+                range(states),
+                process.transition(categories_of(column, range(states)), s, t),
+                matrix(process, column, s, t),
+            ),
         ):
             for row in x:
                 torch.testing.assert_close(masses(law, row, column, states), table[row], rtol=1e-8, atol=1e-12)
@@ -87,7 +91,7 @@ def test_bayes_rule_holds(process, s, t):
         whole = first @ second
         for x, x_t in itertools.product(range(size), range(states)):
             if whole[x, x_t] > 0:
-                law = process.posterior(codes_of(column, [x_t]), codes_of(column, [x]), s, t)
+                law = process.posterior(categories_of(column, [x_t]), categories_of(column, [x]), s, t)
                 expected = first[x] * second[:, x_t] / whole[x, x_t]
                 torch.testing.assert_close(masses(law, 0, column, states), expected, rtol=1e-7, atol=1e-11)
 
@@ -110,7 +114,7 @@ def reverse_from_the_belief(self, x_t, estimate, s, t):
 def test_the_reverse_step_is_the_sum_over_clean_categories(process, s, t):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
-        x_t = codes_of(column, range(states))
+        x_t = categories_of(column, range(states))
         estimate = estimate_of(process, x_t, t)
         found, belief = process.reverse(x_t, estimate, s, t), estimate.logits.softmax(-1)
         reached = (matrix(process, column, 0.0, t)[:size] > 0).any(0)  # at time 1 of absorbing noise the mask alone
@@ -119,7 +123,7 @@ def test_the_reverse_step_is_the_sum_over_clean_categories(process, s, t):
             for x in range(size):
                 share = belief[row, column, x]
                 if share > 0:
-                    law = process.posterior(x_t[row : row + 1], codes_of(column, [x]), s, t)
+                    law = process.posterior(x_t[row : row + 1], categories_of(column, [x]), s, t)
                     expected += share * masses(law, 0, column, states)
             torch.testing.assert_close(masses(found, row, column, states), expected, rtol=1e-7, atol=1e-11)
 
@@ -128,7 +132,7 @@ def test_the_reverse_step_is_the_sum_over_clean_categories(process, s, t):
 def test_the_belief_is_the_weights_times_the_likelihood(process):
     t, column = 0.6, 2
     states = states_of(process, column)
-    x_t = codes_of(column, range(states))
+    x_t = categories_of(column, range(states))
     estimate = estimate_of(process, x_t, t)
     weight = estimate.log_weights.exp()[:, column, : SIZES[column]]
     likelihood = matrix(process, column, 0.0, t)[: SIZES[column]].mT
@@ -152,14 +156,14 @@ def test_noise_is_turned_into_the_marginal(process):
 
 def test_two_categories_are_bits():
     schedule = iw.LinearSchedule()
-    bits, codes = iw.Bernoulli(schedule), iw.Categorical(schedule, (2, 2))
+    bits, categories = iw.Bernoulli(schedule), iw.Categorical(schedule, (2, 2))
     x, x_t = tensor([[0.0, 1.0], [1.0, 1.0]]), tensor([[1.0, 1.0], [0.0, 1.0]])
     logits = tensor([[0.3, -1.2], [2.0, 0.1]])
     weights = torch.stack([torch.zeros_like(logits), logits], -1)
-    estimate = iw.CodeEstimate(weights, x_t, tensor(0.8), codes)
+    estimate = iw.CodeEstimate(weights, x_t, tensor(0.8), categories)
     belief = iw.BitEstimate(estimate.logits.diff(dim=-1)[..., 0], x_t, tensor(0.8), bits)
     for s in (0.0, 0.3):
-        ours = codes.posterior(x_t, x, s, 0.8).kl(codes.reverse(x_t, estimate, s, 0.8))
+        ours = categories.posterior(x_t, x, s, 0.8).kl(categories.reverse(x_t, estimate, s, 0.8))
         theirs = bits.posterior(x_t, x, s, 0.8).kl(bits.reverse(x_t, belief, s, 0.8))
         torch.testing.assert_close(ours, theirs)
 
@@ -182,15 +186,15 @@ def test_gradients_are_finite_wherever_something_is_impossible(process, dtype):
     for s, t in PAIRS:
         x = tensor([[2.0, 1.0, 3.0]]).to(dtype)
         x_t = process.marginal(x, t).draw(torch.Generator().manual_seed(0))
-        said = torch.randn(1, sum(SIZES), dtype=dtype).requires_grad_()
-        weights = said.new_full((1, *process.possible.shape), -torch.inf)
-        weights[:, process.possible] = said
+        answers = torch.randn(1, sum(SIZES), dtype=dtype).requires_grad_()
+        weights = answers.new_full((1, *process.possible.shape), -torch.inf)
+        weights[:, process.possible] = answers
         loss = process.posterior(x_t, x, s, t).kl(
             process.reverse(x_t, iw.CodeEstimate(weights, x_t, tensor(t), process), s, t)
         )
         loss.sum().backward()
         assert loss.isfinite().all()
-        assert said.grad.isfinite().all()
+        assert answers.grad.isfinite().all()
 
 
 @processes

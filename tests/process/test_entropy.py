@@ -125,7 +125,7 @@ def test_for_round_data_the_premise_is_exactly_what_decides(s, t, var):
     assert (true_entropy(data, COSINE.schedule, s, t) <= float(bounds.upper)) == bounds.holds
 
 
-def test_wide_data_breaks_the_upper_bound_and_is_told():
+def test_wide_data_breaks_the_upper_bound_with_a_warning():
     bounds = iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(WIDE))
     assert true_entropy(WIDE, COSINE.schedule, 0.3, 0.4) > float(bounds.upper) + 0.01
     assert not bounds.holds

@@ -23,10 +23,10 @@ def test_parts_are_joined_in_their_places():
         iw.Gaussian(iw.LinearSchedule()), iw.Categorical(iw.LinearSchedule(), (2, 5)), (False, True, False, True)
     )
     x = torch.arange(8.0).reshape(2, 4)
-    numbers, codes = process.parts(x)
+    numbers, categories = process.parts(x)
     assert numbers.tolist() == [[0.0, 2.0], [4.0, 6.0]]
-    assert codes.tolist() == [[1.0, 3.0], [5.0, 7.0]]
-    assert torch.equal(process.joined(numbers, codes), x)
+    assert categories.tolist() == [[1.0, 3.0], [5.0, 7.0]]
+    assert torch.equal(process.joined(numbers, categories), x)
 
 
 @BOTH
@@ -57,11 +57,11 @@ def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
 @BOTH
 def test_samples_have_the_law_of_the_data(noise):
     drawn = model_of(noise).sample(6000, seed=0, steps=250)
-    for code in range(3):
-        found = drawn[drawn[:, 0] == code, 1]
-        share = float(PROBABILITY[code])
+    for category in range(3):
+        found = drawn[drawn[:, 0] == category, 1]
+        share = float(PROBABILITY[category])
         assert len(found) / 6000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 6000))
-        assert float(found.mean()) == pytest.approx(float(MEANS[code]), abs=4 * STD / math.sqrt(len(found)) + 0.01)
+        assert float(found.mean()) == pytest.approx(float(MEANS[category]), abs=4 * STD / math.sqrt(len(found)) + 0.01)
         assert float(found.std()) == pytest.approx(STD, abs=4 * STD / math.sqrt(2 * len(found)) + 0.01)
 
 

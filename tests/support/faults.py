@@ -132,8 +132,8 @@ def at_step(step: int, action: Callable[[], object]) -> Callable[[str, Path], No
     return hook
 
 
-def fork(action: Callable[[], object], said: Path | None = None) -> int:
-    """Run an action in a child process, its output going to `said`; the child's process id.
+def fork(action: Callable[[], object], log: Path | None = None) -> int:
+    """Run an action in a child process, its output going to `log`; the child's process id.
 
     The child ends with the code of the `SystemExit` that the action raises, with 0, or with 99 after another error.
     """
@@ -146,7 +146,7 @@ def fork(action: Callable[[], object], said: Path | None = None) -> int:
         return child
     code = 99
     try:
-        output = os.open(said or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)

@@ -18,11 +18,11 @@ def exact_mixed(process):
     """The network that knows the law: rows of a category, and a number that is normal given it."""
 
     def network(x_t, t, present=None):
-        numbers, codes = process.parts(x_t)
+        numbers, categories = process.parts(x_t)
         alpha, sigma = (getattr(process.numbers.schedule, name)(t)[:, None].to(x_t) for name in ("alpha", "sigma"))
         var = alpha**2 * STD**2 + sigma**2
         seen = torch.log(PROBABILITY) - 0.5 * (numbers - alpha * MEANS) ** 2 / var
-        log_mass = PROBABILITY.log() + process.codes.evidence(codes, process.codes.schedule.log_snr(t))[:, 0, :3]
+        log_mass = PROBABILITY.log() + process.codes.evidence(categories, process.codes.schedule.log_snr(t))[:, 0, :3]
         if present is not None:
             seen = torch.where(present[:, 1:], seen, PROBABILITY.log())
             log_mass = torch.where(present[:, :1], log_mass, PROBABILITY.log())
@@ -41,5 +41,5 @@ def model_of(noise="absorbing", steps=400):
 
 def rows(count, seed=0):
     random = torch.Generator().manual_seed(seed)
-    code = torch.multinomial(PROBABILITY, count, True, generator=random)
-    return torch.stack([code.to(F64), MEANS[code] + STD * torch.randn(count, dtype=F64, generator=random)], 1)
+    category = torch.multinomial(PROBABILITY, count, True, generator=random)
+    return torch.stack([category.to(F64), MEANS[category] + STD * torch.randn(count, dtype=F64, generator=random)], 1)

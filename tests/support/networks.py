@@ -7,8 +7,8 @@ import inkwash as iw
 
 def unet(channels=1, **options):
     torch.manual_seed(0)
-    chosen = {"width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (False, False, True), **options}
-    return iw.UNet(channels, **chosen)
+    options = {"width": 8, "multipliers": (1, 2, 2), "blocks": 1, "attention": (False, False, True), **options}
+    return iw.UNet(channels, **options)
 
 
 def mlp(size=6, **options):

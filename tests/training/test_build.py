@@ -1,4 +1,4 @@
-"""What is left open is chosen from the data, and what does not fit it is refused."""
+"""Options that are left open follow from the data, and options that do not fit it are refused."""
 
 import itertools
 import math
@@ -154,7 +154,7 @@ def test_what_does_not_fit_the_data_is_refused_by_name(network, spec, named):
 
 
 @pytest.mark.parametrize(
-    ("size", "patch", "said"),
+    ("size", "patch", "message"),
     [
         ((8, 8), None, "4x4 patches of 2x2,"),
         ((28, 28), None, "7x7 patches of 4x4,"),
@@ -165,10 +165,10 @@ def test_what_does_not_fit_the_data_is_refused_by_name(network, spec, named):
         ((7, 5), None, "4x3 patches of 2x2, padded to 8x6,"),
     ],
 )
-def test_patches_are_few_and_what_is_padded_is_said(size, patch, said):
+def test_patches_are_few_and_the_description_names_the_padding(size, patch, message):
     spec = image(1, *size, levels=None)
     config = resolve(Config("x", network=NetworkConfig("dit", 8, 1, patch=patch)), spec)
-    assert said in describe_network(config.network, size, build_network(config, spec))
+    assert message in describe_network(config.network, size, build_network(config, spec))
 
 
 def test_a_learned_variance_of_columns_is_that_of_each():

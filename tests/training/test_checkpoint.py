@@ -146,8 +146,8 @@ def test_every_changed_bit_is_seen(small, tmp_path):
         copy = tmp_path / file.name
         shutil.copytree(small, copy)
         bits = 8 * file.stat().st_size
-        chosen = np.random.default_rng(0).permutation(bits)[: BITS // 3]
-        for bit in chosen.tolist():
+        places = np.random.default_rng(0).permutation(bits)[: BITS // 3]
+        for bit in places.tolist():
             flip_bit(copy / file.name, bit)
             with pytest.raises(CheckpointError):
                 read_checkpoint(copy, ("weights",))

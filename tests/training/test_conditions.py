@@ -58,8 +58,8 @@ def zero_for_hidden(value, hidden):
 def test_each_example_keeps_what_is_given_of_it():
     """Each example has its own angle, found from where it lies, standardised by the training part; or nothing."""
     for step in range(6):
-        batch, inside = batch_of(step), ANGLE[1::2]
-        own = (((POINTS[batch.indices, 1] - 1) / 2 - inside.mean()) / inside.std())[:, None]
+        batch, train_numbers = batch_of(step), ANGLE[1::2]
+        own = (((POINTS[batch.indices, 1] - 1) / 2 - train_numbers.mean()) / train_numbers.std())[:, None]
         given, hidden = batch.told["given"].numpy(), (batch.told["label"] == 0).numpy()
         assert np.array_equal(np.isnan(given[:, 0]), hidden)
         assert np.allclose(given[~hidden], own[~hidden], atol=1e-5)

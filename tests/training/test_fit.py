@@ -55,10 +55,10 @@ def poison(monkeypatch):
     """A function that spoils the loss at some steps, counted from 1."""
 
     def spoil(steps, value=math.nan):
-        whole, count = Regression.loss, iter(range(1, 10**9))
+        original, count = Regression.loss, iter(range(1, 10**9))
 
         def loss(self, *given, **named):
-            losses = whole(self, *given, **named)
+            losses = original(self, *given, **named)
             return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
 
         monkeypatch.setattr(Regression, "loss", loss)
@@ -229,10 +229,10 @@ def test_five_bad_steps_end_in_exit_5_with_a_sound_checkpoint(data, tmp_path, po
 def test_a_checkpoint_with_a_spoilt_weight_is_never_written(data, tmp_path, quick, monkeypatch):
     from inkwash.training import TrainState
 
-    whole = TrainState.tensors
+    original = TrainState.tensors
 
     def spoilt(self):
-        groups = whole(self)
+        groups = original(self)
         if self.step == 6:
             next(iter(groups["average"].values())).view(-1)[0] = math.inf
         return groups
@@ -258,7 +258,7 @@ def test_absurd_learning_rates_end_in_an_error_not_in_a_spoilt_run(data, tmp_pat
 
 
 def test_a_start_that_was_cut_before_the_first_checkpoint_can_be_repeated(data, tmp_path, quick):
-    whole = fit(tiny(data), tmp_path / "whole").path
+    finished_run = fit(tiny(data), tmp_path / "finished").path
     for k in range(1, 30, 6):
         run, count = tmp_path / f"{k}", iter(range(10**6))
 
@@ -269,7 +269,7 @@ def test_a_start_that_was_cut_before_the_first_checkpoint_can_be_repeated(data, 
         with hooked(crash), pytest.raises(Crash):
             fit(tiny(data), run)
         assert fit(tiny(data), run).header().step == STEPS
-        assert digests(run) == digests(whole)
+        assert digests(run) == digests(finished_run)
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_each_example_keeps_its_label_over_epochs():
     for step in range(6):
         batch = batch_of(made_state(), step)
         own = np.searchsorted(NAMES, LABELS[batch.indices]) + 1
-        told = batch.told["label"].numpy()
-        assert ((told == own) | (told == 0)).all()
-        assert 0 < (told == 0).sum() < 30
+        shown = batch.told["label"].numpy()
+        assert ((shown == own) | (shown == 0)).all()
+        assert 0 < (shown == 0).sum() < 30
 
 
 def test_a_batch_in_parts_keeps_its_labels():

@@ -124,17 +124,17 @@ def test_from_the_command_line(copy, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     {
         (): "steps: got None, need a number of steps",
         ("--steps", 1): "steps: got 1, need an integer >= 2",
         ("--steps", 11): "steps: got 11, need at most 10",
     }.items(),
 )
-def test_what_cannot_be_learned_is_refused_and_leaves_nothing(copy, capsys, more, said):
+def test_what_cannot_be_learned_is_refused_and_leaves_nothing(copy, capsys, more, message):
     before = tree(copy)
     assert run_cli(["sample", copy, "--grid", "learned", "--out", copy.parent / "drawn", *more]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert tree(copy) == before
     assert not (copy.parent / "drawn").exists()
 

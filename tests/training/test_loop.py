@@ -68,7 +68,7 @@ class SteepObjective(Regression):
 
 
 class Scarce(Regression):
-    """An objective for which memory runs out at some of its calls, told by their number, from 1, and their examples."""
+    """An objective for which memory runs out at some of its calls, given their number, from 1, and their examples."""
 
     def __init__(self, runs_out):
         super().__init__()
@@ -433,10 +433,10 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(schedule, rows):
 )
 def test_out_of_memory_halves_the_part_and_ends_where_choosing_it_by_hand_does(trainer, runs_out, given, left):
     state, steps, *_ = trainer(Scarce(runs_out), steps=4, micro_batch_size=given)
-    with pytest.warns(UserWarning, match="out of memory") as said:
+    with pytest.warns(UserWarning, match="out of memory") as caught:
         assert all(done.finite for done in steps)
     words = "out of memory at step 1: goes on with {} examples at a time"
-    assert [str(each.message) for each in said] == [words.format(rows) for rows in left]
+    assert [str(each.message) for each in caught] == [words.format(rows) for rows in left]
     by_hand, steps, *_ = trainer(Scarce(lambda call, size: False), steps=4, micro_batch_size=left[-1])
     list(steps)
     assert same(copied(state), copied(by_hand))

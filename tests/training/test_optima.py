@@ -1,4 +1,4 @@
-"""What training is told of schedules and variances that are learned, and where it ends: at optima known in closed form.
+"""Gradients of schedules and variances that are learned, and where training ends: at optima known in closed form.
 
 With Gaussian data and the exact denoiser the bound is a function of the schedule and the variances alone. Objectives
 are integrated exactly over data and noise.
@@ -146,18 +146,18 @@ def moved(schedule, seed=0, spread=0.3):
     return schedule
 
 
-def along(gradients, way):
-    return sum(float((g * w).sum()) for g, w in zip(gradients, way, strict=True))
+def along(gradients, direction):
+    return sum(float((g * w).sum()) for g, w in zip(gradients, direction, strict=True))
 
 
-def differences(value, schedule, parameters, way, h=1e-5):
-    """Slope of a value of a schedule in the direction `way` of some of its parameters."""
+def differences(value, schedule, parameters, direction, h=1e-5):
+    """Slope of a value of a schedule in a `direction` of some of its parameters."""
     names = {id(p): n for n, p in schedule.named_parameters()}
 
     def at(step):
         other = deepcopy(schedule)
         with torch.no_grad():
-            for p, w in zip(parameters, way, strict=True):
+            for p, w in zip(parameters, direction, strict=True):
                 other.get_parameter(names[id(p)]).add_(step * w)
         return float(value(other).detach())
 
@@ -182,9 +182,11 @@ def test_the_gradient_of_the_bound_in_a_schedule_is_that_of_differences(make, va
         return integrated(iw.PairBound(6), exact_denoiser(PLANE, schedule, variance), PLANE, 6)
 
     for seed, parameter in enumerate(schedule.parameters()):
-        way = directions([parameter], seed)
+        direction = directions([parameter], seed)
         gradient = torch.autograd.grad(value(schedule), [parameter])
-        assert along(gradient, way) == pytest.approx(differences(value, schedule, [parameter], way), rel=1e-5)
+        assert along(gradient, direction) == pytest.approx(
+            differences(value, schedule, [parameter], direction), rel=1e-5
+        )
 
 
 def continuous_batch(steps, count=64, shift=0.5):
@@ -219,7 +221,7 @@ REDIRECTED = objective._redirected
     lambda loss, other, parameters: REDIRECTED(loss, loss**2, parameters),
 )
 @bug("ends counted among the shape", iw.LearnedSchedule, "shape", lambda self: list(self.parameters()))
-def test_ends_are_told_of_the_bound_and_the_shape_of_the_variance():
+def test_ends_follow_the_bound_and_the_shape_follows_the_variance():
     """Network and end points get the gradient of the bound, the shape that of the mean square of the diffusion part."""
     steps = 50
     schedule = moved(iw.LearnedSchedule(steps, 4.0, -6.0, learn_ends=True, width=5))
@@ -235,10 +237,10 @@ def test_ends_are_told_of_the_bound_and_the_shape_of_the_variance():
     ends, shape = [schedule.last, schedule.log_range], schedule.shape()
     gradients = torch.autograd.grad(bound(schedule), [*ends, *shape, off])
     for i, parameter in enumerate([*ends, *shape]):
-        way = directions([parameter], i)
-        slopes = [differences(value, schedule, [parameter], way) for value in (bound, square)]
+        direction = directions([parameter], i)
+        slopes = [differences(value, schedule, [parameter], direction) for value in (bound, square)]
         assert abs(slopes[0] - slopes[1]) > 1e-3 * max(map(abs, slopes))
-        assert along(gradients[i : i + 1], way) == pytest.approx(slopes[i >= len(ends)], rel=1e-5)
+        assert along(gradients[i : i + 1], direction) == pytest.approx(slopes[i >= len(ends)], rel=1e-5)
     h = 1e-6
     slope = (bound(schedule, off + h) - bound(schedule, off - h)) / (2 * h)
     assert float(gradients[-1]) == pytest.approx(float(slope.detach()), rel=1e-6)

@@ -37,23 +37,23 @@ pytestmark = pytest.mark.usefixtures("quick")
 # Loading
 
 
-def test_a_checkpoint_can_be_loaded_by_its_own_folder(whole):
-    for path in list_checkpoints(whole / "checkpoints"):
+def test_a_checkpoint_can_be_loaded_by_its_own_folder(finished_run):
+    for path in list_checkpoints(finished_run / "checkpoints"):
         x = load(path).sample(2, seed=0)
         assert x.shape == (2, 2)
         assert read_header(path)[1] == path
-    a, b = (load(path).sample(2, seed=0) for path in (whole, newest(whole)))
+    a, b = (load(path).sample(2, seed=0) for path in (finished_run, newest(finished_run)))
     assert np.array_equal(a, b)
 
 
-def test_a_run_may_be_named_by_text(whole):
-    assert iw.Run(str(whole)) == iw.Run(whole)
-    assert iw.Run(str(whole)).header().step == STEPS
+def test_a_run_may_be_named_by_text(finished_run):
+    assert iw.Run(str(finished_run)) == iw.Run(finished_run)
+    assert iw.Run(str(finished_run)).header().step == STEPS
 
 
-def test_the_averaged_weights_are_what_is_loaded(whole):
-    average = read_checkpoint(newest(whole), ("average",))[1]["average"]
-    loaded = dict(load(whole).denoiser.named_parameters())
+def test_the_averaged_weights_are_what_is_loaded(finished_run):
+    average = read_checkpoint(newest(finished_run), ("average",))[1]["average"]
+    loaded = dict(load(finished_run).denoiser.named_parameters())
     assert all(any(torch.equal(p, tensor) for p in loaded.values()) for tensor in average.values())
 
 
@@ -82,7 +82,7 @@ def test_nothing_but_damaged_checkpoints_exits_4(copy, command, capsys):
 
 
 @pytest.mark.parametrize("place", ["nothing", "empty", "file"])
-def test_no_run_is_said_to_be_none(tmp_path, place):
+def test_a_place_without_a_run_is_reported(tmp_path, place):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="need a run, as inkwash train makes one"):
@@ -264,29 +264,29 @@ print(json.dumps({"seen": seen, "opened": len(opened)}))
 """
 
 
-def test_loading_runs_no_code(whole):
-    done = subprocess.run([sys.executable, "-c", AUDIT, str(whole)], capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout)
-    assert said["seen"] == []
-    assert said["opened"] >= 5
+def test_loading_runs_no_code(finished_run):
+    done = subprocess.run([sys.executable, "-c", AUDIT, str(finished_run)], capture_output=True, text=True, check=True)
+    printed = json.loads(done.stdout)
+    assert printed["seen"] == []
+    assert printed["opened"] >= 5
 
 
 # The split and the metrics
 
 
-def test_the_split_is_one_of_all_examples(whole):
-    inside, outside = Run(whole).split()
-    assert sorted([*inside, *outside]) == list(range(40))
-    assert len(outside) == 8
-    assert (len(inside), len(outside)) == (32, 8)
+def test_the_split_is_one_of_all_examples(finished_run):
+    train_rows, held_rows = Run(finished_run).split()
+    assert sorted([*train_rows, *held_rows]) == list(range(40))
+    assert len(held_rows) == 8
+    assert (len(train_rows), len(held_rows)) == (32, 8)
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(2, 0.2), (2, 0.9), (3, 0.999), (10, 0.001), (1797, 0.2)])
 def test_neither_part_of_a_split_is_empty(count, held_out):
-    inside, outside = split_indices(count, held_out, 0)
-    assert len(inside) >= 1
-    assert len(outside) >= 1
-    assert sorted([*inside, *outside]) == list(range(count))
+    train_rows, held_rows = split_indices(count, held_out, 0)
+    assert len(train_rows) >= 1
+    assert len(held_rows) >= 1
+    assert sorted([*train_rows, *held_rows]) == list(range(count))
 
 
 def test_every_changed_bit_of_the_split_is_seen(copy):
@@ -300,7 +300,7 @@ def test_every_changed_bit_of_the_split_is_seen(copy):
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 50, b'{"step": 5', b"null\n", b'{"loss": 1}\n', b"\xff\n"])
-def test_a_damaged_end_of_the_metrics_does_not_stop_a_run(data, whole, tmp_path, damage):
+def test_a_damaged_end_of_the_metrics_does_not_stop_a_run(data, finished_run, tmp_path, damage):
     run = tmp_path / "run"
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(tiny(data), run)
@@ -308,7 +308,7 @@ def test_a_damaged_end_of_the_metrics_does_not_stop_a_run(data, whole, tmp_path,
         file.write(damage)
     fit(tiny(data), run)
     assert [line["step"] for line in Run(run).metrics()] == list(range(1, STEPS + 1))
-    assert digests(run) == digests(whole)
+    assert digests(run) == digests(finished_run)
 
 
 def test_changed_data_is_seen(tmp_path):

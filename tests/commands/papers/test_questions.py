@@ -40,9 +40,9 @@ def section(name):
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_the_page_says_what_is_measured(name, answers):
-    said = re.findall(r"`([a-z]\w+)`\s(-?[\d.]+\d(?:e-?\d+)?|\d)", section(name))
-    assert len(said) >= 2
-    for key, value in said:
+    printed = re.findall(r"`([a-z]\w+)`\s(-?[\d.]+\d(?:e-?\d+)?|\d)", section(name))
+    assert len(printed) >= 2
+    for key, value in printed:
         assert float(value) == pytest.approx(answers[name][key], rel=0.03), key
 
 
@@ -68,9 +68,9 @@ def test_the_command_writes_numbers_and_pictures(tmp_path, monkeypatch, capsys):
     assert found == measure(Options()).numbers
     with Image.open(folder / "blind.png") as picture:
         assert picture.width > 500
-    said = capsys.readouterr().out
-    assert f"numbers   {folder / 'questions.json'}" in said
-    assert "excess_1 " in said
+    printed = capsys.readouterr().out
+    assert f"numbers   {folder / 'questions.json'}" in printed
+    assert "excess_1 " in printed
 
 
 # The data

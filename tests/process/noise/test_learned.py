@@ -35,23 +35,23 @@ def test_gradients_of_parameters_are_those_of_finite_differences(schedule, metho
     names = [name for name, _ in schedule.named_parameters()]
     random = torch.Generator().manual_seed(0)
     point = {n: p.detach().clone() for n, p in schedule.named_parameters()}
-    way = {n: torch.randn(p.shape, generator=random, dtype=F64) for n, p in point.items()}
+    direction = {n: torch.randn(p.shape, generator=random, dtype=F64) for n, p in point.items()}
 
     def answer(step):
         moved = deepcopy(schedule)
-        moved.load_state_dict({n: point[n] + step * way[n] for n in names})
+        moved.load_state_dict({n: point[n] + step * direction[n] for n in names})
         return getattr(moved, method)(t)
 
     got = answer(0.0)
     assert got.requires_grad
     for i in range(len(t)):
         gradients = torch.autograd.grad(getattr(schedule, method)(t)[i], list(schedule.parameters()))
-        along = sum(float((g * way[n]).sum()) for n, g in zip(names, gradients, strict=True))
+        along = sum(float((g * direction[n]).sum()) for n, g in zip(names, gradients, strict=True))
         expected = float((answer(h) - answer(-h))[i].detach()) / (2 * h)
         assert along == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
-def test_learned_betas_start_where_they_are_told_and_keep_the_first():
+def test_learned_betas_start_where_asked_and_keep_the_first():
     start = iw.CosineSchedule(100)
     schedule = iw.LearnedBetas(100, 1e-3, start)
     torch.testing.assert_close(schedule.table()[1:].detach(), start.table()[1:], rtol=1e-11, atol=0)

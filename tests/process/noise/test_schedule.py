@@ -306,10 +306,10 @@ def test_no_answer_is_nan_and_no_slope_infinite(schedule):
     t = torch.cat([tensor([0.0]), t, 1 - torch.logspace(-3, -15, 20, dtype=F64), tensor([1.0])])
     for f in (schedule.alpha, schedule.sigma, schedule.log_snr):
         assert not bool(f(t).isnan().any())
-    inside = t[(t > 1e-150) & (t < 1)]
+    within = t[(t > 1e-150) & (t < 1)]
     for f in (schedule.alpha, schedule.sigma, schedule.log_snr):
-        assert bool(slope(f, inside).isfinite().all())
-    assert bool((slope(schedule.log_snr, inside) < 0).all())
+        assert bool(slope(f, within).isfinite().all())
+    assert bool((slope(schedule.log_snr, within) < 0).all())
     levels = tensor([-math.inf, -1e3, -50.0, 0.0, 50.0, 1e3, math.inf])
     times = schedule.time(levels)
     assert not bool(times.isnan().any())
