@@ -6,6 +6,8 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["bugs", "pytester"]
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # a machine with other work to do is no reason to fail
@@ -26,7 +28,7 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
+def finished_run(data, tmp_path_factory):
     """A run that nothing has disturbed."""
     from faults import tiny, without_pictures
 
@@ -34,10 +36,10 @@ def whole(data, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
-        return fit(tiny(data), tmp_path_factory.mktemp("whole") / "run").path
+        return fit(tiny(data), tmp_path_factory.mktemp("finished") / "run").path
 
 
 @pytest.fixture
-def copy(whole, tmp_path):
+def copy(finished_run, tmp_path):
     """A run of one's own to damage."""
-    return shutil.copytree(whole, tmp_path / "copy")
+    return shutil.copytree(finished_run, tmp_path / "copy")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from bugs import bug
 from faults import at_step, hooked
 from oracles import GaussianData, exact_denoiser
 from scipy.stats import bernoulli, kstest, multivariate_normal, norm, poisson
@@ -23,8 +24,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
+from inkwash import flow, randomness
+from inkwash import impute as completion
+from inkwash import model as diffusion
 from inkwash import sklearn as estimator
 from inkwash.config import EvaluateConfig
+from inkwash.data import frame
+from inkwash.randomness import generator
 from inkwash.sklearn import DiffusionDensity
 
 MEAN, COV = np.array([3.0, -1.0]), np.array([[9.0, 1.2], [1.2, 0.5]])
@@ -51,7 +57,7 @@ def exact():
     spec = iw.load_dataset(rows(40)).spec
     transform = iw.Transform(spec, tuple(MEAN.tolist()), tuple(STD.tolist()))
     model = iw.Diffusion(exact_denoiser(whitened, iw.KarrasSchedule(), "large"), (2,), transform)
-    with mock.patch("inkwash.sklearn._model_of", return_value=model):
+    with mock.patch.object(estimator, "_model_of", return_value=model):
         return DiffusionDensity(**TINY).fit(rows(40))
 
 
@@ -87,15 +93,15 @@ def tiny():
 
 def evaluating(**options):
     """Other numbers of steps and terms than those the estimator takes."""
-    return mock.patch("inkwash.sklearn._USUAL", EvaluateConfig(**options))
+    return mock.patch.object(estimator, "_USUAL", EvaluateConfig(**options))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def in_less_time():
     """Few rows take less time when there is less to fill up, and what is not known exactly in few steps."""
     with ExitStack() as patches:
-        for module in ("randomness", "model", "impute"):
-            patches.enter_context(mock.patch(f"inkwash.{module}.slot_rows", return_value=256))
+        for module in (randomness, diffusion, completion):
+            patches.enter_context(mock.patch.object(module, "slot_rows", return_value=256))
         patches.enter_context(evaluating(sampler_steps=10, terms=10))
         yield
 
@@ -106,7 +112,7 @@ def in_less_time():
 @parametrize_with_checks([DiffusionDensity(**TINY | {"steps": 2})])
 def test_scikit_learn_agrees(estimator, check):
     """Flows in few steps: what is checked is that rows do not depend on each other, not what they are."""
-    with mock.patch("inkwash.flow.Adaptive", return_value=iw.Fixed(2)):
+    with mock.patch.object(flow, "Adaptive", return_value=iw.Fixed(2)):
         check(estimator)
 
 
@@ -119,8 +125,8 @@ def test_a_clone_is_another_one_of_the_same_parameters():
 
 def test_a_pipeline_scores_what_it_scales():
     scaled = make_pipeline(StandardScaler(), DiffusionDensity(**TINY)).fit(rows(40))
-    inside = StandardScaler().fit(rows(40)).transform(rows(9, 1))
-    assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(inside))
+    scaled_rows = StandardScaler().fit(rows(40)).transform(rows(9, 1))
+    assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(scaled_rows))
 
 
 def test_a_search_finds_the_better_of_two():
@@ -201,12 +207,19 @@ def check_imputed():
 
 def check_rows_apart():
     """Draws for one row say nothing of those for another, side by side or not."""
-    few = mock.patch("inkwash.impute.slot_rows", return_value=128)
+    few = mock.patch.object(completion, "slot_rows", return_value=128)
     with few, evaluating(sampler_steps=20):
         draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
 
 
+@bug(
+    "one noise for all rows imputed",
+    completion,
+    "generator",
+    lambda seed, *key: generator(seed, key[0]),
+    check=check_rows_apart,
+)
 @pytest.mark.parametrize("check", [check_density, check_bound, check_samples, check_imputed, check_rows_apart])
 def test_a_normal(check):
     with evaluating():
@@ -280,6 +293,10 @@ def check_text():
     pandas.testing.assert_frame_equal(same, texts)
 
 
+TEXT_COLUMN = frame.text_column
+
+
+@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_a_mixed_frame_comes_back_as_it_was():
     """Completed, with the cells it was given, and the types and categories of `fit`."""
     check_text()
@@ -317,8 +334,8 @@ def test_a_category_of_no_row_of_the_fit_is_refused_by_name():
 
 
 def test_categories_alone_are_a_table():
-    codes = people()[["size", "stars", "sick"]]
-    assert DiffusionDensity(**TINY, density="bound").fit(codes).sample(3).dtypes.equals(codes.dtypes)
+    categories = people()[["size", "stars", "sick"]]
+    assert DiffusionDensity(**TINY, density="bound").fit(categories).sample(3).dtypes.equals(categories.dtypes)
 
 
 def with_holes(x, seed=0):
@@ -345,12 +362,12 @@ def test_a_search_takes_tables_with_holes():
 
 def purchases_log_prob(frame):
     """Of the cells that are there, as the docstring of the built-in set has the law."""
-    code = frame["kind"].map({"bread": 0, "cheese": 1, "fruit": 2, "wine": 3}).to_numpy()
-    price = norm.logpdf(frame["price"], np.array([3, 9, 4, 14])[code], np.array([0.5, 1.5, 0.8, 3])[code])
-    quantity = poisson.logpmf(frame["quantity"], np.array([30, 12, 60, 20])[code])
-    member = bernoulli.logpmf(frame["member"].astype(float).fillna(0), np.array([0.3, 0.6, 0.5, 0.8])[code])
+    category = frame["kind"].map({"bread": 0, "cheese": 1, "fruit": 2, "wine": 3}).to_numpy()
+    price = norm.logpdf(frame["price"], np.array([3, 9, 4, 14])[category], np.array([0.5, 1.5, 0.8, 3])[category])
+    quantity = poisson.logpmf(frame["quantity"], np.array([30, 12, 60, 20])[category])
+    member = bernoulli.logpmf(frame["member"].astype(float).fillna(0), np.array([0.3, 0.6, 0.5, 0.8])[category])
     known = np.nan_to_num(price) + np.where(frame["member"].isna(), 0, member)
-    return np.log([0.4, 0.2, 0.3, 0.1])[code] + quantity + known
+    return np.log([0.4, 0.2, 0.3, 0.1])[category] + quantity + known
 
 
 @pytest.mark.slow
@@ -381,15 +398,12 @@ def test_an_array_comes_back_in_its_type(dtype):
     assert DiffusionDensity(**TINY).fit(x).sample(20, random_state=0).dtype == dtype
 
 
-def check_whole_numbers():
+@bug("the same of arrays", estimator, "_whole", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
+def test_whole_numbers_are_rounded_within_their_type():
     given = np.array([-0.6, 0.4, 0.6, 7.5, 300.0, 1e30])
     assert estimator._whole(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
     assert estimator._whole(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
     assert estimator._whole(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
-
-
-def test_whole_numbers_are_rounded_within_their_type():
-    check_whole_numbers()
 
 
 # Runs and pickles
@@ -437,7 +451,7 @@ def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
         there.fit(table(30))
 
 
-def test_nothing_is_left_behind_or_said_unless_asked_for(tmp_path, monkeypatch, capsys):
+def test_nothing_is_left_behind_or_printed_unless_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     DiffusionDensity(**TINY).fit(rows(40))

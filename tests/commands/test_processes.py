@@ -1,0 +1,111 @@
+"""What commands cost and touch: imports, the network, signals, several processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from faults import STEPS, digests, run_cli, train_words, tree
+
+from inkwash.run import Run
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import inkwash",
+        "import inkwash, inkwash.cli, inkwash.config, inkwash.errors, inkwash.storage",
+        "import inkwash.cli\ntry: inkwash.cli.main(['--help'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['train', '--help'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
+        "import inkwash.cli\ntry: inkwash.cli.main(['papers'])\nexcept SystemExit: pass",
+    ],
+)
+def test_nothing_heavy_is_imported_for_nothing(code):
+    ask = "\nimport sys\nheavy = {'torch', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'PIL', 'accelerate'}"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ask + "\nprint(sorted(heavy & set(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def without_network():
+    """A command that runs another without a network, where the system lets us."""
+    prefix = ["unshare", "-Un"]
+    try:
+        return prefix if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0 else []
+    except OSError:
+        return []
+
+
+NO_SOCKETS = """
+import sys
+from faults import run_cli
+def hook(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto"):
+        raise RuntimeError(f"{event} {arguments}")
+sys.addaudithook(hook)
+sys.exit(run_cli(sys.argv[1:]) or run_cli(["sample", "run"]))
+"""
+
+
+def test_train_and_sample_use_no_network(home, alone):
+    words = [*without_network(), sys.executable, "-c", NO_SOCKETS]
+    words += train_words(home / "points.npy", "run", "--train.steps", 3)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert digests(alone / "run") == digests(home / "points")
+
+
+def test_the_installed_command_stops_on_a_signal(home, alone):
+    words = train_words(home / "points.npy", "run", "--train.steps", 10**6)
+    with subprocess.Popen([sys.executable, "-m", "inkwash.cli", *words], stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not list(alone.glob("run/checkpoints/step-*")) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        sent = time.monotonic()
+        printed = process.communicate(timeout=30)[1]
+    assert process.returncode == 143
+    assert time.monotonic() - sent < 5
+    assert printed.count("\n") == 1
+    assert printed.startswith("stopped at step ")
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_same_as_one(home, alone):
+    """Bit for bit, by gloo; 300 examples of 5 x 7 are three slots."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    words = ["-m", "inkwash.cli", "sample", str(home / "images"), "-n", "300", "--out", "two", "--film", "film.gif"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("next ") == 1
+    assert run_cli(["sample", home / "images", "-n", 300, "--out", "one", "--film", "film.gif"]) == 0
+    assert tree(alone / "two") == tree(alone / "one")
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_as_one(home, alone):
+    words = train_words(home / "points.npy", "two")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    launch += ["-m", "inkwash.cli"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    odd = subprocess.run([*launch, *words, "--train.batch-size", "9"], capture_output=True, text=True, env=environment)
+    assert "need a multiple of the 2 processes" in odd.stderr
+    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert run_cli(train_words(home / "points.npy", "one")) == 0
+    one, two = (Run(alone / name).restore() for name in ("one", "two"))
+    assert one[0].step == two[0].step == STEPS
+    for group, tensors in one[1].items():
+        for name, tensor in tensors.items():
+            assert np.allclose(tensor, two[1][group][name], rtol=1e-4, atol=1e-5), (group, name)

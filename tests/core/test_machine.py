@@ -1,0 +1,65 @@
+"""The machine: freed memory is used again, not returned and asked for anew, and a device has a name."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+import inkwash as iw
+from inkwash import cli, fit
+from inkwash.device import device_of
+from inkwash.errors import DataError
+from inkwash.memory import keep_freed_memory
+
+FRESH_PAGES = """
+import resource, torch
+from inkwash.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16 * 2**20)  # 64 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+default, asked = faults(), keep_freed_memory()
+faults()
+print(default, asked, faults())
+"""
+
+
+def test_training_and_every_command_ask_for_it(monkeypatch, tmp_path):
+    asked = []
+    for module in (cli, fit):
+        monkeypatch.setattr(module, "keep_freed_memory", lambda module=module: asked.append(module))
+    with pytest.raises(DataError):
+        fit.train(tmp_path / "nothing.npy", tmp_path / "run")
+    assert asked == [fit]
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", str(tmp_path)])
+    assert asked == [fit, cli]
+
+
+def test_large_arrays_take_the_place_of_those_freed():
+    if not keep_freed_memory():
+        pytest.skip("the C library is not glibc")
+    out = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True).stdout
+    default, asked, after = out.split()
+    assert asked == "True"
+    assert int(after) < int(default) / 100
+
+
+def test_by_itself_a_model_lives_where_it_would_be_trained():
+    assert device_of("auto") == Accelerator().device
+
+
+def test_a_device_may_be_named_or_given():
+    assert device_of("cpu") == device_of(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_refused(name, tmp_path):
+    with pytest.raises(iw.ConfigError, match=f"device: got {name}, need cpu"):
+        iw.load(tmp_path, name)

@@ -1,0 +1,441 @@
+"""What a network may predict: conversions in a cycle, exact scores, clipping, types."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from bugs import bug
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import (
+    F64,
+    LINE,
+    PLANE,
+    PLANE_PEAKS,
+    TWO_PEAKS,
+    condition,
+    exact_denoiser,
+    joint_covariance,
+    name_of,
+    public_schedules,
+    tensor,
+    with_signal,
+)
+from torch import nn
+
+import inkwash as iw
+from inkwash import denoise, prediction
+from inkwash.prediction import NAMED
+from inkwash.shapes import over
+from inkwash.variance import Large
+
+SCHEDULES = public_schedules()
+PREDICTIONS = [name for name in NAMED if name != "F"]  # an estimate names no F: see test_prediction.py
+TIMES = [0.02, 0.3, 0.75, 1.0]
+schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+schedules_with_signal = pytest.mark.parametrize("schedule", with_signal(SCHEDULES), ids=name_of)
+WITHOUT_SIGNAL = [s for s in SCHEDULES if s not in with_signal(SCHEDULES)]
+
+
+def rows(seed, n=5, size=2):
+    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def says(output, schedule, predicts):
+    """A denoiser whose network says `output`, whatever it is asked."""
+    return iw.Denoiser(lambda x_t, t: output, iw.Gaussian(schedule), predicts=predicts)
+
+
+def v_with_sign(estimate):
+    return -over(estimate.process.schedule.sigma(estimate.t), estimate.x) * estimate.x - estimate.eps
+
+
+V_READ = prediction.V.read
+
+
+def v_read_with_the_wrong_sign(self, output, noisy):
+    return V_READ(self, -output, noisy)
+
+
+def score_with_sign(estimate):
+    return estimate.eps / over(estimate.process.schedule.sigma(estimate.t), estimate.eps)
+
+
+def score_without_sigma(estimate):
+    return -estimate.eps
+
+
+def score_read_with_the_wrong_sign(self, output, noisy):
+    return prediction.Eps().read(noisy.sigma * output, noisy)
+
+
+def score_read_without_sigma(self, output, noisy):
+    return prediction.Eps().read(-output, noisy)
+
+
+@bug("wrong v", iw.Estimate, "v", property(v_with_sign), schedule=SCHEDULES[0], first="eps", second="v")
+@bug(
+    "v read with the wrong sign",
+    prediction.V,
+    "read",
+    v_read_with_the_wrong_sign,
+    schedule=SCHEDULES[0],
+    first="eps",
+    second="v",
+)
+@bug(
+    "sign of the score",
+    iw.Estimate,
+    "score",
+    property(score_with_sign),
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score is the noise",
+    iw.Estimate,
+    "score",
+    property(score_without_sigma),
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score read with the wrong sign",
+    prediction.Score,
+    "read",
+    score_read_with_the_wrong_sign,
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@bug(
+    "score read as the noise",
+    prediction.Score,
+    "read",
+    score_read_without_sigma,
+    schedule=SCHEDULES[0],
+    first="score",
+    second="x",
+)
+@schedules_with_signal
+@pytest.mark.parametrize("first", PREDICTIONS)
+@pytest.mark.parametrize("second", PREDICTIONS)
+@given(st.sampled_from(TIMES))
+@settings(max_examples=4, deadline=None)
+def test_every_prediction_converts_to_every_other_and_back(schedule, first, second, t):
+    x_t, output = rows(0), rows(1)
+    estimate = says(output, schedule, first)(x_t, t)
+    again = says(getattr(estimate, second), schedule, second)(x_t, t)
+    torch.testing.assert_close(getattr(estimate, first), output, rtol=1e-9, atol=1e-9)
+    for name in PREDICTIONS:
+        torch.testing.assert_close(getattr(again, name), getattr(estimate, name), rtol=1e-9, atol=1e-9)
+
+
+@schedules_with_signal
+@pytest.mark.parametrize("predicts", PREDICTIONS)
+def test_estimates_of_data_and_noise_explain_what_was_seen(schedule, predicts):
+    x_t = rows(2)
+    estimate = says(rows(3), schedule, predicts)(x_t, 0.6)
+    mixed = float(schedule.alpha(0.6)) * estimate.x + float(schedule.sigma(0.6)) * estimate.eps
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", WITHOUT_SIGNAL, ids=name_of)
+def test_where_no_signal_is_left_a_network_predicts_x_or_v(schedule):
+    """x and v convert into each other at time 1 too; the noise, which is all that is seen there, says nothing of x."""
+    x_t, output = rows(0), rows(1)
+    for first, second in (("x", "v"), ("v", "x")):
+        estimate = says(output, schedule, first)(x_t, 1.0)
+        torch.testing.assert_close(says(getattr(estimate, second), schedule, second)(x_t, 1.0).x, estimate.x)
+        torch.testing.assert_close(estimate.eps, x_t)
+    for predicts in ("eps", "score"):
+        with pytest.raises(iw.ConfigError, match="need x or v"):
+            says(output, schedule, predicts)
+
+
+@schedules
+def test_noise_is_never_divided_by_a_vanishing_signal(schedule):
+    """Where hardly any signal is left, sigma^2 times the score of a network that predicts x or v is still near -x_t."""
+    x_t = rows(4)
+    for predicts in ("x", "v"):
+        estimate = says(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
+        all_noise = schedule.sigma(1.0) ** 2 * estimate.score
+        assert float((all_noise + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))
+
+
+def log_density(data, x_t, schedule, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if data in (LINE, PLANE):
+        return data.marginal(alpha, sigma).log_prob(x_t)
+    return data.marginal_log_prob(x_t, alpha, sigma)
+
+
+@schedules
+@pytest.mark.parametrize("data", [LINE, PLANE, TWO_PEAKS, PLANE_PEAKS], ids=["line", "plane", "peaks", "plane peaks"])
+@pytest.mark.parametrize("t", TIMES)
+def test_the_exact_denoiser_gives_the_gradient_of_the_log_density(schedule, data, t):
+    """Tweedie, with the gradient by automatic differentiation of PyTorch's density."""
+    x_t = rows(5, size=data.size).requires_grad_()
+    gradient = torch.autograd.grad(log_density(data, x_t, schedule, t).sum(), x_t)[0]
+    with torch.no_grad():
+        score = exact_denoiser(data, schedule)(x_t, t).score
+    torch.testing.assert_close(score, gradient, rtol=1e-8, atol=1e-8)
+
+
+@schedules
+@pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
+@pytest.mark.parametrize(("s", "t"), [(0.0, 0.3), (0.2, 0.25), (0.4, 1.0)])
+def test_the_exact_denoiser_gives_the_mean_of_the_past(schedule, data, s, t):
+    """Estimate.mean(s) is E[x_s | x_t], here by conditioning the joint normal law of the two."""
+    x_t, d = rows(6, size=data.size), data.size
+    gain, _ = condition(joint_covariance(data, schedule, s, t), slice(2 * d, 3 * d), slice(0, d))
+    expected = schedule.alpha(s) * data.mean + (x_t - schedule.alpha(t) * data.mean) @ gain.T
+    torch.testing.assert_close(exact_denoiser(data, schedule)(x_t, t).mean(s), expected, rtol=1e-8, atol=1e-8)
+
+
+def x_clipped_eps_kept(self, x_t, t):
+    estimate = self.denoiser(x_t, t)
+    return replace(estimate, x=estimate.x.clamp(self.low, self.high))
+
+
+@bug("eps kept after clipping", iw.Clipped, "forward", x_clipped_eps_kept)
+def test_clipping_recomputes_the_noise():
+    schedule = SCHEDULES[0]
+    x_t = 3 * rows(8)
+    free = exact_denoiser(PLANE, schedule)
+    clipped = iw.Clipped(free, -0.5, 0.7)(x_t, 0.4)
+    mixed = float(schedule.alpha(0.4)) * clipped.x + float(schedule.sigma(0.4)) * clipped.eps
+    assert float(free(x_t, 0.4).x.abs().max()) > 0.7
+    assert (float(clipped.x.min()), float(clipped.x.max())) == (-0.5, 0.7)
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+    assert torch.equal(clipped.x_t, x_t)
+
+
+def thresholded_over_the_batch(self, x_t, t):
+    estimate = self.denoiser(x_t, t)
+    bound = estimate.x.abs().quantile(self.quantile).clamp(min=1)
+    return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+
+
+@bug("one threshold for the batch", iw.Thresholded, "forward", thresholded_over_the_batch, quantile=0.5)
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
+def test_dynamic_thresholding(quantile):
+    """At least the quantile's share of an example's entries lies within the bounds, all relative to one another as
+    before, and the noise is what is left of x_t; an example within the bounds is left alone, whatever the others."""
+    schedule, random = SCHEDULES[0], torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, 25, generator=random, dtype=F64) * tensor([0.1, 1.0, 5.0])[:, None, None]
+    x_t, t = torch.randn(3, 4, 25, generator=random, dtype=F64), 0.4
+    given = iw.Denoiser(lambda x_t, t: x[: len(x_t)], iw.Gaussian(schedule), predicts="x")
+    got = iw.Thresholded(given, quantile)(x_t, t)
+    mixed = float(schedule.alpha(t)) * got.x + float(schedule.sigma(t)) * got.eps
+    torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
+    assert torch.equal(got.x[0], x[0])
+    assert float(got.x.abs().max()) <= 1
+    within = got.x[2].abs() < 1
+    assert abs(int(within.sum()) - quantile * 100) <= 1
+    ratios = got.x[2][within] / x[2][within]
+    torch.testing.assert_close(ratios, ratios[0].expand_as(ratios), rtol=1e-12, atol=0)
+    assert torch.equal(iw.Thresholded(given, quantile)(x_t[:2], t).x, got.x[:2])
+
+
+@pytest.mark.parametrize("quantile", [-0.1, 1.1, math.nan])
+def test_a_bad_quantile_is_refused(quantile):
+    with pytest.raises(iw.ConfigError, match=r"threshold\.quantile"):
+        iw.Thresholded(exact_denoiser(PLANE, SCHEDULES[0]), quantile)
+
+
+def test_clipping_leaves_what_is_in_range():
+    x_t = 0.1 * rows(9)
+    free = exact_denoiser(PLANE, SCHEDULES[0], "large")
+    wide = iw.Clipped(free, -100, 100)(x_t, 0.4)
+    torch.testing.assert_close(wide.x, free(x_t, 0.4).x)
+    torch.testing.assert_close(wide.eps, free(x_t, 0.4).eps)
+    assert isinstance(wide.variance, Large)
+
+
+def test_times_stay_double_while_the_network_runs_in_its_own_precision():
+    seen = []
+
+    class Network(nn.Linear):
+        def forward(self, x_t, t):
+            seen.append((x_t.dtype, t.dtype, t.shape))
+            return super().forward(x_t)
+
+    x_t = rows(10)
+    estimate = iw.Denoiser(Network(2, 2), iw.Gaussian(SCHEDULES[0]))(x_t, 0.5)
+    assert seen == [(torch.float32, torch.float32, (5,))]
+    assert estimate.t.dtype == F64
+    assert estimate.x.dtype == estimate.eps.dtype == estimate.score.dtype == estimate.mean(0.1).dtype == F64
+
+
+def test_a_callable_sees_the_precision_of_the_data():
+    seen = []
+
+    def network(x_t, t):
+        seen.append((x_t.dtype, t.dtype))
+        return x_t
+
+    denoiser = iw.Denoiser(network, iw.Gaussian(SCHEDULES[0]))
+    denoiser(rows(11), 0.5)
+    denoiser(rows(11).float(), 0.5)
+    assert seen == [(F64, F64), (torch.float32, torch.float32)]
+
+
+def test_the_network_can_be_shown_the_noise_level():
+    schedule, seen = SCHEDULES[0], []
+
+    def network(x_t, level):
+        seen.append(level)
+        return x_t
+
+    t = tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    iw.Denoiser(network, iw.Gaussian(schedule), sees="log_snr")(rows(12), t)
+    torch.testing.assert_close(schedule.time(seen[0]), t)
+
+
+def test_rows_may_have_times_of_their_own():
+    x_t, t = rows(13), tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    denoiser = exact_denoiser(PLANE, SCHEDULES[0])
+    alone = torch.cat([denoiser(x_t[i : i + 1], float(t[i])).v for i in range(5)])
+    torch.testing.assert_close(denoiser(x_t, t).v, alone)
+
+
+def test_conditions_reach_the_network():
+    seen = []
+
+    def network(x_t, t, label):
+        seen.append(label)
+        return x_t
+
+    iw.Clipped(iw.Denoiser(network, iw.Gaussian(SCHEDULES[0])))(rows(14), 0.5, label=3)
+    assert seen == [3]
+
+
+@pytest.mark.parametrize("option", ["predicts", "variance", "sees"])
+def test_unknown_names_are_refused(option):
+    with pytest.raises(iw.ConfigError, match=rf"{option}: got 'nonsense', need one of"):
+        iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), **{option: "nonsense"})
+
+
+# Blind networks
+
+
+def test_a_blind_network_sees_nothing_of_the_noise():
+    seen = []
+
+    def network(x_t, level):
+        seen.append((x_t, level))
+        return x_t
+
+    x_t, t = rows(15), tensor([0.1, 0.4, 0.5, 0.9, 1.0])
+    iw.Denoiser(network, iw.Gaussian(SCHEDULES[0]), sees="nothing")(x_t, t)
+    assert torch.equal(seen[0][0], x_t)
+    assert torch.equal(seen[0][1], torch.zeros(5, dtype=F64))
+
+
+def test_a_blind_network_cannot_be_given_an_input_scaled_by_the_noise_level():
+    with pytest.raises(iw.ConfigError, match="sees: got 'nothing', need another prediction than F"):
+        iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), "F", sees="nothing")
+
+
+@pytest.mark.parametrize("schedule", [iw.LinearSchedule(), iw.CosineSchedule()], ids=name_of)
+def test_a_network_that_sees_log_snr_is_given_data_of_preserved_variance(schedule):
+    """Scaled so that alpha² + sigma² = 1, whatever the schedule's own scale."""
+
+    class Doubled(type(schedule)):
+        def alpha(self, t):
+            return 2 * super().alpha(t)
+
+        def sigma(self, t):
+            return 2 * super().sigma(t)
+
+    seen = []
+
+    def network(x_t, level):
+        seen.append(x_t)
+        return x_t
+
+    iw.Denoiser(network, iw.Gaussian(Doubled()), sees="log_snr")(2 * rows(16), 0.3)
+    torch.testing.assert_close(seen[0], rows(16), rtol=1e-12, atol=1e-12)
+
+
+BLIND_TIMES = (torch.arange(400, dtype=F64) + 0.5) / 400
+
+
+def blind_eps(data, schedule):
+    """E[eps | x_t] over the noise and over times uniform on (0, 1], the latter by the midpoint rule."""
+
+    def network(x_t, level):
+        total = torch.zeros_like(x_t)
+        log_density = torch.stack([log_density_at(data, x_t, schedule, t) for t in BLIND_TIMES])
+        for weight, t in zip(log_density.softmax(0), BLIND_TIMES, strict=True):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            total += weight[:, None] * (x_t - alpha * data.denoise(x_t, alpha, sigma)) / sigma
+        return total
+
+    return network
+
+
+def log_density_at(data, x_t, schedule, t):
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    if data is TWO_PEAKS:
+        return data.marginal_log_prob(x_t, alpha, sigma)
+    std = data.marginal(alpha, sigma).variance.sqrt()  # a diagonal covariance
+    return torch.distributions.Normal(alpha * data.mean, std).log_prob(x_t).sum(1)
+
+
+@pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
+def test_the_exact_blind_denoiser_is_what_regression_finds(data):
+    """Its error is uncorrelated with any function of x_t, and adding any makes the library's loss larger."""
+    random, n, schedule = torch.Generator().manual_seed(0), 40_000, SCHEDULES[0]
+    t = BLIND_TIMES[torch.randperm(n, generator=random) % 400]
+    x = draws(data, n, random)
+    eps = torch.randn(n, 1, generator=random, dtype=F64)
+    x_t = schedule.alpha(t)[:, None] * x + schedule.sigma(t)[:, None] * eps
+    grid = torch.linspace(float(x_t.min()), float(x_t.max()), 500, dtype=F64)
+    table = blind_eps(data, schedule)(grid[:, None], None)[:, 0]
+
+    def exact(x_t, level):
+        assert not bool(level.any())
+        place = ((x_t - grid[0]) / (grid[1] - grid[0])).clamp(0, 498.999)
+        return torch.lerp(table[place.long()], table[place.long() + 1], place.frac())
+
+    def loss(change):
+        network = lambda x_t, level: exact(x_t, level) + change(x_t)  # noqa: E731
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), sees="nothing")
+        return iw.Regression().loss(denoiser, x, t, eps)
+
+    residual = eps - exact(x_t, torch.zeros(1))
+    best = loss(torch.zeros_like)
+    for h in (torch.ones_like, lambda y: y, torch.sin, lambda y: (y > 0.5).double(), lambda y: (2 * y).cos()):
+        product = residual * h(x_t)
+        assert abs(float(product.mean())) < 4 * float(product.std()) / n**0.5
+        for amount in (-0.15, 0.15):
+            assert float(loss(lambda y, a=amount, h=h: a * h(y)).mean()) > float(best.mean())
+    shown = iw.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
+    assert float(best.mean()) > 1.05 * float(shown.mean())  # in one dimension it is costly not to know
+
+
+def draws(data, n, random):
+    if data is LINE:
+        return LINE.whiten_inverse(torch.randn(n, 1, generator=random, dtype=F64))
+    which = torch.rand(n, generator=random, dtype=F64) < float(data.log_weights[0].exp())
+    parts = [p.whiten_inverse(torch.randn(n, 1, generator=random, dtype=F64)) for p in data.parts]
+    return torch.where(which[:, None], *parts)
+
+
+def test_in_many_dimensions_a_blind_denoiser_loses_little():
+    """The noise can be read off the data: what not knowing it costs falls towards nothing."""
+    schedule, random, excess = SCHEDULES[0], torch.Generator().manual_seed(1), []
+    for size in (1, 8, 64, 256):
+        data = type(LINE)([0.8] * size, (0.3 * torch.eye(size)).tolist())
+        x = data.whiten_inverse(torch.randn(500, size, generator=random, dtype=F64))
+        t, eps = BLIND_TIMES[torch.arange(500) % 400], torch.randn(500, size, generator=random, dtype=F64)
+        blind = iw.Denoiser(blind_eps(data, schedule), iw.Gaussian(schedule), sees="nothing")
+        losses = [iw.Regression().loss(d, x, t, eps).mean() for d in (blind, exact_denoiser(data, schedule))]
+        excess.append(float(losses[0] / losses[1] - 1))
+    assert excess == sorted(excess, reverse=True)
+    assert excess[0] > 0.1 > 0.02 > excess[-1] > 0

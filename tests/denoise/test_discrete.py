@@ -1,0 +1,105 @@
+"""Denoisers of categories, against a law of two dependent categories that is summed over."""
+
+import pytest
+import torch
+from bugs import bug
+from oracles import F64, tensor
+
+import inkwash as iw
+from inkwash.codes import log_weights
+
+SIZES = (3, 2)
+JOINT = tensor([[0.30, 0.05], [0.02, 0.18], [0.25, 0.20]])
+ENTROPY = float(torch.special.entr(JOINT).sum())
+ROWS = torch.cartesian_prod(torch.arange(3), torch.arange(2)).to(F64)
+UNIFORM = iw.Categorical(iw.CosineSchedule(), SIZES)
+ABSORBING = iw.Categorical(iw.SohlDicksteinSchedule(), SIZES, "absorbing")
+processes = pytest.mark.parametrize("process", [UNIFORM, ABSORBING], ids=["uniform", "absorbing"])
+
+
+def exact_codes(process, joint=JOINT):
+    """The network whose weights are the law of each entry given the noisy state of the other one."""
+
+    def network(x_t, t):
+        evidence = process.evidence(x_t, process.schedule.log_snr(t))
+        first, second = (evidence[:, i, :size].exp() for i, size in enumerate(SIZES))
+        table = joint.to(x_t)
+        return torch.cat([(second @ table.mT).log(), (first @ table).log()], 1)
+
+    return network
+
+
+def model_of(process, steps=400):
+    return iw.Diffusion(iw.CodeDenoiser(exact_codes(process), process), shape=(2,), steps=steps, dtype=F64)
+
+
+@processes
+def test_the_exact_weights_give_the_exact_belief(process):
+    t, x_t = 0.55, tensor([[2.0, 1.0]])
+    likelihood = process.marginal(ROWS, t).log_prob(x_t.expand(6, 2)).exp()
+    posterior = (JOINT.flatten() * likelihood / (JOINT.flatten() * likelihood).sum()).reshape(3, 2)
+    estimate = model_of(process).denoiser(x_t, t)
+    belief = estimate.logits.softmax(-1)[0]
+    torch.testing.assert_close(belief[0, :3], posterior.sum(1), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(belief[1, :2], posterior.sum(0), rtol=1e-9, atol=1e-12)
+    assert estimate.x.tolist() == [[float(posterior.sum(1).argmax()), float(posterior.sum(0).argmax())]]
+
+
+LOG_WEIGHTS = property(lambda self: self.log_weights)
+
+
+@bug("weights taken for the belief", iw.CodeEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
+@processes
+def test_the_bound_falls_to_the_entropy(process):
+    """Entries are drawn independently in a step, which fewer and fewer of them notice as the steps get finer."""
+    x = ROWS.repeat_interleave(2000, 0)
+    weight = JOINT.flatten().repeat_interleave(2000) / 2000
+    model, gaps = model_of(process), []
+    for steps in (8, 400):
+        bound = model.bound(x, steps=steps, terms=None if steps < 20 else 60)
+        spread = float((bound.total**2 * weight).sum() - (bound.total * weight).sum() ** 2) ** 0.5 / len(x) ** 0.5
+        gaps.append(float((bound.total * weight).sum()) - ENTROPY)
+    assert -4 * spread < gaps[1] < 4 * spread + 0.01
+    assert gaps[1] < gaps[0]
+
+
+@processes
+def test_samples_have_the_law_of_the_data(process):
+    drawn = model_of(process).sample(8000, seed=1, steps=200).long()
+    share = torch.bincount(2 * drawn[:, 0] + drawn[:, 1], minlength=6) / len(drawn)
+    error = (JOINT.flatten() * (1 - JOINT.flatten()) / len(drawn)).sqrt()
+    assert ((share - JOINT.flatten()).abs() / error).max() < 4.5
+
+
+def test_what_a_network_says_is_put_in_its_place():
+    found = log_weights(UNIFORM, tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
+    assert found.tolist() == [[[1.0, 2.0, 3.0], [4.0, 5.0, -torch.inf]]]
+
+
+@processes
+def test_training_learns_the_joint_law(process):
+    """From the frequencies alone the bound starts at the entropy of independent entries, and falls to that of both."""
+    sizes, masked = list(SIZES), process.noise_kind == "absorbing"
+    inputs, outputs = iw.TableNet.widths(sizes, masked)
+    torch.manual_seed(0)
+    network = iw.TableNet(iw.MLP(sum(inputs), 32, 1, outputs=sum(outputs)), sizes, masked)
+    count = 4000
+    x = ROWS[torch.multinomial(JOINT.flatten(), count, True, generator=torch.Generator().manual_seed(0))].float()
+    network.count([x])
+    denoiser = iw.CodeDenoiser(network, process, sees="log_snr")
+    model, apart = (
+        iw.Diffusion(denoiser, shape=(2,), steps=50),
+        sum(float(torch.special.entr(JOINT.sum(axis)).sum()) for axis in (0, 1)),
+    )
+    start = model.bound(x, steps=50)
+    assert float(start.total.mean()) == pytest.approx(apart, abs=0.03)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    random = torch.Generator().manual_seed(1)
+    for _ in range(150):
+        rows = x[torch.randint(count, (256,), generator=random)]
+        times = iw.LowDiscrepancy().draw(256, process.schedule, random).t
+        loss = iw.PairBound(50).loss(denoiser, rows, times, process.noise(rows.shape, random)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert ENTROPY - 0.03 < float(model.bound(x, steps=50).total.mean()) < (ENTROPY + apart) / 2

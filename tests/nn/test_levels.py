@@ -1,0 +1,159 @@
+"""The network for integer data: it starts as the exact denoiser of independent entries."""
+
+import math
+from collections import Counter
+from itertools import product
+
+import pytest
+import torch
+from bugs import bug
+from oracles import TERNARY, Straight, tensor
+from torch import nn
+
+import inkwash as iw
+from inkwash.nn import MLP, LevelNet, UNet
+
+LATTICE = iw.Lattice(-1.0, 1.0, 4)
+SHAPES = [(3,), (1, 4, 5), (3, 4, 2)]
+shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def level_net(shape, outputs=4, features=5, seed=0):
+    torch.manual_seed(seed)
+    inputs, features_out = shape[0] * LevelNet.inputs_per_channel(), shape[0] * features
+    if len(shape) == 1:
+        inner = MLP(inputs, 16, 2, outputs=features_out)
+    else:
+        inner = UNet(inputs, 8, (1,), 1, (False,), outputs=features_out)
+    return LevelNet(inner, shape, LATTICE.values(), features, outputs)
+
+
+def examples(shape, n, seed=0):
+    """Level indices whose frequencies differ from entry to entry; one level never occurs in the first entry."""
+    random = torch.Generator().manual_seed(seed)
+    index = torch.randint(4, (n, *shape), generator=random)
+    first = (slice(None), *(0 for _ in shape))
+    index[first] = index[first].clamp(max=2)
+    return torch.minimum(index, torch.randint(4, shape, generator=random) + 1).clamp(max=3)
+
+
+def moved(network, seed=1):
+    """Away from its start, so that every branch does something."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=random)
+    return network
+
+
+def counted_without_prior(self, blocks):
+    blocks = list(blocks)
+    counts = torch.stack([sum((block == v).sum(0) for block in blocks) for v in range(len(self.values))], -1).double()
+    self.log_prior.copy_((counts / counts.sum(-1, keepdim=True)).log())
+
+
+@bug("frequencies without smoothing", LevelNet, "count", counted_without_prior, shape=(3, 4, 2))
+@shapes
+def test_frequencies_are_counted_entry_by_entry_and_drawn_towards_those_of_all(shape):
+    """By counting one number after another; two examples' worth of the pooled frequencies, plus one, are added."""
+    index = examples(shape, 23)
+    network = level_net(shape)
+    network.count(iter(index.split(7)))
+    pooled = Counter(index.flatten().tolist())
+    prior = [(pooled[v] + 1) / (index.numel() + 4) for v in range(4)]
+    for place in product(*map(range, shape)):
+        alone = Counter(index[(slice(None), *place)].tolist())
+        expected = [(alone[v] + 2 * prior[v]) / (23 + 2) for v in range(4)]
+        assert network.log_prior[place].exp().tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_counting_again_starts_over():
+    once, twice = level_net((3,)), level_net((3,))
+    index = examples((3,), 9)
+    once.count([index])
+    twice.count([examples((3,), 50, seed=5)])
+    twice.count([index])
+    assert torch.equal(once.log_prior, twice.log_prior)
+
+
+FORWARD = LevelNet.forward
+
+
+def forward_without_the_log_prior(self, x_t, log_snr):
+    output = FORWARD(self, x_t, log_snr)
+    return torch.cat([output[..., : len(self.values)] - self.log_prior, output[..., len(self.values) :]], -1)
+
+
+@bug("log-frequencies left out", LevelNet, "forward", forward_without_the_log_prior, shape=(3, 4, 2), log_snr=2.0)
+@shapes
+@pytest.mark.parametrize("log_snr", [-15.0, -1.0, 2.0, 12.0])
+def test_at_its_start_it_is_the_exact_denoiser_of_independent_entries(shape, log_snr):
+    """Bayes' rule entry by entry, in double precision."""
+    index, schedule = examples(shape, 23), Straight()
+    network = level_net(shape)
+    network.count([index])
+    t = schedule.time(log_snr)
+    alpha, sigma, values = float(schedule.alpha(t)), float(schedule.sigma(t)), LATTICE.values()
+    noise = torch.randn(index.shape, generator=torch.Generator().manual_seed(3))
+    x_t = alpha * values[index].float() + sigma * noise
+    estimate = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(LATTICE), sees="log_snr")(x_t, t)
+    likelihood = torch.distributions.Normal(alpha * values, sigma).log_prob(x_t.double()[..., None])
+    posterior = (likelihood + network.log_prior.double()).softmax(-1)
+    torch.testing.assert_close(estimate.x.double(), posterior @ values, rtol=0, atol=1e-4)
+
+
+@shapes
+@pytest.mark.parametrize("outputs", [4, 5])
+def test_outputs_beyond_the_levels_are_passed_on(shape, outputs):
+    network = moved(level_net(shape, outputs))
+    x_t, level = torch.randn(6, *shape), 5 * torch.randn(6)
+    out = network(x_t, level)
+    assert out.shape == (6, *shape, outputs)
+    network.log_prior += 1.5
+    torch.testing.assert_close(network(x_t, level)[..., :4], out[..., :4] + 1.5, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network(x_t, level)[..., 4:], out[..., 4:], rtol=1e-4, atol=1e-4)
+
+
+def test_the_network_is_shown_what_each_entry_says_alone():
+    """Expectations of sines and cosines of the level, under the posterior of the entry by itself."""
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, h, level):
+            seen.append(h)
+            return torch.zeros(len(h), 2 * 5, *h.shape[2:])
+
+    network = LevelNet(Spy(), (2, 1, 3), TERNARY.values(), 5, 3)
+    network.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
+    x_t, log_snr = torch.randn(3, 2, 1, 3), torch.tensor([-3.0, 1.0, 4.0])
+    network(x_t, log_snr)
+    alpha = log_snr.sigmoid().sqrt().double()
+    values = TERNARY.values()
+    h = seen[0].reshape(3, 2, 7, 1, 3)
+    assert torch.equal(h[:, :, 0], x_t)
+    for b, c, place in product(range(3), range(2), range(3)):
+        y, prior = float(x_t[b, c, 0, place]), network.log_prior[c, 0, place].double()
+        law = torch.distributions.Normal(alpha[b] * values, (1 - alpha[b] ** 2).sqrt())
+        posterior = (law.log_prob(tensor(y)) + prior).softmax(-1)
+        for k, wave in product(range(3), range(2)):
+            angles = math.pi / 2 * (k + 1) * values
+            expected = float(posterior @ (angles.sin() if wave == 0 else angles.cos()))
+            assert float(h[b, c, 1 + 3 * wave + k, 0, place]) == pytest.approx(expected, abs=1e-4)
+
+
+@shapes
+def test_examples_do_not_mix_and_every_weight_matters(shape):
+    network = moved(level_net(shape)).eval()
+    x_t, level = torch.randn(5, *shape), 3 * torch.randn(5)
+    together = network(x_t, level)
+    alone = torch.cat([network(x_t[i : i + 1], level[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    together.square().sum().backward()
+    assert all(bool(p.grad.any()) for p in network.parameters())
+
+
+def test_what_the_network_gives_starts_as_coefficients_of_cosines_of_the_level():
+    head = LevelNet(nn.Identity(), (1,), torch.linspace(-1, 1, 9), 8, 9).head.weight
+    place = torch.linspace(0, 1, 9)
+    for k in range(1, 9):
+        torch.testing.assert_close(head[:, k - 1], torch.cos(math.pi * k * place) / math.sqrt(k), rtol=0, atol=1e-5)

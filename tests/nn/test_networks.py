@@ -1,0 +1,282 @@
+"""Networks: any size of picture, nothing at the start, a gradient everywhere, no mixing of examples."""
+
+import inspect
+from collections import Counter
+from functools import partial
+from unittest import mock
+
+import pytest
+import torch
+from bugs import bug
+from networks import batch, columns, dit, mlp, trained, unet
+from oracles import F64
+from torch import nn
+from torch.nn import functional as F
+
+import inkwash as iw
+from inkwash.nn import unet as unet_module
+
+SIZES = [(7, 5), (1, 1), (13, 8), (28, 28), (3, 17)]
+
+
+NETWORKS = {
+    "unet": (unet, (1, 7, 5)),
+    "two channels": (partial(unet, 2), (2, 7, 5)),
+    "series": (partial(unet, 2, axes=1), (2, 11)),
+    "volumes": (partial(unet, axes=3), (1, 4, 3, 5)),
+    "mlp": (mlp, (6,)),
+    "patches": (partial(dit, 2, (2, 3)), (2, 7, 5)),
+    "patches of series": (partial(dit, patch=(3,)), (1, 11)),
+    "patches of volumes": (partial(dit, patch=(2, 2, 2)), (1, 4, 3, 5)),
+    "columns": (columns, (6,)),
+}
+networks = pytest.mark.parametrize("kind", NETWORKS)
+GATED = ("patches", "patches of series", "patches of volumes", "columns")
+
+
+def test_every_public_network_is_tested():
+    from inkwash import nn as public
+
+    names = {n for n in public.__all__ if inspect.isclass(getattr(public, n))}
+    assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {
+        "LevelNet",
+        "GivenEmbedding",
+        "LabelEmbedding",
+        "TableNet",
+    }  # test_levels.py, test_condition.py, test_nn_tables.py
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_pictures_of_any_size_come_back_in_their_size_starting_from_nothing(size, channels):
+    x_t, level = batch((channels, *size), n=2)
+    out = unet(channels)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("side", range(1, 10))
+def test_series_and_volumes_of_any_size_come_back_in_their_size(axes, side):
+    size = (side, 3, 10 - side)[:axes]
+    x_t, level = batch((2, *size), n=2)
+    out = unet(2, axes=axes)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+INTERPOLATE = F.interpolate
+
+
+def flipped_on_the_way_back(h, size):
+    return INTERPOLATE(h, size=size).flip(-1) if len(size) == 3 else INTERPOLATE(h, size=size)
+
+
+@bug("volumes flipped on the way back", F, "interpolate", flipped_on_the_way_back, axes=3, flat=2)
+@pytest.mark.parametrize(("axes", "flat"), [(2, 2), (2, 3), (3, 2), (3, 3), (3, 4)])
+def test_on_a_side_of_one_place_the_network_is_the_one_with_an_axis_less(axes, flat):
+    """Of a kernel only the middle along the flat axis ever meets data: the rest sees the zeros beyond the edge."""
+    size = (9, 5)[: axes - 1]
+    less, more = trained(unet(2, axes=axes - 1), (2, *size)), unet(2, axes=axes).eval()
+    for ours, theirs in zip(more.parameters(), less.parameters(), strict=True):
+        (ours.data.select(flat, 1) if ours.ndim == axes + 2 else ours.data).copy_(theirs.data)
+    x_t, level = batch((2, *size))
+    with torch.no_grad():
+        expected = less(x_t, level)
+        torch.testing.assert_close(more(x_t.unsqueeze(flat), level), expected.unsqueeze(flat), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("axes", "size"), [(1, (37,)), (3, (5, 3, 6))])
+def test_every_place_is_seen_from_every_other(axes, size):
+    """The coarsest resolution attends to all of it."""
+    network = trained(unet(axes=axes), (1, *size))
+    x_t, level = batch((1, *size), n=1)
+    x_t.requires_grad_()
+    for place in (0, -1):
+        (gradient,) = torch.autograd.grad(network(x_t, level).flatten()[place], x_t)
+        assert bool((gradient != 0).all())
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_vectors_of_any_size_come_back_in_their_size_starting_from_nothing(size):
+    x_t, level = batch((size,))
+    out = mlp(size)(x_t, level)
+    assert out.shape == x_t.shape
+    assert not bool(out.any())
+
+
+@networks
+def test_after_two_steps_every_parameter_has_a_gradient(kind):
+    """Zero at the start must not mean dead: the last layer moves in the first step, the branches in the next ones."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape).train()
+    network.zero_grad()
+    x_t, level = batch(shape, seed=2)
+    (network(x_t, level) ** 2).mean().backward()
+    dead = [name for name, p in network.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert dead == []
+
+
+@networks
+def test_a_permuted_batch_gives_permuted_answers(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, level = batch(shape)
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    with torch.no_grad():
+        torch.testing.assert_close(network(x_t, level)[order], network(x_t[order], level[order]), rtol=1e-4, atol=1e-5)
+
+
+@networks
+def test_examples_do_not_see_each_other(kind):
+    """The gradient of one example's answer with respect to the others is zero."""
+    make, shape = NETWORKS[kind]
+    x_t, level = batch(shape)
+    x_t.requires_grad_()
+    trained(make(), shape)(x_t, level)[2].sum().backward()
+    others = torch.ones(6, dtype=torch.bool)
+    others[2] = False
+    assert bool(x_t.grad[2].any())
+    assert not bool(x_t.grad[others].any())
+
+
+@networks
+def test_the_answer_depends_on_the_level(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, _ = batch(shape)
+    with torch.no_grad():
+        low, high = (network(x_t, torch.full((6,), level)) for level in (-8.0, 8.0))
+    assert float((low - high).abs().max()) > 1e-5
+
+
+@networks
+def test_infinite_levels_are_the_last_finite_ones(kind):
+    """At time 0 the log-SNR is infinite: the answer must stay finite."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, _ = batch(shape)
+    with torch.no_grad():
+        endless, last = (network(x_t, torch.full((6,), level)) for level in (torch.inf, 20.0))
+    assert torch.equal(endless, last)
+
+
+@networks
+def test_a_network_can_fit_one_batch(kind):
+    """Learning to return a fixed target from a fixed input: the loss starts at its mean square and falls."""
+    make, shape = NETWORKS[kind]
+    network = make()
+    x_t, level = batch(shape, n=4)
+    target = batch(shape, n=4, seed=9)[0]
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = ((network(x_t, level) - target) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(float((target**2).mean()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@networks
+def test_dropout_acts_in_training_alone(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(dropout=0.5), shape)
+    x_t, level = batch(shape)
+    with torch.no_grad():
+        assert torch.equal(network(x_t, level), network(x_t, level))
+        network.train()
+        assert not torch.equal(network(x_t, level), network(x_t, level))
+
+
+@networks
+def test_double_precision_gives_the_same_answer(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, level = batch(shape)
+    with torch.no_grad():
+        single = network(x_t, level)
+        double = network.double()(x_t.to(F64), level.to(F64))
+    assert float((single - double).abs().max()) < 1e-4 * float(double.abs().max())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind not in GATED])
+def test_a_block_acts_even_where_the_level_says_nothing(kind):
+    """Shift and scale start next to zero: what a block adds must depend on what it is given all the same."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    modulated = [block for block in network.modules() if hasattr(block, "modulate")]
+    assert modulated
+    for block in modulated:
+        nn.init.zeros_(block.modulate.weight), nn.init.zeros_(block.modulate.bias)
+        width, level = block.modulate.out_features // 2, block.modulate.in_features
+        h = torch.randn(2, width, *(3,) * (len(shape) - 1))
+        with torch.no_grad():
+            added = block(h, torch.zeros(2, level)) - h
+        assert float((added[0] - added[1]).abs().max()) > 1e-4
+
+
+STAGE = unet_module._Stage.__init__
+
+
+def attention_one_resolution_late(self, widths, attention, *rest):
+    STAGE(self, widths, (False, *attention[:-1]), *rest)
+
+
+@bug(
+    "attention at another resolution",
+    unet_module._Stage,
+    "__init__",
+    attention_one_resolution_late,
+    blocks=2,
+    attention=(True, False, False),
+)
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("attention", [(True, False, False), (False, True, False), (True, False, True)])
+def test_a_picture_is_attended_to_at_the_resolutions_asked_for(attention, blocks):
+    """After each block of either way, of which the last resolution has one: 8x12, 4x6 and 2x3 pixels."""
+    with mock.patch.object(F, "scaled_dot_product_attention", wraps=F.scaled_dot_product_attention) as attend:
+        unet(attention=attention, blocks=blocks)(*batch((1, 8, 12)))
+    seen = Counter(call.args[0].shape[-2] for call in attend.call_args_list)
+    ways = zip(attention, (96, 24, 6), (2, 2, 1), strict=True)
+    assert seen == {pixels: blocks * way for asked, pixels, way in ways if asked}
+
+
+def stage_without_its_sum(self, h, level):
+    for block in self.down:
+        h = block(h, level)
+    if self.coarser is not None:
+        h = F.interpolate(self.widen(self.coarser(self.halve(h), level)), size=h.shape[-2:])
+    for block in self.up:
+        h = block(h, level)
+    return h
+
+
+@bug("skip left out", unet_module._Stage, "forward", stage_without_its_sum)
+def test_detail_passes_by_the_coarser_resolutions():
+    """With nothing coming back from them the answer still depends on each pixel, and on those next to it alone."""
+    network = trained(unet(attention=(False, False, False)), (1, 12, 9))
+    for parameter in network.stages.widen.parameters():
+        nn.init.zeros_(parameter)
+    for norm in (m for m in network.modules() if isinstance(m, nn.GroupNorm)):
+        norm.forward = lambda h: h  # it looks at the whole picture
+    x_t, level = batch((1, 12, 9), n=1)
+    x_t.requires_grad_()
+    network(x_t, level)[0, 0, 0, 0].backward()
+    assert bool(x_t.grad[0, 0, 0, 0] != 0)
+    assert not bool(x_t.grad[0, 0, 8:].any())
+
+
+def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():
+    torch.manual_seed(0)
+    x = torch.randn(5, 3)
+    for widths, linear in (((3, 2), True), ((3, 8, 2), False), ((3, 8, 8, 2), False)):
+        network = iw.perceptron(*widths)
+        middle = network((x[:1] + x[1:2]) / 2)
+        ends = (network(x[:1]) + network(x[1:2])) / 2
+        assert network(x).shape == (5, 2)
+        assert torch.allclose(middle, ends, atol=1e-6) == linear
+        assert sum(isinstance(layer, torch.nn.Linear) for layer in network) == len(widths) - 1
+        assert isinstance(network[-1], torch.nn.Linear)

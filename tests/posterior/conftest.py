@@ -1,0 +1,10 @@
+"""Fixtures that several of the tests beside share."""
+
+import pytest
+
+from inkwash import model as diffusion
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)

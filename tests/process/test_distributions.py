@@ -1,0 +1,318 @@
+"""Densities, entropies, divergences and discretised masses against SciPy, 50-digit arithmetic and counting."""
+
+import math
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+from bugs import bug
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from oracles import F64, tensor
+
+import inkwash as iw
+from inkwash import distributions
+from inkwash.distributions import log_ndtr_difference
+
+mpmath.mp.dps = 50
+MEANS, STDS = st.floats(-5, 5), st.floats(0.01, 20)
+
+
+def one(mean, std):
+    return iw.Normal(tensor([[mean]]), tensor(std**2))
+
+
+@given(MEANS, STDS, st.floats(-20, 20))
+def test_log_density_agrees_with_scipy(mean, std, x):
+    log_prob = float(one(mean, std).log_prob(tensor([[x]])))
+    assert log_prob == pytest.approx(scipy.stats.norm.logpdf(x, mean, std), rel=1e-12, abs=1e-12)
+
+
+@given(STDS)
+def test_entropy_agrees_with_scipy(std):
+    assert float(one(0.3, std).entropy()) == pytest.approx(scipy.stats.norm.entropy(0.3, std), abs=1e-12)
+
+
+@given(MEANS, STDS, MEANS, STDS)
+@settings(max_examples=40, deadline=None)
+def test_divergence_is_the_mean_log_ratio(m1, s1, m2, s2):
+    """The definition of KL, by Gauss-Hermite quadrature of SciPy's log-densities (exact: they are quadratic)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    x = m1 + s1 * nodes
+    log_ratio = scipy.stats.norm.logpdf(x, m1, s1) - scipy.stats.norm.logpdf(x, m2, s2)
+    expected = float(weights @ log_ratio / weights.sum())
+    assert float(one(m1, s1).kl(one(m2, s2))) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("excess", [1e-1, 1e-4, 1e-7])
+def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
+    """KL of variances v and v (1 + e) is about e^2 / 4: it must not drown in rounding."""
+    mean, p_var, q_var = tensor([[0.0]]), tensor(0.7), tensor(0.7 * (1 + excess))
+    ratio = mpmath.mpf(float(p_var)) / mpmath.mpf(float(q_var))
+    exact = float((ratio - 1 - mpmath.log(ratio)) / 2)
+    assert float(iw.Normal(mean, p_var).kl(iw.Normal(mean, q_var))) == pytest.approx(exact, rel=1e-6)
+
+
+def test_events_add_up_and_scalars_broadcast():
+    """A variance per row or for all means the same as one written out per entry."""
+    random = torch.Generator().manual_seed(0)
+    mean, x, other = (torch.randn(4, 2, 3, generator=random, dtype=F64) for _ in range(3))
+    var = tensor([0.5, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
+    short, whole = iw.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
+    second = torch.distributions.Normal(other, tensor(1.5).sqrt().expand_as(mean))
+    torch.testing.assert_close(short.log_prob(x), whole.log_prob(x).sum((1, 2)))
+    torch.testing.assert_close(short.entropy(), whole.entropy().sum((1, 2)))
+    kl = torch.distributions.kl_divergence(whole, second).sum((1, 2))
+    torch.testing.assert_close(short.kl(iw.Normal(other, tensor(1.5))), kl)
+
+
+def test_draws_have_the_law():
+    normal = iw.Normal(torch.full((4000, 1), 2.0, dtype=F64), tensor(0.25))
+    drawn = normal.draw(torch.Generator().manual_seed(0)).flatten().numpy()
+    assert scipy.stats.kstest(drawn, scipy.stats.norm(2.0, 0.5).cdf).pvalue > 0.01
+
+
+def test_no_variance_is_certainty():
+    mean = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(iw.Normal(mean, torch.zeros(())).draw(torch.Generator()), mean)
+
+
+LATTICES = [iw.Lattice(-1.0, 1.0, 2), iw.Lattice(-1.0, 1.0, 17), iw.Lattice(-1.0, 1.0, 256), iw.Lattice(0.0, 3.0, 4)]
+
+
+def masses(mean, std, lattice):
+    values = lattice.values()
+    return iw.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).entry_log_prob(values)
+
+
+def exact_log_mass(mean, std, lattice, index):
+    """In 50 digits, each bin written as a difference of upper tails or of lower tails, whichever is small."""
+    spacing = (mpmath.mpf(lattice.high) - lattice.low) / (lattice.levels - 1)
+    edges = [lattice.low + (index + half) * spacing for half in (mpmath.mpf(-0.5), mpmath.mpf(0.5))]
+    low, high = ((e - mpmath.mpf(mean)) / mpmath.mpf(std) / mpmath.sqrt(2) for e in edges)
+    if index == 0:
+        low = -mpmath.inf
+    if index == lattice.levels - 1:
+        high = mpmath.inf
+    mirrored = (low, high) if low > 0 else (-high, -low)
+    return float(mpmath.log((mpmath.erfc(mirrored[0]) - mpmath.erfc(mirrored[1])) / 2))
+
+
+def tanh_difference(a, b):
+    def cdf(z):
+        return 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (z + 0.044715 * z**3)))
+
+    return (cdf(b) - cdf(a)).clamp(min=1e-12).log()
+
+
+def closed_edges(self, x):
+    centre, half = x - self.mean, self.lattice.spacing / 2
+    return distributions.log_ndtr_difference((centre - half) / self.std, (centre + half) / self.std)
+
+
+def half(schedule, t):
+    return torch.full_like(t, 0.5)
+
+
+@bug("tanh for the normal distribution", distributions, "log_ndtr_difference", tanh_difference)
+@bug("bins closed at the ends", iw.DiscretizedNormal, "entry_log_prob", closed_edges)
+@given(st.floats(-3, 3), st.floats(-8, 3), st.sampled_from(LATTICES))
+@example(0.0, -5.0, LATTICES[2])  # the mean on the edge between two bins
+@settings(max_examples=300, deadline=None)
+def test_masses_sum_to_one_at_any_noise(mean, log10_std, lattice):
+    std = 10**log10_std
+    assert float(masses(mean, std, lattice).exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.levels))
+@pytest.mark.parametrize("std", [0.02, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("mean", [-1.4, -0.2, 0.03, 0.98])
+def test_masses_agree_with_fifty_digits_far_in_the_tails(mean, std, lattice):
+    """Down to e^-7000, where a product of probabilities is long zero in float64."""
+    got = masses(mean, std, lattice)
+    for index in range(0, lattice.levels, max(1, lattice.levels // 16)):
+        assert math.isfinite(got[index])
+        assert float(got[index]) == pytest.approx(exact_log_mass(mean, std, lattice, index), rel=1e-10, abs=1e-10)
+
+
+@given(st.floats(-30, 30), st.floats(1e-3, 5))
+@settings(max_examples=100, deadline=None)
+def test_interval_masses_are_symmetric(a, width):
+    left = log_ndtr_difference(tensor(a), tensor(a + width))
+    right = log_ndtr_difference(tensor(-a - width), tensor(-a))
+    torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
+
+
+def test_draws_fall_into_bins_as_the_masses_say():
+    lattice, mean, std, n = LATTICES[1], 0.83, 0.3, 20_000
+    drawn = iw.DiscretizedNormal(torch.full((n, 1), mean, dtype=F64), tensor(std), lattice).draw(
+        torch.Generator().manual_seed(0)
+    )
+    counts = np.bincount(lattice.index(drawn).long().flatten().numpy(), minlength=17)
+    expected = n * masses(mean, std, lattice).exp().numpy()
+    likely = expected > 5
+    rest = [counts[~likely].sum()], [expected[~likely].sum()]
+    test = scipy.stats.chisquare([*counts[likely], *rest[0]], [*expected[likely], *rest[1]])
+    assert test.pvalue > 0.01
+
+
+def test_log_probability_adds_masses_over_the_event():
+    lattice = LATTICES[1]
+    values = lattice.values()
+    pairs = torch.cartesian_prod(values, values)
+    law = iw.DiscretizedNormal(tensor([0.2, -0.9]).expand_as(pairs), tensor(0.4), lattice)
+    assert float(law.log_prob(pairs).exp().sum()) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.levels))
+def test_lattice_values_and_indices_invert_each_other(lattice):
+    values = lattice.values()
+    assert torch.equal(lattice.index(values), torch.arange(lattice.levels, dtype=F64))
+    nudged = values + 0.49 * lattice.spacing * tensor([1.0, -1.0]).repeat(lattice.levels)[: lattice.levels]
+    assert torch.equal(lattice.index(nudged), lattice.index(values))
+    assert (values[0], values[-1]) == (lattice.low, lattice.high)
+
+
+def test_a_density_on_a_fine_lattice_is_density_times_spacing():
+    lattice, normal = iw.Lattice(-5.0, 5.0, 10_001), iw.Normal(tensor([[0.2]]), tensor(0.5))
+    x = lattice.values()[4000:6000:500, None]
+    wide = iw.Normal(normal.mean.expand_as(x), normal.var)
+    torch.testing.assert_close(
+        wide.on(lattice).log_prob(x), wide.log_prob(x) + math.log(lattice.spacing), rtol=0, atol=1e-6
+    )
+
+
+LOGITS = st.floats(-40, 40)
+
+
+def bits(*logits):
+    return iw.Bits(tensor([logits]))
+
+
+@given(LOGITS, LOGITS)
+@settings(deadline=None)
+def test_bits_agree_with_fifty_digits(a, b):
+    p, q = (1 / (1 + mpmath.exp(-mpmath.mpf(logit))) for logit in (a, b))
+    assert float(bits(a).log_prob(tensor([[1.0]]))) == pytest.approx(float(mpmath.log(p)), rel=1e-13)
+    assert float(bits(a).log_prob(tensor([[0.0]]))) == pytest.approx(float(mpmath.log(1 - p)), rel=1e-13)
+    entropy = -p * mpmath.log(p) - (1 - p) * mpmath.log(1 - p)
+    assert float(bits(a).entropy()) == pytest.approx(float(entropy), rel=1e-12)
+    kl = p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q))
+    assert float(bits(a).kl(bits(b))) == pytest.approx(float(kl), rel=1e-9, abs=1e-14)
+    assert float(bits(a).mean) == pytest.approx(float(p), rel=1e-13)
+
+
+def test_certain_bits_cost_nothing_or_everything_and_are_never_nan():
+    one, zero, sure, unsure = tensor([[1.0]]), tensor([[0.0]]), bits(math.inf), bits(0.4)
+    assert float(sure.log_prob(one)) == 0
+    assert float(sure.log_prob(zero)) == -math.inf
+    assert float(sure.entropy()) == 0
+    assert float(sure.kl(sure)) == 0
+    assert float(sure.kl(bits(-math.inf))) == math.inf
+    assert float(unsure.kl(sure)) == math.inf
+    assert float(sure.kl(unsure)) == pytest.approx(-float(unsure.log_prob(one)))
+    assert float(bits(-math.inf).kl(unsure)) == pytest.approx(-float(unsure.log_prob(zero)))
+    for certain in (sure, bits(-math.inf)):
+        assert torch.equal(certain.draw(torch.Generator()), certain.mean)
+
+
+def test_the_divergence_from_certain_bits_has_a_gradient():
+    logits = tensor([[0.4, -2.0]]).requires_grad_()
+    bits(math.inf, -math.inf).kl(iw.Bits(logits)).sum().backward()
+    torch.testing.assert_close(logits.grad, logits.detach().sigmoid() - tensor([[1.0, 0.0]]))
+
+
+def test_bits_of_an_event_add_up():
+    logits, x = tensor([[0.3, -1.0], [2.0, 0.0]]), tensor([[1.0, 0.0], [0.0, 1.0]])
+    ours, theirs, other = iw.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(1))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(1))
+    kl = torch.distributions.kl_divergence(theirs, torch.distributions.Bernoulli(logits=other)).sum(1)
+    torch.testing.assert_close(ours.kl(iw.Bits(other)), kl)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_bits_are_drawn_as_often_as_they_should(dtype):
+    n, logits = 20_000, torch.tensor([-3.0, 0.2, 1.5], dtype=dtype)
+    drawn = iw.Bits(logits.expand(n, 3)).draw(torch.Generator().manual_seed(0))
+    assert drawn.dtype == dtype
+    assert set(drawn.unique().tolist()) == {0, 1}
+    for column, p in zip(drawn.T, logits.sigmoid().tolist(), strict=True):
+        assert scipy.stats.binomtest(int(column.sum()), n, p).pvalue > 0.01
+
+
+def test_a_lattice_holds_its_values_alone():
+    lattice = iw.Lattice(-1.0, 1.0, 5)
+    assert lattice.holds(lattice.values())
+    for other in (0.25, 1.5, -1.5, math.nan, math.inf):
+        assert not lattice.holds(tensor([0.5, other]))
+
+
+# Probabilities of levels
+
+
+def entropy_in_bits(self):
+    return torch.special.entr(self.logits.softmax(-1)).sum(-1) / torch.log(torch.tensor(2.0))
+
+
+@bug("entropy in bits", iw.Masses, "entry_entropy", entropy_in_bits)
+def test_a_categorical_agrees_with_scipy():
+    """Entropy, log-probability and mean of independent entries, whatever constant is added to the logits."""
+    masses = np.random.default_rng(0).dirichlet([0.7] * 5, size=(4, 3))
+    shift = tensor([[[7.0], [-300.0], [0.0]]])
+    lattice = iw.Lattice(-1.0, 3.0, 5)
+    law = iw.Masses(tensor(masses.tolist()).log() + shift, lattice)
+    assert law.entropy().tolist() == pytest.approx(scipy.stats.entropy(masses, axis=-1).sum(1).tolist(), rel=1e-12)
+    values = np.linspace(-1, 3, 5)
+    np.testing.assert_allclose(law.mean.numpy(), masses @ values, rtol=1e-12, atol=1e-12)
+    index = np.random.default_rng(1).integers(5, size=(4, 3))
+    expected = np.log(np.take_along_axis(masses, index[..., None], -1)[..., 0])
+    x = torch.from_numpy(values[index])
+    np.testing.assert_allclose(law.entry_log_prob(x).numpy(), expected, rtol=1e-10)
+    np.testing.assert_allclose(law.log_prob(x).numpy(), expected.sum(1), rtol=1e-10)
+
+
+def test_an_impossible_level_has_no_mass_and_no_part_in_the_entropy():
+    law = iw.Masses(tensor([[[0.0, -math.inf, 0.0]]]), iw.Lattice(-1.0, 1.0, 3))
+    assert float(law.entropy()) == pytest.approx(math.log(2))
+    assert float(law.log_prob(tensor([[0.0]]))) == -math.inf
+    assert float(law.mean) == 0
+    drawn = iw.Masses(law.logits.expand(500, 1, 3), law.lattice).draw(torch.Generator().manual_seed(0))
+    assert set(drawn.flatten().tolist()) == {-1.0, 1.0}
+
+
+def draw_of_the_likeliest(self, generator):
+    return self.lattice.values().to(self.logits)[self.logits.argmax(-1)]
+
+
+def draw_with_gumbel_upside_down(self, generator):
+    uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64)
+    return self.lattice.values().to(self.logits)[(self.logits + torch.log(-torch.log(uniform))).argmax(-1)]
+
+
+@bug("always the likeliest level", iw.Masses, "draw", draw_of_the_likeliest, dtype=F64)
+@bug("Gumbel noise upside down", iw.Masses, "draw", draw_with_gumbel_upside_down, dtype=F64)
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_draws_of_levels_have_their_frequencies(dtype):
+    n = 40_000
+    masses = tensor([[0.1, 0.6, 0.05, 0.25], [0.4, 0.01, 0.29, 0.3]])
+    lattice = iw.Lattice(0.0, 3.0, 4)
+    drawn = iw.Masses(masses.log().to(dtype).expand(n, 2, 4), lattice).draw(torch.Generator().manual_seed(1))
+    assert drawn.dtype == dtype
+    for entry in range(2):
+        counts = np.bincount(drawn[:, entry].long().numpy(), minlength=4)
+        assert scipy.stats.chisquare(counts, n * masses[entry].numpy()).pvalue > 1e-4
+    together = scipy.stats.contingency.crosstab(*drawn.long().T.numpy()).count
+    assert scipy.stats.chi2_contingency(together).pvalue > 1e-4  # entries are independent
+
+
+def test_a_uniform_number_next_to_one_is_not_rounded_to_one(monkeypatch):
+    """In single precision it would be, and its Gumbel noise infinite: the unlikeliest level would win."""
+    uniform = torch.full((1, 1, 3), 0.5, dtype=F64)
+    uniform[..., 0] = 1 - 2.0**-53
+    monkeypatch.setattr(torch, "rand", lambda *shape, **options: uniform)
+    law = iw.Masses(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.Lattice(-1.0, 1.0, 3))
+    assert float(law.draw(torch.Generator())) == 0

@@ -1,0 +1,134 @@
+"""Rows of numbers and categories, against a category of known law with a normal number for each."""
+
+import math
+
+import pytest
+import torch
+from bugs import bug
+from mixed_rows import MEANS, PROBABILITY, STD, model_of, process_of, rows
+from oracles import F64, tensor
+
+import inkwash as iw
+from inkwash import distributions
+from inkwash.shapes import sum_event
+
+ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math.pi * math.e * STD**2)
+
+
+BOTH = pytest.mark.parametrize("noise", ["uniform", "absorbing"])
+
+
+def test_parts_are_joined_in_their_places():
+    process = iw.Mixed(
+        iw.Gaussian(iw.LinearSchedule()), iw.Categorical(iw.LinearSchedule(), (2, 5)), (False, True, False, True)
+    )
+    x = torch.arange(8.0).reshape(2, 4)
+    numbers, categories = process.parts(x)
+    assert numbers.tolist() == [[0.0, 2.0], [4.0, 6.0]]
+    assert categories.tolist() == [[1.0, 3.0], [5.0, 7.0]]
+    assert torch.equal(process.joined(numbers, categories), x)
+
+
+@BOTH
+def test_a_step_is_that_of_both_parts(noise):
+    process, x, random = process_of(noise), rows(50), torch.Generator().manual_seed(0)
+    t, s = tensor(0.7), tensor(0.4)
+    x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
+    whole = process.posterior(x_t, x, s, t)
+    parts = (
+        process.numbers.posterior(x_t[:, 1:], x[:, 1:], s, t),
+        process.codes.posterior(x_t[:, :1], x[:, :1], s, t),
+    )
+    x_s = whole.draw(random)
+    torch.testing.assert_close(whole.log_prob(x_s), parts[0].log_prob(x_s[:, 1:]) + parts[1].log_prob(x_s[:, :1]))
+    torch.testing.assert_close(whole.entropy(), parts[0].entropy() + parts[1].entropy())
+    first = torch.zeros_like(x, dtype=torch.bool)
+    first[:, 0] = True
+    torch.testing.assert_close(whole.log_prob(x_s, first), parts[1].log_prob(x_s[:, :1]))
+
+
+@BOTH
+def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
+    x = rows(6000)
+    bound = model_of(noise).bound(x, terms=60)
+    assert float(bound.total.mean()) == pytest.approx(ENTROPY, abs=4 * float(bound.std_error) + 0.03)
+
+
+@BOTH
+def test_samples_have_the_law_of_the_data(noise):
+    drawn = model_of(noise).sample(6000, seed=0, steps=250)
+    for category in range(3):
+        found = drawn[drawn[:, 0] == category, 1]
+        share = float(PROBABILITY[category])
+        assert len(found) / 6000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 6000))
+        assert float(found.mean()) == pytest.approx(float(MEANS[category]), abs=4 * STD / math.sqrt(len(found)) + 0.01)
+        assert float(found.std()) == pytest.approx(STD, abs=4 * STD / math.sqrt(2 * len(found)) + 0.01)
+
+
+@bug(
+    "missing cells counted",
+    distributions,
+    "sum_event",
+    lambda x, present=None: sum_event(x),
+    noise="absorbing",
+    column=0,
+)
+@BOTH
+@pytest.mark.parametrize("column", [0, 1])
+def test_the_bound_of_rows_with_missing_cells_is_that_of_the_others(noise, column):
+    x = rows(6000)
+    x[:, column] = torch.nan
+    if column:
+        expected = float(torch.special.entr(PROBABILITY).sum())
+    else:
+        grid = torch.linspace(-6, 7, 20001, dtype=F64)
+        density = (PROBABILITY * torch.exp(-0.5 * ((grid[:, None] - MEANS) / STD) ** 2)).sum(1)
+        expected = float(torch.trapezoid(torch.special.entr(density / (STD * math.sqrt(2 * math.pi))), grid))
+    bound = model_of(noise).bound(x, terms=60)
+    assert float(bound.total.mean()) == pytest.approx(expected, abs=4 * float(bound.std_error) + 0.03)
+
+
+def test_missing_cells_make_no_difference_to_loss_or_gradient():
+    process = process_of()
+    sizes = [3, 0]
+    inputs, outputs = iw.TableNet.widths(sizes, True, missing=True)
+    torch.manual_seed(0)
+    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), sizes, True, missing=True)
+    torch.nn.init.normal_(network.network.leave[-1].weight)
+    denoiser, x, random = iw.MixedDenoiser(network, process), rows(32).float(), torch.Generator().manual_seed(0)
+    present = torch.rand(32, 2, generator=random) < 0.6
+    other = torch.where(present, x, tensor([2.0, 9.0]).float())
+    times, noise = torch.linspace(0.001, 1, 32, dtype=F64), process.noise(x.shape, random)
+    for objective in (iw.MixedLoss(), iw.PairBound(100)):
+        gradients = []
+        for clean in (x, other):
+            loss = objective.loss(iw.Given(denoiser, {"present": present}), clean, times, noise, present)
+            network.zero_grad()
+            loss.sum().backward()
+            gradients.append((loss.detach(), network.network.enter.weight.grad.clone()))
+        for one, two in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, two)
+    with pytest.raises(TypeError, match="whole rows"):
+        iw.TableNet(network.network, sizes, True)(x, times, present=present)
+
+
+def density_for_mass(self, x):
+    return self.density.entry_log_prob(x)
+
+
+@bug("whole numbers as real ones", iw.BinnedNormal, "entry_log_prob", density_for_mass)
+def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():
+    law = iw.Normal(tensor([[0.3, 0.3]]), tensor(0.25)).on(iw.Bins(tensor([0.0, 0.5])))
+    reference = torch.distributions.Normal(tensor(0.3), tensor(0.5))
+    bins = tensor([-0.5, 0.0, 0.5, 1.0])
+    found = law.entry_log_prob(torch.stack([bins, bins], 1))
+    torch.testing.assert_close(found[:, 0], reference.log_prob(bins))
+    torch.testing.assert_close(found[:, 1].exp(), reference.cdf(bins + 0.25) - reference.cdf(bins - 0.25))
+
+
+def test_an_objective_for_rows_refuses_other_processes():
+    process = iw.Gaussian(iw.LinearSchedule())
+    with pytest.raises(iw.ConfigError, match="rows of numbers and categories"):
+        iw.MixedLoss().loss(iw.Denoiser(lambda x, t: x, process), torch.zeros(2, 2), torch.ones(2), torch.zeros(2, 2))
+    with pytest.raises(iw.ConfigError, match=r"mixed\.is_code"):
+        iw.Mixed(process, iw.Categorical(iw.LinearSchedule(), (2, 2)), (True, True))

@@ -1,0 +1,490 @@
+"""Options that are left open follow from the data, and options that do not fit it are refused."""
+
+import itertools
+import math
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from torch import nn
+
+from inkwash.build import (
+    build_denoiser,
+    build_lattice,
+    build_model,
+    build_network,
+    build_objective,
+    build_proposal,
+    resolve,
+)
+from inkwash.config import (
+    Config,
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ProcessConfig,
+    TrainConfig,
+    check,
+    chosen,
+    from_json,
+    to_json,
+)
+from inkwash.data import DataSpec, Transform
+from inkwash.denoise import Clipped, Denoiser
+from inkwash.describe import count_parameters, describe_network
+from inkwash.distributions import Lattice
+from inkwash.errors import ConfigError
+from inkwash.objective import ContinuousBound, PairBound
+
+
+def image(*shape, levels=256):
+    return DataSpec(shape, "NCHW", "uint8" if levels else "float32", 0.0, 255.0, levels)
+
+
+def vector(size, levels=None):
+    return DataSpec((size,), "ND", "float32", -1.0, 1.0, levels)
+
+
+def options(section, field):
+    """The names that an option of a config may take."""
+    return get_args(get_args(get_type_hints(section)[field])[0])
+
+
+SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
+SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
+
+
+NOT_OF = {
+    "unet": {"patch"},
+    "dit": {"multipliers", "attention"},
+    "mlp": {"multipliers", "attention", "patch"},
+    "transformer": {"multipliers", "attention", "patch"},
+}
+
+
+def usual(kind, spec):
+    """A kind of network, or the transformer that goes with the shape."""
+    return kind and ("dit" if spec.size else "transformer")
+
+
+kinds = pytest.mark.parametrize("kind", [None, "transformer"])
+
+
+@kinds
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))
+def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
+    config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
+    check(config)
+    for section in (config.process, config.network, config.train, config.denoiser):
+        unused = {"rate", "condition_dropout", "log_snr_first", "categories"} | NOT_OF[config.network.kind]
+        assert {name for name, value in vars(section).items() if value is None} <= unused
+    assert resolve(config, spec) == config
+    assert from_json(Config, to_json(config)) == config
+    assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.condition_dropout == 0.1
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: "x".join(map(str, spec.shape)))
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("variance", [None, "learned"])
+@kinds
+def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance, kind):
+    tiny = NetworkConfig(usual(kind, spec), width=8, depth=1, dropout=dropout)
+    config = resolve(Config("x", network=tiny, denoiser=DenoiserConfig(variance=variance)), spec)
+    network, x = build_network(config, spec).eval(), torch.randn(3, *spec.shape)
+    asked = 2 if variance else 1
+    if config.denoiser.predicts == "levels":
+        expected = (*x.shape, spec.levels + asked - 1)
+    else:
+        expected = (3, asked * x.shape[1], *x.shape[2:])
+    assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
+    fixed = {"log_prior"} & set(network.state_dict())
+    assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
+    assert "parameters" in describe_network(config.network, spec.size, network)
+    estimate = build_denoiser(config, spec)(x, 0.5)
+    assert estimate.x.shape == estimate.eps.shape == x.shape
+    assert (estimate.spread is None) == (variance is None)
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps", "dropout"),
+    [(2, 300, 0.5), (100, 300, 0.5), (999, 2997, 0.5), (1000, 3000, 0.0), (1667, 5000, 0.0), (10**6, 5000, 0.0)],
+)
+def test_few_vectors_are_looked_at_less_long_and_with_dropout(examples, steps, dropout):
+    config = resolve(Config("x"), vector(3), examples)
+    assert (config.train.steps, config.network.dropout) == (steps, dropout)
+    assert [m.p for m in build_network(config, vector(3)).modules() if isinstance(m, nn.Dropout)] == 4 * [dropout]
+    assert resolve(config, vector(3), examples) == config
+    given = Config("x", network=NetworkConfig(dropout=0.1), train=TrainConfig(steps=7))
+    kept = resolve(given, vector(3), examples)
+    assert (kept.train.steps, kept.network.dropout) == (7, 0.1)
+    assert resolve(Config("x"), image(1, 8, 8), examples) == resolve(Config("x"), image(1, 8, 8))
+
+
+def test_what_is_given_is_kept():
+    network = NetworkConfig("unet", 16, 3, (1, 3), (True, False), 0.1)
+    train = TrainConfig(steps=7, batch_size=5, learning_rate=0.5)
+    config = resolve(Config("x", network=network, train=train, denoiser=DenoiserConfig(clip=True)), image(1, 8, 8))
+    given = {name: value for name, value in vars(train).items() if value is not None}
+    assert given.items() <= vars(config.train).items()
+    assert (config.network, config.denoiser.clip) == (network, True)
+
+
+@pytest.mark.parametrize(
+    ("network", "spec", "named"),
+    [
+        (NetworkConfig("mlp"), image(1, 8, 8), "network.kind"),
+        (NetworkConfig("unet"), vector(2), "network.kind"),
+        (NetworkConfig(multipliers=(1, 2)), vector(2), "network.multipliers"),
+        (NetworkConfig(attention=(True,)), vector(2), "network.attention"),
+        (NetworkConfig(attention=(True,)), image(1, 8, 8), "network.attention"),
+        (NetworkConfig(multipliers=(1, 2, 4), attention=(True, False)), image(1, 8, 8), "network.attention"),
+        (NetworkConfig(width=20), image(1, 8, 8), "network.width"),
+        (NetworkConfig("transformer"), image(1, 8, 8), "network.kind"),
+        (NetworkConfig("dit"), vector(2), "network.kind"),
+        (NetworkConfig(patch=2), image(1, 8, 8), "network.patch"),
+        (NetworkConfig("transformer", patch=2), vector(2), "network.patch"),
+        (NetworkConfig("dit", multipliers=(1, 2)), image(1, 8, 8), "network.multipliers"),
+        (NetworkConfig("dit", attention=(True,)), image(1, 8, 8), "network.attention"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused_by_name(network, spec, named):
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        resolve(Config("x", network=network), spec)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "message"),
+    [
+        ((8, 8), None, "4x4 patches of 2x2,"),
+        ((28, 28), None, "7x7 patches of 4x4,"),
+        ((100,), None, "50 patches of 2,"),
+        ((200,), None, "50 patches of 4,"),
+        ((8, 8, 8), None, "4x4x4 patches of 2x2x2,"),
+        ((1, 40), 3, "1x14 patches of 1x3, padded to 1x42,"),
+        ((7, 5), None, "4x3 patches of 2x2, padded to 8x6,"),
+    ],
+)
+def test_patches_are_few_and_the_description_names_the_padding(size, patch, message):
+    spec = image(1, *size, levels=None)
+    config = resolve(Config("x", network=NetworkConfig("dit", 8, 1, patch=patch)), spec)
+    assert message in describe_network(config.network, size, build_network(config, spec))
+
+
+def test_a_learned_variance_of_columns_is_that_of_each():
+    """The prediction and the spread of an entry come from its own column: nothing else does where nothing attends."""
+    spec = vector(3)
+    options = {"network": NetworkConfig("transformer", 8, 1), "denoiser": DenoiserConfig(variance="learned")}
+    denoiser = build_denoiser(resolve(Config("x", **options), spec), spec).double()
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += torch.randn(parameter.shape)
+        denoiser.network.transformer.blocks[0].attention.leave.weight.zero_()
+    x_t = torch.randn(1, 3, dtype=torch.float64, requires_grad=True)
+    estimate = denoiser(x_t, 0.5)
+    for answer in (estimate.eps, estimate.spread):
+        for i in range(3):
+            (gradient,) = torch.autograd.grad(answer[0, i], x_t, retain_graph=True)
+            assert (gradient[0] != 0).tolist() == [j == i for j in range(3)]
+
+
+def test_parts_of_a_batch_are_no_larger_than_it():
+    config = Config("x", train=TrainConfig(batch_size=6, micro_batch_size=7))
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 7, need at most train\.batch_size, 6"):
+        resolve(config, vector(2))
+    assert resolve(Config("x", train=TrainConfig(batch_size=6)), vector(2)).train.micro_batch_size == 6
+
+
+def test_only_data_with_levels_can_be_clipped():
+    clipping = Config("x", denoiser=DenoiserConfig(clip=True))
+    with pytest.raises(ConfigError, match=r"^denoiser\.clip: got True"):
+        resolve(clipping, vector(2))
+    assert resolve(clipping, image(1, 4, 4)).denoiser.clip
+    eps = Config("x", denoiser=DenoiserConfig(predicts="eps"))
+    assert resolve(eps, image(1, 4, 4)).denoiser.clip
+    assert not resolve(eps, vector(2)).denoiser.clip
+    assert not resolve(Config("x"), image(1, 4, 4)).denoiser.clip  # an estimate by levels is within their range
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "predicts", "variance", "objective", "times"),
+    [
+        (image(1, 8, 8, levels=17), {}, "levels", "small", "continuous", "log-snr-density"),
+        (image(3, 32, 32), {}, "levels", "small", "continuous", "log-snr-density"),
+        (vector(2, levels=5), {}, "levels", "small", "continuous", "log-snr-density"),
+        (image(3, 256, 256), {}, "F", "large", "edm", "low-discrepancy"),  # too many levels over all entries
+        (vector(2, levels=5000), {}, "F", "large", "edm", "low-discrepancy"),
+        (vector(2, levels=5), {"sees": "nothing"}, "v", "large", "v", "low-discrepancy"),
+        (vector(2), {}, "F", "large", "edm", "low-discrepancy"),
+        (vector(2), {"predicts": "eps"}, "eps", "large", "simple", "low-discrepancy"),
+        (vector(2), {"variance": "learned"}, "F", "learned", "hybrid", "low-discrepancy"),
+        (image(1, 8, 8, levels=17), {"variance": "free"}, "levels", "free", "hybrid", "low-discrepancy"),
+    ],
+)
+def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
+    spec, given, predicts, variance, objective, times
+):
+    config = resolve(Config("x", denoiser=DenoiserConfig(**given)), spec)
+    assert (config.denoiser.predicts, config.denoiser.variance) == (predicts, variance)
+    assert (config.train.objective, config.train.times) == (objective, times)
+    assert config.process.schedule == "log-linear"
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "train", "spec", "named"),
+    [
+        ({"predicts": "levels"}, {}, vector(2), "denoiser.predicts"),
+        ({"predicts": "levels", "sees": "nothing"}, {}, vector(2, levels=5), "denoiser.predicts"),
+        ({"variance": "learned"}, {"objective": "simple"}, vector(2), "train.objective"),
+        ({"variance": "free"}, {"objective": "continuous"}, vector(2, levels=5), "train.objective"),
+        ({"variance": "analytic"}, {"objective": "bound"}, vector(2), "denoiser.variance"),
+        ({"variance": "analytic", "predicts": "mean"}, {}, vector(2), "denoiser.variance"),
+        ({"predicts": "F", "sees": "nothing"}, {}, vector(2), "sees"),
+        ({}, {"objective": "bound", "times": "log-snr-density"}, vector(2), "train.times"),
+        ({"variance": "learned"}, {"times": "log-normal"}, vector(2), "train.times"),
+    ],
+)
+def test_parts_that_cannot_work_together_are_refused_by_name(denoiser, train, spec, named):
+    config = Config("x", denoiser=DenoiserConfig(**denoiser), train=TrainConfig(**train))
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        resolve(config, spec)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "variance", "given", "objective", "times"),
+    [
+        ("learned", "large", {}, "continuous", "low-discrepancy"),
+        ("learned", "large", {"times": "uniform"}, "continuous", "uniform"),
+        ("learned", "free", {}, "bound", "low-discrepancy"),
+        ("learned", "small", {"objective": "bound", "times": "loss-history"}, "bound", "loss-history"),
+        ("learned-betas", "large", {}, "bound", "low-discrepancy"),
+        ("learned-betas", "learned", {}, "bound", "low-discrepancy"),
+    ],
+)
+def test_a_learned_schedule_is_trained_by_what_trains_it(schedule, variance, given, objective, times):
+    config = Config(
+        "x", process=ProcessConfig(schedule), denoiser=DenoiserConfig(variance=variance), train=TrainConfig(**given)
+    )
+    resolved = resolve(config, vector(2))
+    assert (resolved.train.objective, resolved.train.times) == (objective, times)
+    assert isinstance(build_objective(resolved, None), ContinuousBound if objective == "continuous" else PairBound)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "variance", "given", "named"),
+    [
+        ("learned", "large", {"objective": "simple"}, "train.objective"),
+        ("learned-betas", "large", {"objective": "continuous"}, "train.objective"),
+        ("learned", "free", {"objective": "continuous"}, "train.objective"),
+        ("learned", "large", {"times": "log-snr-density"}, "train.times"),
+        ("learned", "large", {"times": "loss-history"}, "train.times"),
+        ("learned", "analytic", {}, "denoiser.variance"),
+    ],
+)
+def test_what_would_leave_a_learned_schedule_untrained_is_refused(schedule, variance, given, named):
+    config = Config(
+        "x", process=ProcessConfig(schedule), denoiser=DenoiserConfig(variance=variance), train=TrainConfig(**given)
+    )
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        resolve(config, vector(2))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "objective", "times"),
+    [
+        ("cosine", "edm", "low-discrepancy"),
+        ("sohl-dickstein", "edm", "low-discrepancy"),
+        ("karras", "edm", "log-normal"),
+        ("learned", "continuous", "low-discrepancy"),
+    ],
+)
+def test_real_numbers_are_predicted_as_f_and_trained_as_the_schedule_asks(schedule, objective, times):
+    config = resolve(Config("x", process=ProcessConfig(schedule)), vector(2))
+    assert (config.denoiser.predicts, config.train.objective, config.train.times) == ("F", objective, times)
+    by_level = resolve(Config("x", process=ProcessConfig(schedule)), vector(2, levels=5))
+    assert by_level.denoiser.predicts == "levels"
+
+
+def test_by_default_real_numbers_are_trained_alike_at_every_log_snr():
+    """What a network says that is off by c costs c² at every time, and the times of a batch are even in log-SNR."""
+    spec, random = vector(3), torch.Generator().manual_seed(0)
+    config = resolve(Config("x"), spec)
+    process = build_denoiser(config, spec).process
+    times = build_proposal(config).draw(64, process.schedule, random)
+    x, noise = torch.randn(2, 64, 3, generator=random, dtype=torch.float64)
+    alpha, sigma = process.schedule.alpha(times.t)[:, None], process.schedule.sigma(times.t)[:, None]
+    exact = sigma * x - alpha * noise  # what x and the noise give if the F of EDM is solved for
+    denoiser = Denoiser(lambda seen, level: exact - 0.7, process, chosen(config.denoiser.predicts), sees="log_snr")
+    loss = build_objective(config, None).loss(denoiser, x, times.t, noise)
+    torch.testing.assert_close(loss * times.weight, torch.full_like(loss, 0.7**2))
+    assert float(process.schedule.sigma(1 / config.process.steps)) == pytest.approx(0.01, rel=0.01)
+    gaps = process.schedule.log_snr(times.t).sort().values.diff()
+    assert gaps[1:-1].std() < 0.01 * gaps.mean()
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_the_first_noise_leaves_neighbouring_levels_apart(levels):
+    """Of a normal around a level with the first noise, as seen at the scale of the data, the share 2 Phi(-3) passes the
+    middle between neighbours."""
+    config = resolve(Config("x"), image(1, 8, 8, levels=levels))
+    schedule = build_denoiser(config, image(1, 8, 8, levels=levels)).process.schedule
+    noise = schedule.sigma(1 / config.process.steps) / schedule.alpha(1 / config.process.steps)
+    values = image(1, 8, 8, levels=levels).lattice.values()
+    assert float((values[1] - values[0]) / 2 / noise) == pytest.approx(3)
+    given = ProcessConfig(log_snr_first=5.0)
+    assert resolve(Config("x", process=given), image(1, 8, 8, levels=levels)).process.log_snr_first == 5.0
+
+
+def test_only_the_line_has_a_first_log_snr():
+    with pytest.raises(ConfigError, match="log_snr_first"):
+        resolve(Config("x", process=ProcessConfig("linear", log_snr_first=5.0)), vector(2))
+    assert resolve(Config("x", process=ProcessConfig(log_snr_first=5.0)), vector(2)).process.log_snr_first == 5.0
+
+
+COMBINATIONS = [
+    combination
+    for combination in itertools.product(
+        options(TrainConfig, "objective"), options(DenoiserConfig, "predicts"), options(DenoiserConfig, "variance")
+    )
+    if combination[2] == "small" or (combination[0] in ("bound", "hybrid") and combination[2] != "analytic")
+]
+
+
+@pytest.mark.parametrize(("objective", "predicts", "variance"), COMBINATIONS, ids=lambda name: name)
+def test_every_objective_has_a_finite_gradient_with_every_prediction_and_variance(objective, predicts, variance):
+    """In single precision, at every step of the grid, once the network has left its start."""
+    spec = replace(vector(3, levels=7), low=0.0, high=6.0)
+    denoising = DenoiserConfig(predicts, variance)
+    network, train = NetworkConfig(width=8, depth=1), TrainConfig(objective=objective)
+    process = ProcessConfig("cosine", 20)
+    config = resolve(Config("x", process=process, denoiser=denoising, network=network, train=train), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=random)
+    t = (torch.arange(20, dtype=torch.float64) + 0.5) / 20
+    x = chosen(build_lattice(config, spec)).values().float()[torch.randint(7, (20, 3), generator=random)]
+    loss = build_objective(config, build_lattice(config, spec)).loss(
+        denoiser, x, t, torch.randn(20, 3, generator=random)
+    )
+    assert loss.shape == (20,)
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters())
+
+
+BITS = [replace(vector(5, levels=2), low=0.0), image(2, 5, 7, levels=2)]
+bits = pytest.mark.parametrize("spec", BITS, ids=["vector", "image"])
+SMALL = NetworkConfig(width=8, depth=1)
+
+
+@bits
+def test_the_process_of_bits_leaves_open_only_what_it_does_not_have(spec):
+    config = resolve(Config("x", process=ProcessConfig(kind="bernoulli"), network=SMALL), spec)
+    check(config)
+    assert resolve(config, spec) == config
+    assert (config.process.rate, config.train.objective, config.train.times) == (0.5, "bound", "low-discrepancy")
+    assert (config.denoiser.predicts, config.denoiser.variance, config.denoiser.clip) == (None, None, None)
+    assert build_lattice(config, spec) == Lattice(0.0, 1.0, 2)
+    kept = resolve(Config("x", process=ProcessConfig(kind="bernoulli", rate=0.2)), spec)
+    assert (kept.process.rate, build_denoiser(kept, spec).process.rate) == (0.2, 0.2)
+
+
+@bits
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "sohl-dickstein", "rectified", "zero-terminal"])
+def test_bits_have_a_finite_gradient_at_every_step_of_every_schedule(spec, schedule):
+    process = ProcessConfig(schedule, 30, "bernoulli", 0.3)
+    config = resolve(Config("x", process=process, network=SMALL), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    t = (torch.arange(30, dtype=torch.float64) + 0.5) / 30
+    x = torch.randint(2, (30, *spec.shape), generator=random).float()
+    noise = denoiser.process.noise(x.shape, random)
+    loss = build_objective(config, build_lattice(config, spec)).loss(denoiser, x, t, noise)
+    assert loss.shape == (30,)
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters())
+    assert any(bool(p.grad.any()) for p in denoiser.parameters())
+
+
+NOT_OF_BITS = {
+    "process.schedule": ["karras", "learned", "learned-betas"],
+    "denoiser.predicts": list(options(DenoiserConfig, "predicts")),
+    "denoiser.variance": list(options(DenoiserConfig, "variance")),
+    "denoiser.clip": [True, False],
+    "denoiser.sees": ["nothing"],
+    "train.objective": [name for name in options(TrainConfig, "objective") if name != "bound"],
+    "train.times": ["log-normal", "log-snr-density"],
+}
+
+
+@pytest.mark.parametrize("option", NOT_OF_BITS)
+def test_what_does_not_go_with_bits_is_refused_by_name(option):
+    section, _, name = option.partition(".")
+    config = Config("x", process=ProcessConfig(kind="bernoulli"))
+    for value in NOT_OF_BITS[option]:
+        given = replace(config, **{section: replace(getattr(config, section), **{name: value})})
+        with pytest.raises(ConfigError, match=f"^{option}: got {value}, need "):
+            resolve(given, BITS[0])
+
+
+@pytest.mark.parametrize("spec", [vector(2), vector(2, levels=3), image(1, 4, 4)])
+def test_only_data_with_two_levels_are_bits(spec):
+    with pytest.raises(ConfigError, match=r"^process\.kind: got bernoulli, and "):
+        resolve(Config("x", process=ProcessConfig(kind="bernoulli")), spec)
+
+
+def test_a_rate_is_refused_where_there_is_none():
+    with pytest.raises(ConfigError, match=r"^process\.rate: got 0\.3"):
+        resolve(Config("x", process=ProcessConfig(rate=0.3)), BITS[0])
+
+
+@pytest.mark.parametrize("levels", [2, 5, 17, 64, 256])
+def test_a_head_of_levels_says_nothing_twice(levels):
+    """Log-odds count up to a constant: beside it, no column of the head is a combination of the others."""
+    spec = image(1, 4, 4, levels=levels)
+    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.weight[:levels].double()
+    columns = torch.cat([torch.ones(levels, 1), head], 1)
+    assert torch.linalg.matrix_rank(columns) == columns.shape[1]
+
+
+def test_what_grows_with_the_picture_and_what_does_not():
+    """A head of many levels costs the network no more than one of some; large pictures come in smaller batches."""
+    few, many = (image(1, 4, 4, levels=levels) for levels in (64, 256))
+    sizes = {build_network(resolve(Config("x", network=SMALL), spec), spec).head.in_features for spec in (few, many)}
+    assert len(sizes) == 1
+    small, large = (resolve(Config("x"), image(1, side, side)) for side in (8, 64))
+    assert small.train.batch_size > large.train.batch_size
+    assert small.network.depth < large.network.depth
+    assert resolve(Config("x"), vector(256)).train.learning_rate > resolve(Config("x"), vector(257)).train.learning_rate
+
+
+def test_weights_are_a_function_of_the_seed_alone():
+    spec = image(1, 8, 8)
+    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1)), spec)
+    torch.manual_seed(1)
+    first, state = build_network(config, spec), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    again, other = (build_network(replace(config, train=replace(config.train, seed=s)), spec) for s in (0, 1))
+    pairs = list(zip(first.parameters(), again.parameters(), other.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert any(not torch.equal(a, c) for a, _, c in pairs)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_model_is_what_the_config_says(schedule):
+    spec = image(1, 8, 8, levels=17)
+    spec = replace(spec, high=16.0)
+    eps = DenoiserConfig(predicts="eps")
+    config = resolve(Config("x", network=NetworkConfig(width=8, depth=1), denoiser=eps), spec)
+    config = replace(config, process=replace(config.process, schedule=schedule, steps=100))
+    free = build_denoiser(config, spec)
+    model = build_model(config, Transform(spec, (8.0,), (8.0,)), free)
+    assert model.steps == 100
+    assert model.shape == (1, 8, 8)
+    assert isinstance(model.denoiser, Clipped)
+    estimate = model.denoiser(torch.randn(4, 1, 8, 8) * 50, 0.5)
+    assert estimate.x.abs().max() <= 1
+    assert free(torch.randn(4, 1, 8, 8) * 50, 0.5).x.abs().max() > 1
+    alpha_var, var = free.process.schedule.alpha(0.37) ** 2, free.process.schedule.sigma(0.37) ** 2
+    assert math.isclose(float(alpha_var + var), 1, rel_tol=1e-9)

@@ -1,0 +1,314 @@
+"""Training into a run: what is written, what is not, and how it ends when things go wrong."""
+
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from faults import (
+    GROUPS,
+    STEPS,
+    Crash,
+    at_step,
+    digests,
+    hooked,
+    newest,
+    points,
+    run_cli,
+    tiny,
+    train_words,
+    without_pictures,
+)
+from PIL import Image
+
+from inkwash import pictures
+from inkwash.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
+from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
+from inkwash.fit import fit, train
+from inkwash.objective import Regression
+from inkwash.run import load
+from inkwash.training import Examples, measure_variance
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return points(tmp_path_factory.mktemp("data") / "points.npy")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    without_pictures(monkeypatch)
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """A function that spoils the loss at some steps, counted from 1."""
+
+    def spoil(steps, value=math.nan):
+        original, count = Regression.loss, iter(range(1, 10**9))
+
+        def loss(self, *given, **named):
+            losses = original(self, *given, **named)
+            return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
+
+        monkeypatch.setattr(Regression, "loss", loss)
+        monkeypatch.setattr("inkwash.fit._Job.announce_cost", lambda *given: None)  # which asks for losses as well
+
+    return spoil
+
+
+def tensors_of(run):
+    """All tensors of all checkpoints of a run."""
+    for path in list_checkpoints(run / "checkpoints"):
+        for group in read_checkpoint(path, GROUPS)[1].values():
+            yield from group.values()
+
+
+# What is written
+
+
+def test_a_run_holds_what_it_promises(data, tmp_path):
+    run = fit(tiny(data, monitor_every=6), tmp_path / "run")
+    assert run.path == tmp_path / "run"
+    assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-000000012", "step-000000009"]
+    for picture in ("samples.png", "curve.png", "samples/step-000000006.png", "samples/step-000000012.png"):
+        with Image.open(run.path / picture) as image:
+            image.verify()
+    summary = json.loads((run.path / "summary.json").read_text())
+    parts = summary["held_out_bound"]
+    assert parts["total"] == pytest.approx(parts["prior"] + parts["diffusion"] + parts["reconstruction"], rel=1e-5)
+    assert (parts["unit"], parts["examples"]) == ("nats", 8)
+    header = run.header()
+    assert (header.step, header.skipped, header.examples) == (STEPS, 0, 40)
+    assert header.versions["torch"] == torch.__version__
+    assert to_json(header.config) == json.loads((run.path / "config.json").read_text())
+
+
+def test_the_stored_bound_is_that_of_the_loaded_model(data, tmp_path, quick):
+    run = fit(tiny(data), tmp_path / "run")
+    summary = json.loads((run.path / "summary.json").read_text())["held_out_bound"]
+    held_out = run.dataset().data[run.split()[1]]
+    assert float(load(run.path).bound(held_out).total.mean()) == pytest.approx(summary["total"], rel=1e-5)
+
+
+def test_the_stored_errors_are_those_of_the_model_that_is_loaded(tmp_path, quick):
+    """An analytic variance is that of the denoiser that is sampled, which is clipped."""
+    np.save(tmp_path / "levels.npy", np.random.default_rng(1).binomial(4, 0.3, size=(40, 3)).astype(np.uint8))
+    config = replace(tiny(tmp_path / "levels.npy"), data=DataConfig(levels=5))
+    run = fit(replace(config, denoiser=DenoiserConfig(predicts="eps", variance="analytic")), tmp_path / "run")
+    model, trained_on = load(run.path), run.split()[0]
+    free = model.denoiser.denoiser
+    examples = Examples(run.dataset().data, trained_on, model.transform)
+    again = [deepcopy(free.variance) for _ in range(2)]
+    for table, denoiser in zip(again, (model.denoiser, free), strict=True):
+        measure_variance(table, denoiser, examples, config.train.seed)
+    torch.testing.assert_close(again[0].log_error, free.variance.log_error, rtol=1e-6, atol=1e-6)
+    assert float((again[1].log_error - again[0].log_error).abs().max()) > 0.1
+
+
+def test_metrics_have_a_line_per_step_and_the_held_out_loss_where_it_was_looked_at(data, tmp_path, quick):
+    lines = fit(tiny(data, monitor_every=5), tmp_path / "run").metrics()
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    assert [line["step"] for line in lines if "held_out_loss" in line] == [5, 10, 12]
+    assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in lines)
+    assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(lines))
+
+
+def test_a_line_of_metrics_is_the_mean_since_the_last(data, tmp_path, quick):
+    each = fit(tiny(data), tmp_path / "each").metrics()
+    some = fit(tiny(data, log_every=4), tmp_path / "some").metrics()
+    assert [line["step"] for line in some] == [4, 8, 12]
+    for i, line in enumerate(some):
+        assert line["loss"] == pytest.approx(np.mean([other["loss"] for other in each[4 * i : 4 * i + 4]]))
+
+
+@pytest.mark.parametrize("options", [{"save_every": 1}, {"save_every": 100}, {"log_every": 7}, {"monitor_every": 2}])
+def test_looking_and_saving_change_nothing(data, tmp_path, quick, options):
+    fit(tiny(data), tmp_path / "a")
+    fit(tiny(data, **options), tmp_path / "b")
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+def test_another_seed_is_another_run(data, tmp_path, quick):
+    for seed in (0, 1):
+        fit(tiny(data, seed=seed), tmp_path / f"{seed}")
+    assert digests(tmp_path / "0")["weights"] != digests(tmp_path / "1")["weights"]
+
+
+def test_the_library_call_is_the_command(data, tmp_path, quick):
+    options = TrainConfig(STEPS, 8, save_every=3, monitor_every=10**6, log_every=1)
+    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1, dropout=0.0)
+    train(data, tmp_path / "a", process=process, network=network, train=options)
+    assert run_cli(train_words(data, tmp_path / "b")) == 0
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+
+
+EVERY_NAME = """
+import importlib, pkgutil, types
+import inkwash
+for module in pkgutil.walk_packages(inkwash.__path__, "inkwash."):
+    importlib.import_module(module.name)
+print([name for name in inkwash.__all__ if isinstance(getattr(inkwash, name), types.ModuleType)])
+"""
+
+
+def test_public_names_are_what_they_are_whatever_was_imported_before():
+    done = subprocess.run([sys.executable, "-c", EVERY_NAME], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_training_works_off_the_main_thread(data, tmp_path, quick):
+    ends = []
+    thread = threading.Thread(target=lambda: ends.append(fit(tiny(data), tmp_path / "run")))
+    thread.start()
+    thread.join()
+    assert ends[0].header().step == STEPS
+
+
+def test_signal_handlers_are_given_back(data, tmp_path, quick):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    fit(tiny(data), tmp_path / "a")
+    with hooked(at_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM))), pytest.raises(RunInterrupted):
+        fit(tiny(data), tmp_path / "b")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_run_stopped_while_concluding_concludes_later(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        without_pictures(patch)
+        patch.setattr(pictures, "save_curve", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+        assert run_cli(train_words(data, tmp_path / "run")) == 130
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert run_cli(train_words(data, tmp_path / "run")) == 0
+    assert (tmp_path / "run" / "curve.png").exists()
+
+
+# Numbers that are not finite
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_few_bad_steps_are_skipped_counted_and_shown_as_null(data, tmp_path, quick, poison, value):
+    poison({4, 5, 9}, value)
+    run = fit(tiny(data), tmp_path / "run")
+    assert run.header().skipped == 3
+    assert [line["step"] for line in run.metrics() if line["loss"] is None] == [4, 5, 9]
+    assert [line["skipped"] for line in run.metrics()] == [0, 0, 0, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(run.path))
+    assert b"NaN" not in run.metrics_file.read_bytes()
+
+
+def test_skips_survive_a_stop(data, tmp_path, quick, poison):
+    poison({2})
+    with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
+        fit(tiny(data), tmp_path / "run")
+    assert fit(tiny(data), tmp_path / "run").header().skipped == 1
+
+
+def test_five_bad_steps_end_in_exit_5_with_a_sound_checkpoint(data, tmp_path, poison, capsys):
+    poison(set(range(8, 99)))
+    assert run_cli(train_words(data, tmp_path / "run")) == 5
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("error: step 12: got loss nan")
+    assert "5 times in a row (examples [" in err
+    assert newest(tmp_path / "run").name == "step-000000009"
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+    assert np.isfinite(load(tmp_path / "run").sample(3, seed=0)).all()
+
+
+def test_a_checkpoint_with_a_spoilt_weight_is_never_written(data, tmp_path, quick, monkeypatch):
+    from inkwash.training import TrainState
+
+    original = TrainState.tensors
+
+    def spoilt(self):
+        groups = original(self)
+        if self.step == 6:
+            next(iter(groups["average"].values())).view(-1)[0] = math.inf
+        return groups
+
+    monkeypatch.setattr(TrainState, "tensors", spoilt)
+    with pytest.raises(NonFiniteError, match="step 6: "):
+        fit(tiny(data), tmp_path / "run")
+    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == [
+        "step-000000003",
+        "step-000000000",
+    ]
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+
+
+def test_absurd_learning_rates_end_in_an_error_not_in_a_spoilt_run(data, tmp_path, quick):
+    config = tiny(data, learning_rate=1e30, warmup=0, steps=40)
+    with pytest.raises(NonFiniteError):
+        fit(config, tmp_path / "run")
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors_of(tmp_path / "run"))
+
+
+# Places
+
+
+def test_a_start_that_was_cut_before_the_first_checkpoint_can_be_repeated(data, tmp_path, quick):
+    finished_run = fit(tiny(data), tmp_path / "finished").path
+    for k in range(1, 30, 6):
+        run, count = tmp_path / f"{k}", iter(range(10**6))
+
+        def crash(operation, path, k=k, count=count):
+            if next(count) == k:
+                raise Crash
+
+        with hooked(crash), pytest.raises(Crash):
+            fit(tiny(data), run)
+        assert fit(tiny(data), run).header().step == STEPS
+        assert digests(run) == digests(finished_run)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 1}, "train.seed"),
+        ({"steps": 13}, "train.steps"),
+        ({"batch_size": 4}, "train.batch_size"),
+        ({"save_every": 4}, "train.save_every"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_options(data, tmp_path, quick, change, named):
+    fit(tiny(data), tmp_path / "run")
+    before = digests(tmp_path / "run")
+    with pytest.raises(ConfigError, match=f"^{named}: got "):
+        fit(tiny(data, **change), tmp_path / "run")
+    assert digests(tmp_path / "run") == before
+
+
+def test_digits_train_end_to_end(tmp_path):
+    options = TrainConfig(2, 4)
+    process, network = ProcessConfig("cosine", 10), NetworkConfig(width=8, depth=1)
+    run = train("digits", tmp_path / "run", process=process, network=network, train=options)
+    x = run.model().sample(3, seed=0, steps=5)
+    assert (x.shape, x.dtype) == ((3, 1, 8, 8), np.uint8)
+    assert x.max() <= 16
+    assert run.header().transform.spec.levels == 17
+
+
+def test_a_key_of_an_archive_is_part_of_the_run(tmp_path, quick):
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", a=random.normal(size=(20, 2)), b=random.normal(size=(20, 3)))
+    run = train(
+        tmp_path / "data.npz",
+        tmp_path / "run",
+        data=DataConfig(key="b"),
+        process=ProcessConfig("cosine", 10),
+        network=NetworkConfig(width=8, depth=1),
+        train=TrainConfig(1, 4),
+    )
+    assert run.dataset().data.shape == (20, 3)
+    assert run.model().sample(2, seed=0).shape == (2, 3)

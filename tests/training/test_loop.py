@@ -1,0 +1,491 @@
+"""The training loop: what a step takes, what it does, and what never gets through it."""
+
+import math
+from dataclasses import replace
+from operator import attrgetter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from bugs import bug
+from faults import points, tiny
+from oracles import tensor
+
+from inkwash import randomness
+from inkwash import training as loop
+from inkwash.build import resolve
+from inkwash.config import DenoiserConfig, NetworkConfig, ProcessConfig
+from inkwash.data import DataSpec, fit_transform, load_dataset
+from inkwash.denoise import Clipped, Denoiser
+from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
+from inkwash.gaussian import Gaussian
+from inkwash.noise import LinearSchedule
+from inkwash.objective import Regression
+from inkwash.randomness import Purpose, derived_seed
+from inkwash.training import (
+    PATIENCE,
+    Examples,
+    _half,
+    _seeded,
+    draw_batch,
+    measure_variance,
+    start,
+    training,
+)
+from inkwash.variance import Analytic
+
+
+class Poisoned(Regression):
+    """An objective whose losses are spoilt at some of its calls, counted from 1."""
+
+    def __init__(self, calls, value=math.nan, rows=slice(None)):
+        super().__init__()
+        self.calls, self.value, self.rows, self.count = set(calls), value, rows, 0
+
+    def loss(self, *given, **named):
+        losses = super().loss(*given, **named)
+        self.count += 1
+        if self.count in self.calls:
+            spoilt = torch.zeros_like(losses)
+            spoilt[self.rows] = self.value
+            losses = losses + spoilt
+        return losses
+
+
+class SteepObjective(Regression):
+    """An objective whose loss is finite but whose gradient is not, at one call."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.count = call, 0
+
+    def loss(self, *given, **named):
+        losses = super().loss(*given, **named)
+        self.count += 1
+        return losses if self.count != self.call else losses + (losses - losses.detach()).sqrt()
+
+
+class Scarce(Regression):
+    """An objective for which memory runs out at some of its calls, given their number, from 1, and their examples."""
+
+    def __init__(self, runs_out):
+        super().__init__()
+        self.runs_out, self.count = runs_out, 0
+
+    def loss(self, denoiser, x, t, noise, present):
+        self.count += 1
+        if self.runs_out(self.count, len(x)):
+            raise torch.OutOfMemoryError("out of memory")
+        return super().loss(denoiser, x, t, noise)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return load_dataset(str(points(tmp_path_factory.mktemp("data") / "points.npy")))
+
+
+@pytest.fixture
+def trainer(data):
+    """A function that trains from the start with an objective and yields what training yields, and its state."""
+
+    def make(custom=None, predicts=None, **options):
+        config = resolve(replace(tiny(data.name, **options), denoiser=DenoiserConfig(predicts)), data.spec)
+        transform = fit_transform(data.spec, data.data)
+        examples = Examples(data.data, np.arange(len(data.data)), transform)
+        state = start(config, examples, torch.device("cpu"))
+        return state, training(state, examples, config, Accelerator(cpu=True), custom), config, examples
+
+    return make
+
+
+def copied(state):
+    return {f"{g}/{n}": t.clone() for g, tensors in state.tensors().items() for n, t in tensors.items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("rows", [slice(None), 3])
+def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(trainer, value, rows):
+    state, steps, *_ = trainer(Poisoned({3, 5, 6}, value, rows), steps=8)
+    before = copied(state)
+    for done in steps:
+        if done.step in (3, 5, 6):
+            assert not done.finite
+            assert same(copied(state), before)
+        else:
+            assert done.finite
+            assert done.step == 1 or not same(copied(state), before)
+        before = copied(state)
+        assert all(tensor.isfinite().all() for tensor in before.values())
+    assert (state.step, state.skipped) == (8, 3)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(trainer):
+    state, steps, *_ = trainer(SteepObjective(4), steps=6)
+    before = copied(state)
+    for done in steps:
+        if done.step == 4:
+            assert math.isfinite(done.loss)
+            assert not math.isfinite(done.grad_norm)
+            assert same(copied(state), before)
+        before = copied(state)
+        assert all(tensor.isfinite().all() for tensor in before.values())
+    assert state.skipped == 1
+
+
+def test_a_skipped_step_leaves_no_gradient_behind(trainer):
+    state, steps, *_ = trainer(SteepObjective(2), steps=4)
+    for _ in steps:
+        assert all(p.grad is None or not p.grad.any() for p in state.denoiser.parameters())
+
+
+@pytest.mark.parametrize("rows", [slice(None), [1, 5]])
+def test_training_halts_after_five_in_a_row_naming_step_and_examples(trainer, rows):
+    calls = {1, 2, 3, 4, 6, *range(8, 99)}
+    state, steps, config, examples = trainer(Poisoned(calls, rows=rows), steps=50)
+    for done in steps:
+        before = copied(state)
+        if done.step == 11:
+            break
+    with pytest.raises(NonFiniteError) as caught:
+        next(steps)
+    assert caught.value.exit_code == 5
+    assert same(copied(state), before)
+    batch = draw_batch(replace(state, step=11), examples, config.train, Accelerator(cpu=True)).indices
+    assert str(caught.value).startswith("step 12: got loss nan")
+    assert f"(examples {batch[rows].tolist()})" in str(caught.value)
+    assert PATIENCE == 5
+
+
+def test_a_spoilt_weight_never_looks_like_training(trainer):
+    state, steps, *_ = trainer(steps=50)
+    next(steps)
+    next(iter(state.denoiser.parameters())).data.view(-1)[0] = math.nan
+    average = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
+    with pytest.raises(NonFiniteError, match=r"^step 6: "):
+        list(steps)
+    assert same(average, state.average.state_dict())
+
+
+def test_a_spoilt_example_is_named(data, trainer):
+    spoilt = data.data.copy()
+    spoilt[17] = np.inf
+    _, _, config, examples = trainer(steps=1000, batch_size=40)
+    broken = Examples(spoilt, examples.indices, examples.transform)
+    state = start(config, examples, torch.device("cpu"))
+    with pytest.raises(NonFiniteError, match=r"\(examples \[17\]\)"):
+        list(training(state, broken, config, Accelerator(cpu=True)))
+
+
+# What a step takes
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4, 8])
+def test_processes_share_out_the_same_batch(trainer, processes):
+    state, _, config, examples = trainer()
+
+    def batch(index, of):
+        place = SimpleNamespace(process_index=index, num_processes=of, device=torch.device("cpu"))
+        return draw_batch(replace(state, step=5), examples, config.train, place)
+
+    whole, shares = batch(0, 1), [batch(i, processes) for i in range(processes)]
+    assert np.array_equal(whole.indices, np.concatenate([share.indices for share in shares]))
+    for name in ("x", "noise", "times.t", "times.weight"):
+        read = attrgetter(name)
+        assert torch.equal(read(whole), torch.cat([read(share) for share in shares]))
+        assert all(torch.equal(share.all_times.t, whole.times.t) for share in shares)
+
+
+def test_steps_take_different_times_and_noise(trainer):
+    state, _, config, examples = trainer()
+    here = Accelerator(cpu=True)
+    batches = [draw_batch(replace(state, step=step), examples, config.train, here) for step in range(3)]
+    assert len({float(batch.noise.sum()) for batch in batches}) == 3
+    assert len({float(batch.times.t.sum()) for batch in batches}) == 3
+
+
+def test_no_two_steps_share_numbers(trainer, monkeypatch):
+    """Times and noise, hidden labels and dropout: each step has a key of its own for each."""
+    _, steps, *_ = trainer(steps=3)
+    asked = []
+    for module in (randomness, loop):
+        noted = lambda *key: (asked.append(key), derived_seed(*key))[1]  # noqa: E731
+        monkeypatch.setattr(module, "derived_seed", noted)
+    list(steps)
+    keys = [key for key in asked if key[1] != Purpose.ORDER]
+    assert len(keys) == len(set(keys)) == 9
+
+
+def test_dropout_differs_by_step_and_process_and_leaves_the_global_generator_alone():
+    def drawn(step, process):
+        with _seeded(0, step, SimpleNamespace(device=torch.device("cpu"), process_index=process)):
+            return float(torch.rand(()))
+
+    before = torch.get_rng_state()
+    assert len({drawn(step, process) for step in range(3) for process in range(2)}) == 6
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# What a step does
+
+
+def test_the_average_is_the_average_of_the_weights(trainer):
+    state, steps, *_ = trainer(steps=30, ema=0.9)
+    name = next(iter(state.denoiser.state_dict()))
+    expected = state.denoiser.state_dict()[name].double().clone()
+    for done in steps:
+        decay = min(0.9, (1 + state.step - 1) / (10 + state.step - 1))
+        expected = decay * expected + (1 - decay) * state.denoiser.state_dict()[name].double()
+        assert done.finite
+    assert torch.allclose(state.average.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_no_average_is_the_weights(trainer):
+    state, steps, *_ = trainer(steps=3, ema=0.0)
+    list(steps)
+    assert same(dict(state.average.state_dict()), dict(state.denoiser.state_dict()))
+
+
+def test_weight_decay_takes_its_share_of_the_network_alone():
+    """From the same gradient: a step shrinks the parameters of the network by rate times decay, the schedule's not."""
+    config = replace(tiny("x", learning_rate=0.01), process=ProcessConfig("learned", 10))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    before = {f"weights/{name}": p.detach().clone() for name, p in state.denoiser.named_parameters()}
+    (free, done), (decayed, _) = (
+        one_step(levels_examples(), replace(config, train=replace(config.train, weight_decay=decay)))
+        for decay in (0.0, 0.5)
+    )
+    for name, start_value in before.items():
+        share = 0.0 if "schedule." in name else 0.5 * done.learning_rate
+        torch.testing.assert_close(free[name] - decayed[name], share * start_value, rtol=1e-3, atol=1e-7)
+
+
+def test_the_average_drops_nothing():
+    config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    for network in (state.denoiser.network, state.average.network):
+        for parameter in network.parameters():
+            parameter.data += 0.1
+    x, level = torch.randn(64, 2), torch.zeros(64)
+    assert torch.equal(state.average.network(x, level), state.average.network(x, level))
+    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
+
+
+def test_training_lowers_the_loss(trainer):
+    _, steps, *_ = trainer(steps=400, batch_size=32, learning_rate=1e-2, predicts="eps")
+    losses = [done.loss for done in steps]
+    assert np.mean(losses[-50:]) < 0.8 * np.mean(losses[:20])
+
+
+def test_gradients_are_clipped_before_the_step(trainer):
+    norms = []
+    for clip in (1e-3, 1e3):
+        state, steps, *_ = trainer(steps=1, clip_grad=clip)
+        done = next(steps)
+        first = [moment["exp_avg"] for moment in state.optimizer.state.values()]
+        norms.append(torch.cat([moment.flatten() for moment in first]).norm().item() / (1 - 0.9))
+        assert done.grad_norm > 1e-3
+    assert norms[0] == pytest.approx(1e-3, rel=1e-2)
+    assert norms[1] == pytest.approx(done.grad_norm, rel=1e-4)
+
+
+def levels_examples(count=300):
+    spec = DataSpec((2,), "ND", "uint8", 0.0, 4.0, 5)
+    data = np.random.default_rng(2).binomial(4, 0.3, size=(count, 2)).astype(np.uint8)
+    return Examples(data, np.arange(count), fit_transform(spec, data))
+
+
+def test_a_run_on_levels_starts_from_their_frequencies():
+    """Of the examples trained on alone, in the network and in its average."""
+    whole = levels_examples()
+    part = Examples(whole.data, np.arange(0, 300, 2), whole.transform)
+    config = resolve(tiny("x"), whole.transform.spec)
+    state = start(config, part, torch.device("cpu"))
+    counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
+    for denoiser in (state.denoiser, state.average):
+        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
+    assert np.abs(counts / 150 - 0.2).max() > 0.15
+    x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
+    masses = tensor(counts / 150)
+    alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
+    values = part.transform.lattice.values()
+    odds = torch.distributions.Normal(alpha * values, sigma).log_prob(x.double()[..., None]) + masses.log()
+    assert float((denoiser(x, 0.3).x - odds.softmax(-1) @ values).abs().max()) < 0.05
+
+
+def test_measured_errors_are_those_of_the_denoiser():
+    """A denoiser that says zero errs by the mean square of the data, at every noise."""
+    examples = levels_examples()
+    process = Gaussian(LinearSchedule())
+    table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
+    square = float(examples.take(np.arange(256)).double().square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_are_those_of_what_is_sampled():
+    """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
+    examples = levels_examples()
+    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
+    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
+    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_belong_to_their_own_noise():
+    """x_t / alpha errs by the noise-to-signal ratio."""
+    examples, process = levels_examples(), Gaussian(LinearSchedule())
+    log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
+    table = Analytic(log_snr, torch.ones(7))
+    denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
+    measure_variance(table, denoiser, examples, 0)
+    assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
+    before = table.log_error.clone()
+    measure_variance(table, denoiser, examples, 0)
+    assert torch.equal(table.log_error, before)
+
+
+def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
+    """Through the loop: the steps are finite and repeatable, the average follows, and log-SNR still falls."""
+    config = replace(tiny(data.name, steps=12, learning_rate=0.05), process=ProcessConfig("learned", 100))
+    config = resolve(config, data.spec)
+    examples = Examples(data.data, np.arange(len(data.data)), fit_transform(data.spec, data.data))
+    ended = []
+    for _ in range(2):
+        state = start(config, examples, torch.device("cpu"))
+        before = copied(state)
+        assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
+        ended.append(copied(state))
+    assert same(*ended)
+    moved = {name for name in before if "schedule." in name and not torch.equal(before[name], ended[0][name])}
+    names = ("last", "log_range", "log_slopes", "biases", "log_heights")
+    assert moved == {f"{group}/schedule.{name}" for group in ("weights", "average") for name in names}
+    with torch.no_grad():
+        assert bool((state.average.schedule.log_snr(torch.linspace(0, 1, 200)).diff() < 0).all())
+
+
+def test_a_weighted_loss_is_what_training_reports(trainer):
+    """The mean of the losses times 1/p(t): at a learning rate of next to nothing, that of the objective's integral."""
+    for times in ("uniform", "log-snr-density"):
+        _, steps, *_ = trainer(objective="continuous", times=times, steps=300, batch_size=40, learning_rate=1e-9)
+        losses = np.array([done.loss for done in steps])
+        if times == "uniform":
+            expected, error = losses.mean(), losses.std() / 300**0.5
+    assert losses.mean() == pytest.approx(expected, abs=4 * (error + losses.std() / 300**0.5))
+
+
+def test_a_proposal_learns_from_losses_without_their_weights(trainer, monkeypatch):
+    state, steps, *_ = trainer(objective="continuous", times="log-snr-density", steps=3)
+    noted = []
+    monkeypatch.setattr(type(state.proposal), "learn", lambda self, times, losses, _: noted.append((times, losses)))
+    for done in steps:
+        times, losses = noted[-1]
+        assert float((times.weight * losses).mean()) == pytest.approx(done.loss, rel=1e-6)
+    assert len(noted) == 3
+
+
+# A batch in parts
+
+
+def one_step(examples, config):
+    """What one step makes of a state, and what it says of itself."""
+    config = resolve(config, examples.transform.spec)
+    state = start(config, examples, torch.device("cpu"))
+    done = next(training(state, examples, config, Accelerator(cpu=True)))
+    return copied(state), done
+
+
+def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
+    each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
+    parts = list(zip(*(whole.split(rows) for whole in each), strict=True))
+    losses = [loss_of(*part[:3], {}) for part in parts]
+    for loss, (*_, weight) in zip(losses, parts, strict=True):
+        accelerator.backward((loss * weight.to(loss)).mean() / len(parts))
+    return torch.cat(losses).detach()
+
+
+@bug("mean of the means of parts", loop, "_losses", mean_of_the_means_of_parts, schedule="cosine", rows=3)
+@pytest.mark.parametrize("schedule", ["cosine", "learned"])
+@pytest.mark.parametrize("rows", [1, 3, 4])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(schedule, rows):
+    """Weighted times, parts of unequal size, a loss that takes a mean over its part: the same gradient of the whole."""
+    config = replace(tiny("x", learning_rate=1e-3), process=ProcessConfig(schedule, 10))
+    whole, done = one_step(levels_examples(), config)
+    parts, again = one_step(levels_examples(), replace(config, train=replace(config.train, micro_batch_size=rows)))
+    assert (again.loss, again.grad_norm) == pytest.approx((done.loss, done.grad_norm), rel=1e-4)
+    for name in (name for name in whole if name.startswith("optimizer/exp_avg.")):
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("runs_out", "given", "left"),
+    [
+        (lambda call, size: size > 2, None, [4, 2]),
+        (lambda call, size: call == 1, None, [4]),
+        (lambda call, size: call == 2, 4, [2]),  # the gradient of the first part is there already
+    ],
+)
+def test_out_of_memory_halves_the_part_and_ends_where_choosing_it_by_hand_does(trainer, runs_out, given, left):
+    state, steps, *_ = trainer(Scarce(runs_out), steps=4, micro_batch_size=given)
+    with pytest.warns(UserWarning, match="out of memory") as caught:
+        assert all(done.finite for done in steps)
+    words = "out of memory at step 1: goes on with {} examples at a time"
+    assert [str(each.message) for each in caught] == [words.format(rows) for rows in left]
+    by_hand, steps, *_ = trainer(Scarce(lambda call, size: False), steps=4, micro_batch_size=left[-1])
+    list(steps)
+    assert same(copied(state), copied(by_hand))
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_what_cannot_be_cut_is_refused(trainer):
+    _, steps, *_ = trainer(Scarce(lambda call, size: True))
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 1, and no memory for it at step 1"):
+        next(steps)
+    with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 8, "):
+        _half(8, 1, SimpleNamespace(num_processes=2))
+
+
+# State
+
+
+def test_a_state_takes_over_the_tensors_of_another(trainer):
+    old, steps, *_ = trainer(steps=10)
+    for _ in range(4):
+        next(steps)
+    new, going_on, *_ = trainer(steps=10, seed=0)
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
+    new.step = old.step
+    list(steps), list(going_on)
+    assert same(copied(new), copied(old))
+
+
+def test_a_state_before_the_first_step_can_be_taken_over(trainer):
+    old, *_ = trainer()
+    assert old.tensors()["optimizer"] == {}
+    new, *_ = trainer(seed=5)
+    new.load(old.tensors(), "here")
+    assert same(copied(new), copied(old))
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+@pytest.mark.parametrize("group", ["weights", "average", "proposal", "optimizer"])
+def test_other_tensors_are_refused(trainer, group, change):
+    old, steps, *_ = trainer(steps=2, times="loss-history")
+    list(steps)
+    groups = {g: dict(tensors) for g, tensors in old.tensors().items()}
+    name = next(iter(groups[group]))
+    if change == "missing":
+        del groups[group][name]
+    elif change == "extra":
+        groups[group]["more"] = torch.zeros(1)
+    else:
+        groups[group][name] = torch.zeros(3, 3, 3)
+    new, *_ = trainer(steps=2, times="loss-history")
+    with pytest.raises(CheckpointError, match="here"):
+        new.load(groups, "here")
