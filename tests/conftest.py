@@ -32,7 +32,7 @@ def finished_run(data, tmp_path_factory):
     """A run that nothing has disturbed."""
     from faults import tiny, without_pictures
 
-    from inkwash.fit import fit
+    from inkwash.training.fit import fit
 
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)

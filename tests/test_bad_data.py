@@ -13,9 +13,10 @@ from datafiles import chunk, noise, npy, pictures
 from faults import run_cli, train_words, tree
 from PIL import Image
 
-from inkwash.config import DataConfig
-from inkwash.data import fit_transform, load_dataset
-from inkwash.errors import DataError
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.data.dataset import load_dataset
+from inkwash.data.transform import fit_transform
 
 
 class Bomb:

@@ -14,7 +14,7 @@ import pytest
 from oracles import Heartbeat
 
 import inkwash as iw
-from inkwash.fit import train
+from inkwash.training.fit import train
 
 ROOT = Path(__file__).parents[1]
 SOURCE, DOCS = ROOT / "src" / "inkwash", ROOT / "docs"
@@ -178,8 +178,8 @@ def test_readme_has_the_two_commands() -> None:
 
 
 def test_every_option_named_in_prose_exists() -> None:
-    from inkwash.cli import COMMANDS, _options
-    from inkwash.papers import EXPERIMENTS, load_options
+    from inkwash.commands.cli import COMMANDS, _options
+    from inkwash.commands.papers import EXPERIMENTS, load_options
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
     known = {name.replace("_", "-") for command in commands for name in _options(command)} | {

@@ -24,13 +24,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
-from inkwash import flow, randomness
-from inkwash import impute as completion
-from inkwash import model as diffusion
 from inkwash import sklearn as estimator
-from inkwash.config import EvaluateConfig
-from inkwash.data import frame
-from inkwash.randomness import generator
+from inkwash.core import randomness
+from inkwash.core.config import EvaluateConfig
+from inkwash.core.randomness import generator
+from inkwash.data import frames as frame
+from inkwash.likelihood import flow
+from inkwash.model import diffusion as diffusion
+from inkwash.posterior import complete as completion
 from inkwash.sklearn import DiffusionDensity
 
 MEAN, COV = np.array([3.0, -1.0]), np.array([[9.0, 1.2], [1.2, 0.5]])
@@ -55,7 +56,7 @@ def exact():
     """An estimator whose training, for once, has ended in the very law of the data."""
     whitened = GaussianData([0.0, 0.0], (COV / np.outer(STD, STD)).tolist())
     spec = iw.load_dataset(rows(40)).spec
-    transform = iw.Transform(spec, tuple(MEAN.tolist()), tuple(STD.tolist()))
+    transform = iw.data.Transform(spec, tuple(MEAN.tolist()), tuple(STD.tolist()))
     model = iw.Diffusion(exact_denoiser(whitened, iw.KarrasSchedule(), "large"), (2,), transform)
     with mock.patch.object(estimator, "_model_of", return_value=model):
         return DiffusionDensity(**TINY).fit(rows(40))
@@ -373,7 +374,7 @@ def purchases_log_prob(frame):
 @pytest.mark.slow
 def test_the_law_of_purchases_is_found():
     shop = iw.load_dataset("shop")
-    frame = iw.to_frame(shop.spec, shop.data)
+    frame = iw.data.to_frame(shop.spec, shop.data)
     found = DiffusionDensity(2000, width=64, depth=2, dropout=0.0, density="bound").fit(frame[:8000])
     with evaluating():
         score = found.score_samples(frame[8000:])

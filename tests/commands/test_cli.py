@@ -17,13 +17,12 @@ from oracles import public
 from PIL import Image
 
 import inkwash as iw
-from inkwash import cli, cost
-from inkwash import draw as drawing
-from inkwash import run as runs
-from inkwash.config import WalkConfig
-from inkwash.noise import GRIDS
-from inkwash.papers import EXPERIMENTS
+from inkwash.commands import cli, sample as drawing
+from inkwash.commands.papers import EXPERIMENTS
+from inkwash.core.config import WalkConfig
 from inkwash.sample import SAMPLERS
+from inkwash.sample.grids import GRIDS
+from inkwash.training import cost, run as runs
 
 
 def one_line(capsys):
@@ -187,7 +186,7 @@ def test_a_run_refused_for_its_cost_leaves_nothing(home, alone, monkeypatch, cap
 
 def test_the_version_is_that_of_the_package(capsys):
     assert run_cli(["--version"]) == 0
-    assert capsys.readouterr().out == f"inkwash {iw.__version__}\n"
+    assert capsys.readouterr().out == f"inkwash {iw.core.version.__version__}\n"
 
 
 def test_a_bad_run_ends_in_exit_4(alone, capsys):
@@ -327,7 +326,7 @@ def test_every_sampler_and_grid_and_option_of_them_is_within_reach():
     hints = typing.get_type_hints(WalkConfig)
     assert set(typing.get_args(hints["sampler"])) == set(SAMPLERS)
     assert set(typing.get_args(hints["grid"])) == {*GRIDS, "learned"}
-    assert set(SAMPLERS.values()) == set(public(iw.Sampler))
+    assert set(SAMPLERS.values()) == set(public(iw.sample.Sampler))
     options = {option.name for kind in (*SAMPLERS.values(), *GRIDS.values()) for option in fields(kind)}
     assert set(hints) == {"sampler", "steps", "grid"} | options
 

@@ -6,8 +6,8 @@ from faults import run_cli, tiny, without_pictures
 from PIL import Image
 
 import inkwash as iw
-from inkwash.fit import fit
-from inkwash.inpaint import METHODS, hide, read_mask
+from inkwash.commands.inpaint import METHODS, hide, read_mask
+from inkwash.training.fit import fit
 
 
 @pytest.fixture(scope="module")
@@ -107,4 +107,4 @@ def test_vectors_are_refused(finished_run, tmp_path, capsys):
 def test_every_method_has_a_name():
     from oracles import public
 
-    assert set(METHODS.values()) == set(public(iw.Method))
+    assert set(METHODS.values()) == set(public(iw.posterior.Method))

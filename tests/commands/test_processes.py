@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from faults import STEPS, digests, run_cli, train_words, tree
 
-from inkwash.run import Run
+from inkwash.training.run import Run
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,9 @@ def test_train_and_sample_use_no_network(home, alone):
 
 def test_the_installed_command_stops_on_a_signal(home, alone):
     words = train_words(home / "points.npy", "run", "--train.steps", 10**6)
-    with subprocess.Popen([sys.executable, "-m", "inkwash.cli", *words], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "inkwash.commands.cli", *words], stderr=subprocess.PIPE, text=True
+    ) as process:
         end = time.monotonic() + 60
         while not list(alone.glob("run/checkpoints/step-*")) and time.monotonic() < end:
             time.sleep(0.01)
@@ -84,7 +86,18 @@ def test_the_installed_command_stops_on_a_signal(home, alone):
 def test_two_processes_draw_the_same_as_one(home, alone):
     """Bit for bit, by gloo; 300 examples of 5 x 7 are three slots."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    words = ["-m", "inkwash.cli", "sample", str(home / "images"), "-n", "300", "--out", "two", "--film", "film.gif"]
+    words = [
+        "-m",
+        "inkwash.commands.cli",
+        "sample",
+        str(home / "images"),
+        "-n",
+        "300",
+        "--out",
+        "two",
+        "--film",
+        "film.gif",
+    ]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
@@ -97,7 +110,7 @@ def test_two_processes_draw_the_same_as_one(home, alone):
 def test_two_processes_train_the_same_as_one(home, alone):
     words = train_words(home / "points.npy", "two")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    launch += ["-m", "inkwash.cli"]
+    launch += ["-m", "inkwash.commands.cli"]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     odd = subprocess.run([*launch, *words, "--train.batch-size", "9"], capture_output=True, text=True, env=environment)
     assert "need a multiple of the 2 processes" in odd.stderr

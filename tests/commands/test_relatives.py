@@ -8,10 +8,10 @@ from faults import points, run_cli, tiny, without_pictures
 from PIL import Image
 
 import inkwash as iw
-from inkwash.fit import fit
-from inkwash.pictures import grid, to_pixels
-from inkwash.run import Run
-from inkwash.share import example
+from inkwash.commands.relatives import example
+from inkwash.data.pictures import grid, to_pixels
+from inkwash.training.fit import fit
+from inkwash.training.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,15 @@ import pytest
 from faults import fail_at, hooked, newest, points, tiny, without_pictures
 from PIL import Image
 
-from inkwash.display import Display
-from inkwash.draw import draw, draw_share, draw_to_folder, inspect_run
-from inkwash.errors import ConfigError, StorageError
-from inkwash.fit import fit
-from inkwash.pictures import grid, to_pixels
-from inkwash.run import load
-from inkwash.sample import DDIM
+from inkwash.commands.inspect import inspect_run
+from inkwash.commands.sample import draw_share, draw_to_folder
+from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError, StorageError
+from inkwash.data.pictures import grid, to_pixels
+from inkwash.model.watch import draw
+from inkwash.sample.ancestral import DDIM
+from inkwash.training.fit import fit
+from inkwash.training.run import load
 
 
 @pytest.fixture(scope="module")

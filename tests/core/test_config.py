@@ -10,20 +10,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from inkwash.config import (
-    Config,
-    EvaluateConfig,
-    NetworkConfig,
-    Range,
-    TrainConfig,
-    check,
-    chosen,
-    describe,
-    first_difference,
-    from_json,
-    to_json,
-)
-from inkwash.errors import ConfigError
+from inkwash.core.config import Config, EvaluateConfig, NetworkConfig, TrainConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.options import Range, check, chosen, describe, first_difference, from_json, to_json
 
 GOOD = Config("digits", network=NetworkConfig("unet", 8, 1, (1, 2), (False, True)), train=TrainConfig(steps=5))
 NAN, INF = float("nan"), float("inf")

@@ -8,10 +8,10 @@ import torch
 from accelerate import Accelerator
 
 import inkwash as iw
-from inkwash import cli, fit
-from inkwash.device import device_of
-from inkwash.errors import DataError
-from inkwash.memory import keep_freed_memory
+from inkwash.commands import cli
+from inkwash.core.errors import DataError
+from inkwash.core.machine import device_of, keep_freed_memory
+from inkwash.training import fit
 
 FRESH_PAGES = """
 import resource, torch

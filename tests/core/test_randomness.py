@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from inkwash.randomness import Purpose, derived_seed, fresh_seed, generator, slot_rows
+from inkwash.core.randomness import Purpose, derived_seed, fresh_seed, generator, slot_rows
 
 SEEDS = st.one_of(st.integers(0, 20), st.integers(0, 2**64))
 KEYS = st.tuples(SEEDS, st.sampled_from(list(Purpose)), st.integers(0, 2000))

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import F64
 
-from inkwash.shapes import as_time, event_size, mean_event, over, per_row, sum_event
+from inkwash.core.shapes import as_time, event_size, mean_event, over, per_row, sum_event
 
 EVENTS = [(), (3,), (2, 3), (2, 1, 4, 3)]
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from faults import Crash, Disk, count_operations, fail_at, fork, hooked, wait, wait_until
 
-from inkwash import storage
-from inkwash.errors import CheckpointError, RunInUseError, StorageError
+from inkwash.core import storage
+from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
 
 def no_space():

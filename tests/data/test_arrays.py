@@ -8,10 +8,10 @@ import pytest
 from datafiles import chunk, noise, npy, pictures
 from PIL import Image
 
-from inkwash.config import DataConfig
-from inkwash.data import load_dataset
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.data.dataset import load_dataset
 from inkwash.data.images import read_picture
-from inkwash.errors import DataError
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

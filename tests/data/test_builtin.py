@@ -6,11 +6,11 @@ from faults import tiny, without_pictures
 from oracles import shop_log_prob
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
-from inkwash.config import DataConfig
-from inkwash.data import load_dataset
+from inkwash.core.config import DataConfig
 from inkwash.data.builtin import BUILTIN
-from inkwash.fit import fit
-from inkwash.run import Run
+from inkwash.data.dataset import load_dataset
+from inkwash.training.fit import fit
+from inkwash.training.run import Run
 
 
 @pytest.mark.parametrize("name", BUILTIN)

@@ -5,11 +5,11 @@ import pytest
 from bugs import bug
 
 import inkwash as iw
-from inkwash.config import from_json, to_json
-from inkwash.data import DataSpec
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.options import from_json, to_json
 from inkwash.data import columns as table_columns
 from inkwash.data.columns import Column, number_column, text_column
-from inkwash.errors import ConfigError, DataError
+from inkwash.data.spec import DataSpec
 
 NAN = np.nan
 GOOD = {
@@ -64,7 +64,7 @@ def names_from_one(column, values):
 @bug("categories counted from one", table_columns.Column, "_names", names_from_one)
 def test_cells_come_back():
     spec = DataSpec((5,), "ND", "float64", 0, 255, None, GOOD)
-    assert np.array_equal(iw.from_frame(spec, CELLS), NUMBERS, equal_nan=True)
+    assert np.array_equal(iw.data.from_frame(spec, CELLS), NUMBERS, equal_nan=True)
     for i, column in enumerate(GOOD.values()):
         seen = ~np.isnan(NUMBERS[:, i])
         assert column.decode(NUMBERS[:, i])[seen].tolist() == [row[i] for row in CELLS if row[i] is not None]
@@ -110,7 +110,7 @@ def test_a_bad_column_is_refused_by_name(bad, words):
 def test_columns_that_fit_nothing_are_refused(column):
     spec = DataSpec((1,), "ND", "float64", 0, 1, None, {"a": column})
     with pytest.raises(ConfigError, match=r"transform\.spec\.columns\.a\.categories"):
-        iw.Transform(spec, (0.0,), (1.0,)).check()
+        iw.data.Transform(spec, (0.0,), (1.0,)).check()
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_a_cell_that_is_none_of_its_column_is_named(place, cell, words):
     rows = [list(row) for row in CELLS]
     rows[place[0]][place[1]] = cell
     with pytest.raises(DataError, match=words):
-        iw.from_frame(DataSpec((5,), "ND", "float64", 0, 255, None, GOOD), rows)
+        iw.data.from_frame(DataSpec((5,), "ND", "float64", 0, 255, None, GOOD), rows)
 
 
 def test_rows_of_another_length_are_refused():
     with pytest.raises(DataError, match="row 1: got 4 cells, need 5"):
-        iw.from_frame(DataSpec((5,), "ND", "float64", 0, 255, None, GOOD), [CELLS[0], CELLS[1][:4]])
+        iw.data.from_frame(DataSpec((5,), "ND", "float64", 0, 255, None, GOOD), [CELLS[0], CELLS[1][:4]])
 
 
 @pytest.mark.parametrize(

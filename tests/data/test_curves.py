@@ -11,17 +11,17 @@ import pytest
 import torch
 from bugs import bug
 from faults import newest, rewrite, run_cli, tiny, train_words, without_pictures
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import F64, GaussianData, exact_denoiser
 
 import inkwash as iw
-from inkwash.config import TransformKind, from_json, to_json
+from inkwash.core.config import TransformKind
+from inkwash.core.errors import NonFiniteError
+from inkwash.core.options import from_json, to_json
 from inkwash.data import curves, transform
 from inkwash.data.curves import Quantiles, fit_quantiles
 from inkwash.data.transform import fit_transform
-from inkwash.errors import NonFiniteError
-from inkwash.fit import fit
+from inkwash.training.fit import fit
 
 KINDS = get_args(TransformKind)
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -165,7 +165,7 @@ def test_the_bound_and_its_parts_are_moved_as_the_density_is(kind):
     for name in ("k", "null"):
         torch.testing.assert_close(getattr(bounds[0], name) - getattr(bounds[1], name), gain, rtol=0, atol=1e-4)
     times = torch.linspace(1, 0, 6, dtype=F64)
-    costs = [iw.bound_costs(model, y, candidates=times).fixed for model, y in ((curved, data), (bare, x))]
+    costs = [iw.model.bound_costs(model, y, candidates=times).fixed for model, y in ((curved, data), (bare, x))]
     assert costs[1] - costs[0] == pytest.approx(float(gain.mean()), abs=1e-4)
 
 
@@ -193,7 +193,7 @@ def test_the_transform_is_fitted_on_the_training_part(kind):
 @kinds
 def test_a_transform_comes_back_from_json(kind):
     transform = fitted(kind, skewed())
-    again = from_json(iw.Transform, json.loads(json.dumps(to_json(transform))))
+    again = from_json(iw.data.Transform, json.loads(json.dumps(to_json(transform))))
     again.check()
     assert again == transform
 
@@ -213,11 +213,11 @@ BAD_QUANTILES = {
 @pytest.mark.parametrize("quantiles", BAD_QUANTILES.values(), ids=BAD_QUANTILES)
 def test_quantiles_that_make_no_curve_are_refused(quantiles):
     spec = iw.load_dataset(skewed()[:, :1]).spec
-    iw.Transform(spec, (0.0,), (1.0,), "quantile", {"0": LINE}).check()
+    iw.data.Transform(spec, (0.0,), (1.0,), "quantile", {"0": LINE}).check()
     with pytest.raises(iw.ConfigError, match=r"transform\.quantiles"):
-        iw.Transform(spec, (0.0,), (1.0,), "quantile", quantiles).check()
+        iw.data.Transform(spec, (0.0,), (1.0,), "quantile", quantiles).check()
     with pytest.raises(iw.ConfigError, match=r"transform\.quantiles"):
-        iw.Transform(spec, (0.0,), (1.0,), "log", {"0": LINE}).check()
+        iw.data.Transform(spec, (0.0,), (1.0,), "log", {"0": LINE}).check()
 
 
 def test_a_sample_too_large_for_its_type_is_refused():
@@ -266,8 +266,8 @@ def test_a_classifier_is_asked_in_data_units_and_a_measurement_refused(kind):
     """The gradient of log r with respect to the model's units, by differences."""
     model = plane(fitted(kind, skewed()[:, :2]))
     factor = iw.Classifier(lambda data: -((data[:, 0] * data[:, 1]).log() ** 2))
-    potential, x = factor.evidence(model).potential, torch.tensor([[0.21, -0.63]], dtype=F64)
-    gradient = iw.factor.gradient(potential, x)
+    potential, x = factor.evidence(model.units).potential, torch.tensor([[0.21, -0.63]], dtype=F64)
+    gradient = iw.posterior.evidence.gradient(potential, x)
     steps = 1e-6 * torch.eye(2, dtype=F64)
     expected = (potential(x + steps) - potential(x - steps)) / 2e-6
     torch.testing.assert_close(gradient[0], expected, rtol=1e-5, atol=1e-7)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from datafiles import noise, npy, pictures
 
-from inkwash.config import DataConfig
-from inkwash.data import DataSpec, fit_transform, load_dataset
+from inkwash.core.config import DataConfig
+from inkwash.data.dataset import load_dataset
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import fit_transform
 
 
 def test_a_fingerprint_changes_with_any_value_shape_or_type(tmp_path):

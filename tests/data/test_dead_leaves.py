@@ -5,7 +5,7 @@ import pytest
 from bugs import bug
 from scipy.integrate import quad
 
-from inkwash.data import leaves
+from inkwash.data.builtin import leaves
 
 
 def shared_area(d, low=2.0, high=8.0):

@@ -11,11 +11,13 @@ from faults import run_cli, train_words, without_pictures
 from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
-from inkwash.data import Column, fit_transform, frame, load_dataset
-from inkwash.data import columns as table_columns
-from inkwash.data.frame import dump_parquet, read_rows
+from inkwash.core.errors import DataError
+from inkwash.data import columns as table_columns, frames as frame
+from inkwash.data.columns import Column
+from inkwash.data.dataset import load_dataset
+from inkwash.data.frames import dump_parquet, read_rows
 from inkwash.data.table import dump_csv
-from inkwash.errors import DataError
+from inkwash.data.transform import fit_transform
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -53,7 +55,7 @@ def without_missing(where, dtype, names, numbers):
 def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)
-    assert iw.to_frame(data.spec, data.data).equals(frame.reset_index(drop=True))
+    assert iw.data.to_frame(data.spec, data.data).equals(frame.reset_index(drop=True))
     assert data.spec.columns["kind"] == Column("category", ("z", "a", "q"), True)
     assert data.spec.columns["rate"].categories == ("1", "2", "3", "4")
     assert data.spec.columns["n"] == Column("int16", None, True)
@@ -66,7 +68,7 @@ def test_parquet_round_trip(tmp_path):
     again = load_dataset(path)
     assert again.spec.columns == data.spec.columns
     assert np.array_equal(again.data, data.data, equal_nan=True)
-    assert pandas.read_parquet(path).equals(iw.to_frame(data.spec, data.data))
+    assert pandas.read_parquet(path).equals(iw.data.to_frame(data.spec, data.data))
 
 
 def test_an_index_in_parquet_is_not_used(tmp_path):
@@ -85,14 +87,14 @@ def test_new_rows_are_read_as_known_ones(tmp_path, suffix):
     read[:, 0] = read[:, 0].astype(np.float32)
     assert np.array_equal(read, data.data[:9], equal_nan=True)
     turned = frame[list(frame)[::-1]].head(9)
-    assert np.array_equal(iw.from_frame(data.spec, turned), data.data[:9], equal_nan=True)
+    assert np.array_equal(iw.data.from_frame(data.spec, turned), data.data[:9], equal_nan=True)
 
 
 def test_new_rows_with_other_columns_are_refused():
     data = load_dataset(mixed())
     for rows in (mixed().drop(columns="x"), mixed().assign(more=1)):
         with pytest.raises(DataError, match=r"table: got columns .* need exactly x, n"):
-            iw.from_frame(data.spec, rows)
+            iw.data.from_frame(data.spec, rows)
 
 
 def test_categories_of_whole_numbers_are_whole_numbers():
@@ -112,9 +114,9 @@ def test_text_stays_text_whatever_it_looks_like():
     frame = pandas.DataFrame({"zip": zips * 8, "flag": flags * 8, "id": ids * 8, "x": np.arange(24.0)})
     for given in (frame, frame.astype({"zip": object})):
         data = load_dataset(given, iw.DataConfig(categories=("zip",)))
-        back = iw.to_frame(data.spec, data.data)
+        back = iw.data.to_frame(data.spec, data.data)
         assert back[["zip", "flag", "id"]].to_numpy().tolist() == frame[["zip", "flag", "id"]].to_numpy().tolist()
-        assert np.array_equal(iw.from_frame(data.spec, back), data.data)
+        assert np.array_equal(iw.data.from_frame(data.spec, back), data.data)
 
 
 def test_empty_text_is_a_category_and_no_missing_cell():
@@ -122,9 +124,9 @@ def test_empty_text_is_a_category_and_no_missing_cell():
     data = load_dataset(frame)
     assert data.spec.columns["a"] == Column("str", ("", "x", "y"))
     gone = frame.assign(a=[None, "x", "y", ""])
-    assert np.isnan(iw.from_frame(data.spec, gone)[:, 0]).tolist() == [True, False, False, False]
+    assert np.isnan(iw.data.from_frame(data.spec, gone)[:, 0]).tolist() == [True, False, False, False]
     for hole in (None, np.nan, pandas.NA):
-        assert np.isnan(iw.from_frame(data.spec, [[hole, 1.5]])[0, 0])
+        assert np.isnan(iw.data.from_frame(data.spec, [[hole, 1.5]])[0, 0])
     with pytest.raises(DataError, match="column 'a': got cells that are missing and others of empty text"):
         load_dataset(gone)
 
@@ -134,7 +136,7 @@ def test_a_model_takes_rows_by_the_names_of_their_columns():
     model = iw.Diffusion(
         iw.Denoiser(torch.nn.Linear(3, 3), iw.Gaussian(iw.LinearSchedule())), (3,), fit_transform(data.spec, data.data)
     )
-    frame = iw.to_frame(data.spec, data.data)
+    frame = iw.data.to_frame(data.spec, data.data)
     assert torch.equal(model.to_model(frame[["stars", "u", "x"]]), model.to_model(data.data))
     with pytest.raises(DataError, match="got columns x, u, need exactly x, u, stars"):
         model.bound(frame[["x", "u"]])

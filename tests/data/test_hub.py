@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkwash.config import DataConfig
-from inkwash.data import Column, load_dataset
-from inkwash.errors import DataError
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.data.columns import Column
+from inkwash.data.dataset import load_dataset
 
 pyarrow = pytest.importorskip("pyarrow")
 RANDOM = np.random.default_rng(3)

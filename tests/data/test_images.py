@@ -9,10 +9,10 @@ from faults import run_cli, train_words, without_pictures
 from PIL import Image
 
 import inkwash as iw
-from inkwash.data import load_dataset
-from inkwash.data.deep import encode_png
+from inkwash.core.errors import DataError
+from inkwash.data.dataset import load_dataset
 from inkwash.data.images import read_picture
-from inkwash.errors import DataError
+from inkwash.data.png16 import encode_png
 
 RANDOM = np.random.default_rng(4)
 

@@ -5,9 +5,9 @@ import pytest
 from faults import fail_at, hooked
 from PIL import Image
 
-from inkwash.data import DataSpec
-from inkwash.errors import StorageError
-from inkwash.pictures import grid, save_curve, save_pixels, save_samples, to_pixels
+from inkwash.core.errors import StorageError
+from inkwash.data.pictures import grid, save_curve, save_pixels, save_samples, to_pixels
+from inkwash.data.spec import DataSpec
 
 
 def spec(shape, layout="NCHW", high=255.0, low=0.0, levels=256, dtype="uint8"):

@@ -10,8 +10,8 @@ from bugs import bug
 from datafiles import chunk
 from PIL import Image
 
-from inkwash.data import deep
-from inkwash.data.deep import decode_png, encode_png
+from inkwash.data import png16 as deep
+from inkwash.data.png16 import decode_png, encode_png
 
 
 def smooth(*shape):

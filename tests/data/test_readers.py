@@ -14,11 +14,11 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import inkwash as iw
-from inkwash.data import load_dataset
-from inkwash.data.deep import encode_png
-from inkwash.data.read import source_name
-from inkwash.errors import DataError
-from inkwash.fit import fit
+from inkwash.core.errors import DataError
+from inkwash.data.dataset import load_dataset
+from inkwash.data.png16 import encode_png
+from inkwash.data.readers import source_name
+from inkwash.training.fit import fit
 
 RANDOM = np.random.default_rng(6)
 IMAGES = RANDOM.integers(0, 256, (12, 5, 6)).astype(np.uint8)

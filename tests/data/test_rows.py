@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from bugs import bug
 
-from inkwash.data import fit_transform, load_dataset, rows, transform
+from inkwash.data import rows, transform
+from inkwash.data.dataset import load_dataset
 from inkwash.data.rows import blocks
-from inkwash.training import Examples
+from inkwash.data.transform import fit_transform
+from inkwash.training.loop import Examples
 
 
 @pytest.mark.parametrize("entries", [1, 7, 1 << 20])

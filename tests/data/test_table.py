@@ -8,9 +8,12 @@ from bugs import bug
 from faults import run_cli, train_words, without_pictures
 
 import inkwash as iw
-from inkwash.data import Column, DataSpec, fit_transform, load_dataset
+from inkwash.core.errors import DataError
+from inkwash.data.columns import Column
+from inkwash.data.dataset import load_dataset
+from inkwash.data.spec import DataSpec
 from inkwash.data.table import dump_csv
-from inkwash.errors import DataError
+from inkwash.data.transform import fit_transform
 
 TYPES = ("int64", "float64", "float32", "uint8")
 RANDOM = np.random.default_rng(2)
@@ -50,7 +53,7 @@ def test_a_first_line_of_numbers_is_an_example(tmp_path):
     assert data.notes[0] == "no column names in the first line: they are 0, 1, …"
 
 
-@bug("whole numbers cut, not rounded", iw.DataSpec, "rounded", lambda self, data: data.astype(int))
+@bug("whole numbers cut, not rounded", iw.data.DataSpec, "rounded", lambda self, data: data.astype(int))
 def test_whole_numbers_stay_whole():
     """Whole numbers are the nearest ones, and within their type; the other columns are as they are."""
     spec = DataSpec(
@@ -180,7 +183,7 @@ def test_frames_come_and_go():
     data = load_dataset(frame, iw.DataConfig(labels="c"))
     assert data.spec.columns == {"n": Column("int16"), "x": Column("float32")}
     assert data.condition.classes == ("u", "v", "w")
-    assert iw.to_frame(data.spec, data.data).equals(frame[["n", "x"]])
+    assert iw.data.to_frame(data.spec, data.data).equals(frame[["n", "x"]])
 
 
 @pytest.mark.parametrize(
@@ -211,10 +214,10 @@ def test_a_frame_with_a_name_twice():
 def test_only_tables_are_frames():
     pytest.importorskip("pandas")
     with pytest.raises(DataError, match="need a table"):
-        iw.to_frame(DataSpec((2,), "ND", "float64", 0, 1, None), np.zeros((2, 2)))
+        iw.data.to_frame(DataSpec((2,), "ND", "float64", 0, 1, None), np.zeros((2, 2)))
 
 
 def test_columns_that_do_not_fit_are_refused():
     spec = DataSpec((2,), "ND", "float64", 0, 1, None, {"a": Column("float64")})
     with pytest.raises(iw.ConfigError, match=r"transform.spec.columns: got 1 columns"):
-        iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)).check()
+        iw.data.Transform(spec, (0.0, 0.0), (1.0, 1.0)).check()

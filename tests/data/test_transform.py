@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import F64
 
 import inkwash as iw
@@ -28,7 +27,7 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 def spec_of(layout, dtype, low, high, levels):
-    return iw.DataSpec(SHAPES[layout], layout, dtype, float(low), float(high), levels)
+    return iw.data.DataSpec(SHAPES[layout], layout, dtype, float(low), float(high), levels)
 
 
 def integers(layout, dtype, seed=0, n=7):

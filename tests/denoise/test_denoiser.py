@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from bugs import bug
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import (
     F64,
     LINE,
@@ -25,10 +24,10 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
-from inkwash import denoise, prediction
-from inkwash.prediction import NAMED
-from inkwash.shapes import over
-from inkwash.variance import Large
+from inkwash.core.shapes import over
+from inkwash.denoise import denoiser as denoise, prediction
+from inkwash.denoise.prediction import NAMED
+from inkwash.process.variance import Large
 
 SCHEDULES = public_schedules()
 PREDICTIONS = [name for name in NAMED if name != "F"]  # an estimate names no F: see test_prediction.py
@@ -74,7 +73,7 @@ def score_read_without_sigma(self, output, noisy):
     return prediction.Eps().read(-output, noisy)
 
 
-@bug("wrong v", iw.Estimate, "v", property(v_with_sign), schedule=SCHEDULES[0], first="eps", second="v")
+@bug("wrong v", iw.process.Estimate, "v", property(v_with_sign), schedule=SCHEDULES[0], first="eps", second="v")
 @bug(
     "v read with the wrong sign",
     prediction.V,
@@ -86,7 +85,7 @@ def score_read_without_sigma(self, output, noisy):
 )
 @bug(
     "sign of the score",
-    iw.Estimate,
+    iw.process.Estimate,
     "score",
     property(score_with_sign),
     schedule=SCHEDULES[0],
@@ -95,7 +94,7 @@ def score_read_without_sigma(self, output, noisy):
 )
 @bug(
     "score is the noise",
-    iw.Estimate,
+    iw.process.Estimate,
     "score",
     property(score_without_sigma),
     schedule=SCHEDULES[0],
@@ -406,7 +405,7 @@ def test_the_exact_blind_denoiser_is_what_regression_finds(data):
     def loss(change):
         network = lambda x_t, level: exact(x_t, level) + change(x_t)  # noqa: E731
         denoiser = iw.Denoiser(network, iw.Gaussian(schedule), sees="nothing")
-        return iw.Regression().loss(denoiser, x, t, eps)
+        return iw.training.Regression().loss(denoiser, x, t, eps)
 
     residual = eps - exact(x_t, torch.zeros(1))
     best = loss(torch.zeros_like)
@@ -415,7 +414,7 @@ def test_the_exact_blind_denoiser_is_what_regression_finds(data):
         assert abs(float(product.mean())) < 4 * float(product.std()) / n**0.5
         for amount in (-0.15, 0.15):
             assert float(loss(lambda y, a=amount, h=h: a * h(y)).mean()) > float(best.mean())
-    shown = iw.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
+    shown = iw.training.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
     assert float(best.mean()) > 1.05 * float(shown.mean())  # in one dimension it is costly not to know
 
 
@@ -435,7 +434,7 @@ def test_in_many_dimensions_a_blind_denoiser_loses_little():
         x = data.whiten_inverse(torch.randn(500, size, generator=random, dtype=F64))
         t, eps = BLIND_TIMES[torch.arange(500) % 400], torch.randn(500, size, generator=random, dtype=F64)
         blind = iw.Denoiser(blind_eps(data, schedule), iw.Gaussian(schedule), sees="nothing")
-        losses = [iw.Regression().loss(d, x, t, eps).mean() for d in (blind, exact_denoiser(data, schedule))]
+        losses = [iw.training.Regression().loss(d, x, t, eps).mean() for d in (blind, exact_denoiser(data, schedule))]
         excess.append(float(losses[0] / losses[1] - 1))
     assert excess == sorted(excess, reverse=True)
     assert excess[0] > 0.1 > 0.02 > excess[-1] > 0

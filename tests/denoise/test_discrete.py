@@ -6,7 +6,7 @@ from bugs import bug
 from oracles import F64, tensor
 
 import inkwash as iw
-from inkwash.codes import log_weights
+from inkwash.process.categorical import log_weights
 
 SIZES = (3, 2)
 JOINT = tensor([[0.30, 0.05], [0.02, 0.18], [0.25, 0.20]])
@@ -30,7 +30,7 @@ def exact_codes(process, joint=JOINT):
 
 
 def model_of(process, steps=400):
-    return iw.Diffusion(iw.CodeDenoiser(exact_codes(process), process), shape=(2,), steps=steps, dtype=F64)
+    return iw.Diffusion(iw.denoise.CategoryDenoiser(exact_codes(process), process), shape=(2,), steps=steps, dtype=F64)
 
 
 @processes
@@ -48,7 +48,7 @@ def test_the_exact_weights_give_the_exact_belief(process):
 LOG_WEIGHTS = property(lambda self: self.log_weights)
 
 
-@bug("weights taken for the belief", iw.CodeEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
+@bug("weights taken for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
 @processes
 def test_the_bound_falls_to_the_entropy(process):
     """Entries are drawn independently in a step, which fewer and fewer of them notice as the steps get finer."""
@@ -80,13 +80,13 @@ def test_what_a_network_says_is_put_in_its_place():
 def test_training_learns_the_joint_law(process):
     """From the frequencies alone the bound starts at the entropy of independent entries, and falls to that of both."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"
-    inputs, outputs = iw.TableNet.widths(sizes, masked)
+    inputs, outputs = iw.nn.TableNet.widths(sizes, masked)
     torch.manual_seed(0)
-    network = iw.TableNet(iw.MLP(sum(inputs), 32, 1, outputs=sum(outputs)), sizes, masked)
+    network = iw.nn.TableNet(iw.MLP(sum(inputs), 32, 1, outputs=sum(outputs)), sizes, masked)
     count = 4000
     x = ROWS[torch.multinomial(JOINT.flatten(), count, True, generator=torch.Generator().manual_seed(0))].float()
     network.count([x])
-    denoiser = iw.CodeDenoiser(network, process, sees="log_snr")
+    denoiser = iw.denoise.CategoryDenoiser(network, process, sees="log_snr")
     model, apart = (
         iw.Diffusion(denoiser, shape=(2,), steps=50),
         sum(float(torch.special.entr(JOINT.sum(axis)).sum()) for axis in (0, 1)),
@@ -97,8 +97,8 @@ def test_training_learns_the_joint_law(process):
     random = torch.Generator().manual_seed(1)
     for _ in range(150):
         rows = x[torch.randint(count, (256,), generator=random)]
-        times = iw.LowDiscrepancy().draw(256, process.schedule, random).t
-        loss = iw.PairBound(50).loss(denoiser, rows, times, process.noise(rows.shape, random)).mean()
+        times = iw.training.LowDiscrepancy().draw(256, process.schedule, random).t
+        loss = iw.training.PairBound(50).loss(denoiser, rows, times, process.noise(rows.shape, random)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -22,14 +22,14 @@ from oracles import (
 from straight import SCHEDULE, model_of, small_slots
 
 import inkwash as iw
-from inkwash import model as models
-from inkwash.denoise import NetworkDenoiser
-from inkwash.randomness import slot_places
+from inkwash.core.randomness import slot_places
+from inkwash.denoise.denoiser import NetworkDenoiser
+from inkwash.model import diffusion as models
 
 S, T = 0.3, 0.75
 PARTS = [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])]
 BOTH = MixtureData([0.4, 0.6], PARTS)
-NAMES = iw.Condition(("left", "7"))
+NAMES = iw.data.ConditionSpec(("left", "7"))
 LABELS = torch.tensor([1, 2, 2, 1, 2, 1])
 
 
@@ -161,7 +161,7 @@ def test_guidance_of_levels_is_a_power_at_time_zero(w):
         return several[numbers][:, None]
 
     x_t = rows(2, size=1)
-    estimate = iw.Denoiser(network, iw.Gaussian(SCHEDULE), iw.Levels(TERNARY))(x_t, T, label=LABELS, guidance=w)
+    estimate = iw.Denoiser(network, iw.Gaussian(SCHEDULE), iw.denoise.Levels(TERNARY))(x_t, T, label=LABELS, guidance=w)
     alpha, sigma = SCHEDULE.alpha(T), SCHEDULE.sigma(T)
     data = [LevelsData(tilted(p, q, w), TERNARY) for q in given]
     truth = torch.stack([each.denoise(x_t, alpha, sigma) for each in data])[LABELS - 1, torch.arange(6)]
@@ -181,7 +181,7 @@ def test_guided_bits_are_drawn_from_the_power(w):
         return several[numbers, torch.arange(len(x_t))]
 
     model = iw.Diffusion(
-        iw.BitDenoiser(network, iw.Bernoulli(SCHEDULE, rate)), (1,), steps=20, dtype=F64, condition=NAMES
+        iw.denoise.BitDenoiser(network, iw.Bernoulli(SCHEDULE, rate)), (1,), steps=20, dtype=F64, condition=NAMES
     )
     x = model.sample(4096, seed=0, label=["left", 7] * 2048, guidance=w)[:, 0]
     for k, q in enumerate(given):
@@ -219,7 +219,7 @@ def test_the_way_between_two_of_a_class_is_that_of_its_own_model(options):
     assert float((ways[0] - ways[2]).abs().max()) > 0.1
 
 
-NUMBERS = iw.Condition.numbers
+NUMBERS = iw.data.ConditionSpec.numbers
 
 
 def first_class_for_none(self, label, count):
@@ -230,7 +230,7 @@ def labels_of_the_first_slot(slot, rows, count, first=0):
     return torch.arange(rows).clamp(max=count - 1)
 
 
-@bug("first class taken for none", iw.Condition, "numbers", first_class_for_none)
+@bug("first class taken for none", iw.data.ConditionSpec, "numbers", first_class_for_none)
 @bug("labels of the first slot", models, "slot_places", labels_of_the_first_slot)
 @small_slots()
 def test_labels_keep_their_examples():
@@ -265,7 +265,7 @@ def test_codes_go_back_to_the_data_under_their_label():
 
 
 def network_model(kind="mlp"):
-    condition = {"label": lambda width: iw.LabelEmbedding(2, width)}
+    condition = {"label": lambda width: iw.nn.LabelEmbedding(2, width)}
     network = trained(iw.MLP(2, width=16, depth=2, condition=condition))
     with torch.no_grad():
         network.embed.condition["label"].table.weight[0] = 0
@@ -292,12 +292,12 @@ def test_a_label_changes_what_a_network_says_and_no_label_is_number_zero():
 
 
 def test_names_and_whole_numbers_stand_for_classes():
-    condition = iw.Condition(("-1", "0", "cat"))
+    condition = iw.data.ConditionSpec(("-1", "0", "cat"))
     assert condition.numbers("cat", 2).tolist() == [3, 3]
     for minus in (-1, "-1", np.int64(-1), torch.tensor(-1), [-1], np.array([-1])):
         assert condition.numbers(minus, 1).tolist() == [1]
     assert condition.numbers(["cat", "0"], 2).tolist() == [3, 2]
-    assert iw.Condition(("False", "True")).numbers([True, False], 2).tolist() == [2, 1]
+    assert iw.data.ConditionSpec(("False", "True")).numbers([True, False], 2).tolist() == [2, 1]
 
 
 def test_of_many_classes_the_first_twelve_are_named():
@@ -309,7 +309,7 @@ def test_of_many_classes_the_first_twelve_are_named():
 @pytest.mark.parametrize("classes", [("a",), ("a", "a"), ("a", "b", "a")])
 def test_classes_of_one_name_are_refused(classes):
     with pytest.raises(iw.ConfigError, match="two or more classes"):
-        iw.Diffusion(exact("v", torch.zeros(1, 2, dtype=F64)), (2,), condition=iw.Condition(classes))
+        iw.Diffusion(exact("v", torch.zeros(1, 2, dtype=F64)), (2,), condition=iw.data.ConditionSpec(classes))
 
 
 MODELS = {"labelled": labelled_model, "not": lambda: model_of(BOTH)}
@@ -354,20 +354,20 @@ def test_a_network_without_condition_takes_no_label():
 def test_given_is_the_denoiser_under_its_condition():
     x_t = rows(0)
     denoiser = exact("eps", x_t)
-    asked = iw.Given(denoiser, {"label": LABELS, "guidance": 2.0})
+    asked = iw.denoise.Conditioned(denoiser, {"label": LABELS, "guidance": 2.0})
     assert asked.process is denoiser.process
     assert torch.equal(asked(x_t, T).eps, denoiser(x_t, T, label=LABELS, guidance=2.0).eps)
 
 
 def test_one_label_may_stand_for_all():
     model, x_t = network_model(), rows(0).float()
-    asked = iw.Given(model.denoiser, {**model.condition.told(1, "7"), "guidance": 2.0})
+    asked = iw.denoise.Conditioned(model.denoiser, {**model.condition.inputs(1, "7"), "guidance": 2.0})
     assert torch.equal(asked(x_t, 0.5).x, model.denoiser(x_t, 0.5, label=torch.full((6,), 2), guidance=2.0).x)
 
 
 def test_a_label_as_a_factor_is_the_models_own():
     model = network_model()
-    product = model * iw.Told(7, guidance=2.0)
+    product = model * iw.Condition(7, guidance=2.0)
     assert torch.equal(product.sample(5, seed=2), model.sample(5, seed=2, label="7", guidance=2.0))
     with pytest.raises(iw.ConfigError, match=r"^log_prob: got a factor that is no function of x"):
         product.unnormalised_log_prob(rows(0))
@@ -375,7 +375,7 @@ def test_a_label_as_a_factor_is_the_models_own():
 
 def test_a_label_says_what_other_factors_multiply():
     seen = iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
-    draws = (labelled_model() * seen * iw.Told("7")).sample(20, seed=0)
+    draws = (labelled_model() * seen * iw.Condition("7")).sample(20, seed=0)
     alone = (model_of(PARTS[1]) * seen).sample(20, seed=0)
     assert torch.allclose(draws, alone, atol=1e-10)
     assert not torch.allclose(draws, (labelled_model() * seen).sample(20, seed=0), atol=0.1)
@@ -391,7 +391,7 @@ def test_a_label_says_what_other_factors_multiply():
 )
 def test_labels_that_cannot_multiply_a_model_are_refused(kind, labels, message):
     with pytest.raises(iw.ConfigError, match=f"^{message}"):
-        math.prod(map(iw.Told, labels), start=MODELS[kind]())
+        math.prod(map(iw.Condition, labels), start=MODELS[kind]())
 
 
 def test_places_of_slots_cover_the_examples_once():

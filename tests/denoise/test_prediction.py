@@ -29,14 +29,15 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import prediction
+from inkwash.core.randomness import slot_rows
+from inkwash.core.shapes import over
+from inkwash.denoise import prediction
+from inkwash.denoise.prediction import F
 from inkwash.likelihood import bound
-from inkwash.prediction import F
-from inkwash.randomness import slot_rows
-from inkwash.shapes import over
+from inkwash.process.noise.steps import keep, pull
 
 VANISHING = Vanishing()
-PRESERVING = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
+PRESERVING = [s for s in with_signal(public_schedules()) if isinstance(s, iw.process.VariancePreserving)]
 SCHEDULES = [*PRESERVING, Exploding(), Straight(9.0, -8.0)]
 PAIRS = list(itertools.pairwise(GRID.flip(0).tolist()))
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
@@ -52,8 +53,8 @@ def f_without_the_skip_scaled_by_alpha(self, output, noisy):
 def mean_off_by_one_pair(self, output, noisy):
     rising = self.times.flip(0)
     s = rising[(torch.searchsorted(rising, noisy.t) - 2).clamp(min=0)]
-    keep, pull = noisy.process.keep(s, noisy.t), noisy.process.pull(s, noisy.t)
-    x = (output - over(keep, output) * noisy.x_t) / over(pull, output)
+    kept, pulled = keep(noisy.process.schedule, s, noisy.t), pull(noisy.process.schedule, s, noisy.t)
+    x = (output - over(kept, output) * noisy.x_t) / over(pulled, output)
     return prediction.Guess(x, noisy.eps_of(x))
 
 
@@ -69,7 +70,7 @@ def mean_off_by_one_pair(self, output, noisy):
 )
 @bug(
     "mean off by one pair",
-    iw.Mean,
+    iw.denoise.Mean,
     "read",
     mean_off_by_one_pair,
     schedule=SCHEDULES[0],
@@ -98,7 +99,7 @@ def test_exact_answers_in_every_parametrisation_imply_the_same_estimates(schedul
 
 def test_every_prediction_is_tested():
     kinds = set(prediction.Prediction.__subclasses__())
-    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.Levels} == kinds
+    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels} == kinds
 
 
 # EDM
@@ -154,7 +155,7 @@ def test_where_there_is_no_signal_the_estimates_stay_finite(name):
 def test_the_mean_of_a_uniform_grid_is_that_of_the_step_before(steps):
     """At every time of the grid, exactly that pair: not its neighbour."""
     process, x_t, output = iw.Gaussian(iw.LinearSchedule()), rows(6), rows(7)
-    denoiser = iw.Denoiser(lambda *_: output, process, iw.Mean(steps))
+    denoiser = iw.Denoiser(lambda *_: output, process, iw.denoise.Mean(steps))
     for k in {1, -(-steps // 2), steps}:
         estimate = denoiser(x_t, k / steps)
         torch.testing.assert_close(estimate.mean((k - 1) / steps), output, rtol=1e-7, atol=1e-7)
@@ -162,14 +163,14 @@ def test_the_mean_of_a_uniform_grid_is_that_of_the_step_before(steps):
 
 def test_rows_of_different_times_have_steps_of_their_own():
     process, x_t, output = iw.Gaussian(iw.CosineSchedule()), rows(8), rows(9)
-    denoiser = iw.Denoiser(lambda *_: output, process, iw.Mean(times=GRID))
+    denoiser = iw.Denoiser(lambda *_: output, process, iw.denoise.Mean(times=GRID))
     t, s = GRID[[0, 1, 2, 3, 4, 1]], GRID[[1, 2, 3, 4, 5, 2]]
     torch.testing.assert_close(denoiser(x_t, t).mean(s), output, rtol=1e-9, atol=1e-9)
 
 
 def test_a_mean_needs_one_grid():
     with pytest.raises(iw.ConfigError, match="not both"):
-        iw.Mean(10, GRID)
+        iw.denoise.Mean(10, GRID)
 
 
 # Levels
@@ -194,17 +195,26 @@ def levels_with_evidence_of_another_noise(self, output, noisy):
     return LEVELS_READ(self, output, replace(noisy, sigma=noisy.sigma**2))
 
 
-@bug("evidence of another noise", iw.Levels, "read", levels_with_evidence_of_another_noise, dtype=F64, log_snr=0.5)
+@bug(
+    "evidence of another noise",
+    iw.denoise.Levels,
+    "read",
+    levels_with_evidence_of_another_noise,
+    dtype=F64,
+    log_snr=0.5,
+)
 @pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["single", "double"])
 @pytest.mark.parametrize("log_snr", LOG_SNRS)
 def test_log_frequencies_give_the_exact_mean_of_independent_entries(log_snr, dtype):
-    schedule, lattice = Straight(), iw.Lattice(-1.0, 1.0, 5)
+    schedule, lattice = Straight(), iw.process.Lattice(-1.0, 1.0, 5)
     probabilities = [0.05, 0.4, 0.1, 0.15, 0.3]
     t = float(schedule.time(log_snr))
     x = lattice.values()[torch.arange(60) % 5].reshape(20, 3)
     x_t = (schedule.alpha(t) * x + schedule.sigma(t) * rows(10, 20, 3, scale=1.0)).to(dtype)
     log_frequencies = tensor(probabilities).log().to(dtype)
-    denoiser = iw.Denoiser(lambda y, _: log_frequencies.expand(*y.shape, 5), iw.Gaussian(schedule), iw.Levels(lattice))
+    denoiser = iw.Denoiser(
+        lambda y, _: log_frequencies.expand(*y.shape, 5), iw.Gaussian(schedule), iw.denoise.Levels(lattice)
+    )
     estimate = denoiser(x_t, t)
     with mpmath.workdps(50):
         signal = 1 / (1 + mpmath.exp(-mpmath.mpf(float(schedule.log_snr(t)))))
@@ -251,9 +261,9 @@ levels_with_sigma_not_squared = levels_with(lambda y, v, alpha, sigma: -0.5 * (y
 levels_without_alpha = levels_with(lambda y, v, alpha, sigma: -0.5 * ((y - v) / sigma) ** 2)
 
 
-@bug("levels without the half", iw.Levels, "read", levels_without_the_half, data=TOGETHER)
-@bug("levels with sigma for sigma squared", iw.Levels, "read", levels_with_sigma_not_squared, data=TOGETHER)
-@bug("levels without alpha", iw.Levels, "read", levels_without_alpha, data=TOGETHER)
+@bug("levels without the half", iw.denoise.Levels, "read", levels_without_the_half, data=TOGETHER)
+@bug("levels with sigma for sigma squared", iw.denoise.Levels, "read", levels_with_sigma_not_squared, data=TOGETHER)
+@bug("levels without alpha", iw.denoise.Levels, "read", levels_without_alpha, data=TOGETHER)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 def test_log_odds_given_the_others_imply_the_exact_mean(data):
     """Dependent entries: what the others say and what an entry's own noisy value says, put together by the library."""
@@ -280,7 +290,7 @@ def levels_that_decode_the_prior(self, output, noisy):
     return replace(LEVELS_READ(self, output, noisy), level_logits=output)
 
 
-@bug("levels decoded before their evidence", iw.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
+@bug("levels decoded before their evidence", iw.denoise.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 def test_the_bound_by_level_comes_down_to_the_entropy_as_steps_grow(data):
     """Never below; and once what is linear and quadratic in the step is extrapolated away, nothing is left above."""

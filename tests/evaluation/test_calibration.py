@@ -11,8 +11,8 @@ from oracles import F64, PLANE, exact_denoiser
 from scipy.stats import norm
 
 import inkwash as iw
-from inkwash import calibration
-from inkwash.calibration import hide, imputation_test, independent, score
+from inkwash.evaluation import calibration
+from inkwash.evaluation.calibration import hide, imputation_test, independent, score
 
 NUMBERS, CATEGORIES = np.array([False]), np.array([True])
 MEAN, STD = 3.0, 2.5

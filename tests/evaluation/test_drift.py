@@ -5,8 +5,8 @@ import pytest
 from bugs import bug
 from scipy.stats import binom, ttest_ind
 
-from inkwash import drift as module
-from inkwash.drift import drift
+from inkwash.evaluation import drift as module
+from inkwash.evaluation.drift import drift
 
 NAMES = ("red", "green", "blue")
 

@@ -14,22 +14,23 @@ from PIL import Image
 from scipy.stats import ks_2samp
 
 import inkwash as iw
-from inkwash import evaluation, exhibits
-from inkwash.calibration import coverage, crps, hide
-from inkwash.config import EvaluateConfig
-from inkwash.data import Dataset, DataSpec, Transform
-from inkwash.data.condition import Condition
-from inkwash.display import Display
-from inkwash.drift import drift
-from inkwash.errors import ConfigError, DataError
-from inkwash.evaluation import evaluate
-from inkwash.features import principal_components
-from inkwash.fidelity import fidelity
-from inkwash.fit import fit
-from inkwash.metrics import memorisation_test, two_sample_test
-from inkwash.ode import Adaptive
-from inkwash.pictures import grid, to_pixels
-from inkwash.run import load, split_indices
+from inkwash.core.config import EvaluateConfig
+from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.data.dataset import Dataset
+from inkwash.data.pictures import grid, to_pixels
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
+from inkwash.evaluation import evaluate, evaluate as evaluation, pictures as exhibits
+from inkwash.evaluation.calibration import coverage, crps, hide
+from inkwash.evaluation.drift import drift
+from inkwash.evaluation.features import principal_components
+from inkwash.evaluation.fidelity import fidelity
+from inkwash.evaluation.metrics import memorisation_test, two_sample_test
+from inkwash.likelihood.ode import Adaptive
+from inkwash.model.factors import Condition
+from inkwash.training.fit import fit
+from inkwash.training.run import load, split_indices
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inkwash.features import classifier_features, principal_components
+from inkwash.evaluation.features import classifier_features, principal_components
 
 
 def rings(seed, n=400):

@@ -8,8 +8,8 @@ from bugs import bug
 from scipy.linalg import sqrtm
 from scipy.special import comb
 
-from inkwash import fidelity
-from inkwash.errors import ConfigError
+from inkwash.core.errors import ConfigError
+from inkwash.evaluation import fidelity
 
 MEANS = np.array([[3.0, -1.0], [2.5, 0.5]])
 COVARIANCES = np.array([[[4.0, 1.5], [1.5, 1.0]], [[1.0, -0.8], [-0.8, 3.0]]])

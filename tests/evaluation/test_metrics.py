@@ -9,8 +9,8 @@ import scipy.stats
 from bugs import bug
 
 import inkwash as iw
-from inkwash import metrics
-from inkwash.metrics import memorisation_test, two_sample_test
+from inkwash.evaluation import metrics
+from inkwash.evaluation.metrics import memorisation_test, two_sample_test
 
 
 def normal(seed, n=60, size=2, shift=0.0):

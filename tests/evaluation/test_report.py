@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from faults import run_cli, tiny, without_pictures
 
-from inkwash import evaluation
-from inkwash.cli import _parse
-from inkwash.config import DenoiserConfig, EvaluateConfig
-from inkwash.evaluation import evaluate
-from inkwash.fit import fit
-from inkwash.metrics import two_sample_test
-from inkwash.report import MEANINGS, SCORES, command_of, lines, warnings_of
+from inkwash.commands.cli import _parse
+from inkwash.core.config import DenoiserConfig, EvaluateConfig
+from inkwash.evaluation import evaluate, evaluate as evaluation
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.evaluation.report import MEANINGS, SCORES, command_of, lines, warnings_of
+from inkwash.training.fit import fit
 
 NASTY = "<script>alert(1)</script>"
 CONFIG = EvaluateConfig(examples=16, terms=2, sampler_steps=3, seed=5)

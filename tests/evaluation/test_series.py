@@ -9,10 +9,11 @@ from bugs import bug
 from scipy import signal
 
 import inkwash as iw
-from inkwash import series
-from inkwash.data import load_dataset
-from inkwash.errors import ConfigError
-from inkwash.series import autocorrelation, compare, spectrum
+from inkwash.core.errors import ConfigError
+from inkwash.data.dataset import load_dataset
+from inkwash.evaluation import series
+from inkwash.evaluation.series import autocorrelation, compare, spectrum
+from inkwash.process.noise.steps import posterior_var
 
 RADIUS, ANGLE = 0.95, np.pi / 5
 
@@ -155,7 +156,7 @@ def test_training_lowers_the_bound_of_a_series_to_its_entropy():
     times, axes = torch.linspace(1, 0, steps + 1, dtype=torch.float64), torch.linalg.eigvalsh(matrix)
     snr = process.schedule.log_snr(times[:-1]).exp()[:, None]
     mmse = axes / (1 + snr * axes)
-    narrow = mmse[-1] / process.posterior_var(times[-2], times[-3]) - 1
+    narrow = mmse[-1] / posterior_var(process.schedule, times[-2], times[-3]) - 1
     rho = torch.cat([snr.diff(dim=0) * mmse[:-1], narrow[None]])
     excess = float((rho - rho.log1p()).sum()) / 2
     print(f"entropy {entropy:.2f}; above it: {above}; excess of the small variance {excess:.2f} nats")
@@ -175,8 +176,8 @@ def trained_network(x, steps=600):
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         rows = x[torch.randint(len(x), (128,), generator=generator)]
-        t = iw.LowDiscrepancy().draw(128, process.schedule, generator).t
-        loss = iw.Regression("eps").loss(denoiser, rows, t, process.noise(rows.shape, generator)).mean()
+        t = iw.training.LowDiscrepancy().draw(128, process.schedule, generator).t
+        loss = iw.training.Regression("eps").loss(denoiser, rows, t, process.noise(rows.shape, generator)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

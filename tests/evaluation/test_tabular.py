@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import ks_2samp
 from scipy.stats.contingency import association
 
-from inkwash import tabular
-from inkwash.tabular import associations, column_distance, embed, unfold, utility_test
+from inkwash.evaluation import tabular
+from inkwash.evaluation.tabular import associations, column_distance, embed, unfold, utility_test
 
 NAN = float("nan")
 KINDS = (None, 3, None, 2)

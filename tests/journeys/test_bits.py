@@ -15,11 +15,11 @@ from oracles import Heartbeat
 from PIL import Image
 
 import inkwash as iw
-from inkwash import evaluation
-from inkwash.errors import RunInterrupted
-from inkwash.fit import fit
-from inkwash.metrics import two_sample_test
-from inkwash.run import Run
+from inkwash.core.errors import RunInterrupted
+from inkwash.evaluation import evaluate as evaluation
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.training.fit import fit
+from inkwash.training.run import Run
 
 BITS = ("--process.kind", "bernoulli")
 

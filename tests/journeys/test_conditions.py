@@ -16,16 +16,16 @@ from oracles import F64
 from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash import draw as drawing
-from inkwash import evaluation, exhibits
-from inkwash import model as models
-from inkwash.data import load_dataset
-from inkwash.display import Display
-from inkwash.draw import draw_share
-from inkwash.errors import RunInterrupted
-from inkwash.fit import fit
-from inkwash.metrics import two_sample_test
-from inkwash.run import Run, load
+from inkwash.commands import sample as drawing
+from inkwash.commands.sample import draw_share
+from inkwash.core.display import Display
+from inkwash.core.errors import RunInterrupted
+from inkwash.data.dataset import load_dataset
+from inkwash.evaluation import evaluate as evaluation, pictures as exhibits
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.model import diffusion as models
+from inkwash.training.fit import fit
+from inkwash.training.run import Run, load
 
 # Networks
 

@@ -11,15 +11,15 @@ from blobs import KINDS, LABELS, blobs_of, labelled
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, tree, without_pictures
 
 import inkwash as iw
-from inkwash import evaluation, exhibits
-from inkwash.data import load_dataset
-from inkwash.errors import RunInterrupted
-from inkwash.fit import fit
-from inkwash.inpaint import hide
-from inkwash.metrics import two_sample_test
-from inkwash.run import Run
+from inkwash.commands.inpaint import hide
+from inkwash.core.errors import RunInterrupted
+from inkwash.data.dataset import load_dataset
+from inkwash.evaluation import evaluate as evaluation, pictures as exhibits
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.training.fit import fit
+from inkwash.training.run import Run
 
-SPEC, CONDITION = iw.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.Condition(("cat", "dog", "emu"))
+SPEC, CONDITION = iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.data.ConditionSpec(("cat", "dog", "emu"))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_every_command_that_draws_takes_a_label(run, tmp_path):
         assert np.array_equal(drawn, model.interpolate(a, b, 3, label="dog"))
     if model.transform.spec.size:
         assert run_cli(["inpaint", run.path, 0, "--hide", "left", *words]) == 0
-        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Told("dog", guidance=2.5)
+        seen = iw.Observed(hide("left", model.transform.spec, 0), a) * iw.Condition("dog", guidance=2.5)
         assert np.array_equal(np.load(tmp_path / "draws.npy"), (model * seen).sample(3, seed=0, steps=3))
 
 

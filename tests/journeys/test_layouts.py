@@ -6,8 +6,8 @@ from datafiles import npy
 from faults import points, run_cli, tiny, train_words, without_pictures
 from PIL import Image
 
-from inkwash.fit import fit
-from inkwash.run import load
+from inkwash.training.fit import fit
+from inkwash.training.run import load
 
 RANDOM = np.random.default_rng(3)
 KINDS = {

@@ -34,10 +34,10 @@ from faults import (
 )
 
 import inkwash as iw
-from inkwash.checkpoint import list_checkpoints, read_checkpoint
-from inkwash.errors import RunInterrupted, StorageError
-from inkwash.fit import fit
-from inkwash.run import Run, load, read_header
+from inkwash.core.errors import RunInterrupted, StorageError
+from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.training.fit import fit
+from inkwash.training.run import Run, load, read_header
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 pytestmark = pytest.mark.usefixtures("quick")
@@ -86,14 +86,14 @@ def test_dropout_is_the_same_after_resuming(data, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_a_run_short_of_memory_is_the_same_after_resuming_and_keeps_its_options(data, tmp_path, monkeypatch):
-    original = iw.Regression.loss
+    original = iw.training.Regression.loss
 
     def loss(self, denoiser, x, *rest):
         if torch.is_grad_enabled() and len(x) > 4:
             raise torch.OutOfMemoryError("out of memory")
         return original(self, denoiser, x, *rest)
 
-    monkeypatch.setattr(iw.Regression, "loss", loss)
+    monkeypatch.setattr(iw.training.Regression, "loss", loss)
     fit(tiny(data), tmp_path / "finished")
     with hooked(at_step(5, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(tiny(data), tmp_path / "cut")

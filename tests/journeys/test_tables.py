@@ -13,12 +13,12 @@ import torch
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
 
 import inkwash as iw
-from inkwash import evaluation
-from inkwash.data import to_frame
-from inkwash.errors import RunInterrupted
-from inkwash.fit import fit
-from inkwash.metrics import two_sample_test
-from inkwash.run import Run
+from inkwash.core.errors import RunInterrupted
+from inkwash.data.frames import to_frame
+from inkwash.evaluation import evaluate as evaluation
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.training.fit import fit
+from inkwash.training.run import Run
 
 HEAD = ["town", "income", "age", "member", "stars"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inkwash import randomness
+from inkwash.core import randomness
 
 
 @pytest.fixture(scope="module")

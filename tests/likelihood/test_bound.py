@@ -28,10 +28,11 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import likelihood, randomness
-from inkwash.likelihood import bound
-from inkwash.randomness import generator, slot_rows
-from inkwash.shapes import over
+from inkwash.core import randomness
+from inkwash.core.randomness import generator, slot_rows
+from inkwash.core.shapes import over
+from inkwash.likelihood import bound, bound as likelihood
+from inkwash.process.noise.steps import posterior_var
 
 SCHEDULES = public_schedules()
 LINEAR = iw.LinearSchedule()
@@ -42,7 +43,7 @@ variances = pytest.mark.parametrize("variance", ["small", "large"])
 
 
 def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
-    return iw.Normal(estimate.x, over(self.posterior_var(1e-3, times[-2]), x_t))
+    return iw.process.Normal(estimate.x, over(posterior_var(self.schedule, 1e-3, times[-2]), x_t))
 
 
 @bug(
@@ -81,8 +82,8 @@ def halved_kl_missing(self, other):
     return ratio - 1 - ratio.log() + (self.mean - other.mean) ** 2 / other.var
 
 
-@bug("KL the wrong way round", iw.Normal, "entry_kl", reversed_kl, schedule=LOUD)
-@bug("KL without its half", iw.Normal, "entry_kl", halved_kl_missing, schedule=LOUD)
+@bug("KL the wrong way round", iw.process.Normal, "entry_kl", reversed_kl, schedule=LOUD)
+@bug("KL without its half", iw.process.Normal, "entry_kl", halved_kl_missing, schedule=LOUD)
 @pytest.mark.parametrize("schedule", [*SCHEDULES, LOUD], ids=name_of)
 def test_the_prior_part_is_the_divergence_from_the_prior(schedule):
     x = PLANE.whiten_inverse(cubature(2)[0])
@@ -164,7 +165,7 @@ def test_any_other_denoiser_has_a_larger_bound(off):
 
 
 PROBABILITIES = tensor([0.1, 0.2, 0.5, 0.2])
-LATTICE = iw.Lattice(-1.0, 1.0, 4)
+LATTICE = iw.process.Lattice(-1.0, 1.0, 4)
 
 
 def levels_denoiser(schedule, variance, probabilities=PROBABILITIES):

@@ -22,9 +22,9 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
-from inkwash import flow
-from inkwash.flow import _Trace, dequantised_log_prob
-from inkwash.shapes import sum_event
+from inkwash.core.shapes import sum_event
+from inkwash.likelihood import flow
+from inkwash.likelihood.flow import _Trace, dequantised_log_prob
 
 pytestmark = pytest.mark.usefixtures("slot")
 
@@ -100,7 +100,7 @@ def law_of_the_model(data, schedule):
 @schedules
 def test_from_the_prior_it_is_that_of_the_model(schedule):
     x = points(PLANE)
-    result = iw.flow_log_prob(exact_denoiser(PLANE, schedule), x, solver=TIGHT)
+    result = iw.likelihood.flow_log_prob(exact_denoiser(PLANE, schedule), x, solver=TIGHT)
     torch.testing.assert_close(result.value, law_of_the_model(PLANE, schedule).log_prob(x), rtol=1e-6, atol=1e-6)
 
 
@@ -141,26 +141,28 @@ def test_the_code_of_gaussian_data_is_a_known_map(schedule):
     gain = ((alpha**2 * PLANE.eigenvalues + sigma**2) / PLANE.eigenvalues).sqrt()
     x = points(PLANE)
     expected = alpha * PLANE.mean + ((x - PLANE.mean) @ PLANE.eigenvectors * gain) @ PLANE.eigenvectors.T
-    z = iw.transport(exact_denoiser(PLANE, schedule), x, 0.0, 1.0, solver=TIGHT)
+    z = iw.likelihood.transport(exact_denoiser(PLANE, schedule), x, 0.0, 1.0, solver=TIGHT)
     torch.testing.assert_close(z, expected, rtol=1e-6, atol=1e-6)
 
 
 @three
 def test_a_code_leads_back_to_its_data(schedule):
     x, denoiser = points(BLOBS), exact_denoiser(BLOBS, schedule)
-    z = iw.transport(denoiser, x, 0.0, 1.0, solver=TIGHT)
-    torch.testing.assert_close(iw.transport(denoiser, z, 1.0, 0.0, solver=TIGHT), x, rtol=0, atol=1e-6)
+    z = iw.likelihood.transport(denoiser, x, 0.0, 1.0, solver=TIGHT)
+    torch.testing.assert_close(iw.likelihood.transport(denoiser, z, 1.0, 0.0, solver=TIGHT), x, rtol=0, atol=1e-6)
 
 
 def test_a_way_in_two_parts_is_one_way():
     x, denoiser = points(BLOBS), exact_denoiser(BLOBS, LINEAR)
-    half = iw.transport(denoiser, x, 0.0, 0.3, solver=TIGHT)
-    whole = iw.transport(denoiser, x, 0.0, 1.0, solver=TIGHT)
-    torch.testing.assert_close(iw.transport(denoiser, half, 0.3, 1.0, solver=TIGHT), whole, rtol=1e-6, atol=1e-6)
+    half = iw.likelihood.transport(denoiser, x, 0.0, 0.3, solver=TIGHT)
+    whole = iw.likelihood.transport(denoiser, x, 0.0, 1.0, solver=TIGHT)
+    torch.testing.assert_close(
+        iw.likelihood.transport(denoiser, half, 0.3, 1.0, solver=TIGHT), whole, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_codes_of_data_are_standard_normal(wide_slots):
-    code = iw.transport(exact_denoiser(BLOBS, LINEAR), points(BLOBS, drawn(500, 2, 0)), 0.0, 1.0)
+    code = iw.likelihood.transport(exact_denoiser(BLOBS, LINEAR), points(BLOBS, drawn(500, 2, 0)), 0.0, 1.0)
     for entry in code.T:
         assert scipy.stats.kstest(entry.numpy(), "norm").pvalue > 1e-3
     assert abs(float(code.T.corrcoef()[0, 1])) < 4 / 500**0.5
@@ -192,10 +194,10 @@ def test_the_log_density_is_that_of_the_map_whose_derivatives_are_taken_numerica
     denoiser, h, solver = nonlinear_denoiser(3, schedule), 1e-4, iw.Adaptive(1e-10, 1e-10)
     x = tensor([[0.4, -1.1, 0.3]])
     eye = torch.eye(3, dtype=F64)
-    moved = iw.transport(denoiser, torch.cat([x, x + h * eye, x - h * eye]), 0.0, 1.0, solver=solver)
+    moved = iw.likelihood.transport(denoiser, torch.cat([x, x + h * eye, x - h * eye]), 0.0, 1.0, solver=solver)
     jacobian = (moved[1:4] - moved[4:]) / (2 * h)
     prior = denoiser.process.prior((1, 3), like=x).log_prob(moved[:1])
-    result = iw.flow_log_prob(denoiser, x, solver=TIGHT)
+    result = iw.likelihood.flow_log_prob(denoiser, x, solver=TIGHT)
     torch.testing.assert_close(result.value, prior + torch.linalg.slogdet(jacobian)[1], rtol=1e-5, atol=1e-4)
 
 
@@ -238,7 +240,7 @@ def test_more_probes_have_a_smaller_error(wide_slots):
 def test_the_divergence_is_exact_up_to_64_entries_and_estimated_beyond():
     def standard(size):
         denoiser = iw.Denoiser(lambda x_t, t: torch.zeros_like(x_t), iw.Gaussian(LINEAR), predicts="v")
-        return iw.flow_log_prob(denoiser, torch.zeros(1, size), solver=iw.Fixed(1))
+        return iw.likelihood.flow_log_prob(denoiser, torch.zeros(1, size), solver=iw.Fixed(1))
 
     assert standard(64).std_error is None
     assert standard(65).std_error is not None
@@ -259,7 +261,7 @@ def test_an_example_has_the_same_bits_whatever_stands_beside_it(options):
     other[[3, 30]] = x[[3, 30]]
     other[4] = 30.0
     options = {"solver": iw.Adaptive(1e-2, 1e-2), **options}
-    whole, others, part = (iw.flow_log_prob(denoiser, each, **options) for each in (x, other, x[:4]))
+    whole, others, part = (iw.likelihood.flow_log_prob(denoiser, each, **options) for each in (x, other, x[:4]))
     for name in ("value", "evaluations"):
         assert torch.equal(getattr(whole, name)[[3, 30]], getattr(others, name)[[3, 30]])
         assert torch.equal(getattr(whole, name)[:4], getattr(part, name))
@@ -269,7 +271,7 @@ def test_an_example_has_the_same_bits_whatever_stands_beside_it(options):
 def test_codes_have_the_same_bits_whatever_stands_beside_them():
     denoiser, x = nonlinear_denoiser(2, dtype=torch.float32), points(PLANE)
     other = torch.cat([x[:2], 50 * x[2:]])
-    codes = [iw.transport(denoiser, each, 0.0, 1.0)[:2] for each in (x, other, x[:2])]
+    codes = [iw.likelihood.transport(denoiser, each, 0.0, 1.0)[:2] for each in (x, other, x[:2])]
     assert torch.equal(codes[0], codes[1])
     assert torch.equal(codes[0], codes[2])
 
@@ -283,7 +285,7 @@ def test_signs_depend_on_the_seed_and_the_place():
     assert len(set(a.tolist())) > 1
 
 
-LATTICE = iw.Lattice(-1.0, 1.0, 4)
+LATTICE = iw.process.Lattice(-1.0, 1.0, 4)
 PROBABILITIES = tensor([0.1, 0.2, 0.5, 0.2])
 
 
@@ -302,7 +304,9 @@ def levels_denoiser(predicts="x"):
 def dequantised(denoiser, kind, draws=1, **options):
     options = {"solver": iw.Adaptive(1e-6, 1e-6), **options}
     x = LATTICE.values()[:, None]
-    return dequantised_log_prob(denoiser, x, iw.uniform_grid(100), LATTICE, iw.Dequantise(kind, draws), **options)
+    return dequantised_log_prob(
+        denoiser, x, iw.uniform_grid(100), LATTICE, iw.likelihood.Dequantise(kind, draws), **options
+    )
 
 
 WITH_NOISE = flow._with_noise
@@ -353,14 +357,14 @@ def no_log_det(self, x):
     return torch.zeros(len(x))
 
 
-@bug("log-determinant of the data's units forgotten", iw.Transform, "log_det", no_log_det)
+@bug("log-determinant of the data's units forgotten", iw.data.Transform, "log_det", no_log_det)
 def test_the_log_density_is_in_data_units():
     """One model gets its data in two units: the log-densities differ as those of a map that is known."""
-    spec = iw.DataSpec((2,), "ND", "float64", -50.0, 50.0, None)
+    spec = iw.data.DataSpec((2,), "ND", "float64", -50.0, 50.0, None)
     x = points(PLANE).float().double()
     data = np.asarray(SHIFT) + np.asarray(SCALE) * x.numpy()
     in_model_units = plane_model().log_prob(x).value
-    in_data_units = plane_model(iw.Transform(spec, SHIFT, SCALE)).log_prob(data).value
+    in_data_units = plane_model(iw.data.Transform(spec, SHIFT, SCALE)).log_prob(data).value
     mean = tensor(SHIFT) + tensor(SCALE) * PLANE.mean
     stretched = torch.distributions.MultivariateNormal(mean, tensor(SCALE)[:, None] * PLANE.cov * tensor(SCALE))
     expected = stretched.log_prob(torch.as_tensor(data)) - PLANE.log_prob(x)
@@ -368,54 +372,56 @@ def test_the_log_density_is_in_data_units():
 
 
 def levels_model():
-    spec = iw.DataSpec((1,), "ND", "uint8", 0.0, 3.0, 4)
-    return iw.Diffusion(levels_denoiser(), (1,), iw.Transform(spec, (1.5,), (1.5,)), steps=100, dtype=F64)
+    spec = iw.data.DataSpec((1,), "ND", "uint8", 0.0, 3.0, 4)
+    return iw.Diffusion(levels_denoiser(), (1,), iw.data.Transform(spec, (1.5,), (1.5,)), steps=100, dtype=F64)
 
 
 @pytest.mark.parametrize("kind", ["noise", "uniform"])
 def test_beside_whole_numbers_real_ones_keep_the_density_of_their_unit(kind):
     """Of the same model of data in another unit, the density of the real number differs by it, the probability not."""
-    columns = {"x": iw.Column("float64"), "count": iw.Column("int64")}
-    spec = iw.DataSpec((2,), "ND", "float64", -50.0, 50.0, None, columns)
+    columns = {"x": iw.data.Column("float64"), "count": iw.data.Column("int64")}
+    spec = iw.data.DataSpec((2,), "ND", "float64", -50.0, 50.0, None, columns)
 
     def value(unit):
-        transform = iw.Transform(spec, (0.0, 2.0), (unit, 4.0))
+        transform = iw.data.Transform(spec, (0.0, 2.0), (unit, 4.0))
         model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), transform, dtype=F64, steps=20)
         x = np.array([[0.25 * unit, 3.0], [-0.5 * unit, 1.0]])
-        return model.log_prob(x, dequantise=iw.Dequantise(kind), solver=iw.Fixed(8)).value
+        return model.log_prob(x, dequantise=iw.likelihood.Dequantise(kind), solver=iw.Fixed(8)).value
 
     torch.testing.assert_close(value(8.0) + math.log(8), value(1.0))
 
 
 def test_a_model_of_levels_dequantises_by_itself():
     digits = np.arange(4, dtype=np.uint8)[:, None]
-    result = levels_model().log_prob(digits, dequantise=iw.Dequantise(draws=3))
+    result = levels_model().log_prob(digits, dequantise=iw.likelihood.Dequantise(draws=3))
     torch.testing.assert_close(result.value, PROBABILITIES.log(), rtol=0, atol=0.02)
     assert np.array_equal(levels_model().decode(levels_model().encode(digits)), digits)
     assert levels_model().decode(levels_model().encode(digits)).dtype == np.uint8
 
 
 def test_codes_lead_back_to_data_units():
-    spec = iw.DataSpec((2,), "ND", "float64", -50.0, 50.0, None)
-    model = plane_model(iw.Transform(spec, SHIFT, SCALE))
+    spec = iw.data.DataSpec((2,), "ND", "float64", -50.0, 50.0, None)
+    model = plane_model(iw.data.Transform(spec, SHIFT, SCALE))
     data = np.asarray(SHIFT) + np.asarray(SCALE) * points(PLANE).numpy()
     np.testing.assert_allclose(model.decode(model.encode(data, solver=TIGHT), solver=TIGHT), data, rtol=0, atol=1e-4)
 
 
 def test_a_network_in_single_precision_is_close():
     x = points(PLANE)[:5]
-    double, single = (iw.flow_log_prob(nonlinear_denoiser(2, dtype=kind), x).value for kind in (F64, torch.float32))
+    double, single = (
+        iw.likelihood.flow_log_prob(nonlinear_denoiser(2, dtype=kind), x).value for kind in (F64, torch.float32)
+    )
     torch.testing.assert_close(single, double, rtol=0, atol=1e-3)
     assert single.dtype == F64
 
 
 def test_what_surrounds_the_call_does_not_matter():
     x, denoiser = points(PLANE)[:3], exact_denoiser(PLANE, LINEAR)
-    plain = iw.flow_log_prob(denoiser, x).value
+    plain = iw.likelihood.flow_log_prob(denoiser, x).value
     with torch.inference_mode():
-        assert torch.equal(iw.flow_log_prob(denoiser, x).value, plain)
+        assert torch.equal(iw.likelihood.flow_log_prob(denoiser, x).value, plain)
     with torch.enable_grad():
-        assert not iw.flow_log_prob(denoiser, x.clone().requires_grad_()).value.requires_grad
+        assert not iw.likelihood.flow_log_prob(denoiser, x.clone().requires_grad_()).value.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -425,7 +431,7 @@ def test_what_surrounds_the_call_does_not_matter():
         ({"probes": 3}, "probes: got 3, need divergence='hutchinson'"),
         ({"divergence": "exact", "probes": 3}, "probes: got 3"),
         ({"divergence": "hutchinson", "probes": 0}, "probes: got 0, need an integer >= 1"),
-        ({"dequantise": iw.Dequantise()}, "dequantise: got continuous data, need data with levels"),
+        ({"dequantise": iw.likelihood.Dequantise()}, "dequantise: got continuous data, need data with levels"),
         ({"solver": iw.Adaptive(1e-12, 1e-12, 20)}, "solver.max_evaluations: got 20"),
     ],
     ids=lambda value: str(value)[:30],
@@ -439,7 +445,7 @@ def test_bad_options_are_refused(options, words):
 @pytest.mark.parametrize(("kind", "draws"), [("normal", 1), ("noise", 0)])
 def test_bad_dequantisation_is_refused(kind, draws):
     with pytest.raises(iw.ConfigError, match="dequantise"):
-        iw.Dequantise(kind, draws)
+        iw.likelihood.Dequantise(kind, draws)
 
 
 @pytest.mark.parametrize(
@@ -448,19 +454,19 @@ def test_bad_dequantisation_is_refused(kind, draws):
         lambda model, x: model.log_prob(x),
         lambda model, x: model.encode(x),
         lambda model, x: model.decode(x),
-        lambda model, x: iw.immse_log_prob(model.denoiser, x),
+        lambda model, x: iw.likelihood.immse_log_prob(model.denoiser, x),
     ],
     ids=["log_prob", "encode", "decode", "immse_log_prob"],
 )
 def test_bits_have_no_flow(ask):
-    model = iw.Diffusion(iw.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (4,))
+    model = iw.Diffusion(iw.denoise.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (4,))
     with pytest.raises(iw.ConfigError, match="flow: got a Bernoulli process, need a Gaussian process"):
         ask(model, torch.zeros(2, 4))
 
 
 def test_strata_and_shapes_are_checked():
     with pytest.raises(iw.ConfigError, match="strata"):
-        iw.immse_log_prob(exact_denoiser(PLANE, LINEAR), points(PLANE), strata=0)
+        iw.likelihood.immse_log_prob(exact_denoiser(PLANE, LINEAR), points(PLANE), strata=0)
     with pytest.raises(iw.DataError, match="z: got shape"):
         plane_model().decode(torch.zeros(2, 3))
 
@@ -468,4 +474,4 @@ def test_strata_and_shapes_are_checked():
 def test_a_network_that_fails_is_an_error():
     denoiser = iw.Denoiser(lambda x_t, t: x_t * torch.nan, iw.Gaussian(LINEAR))
     with pytest.raises(iw.NonFiniteError):
-        iw.flow_log_prob(denoiser, points(PLANE))
+        iw.likelihood.flow_log_prob(denoiser, points(PLANE))

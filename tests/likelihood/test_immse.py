@@ -12,8 +12,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import flow
-from inkwash.likelihood import bound
+from inkwash.likelihood import bound, flow, immse
 
 pytestmark = pytest.mark.usefixtures("slot")
 
@@ -22,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("slot")
 def test_the_bound_lies_above(data, wide_slots):
     x = points(data, drawn(300, 2, 4))
     denoiser = exact_denoiser(data, LINEAR, "large")
-    above = bound(denoiser, x, iw.uniform_grid(100)).total + iw.flow_log_prob(denoiser, x, solver=iw.Fixed(16)).value
+    above = (
+        bound(denoiser, x, iw.uniform_grid(100)).total
+        + iw.likelihood.flow_log_prob(denoiser, x, solver=iw.Fixed(16)).value
+    )
     error = float(above.std() / len(x) ** 0.5)
     assert float(above.mean()) > -4 * error
     assert float(above.mean()) < 1
@@ -33,12 +35,12 @@ def integrand_without_the_signal(denoiser, x, log_snr, eps):
     return IMMSE_INTEGRAND(denoiser, x, log_snr, eps) - (1 - kept) * x[0].numel() * kept
 
 
-IMMSE_INTEGRAND = flow._immse_integrand
+IMMSE_INTEGRAND = immse._immse_integrand
 
 
 @bug(
     "signal counted short in the second route",
-    flow,
+    immse,
     "_immse_integrand",
     integrand_without_the_signal,
     schedule=LINEAR,
@@ -49,7 +51,7 @@ IMMSE_INTEGRAND = flow._immse_integrand
 def test_the_second_route_leads_to_the_same_log_density(schedule, data, wide_slots):
     """Also in the mean over many points, where an error that is the same everywhere would show."""
     x = points(data, drawn(400, 2, 6))
-    result = iw.immse_log_prob(exact_denoiser(data, schedule), x, strata=64)
+    result = iw.likelihood.immse_log_prob(exact_denoiser(data, schedule), x, strata=64)
     error = result.value - data.log_prob(x)
     assert abs(float(error.sum())) < 4 * float(result.std_error.norm())
     assert float(error.norm() / result.std_error.norm()) == pytest.approx(1, abs=0.25)
@@ -59,7 +61,7 @@ def test_the_second_route_leads_to_the_same_log_density(schedule, data, wide_slo
 
 def test_more_strata_make_the_error_smaller(wide_slots):
     x = points(BLOBS, drawn(400, 2, 6))
-    few, many = (iw.immse_log_prob(exact_denoiser(BLOBS, LINEAR), x, strata=n) for n in (16, 128))
+    few, many = (iw.likelihood.immse_log_prob(exact_denoiser(BLOBS, LINEAR), x, strata=n) for n in (16, 128))
     assert float(many.std_error.mean()) < 0.5 * float(few.std_error.mean())
     assert many.evaluations.tolist() == [4 * 128 + 1] * 400
 
@@ -68,7 +70,7 @@ def test_more_strata_make_the_error_smaller(wide_slots):
 def test_the_second_route_is_sharp_for_standard_normal_data(schedule):
     """Next to nothing is left to chance there, so whatever is left out or wrong would show."""
     data = GaussianData([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
-    result = iw.immse_log_prob(exact_denoiser(data, schedule), 2 * NOISE, strata=128)
+    result = iw.likelihood.immse_log_prob(exact_denoiser(data, schedule), 2 * NOISE, strata=128)
     error = result.value - data.log_prob(2 * NOISE)
     assert float(error.norm()) < 3 * float(result.std_error.norm())
     assert float(error.abs().mean()) < 2e-3
@@ -79,5 +81,5 @@ def test_what_lies_below_the_range_of_the_schedule_counts():
     """A schedule that ends with an SNR of 0.01, at points so unlikely that this matters."""
     data = GaussianData([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
     x = tensor([[5.0, 5.0], [-4.0, 3.0]])
-    result = iw.immse_log_prob(exact_denoiser(data, iw.TabulatedSchedule((0.1,) * 44)), x, strata=256)
+    result = iw.likelihood.immse_log_prob(exact_denoiser(data, iw.TabulatedSchedule((0.1,) * 44)), x, strata=256)
     torch.testing.assert_close(result.value, data.log_prob(x), rtol=0, atol=0.05)

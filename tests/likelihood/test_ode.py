@@ -10,7 +10,7 @@ import torch
 from oracles import F64, tensor
 
 import inkwash as iw
-from inkwash.ode import _dormand_prince
+from inkwash.likelihood.ode import _dormand_prince
 
 START = tensor([[0.7, -0.2], [-0.4, 1.1], [1.3, 0.9]])
 

@@ -13,13 +13,13 @@ from partly_given import COV, GAIN, LEFT, MEAN, WHOLE, part
 from straight import model_of, small_slots
 
 import inkwash as iw
-from inkwash import model as models
 from inkwash import nn
+from inkwash.model import diffusion as models
 from inkwash.nn import unet
 
 SCHEDULE = Straight(9.0, -8.0)
-UNITS = iw.Transform(iw.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), (2.0, -1.0), (1.5, 0.4))
-GIVEN = iw.Condition(given=UNITS)
+UNITS = iw.data.Transform(iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), (2.0, -1.0), (1.5, 0.4))
+GIVEN = iw.data.ConditionSpec(given=UNITS)
 
 
 def exact_network(x_t, t, given=None):
@@ -50,7 +50,7 @@ def labels_of_the_first_slot(slot, rows, count, first=0):
     return torch.arange(rows).clamp(max=count - 1)
 
 
-@bug("given not standardised", iw.Condition, "values", values_as_they_are)
+@bug("given not standardised", iw.data.ConditionSpec, "values", values_as_they_are)
 @bug("given of the first slot", models, "slot_places", labels_of_the_first_slot)
 @small_slots()
 def test_given_keep_their_examples():
@@ -93,7 +93,7 @@ def test_without_a_condition_the_model_is_that_of_all_data():
 
 def test_a_condition_as_a_factor_goes_with_others():
     model, seen = exact_model(), iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
-    alone = model * iw.Told(given=Y[0])
+    alone = model * iw.Condition(given=Y[0])
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=Y[0]))
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=np.repeat(Y[:1], 5, 0)))
     both, truth = (alone * seen).sample(9, seed=0), (model_of(part(Y[0])) * seen).sample(9, seed=0)
@@ -109,7 +109,7 @@ def test_one_given_serves_for_all_that_is_asked_of_one_example():
     )
 
 
-BOTH = iw.Condition(("left", "right"), UNITS)
+BOTH = iw.data.ConditionSpec(("left", "right"), UNITS)
 BAD = {
     "another shape": (GIVEN, {"given": Y[:3, :1]}, r"given: got shape \(3, 1\), need shape \(2,\), one for all, or"),
     "too few": (GIVEN, {"given": Y[:2]}, r"given: got shape \(2, 2\), need .* or \(3, 2\), one for each of 3"),
@@ -146,12 +146,12 @@ def test_a_likelihood_takes_no_guidance():
 def test_levels_are_no_condition():
     spec = replace(UNITS.spec, low=0.0, high=4.0, levels=5)
     with pytest.raises(iw.ConfigError, match=r"condition.given: .* need real numbers"):
-        iw.Condition(given=replace(UNITS, spec=spec)).check()
+        iw.data.ConditionSpec(given=replace(UNITS, spec=spec)).check()
 
 
 def networks():
     """A network that takes vectors, and one that takes images, with what they may be given."""
-    vector = iw.MLP(2, width=16, depth=2, condition={"given": lambda width: iw.GivenEmbedding(2, width)})
+    vector = iw.MLP(2, width=16, depth=2, condition={"given": lambda width: iw.nn.GivenEmbedding(2, width)})
     image = iw.UNet(1, width=8, multipliers=(1,), blocks=1, attention=(False,), given=2)
     return (
         (trained(vector), rows(0).float(), (2,)),
@@ -172,7 +172,7 @@ def hidden_numbers_embedded(self, given):
 
 
 @bug("a hidden image as a black one", unet, "given_channels", zeros_without_a_flag)
-@bug("hidden numbers embedded", iw.GivenEmbedding, "forward", hidden_numbers_embedded)
+@bug("hidden numbers embedded", iw.nn.GivenEmbedding, "forward", hidden_numbers_embedded)
 def test_nothing_is_not_zero():
     """Rows of NaN are to a network what leaving the condition out is; zeros, the mean of the data, are not."""
     for network, x_t, shape in networks():

@@ -24,12 +24,12 @@ from oracles import (
 from torch import nn
 
 import inkwash as iw
-from inkwash import model as models
-from inkwash import randomness
-from inkwash.randomness import derived_seed, slots
+from inkwash.core import randomness
+from inkwash.core.randomness import derived_seed, slots
+from inkwash.model import diffusion as models
 
 LINEAR = iw.LinearSchedule()
-SAMPLERS = [*(kind() for kind in public(iw.Sampler)), iw.DDIM(eta=0.7)]
+SAMPLERS = [*(kind() for kind in public(iw.sample.Sampler)), iw.DDIM(eta=0.7)]
 
 
 def awake(network):
@@ -117,9 +117,9 @@ def test_no_two_uses_of_a_seed_share_numbers():
         lambda: model.interpolate(x[0], x[1], 2, t=0.5, seed=seed, steps=2),
         lambda: model.bound(x, seed=seed, steps=2),
         lambda: model.log_prob(x, seed=seed, solver=iw.Fixed(2)),
-        lambda: iw.immse_log_prob(model.denoiser, x, strata=1, seed=seed),
-        lambda: iw.bound_costs(model, x, candidates=UNEVEN, seed=seed),
-        lambda: iw.trajectory_costs(model, 2, candidates=UNEVEN, seed=seed),
+        lambda: iw.likelihood.immse_log_prob(model.denoiser, x, strata=1, seed=seed),
+        lambda: iw.model.bound_costs(model, x, candidates=UNEVEN, seed=seed),
+        lambda: iw.model.trajectory_costs(model, 2, candidates=UNEVEN, seed=seed),
     )
     keys = [set(keys_of(use)) for use in uses]
     assert all(keys)
@@ -197,19 +197,19 @@ IN_DATA_UNITS = GaussianData(
 
 
 def affine_model(variance="small"):
-    spec = iw.DataSpec((2,), "ND", "float64", -100.0, 100.0, None)
-    return plane_model(PLANE, iw.Transform(spec, SHIFT, SCALE), variance)
+    spec = iw.data.DataSpec((2,), "ND", "float64", -100.0, 100.0, None)
+    return plane_model(PLANE, iw.data.Transform(spec, SHIFT, SCALE), variance)
 
 
-LOG_DET = iw.Transform.log_det
+LOG_DET = iw.data.Transform.log_det
 
 
 def no_log_det(self, x):
     return torch.zeros(len(x))
 
 
-@bug("log-determinant with the wrong sign", iw.Transform, "log_det", lambda self, x: -LOG_DET(self, x))
-@bug("log-determinant forgotten", iw.Transform, "log_det", no_log_det)
+@bug("log-determinant with the wrong sign", iw.data.Transform, "log_det", lambda self, x: -LOG_DET(self, x))
+@bug("log-determinant forgotten", iw.data.Transform, "log_det", no_log_det)
 def test_a_bound_in_data_units_bounds_the_density_in_data_units():
     """One model gets its data in model units and in data units: the bounds differ as the true densities do."""
     x = PLANE.whiten_inverse(cubature(2)[0])
@@ -233,8 +233,8 @@ def test_samples_come_back_in_data_units():
 
 
 def test_levels_keep_their_type_and_alphabet():
-    spec = iw.DataSpec((1, 2, 2), "NHW", "uint8", 0.0, 16.0, 17)
-    transform = iw.Transform(spec, (8.0,), (8.0,))
+    spec = iw.data.DataSpec((1, 2, 2), "NHW", "uint8", 0.0, 16.0, 17)
+    transform = iw.data.Transform(spec, (8.0,), (8.0,))
     process = iw.Gaussian(LINEAR)
     model = iw.Diffusion(
         iw.Denoiser(lambda x_t, t: 3 * torch.ones_like(x_t), process, predicts="x"), (1, 2, 2), transform
@@ -245,11 +245,11 @@ def test_levels_keep_their_type_and_alphabet():
 
 def test_a_uniform_guess_about_levels_costs_their_logarithm_or_more():
     """Seventeen equally likely levels: no model does better than log2(17) bits on average."""
-    spec = iw.DataSpec((1,), "N", "uint8", 0.0, 16.0, 17)
+    spec = iw.data.DataSpec((1,), "N", "uint8", 0.0, 16.0, 17)
     model = iw.Diffusion(
         iw.Denoiser(lambda x_t, t: torch.zeros_like(x_t), iw.Gaussian(LINEAR), "x"),
         (1,),
-        iw.Transform(spec, (8.0,), (8.0,)),
+        iw.data.Transform(spec, (8.0,), (8.0,)),
     )
     result = model.bound(np.tile(np.arange(17, dtype=np.uint8), 40), steps=50)
     assert float(result.bits_per_dim.mean()) >= math.log2(17)

@@ -28,7 +28,8 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import grid_costs, randomness
+from inkwash.core import randomness
+from inkwash.model import grid_costs
 
 LINEAR = iw.LinearSchedule()
 X, EPS = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1]
@@ -46,7 +47,7 @@ def small_slots():
 def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
     """The bound's costs with the noise integrated out, exactly for Gaussian data."""
     with prescribed_noise(noise), small_slots():
-        return iw.bound_costs(model, x, candidates=candidates)
+        return iw.model.bound_costs(model, x, candidates=candidates)
 
 
 # Costs over the bound
@@ -81,7 +82,7 @@ def test_with_the_analytic_variance_a_step_costs_the_logarithm():
     """(d/2) ln(1 + rho) with rho = (snr_s - snr_t) mmse / d, where the table of errors is exact."""
     log_snr = LINEAR.log_snr(UNEVEN[:-1])
     error = PLANE.mmse(log_snr.exp()) / 2
-    costs = exact_costs(plane_model(variance=iw.Analytic(log_snr, error)))
+    costs = exact_costs(plane_model(variance=iw.process.Analytic(log_snr, error)))
     rho = (log_snr.exp() - log_snr.exp()[:, None]) * error[:, None]
     down = torch.ones_like(rho).triu(1) == 1
     torch.testing.assert_close(costs.step[down], rho[down].log1p(), rtol=1e-7, atol=1e-10)
@@ -90,7 +91,7 @@ def test_with_the_analytic_variance_a_step_costs_the_logarithm():
 def require_bounds(model, x, context):
     """Grids of 2, 5 and 8 steps cost their bound, on the same draws."""
     with context, small_slots():
-        costs = iw.bound_costs(model, x, candidates=UNEVEN)
+        costs = iw.model.bound_costs(model, x, candidates=UNEVEN)
         for grid in (*(UNEVEN[[0, k, 8]] for k in (1, 4, 7)), UNEVEN[[0, 2, 3, 5, 7, 8]], UNEVEN):
             assert costs.total(grid) == pytest.approx(float(model.bound(x, times=grid).total.mean()), rel=1e-9)
 
@@ -107,15 +108,15 @@ def step_kl_reversed(process, x, x_t, estimate, s, t):
 @pytest.mark.parametrize("variance", ["large", "learned", "free"])
 def test_costs_add_up_to_the_bound_in_data_units(variance):
     """Any network, data units of another scale: the decoder's dependence on two times and the log-determinant count."""
-    transform = iw.Transform(iw.DataSpec((2,), "ND", "float64", -100.0, 100.0, None), (3.0, -7.0), (0.5, 4.0))
+    transform = iw.data.Transform(iw.data.DataSpec((2,), "ND", "float64", -100.0, 100.0, None), (3.0, -7.0), (0.5, 4.0))
     network = spread_network if variance != "large" else lambda x_t, t: 0.3 * x_t
     model = iw.Diffusion(iw.Denoiser(network, iw.Gaussian(LINEAR), "x", variance), (2,), transform)
     require_bounds(model, np.array([[3.1, -2.0], [2.0, -9.0], [4.4, 1.5]]), prescribed_noise(EPS))
 
 
-@pytest.mark.parametrize("predicts", ["x", iw.Levels(iw.Lattice(-1.0, 1.0, 5))], ids=["x", "levels"])
+@pytest.mark.parametrize("predicts", ["x", iw.denoise.Levels(iw.process.Lattice(-1.0, 1.0, 5))], ids=["x", "levels"])
 def test_costs_add_up_to_the_bound_of_levels(predicts):
-    transform = iw.Transform(iw.DataSpec((2,), "ND", "uint8", 0.0, 4.0, 5), (2.0,), (2.0,))
+    transform = iw.data.Transform(iw.data.DataSpec((2,), "ND", "uint8", 0.0, 4.0, 5), (2.0,), (2.0,))
 
     def network(x_t, t):
         return 0.3 * x_t if predicts == "x" else torch.sin(x_t[..., None] + torch.arange(5))
@@ -166,7 +167,7 @@ def test_the_learned_grid_has_the_least_bound():
 # The search
 
 
-GRID = iw.GridCosts.grid
+GRID = iw.model.GridCosts.grid
 
 
 def last_step_for_nothing(self, steps):
@@ -182,8 +183,8 @@ def greedy(self, steps):
     return torch.cat([self.times[path], self.times[-1:]])
 
 
-@bug("last step for nothing", iw.GridCosts, "grid", last_step_for_nothing, steps=4)
-@bug("cheapest step first", iw.GridCosts, "grid", greedy, steps=4)
+@bug("last step for nothing", iw.model.GridCosts, "grid", last_step_for_nothing, steps=4)
+@bug("cheapest step first", iw.model.GridCosts, "grid", greedy, steps=4)
 @pytest.mark.parametrize("steps", range(2, 8))
 def test_the_search_finds_the_cheapest_of_all_grids(steps):
     count = 7
@@ -191,7 +192,7 @@ def test_the_search_finds_the_cheapest_of_all_grids(steps):
     random = torch.Generator().manual_seed(steps)
     for _ in range(20):
         step, last = torch.rand(2, count, count, generator=random, dtype=F64) ** 3
-        costs = iw.GridCosts(times, step, last, 2.5, 0)
+        costs = iw.model.GridCosts(times, step, last, 2.5, 0)
 
         def cost(between, step=step, last=last):
             path = (0, *between)
@@ -199,7 +200,7 @@ def test_the_search_finds_the_cheapest_of_all_grids(steps):
 
         between = min(combinations(range(1, count), steps - 1), key=cost)
         below = torch.ones(count, count).triu(1) == 1
-        ordered = iw.GridCosts(times, step.where(below, torch.inf), last.where(below, torch.inf), 2.5, 0)
+        ordered = iw.model.GridCosts(times, step.where(below, torch.inf), last.where(below, torch.inf), 2.5, 0)
         assert ordered.grid(steps).tolist() == [1.0, *times[list(between)].tolist(), 0.0]
         assert costs.total(ordered.grid(steps)) == pytest.approx(2.5 + cost(between), rel=1e-12)
 
@@ -220,7 +221,7 @@ def test_times_that_are_no_candidates_have_no_cost():
 def test_a_network_that_is_not_finite_has_no_grid(value):
     model = iw.Diffusion(iw.Denoiser(lambda x_t, t: value * x_t, iw.Gaussian(LINEAR), "x"), (2,))
     with pytest.raises(iw.NonFiniteError, match="grid"):
-        iw.bound_costs(model, X, candidates=UNEVEN).grid(4)
+        iw.model.bound_costs(model, X, candidates=UNEVEN).grid(4)
 
 
 # Candidates
@@ -228,7 +229,7 @@ def test_a_network_that_is_not_finite_has_no_grid(value):
 
 @pytest.mark.parametrize("schedule", [LINEAR, iw.RectifiedSchedule(), iw.KarrasSchedule()], ids=name_of)
 def test_candidates_are_times_of_the_models_own_grid_spread_over_its_noise(schedule):
-    times = iw.trajectory_costs(iw.Diffusion(lambda_denoiser(schedule), (1,)), 1, seed=0).times
+    times = iw.model.trajectory_costs(iw.Diffusion(lambda_denoiser(schedule), (1,)), 1, seed=0).times
     own = iw.uniform_grid(1000)
     assert set(times.tolist()) <= set(own.tolist())
     assert (times[0], times[-2], times[-1]) == (1.0, own[-2], 0.0)
@@ -247,9 +248,9 @@ def test_a_small_grid_of_the_model_is_taken_whole():
 @pytest.mark.parametrize("candidates", [tensor([1.0, 0.5]), tensor([0.9, 0.0]), tensor([1.0, 0.2, 0.4, 0.0])])
 def test_bad_candidates_are_refused(candidates):
     with pytest.raises(iw.ConfigError, match="times"):
-        iw.bound_costs(plane_model(), X, candidates=candidates)
+        iw.model.bound_costs(plane_model(), X, candidates=candidates)
     with pytest.raises(iw.ConfigError, match="times"):
-        iw.trajectory_costs(plane_model(), candidates=candidates)
+        iw.model.trajectory_costs(plane_model(), candidates=candidates)
 
 
 # Costs over trajectories
@@ -257,7 +258,7 @@ def test_bad_candidates_are_refused(candidates):
 
 def test_candidates_that_are_given_are_all_taken():
     times = iw.uniform_grid(140)
-    assert torch.equal(iw.trajectory_costs(plane_model(), 1, candidates=times, seed=0).times, times)
+    assert torch.equal(iw.model.trajectory_costs(plane_model(), 1, candidates=times, seed=0).times, times)
 
 
 def ddim_without_its_noise(process, x, eps, s):
@@ -277,7 +278,7 @@ def check_deviations(schedule=None, times=UNEVEN):
     schedule = schedule or iw.KarrasSchedule()
     starts = tensor([[0.9], [-1.4], [0.2]])
     with prescribed_noise(starts):
-        costs = iw.trajectory_costs(iw.Diffusion(exact_denoiser(LINE, schedule), (1,)), 3, candidates=times)
+        costs = iw.model.trajectory_costs(iw.Diffusion(exact_denoiser(LINE, schedule), (1,)), 3, candidates=times)
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     w, v, mean = sigma / alpha, LINE.eigenvalues, LINE.mean
     scale = (alpha**2 + sigma**2).sqrt()
@@ -295,7 +296,7 @@ def check_deviations(schedule=None, times=UNEVEN):
 def test_a_grid_over_trajectories_ends_nearer_to_the_flow():
     """Endpoint error against the exact flow, at 5 to 10 steps, beside the usual grids."""
     model = plane_model()
-    costs = iw.trajectory_costs(model, 32, seed=1)
+    costs = iw.model.trajectory_costs(model, 32, seed=1)
     x_1 = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
 
     def error(times):
@@ -309,17 +310,17 @@ def test_a_grid_over_trajectories_ends_nearer_to_the_flow():
 
 
 def test_the_seed_governs_the_trajectories():
-    first, again, other = (iw.trajectory_costs(plane_model(steps=10), 5, seed=seed).step for seed in (1, 1, 2))
+    first, again, other = (iw.model.trajectory_costs(plane_model(steps=10), 5, seed=seed).step for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_bits_have_no_trajectories():
     with pytest.raises(iw.ConfigError, match="trajectory_costs: got a Bernoulli process"):
-        iw.trajectory_costs(iw.Diffusion(exact_bit_denoiser(FOUR_BITS, LINEAR, 0.3), (4,)))
+        iw.model.trajectory_costs(iw.Diffusion(exact_bit_denoiser(FOUR_BITS, LINEAR, 0.3), (4,)))
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5])
 def test_a_bad_number_of_trajectories_is_refused(n):
     with pytest.raises(iw.ConfigError, match="n: got"):
-        iw.trajectory_costs(plane_model(), n)
+        iw.model.trajectory_costs(plane_model(), n)

@@ -11,8 +11,8 @@ from flows import Exploding
 from oracles import F64, PLANE, condition, exact_denoiser, joint_covariance, prescribed_noise, tensor
 
 import inkwash as iw
-from inkwash import interpolate
-from inkwash.interpolate import linear, spherical
+from inkwash.model import interpolation as interpolate
+from inkwash.model.interpolation import linear, spherical
 
 LINEAR = iw.LinearSchedule()
 WEIGHTS = torch.linspace(0, 1, 5, dtype=F64)
@@ -105,11 +105,13 @@ def test_noise_is_shared_by_the_ends_and_by_all_walks():
 
 def five_levels(size):
     """Independent entries of five levels with an exact denoiser, and a draw of 8 examples."""
-    lattice, masses = iw.Lattice(-1.0, 1.0, 5), tensor([0.1, 0.4, 0.2, 0.2, 0.1])
+    lattice, masses = iw.process.Lattice(-1.0, 1.0, 5), tensor([0.1, 0.4, 0.2, 0.2, 0.1])
     process = iw.Gaussian(LINEAR)
-    denoiser = iw.Denoiser(lambda x_t, t: masses.log().expand(*x_t.shape, 5), process, predicts=iw.Levels(lattice))
-    spec = iw.DataSpec((size,), "ND", "uint8", 0.0, 4.0, 5)
-    model = iw.Diffusion(denoiser, (size,), iw.Transform(spec, (2.0,) * size, (2.0,) * size), dtype=F64)
+    denoiser = iw.Denoiser(
+        lambda x_t, t: masses.log().expand(*x_t.shape, 5), process, predicts=iw.denoise.Levels(lattice)
+    )
+    spec = iw.data.DataSpec((size,), "ND", "uint8", 0.0, 4.0, 5)
+    model = iw.Diffusion(denoiser, (size,), iw.data.Transform(spec, (2.0,) * size, (2.0,) * size), dtype=F64)
     return model, np.random.default_rng(1).choice(5, (8, size), p=masses).astype(np.uint8)
 
 
@@ -131,7 +133,7 @@ def test_levels_are_mixed_by_codes_of_the_norm_of_the_prior(monkeypatch):
     assert square == pytest.approx(1, abs=4 * (2 / 256) ** 0.5)
     assert float((model.encode(x) ** 2).mean()) < 0.9
     first, clean = 1 / model.steps, model.to_model(x[:2])
-    noisy = iw.transport(model.denoiser, torch.stack(seen[:2]), 1.0, first)
+    noisy = iw.likelihood.transport(model.denoiser, torch.stack(seen[:2]), 1.0, first)
     noise = (noisy - LINEAR.alpha(first) * clean) / LINEAR.sigma(first)
     torch.testing.assert_close(noise[0], noise[1], rtol=0, atol=0.05)
 
@@ -151,7 +153,7 @@ def test_bad_arguments_are_refused():
             model.interpolate(a, a, **{"n": 3, **options})
     with pytest.raises(iw.DataError, match="x: got shape"):
         model.interpolate(a[None], a[None], 3)
-    bits = iw.Diffusion(iw.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (2,))
+    bits = iw.Diffusion(iw.denoise.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (2,))
     with pytest.raises(iw.ConfigError, match="interpolate"):
         bits.interpolate(a, a, 3, t=0.5)
 

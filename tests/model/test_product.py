@@ -10,9 +10,9 @@ from bugs import bug
 from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exact_denoiser, name_of, public, tensor
 
 import inkwash as iw
-from inkwash import model as diffusion
 from inkwash.data.transform import fit_transform
-from inkwash.factor import gathered
+from inkwash.model import diffusion as diffusion
+from inkwash.model.product import gathered
 
 LINEAR = iw.LinearSchedule()
 SIDE = 4
@@ -29,27 +29,27 @@ def plane_model(transform=None):
 
 def in_data_units():
     """The plane, in units of another shift and scale."""
-    spec = iw.DataSpec((2,), "ND", "float64", -1e3, 1e3, None)
-    return plane_model(iw.Transform(spec, (30.0, -5.0), (7.0, 0.2)))
+    spec = iw.data.DataSpec((2,), "ND", "float64", -1e3, 1e3, None)
+    return plane_model(iw.data.Transform(spec, (30.0, -5.0), (7.0, 0.2)))
 
 
 def picture_model(layout="NCHW", channels=1, levels=17):
     """A model of pictures whose entries are nearly independent, in data units 0 to 16."""
     shape = (channels, SIDE, SIDE)
-    spec = iw.DataSpec(shape, layout, "uint8", 0.0, levels - 1.0, levels)
+    spec = iw.data.DataSpec(shape, layout, "uint8", 0.0, levels - 1.0, levels)
     lattice = spec.lattice.values()
 
     def network(x_t, t):
         return torch.zeros((*x_t.shape, levels), dtype=x_t.dtype) + 0.3 * x_t.mean((1, 2, 3))[:, None, None, None, None]
 
-    denoiser = iw.Denoiser(network, iw.Gaussian(LINEAR), iw.Levels(spec.lattice), "large")
+    denoiser = iw.Denoiser(network, iw.Gaussian(LINEAR), iw.denoise.Levels(spec.lattice), "large")
     assert len(lattice) == levels
     empty = np.zeros((1, *spec.data_shape), np.uint8)
     return iw.Diffusion(denoiser, shape, fit_transform(spec, empty))
 
 
 def methods(bits=False):
-    return [kind() for kind in public(iw.Method) if bits or kind is not iw.Entrywise]
+    return [kind() for kind in public(iw.posterior.Method) if bits or kind is not iw.posterior.Entrywise]
 
 
 @pytest.mark.parametrize("method", methods(), ids=name_of)
@@ -85,7 +85,7 @@ def test_known_numbers_come_back_to_the_last_bit():
 
 def test_levels_that_are_not_known_may_be_given_as_anything():
     """Zero, for one, which is no value of levels from 3 to 7."""
-    spec = iw.DataSpec((2,), "ND", "uint8", 3.0, 7.0, 5)
+    spec = iw.data.DataSpec((2,), "ND", "uint8", 3.0, 7.0, 5)
     denoiser = iw.Denoiser(lambda x_t, t: 0.5 * x_t, iw.Gaussian(LINEAR), "x", "large")
     model = iw.Diffusion(denoiser, (2,), fit_transform(spec, np.array([[3, 7]], np.uint8)))
     x = (model * iw.Observed([True, False], [6, 0])).sample(4, seed=0, steps=3)
@@ -120,13 +120,13 @@ def test_a_measurement_in_data_units_is_one_in_model_units():
     expected = torch.distributions.Normal(data @ matrix.T, noise).log_prob(y).sum(1)
     for given in (matrix, lambda z: z @ matrix.T.to(z), lambda z: z @ matrix.T.to(z) + 3.0):
         shift = 3.0 if given is not matrix and float(given(torch.zeros(1, 2, dtype=F64)).sum()) else 0.0
-        found = gathered(model, (iw.Measurement(given, y + shift, noise),)).soft(x)
+        found = gathered(model.units, (iw.Measurement(given, y + shift, noise),)).soft(x)
         torch.testing.assert_close(found - found[0], expected - expected[0])
 
 
 def test_log_r_of_a_classifier_is_asked_in_data_units():
     model = in_data_units()
-    evidence = gathered(model, (iw.Classifier(lambda x: x[:, 0] - 2 * x[:, 1]),))
+    evidence = gathered(model.units, (iw.Classifier(lambda x: x[:, 0] - 2 * x[:, 1]),))
     x = tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert evidence.soft(x).tolist() == pytest.approx([40.0, 47.0, 39.6])
 
@@ -136,9 +136,16 @@ def test_adjoints_are_adjoint():
     model = picture_model("NHWC", 3)
     mask = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
     mask[1, :2] = True
-    operators = [iw.crop(1, 0, 2, 3), iw.downsample(2), iw.blur(0.8), iw.grey(), iw.entries(mask), torch.ones(2, 48)]
+    operators = [
+        iw.model.crop(1, 0, 2, 3),
+        iw.model.downsample(2),
+        iw.model.blur(0.8),
+        iw.model.grey(),
+        iw.model.entries(mask),
+        torch.ones(2, 48),
+    ]
     for operator, size in zip(operators, (18, 12, 48, 16, 8, 2), strict=True):
-        (linear,) = gathered(model, (iw.Measurement(operator, torch.ones(size), 1.0),)).measured
+        (linear,) = gathered(model.units, (iw.Measurement(operator, torch.ones(size), 1.0),)).measured
         random = torch.Generator().manual_seed(0)
         x = torch.randn((2, 3, SIDE, SIDE), generator=random, dtype=F64)
         w = torch.randn((2, size), generator=random, dtype=F64)
@@ -153,22 +160,22 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 """Each pixel is its number, row by row."""
 
 
-CROP = iw.crop
+CROP = iw.model.crop
 
 
 @bug("left for top", iw, "crop", lambda top, left, *size: CROP(left, top, *size))
 def test_operators_look_at_the_pixels_they_say():
-    part = iw.crop(1, 2, 3, 4)(PICTURES)
+    part = iw.model.crop(1, 2, 3, 4)(PICTURES)
     assert part.shape == (2, 3, 3, 4)
     assert (part[1, 2, 0, 0], part[1, 2, 2, 3]) == (7 + 2, 3 * 7 + 5)
-    assert torch.equal(iw.crop(0, 0, 5, 7)(PICTURES), PICTURES)
-    small = iw.downsample(2)(PICTURES)
+    assert torch.equal(iw.model.crop(0, 0, 5, 7)(PICTURES), PICTURES)
+    small = iw.model.downsample(2)(PICTURES)
     assert small.shape == (2, 3, 2, 3)
     assert (small[0, 0, 0, 0], small[0, 0, 1, 2]) == ((0 + 1 + 7 + 8) / 4, (18 + 19 + 25 + 26) / 4)
-    assert torch.equal(iw.grey()(PICTURES), PICTURES[:, :1])
+    assert torch.equal(iw.model.grey()(PICTURES), PICTURES[:, :1])
 
 
-BLUR = iw.blur
+BLUR = iw.model.blur
 
 
 @bug("a variance for the width of a blur", iw, "blur", lambda std: BLUR(std**2))
@@ -176,7 +183,7 @@ def test_a_blur_is_as_wide_as_it_says():
     """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
     point = torch.zeros(1, 1, 41, 61, dtype=F64)
     point[..., 20, 30] = 1
-    seen = iw.blur(2.0)(point)[0, 0]
+    seen = iw.model.blur(2.0)(point)[0, 0]
     for dim, middle in ((0, 20), (1, 30)):
         away = torch.arange(seen.shape[dim], dtype=F64) - middle
         assert float(seen.sum(1 - dim) @ away**2) == pytest.approx(4, rel=1e-3)
@@ -209,7 +216,7 @@ def test_factors_commute():
         torch.testing.assert_close(other, first, rtol=1e-8, atol=1e-8)
 
 
-class Shifted(iw.Factor):
+class Shifted(iw.model.Factor):
     """A factor that changes the denoiser alone: another law in the place of the model's."""
 
     def wrap(self, denoiser, model):
@@ -287,19 +294,23 @@ REFUSED = {
     "sampler": (plane_model, lambda m: (m * SEEN).sample(1, method=iw.SMC(), sampler=iw.DDIM()), "sampler"),
     "sampler of the rule": (
         plane_model,
-        lambda m: (m * SEEN).sample(1, steps=2, method=iw.StepProduct(), sampler=iw.DDIM()),
+        lambda m: (m * SEEN).sample(1, steps=2, method=iw.posterior.StepProduct(), sampler=iw.DDIM()),
         "sampler",
     ),
     "spread of the rule": (
         lambda: iw.Diffusion(iw.Denoiser(lambda x, t: x.repeat(1, 2), iw.Gaussian(LINEAR), "x", "free"), (2,)),
-        lambda m: (m * SEEN).sample(1, steps=3, method=iw.StepProduct()),
+        lambda m: (m * SEEN).sample(1, steps=3, method=iw.posterior.StepProduct()),
         "StepProduct: got a variance that is learned",
     ),
     "repaint": (plane_model, lambda m: (m * NOISY).sample(1, method=iw.RePaint()), "RePaint"),
     "repaint a classifier": (plane_model, lambda m: (m * JUDGED).sample(1, method=iw.RePaint()), "RePaint"),
     "dps": (plane_model, lambda m: (m * JUDGED).sample(1, method=iw.DPS()), "DPS"),
-    "entrywise": (plane_model, lambda m: (m * SEEN).sample(1, method=iw.Entrywise()), "Entrywise"),
-    "tied": (bits, lambda m: (m * iw.Classifier(lambda x: x.prod(1))).sample(1, method=iw.Entrywise()), "ties"),
+    "entrywise": (plane_model, lambda m: (m * SEEN).sample(1, method=iw.posterior.Entrywise()), "Entrywise"),
+    "tied": (
+        bits,
+        lambda m: (m * iw.Classifier(lambda x: x.prod(1))).sample(1, method=iw.posterior.Entrywise()),
+        "ties",
+    ),
     "moments of bits": (bits, lambda m: (m * BIT).sample(1, method=iw.MomentMatching()), "MomentMatching"),
     "pigdm of bits": (bits, lambda m: (m * BIT).sample(1, method=iw.PiGDM()), "PiGDM"),
     "dps of bits": (bits, lambda m: (m * BIT).sample(1, method=iw.DPS()), "DPS"),
@@ -316,7 +327,7 @@ REFUSED = {
     "not differentiable": (plane_model, lambda m: (m * DETACHED).sample(1), "without a derivative"),
     "rule, not differentiable": (
         plane_model,
-        lambda m: (m * DETACHED * JUDGED).sample(1, method=iw.StepProduct()),
+        lambda m: (m * DETACHED * JUDGED).sample(1, method=iw.posterior.StepProduct()),
         "without a derivative",
     ),
     "sampler of a population": (plane_model, lambda m: (m * SEEN).population(1, sampler=iw.DDIM()), "sampler"),
@@ -328,14 +339,14 @@ REFUSED = {
     "scale": (plane_model, lambda m: iw.DPS(0.0), "method.scale"),
     "floor": (plane_model, lambda m: iw.MomentMatching(floor=1.1), "method.floor"),
     "iterations": (plane_model, lambda m: iw.MomentMatching(0), "method.iterations"),
-    "crop": (plane_model, lambda m: iw.crop(-1, 0, 1, 1), "crop.top"),
-    "flat crop": (plane_model, lambda m: iw.crop(0, 0, 0, 1), "crop.height"),
-    "thin crop": (plane_model, lambda m: iw.crop(0, 0, 1, 0), "crop.width"),
-    "tall crop": (picture_model, lambda m: m * iw.Measurement(iw.crop(3, 0, 2, 2), [0] * 4, 0.1), "crop"),
-    "wide crop": (picture_model, lambda m: m * iw.Measurement(iw.crop(0, 3, 2, 2), [0] * 4, 0.1), "crop"),
-    "downsample": (plane_model, lambda m: iw.downsample(1), "downsample.factor"),
-    "blur": (plane_model, lambda m: iw.blur(0.0), "blur.std"),
-    "entries": (plane_model, lambda m: iw.entries([1, 0]), "entries.mask"),
+    "crop": (plane_model, lambda m: iw.model.crop(-1, 0, 1, 1), "crop.top"),
+    "flat crop": (plane_model, lambda m: iw.model.crop(0, 0, 0, 1), "crop.height"),
+    "thin crop": (plane_model, lambda m: iw.model.crop(0, 0, 1, 0), "crop.width"),
+    "tall crop": (picture_model, lambda m: m * iw.Measurement(iw.model.crop(3, 0, 2, 2), [0] * 4, 0.1), "crop"),
+    "wide crop": (picture_model, lambda m: m * iw.Measurement(iw.model.crop(0, 3, 2, 2), [0] * 4, 0.1), "crop"),
+    "downsample": (plane_model, lambda m: iw.model.downsample(1), "downsample.factor"),
+    "blur": (plane_model, lambda m: iw.model.blur(0.0), "blur.std"),
+    "entries": (plane_model, lambda m: iw.model.entries([1, 0]), "entries.mask"),
 }
 DETACHED = iw.Classifier(lambda x: x.detach().sum(1))
 BIT = iw.Observed([True, False, False, False], 1.0)

@@ -24,7 +24,7 @@ import inkwash as iw
 from inkwash.likelihood import bound
 
 LINEAR = iw.LinearSchedule()
-LATTICE = iw.Lattice(-1.0, 1.0, 5)
+LATTICE = iw.process.Lattice(-1.0, 1.0, 5)
 
 
 class PCA:
@@ -61,7 +61,7 @@ class PCA:
             mean, var = self.posterior(x)
             return torch.cat([mean + shift, (spread * var).log().expand_as(mean)], 1)
 
-        return iw.VAE(encode, self.decode, self.latent, noise_var=self.noise_var, **options)
+        return iw.model.VAE(encode, self.decode, self.latent, noise_var=self.noise_var, **options)
 
 
 SPACE = PCA([[1.2, 0.4, -0.8], [0.2, 0.6, 0.6]], [0.7, -1.1, 2.0], 0.35)
@@ -141,7 +141,7 @@ def test_the_standard_error_is_that_of_the_estimate():
 def from_copies(vae, x, draws, **options):
     """`log_prob` with 200 times as many draws, from as many copies of each example at once."""
     log_weights = vae.log_prob(x.repeat(200, 1), draws=draws, **options).log_weights
-    return iw.ImportanceEstimate(log_weights.reshape(200 * draws, len(x)))
+    return iw.model.ImportanceEstimate(log_weights.reshape(200 * draws, len(x)))
 
 
 def share_of_effective_draws(pca, x):
@@ -165,7 +165,7 @@ def test_in_the_limit_of_a_delta_the_prior_finds_nothing_and_the_encoder_everyth
     estimate is 0; nor does a narrow normal help, unless z is drawn where x came from."""
     pca = PCA([[0.9, -0.3, 0.2, 0.7]], [0.4, 1.0, -0.6, 0.0], 1e-10)
     random = torch.Generator().manual_seed(0)
-    x = iw.Normal(pca.decode(tensor([[0.8]])), tensor(pca.noise_var)).draw(random)
+    x = iw.process.Normal(pca.decode(tensor([[0.8]])), tensor(pca.noise_var)).draw(random)
     vae = pca.vae()
     z = torch.randn(100_000, 1, dtype=F64, generator=random)
     assert int((vae.decoder(z) == x).all(1).sum()) == 0
@@ -199,7 +199,7 @@ def test_a_curved_decoder_agrees_with_quadrature():
     nodes, weights = gauss_hermite(180)
     density = torch.distributions.Normal(curved(nodes[:, None]), math.sqrt(0.09)).log_prob(x[:, None]).sum(2)
     exact = (density + weights.log()).logsumexp(1)
-    vae = iw.VAE(lambda x: torch.cat([0.7 * x[:, :1], -0.5 + 0 * x[:, :1]], 1), curved, 1, noise_var=0.09)
+    vae = iw.model.VAE(lambda x: torch.cat([0.7 * x[:, :1], -0.5 + 0 * x[:, :1]], 1), curved, 1, noise_var=0.09)
     estimate = from_copies(vae, x, 20)
     assert bool(((estimate.value - exact).abs() < 4 * estimate.std_error).all())
     assert bool((estimate.std_error < 0.05).all())
@@ -241,7 +241,7 @@ def test_samples_have_the_law_of_the_model():
 
 
 def test_a_sample_of_a_seed_does_not_depend_on_how_many_are_drawn():
-    vae = iw.perceptron_vae((1, 3, 4), latent=2)
+    vae = iw.model.perceptron_vae((1, 3, 4), latent=2)
     many = vae.sample(2500, seed=4)
     assert torch.equal(vae.sample(7, seed=4), many[:7])
     assert many.shape == (2500, 1, 3, 4)
@@ -259,7 +259,7 @@ def test_without_a_seed_the_global_generator_governs():
 
 
 def test_an_example_does_not_depend_on_those_after_it():
-    vae = iw.perceptron_vae((3,), latent=2)
+    vae = iw.model.perceptron_vae((3,), latent=2)
     x = torch.randn(1500, 3, generator=torch.Generator().manual_seed(0))
     bounds, estimates = vae.bound(x, draws=2).total, vae.log_prob(x, draws=3).log_weights
     for n in (1, 70, 1400):
@@ -283,10 +283,10 @@ def test_dropout_is_for_training_only():
             seen.append(self.training)
             return super().forward(x)
 
-    start = iw.VAE(torch.nn.Sequential(Watched(), iw.perceptron(3, 2)), iw.perceptron(1, 3), 1)
+    start = iw.model.VAE(torch.nn.Sequential(Watched(), iw.nn.perceptron(3, 2)), iw.nn.perceptron(1, 3), 1)
     x = stick_in_space(20)
     start.bound(x)
-    fitted = iw.fit_vae(start, x, steps=1)
+    fitted = iw.model.fit_vae(start, x, steps=1)
     assert seen.count(True) == 1
     fitted.bound(x)
     assert seen.count(True) == 1
@@ -307,7 +307,7 @@ def stick_in_space(n=1000):
 
 def test_training_reaches_the_likelihood_that_linear_networks_can_reach():
     x = stick_in_space()
-    vae = iw.fit_vae(iw.perceptron_vae((3,), latent=1, depth=0), x, steps=400, learning_rate=0.1)
+    vae = iw.model.fit_vae(iw.model.perceptron_vae((3,), latent=1, depth=0), x, steps=400, learning_rate=0.1)
     best, noise_var = closed_form_fit(x, 1)
     reached = float(vae.log_prob(x, draws=30).value.mean())
     assert best - 0.01 < reached < best + 0.001
@@ -317,30 +317,30 @@ def test_training_reaches_the_likelihood_that_linear_networks_can_reach():
 
 def test_the_learning_rate_falls_to_zero_on_a_line():
     """Where the gradient does not change, a step of Adam has the size of the learning rate: 1 + 9/10 + … of it."""
-    start = iw.perceptron_vae((3,), 1, width=4, noise_var=1.0)
-    fitted = iw.fit_vae(start, torch.full((5, 3), 1e4), steps=10, learning_rate=1e-4)
+    start = iw.model.perceptron_vae((3,), 1, width=4, noise_var=1.0)
+    fitted = iw.model.fit_vae(start, torch.full((5, 3), 1e4), steps=10, learning_rate=1e-4)
     assert math.log(fitted.noise_var) == pytest.approx(5.5e-4, rel=1e-2)
 
 
 def test_a_fixed_noise_stays_and_a_learned_one_starts_where_asked():
     x = stick_in_space(50)
     for learn in (False, True):
-        start = iw.perceptron_vae((3,), 1, width=4, noise_var=0.7, learn_noise=learn)
-        fitted = iw.fit_vae(start, x, steps=5, batch_size=10)
+        start = iw.model.perceptron_vae((3,), 1, width=4, noise_var=0.7, learn_noise=learn)
+        fitted = iw.model.fit_vae(start, x, steps=5, batch_size=10)
         assert start.noise_var == pytest.approx(0.7)
         assert (fitted.noise_var == start.noise_var) != learn
 
 
 def test_a_fit_is_a_pure_function_of_its_arguments():
-    x, start = stick_in_space(50), iw.perceptron_vae((3,), 2, width=8, seed=1)
+    x, start = stick_in_space(50), iw.model.perceptron_vae((3,), 2, width=8, seed=1)
     before, random = start.state_dict(), torch.get_rng_state()
     kept = {name: value.clone() for name, value in before.items()}
-    first, again, other = (iw.fit_vae(start, x, steps=5, batch_size=10, seed=s).state_dict() for s in (0, 0, 1))
+    first, again, other = (iw.model.fit_vae(start, x, steps=5, batch_size=10, seed=s).state_dict() for s in (0, 0, 1))
     assert all(torch.equal(kept[name], value) for name, value in start.state_dict().items())
     assert all(torch.equal(first[name], value) for name, value in again.items())
     assert not any(torch.equal(first[name], value) for name, value in other.items())
     assert torch.equal(random, torch.get_rng_state())
-    weights = [iw.perceptron_vae((3,), 2, seed=s).encoder[1][0].weight for s in (1, 1, 2)]
+    weights = [iw.model.perceptron_vae((3,), 2, seed=s).encoder[1][0].weight for s in (1, 1, 2)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
@@ -403,7 +403,7 @@ def test_one_step_of_diffusion_is_a_vae():
         q = denoiser.process.marginal(x, 1.0)
         return torch.cat([q.mean, q.var.log().expand_as(q.mean)], 1)
 
-    vae = iw.VAE(encode, lambda z: denoiser(z, 1.0).x, 2, noise_var=float(LINEAR.sigma(1.0) ** 2))
+    vae = iw.model.VAE(encode, lambda z: denoiser(z, 1.0).x, 2, noise_var=float(LINEAR.sigma(1.0) ** 2))
     z, eps = cubature(2)
     x = PLANE.whiten_inverse(z)
     with prescribed_noise(eps):
@@ -424,14 +424,14 @@ def test_one_step_of_diffusion_is_a_vae():
         (lambda vae, x: vae.sample(0), "n: got 0"),
         (lambda vae, x: vae.sample(1, seed=-1), "seed: got -1, need an integer >= 0"),
         (lambda vae, x: vae.sample(1, seed=1.5), "seed: got 1.5"),
-        (lambda vae, x: iw.fit_vae(vae, x, steps=0), "steps"),
-        (lambda vae, x: iw.fit_vae(vae, x, batch_size=True), "batch_size"),
-        (lambda vae, x: iw.fit_vae(vae, x, learning_rate=0.0), "learning_rate"),
-        (lambda vae, x: iw.VAE(vae.encoder, vae.decoder, 0), "latent"),
-        (lambda vae, x: iw.VAE(vae.encoder, vae.decoder, 1, noise_var=0.0), "noise_var"),
-        (lambda vae, x: iw.VAE(vae.decoder, vae.decoder, 1).bound(x), "encoder: got output"),
-        (lambda vae, x: iw.VAE(vae.encoder, lambda z: z[:, :0], 1).bound(x), "decoder: got output"),
-        (lambda vae, x: iw.perceptron_vae((3,), 1, width=0), "width"),
+        (lambda vae, x: iw.model.fit_vae(vae, x, steps=0), "steps"),
+        (lambda vae, x: iw.model.fit_vae(vae, x, batch_size=True), "batch_size"),
+        (lambda vae, x: iw.model.fit_vae(vae, x, learning_rate=0.0), "learning_rate"),
+        (lambda vae, x: iw.model.VAE(vae.encoder, vae.decoder, 0), "latent"),
+        (lambda vae, x: iw.model.VAE(vae.encoder, vae.decoder, 1, noise_var=0.0), "noise_var"),
+        (lambda vae, x: iw.model.VAE(vae.decoder, vae.decoder, 1).bound(x), "encoder: got output"),
+        (lambda vae, x: iw.model.VAE(vae.encoder, lambda z: z[:, :0], 1).bound(x), "decoder: got output"),
+        (lambda vae, x: iw.model.perceptron_vae((3,), 1, width=0), "width"),
     ],
 )
 def test_a_bad_option_is_refused(act, where):
@@ -446,10 +446,10 @@ def test_bad_data_is_refused():
     with pytest.raises(iw.DataError, match="off the lattice"):
         vae.log_prob(tensor([[0.5], [0.1]]))
     with pytest.raises(iw.NonFiniteError, match="loss of step 1"):
-        iw.fit_vae(STICK.vae(), tensor([[math.nan]]))
+        iw.model.fit_vae(STICK.vae(), tensor([[math.nan]]))
 
 
 def test_making_a_vae_leaves_the_generator_of_torch_alone():
     before = torch.get_rng_state()
-    iw.perceptron_vae((2,), 1, width=4)
+    iw.model.perceptron_vae((2,), 1, width=4)
     assert torch.equal(torch.get_rng_state(), before)

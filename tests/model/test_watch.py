@@ -8,8 +8,8 @@ from oracles import F64, PLANE, exact_denoiser
 from PIL import Image, ImageSequence
 
 import inkwash as iw
-from inkwash.film import in_data_units
-from inkwash.pictures import grid, sheet, to_pixels
+from inkwash.data.pictures import grid, sheet, to_pixels
+from inkwash.model.watch import in_data_units
 
 LINEAR = iw.LinearSchedule()
 
@@ -17,8 +17,8 @@ LINEAR = iw.LinearSchedule()
 def image_model(channels=1, levels=17, schedule=LINEAR):
     """Images of 5 x 4 with a gentle network; of 17 levels, or continuous."""
     low, high, dtype = (0.0, 16.0, "uint8") if levels else (-3.0, 3.0, "float32")
-    spec = iw.DataSpec((channels, 5, 4), "NCHW", dtype, low, high, levels)
-    transform = iw.Transform(spec, ((low + high) / 2,) * channels, ((high - low) / 2,) * channels)
+    spec = iw.data.DataSpec((channels, 5, 4), "NCHW", dtype, low, high, levels)
+    transform = iw.data.Transform(spec, ((low + high) / 2,) * channels, ((high - low) / 2,) * channels)
     denoiser = iw.Denoiser(lambda x_t, t: 0.5 * x_t.tanh(), iw.Gaussian(schedule), predicts="x")
     return iw.Diffusion(denoiser, (channels, 5, 4), transform)
 
@@ -119,8 +119,10 @@ def test_noisy_data_is_shown_at_the_scale_of_clean_data():
 
 
 def test_points_keep_their_axes_from_frame_to_frame(tmp_path):
-    spec = iw.DataSpec((2,), "ND", "float64", -9.0, 9.0, None)
-    model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)), dtype=F64)
+    spec = iw.data.DataSpec((2,), "ND", "float64", -9.0, 9.0, None)
+    model = iw.Diffusion(
+        exact_denoiser(PLANE, LINEAR), (2,), iw.data.Transform(spec, (0.0, 0.0), (1.0, 1.0)), dtype=F64
+    )
     film, _ = filmed(model, tmp_path / "a.gif", frames=2, n=40)
     shown = frames_of(film.path, "RGB")
     assert len({frame.shape for frame in shown}) == 1
@@ -131,9 +133,9 @@ def test_points_keep_their_axes_from_frame_to_frame(tmp_path):
 
 
 def test_bits_have_films(tmp_path):
-    spec = iw.DataSpec((5,), "ND", "uint8", 0.0, 1.0, 2)
-    denoiser = iw.BitDenoiser(lambda x_t, t: 0.3 + 0 * x_t, iw.Bernoulli(LINEAR))
-    model = iw.Diffusion(denoiser, (5,), iw.Transform(spec, (0.0,) * 5, (1.0,) * 5))
+    spec = iw.data.DataSpec((5,), "ND", "uint8", 0.0, 1.0, 2)
+    denoiser = iw.denoise.BitDenoiser(lambda x_t, t: 0.3 + 0 * x_t, iw.Bernoulli(LINEAR))
+    model = iw.Diffusion(denoiser, (5,), iw.data.Transform(spec, (0.0,) * 5, (1.0,) * 5))
     film, states = filmed(model, tmp_path / "a.gif")
     assert np.array_equal(film.shots[0][0], states[1].x_s[:4].numpy())
     grey = round(255 * float(torch.tensor(0.3).sigmoid()))
@@ -161,14 +163,16 @@ def test_nothing_recorded_is_no_film(tmp_path):
 
 def test_a_film_shows_16_images_or_all_points(tmp_path):
     assert iw.Film(image_model(), tmp_path / "a.gif").examples == 16
-    spec = iw.DataSpec((2,), "ND", "float64", -9.0, 9.0, None)
-    model = iw.Diffusion(exact_denoiser(PLANE, LINEAR), (2,), iw.Transform(spec, (0.0, 0.0), (1.0, 1.0)), dtype=F64)
+    spec = iw.data.DataSpec((2,), "ND", "float64", -9.0, 9.0, None)
+    model = iw.Diffusion(
+        exact_denoiser(PLANE, LINEAR), (2,), iw.data.Transform(spec, (0.0, 0.0), (1.0, 1.0)), dtype=F64
+    )
     film = iw.Film(model, tmp_path / "b.gif")
     list(film.record(model.progressive(30, seed=0, steps=2)))
     assert [len(data) for shot in film.shots for data in shot] == [30] * 4
 
 
 def test_a_film_is_whole_or_absent(tmp_path):
-    with hooked(fail_at(0, OSError(28, "No space left on device"))), pytest.raises(iw.StorageError):
+    with hooked(fail_at(0, OSError(28, "No space left on device"))), pytest.raises(iw.core.StorageError):
         filmed(image_model(), tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []

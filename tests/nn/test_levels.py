@@ -11,9 +11,11 @@ from oracles import TERNARY, Straight, tensor
 from torch import nn
 
 import inkwash as iw
-from inkwash.nn import MLP, LevelNet, UNet
+from inkwash.nn.levels import LevelNet
+from inkwash.nn.mlp import MLP
+from inkwash.nn.unet import UNet
 
-LATTICE = iw.Lattice(-1.0, 1.0, 4)
+LATTICE = iw.process.Lattice(-1.0, 1.0, 4)
 SHAPES = [(3,), (1, 4, 5), (3, 4, 2)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
@@ -96,7 +98,7 @@ def test_at_its_start_it_is_the_exact_denoiser_of_independent_entries(shape, log
     alpha, sigma, values = float(schedule.alpha(t)), float(schedule.sigma(t)), LATTICE.values()
     noise = torch.randn(index.shape, generator=torch.Generator().manual_seed(3))
     x_t = alpha * values[index].float() + sigma * noise
-    estimate = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(LATTICE), sees="log_snr")(x_t, t)
+    estimate = iw.Denoiser(network, iw.Gaussian(schedule), iw.denoise.Levels(LATTICE), sees="log_snr")(x_t, t)
     likelihood = torch.distributions.Normal(alpha * values, sigma).log_prob(x_t.double()[..., None])
     posterior = (likelihood + network.log_prior.double()).softmax(-1)
     torch.testing.assert_close(estimate.x.double(), posterior @ values, rtol=0, atol=1e-4)

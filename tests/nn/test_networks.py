@@ -273,7 +273,7 @@ def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():
     torch.manual_seed(0)
     x = torch.randn(5, 3)
     for widths, linear in (((3, 2), True), ((3, 8, 2), False), ((3, 8, 8, 2), False)):
-        network = iw.perceptron(*widths)
+        network = iw.nn.perceptron(*widths)
         middle = network((x[:1] + x[1:2]) / 2)
         ends = (network(x[:1]) + network(x[1:2])) / 2
         assert network(x).shape == (5, 2)

@@ -24,8 +24,8 @@ class Echo(torch.nn.Module):
 
 
 def net(missing=False, masked=True):
-    _, outputs = iw.TableNet.widths(SIZES, masked, missing)
-    return iw.TableNet(Echo(sum(outputs)), SIZES, masked, missing)
+    _, outputs = iw.nn.TableNet.widths(SIZES, masked, missing)
+    return iw.nn.TableNet(Echo(sum(outputs)), SIZES, masked, missing)
 
 
 ROW = tensor([[2.0, -0.5, 1.0, 7.0]]).float()
@@ -35,8 +35,8 @@ def test_a_network_is_shown_indicators_and_numbers_column_by_column():
     network = net()
     network(ROW, torch.zeros(1))
     assert network.network.shown.tolist() == [[0, 0, 1, 0, -0.5, 0, 1, 0, 7.0]]
-    assert iw.TableNet.widths(SIZES, masked=True)[0] == (4, 1, 3, 1)
-    assert iw.TableNet.widths(SIZES)[0] == (3, 1, 2, 1)
+    assert iw.nn.TableNet.widths(SIZES, masked=True)[0] == (4, 1, 3, 1)
+    assert iw.nn.TableNet.widths(SIZES)[0] == (3, 1, 2, 1)
 
 
 def test_missing_cells_are_shown_as_zeros_with_a_flag():
@@ -48,8 +48,8 @@ def test_missing_cells_are_shown_as_zeros_with_a_flag():
 
 
 def test_a_network_gives_predictions_then_spreads_then_weights():
-    assert iw.TableNet.widths(SIZES)[1] == (0, 1, 0, 1, 3, 0, 2, 0)
-    assert iw.TableNet.widths(SIZES, spreads=True)[1] == (0, 1, 0, 1, 0, 1, 0, 1, 3, 0, 2, 0)
+    assert iw.nn.TableNet.widths(SIZES)[1] == (0, 1, 0, 1, 3, 0, 2, 0)
+    assert iw.nn.TableNet.widths(SIZES, spreads=True)[1] == (0, 1, 0, 1, 0, 1, 0, 1, 3, 0, 2, 0)
     assert net()(ROW, torch.zeros(1))[0].tolist() == list(range(7))
 
 
@@ -67,10 +67,10 @@ def test_log_frequencies_are_counted_over_what_is_there():
 def test_a_network_of_frequencies_alone_is_the_exact_denoiser_of_independent_columns():
     """A multilayer perceptron starts at nothing: the belief is then Bayes' rule with the frequencies."""
     process = iw.Categorical(iw.CosineSchedule(), (3, 2))
-    inputs, outputs = iw.TableNet.widths((3, 2))
-    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2)).double()
+    inputs, outputs = iw.nn.TableNet.widths((3, 2))
+    network = iw.nn.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2)).double()
     network.count([tensor([[0, 0], [0, 1], [1, 1], [2, 1], [0, 1]])])
-    denoiser, t = iw.CodeDenoiser(network.double(), process), 0.4
+    denoiser, t = iw.denoise.CategoryDenoiser(network.double(), process), 0.4
     x_t = tensor([[2.0, 0.0]])
     belief = denoiser(x_t, t).logits.softmax(-1)[0]
     kept = float(process.schedule.alpha(t) ** 2)

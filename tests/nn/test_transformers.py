@@ -17,11 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash.errors import RunInterrupted
-from inkwash.fit import fit
-from inkwash.nn import columns as column_networks
-from inkwash.nn import dit as patches_of
-from inkwash.nn import layers
+from inkwash.core.errors import RunInterrupted
+from inkwash.nn import columns as column_networks, dit as patches_of, layers
+from inkwash.training.fit import fit
 
 ALL = {
     "patches of series": (partial(dit, patch=(3,)), (1, 11)),
@@ -191,7 +189,7 @@ def neighbours(size):
 
 
 FITS = {
-    "columns": (lambda: iw.ColumnTransformer((1,) * 4, 16, 2), (4,)),
+    "columns": (lambda: iw.nn.ColumnTransformer((1,) * 4, 16, 2), (4,)),
     "patches": (lambda: iw.DiT(1, (2, 2), 16, 2), (1, 2, 3)),
 }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inkwash import model as diffusion
+from inkwash.model import diffusion as diffusion
 
 
 @pytest.fixture

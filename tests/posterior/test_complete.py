@@ -10,8 +10,8 @@ from mixed_rows import MEANS, PROBABILITY, STD, model_of, rows
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 
 import inkwash as iw
-from inkwash import factor
-from inkwash import impute as completion
+from inkwash.model import factors as factor
+from inkwash.posterior import complete as completion
 
 NAN = math.nan
 
@@ -132,9 +132,9 @@ def test_rows_of_numbers_and_categories_have_their_conditional_law(noise):
 
 
 def test_arrays_keep_their_type_and_what_is_known():
-    spec = iw.DataSpec((2,), "ND", "float32", -50.0, 50.0, None)
+    spec = iw.data.DataSpec((2,), "ND", "float32", -50.0, 50.0, None)
     model = iw.Diffusion(
-        exact_denoiser(PLANE, iw.LinearSchedule()), (2,), iw.Transform(spec, (3.0, -5.0), (7.0, 0.2)), dtype=F64
+        exact_denoiser(PLANE, iw.LinearSchedule()), (2,), iw.data.Transform(spec, (3.0, -5.0), (7.0, 0.2)), dtype=F64
     )
     x = np.array([[1.1, NAN], [NAN, -4.7]], np.float32)
     draws = model.impute(x, 3, seed=0, steps=5)
@@ -165,7 +165,7 @@ def labelled():
         return sigma * (x_t - alpha * mean)
 
     denoiser = iw.Denoiser(network, process, variance="large")
-    return iw.Diffusion(denoiser, (2,), dtype=F64, condition=iw.Condition(("low", "high")))
+    return iw.Diffusion(denoiser, (2,), dtype=F64, condition=iw.data.ConditionSpec(("low", "high")))
 
 
 @pytest.mark.parametrize("method", [iw.MomentMatching(), iw.SMC(), iw.RePaint(1, 1)], ids=["mm", "smc", "repaint"])

@@ -17,9 +17,9 @@ from oracles import (
 from products import LINEAR
 
 import inkwash as iw
-from inkwash import model as diffusion
-from inkwash.factor import gathered
-from inkwash.posterior import bits, smc
+from inkwash.model import diffusion as diffusion
+from inkwash.model.product import gathered
+from inkwash.posterior import entrywise as bits, smc
 
 APART = BitData(
     [0.2 * 0.9 * 0.5, 0.2 * 0.9 * 0.5, 0.2 * 0.1 * 0.5, 0.2 * 0.1 * 0.5] + [0.8 * p for p in (0.45, 0.45, 0.05, 0.05)]
@@ -47,7 +47,7 @@ def test_entrywise_products_of_independent_bits_are_exact(t):
     truth = exact_bit_denoiser(BitData((APART.probabilities * r).tolist()), LINEAR, 0.3)
     model = bit_model(APART)
     factors = (ONE_NOISY * TILTING * iw.Observed([False, False, True], 1.0)).parts
-    denoiser, _ = iw.Entrywise().compose(model.denoiser, gathered(model, factors), None)
+    denoiser, _ = iw.posterior.Entrywise().compose(model.denoiser, gathered(model.units, factors), None)
     got, expected = denoiser(APART.states, t), truth(APART.states, t)
     torch.testing.assert_close(got.logits[:, :2], expected.logits[:, :2], rtol=1e-9, atol=1e-9)
     assert bool((got.logits[:, 2] == torch.inf).all())
@@ -55,8 +55,10 @@ def test_entrywise_products_of_independent_bits_are_exact(t):
 
 def test_a_step_of_bits_is_multiplied_bit_by_bit():
     model, (t, s) = bit_model(APART), tensor([0.5, 0.4])
-    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, (ONE_NOISY * TILTING).parts), None)
-    with mock.patch.object(iw.Bits, "draw", lambda self, generator: self.logits):
+    _, walk = iw.posterior.StepProduct().compose(
+        model.denoiser, gathered(model.units, (ONE_NOISY * TILTING).parts), None
+    )
+    with mock.patch.object(iw.process.Bits, "draw", lambda self, generator: self.logits):
         got = walk.step(model.denoiser, APART.states, t, s, torch.Generator())
     plain = model.process.reverse(APART.states, model.denoiser(APART.states, t), s, t).logits
     noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(tensor([0.0, 1.0]))
@@ -98,7 +100,9 @@ def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
     assert float((found - FOUR_BITS.probabilities).abs().max()) > 0.08
 
 
-@pytest.mark.parametrize("method", [iw.RePaint(2, 2), iw.StepProduct(), iw.Entrywise(), iw.SMC()], ids=name_of)
+@pytest.mark.parametrize(
+    "method", [iw.RePaint(2, 2), iw.posterior.StepProduct(), iw.posterior.Entrywise(), iw.SMC()], ids=name_of
+)
 def test_known_bits_stay_known(method, few_rows):
     x = (bit_model(FOUR_BITS) * BIT_FACTORS["known"][0]).sample(20, seed=0, steps=10, method=method)
     assert x[:, [0, 3]].tolist() == [[1.0, 0.0]] * 20

@@ -23,11 +23,12 @@ from oracles import (
 from products import LINEAR, SPACE, real_model
 
 import inkwash as iw
-from inkwash import distributions, randomness
-from inkwash.factor import gathered
-from inkwash.posterior import guide
-from inkwash.posterior import walk as posterior_walk
-from inkwash.posterior.guide import Guided, lanczos
+from inkwash.core import randomness
+from inkwash.model.product import gathered
+from inkwash.posterior import guidance as guide
+from inkwash.posterior.guidance import Guided, lanczos
+from inkwash.process import distributions
+from inkwash.sample.walk import walk as posterior_walk
 
 MATRIX = tensor([[1.0, -0.5, 2.0], [0.3, 1.0, 0.0]])
 MEASURED = iw.Measurement(MATRIX, tensor([0.2, 1.1]), tensor([0.5, 0.1]))
@@ -73,7 +74,7 @@ NAMES = {name: ("curved", "seen", "measured") if name == "all" else name.split("
 
 
 def guided(model, factor, method=None):
-    return Guided(model.denoiser, gathered(model, factor.parts), method or iw.MomentMatching(floor=0.0))
+    return Guided(model.denoiser, gathered(model.units, factor.parts), method or iw.MomentMatching(floor=0.0))
 
 
 LOOK = guide.Guided.look
@@ -135,7 +136,7 @@ def check_moments(factor="all", schedule=LINEAR, method=None, data=SPACE, rtol=1
     torch.testing.assert_close(denoiser(x_t, t).x, truth(x_t, t).x, rtol=rtol, atol=1e-9)
 
 
-@pytest.mark.parametrize("schedule", [iw.RectifiedSchedule(), iw.ZeroTerminalSchedule(LINEAR)], ids=name_of)
+@pytest.mark.parametrize("schedule", [iw.RectifiedSchedule(), iw.process.ZeroTerminalSchedule(LINEAR)], ids=name_of)
 def test_where_no_signal_is_left_the_estimate_is_the_conditioned_mean(schedule):
     got = guided(real_model(SPACE, schedule), FACTORS["all"])(torch.randn(4, 3, dtype=F64), 1.0)
     assert float(got.t) == 1
@@ -238,7 +239,7 @@ def test_the_flow_of_a_product_ends_at_the_conditioned_law():
     width = torch.linalg.cholesky(torch.diag(law.eigenvalues + schedule.sigma(1.0) ** 2))
     x_1 = start.mean + corners @ law.eigenvectors @ width @ law.eigenvectors.T
     with mock.patch.object(randomness, "slot_rows", return_value=4):
-        got = iw.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
+        got = iw.likelihood.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
     expected = law.mean + corners @ law.eigenvectors @ law.eigenvalues.sqrt().diag() @ law.eigenvectors.T
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
 
@@ -278,7 +279,7 @@ def matched_step_by_step(self, denoiser, evidence, sampler):
 def test_the_rule_of_the_notes_does_not_converge_to_the_product(few_rows):
     """0.8 times 0.95 is 0.76. Multiplying every step ends near 0.6, replacing known entries at 0.47, with many steps as
     with few; matching moments ends at 0.76."""
-    far = [mean_of(method, steps) for method in (iw.StepProduct(), iw.RePaint(1, 1)) for steps in (60, 240)]
+    far = [mean_of(method, steps) for method in (iw.posterior.StepProduct(), iw.RePaint(1, 1)) for steps in (60, 240)]
     assert far == pytest.approx([0.58, 0.58, 0.47, 0.47], abs=0.03)
     assert mean_of(iw.MomentMatching(), 100) == pytest.approx(0.76, abs=0.02)
     assert mean_of(iw.MomentMatching(), 20, iw.DDIM()) == pytest.approx(0.76, abs=0.02)
@@ -305,7 +306,7 @@ def test_resampling_walks_each_stretch_as_often_as_it_says():
 def test_a_measured_step_is_the_product_of_two_normal_laws():
     """Mean and covariance of a multiplied step, by feeding it the noise of each basis vector, against conditioning."""
     model, size = real_model(), 5
-    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, MEASURED.parts), None)
+    _, walk = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, MEASURED.parts), None)
     x_t, t, s = torch.zeros(6, 3, dtype=F64), tensor(0.5), tensor(0.4)
     reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
     law = GaussianData(reverse.mean[0].tolist(), (reverse.var * torch.eye(3)).tolist())
@@ -323,7 +324,9 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
 
 def test_a_step_times_the_exponential_of_a_line_is_moved_by_variance_times_slope():
     model, slope = real_model(), tensor([0.7, -1.1, 0.4])
-    _, walk = iw.StepProduct().compose(model.denoiser, gathered(model, (iw.Classifier(lambda x: x @ slope),)), None)
+    _, walk = iw.posterior.StepProduct().compose(
+        model.denoiser, gathered(model.units, (iw.Classifier(lambda x: x @ slope),)), None
+    )
     x_t, t, s = torch.ones(2, 3, dtype=F64), tensor(0.5), tensor(0.4)
     with prescribed_noise(tensor(0.0)):
         moved = walk.step(model.denoiser, x_t, t, s, torch.Generator())
@@ -343,7 +346,7 @@ def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
     """Against finite differences of the distance of one example alone, in a batch of others."""
     scale = 0.7
     model = real_model()
-    evidence = gathered(model, MEASURED.parts)
+    evidence = gathered(model.units, MEASURED.parts)
     _, walk = iw.DPS(scale).compose(model.denoiser, evidence, iw.DDIM())
     x_t = torch.randn(4, 3, generator=torch.Generator().manual_seed(3), dtype=F64)
     t, s = tensor(0.6), tensor(0.5)
@@ -360,7 +363,7 @@ def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
 
 
 def real_methods():
-    return [kind() for kind in public(iw.Method) if kind is not iw.Entrywise]
+    return [kind() for kind in public(iw.posterior.Method) if kind is not iw.posterior.Entrywise]
 
 
 @pytest.mark.parametrize("method", real_methods(), ids=name_of)
@@ -384,7 +387,7 @@ def one_norm_for_all(self, denoiser, x_t, t, s, generator):
 def test_the_guidance_of_one_example_does_not_depend_on_the_others(method):
     model = real_model()
     x_t = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
-    evidence = gathered(model, (SEEN * MEASURED).parts)
+    evidence = gathered(model.units, (SEEN * MEASURED).parts)
     denoiser, walk = method.compose(model.denoiser, evidence, iw.DDIM())
     t, s = tensor(0.6), tensor(0.5)
     together = walk.step(denoiser, x_t, t, s, torch.Generator())

@@ -19,9 +19,9 @@ from products import LINEAR, real_model
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
-from inkwash import model as diffusion
+from inkwash.model import diffusion as diffusion
 from inkwash.posterior import smc
-from inkwash.posterior.guide import Guided
+from inkwash.posterior.guidance import Guided
 from inkwash.posterior.smc import effective_share
 
 HALF = GaussianData([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]])
@@ -130,8 +130,8 @@ def test_draws_by_the_default_are_calibrated():
     y = x[:, :1] + 0.5 * x[:, 1:] + noise * torch.randn(sims, 1, generator=random, dtype=F64)
     model = real_model(PLANE)
     known = torch.zeros(2, dtype=torch.bool)
-    linear = iw.Linear(lambda z: z[:, :1] + 0.5 * z[:, 1:], (2,), y.repeat(draws, 1), tensor([noise**2]))
-    evidence = iw.Evidence(known, known.double(), (linear,))
+    linear = iw.posterior.Linear(lambda z: z[:, :1] + 0.5 * z[:, 1:], (2,), y.repeat(draws, 1), tensor([noise**2]))
+    evidence = iw.posterior.Evidence(known, known.double(), (linear,))
     denoiser, walk = Guided(model.denoiser, evidence, iw.MomentMatching()), iw.DDIM()
     x_1 = torch.randn(sims * draws, 2, generator=random, dtype=F64)
     times = iw.LinearSchedule().time(torch.linspace(-9.2, 9, 80, dtype=F64))

@@ -37,7 +37,7 @@ pairs = pytest.mark.parametrize(("s", "t"), PAIRS)
 
 def table(law, states=STATES):
     """The matrix P(column state) under the law of each row."""
-    rows = [iw.Bits(logits.expand(len(states), -1)).log_prob(states) for logits in law.logits]
+    rows = [iw.process.Bits(logits.expand(len(states), -1)).log_prob(states) for logits in law.logits]
     return torch.stack(rows).exp()
 
 
@@ -127,7 +127,7 @@ def test_the_decoder_is_the_reverse_kernel_to_time_zero(process):
 @pytest.mark.parametrize("s", [0.0, 0.3])
 def test_a_certain_estimate_gives_the_posterior(s):
     process = PROCESSES[0]
-    estimate = iw.BitEstimate((2 * STATES - 1) * math.inf, STATES.flip(0), tensor(0.6), process)
+    estimate = iw.process.BitEstimate((2 * STATES - 1) * math.inf, STATES.flip(0), tensor(0.6), process)
     reverse = process.reverse(estimate.x_t, estimate, s, 0.6)
     torch.testing.assert_close(reverse.logits, process.posterior(estimate.x_t, STATES, s, 0.6).logits)
 
@@ -168,7 +168,7 @@ def test_what_is_made_for_real_numbers_is_refused():
     with pytest.raises(iw.ConfigError, match=f"clip: {need}"):
         iw.Clipped(denoiser)
     with pytest.raises(iw.ConfigError, match="lattice: got"):
-        bound(denoiser, STATES, UNEVEN, iw.Lattice(-1.0, 1.0, 2))
+        bound(denoiser, STATES, UNEVEN, iw.process.Lattice(-1.0, 1.0, 2))
 
 
 # The bound
@@ -232,7 +232,7 @@ def test_independent_bits_have_no_gap():
 def test_any_other_denoiser_has_a_larger_bound(off):
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     exact = exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3)
-    other = iw.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
+    other = iw.denoise.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
     best, worse = (integrated_bound(d, FOUR_BITS, UNEVEN) for d in (exact, other))
     assert bool((worse[1] > best[1] + 1e-6).all())
     assert worse[2] > best[2] + 1e-6
@@ -290,7 +290,7 @@ def test_data_that_are_not_bits_are_refused(wrong):
 
 @pytest.mark.parametrize(("levels", "got"), [(2, "Lattice"), (None, "continuous data")])
 def test_a_transform_to_other_values_is_refused(levels, got):
-    transform = iw.Transform(iw.DataSpec((4,), "ND", "float32", 0, 1, levels), (0.5,) * 4, (0.5,) * 4)
+    transform = iw.data.Transform(iw.data.DataSpec((4,), "ND", "float32", 0, 1, levels), (0.5,) * 4, (0.5,) * 4)
     denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3)
     with pytest.raises(iw.ConfigError, match=f"transform: got {got}.*the values of a Bernoulli process"):
         iw.Diffusion(denoiser, (4,), transform)
@@ -320,14 +320,14 @@ def test_counts_per_phase_are_all_there_is_to_know(beat, steps):
 
 def test_counts_give_the_posterior_over_the_five_beats():
     process, t = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2), 0.6
-    x_t = iw.Bits(torch.full((50, 20), -0.8, dtype=F64)).draw(torch.Generator().manual_seed(0))
+    x_t = iw.process.Bits(torch.full((50, 20), -0.8, dtype=F64)).draw(torch.Generator().manual_seed(0))
     likelihoods = [process.marginal(beat.expand_as(x_t), t).log_prob(x_t) for beat in HEARTBEAT.beats]
     truth = torch.stack(likelihoods, 1).softmax(1) @ HEARTBEAT.beats
     torch.testing.assert_close(heartbeat_denoiser(HEARTBEAT)(x_t, t).x, truth)
 
 
 def heartbeat_denoiser(beat):
-    return iw.BitDenoiser(beat.network, iw.Bernoulli(iw.SohlDicksteinSchedule(), beat.rate))
+    return iw.denoise.BitDenoiser(beat.network, iw.Bernoulli(iw.SohlDicksteinSchedule(), beat.rate))
 
 
 def test_the_bound_of_heartbeats_scatters_around_its_exact_value():

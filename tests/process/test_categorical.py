@@ -10,7 +10,7 @@ from bugs import bug
 from oracles import F64, survival, tensor
 
 import inkwash as iw
-from inkwash import categorical
+from inkwash.process import categorical
 
 SIZES = (3, 2, 4)
 UNIFORM = iw.Categorical(iw.CosineSchedule(), SIZES)
@@ -98,7 +98,7 @@ def test_bayes_rule_holds(process, s, t):
 
 def estimate_of(process, x_t, t, seed=0):
     weights = torch.randn(len(x_t), *process.possible.shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
-    return iw.CodeEstimate(weights.masked_fill(~process.possible, -torch.inf), x_t, tensor(t), process)
+    return iw.process.CategoryEstimate(weights.masked_fill(~process.possible, -torch.inf), x_t, tensor(t), process)
 
 
 REVERSE_CODES = iw.Categorical.reverse
@@ -160,8 +160,8 @@ def test_two_categories_are_bits():
     x, x_t = tensor([[0.0, 1.0], [1.0, 1.0]]), tensor([[1.0, 1.0], [0.0, 1.0]])
     logits = tensor([[0.3, -1.2], [2.0, 0.1]])
     weights = torch.stack([torch.zeros_like(logits), logits], -1)
-    estimate = iw.CodeEstimate(weights, x_t, tensor(0.8), categories)
-    belief = iw.BitEstimate(estimate.logits.diff(dim=-1)[..., 0], x_t, tensor(0.8), bits)
+    estimate = iw.process.CategoryEstimate(weights, x_t, tensor(0.8), categories)
+    belief = iw.process.BitEstimate(estimate.logits.diff(dim=-1)[..., 0], x_t, tensor(0.8), bits)
     for s in (0.0, 0.3):
         ours = categories.posterior(x_t, x, s, 0.8).kl(categories.reverse(x_t, estimate, s, 0.8))
         theirs = bits.posterior(x_t, x, s, 0.8).kl(bits.reverse(x_t, belief, s, 0.8))
@@ -190,7 +190,7 @@ def test_gradients_are_finite_wherever_something_is_impossible(process, dtype):
         weights = answers.new_full((1, *process.possible.shape), -torch.inf)
         weights[:, process.possible] = answers
         loss = process.posterior(x_t, x, s, t).kl(
-            process.reverse(x_t, iw.CodeEstimate(weights, x_t, tensor(t), process), s, t)
+            process.reverse(x_t, iw.process.CategoryEstimate(weights, x_t, tensor(t), process), s, t)
         )
         loss.sum().backward()
         assert loss.isfinite().all()

@@ -8,16 +8,16 @@ import pytest
 import scipy.fft
 import scipy.ndimage
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import F64, name_of, tensor
 
 import inkwash as iw
-from inkwash.degrade import DEGRADATIONS, Starts
-from inkwash.errors import ConfigError
+from inkwash.core.errors import ConfigError
 from inkwash.likelihood import bound
+from inkwash.process.cold import Starts
+from inkwash.process.degradations import DEGRADATIONS
 
-KINDS = [iw.Blur(), iw.Blur(0.3), iw.Pixelate(), iw.Mask(), iw.Mask(0.05)]
+KINDS = [iw.process.Blur(), iw.process.Blur(0.3), iw.process.Pixelate(), iw.process.Mask(), iw.process.Mask(0.05)]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=str)
 GRID = tensor([1.0, 0.8, 0.55, 0.5, 0.2, 0.1, 0.0])
 START = Starts(tensor([0.3]), tensor([[0.2]]), 0.05)
@@ -34,7 +34,7 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 def test_nothing_happens_by_time_0_and_all_of_it_by_time_1(size, kind, seed):
     x = images(2, 3, *size, seed=seed).float()
     assert torch.equal(kind.degrade(x, 0.0), x)
-    left = 0 if isinstance(kind, iw.Mask) else x.mean((-2, -1), keepdim=True)
+    left = 0 if isinstance(kind, iw.process.Mask) else x.mean((-2, -1), keepdim=True)
     assert torch.allclose(kind.degrade(x, 1.0), torch.zeros_like(x) + left, atol=2e-6)
 
 
@@ -73,7 +73,7 @@ def test_shape_dtype_and_turned_images(kind):
     assert torch.allclose(kind.degrade(x.mT, 0.6).mT, kind.degrade(x, 0.6), atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [iw.Blur(), iw.Pixelate()], ids=name_of)
+@pytest.mark.parametrize("kind", [iw.process.Blur(), iw.process.Pixelate()], ids=name_of)
 @pytest.mark.parametrize("t", [0.2, 0.5, 0.8])
 def test_blurring_and_pixelating_keep_the_mean(kind, t):
     x = images(3, 2, 7, 5)
@@ -85,13 +85,13 @@ def test_blur_is_a_gaussian_kernel_with_reflected_edges():
     x, width, t = images(1, 1, 20, 14), 0.1, 0.5
     std = width * 20 * t / (1 - t)
     expected = scipy.ndimage.gaussian_filter(x[0, 0].numpy(), std, mode="reflect", truncate=8)
-    assert np.allclose(iw.Blur(width).degrade(x, t)[0, 0], expected, atol=1e-5)
+    assert np.allclose(iw.process.Blur(width).degrade(x, t)[0, 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("t", [0.1, 0.7, 0.95])
 def test_blur_decays_each_cosine_mode_by_itself(t):
     x, width, (height, across) = images(1, 1, 9, 6), 0.2, (9, 6)
-    before, after = (scipy.fft.dctn(y[0, 0].numpy()) for y in (x, iw.Blur(width).degrade(x, t)))
+    before, after = (scipy.fft.dctn(y[0, 0].numpy()) for y in (x, iw.process.Blur(width).degrade(x, t)))
     std = width * 9 * t / (1 - t)
     i, j = np.meshgrid(np.arange(height), np.arange(across), indexing="ij")
     decay = np.exp(-0.5 * std**2 * np.pi**2 * ((i / height) ** 2 + (j / across) ** 2))
@@ -103,7 +103,7 @@ def test_pixels_double_at_equal_times(height, width):
     """ceil(log2 7) and log2 8 are both 3 doublings; the mean of a block is that of the pixels it has."""
     x = images(1, 1, height, width)
     for t, side in [(0.0, 1), (1e-6, 2), (1 / 3, 2), (0.34, 4), (2 / 3, 4), (0.7, 8), (1.0, 8)]:
-        got = iw.Pixelate().degrade(x, t)
+        got = iw.process.Pixelate().degrade(x, t)
         for top in range(0, height, side):
             for left in range(0, width, side):
                 block = (0, 0, slice(top, top + side), slice(left, left + side))
@@ -115,7 +115,7 @@ def test_pixels_double_at_equal_times(height, width):
 def test_a_mask_only_grows_from_the_centre_outwards(a, b, size, softness):
     s, t = sorted((a, b))
     ones = torch.ones(1, 1, *size, dtype=F64)
-    before, after = (iw.Mask(softness).degrade(ones, time)[0, 0] for time in (s, t))
+    before, after = (iw.process.Mask(softness).degrade(ones, time)[0, 0] for time in (s, t))
     assert bool((after <= before).all())
     assert bool((after.flip(0) == after).all())
     assert bool((after.flip(1) == after).all())
@@ -126,7 +126,7 @@ def test_a_mask_only_grows_from_the_centre_outwards(a, b, size, softness):
 
 def test_half_way_the_disc_covers_what_lies_within_its_radius():
     x = torch.ones(1, 1, 101, 101, dtype=F64)
-    left = iw.Mask(1e-6).degrade(x, 0.5)[0, 0]
+    left = iw.process.Mask(1e-6).degrade(x, 0.5)[0, 0]
     distance = np.hypot(*np.mgrid[-50:51, -50:51]) / np.hypot(50, 50)
     clear = abs(distance - 0.5) > 1e-3
     assert np.array_equal(left[clear] > 0.5, distance[clear] > 0.5)
@@ -134,7 +134,12 @@ def test_half_way_the_disc_covers_what_lies_within_its_radius():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: iw.Blur(0.0), lambda: iw.Blur(float("nan")), lambda: iw.Mask(-1.0), lambda: iw.Restoration("l3")],
+    [
+        lambda: iw.process.Blur(0.0),
+        lambda: iw.process.Blur(float("nan")),
+        lambda: iw.process.Mask(-1.0),
+        lambda: iw.training.Restoration("l3"),
+    ],
 )
 def test_bad_options_are_refused(make):
     with pytest.raises(ConfigError):
@@ -146,7 +151,7 @@ def test_bad_options_are_refused(make):
 
 def walk(kind, restore, x, improved, grid=GRID):
     """From the degraded image at the grid's first time back to its last; `restore(x_t, t) -> x`."""
-    restorer = iw.Restorer(restore, iw.Cold(kind, START, improved))
+    restorer = iw.denoise.Restorer(restore, iw.process.Cold(kind, START, improved))
     random = torch.Generator().manual_seed(0)
     x_t = restorer.process.marginal(x, float(grid[0])).draw(random)
     return deque(iw.Ancestral().trajectory(restorer, x_t, grid, random), maxlen=1).pop()[1]
@@ -159,7 +164,7 @@ def test_with_a_perfect_restorer_both_walks_arrive(kind, improved):
     assert torch.allclose(walk(kind, lambda x_t, t: x, x, improved), x, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [iw.Blur(), iw.Pixelate()], ids=name_of)
+@pytest.mark.parametrize("kind", [iw.process.Blur(), iw.process.Pixelate()], ids=name_of)
 def test_the_improved_walk_forgives_an_error_that_the_degradation_keeps(kind):
     """A constant off every pixel passes through blur unchanged, so D(x̂, t) - D(x̂, s) does not see it."""
     x = images(3, 1, 6, 5)
@@ -174,7 +179,7 @@ def test_the_improved_walk_forgives_an_error_that_the_degradation_keeps(kind):
 def test_the_improved_walk_forgives_any_restorer_if_the_change_is_the_same_for_all_images():
     """§3.3 of the paper: with D(x, t) = x + t e the improved walk is exact, however bad the restorer."""
 
-    class Drift(iw.degrade.Degradation):
+    class Drift(iw.process.degradations.Degradation):
         def degrade(self, x, t, s=0.0):
             return x + (t - s) * e
 
@@ -191,7 +196,7 @@ def test_the_improved_walk_forgives_any_restorer_if_the_change_is_the_same_for_a
 def test_a_linear_restorer_multiplies_each_mode_by_a_known_product(improved):
     """With x̂ = g x_t in a cosine mode that decays by f(t), a step multiplies the mode of x_t by
     1 + (f(s) - f(t)) g, or by f(s) g for algorithm 1."""
-    kind, x, gain = iw.Blur(0.2), images(1, 1, 6, 6), 0.9
+    kind, x, gain = iw.process.Blur(0.2), images(1, 1, 6, 6), 0.9
     grid = tensor([0.7, 0.6, 0.35, 0.1, 0.0])
 
     def decay(t, mode):
@@ -229,8 +234,8 @@ def test_a_restorer_that_agrees_with_what_it_sees_makes_the_two_walks_one(kind):
 
 
 def test_a_cold_model_samples_and_refuses_a_likelihood():
-    process = iw.Cold(iw.Blur(), START)
-    model = iw.Diffusion(iw.Restorer(lambda x_t, t: 2 * x_t, process), (1, 4, 5), dtype=F64)
+    process = iw.process.Cold(iw.process.Blur(), START)
+    model = iw.Diffusion(iw.denoise.Restorer(lambda x_t, t: 2 * x_t, process), (1, 4, 5), dtype=F64)
     x = model.sample(6, seed=1, steps=4)
     assert x.shape == (6, 1, 4, 5)
     assert torch.equal(model.sample(3, seed=1, steps=4), x[:3])
@@ -248,7 +253,7 @@ def test_a_cold_model_samples_and_refuses_a_likelihood():
 
 
 def test_a_transition_continues_where_a_marginal_stopped():
-    process, x = iw.Cold(iw.Mask(), START), images(2, 1, 5, 5)
+    process, x = iw.process.Cold(iw.process.Mask(), START), images(2, 1, 5, 5)
     further = process.transition(process.marginal(x, 0.3).mean, 0.3, 0.8)
     assert torch.allclose(further.mean, process.marginal(x, 0.8).mean)
 
@@ -257,15 +262,15 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
     mixing = tensor([[1.0, 0.0, 0.0], [0.8, 0.3, 0.0], [-0.2, 0.1, 0.5]])
     x = 0.3 * images(400, 3, 4, 5) + torch.einsum("bj,ij->bi", images(400, 3, seed=1), mixing)[:, :, None, None]
     levels = x.mean((-2, -1))
-    for kind, noise in ((iw.Blur(), 0.0), (iw.Pixelate(), 0.3)):
-        drawn = iw.Cold(kind, iw.fit_starts(kind, x, noise)).prior((20000, 3, 4, 5), like=x)
+    for kind, noise in ((iw.process.Blur(), 0.0), (iw.process.Pixelate(), 0.3)):
+        drawn = iw.process.Cold(kind, iw.process.fit_starts(kind, x, noise)).prior((20000, 3, 4, 5), like=x)
         y = drawn.draw(torch.Generator().manual_seed(0))
         got = y.mean((-2, -1))
         assert torch.allclose(drawn.mean[0, :, 0, 0], levels.mean(0))
         assert torch.allclose(got.mean(0), levels.mean(0), atol=0.05)
         assert torch.allclose(got.T.cov(), levels.T.cov(correction=0), rtol=0.06, atol=0.06)
         assert float(y.std((-2, -1)).mean()) == pytest.approx(noise, rel=0.03, abs=1e-12)
-    empty = iw.fit_starts(iw.Mask(), x, 0.0)
+    empty = iw.process.fit_starts(iw.process.Mask(), x, 0.0)
     assert float(empty.level.abs().max()) == float(empty.factor.abs().max()) == 0
 
 
@@ -273,7 +278,7 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
 def test_starts_of_channels_that_agree_have_the_covariance_of_the_images_given(seed):
     """It has rank one: of eigenvalues that are 0 but for rounding some come out negative."""
     x = images(5, 1, 4, 6, seed=seed).expand(-1, 3, -1, -1)
-    factor = iw.fit_starts(iw.Blur(), x).factor
+    factor = iw.process.fit_starts(iw.process.Blur(), x).factor
     torch.testing.assert_close(factor @ factor.T, x.mean((-2, -1)).T.cov(correction=0))
 
 
@@ -287,5 +292,5 @@ def test_the_objective_compares_the_restored_image_with_the_clean_one(name, norm
         assert torch.equal(x_t, kind.degrade(x, times))
         return x + tensor([0.5, -1.0])[:, None, None, None]
 
-    loss = iw.Restoration(norm).loss(iw.Restorer(network, iw.Cold(kind, START)), x, times)
+    loss = iw.training.Restoration(norm).loss(iw.denoise.Restorer(network, iw.process.Cold(kind, START)), x, times)
     assert loss.tolist() == pytest.approx(expected)

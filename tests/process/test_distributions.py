@@ -9,20 +9,19 @@ import scipy.integrate
 import scipy.stats
 import torch
 from bugs import bug
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from oracles import F64, tensor
 
 import inkwash as iw
-from inkwash import distributions
-from inkwash.distributions import log_ndtr_difference
+from inkwash.process import distributions
+from inkwash.process.distributions import log_ndtr_difference
 
 mpmath.mp.dps = 50
 MEANS, STDS = st.floats(-5, 5), st.floats(0.01, 20)
 
 
 def one(mean, std):
-    return iw.Normal(tensor([[mean]]), tensor(std**2))
+    return iw.process.Normal(tensor([[mean]]), tensor(std**2))
 
 
 @given(MEANS, STDS, st.floats(-20, 20))
@@ -53,7 +52,7 @@ def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
     mean, p_var, q_var = tensor([[0.0]]), tensor(0.7), tensor(0.7 * (1 + excess))
     ratio = mpmath.mpf(float(p_var)) / mpmath.mpf(float(q_var))
     exact = float((ratio - 1 - mpmath.log(ratio)) / 2)
-    assert float(iw.Normal(mean, p_var).kl(iw.Normal(mean, q_var))) == pytest.approx(exact, rel=1e-6)
+    assert float(iw.process.Normal(mean, p_var).kl(iw.process.Normal(mean, q_var))) == pytest.approx(exact, rel=1e-6)
 
 
 def test_events_add_up_and_scalars_broadcast():
@@ -61,31 +60,36 @@ def test_events_add_up_and_scalars_broadcast():
     random = torch.Generator().manual_seed(0)
     mean, x, other = (torch.randn(4, 2, 3, generator=random, dtype=F64) for _ in range(3))
     var = tensor([0.5, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
-    short, whole = iw.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
+    short, whole = iw.process.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
     second = torch.distributions.Normal(other, tensor(1.5).sqrt().expand_as(mean))
     torch.testing.assert_close(short.log_prob(x), whole.log_prob(x).sum((1, 2)))
     torch.testing.assert_close(short.entropy(), whole.entropy().sum((1, 2)))
     kl = torch.distributions.kl_divergence(whole, second).sum((1, 2))
-    torch.testing.assert_close(short.kl(iw.Normal(other, tensor(1.5))), kl)
+    torch.testing.assert_close(short.kl(iw.process.Normal(other, tensor(1.5))), kl)
 
 
 def test_draws_have_the_law():
-    normal = iw.Normal(torch.full((4000, 1), 2.0, dtype=F64), tensor(0.25))
+    normal = iw.process.Normal(torch.full((4000, 1), 2.0, dtype=F64), tensor(0.25))
     drawn = normal.draw(torch.Generator().manual_seed(0)).flatten().numpy()
     assert scipy.stats.kstest(drawn, scipy.stats.norm(2.0, 0.5).cdf).pvalue > 0.01
 
 
 def test_no_variance_is_certainty():
     mean = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(iw.Normal(mean, torch.zeros(())).draw(torch.Generator()), mean)
+    assert torch.equal(iw.process.Normal(mean, torch.zeros(())).draw(torch.Generator()), mean)
 
 
-LATTICES = [iw.Lattice(-1.0, 1.0, 2), iw.Lattice(-1.0, 1.0, 17), iw.Lattice(-1.0, 1.0, 256), iw.Lattice(0.0, 3.0, 4)]
+LATTICES = [
+    iw.process.Lattice(-1.0, 1.0, 2),
+    iw.process.Lattice(-1.0, 1.0, 17),
+    iw.process.Lattice(-1.0, 1.0, 256),
+    iw.process.Lattice(0.0, 3.0, 4),
+]
 
 
 def masses(mean, std, lattice):
     values = lattice.values()
-    return iw.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).entry_log_prob(values)
+    return iw.process.DiscretizedNormal(torch.full_like(values, mean), tensor(std), lattice).entry_log_prob(values)
 
 
 def exact_log_mass(mean, std, lattice, index):
@@ -118,7 +122,7 @@ def half(schedule, t):
 
 
 @bug("tanh for the normal distribution", distributions, "log_ndtr_difference", tanh_difference)
-@bug("bins closed at the ends", iw.DiscretizedNormal, "entry_log_prob", closed_edges)
+@bug("bins closed at the ends", iw.process.DiscretizedNormal, "entry_log_prob", closed_edges)
 @given(st.floats(-3, 3), st.floats(-8, 3), st.sampled_from(LATTICES))
 @example(0.0, -5.0, LATTICES[2])  # the mean on the edge between two bins
 @settings(max_examples=300, deadline=None)
@@ -148,7 +152,7 @@ def test_interval_masses_are_symmetric(a, width):
 
 def test_draws_fall_into_bins_as_the_masses_say():
     lattice, mean, std, n = LATTICES[1], 0.83, 0.3, 20_000
-    drawn = iw.DiscretizedNormal(torch.full((n, 1), mean, dtype=F64), tensor(std), lattice).draw(
+    drawn = iw.process.DiscretizedNormal(torch.full((n, 1), mean, dtype=F64), tensor(std), lattice).draw(
         torch.Generator().manual_seed(0)
     )
     counts = np.bincount(lattice.index(drawn).long().flatten().numpy(), minlength=17)
@@ -163,7 +167,7 @@ def test_log_probability_adds_masses_over_the_event():
     lattice = LATTICES[1]
     values = lattice.values()
     pairs = torch.cartesian_prod(values, values)
-    law = iw.DiscretizedNormal(tensor([0.2, -0.9]).expand_as(pairs), tensor(0.4), lattice)
+    law = iw.process.DiscretizedNormal(tensor([0.2, -0.9]).expand_as(pairs), tensor(0.4), lattice)
     assert float(law.log_prob(pairs).exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
@@ -177,9 +181,9 @@ def test_lattice_values_and_indices_invert_each_other(lattice):
 
 
 def test_a_density_on_a_fine_lattice_is_density_times_spacing():
-    lattice, normal = iw.Lattice(-5.0, 5.0, 10_001), iw.Normal(tensor([[0.2]]), tensor(0.5))
+    lattice, normal = iw.process.Lattice(-5.0, 5.0, 10_001), iw.process.Normal(tensor([[0.2]]), tensor(0.5))
     x = lattice.values()[4000:6000:500, None]
-    wide = iw.Normal(normal.mean.expand_as(x), normal.var)
+    wide = iw.process.Normal(normal.mean.expand_as(x), normal.var)
     torch.testing.assert_close(
         wide.on(lattice).log_prob(x), wide.log_prob(x) + math.log(lattice.spacing), rtol=0, atol=1e-6
     )
@@ -189,7 +193,7 @@ LOGITS = st.floats(-40, 40)
 
 
 def bits(*logits):
-    return iw.Bits(tensor([logits]))
+    return iw.process.Bits(tensor([logits]))
 
 
 @given(LOGITS, LOGITS)
@@ -221,23 +225,23 @@ def test_certain_bits_cost_nothing_or_everything_and_are_never_nan():
 
 def test_the_divergence_from_certain_bits_has_a_gradient():
     logits = tensor([[0.4, -2.0]]).requires_grad_()
-    bits(math.inf, -math.inf).kl(iw.Bits(logits)).sum().backward()
+    bits(math.inf, -math.inf).kl(iw.process.Bits(logits)).sum().backward()
     torch.testing.assert_close(logits.grad, logits.detach().sigmoid() - tensor([[1.0, 0.0]]))
 
 
 def test_bits_of_an_event_add_up():
     logits, x = tensor([[0.3, -1.0], [2.0, 0.0]]), tensor([[1.0, 0.0], [0.0, 1.0]])
-    ours, theirs, other = iw.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
+    ours, theirs, other = iw.process.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
     torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(1))
     torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(1))
     kl = torch.distributions.kl_divergence(theirs, torch.distributions.Bernoulli(logits=other)).sum(1)
-    torch.testing.assert_close(ours.kl(iw.Bits(other)), kl)
+    torch.testing.assert_close(ours.kl(iw.process.Bits(other)), kl)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_bits_are_drawn_as_often_as_they_should(dtype):
     n, logits = 20_000, torch.tensor([-3.0, 0.2, 1.5], dtype=dtype)
-    drawn = iw.Bits(logits.expand(n, 3)).draw(torch.Generator().manual_seed(0))
+    drawn = iw.process.Bits(logits.expand(n, 3)).draw(torch.Generator().manual_seed(0))
     assert drawn.dtype == dtype
     assert set(drawn.unique().tolist()) == {0, 1}
     for column, p in zip(drawn.T, logits.sigmoid().tolist(), strict=True):
@@ -245,7 +249,7 @@ def test_bits_are_drawn_as_often_as_they_should(dtype):
 
 
 def test_a_lattice_holds_its_values_alone():
-    lattice = iw.Lattice(-1.0, 1.0, 5)
+    lattice = iw.process.Lattice(-1.0, 1.0, 5)
     assert lattice.holds(lattice.values())
     for other in (0.25, 1.5, -1.5, math.nan, math.inf):
         assert not lattice.holds(tensor([0.5, other]))
@@ -258,13 +262,13 @@ def entropy_in_bits(self):
     return torch.special.entr(self.logits.softmax(-1)).sum(-1) / torch.log(torch.tensor(2.0))
 
 
-@bug("entropy in bits", iw.Masses, "entry_entropy", entropy_in_bits)
+@bug("entropy in bits", iw.process.Masses, "entry_entropy", entropy_in_bits)
 def test_a_categorical_agrees_with_scipy():
     """Entropy, log-probability and mean of independent entries, whatever constant is added to the logits."""
     masses = np.random.default_rng(0).dirichlet([0.7] * 5, size=(4, 3))
     shift = tensor([[[7.0], [-300.0], [0.0]]])
-    lattice = iw.Lattice(-1.0, 3.0, 5)
-    law = iw.Masses(tensor(masses.tolist()).log() + shift, lattice)
+    lattice = iw.process.Lattice(-1.0, 3.0, 5)
+    law = iw.process.Masses(tensor(masses.tolist()).log() + shift, lattice)
     assert law.entropy().tolist() == pytest.approx(scipy.stats.entropy(masses, axis=-1).sum(1).tolist(), rel=1e-12)
     values = np.linspace(-1, 3, 5)
     np.testing.assert_allclose(law.mean.numpy(), masses @ values, rtol=1e-12, atol=1e-12)
@@ -276,11 +280,11 @@ def test_a_categorical_agrees_with_scipy():
 
 
 def test_an_impossible_level_has_no_mass_and_no_part_in_the_entropy():
-    law = iw.Masses(tensor([[[0.0, -math.inf, 0.0]]]), iw.Lattice(-1.0, 1.0, 3))
+    law = iw.process.Masses(tensor([[[0.0, -math.inf, 0.0]]]), iw.process.Lattice(-1.0, 1.0, 3))
     assert float(law.entropy()) == pytest.approx(math.log(2))
     assert float(law.log_prob(tensor([[0.0]]))) == -math.inf
     assert float(law.mean) == 0
-    drawn = iw.Masses(law.logits.expand(500, 1, 3), law.lattice).draw(torch.Generator().manual_seed(0))
+    drawn = iw.process.Masses(law.logits.expand(500, 1, 3), law.lattice).draw(torch.Generator().manual_seed(0))
     assert set(drawn.flatten().tolist()) == {-1.0, 1.0}
 
 
@@ -293,14 +297,14 @@ def draw_with_gumbel_upside_down(self, generator):
     return self.lattice.values().to(self.logits)[(self.logits + torch.log(-torch.log(uniform))).argmax(-1)]
 
 
-@bug("always the likeliest level", iw.Masses, "draw", draw_of_the_likeliest, dtype=F64)
-@bug("Gumbel noise upside down", iw.Masses, "draw", draw_with_gumbel_upside_down, dtype=F64)
+@bug("always the likeliest level", iw.process.Masses, "draw", draw_of_the_likeliest, dtype=F64)
+@bug("Gumbel noise upside down", iw.process.Masses, "draw", draw_with_gumbel_upside_down, dtype=F64)
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_draws_of_levels_have_their_frequencies(dtype):
     n = 40_000
     masses = tensor([[0.1, 0.6, 0.05, 0.25], [0.4, 0.01, 0.29, 0.3]])
-    lattice = iw.Lattice(0.0, 3.0, 4)
-    drawn = iw.Masses(masses.log().to(dtype).expand(n, 2, 4), lattice).draw(torch.Generator().manual_seed(1))
+    lattice = iw.process.Lattice(0.0, 3.0, 4)
+    drawn = iw.process.Masses(masses.log().to(dtype).expand(n, 2, 4), lattice).draw(torch.Generator().manual_seed(1))
     assert drawn.dtype == dtype
     for entry in range(2):
         counts = np.bincount(drawn[:, entry].long().numpy(), minlength=4)
@@ -314,5 +318,5 @@ def test_a_uniform_number_next_to_one_is_not_rounded_to_one(monkeypatch):
     uniform = torch.full((1, 1, 3), 0.5, dtype=F64)
     uniform[..., 0] = 1 - 2.0**-53
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: uniform)
-    law = iw.Masses(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.Lattice(-1.0, 1.0, 3))
+    law = iw.process.Masses(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.process.Lattice(-1.0, 1.0, 3))
     assert float(law.draw(torch.Generator())) == 0

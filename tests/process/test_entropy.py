@@ -29,7 +29,7 @@ import inkwash as iw
 COSINE = iw.Gaussian(iw.CosineSchedule())
 
 
-class Straight(iw.Schedule):
+class Straight(iw.process.Schedule):
     """x_t = (1 - t) x + t eps: the total variance first falls, then rises again."""
 
     def alpha(self, t):
@@ -91,7 +91,7 @@ def true_entropy(data, schedule, s, t):
 @every_data
 @pytest.mark.parametrize(("s", "t"), PAIRS)
 def test_the_truth_lies_between_the_bounds_where_the_premise_holds(schedule, data, s, t):
-    bounds = iw.entropy_bounds(iw.Gaussian(schedule), s, t, moment_points(data))
+    bounds = iw.process.entropy_bounds(iw.Gaussian(schedule), s, t, moment_points(data))
     truth = true_entropy(data, schedule, s, t)
     assert float(bounds.lower) <= truth + 1e-9
     assert not bounds.holds or truth <= float(bounds.upper) + 1e-6
@@ -103,7 +103,7 @@ def test_the_bounds_are_the_entropies_they_are_named_after(schedule, s, t):
     """Of x_s given x_t and x, and of x_t given x_s, from the joint law."""
     joint = joint_covariance(PLANE, schedule, s, t)
     x_s, x_t = slice(0, 2), slice(4, 6)
-    bounds = iw.entropy_bounds(iw.Gaussian(schedule), s, t, moment_points(PLANE))
+    bounds = iw.process.entropy_bounds(iw.Gaussian(schedule), s, t, moment_points(PLANE))
     assert float(bounds.lower) == pytest.approx(entropy(condition(joint, slice(2, 6), x_s)[1]), abs=1e-6)
     assert float(bounds.upper) == pytest.approx(entropy(condition(joint, x_s, x_t)[1]), abs=1e-6)
 
@@ -111,7 +111,7 @@ def test_the_bounds_are_the_entropies_they_are_named_after(schedule, s, t):
 @pytest.mark.parametrize(("s", "t"), PAIRS[1:])
 def test_data_that_is_one_point_has_the_lower_bound_and_standard_normal_data_the_upper(s, t):
     for data, side in ((POINT, "lower"), (NORMAL, "upper")):
-        bounds = iw.entropy_bounds(COSINE, s, t, moment_points(data))
+        bounds = iw.process.entropy_bounds(COSINE, s, t, moment_points(data))
         assert float(getattr(bounds, side)) == pytest.approx(true_entropy(data, COSINE.schedule, s, t), abs=1e-6)
 
 
@@ -119,14 +119,14 @@ def test_data_that_is_one_point_has_the_lower_bound_and_standard_normal_data_the
 @pytest.mark.parametrize("var", [0.2, 0.98, 1.02, 30.0])
 def test_for_round_data_the_premise_is_exactly_what_decides(s, t, var):
     data = GaussianData([0.0, 0.0, 0.0], (var * torch.eye(3)).tolist())
-    bounds = iw.entropy_bounds(COSINE, s, t, moment_points(data))
+    bounds = iw.process.entropy_bounds(COSINE, s, t, moment_points(data))
     assert bounds.surprise == pytest.approx(1.5 * (math.log(2 * math.pi) + var))
     assert bounds.holds == (var < 1)
     assert (true_entropy(data, COSINE.schedule, s, t) <= float(bounds.upper)) == bounds.holds
 
 
 def test_wide_data_breaks_the_upper_bound_with_a_warning():
-    bounds = iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(WIDE))
+    bounds = iw.process.entropy_bounds(COSINE, 0.3, 0.4, moment_points(WIDE))
     assert true_entropy(WIDE, COSINE.schedule, 0.3, 0.4) > float(bounds.upper) + 0.01
     assert not bounds.holds
 
@@ -134,10 +134,10 @@ def test_wide_data_breaks_the_upper_bound_with_a_warning():
 def test_the_mean_counts_towards_the_second_moment():
     """It moves no entropy, but the premise is about E|x|^2: sufficient, not necessary."""
     far = GaussianData([3.0, 0.0], TIGHT.cov.tolist())
-    bounds = iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far))
+    bounds = iw.process.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far))
     assert bounds.surprise == pytest.approx(math.log(2 * math.pi) + 9.9 / 2)
     assert not bounds.holds
-    assert iw.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far) - tensor([3.0, 0.0])).holds
+    assert iw.process.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far) - tensor([3.0, 0.0])).holds
 
 
 @schedules
@@ -145,11 +145,11 @@ def test_the_mean_counts_towards_the_second_moment():
 def test_data_at_the_limit_still_obeys(schedule, s, t):
     """Where the total variance is not 1 the limit is not d, but round data of just that size must still be bounded."""
     process = iw.Gaussian(schedule)
-    var = float(iw.entropy_bounds(process, s, t, torch.zeros(1, 2)).limit) - math.log(2 * math.pi)
+    var = float(iw.process.entropy_bounds(process, s, t, torch.zeros(1, 2)).limit) - math.log(2 * math.pi)
     if var <= 0:
         return
     data = GaussianData([0.0, 0.0], (var * torch.eye(2)).tolist())
-    bounds = iw.entropy_bounds(process, s, t, moment_points(data))
+    bounds = iw.process.entropy_bounds(process, s, t, moment_points(data))
     assert bounds.holds
     assert true_entropy(data, schedule, s, t) <= float(bounds.upper) + 1e-6
 
@@ -160,7 +160,7 @@ def test_where_the_total_variance_stays_one_the_limit_is_the_entropy_of_noise(sc
     grid, process = iw.uniform_grid(1000), iw.Gaussian(schedule)
     standard = torch.randn(5000, 7, generator=torch.Generator().manual_seed(0))
     standard = (standard - standard.mean(0)) / standard.std(0, correction=0)
-    bounds = iw.entropy_bounds(process, grid[1:], grid[:-1], standard)
+    bounds = iw.process.entropy_bounds(process, grid[1:], grid[:-1], standard)
     torch.testing.assert_close(bounds.limit, torch.full((1000,), entropy(torch.eye(7, dtype=F64)), dtype=F64))
     assert bounds.holds
 
@@ -186,7 +186,7 @@ def test_a_mixture_lies_between_the_bounds(data, s, t):
 
     surprise = log_prob(x_t, t) - log_prob(x_s, s) - step.log_prob(x_t)
     truth, error = float(surprise.mean()), 4 * float(surprise.std()) / math.sqrt(n)
-    bounds = iw.entropy_bounds(COSINE, s, t, x)
+    bounds = iw.process.entropy_bounds(COSINE, s, t, x)
     assert bounds.holds == (data is NARROW_PEAKS)
     assert float(bounds.lower) <= truth + error
     assert not bounds.holds or truth <= float(bounds.upper) + error
@@ -194,28 +194,28 @@ def test_a_mixture_lies_between_the_bounds(data, s, t):
 
 def test_at_time_zero_the_lower_bound_is_minus_infinity():
     """The posterior given the data is a point."""
-    bounds = iw.entropy_bounds(COSINE, 0.0, 0.5, moment_points(PLANE))
+    bounds = iw.process.entropy_bounds(COSINE, 0.0, 0.5, moment_points(PLANE))
     assert float(bounds.lower) == -math.inf
     assert float(bounds.upper) == pytest.approx(entropy(COSINE.schedule.sigma(0.5) ** 2 * torch.eye(2, dtype=F64)))
 
 
 def test_many_pairs_are_as_good_as_one_after_another():
     grid, x = iw.uniform_grid(8), moment_points(PLANE)
-    bounds = iw.entropy_bounds(COSINE, grid[1:], grid[:-1], x)
+    bounds = iw.process.entropy_bounds(COSINE, grid[1:], grid[:-1], x)
     for k in range(8):
-        one = iw.entropy_bounds(COSINE, grid[k + 1], grid[k], x)
+        one = iw.process.entropy_bounds(COSINE, grid[k + 1], grid[k], x)
         torch.testing.assert_close(torch.stack([bounds.lower[k], bounds.upper[k]]), torch.stack([one.lower, one.upper]))
 
 
 @pytest.mark.parametrize(("s", "t"), [(0.5, 0.5), (0.6, 0.5), (-0.1, 0.5), (0.5, 1.1), (0.1, math.nan)])
 def test_bad_times_are_refused(s, t):
     with pytest.raises(iw.ConfigError, match="s < t"):
-        iw.entropy_bounds(COSINE, s, t, torch.zeros(2, 2))
+        iw.process.entropy_bounds(COSINE, s, t, torch.zeros(2, 2))
 
 
 def test_no_data_is_refused():
     with pytest.raises(iw.DataError, match="no example"):
-        iw.entropy_bounds(COSINE, 0.1, 0.5, torch.zeros(0, 2))
+        iw.process.entropy_bounds(COSINE, 0.1, 0.5, torch.zeros(0, 2))
 
 
 # Bits
@@ -243,7 +243,7 @@ def bit_tables(data, rate, schedule, s, t):
 @pytest.mark.parametrize(("s", "t"), PAIRS)
 def test_the_bounds_of_bits_are_the_entropies_they_are_named_after(schedule, rate, s, t):
     table = bit_tables(TWINS, rate, schedule, s, t)
-    bounds = iw.entropy_bounds(iw.Bernoulli(schedule, rate), s, t, examples(TWINS))
+    bounds = iw.process.entropy_bounds(iw.Bernoulli(schedule, rate), s, t, examples(TWINS))
     walk = table.sum(0)
     assert float(bounds.lower) == pytest.approx(entropy_of(table) - entropy_of(table.sum(1)), abs=1e-9)
     assert float(bounds.upper) == pytest.approx(entropy_of(walk) - entropy_of(walk.sum(1)), abs=1e-9)
@@ -261,26 +261,26 @@ def test_for_a_bit_the_premise_is_what_decides(schedule, rate, flip, data):
     x, rate = (1 - examples(data), 1 - rate) if flip else (examples(data), rate)
     mean = BitData([float(1 - x.mean()), float(x.mean())])
     walk = bit_tables(mean, rate, schedule, 0.3, 0.6).sum(0)
-    bounds = iw.entropy_bounds(iw.Bernoulli(schedule, rate), 0.3, 0.6, x)
+    bounds = iw.process.entropy_bounds(iw.Bernoulli(schedule, rate), 0.3, 0.6, x)
     truth = entropy_of(walk) - entropy_of(walk.sum(0))
     assert (truth <= float(bounds.upper) + 1e-12) == bounds.holds
 
 
 def test_dependent_bits_at_the_rate_have_the_premise_at_its_edge():
     x = examples(TWINS)
-    bounds = iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.3), 0.2, 0.6, x)
+    bounds = iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.3), 0.2, 0.6, x)
     assert bounds.surprise == pytest.approx(float(bounds.limit))
     assert bounds.holds
-    assert not iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.29), 0.2, 0.6, x).holds
+    assert not iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.29), 0.2, 0.6, x).holds
 
 
 def test_the_entries_of_bits_have_any_shape():
     process, x = iw.Bernoulli(iw.CosineSchedule(), 0.2), FOUR_BITS.draw(7)
-    flat, square = (iw.entropy_bounds(process, 0.2, 0.6, each) for each in (x, x.reshape(7, 1, 2, 2).float()))
+    flat, square = (iw.process.entropy_bounds(process, 0.2, 0.6, each) for each in (x, x.reshape(7, 1, 2, 2).float()))
     assert (float(flat.lower), float(flat.upper)) == (float(square.lower), float(square.upper))
     assert flat.surprise == square.surprise
 
 
 def test_values_that_are_no_bits_are_refused():
     with pytest.raises(iw.DataError, match=r"x: got other values, need one of \[0.0, 1.0\]"):
-        iw.entropy_bounds(iw.Bernoulli(iw.CosineSchedule()), 0.1, 0.5, torch.full((3, 2), -1.0))
+        iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule()), 0.1, 0.5, torch.full((3, 2), -1.0))

@@ -6,8 +6,7 @@ import pytest
 import scipy.stats
 import torch
 from bugs import bug
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import (
     F64,
     LINE,
@@ -22,9 +21,10 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import variance
-from inkwash.noise import tables
-from inkwash.shapes import over
+from inkwash.core.shapes import over
+from inkwash.process import variance
+from inkwash.process.noise import tables
+from inkwash.process.noise.steps import keep, pull
 
 PROCESSES = [iw.Gaussian(schedule) for schedule in public_schedules()]
 PAIRS = [(0.0, 0.003), (0.0, 1.0), (0.2, 0.21), (0.5, 0.5 + 1e-6), (0.1, 0.9), (0.7, 1.0)]
@@ -37,7 +37,7 @@ def rows(seed, n=6, size=3):
 
 
 def std_for_var(self, x, t):
-    return iw.Normal(over(self.schedule.alpha(t), x) * x, over(self.schedule.sigma(t), x))
+    return iw.process.Normal(over(self.schedule.alpha(t), x) * x, over(self.schedule.sigma(t), x))
 
 
 def alpha_without_root(self, t):
@@ -187,11 +187,13 @@ def test_the_two_coefficients_are_those_of_regression_on_both_ends(process, s, t
     """E[x_s | x_t, x] for normal data, by conditioning the joint law of the three."""
     joint = joint_covariance(LINE, process.schedule, s, t)
     gain, _ = condition(joint, slice(1, 3), slice(0, 1))
-    assert [float(process.pull(s, t)), float(process.keep(s, t))] == pytest.approx(gain[0].tolist(), rel=1e-5, abs=1e-9)
+    assert [float(pull(process.schedule, s, t)), float(keep(process.schedule, s, t))] == pytest.approx(
+        gain[0].tolist(), rel=1e-5, abs=1e-9
+    )
 
 
 def wide_prior(self, shape, like=None):
-    return iw.Normal(like.new_zeros(tuple(shape)), like.new_full((), 1.1))
+    return iw.process.Normal(like.new_zeros(tuple(shape)), like.new_full((), 1.1))
 
 
 @bug("wrong prior", iw.Gaussian, "prior", wide_prior, process=PROCESSES[0])
@@ -319,7 +321,7 @@ def test_the_decoder_takes_its_variance_from_the_right_pair(variance):
 
 
 def test_a_decoder_on_levels_puts_the_density_of_its_normal_on_the_bins():
-    process, times, lattice = PROCESSES[0], tensor([1.0, 0.5, 0.1, 0.0]), iw.Lattice(-1.0, 1.0, 5)
+    process, times, lattice = PROCESSES[0], tensor([1.0, 0.5, 0.1, 0.0]), iw.process.Lattice(-1.0, 1.0, 5)
     x_t = lattice.values()[:, None]
     estimate = exact_denoiser(LINE, process.schedule)(x_t, 0.1)
     density = process.decoder(x_t, estimate, times, None)

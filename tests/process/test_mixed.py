@@ -9,8 +9,8 @@ from mixed_rows import MEANS, PROBABILITY, STD, model_of, process_of, rows
 from oracles import F64, tensor
 
 import inkwash as iw
-from inkwash import distributions
-from inkwash.shapes import sum_event
+from inkwash.core.shapes import sum_event
+from inkwash.process import distributions
 
 ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math.pi * math.e * STD**2)
 
@@ -37,7 +37,7 @@ def test_a_step_is_that_of_both_parts(noise):
     whole = process.posterior(x_t, x, s, t)
     parts = (
         process.numbers.posterior(x_t[:, 1:], x[:, 1:], s, t),
-        process.codes.posterior(x_t[:, :1], x[:, :1], s, t),
+        process.categories.posterior(x_t[:, :1], x[:, :1], s, t),
     )
     x_s = whole.draw(random)
     torch.testing.assert_close(whole.log_prob(x_s), parts[0].log_prob(x_s[:, 1:]) + parts[1].log_prob(x_s[:, :1]))
@@ -91,34 +91,34 @@ def test_the_bound_of_rows_with_missing_cells_is_that_of_the_others(noise, colum
 def test_missing_cells_make_no_difference_to_loss_or_gradient():
     process = process_of()
     sizes = [3, 0]
-    inputs, outputs = iw.TableNet.widths(sizes, True, missing=True)
+    inputs, outputs = iw.nn.TableNet.widths(sizes, True, missing=True)
     torch.manual_seed(0)
-    network = iw.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), sizes, True, missing=True)
+    network = iw.nn.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), sizes, True, missing=True)
     torch.nn.init.normal_(network.network.leave[-1].weight)
-    denoiser, x, random = iw.MixedDenoiser(network, process), rows(32).float(), torch.Generator().manual_seed(0)
+    denoiser, x, random = iw.denoise.MixedDenoiser(network, process), rows(32).float(), torch.Generator().manual_seed(0)
     present = torch.rand(32, 2, generator=random) < 0.6
     other = torch.where(present, x, tensor([2.0, 9.0]).float())
     times, noise = torch.linspace(0.001, 1, 32, dtype=F64), process.noise(x.shape, random)
-    for objective in (iw.MixedLoss(), iw.PairBound(100)):
+    for objective in (iw.training.MixedLoss(), iw.training.PairBound(100)):
         gradients = []
         for clean in (x, other):
-            loss = objective.loss(iw.Given(denoiser, {"present": present}), clean, times, noise, present)
+            loss = objective.loss(iw.denoise.Conditioned(denoiser, {"present": present}), clean, times, noise, present)
             network.zero_grad()
             loss.sum().backward()
             gradients.append((loss.detach(), network.network.enter.weight.grad.clone()))
         for one, two in zip(*gradients, strict=True):
             torch.testing.assert_close(one, two)
     with pytest.raises(TypeError, match="whole rows"):
-        iw.TableNet(network.network, sizes, True)(x, times, present=present)
+        iw.nn.TableNet(network.network, sizes, True)(x, times, present=present)
 
 
 def density_for_mass(self, x):
     return self.density.entry_log_prob(x)
 
 
-@bug("whole numbers as real ones", iw.BinnedNormal, "entry_log_prob", density_for_mass)
+@bug("whole numbers as real ones", iw.process.BinnedNormal, "entry_log_prob", density_for_mass)
 def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():
-    law = iw.Normal(tensor([[0.3, 0.3]]), tensor(0.25)).on(iw.Bins(tensor([0.0, 0.5])))
+    law = iw.process.Normal(tensor([[0.3, 0.3]]), tensor(0.25)).on(iw.process.Bins(tensor([0.0, 0.5])))
     reference = torch.distributions.Normal(tensor(0.3), tensor(0.5))
     bins = tensor([-0.5, 0.0, 0.5, 1.0])
     found = law.entry_log_prob(torch.stack([bins, bins], 1))
@@ -129,6 +129,8 @@ def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():
 def test_an_objective_for_rows_refuses_other_processes():
     process = iw.Gaussian(iw.LinearSchedule())
     with pytest.raises(iw.ConfigError, match="rows of numbers and categories"):
-        iw.MixedLoss().loss(iw.Denoiser(lambda x, t: x, process), torch.zeros(2, 2), torch.ones(2), torch.zeros(2, 2))
-    with pytest.raises(iw.ConfigError, match=r"mixed\.is_code"):
+        iw.training.MixedLoss().loss(
+            iw.Denoiser(lambda x, t: x, process), torch.zeros(2, 2), torch.ones(2), torch.zeros(2, 2)
+        )
+    with pytest.raises(iw.ConfigError, match=r"mixed\.is_category"):
         iw.Mixed(process, iw.Categorical(iw.LinearSchedule(), (2, 2)), (True, True))

@@ -25,11 +25,12 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import variance
+from inkwash.core.shapes import over
 from inkwash.likelihood import bound
-from inkwash.shapes import over
+from inkwash.process import variance
+from inkwash.process.noise.steps import posterior_var, pull
 
-SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
+SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.process.VariancePreserving)]
 GRIDS = {"uneven": UNEVEN, "7 steps": iw.uniform_grid(7), "40 steps": iw.uniform_grid(40)}
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 grids = pytest.mark.parametrize("grid", GRIDS)
@@ -39,7 +40,7 @@ DIAGONAL = GaussianData([1.5, -0.7, 0.2], [[2.0, 0.0, 0.0], [0.0, 0.3, 0.0], [0.
 def analytic(data, schedule, times):
     """The table of exact errors at the times of a grid."""
     log_snr = schedule.log_snr(times[:-1])
-    return iw.Analytic(log_snr, data.mmse(log_snr.exp()) / data.size)
+    return iw.process.Analytic(log_snr, data.mmse(log_snr.exp()) / data.size)
 
 
 def spread_denoiser(data, schedule, variance, spread):
@@ -72,15 +73,15 @@ def cost(data, r, gain):
 
 
 def analytic_with(coefficient):
-    def of_step(self, process, s, t, spread):
-        return process.posterior_var(s, t) + coefficient(process.pull(s, t)) * self.error(process.schedule.log_snr(t))
+    def of_step(self, schedule, s, t, spread):
+        return posterior_var(schedule, s, t) + coefficient(pull(schedule, s, t)) * self.error(schedule.log_snr(t))
 
     return of_step
 
 
 @bug(
     "analytic without c squared",
-    iw.Analytic,
+    iw.process.Analytic,
     "of_step",
     analytic_with(torch.ones_like),
     schedule=SCHEDULES[0],
@@ -89,7 +90,7 @@ def analytic_with(coefficient):
 )
 @bug(
     "analytic with c for c squared",
-    iw.Analytic,
+    iw.process.Analytic,
     "of_step",
     analytic_with(lambda c: c),
     schedule=SCHEDULES[0],
@@ -177,7 +178,7 @@ def spread_of_the_log_std(small, spread):
 
 
 def zero_decoder(process, times):
-    return process.posterior_var(1e-9, times[-2])
+    return posterior_var(process.schedule, 1e-9, times[-2])
 
 
 @bug("log-variance clipped", variance, "_scaled", clipped_log_variance, schedule=SCHEDULES[0], grid="uneven")
@@ -261,7 +262,7 @@ def test_no_variance_makes_the_bound_undercut_the_entropy(schedule):
     log_snr, error = schedule.log_snr(times[:-1]), tensor([peaks_mmse(schedule, t) for t in times[:-1]])
     others = [("small", None), ("large", None), ("learned", 0.2), ("free", 0.7), ("free", -0.4)]
     totals = [peaks_total(schedule, variance, spread, times) for variance, spread in others]
-    best = peaks_total(schedule, iw.Analytic(log_snr, error), None, times)
+    best = peaks_total(schedule, iw.process.Analytic(log_snr, error), None, times)
     assert entropy < best < min(totals)
 
 
@@ -269,23 +270,23 @@ def test_no_variance_makes_the_bound_undercut_the_entropy(schedule):
 
 
 def test_a_table_is_exact_where_it_was_measured_and_log_linear_between():
-    table = iw.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
+    table = iw.process.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
     torch.testing.assert_close(table.error(tensor([-2.0, 0.0, 4.0])), tensor([0.9, 0.5, 0.02]))
     assert float(table.error(tensor(-1.0))) == pytest.approx((0.9 * 0.5) ** 0.5)
     assert float(table.error(tensor(1.0))) == pytest.approx(0.5**0.75 * 0.02**0.25)
 
 
 def test_beyond_its_ends_a_table_is_constant_in_noise_and_goes_on_falling_in_signal():
-    table = iw.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
+    table = iw.process.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
     assert table.error(tensor([-3.0, -50.0, -math.inf])).tolist() == pytest.approx([0.9] * 3)
     assert float(table.error(tensor(8.0))) == pytest.approx(0.02 * 0.02 / 0.5)
 
 
 def test_where_no_signal_is_left_the_analytic_variance_is_finite():
     process = iw.Gaussian(Vanishing())
-    table = iw.Analytic(tensor([-5.0, 5.0]), tensor([1.3, 0.006]))
+    table = iw.process.Analytic(tensor([-5.0, 5.0]), tensor([1.3, 0.006]))
     expected = process.schedule.sigma(0.9) ** 2 + process.schedule.alpha(0.9) ** 2 * 1.3
-    assert float(table.of_step(process, 0.9, 1.0, None)) == pytest.approx(float(expected))
+    assert float(table.of_step(process.schedule, 0.9, 1.0, None)) == pytest.approx(float(expected))
 
 
 def test_a_table_travels_with_the_denoiser():
@@ -299,7 +300,7 @@ def test_a_table_travels_with_the_denoiser():
 )
 def test_a_bad_table_is_refused(log_snr, error):
     with pytest.raises(iw.ConfigError, match="analytic"):
-        iw.Analytic(tensor(log_snr), tensor(error))
+        iw.process.Analytic(tensor(log_snr), tensor(error))
 
 
 @pytest.mark.parametrize("variance", ["learned", "free"])

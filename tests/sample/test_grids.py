@@ -6,11 +6,11 @@ from bugs import bug
 from oracles import F64, Exploding, Vanishing, name_of, public, public_schedules
 
 import inkwash as iw
-from inkwash.noise import GRIDS
-from inkwash.noise import grids as grid_rules
+from inkwash.sample import grids as grid_rules
+from inkwash.sample.grids import GRIDS
 
 SCHEDULES = [*public_schedules(), Vanishing()]
-GRID_KINDS = [*(kind() for kind in public(iw.Grid)), iw.KarrasGrid(rho=2.0)]
+GRID_KINDS = [*(kind() for kind in public(iw.sample.Grid)), iw.KarrasGrid(rho=2.0)]
 VARIABLES = {
     iw.UniformGrid: lambda grid, schedule, t: t,
     iw.QuadraticGrid: lambda grid, schedule, t: t.sqrt(),
@@ -125,4 +125,4 @@ def test_a_bad_rho_is_refused(rho):
 
 
 def test_every_public_grid_has_a_name():
-    assert set(GRIDS.values()) == set(public(iw.Grid))
+    assert set(GRIDS.values()) == set(public(iw.sample.Grid))

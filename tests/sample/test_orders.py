@@ -23,7 +23,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.distributions import standard_normal
+from inkwash.process.distributions import standard_normal
 from inkwash.sample import multistep, quadrature, stochastic
 from inkwash.sample.quadrature import exponential_step
 
@@ -57,7 +57,7 @@ STOP = float(STRAIGHT.time(1.0))
 def flow(data):
     """Points of x_1, and where the flow has taken them at the time to stop."""
     x_1 = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
-    return x_1, iw.transport(exact_denoiser(data, STRAIGHT), x_1, 1.0, STOP, solver=iw.Fixed(300))
+    return x_1, iw.likelihood.transport(exact_denoiser(data, STRAIGHT), x_1, 1.0, STOP, solver=iw.Fixed(300))
 
 
 def fitted_order(sampler, data, counts):

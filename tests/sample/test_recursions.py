@@ -207,7 +207,7 @@ RECURSIONS = {
     iw.PredictorCorrector: predictor_corrector,
 }
 SAMPLERS = [
-    *(kind() for kind in public(iw.Sampler)),
+    *(kind() for kind in public(iw.sample.Sampler)),
     iw.DDIM(0.6),
     iw.Heun(s_churn=2.0, s_min=0.02, s_max=5.0, s_noise=1.1),
     iw.Heun(s_churn=20.0),

@@ -29,14 +29,16 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.distributions import standard_normal
-from inkwash.sample import Multistep, multistep, stochastic
+from inkwash.process.distributions import standard_normal
+from inkwash.process.noise.steps import posterior_var
+from inkwash.sample import multistep, stochastic
 from inkwash.sample.quadrature import exponential_step
+from inkwash.sample.sampler import Multistep
 
 SCHEDULES = public_schedules()
 LINEAR, ANCESTRAL = iw.LinearSchedule(), iw.Ancestral()
 SAMPLERS = [
-    *(kind() for kind in public(iw.Sampler)),
+    *(kind() for kind in public(iw.sample.Sampler)),
     iw.DDIM(eta=0.5),
     iw.DDIM(eta=1.0),
     iw.DPMSolver(2, eta=1.0),
@@ -75,7 +77,7 @@ def ddim(self, denoiser, x_t, t, s, generator, kept_var, noise_std):
 
 
 def ddim_with_sigma_t(self, denoiser, x_t, t, s, generator):
-    var = self.eta**2 * denoiser.process.posterior_var(s, t)
+    var = self.eta**2 * posterior_var(denoiser.process.schedule, s, t)
     return ddim(self, denoiser, x_t, t, s, generator, denoiser.process.schedule.sigma(t) ** 2 - var, var.sqrt())
 
 
@@ -135,13 +137,13 @@ def test_ddim_with_all_its_noise_is_ancestral_sampling(schedule):
 
 
 def ddim_with_eta_not_squared(self, denoiser, x_t, t, s, generator):
-    var = denoiser.process.posterior_var(s, t)
+    var = posterior_var(denoiser.process.schedule, s, t)
     kept = denoiser.process.schedule.sigma(s) ** 2 - self.eta * var
     return ddim(self, denoiser, x_t, t, s, generator, kept, self.eta * var.sqrt())
 
 
 def ddim_with_the_noise_not_taken_off(self, denoiser, x_t, t, s, generator):
-    std = self.eta * denoiser.process.posterior_var(s, t).sqrt()
+    std = self.eta * posterior_var(denoiser.process.schedule, s, t).sqrt()
     return ddim(self, denoiser, x_t, t, s, generator, denoiser.process.schedule.sigma(s) ** 2, std)
 
 
@@ -258,7 +260,7 @@ def even_strides(self, denoiser, x_1, times, generator):
         yield s, x
 
 
-@bug("even strides on an uneven grid", iw.Sampler, "trajectory", even_strides, sampler=ANCESTRAL)
+@bug("even strides on an uneven grid", iw.sample.Sampler, "trajectory", even_strides, sampler=ANCESTRAL)
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, Multistep)], ids=str)
 def test_a_trajectory_walks_its_grid(sampler):
     """A walk is its steps between neighbours on an uneven grid, here without noise."""

@@ -10,12 +10,12 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.prediction import NAMED, F
+from inkwash.denoise.prediction import NAMED, F
 
 GRID = tensor([1.0, 0.8, 0.75, 0.3, 0.02, 0.0])
 DATA_STD = 0.4
 PREDICTIONS = {name: kind for name, kind in NAMED.items() if name != "F"}
-PREDICTIONS |= {"F": F(DATA_STD), "mean": iw.Mean(times=GRID)}
+PREDICTIONS |= {"F": F(DATA_STD), "mean": iw.denoise.Mean(times=GRID)}
 
 
 def rows(seed, n=6, size=2, scale=1.5):

@@ -1,6 +1,6 @@
 """Bugs, seen in real code bases, beside the oracles that must notice them.
 
-    @bug("beta for beta-tilde", Gaussian, "posterior_var", Gaussian.transition_var)
+    @bug("beta for beta-tilde", steps, "posterior_var", steps.transition_var)
     def test_bayes_rule_holds(): ...
 
 The test runs once as it is. `pytest -m bugs` runs it once more for each bug, with the bug planted, and demands that an

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from inkwash import cli, pictures, storage
-from inkwash.checkpoint import list_checkpoints
-from inkwash.config import Config, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.commands import cli
+from inkwash.core import storage
+from inkwash.core.config import Config, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.data import pictures
+from inkwash.training.checkpoint import list_checkpoints
 
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
 

@@ -15,11 +15,11 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.shapes import as_time
+from inkwash.core.shapes import as_time
 
 
 @dataclass(frozen=True)
-class Exploding(iw.Schedule):
+class Exploding(iw.process.Schedule):
     """alpha = 1, sigma = 80 t."""
 
     def alpha(self, t):
@@ -36,7 +36,7 @@ class Exploding(iw.Schedule):
 
 
 @dataclass(frozen=True)
-class Straight(iw.Schedule):
+class Straight(iw.process.Schedule):
     """alpha = 1 - t, sigma = t: at time 1 there is no signal."""
 
     def alpha(self, t):
@@ -104,7 +104,7 @@ class Law:
     """The true law of x_t at time t."""
 
     data: GaussianData | Blobs
-    schedule: iw.Schedule
+    schedule: iw.process.Schedule
     t: float = 1.0
 
     def log_prob(self, x_t):
@@ -115,4 +115,4 @@ class Law:
 
 
 def log_prob(data, schedule, x, t=0.0, **options):
-    return iw.flow_log_prob(exact_denoiser(data, schedule), x, t, terminal=Law(data, schedule), **options)
+    return iw.likelihood.flow_log_prob(exact_denoiser(data, schedule), x, t, terminal=Law(data, schedule), **options)

@@ -22,7 +22,10 @@ def exact_mixed(process):
         alpha, sigma = (getattr(process.numbers.schedule, name)(t)[:, None].to(x_t) for name in ("alpha", "sigma"))
         var = alpha**2 * STD**2 + sigma**2
         seen = torch.log(PROBABILITY) - 0.5 * (numbers - alpha * MEANS) ** 2 / var
-        log_mass = PROBABILITY.log() + process.codes.evidence(categories, process.codes.schedule.log_snr(t))[:, 0, :3]
+        log_mass = (
+            PROBABILITY.log()
+            + process.categories.evidence(categories, process.categories.schedule.log_snr(t))[:, 0, :3]
+        )
         if present is not None:
             seen = torch.where(present[:, 1:], seen, PROBABILITY.log())
             log_mass = torch.where(present[:, :1], log_mass, PROBABILITY.log())
@@ -35,7 +38,7 @@ def exact_mixed(process):
 
 def model_of(noise="absorbing", steps=400):
     process = process_of(noise)
-    denoiser = iw.MixedDenoiser(exact_mixed(process), process, variance="large")
+    denoiser = iw.denoise.MixedDenoiser(exact_mixed(process), process, variance="large")
     return iw.Diffusion(denoiser, shape=(2,), steps=steps, dtype=F64)
 
 

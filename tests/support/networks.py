@@ -23,7 +23,7 @@ def dit(channels=1, patch=(2, 2), **options):
 
 def columns(inputs=(1, 3, 2), **options):
     torch.manual_seed(0)
-    return iw.ColumnTransformer(inputs, **{"width": 16, "depth": 2, **options})
+    return iw.nn.ColumnTransformer(inputs, **{"width": 16, "depth": 2, **options})
 
 
 def batch(shape, n=6, seed=0):

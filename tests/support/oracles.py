@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
-from inkwash.shapes import over
+from inkwash.core.shapes import over
 
 F64 = torch.float64
 Grid = Tensor
@@ -202,27 +202,27 @@ def entropy_of(joint: Tensor) -> float:
     return float(torch.special.entr(joint).sum())
 
 
-def survival(schedule: iw.Schedule, t: float | Tensor) -> Tensor:
+def survival(schedule: iw.process.Schedule, t: float | Tensor) -> Tensor:
     """The survival probability whose odds are the signal-to-noise ratio."""
     signal = schedule.alpha(t) ** 2
     return signal / (signal + schedule.sigma(t) ** 2)
 
 
-def exact_bit_denoiser(data: BitData, schedule: iw.Schedule, rate: float) -> iw.BitDenoiser:
+def exact_bit_denoiser(data: BitData, schedule: iw.process.Schedule, rate: float) -> iw.denoise.BitDenoiser:
     def network(x_t: Tensor, t: Tensor) -> Tensor:
         return data.denoise(x_t, survival(schedule, t), rate)
 
-    return iw.BitDenoiser(network, iw.Bernoulli(schedule, rate))
+    return iw.denoise.BitDenoiser(network, iw.Bernoulli(schedule, rate))
 
 
 @contextmanager
 def prescribed_bits(rows: Tensor) -> Iterator[None]:
     """Whatever draws bits gets `rows`; rows beyond its own get the last."""
 
-    def prescribed(self: iw.Bits, generator: torch.Generator) -> Tensor:
+    def prescribed(self: iw.process.Bits, generator: torch.Generator) -> Tensor:
         return rows[torch.arange(len(self.logits)).clamp(max=len(rows) - 1)]
 
-    with mock.patch.object(iw.Bits, "draw", prescribed):
+    with mock.patch.object(iw.process.Bits, "draw", prescribed):
         yield
 
 
@@ -234,7 +234,7 @@ FOUR_BITS = BitData([3, 1, 0, 2, 5, 0.1, 0.2, 1, 0.4, 2, 7, 0, 1, 1, 0.3, 4])
 PLANE_PEAKS = MixtureData([0.4, 0.6], [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), PLANE])
 
 
-def exact_network(data: Data, schedule: iw.Schedule) -> Callable[[Tensor, Tensor], Tensor]:
+def exact_network(data: Data, schedule: iw.process.Schedule) -> Callable[[Tensor, Tensor], Tensor]:
     """The network that predicts x exactly, a plain callable."""
 
     def network(x_t: Tensor, t: Tensor) -> Tensor:
@@ -243,7 +243,7 @@ def exact_network(data: Data, schedule: iw.Schedule) -> Callable[[Tensor, Tensor
     return network
 
 
-def exact_denoiser(data: Data, schedule: iw.Schedule, variance: str = "small") -> iw.Denoiser:
+def exact_denoiser(data: Data, schedule: iw.process.Schedule, variance: str = "small") -> iw.Denoiser:
     return iw.Denoiser(exact_network(data, schedule), iw.Gaussian(schedule), predicts="x", variance=variance)
 
 
@@ -269,7 +269,7 @@ def prescribed_noise(noise: Tensor) -> AbstractContextManager[None]:
 
 
 def moments(
-    sampler: iw.Sampler, denoiser: iw.Denoiser, times: Grid, mean: Tensor, cov: Tensor
+    sampler: iw.sample.Sampler, denoiser: iw.Denoiser, times: Grid, mean: Tensor, cov: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Time, mean and covariance after each step of a walk that is affine in its start and its noise.
 
@@ -317,7 +317,7 @@ def condition(joint: Tensor, known: slice, wanted: slice) -> tuple[Tensor, Tenso
     return gain, joint[wanted, wanted] - gain @ joint[known, wanted]
 
 
-def joint_covariance(data: GaussianData, schedule: iw.Schedule, s: float, t: float) -> Tensor:
+def joint_covariance(data: GaussianData, schedule: iw.process.Schedule, s: float, t: float) -> Tensor:
     """Covariance of (x_s, x, x_t) from the definition, with the scales of the schedule alone: x_s = a_s x + noise,
     x_t = (a_t / a_s) x_s + fresh noise, such that the noise in x_t has the scale sigma_t."""
     a_s, a_t = schedule.alpha(s), schedule.alpha(t)
@@ -343,18 +343,18 @@ def trained(module: Module, seed: int = 0, spread: float = 0.5) -> Module:
     return module
 
 
-def public_schedules() -> list[iw.Schedule]:
+def public_schedules() -> list[iw.process.Schedule]:
     """One schedule of every public kind; those with parameters as if trained."""
     arguments = {
         iw.TabulatedSchedule: (tuple(0.01 + 0.3 * (k / 30) ** 2 for k in range(40)),),
-        iw.ZeroTerminalSchedule: (iw.LinearSchedule(),),
+        iw.process.ZeroTerminalSchedule: (iw.LinearSchedule(),),
         iw.LearnedSchedule: (1000, 13.3, -5.0, False, 8),
     }
-    made = [kind(*arguments.get(kind, ())) for kind in public(iw.Schedule)]
+    made = [kind(*arguments.get(kind, ())) for kind in public(iw.process.Schedule)]
     return [trained(s) if isinstance(s, nn.Module) else s for s in made]
 
 
-def with_signal(schedules: list[iw.Schedule]) -> list[iw.Schedule]:
+def with_signal(schedules: list[iw.process.Schedule]) -> list[iw.process.Schedule]:
     """Those that keep some signal at time 1, so that noise can be predicted there."""
     return [s for s in schedules if s.alpha(1.0) > 0]
 
@@ -366,7 +366,7 @@ def name_of(value: object) -> str:
 UNEVEN = tensor([1.0, 0.93, 0.7, 0.69, 0.31, 0.2, 0.05, 0.013, 0.0])
 
 
-def log_snr_grid(schedule: iw.Schedule, steps: int, first: float = 1e-7) -> Grid:
+def log_snr_grid(schedule: iw.process.Schedule, steps: int, first: float = 1e-7) -> Grid:
     """1 to `first` in equal steps of log-SNR, then 0."""
     levels = torch.linspace(float(schedule.log_snr(1.0)), float(schedule.log_snr(first)), steps, dtype=F64)
     times = schedule.time(levels)
@@ -383,7 +383,7 @@ def gauss_hermite(nodes: int) -> tuple[Tensor, Tensor]:
 class LevelsData:
     """Entries that take the values of a lattice with a given joint probability: `joint` has one axis per entry."""
 
-    def __init__(self, joint: Tensor, lattice: iw.Lattice) -> None:
+    def __init__(self, joint: Tensor, lattice: iw.process.Lattice) -> None:
         self.lattice, self.size = lattice, joint.ndim
         self.index = torch.cartesian_prod(*[torch.arange(n) for n in joint.shape]).reshape(-1, joint.ndim)
         self.points = lattice.values()[self.index]
@@ -411,23 +411,23 @@ class LevelsData:
         at_level = [others.masked_fill(self.index != v, -torch.inf).logsumexp(1) for v in range(self.lattice.levels)]
         return torch.stack(at_level, -1)
 
-    def denoiser(self, schedule: iw.Schedule, variance: str = "small") -> iw.Denoiser:
+    def denoiser(self, schedule: iw.process.Schedule, variance: str = "small") -> iw.Denoiser:
         """The exact one, whose network answers with log-odds."""
 
         def network(x_t: Tensor, t: Tensor) -> Tensor:
             return self.log_odds(x_t, *(scale(t)[:, None, None] for scale in (schedule.alpha, schedule.sigma)))
 
-        return iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(self.lattice), variance)
+        return iw.Denoiser(network, iw.Gaussian(schedule), iw.denoise.Levels(self.lattice), variance)
 
 
-TERNARY = iw.Lattice(-1.0, 1.0, 3)
+TERNARY = iw.process.Lattice(-1.0, 1.0, 3)
 ONE_ENTRY = LevelsData(tensor([0.2, 0.5, 0.3]), TERNARY)
 APART = LevelsData(torch.outer(tensor([0.2, 0.5, 0.3]), tensor([0.6, 0.3, 0.1])), TERNARY)
 TOGETHER = LevelsData(tensor([[0.3, 0.02, 0.03], [0.05, 0.25, 0.02], [0.01, 0.02, 0.3]]), TERNARY)
 
 
 @dataclass(frozen=True)
-class Exploding(iw.Schedule):
+class Exploding(iw.process.Schedule):
     """alpha is 1 and sigma grows geometrically: the setting of Karras et al. 2022."""
 
     low: float = 0.002
@@ -448,7 +448,7 @@ class Exploding(iw.Schedule):
 
 
 @dataclass(frozen=True)
-class Straight(iw.Schedule):
+class Straight(iw.process.Schedule):
     """Variance-preserving, its log-SNR a line in time."""
 
     first: float = 25.0
@@ -467,7 +467,7 @@ class Straight(iw.Schedule):
         return (torch.as_tensor(log_snr, dtype=F64) - self.first) / (self.last - self.first)
 
 
-class Vanishing(iw.Schedule):
+class Vanishing(iw.process.Schedule):
     """A quarter of a circle: variance-preserving, no signal at all at time 1, no noise at time 0."""
 
     def alpha(self, t: float | Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import model as diffusion
-from inkwash import randomness
+from inkwash.core import randomness
+from inkwash.model import diffusion as diffusion
 
 SCHEDULE = Straight(9.0, -8.0)
 

@@ -9,33 +9,26 @@ import pytest
 import torch
 from torch import nn
 
-from inkwash.build import (
+from inkwash.core.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.options import check, chosen, from_json, to_json
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
+from inkwash.denoise.denoiser import Denoiser
+from inkwash.denoise.wrap import Clipped
+from inkwash.process.distributions import Lattice
+from inkwash.training.build import (
     build_denoiser,
     build_lattice,
     build_model,
     build_network,
     build_objective,
     build_proposal,
-    resolve,
+    count_parameters,
+    describe_network,
 )
-from inkwash.config import (
-    Config,
-    DataConfig,
-    DenoiserConfig,
-    NetworkConfig,
-    ProcessConfig,
-    TrainConfig,
-    check,
-    chosen,
-    from_json,
-    to_json,
-)
-from inkwash.data import DataSpec, Transform
-from inkwash.denoise import Clipped, Denoiser
-from inkwash.describe import count_parameters, describe_network
-from inkwash.distributions import Lattice
-from inkwash.errors import ConfigError
-from inkwash.objective import ContinuousBound, PairBound
+from inkwash.training.defaults import resolve
+from inkwash.training.objective import ContinuousBound, PairBound
 
 
 def image(*shape, levels=256):

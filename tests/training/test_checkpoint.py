@@ -10,7 +10,8 @@ import pytest
 import torch
 from faults import Crash, Disk, count_operations, fail_at, flip_bit, fork, hooked, rewrite, wait
 
-from inkwash.checkpoint import (
+from inkwash.core.errors import CheckpointError, StorageError
+from inkwash.training.checkpoint import (
     KEEP,
     clear_unfinished,
     list_checkpoints,
@@ -18,7 +19,6 @@ from inkwash.checkpoint import (
     require_same_tensors,
     save_checkpoint,
 )
-from inkwash.errors import CheckpointError, StorageError
 
 BITS = 20_000
 

@@ -12,10 +12,11 @@ from bugs import bug
 from faults import tiny
 
 import inkwash as iw
-from inkwash import training as loop
-from inkwash.build import build_model, resolve
-from inkwash.data import fit_transform
-from inkwash.training import Examples, draw_batch, start, training
+from inkwash.data.transform import fit_transform
+from inkwash.training import loop as loop
+from inkwash.training.build import build_model
+from inkwash.training.defaults import resolve
+from inkwash.training.loop import Examples, draw_batch, start, training
 
 RANDOM = np.random.default_rng(4)
 ANGLE = RANDOM.normal(3.0, 2.0, 100)
@@ -25,12 +26,12 @@ POINTS = np.stack([np.sin(ANGLE), 2 * ANGLE + 1], 1).astype(np.float32)
 @functools.cache
 def made_state():
     """A state before training, of examples on every second place, with labels too."""
-    spec = iw.DataSpec((2,), "ND", "float32", -9.0, 19.0, None)
-    given = fit_transform(iw.DataSpec((1,), "N", "float64", -9.0, 9.0, None), ANGLE, rows=np.arange(1, 100, 2))
+    spec = iw.data.DataSpec((2,), "ND", "float32", -9.0, 19.0, None)
+    given = fit_transform(iw.data.DataSpec((1,), "N", "float64", -9.0, 9.0, None), ANGLE, rows=np.arange(1, 100, 2))
     config = replace(
         tiny("points", batch_size=30, condition_dropout=0.3), data=iw.DataConfig(condition="angle", labels="l")
     )
-    config, condition = resolve(config, spec), iw.Condition(("even", "odd"), given)
+    config, condition = resolve(config, spec), iw.data.ConditionSpec(("even", "odd"), given)
     labels = 1 + np.arange(100) // 2 % 2
     examples = Examples(POINTS, np.arange(1, 100, 2), fit_transform(spec, POINTS), condition, labels, ANGLE)
     return start(config, examples, torch.device("cpu")), examples, config
@@ -81,7 +82,9 @@ def trained_on(x, given, spec, steps=250, **parts):
     config = resolve(replace(config, process=iw.ProcessConfig("cosine", 40), **parts), spec)
     kinds = {1: ("N", (1,)), 3: ("NHW", (1, *given.shape[1:]))}
     layout, shape = kinds[given.ndim]
-    condition = iw.Condition(given=fit_transform(iw.DataSpec(shape, layout, "float64", -9.0, 9.0, None), given))
+    condition = iw.data.ConditionSpec(
+        given=fit_transform(iw.data.DataSpec(shape, layout, "float64", -9.0, 9.0, None), given)
+    )
     examples = Examples(x, np.arange(len(x)), fit_transform(spec, x), condition, given=given)
     state = start(config, examples, torch.device("cpu"))
     assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
@@ -95,7 +98,11 @@ def test_a_short_training_finds_the_conditional_mean_and_variance():
     law = lambda y: np.stack([np.sin(y), 2 * y + 1], 1)  # noqa: E731
     x = (law(y) + 0.5 * random.normal(size=(2000, 2))).astype(np.float32)
     model = trained_on(
-        x, y, iw.DataSpec((2,), "ND", "float32", -30.0, 30.0, None), 450, network=iw.NetworkConfig(width=32, depth=2)
+        x,
+        y,
+        iw.data.DataSpec((2,), "ND", "float32", -30.0, 30.0, None),
+        450,
+        network=iw.NetworkConfig(width=32, depth=2),
     )
     asked = np.array([1.0, 3.0, 5.0])
     draws = model.sample(900, seed=0, given=np.repeat(asked, 300)).reshape(3, 300, 2)
@@ -112,7 +119,9 @@ def test_a_network_is_shown_the_image_of_its_example():
     given = random.normal(5.0, 2.0, (600, 2, 2))
     x = (np.kron(given, np.ones((2, 2))) + 0.2 * random.normal(size=(600, 4, 4))).astype(np.float32)
     network = iw.NetworkConfig(width=8, depth=1, multipliers=(1,), attention=(False,))
-    model = trained_on(x, given, iw.DataSpec((1, 4, 4), "NHW", "float32", 0.0, 9.0, None), steps=150, network=network)
+    model = trained_on(
+        x, given, iw.data.DataSpec((1, 4, 4), "NHW", "float32", 0.0, 9.0, None), steps=150, network=network
+    )
     draws = model.sample(60, seed=0, given=given[:60])
     assert np.mean((draws - x[:60]) ** 2) < 0.2 * x.var()
     assert np.mean((draws - np.roll(x[:60], 1, 0)) ** 2) > x.var()

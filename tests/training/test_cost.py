@@ -8,11 +8,13 @@ import torch
 from accelerate import Accelerator
 
 import inkwash as iw
-from inkwash import cost
-from inkwash.build import build_lattice, build_objective, resolve
-from inkwash.config import Config, NetworkConfig, TrainConfig
-from inkwash.data import fit_transform, load_dataset
-from inkwash.training import Examples, draw_batch, start
+from inkwash.core.config import Config, NetworkConfig, TrainConfig
+from inkwash.data.dataset import load_dataset
+from inkwash.data.transform import fit_transform
+from inkwash.training import cost
+from inkwash.training.build import build_lattice, build_objective
+from inkwash.training.defaults import resolve
+from inkwash.training.loop import Examples, draw_batch, start
 
 
 def job(width=8):
@@ -46,7 +48,7 @@ class Squares:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_what_is_kept_is_counted_per_example(rows):
     network = torch.nn.Linear(10, 20, bias=False)
-    times = iw.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
+    times = iw.training.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
     batch = mock.Mock(x=torch.ones(rows, 10), noise=torch.ones(rows, 10), times=times, told={})
     state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
     found = cost.measure_cost(state, batch, Squares(), rows)
@@ -56,7 +58,7 @@ def test_what_is_kept_is_counted_per_example(rows):
 
 def test_what_is_kept_once_is_not_counted_for_each_example():
     network = Table()
-    times = iw.LowDiscrepancy().draw(4, iw.CosineSchedule(), torch.Generator())
+    times = iw.training.LowDiscrepancy().draw(4, iw.CosineSchedule(), torch.Generator())
     batch = mock.Mock(x=torch.ones(4, 10), noise=torch.ones(4, 10), times=times, told={})
     state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
     found = cost.measure_cost(state, batch, Squares(), 4)

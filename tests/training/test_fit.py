@@ -30,14 +30,15 @@ from faults import (
 )
 from PIL import Image
 
-from inkwash import pictures
-from inkwash.checkpoint import list_checkpoints, read_checkpoint
-from inkwash.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
-from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
-from inkwash.fit import fit, train
-from inkwash.objective import Regression
-from inkwash.run import load
-from inkwash.training import Examples, measure_variance
+from inkwash.core.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.core.errors import ConfigError, NonFiniteError, RunInterrupted
+from inkwash.core.options import to_json
+from inkwash.data import pictures
+from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.training.fit import fit, train
+from inkwash.training.loop import Examples, measure_variance
+from inkwash.training.objective import Regression
+from inkwash.training.run import load
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,9 @@ def poison(monkeypatch):
             return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
 
         monkeypatch.setattr(Regression, "loss", loss)
-        monkeypatch.setattr("inkwash.fit._Job.announce_cost", lambda *given: None)  # which asks for losses as well
+        monkeypatch.setattr(
+            "inkwash.training.fit._Job.announce_cost", lambda *given: None
+        )  # which asks for losses as well
 
     return spoil
 
@@ -227,7 +230,7 @@ def test_five_bad_steps_end_in_exit_5_with_a_sound_checkpoint(data, tmp_path, po
 
 
 def test_a_checkpoint_with_a_spoilt_weight_is_never_written(data, tmp_path, quick, monkeypatch):
-    from inkwash.training import TrainState
+    from inkwash.training.loop import TrainState
 
     original = TrainState.tensors
 

@@ -12,12 +12,13 @@ from blobs import KINDS, LABELS, NAMES, blobs, blobs_of, labelled
 from bugs import bug
 
 import inkwash as iw
-from inkwash import training as loop
-from inkwash.build import build_model, resolve
-from inkwash.data import fit_transform
-from inkwash.training import Examples, draw_batch, hidden_conditions, start, training
+from inkwash.data.transform import fit_transform
+from inkwash.training import loop as loop
+from inkwash.training.build import build_model
+from inkwash.training.defaults import resolve
+from inkwash.training.loop import Examples, draw_batch, hidden_conditions, start, training
 
-SPEC, CONDITION = iw.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.Condition(("cat", "dog", "emu"))
+SPEC, CONDITION = iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.data.ConditionSpec(("cat", "dog", "emu"))
 
 
 @functools.cache

@@ -9,14 +9,14 @@ import torch
 from faults import Crash, fail_at, hooked, newest, run_cli, tiny, tree
 
 import inkwash as iw
-from inkwash import learned_grid as learned_grids
-from inkwash.checkpoint import fingerprint
-from inkwash.config import ProcessConfig
-from inkwash.display import Display
-from inkwash.errors import StorageError
-from inkwash.fit import fit
-from inkwash.learned_grid import learned_grid
-from inkwash.run import Run
+from inkwash.core.config import ProcessConfig
+from inkwash.core.display import Display
+from inkwash.core.errors import StorageError
+from inkwash.training import learned_grid as learned_grids
+from inkwash.training.checkpoint import fingerprint
+from inkwash.training.fit import fit
+from inkwash.training.learned_grid import learned_grid
+from inkwash.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -29,8 +29,8 @@ def test_the_grid_is_that_of_the_library(copy):
     run = Run(copy)
     data = run.dataset().data[run.split()[0]]
     for objective, costs in {
-        "bound": iw.bound_costs(run.model(), data, seed=0),
-        "trajectory": iw.trajectory_costs(run.model(), seed=0),
+        "bound": iw.model.bound_costs(run.model(), data, seed=0),
+        "trajectory": iw.model.trajectory_costs(run.model(), seed=0),
     }.items():
         assert torch.equal(grid_of(copy, objective), costs.grid(3))
         kept = json.loads((copy / "grids" / f"{objective}-3.json").read_text())
@@ -41,7 +41,7 @@ def test_the_grid_is_that_of_the_library(copy):
 def test_the_bound_is_that_of_so_many_examples(copy, monkeypatch):
     monkeypatch.setitem(learned_grids._EXAMPLES, "bound", 5)
     run = Run(copy)
-    costs = iw.bound_costs(run.model(), run.dataset().data[run.split()[0][:5]], seed=0)
+    costs = iw.model.bound_costs(run.model(), run.dataset().data[run.split()[0][:5]], seed=0)
     assert torch.equal(grid_of(copy, "bound"), costs.grid(3))
     assert json.loads((copy / "grids" / "bound-3.json").read_text())["examples"] == 5
 

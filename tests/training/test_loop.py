@@ -13,28 +13,22 @@ from bugs import bug
 from faults import points, tiny
 from oracles import tensor
 
-from inkwash import randomness
-from inkwash import training as loop
-from inkwash.build import resolve
-from inkwash.config import DenoiserConfig, NetworkConfig, ProcessConfig
-from inkwash.data import DataSpec, fit_transform, load_dataset
-from inkwash.denoise import Clipped, Denoiser
-from inkwash.errors import CheckpointError, ConfigError, NonFiniteError
-from inkwash.gaussian import Gaussian
-from inkwash.noise import LinearSchedule
-from inkwash.objective import Regression
-from inkwash.randomness import Purpose, derived_seed
-from inkwash.training import (
-    PATIENCE,
-    Examples,
-    _half,
-    _seeded,
-    draw_batch,
-    measure_variance,
-    start,
-    training,
-)
-from inkwash.variance import Analytic
+from inkwash.core import randomness
+from inkwash.core.config import DenoiserConfig, NetworkConfig, ProcessConfig
+from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
+from inkwash.core.randomness import Purpose, derived_seed
+from inkwash.data.dataset import load_dataset
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import fit_transform
+from inkwash.denoise.denoiser import Denoiser
+from inkwash.denoise.wrap import Clipped
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.noise.tables import LinearSchedule
+from inkwash.process.variance import Analytic
+from inkwash.training import loop as loop
+from inkwash.training.defaults import resolve
+from inkwash.training.loop import PATIENCE, Examples, _half, _seeded, draw_batch, measure_variance, start, training
+from inkwash.training.objective import Regression
 
 
 class Poisoned(Regression):

@@ -23,13 +23,13 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash import objective, propose
+from inkwash.core.shapes import sum_event
 from inkwash.likelihood import bound
-from inkwash.objective import REGRESSIONS, WEIGHTS
-from inkwash.shapes import sum_event
+from inkwash.training import objective, times as propose
+from inkwash.training.objective import REGRESSIONS, WEIGHTS
 
-SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.VariancePreserving)]
-SIMPLE = iw.Regression()
+SCHEDULES = [s for s in with_signal(public_schedules()) if isinstance(s, iw.process.VariancePreserving)]
+SIMPLE = iw.training.Regression()
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 datas = pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 
@@ -94,7 +94,7 @@ def snr(schedule, t):
 )
 @bug(
     "target is not the noise that was used",
-    iw.Regression,
+    iw.training.Regression,
     "loss",
     fresh_target,
     schedule=SCHEDULES[0],
@@ -140,7 +140,7 @@ def test_the_exact_denoiser_is_left_with_the_error_nobody_can_avoid(schedule, da
     """Integrated exactly over data and noise."""
     z, eps = cubature(data.size)
     x = data.whiten_inverse(z)
-    objective = iw.Regression(*REGRESSIONS[name])
+    objective = iw.training.Regression(*REGRESSIONS[name])
     loss = objective.loss(exact_denoiser(data, schedule), x, torch.full((len(x),), t, dtype=F64), eps)
     close = 1e-6 if name == "continuous" else 1e-9
     assert float(loss.detach().mean()) == pytest.approx(expected(name, schedule, data, t), rel=close)
@@ -149,7 +149,7 @@ def test_the_exact_denoiser_is_left_with_the_error_nobody_can_avoid(schedule, da
 @pytest.mark.parametrize("name", REGRESSIONS)
 @pytest.mark.parametrize("off", [0.9, 1.1])
 def test_any_other_denoiser_loses_more(name, off):
-    schedule, objective = SCHEDULES[0], iw.Regression(*REGRESSIONS[name])
+    schedule, objective = SCHEDULES[0], iw.training.Regression(*REGRESSIONS[name])
     z, eps = cubature(2)
     x, t = PLANE.whiten_inverse(z), torch.full((8,), 0.4, dtype=F64)
     exact = exact_denoiser(PLANE, schedule)
@@ -172,7 +172,7 @@ def test_an_oracle_of_the_noise_has_no_loss():
         return (x_t - alpha * x) / sigma
 
     for name in REGRESSIONS:
-        objective = iw.Regression(*REGRESSIONS[name])
+        objective = iw.training.Regression(*REGRESSIONS[name])
         loss = objective.loss(iw.Denoiser(network, iw.Gaussian(schedule)), x, t, eps)
         assert loss.shape == (6,)
         assert float(loss.detach().max()) < 1e-18
@@ -186,7 +186,7 @@ def test_the_loss_is_a_mean_over_entries_per_example():
     assert SIMPLE.loss(denoiser, zero, tensor([0.3, 0.6]), zero).tolist() == pytest.approx([5 / 3, 50 / 3])
 
 
-DRAW_DENSITY = iw.LogSnrDensity.draw
+DRAW_DENSITY = iw.training.LogSnrDensity.draw
 
 
 def with_weight(draw, weight):
@@ -195,7 +195,7 @@ def with_weight(draw, weight):
 
 @bug(
     "weight p for 1/p",
-    iw.LogSnrDensity,
+    iw.training.LogSnrDensity,
     "draw",
     with_weight(DRAW_DENSITY, torch.reciprocal),
     schedule=SCHEDULES[1],
@@ -206,8 +206,11 @@ def with_weight(draw, weight):
 def test_the_continuous_objective_is_half_the_integral_of_the_error_over_snr(schedule, data):
     """1/2 of the sum over eigenvalues of ln(1 + SNR eigenvalue), between the ends: by the proposal it is meant for."""
     first = 0.01
-    times = iw.LogSnrDensity(first=first).draw(3000, schedule, torch.Generator().manual_seed(0))
-    objective, denoiser = iw.Regression(*REGRESSIONS["continuous"], first=first), exact_denoiser(data, schedule)
+    times = iw.training.LogSnrDensity(first=first).draw(3000, schedule, torch.Generator().manual_seed(0))
+    objective, denoiser = (
+        iw.training.Regression(*REGRESSIONS["continuous"], first=first),
+        exact_denoiser(data, schedule),
+    )
     z, eps = cubature(data.size)
     losses = torch.zeros(3000, dtype=F64)
     for z_i, eps_i in zip(z, eps, strict=True):
@@ -219,7 +222,7 @@ def test_the_continuous_objective_is_half_the_integral_of_the_error_over_snr(sch
 
 
 def test_before_its_first_time_the_continuous_objective_counts_nothing():
-    objective = iw.Regression("eps", "half-rate", first=0.1)
+    objective = iw.training.Regression("eps", "half-rate", first=0.1)
     denoiser, t = iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0])), tensor([0.099, 0.1, 0.2])
     x = torch.ones(3, 2, dtype=F64)
     loss = objective.loss(denoiser, x, t, torch.zeros_like(x))
@@ -230,7 +233,7 @@ def test_before_its_first_time_the_continuous_objective_counts_nothing():
 @pytest.mark.parametrize(("field", "value"), [("compare", "y"), ("weight", "two")])
 def test_unknown_names_are_refused(field, value):
     with pytest.raises(iw.ConfigError, match=rf"objective\.{field}: got '{value}', need one of"):
-        iw.Regression(**{field: value})
+        iw.training.Regression(**{field: value})
 
 
 def test_every_weight_and_comparison_has_a_name():
@@ -257,7 +260,7 @@ def integral_over_pairs(objective, denoiser, x, eps):
     return x[0].numel() * torch.stack(losses).mean(0)
 
 
-TERM = iw.PairBound.term
+TERM = iw.training.PairBound.term
 
 
 def pairs_without_the_prior(self, denoiser, x, x_t, k, estimate, present):
@@ -275,7 +278,7 @@ def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
 
 @bug(
     "pairs without the prior",
-    iw.PairBound,
+    iw.training.PairBound,
     "term",
     pairs_without_the_prior,
     schedule=SCHEDULES[0],
@@ -284,7 +287,7 @@ def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
 )
 @bug(
     "one pair for all of them",
-    iw.PairBound,
+    iw.training.PairBound,
     "term",
     pairs_not_multiplied_by_their_number,
     schedule=SCHEDULES[0],
@@ -293,7 +296,7 @@ def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
 )
 @bug(
     "no decoder for the first pair",
-    iw.PairBound,
+    iw.training.PairBound,
     "term",
     no_decoder_for_the_first_pair,
     schedule=SCHEDULES[0],
@@ -311,7 +314,7 @@ def test_the_pairs_integrate_to_the_bound(schedule, kind, variance):
         odds = TOGETHER.denoiser(schedule).network
         widened = lambda x_t, t: torch.cat([odds(x_t, t), 0.3 + 0 * x_t[..., None]], -1)  # noqa: E731
         network = widened if variance in ("learned", "free") else odds
-        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(TERNARY), variance)
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.denoise.Levels(TERNARY), variance)
     elif variance in ("learned", "free"):
         denoiser = spread_denoiser(schedule, variance, 0.3, off=0.8)
     else:
@@ -320,12 +323,12 @@ def test_the_pairs_integrate_to_the_bound(schedule, kind, variance):
     eps = cubature(2)[1]
     with prescribed_noise(eps):
         whole = bound(denoiser, x, iw.uniform_grid(steps), lattice)
-    by_pairs = integral_over_pairs(iw.PairBound(steps, lattice), denoiser, x, eps)
+    by_pairs = integral_over_pairs(iw.training.PairBound(steps, lattice), denoiser, x, eps)
     torch.testing.assert_close(by_pairs, whole.total, rtol=1e-9, atol=1e-9)
 
 
 def test_a_time_belongs_to_the_pair_that_ends_at_it_or_after():
-    k = iw.PairBound(4).step_of(tensor([1e-9, 0.1, 0.25, 0.2501, 0.5, 0.75, 0.99, 1.0]))
+    k = iw.training.PairBound(4).step_of(tensor([1e-9, 0.1, 0.25, 0.2501, 0.5, 0.75, 0.99, 1.0]))
     assert k.tolist() == [1, 1, 1, 2, 2, 3, 4, 4]
 
 
@@ -333,7 +336,7 @@ def test_a_time_belongs_to_the_pair_that_ends_at_it_or_after():
 @pytest.mark.parametrize("lattice", [None, TERNARY], ids=["density", "bins"])
 def test_the_gradient_in_the_spread_is_that_of_differences(variance, lattice):
     h = 1e-5
-    objective = iw.PairBound(5, lattice)
+    objective = iw.training.PairBound(5, lattice)
     x = TOGETHER.points[:8] if lattice else PLANE.whiten_inverse(cubature(2)[0])
     eps, t = cubature(2)[1], torch.arange(1, 9, dtype=F64) / 8
 
@@ -353,7 +356,7 @@ def rounded_step(self, t):
 
 def hybrid_with_the_mean_free(self, denoiser, x, t, noise):
     k = self.bound.step_of(t)
-    simple = iw.Regression().loss(denoiser, x, k / self.bound.steps, noise)
+    simple = iw.training.Regression().loss(denoiser, x, k / self.bound.steps, noise)
     return simple + self.share * self.bound.loss(denoiser, x, t, noise)
 
 
@@ -366,9 +369,11 @@ def hybrid_with_the_logits_free(self, denoiser, x, t, noise):
     return simple + self.share * self.bound.term(denoiser, x, x_t, k, held)
 
 
-@bug("step rounded down", iw.PairBound, "step_of", rounded_step, by_level=False)
-@bug("hybrid that trains the mean by the bound", iw.Hybrid, "loss", hybrid_with_the_mean_free, by_level=False)
-@bug("hybrid that trains the logits by the bound", iw.Hybrid, "loss", hybrid_with_the_logits_free, by_level=True)
+@bug("step rounded down", iw.training.PairBound, "step_of", rounded_step, by_level=False)
+@bug("hybrid that trains the mean by the bound", iw.training.Hybrid, "loss", hybrid_with_the_mean_free, by_level=False)
+@bug(
+    "hybrid that trains the logits by the bound", iw.training.Hybrid, "loss", hybrid_with_the_logits_free, by_level=True
+)
 @pytest.mark.parametrize("by_level", [False, True], ids=["x", "levels"])
 def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by_level):
     """Its gradient in the mean is that of the regression alone, in the spread that of the bound, times its share."""
@@ -384,7 +389,7 @@ def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by
         def network(x_t, t):
             return torch.cat([off * odds(x_t, t), (spread + 0 * x_t)[..., None]], -1)
 
-        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.Levels(TERNARY), "learned")
+        denoiser = iw.Denoiser(network, iw.Gaussian(schedule), iw.denoise.Levels(TERNARY), "learned")
     else:
         exact = exact_network(PLANE, schedule)
 
@@ -398,8 +403,8 @@ def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by
         found = torch.autograd.grad(loss, (off, spread), allow_unused=True)
         return [0.0 if g is None else float(g) for g in found]
 
-    pairs = iw.PairBound(steps, TERNARY)
-    hybrid, simple, whole = gradients(iw.Hybrid(pairs, 0.01), t), gradients(SIMPLE, k), gradients(pairs, t)
+    pairs = iw.training.PairBound(steps, TERNARY)
+    hybrid, simple, whole = gradients(iw.training.Hybrid(pairs, 0.01), t), gradients(SIMPLE, k), gradients(pairs, t)
     assert simple[1] == 0
     assert min(abs(simple[0]), abs(whole[0]), abs(whole[1])) > 1e-3
     assert hybrid == pytest.approx([simple[0], 0.01 * whole[1]], rel=1e-9)
@@ -408,6 +413,6 @@ def test_the_hybrid_trains_the_mean_by_regression_and_the_spread_by_the_bound(by
 def test_the_value_of_the_hybrid_is_the_sum():
     denoiser = spread_denoiser(SCHEDULES[0], "learned", 0.3, off=0.8)
     x, eps, t = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1], torch.full((8,), 0.6, dtype=F64)
-    parts = SIMPLE.loss(denoiser, x, t, eps) + 0.5 * iw.PairBound(5).loss(denoiser, x, t, eps)
-    torch.testing.assert_close(iw.Hybrid(iw.PairBound(5), 0.5).loss(denoiser, x, t, eps), parts)
-    assert math.isclose(iw.Hybrid().share, 0.001)
+    parts = SIMPLE.loss(denoiser, x, t, eps) + 0.5 * iw.training.PairBound(5).loss(denoiser, x, t, eps)
+    torch.testing.assert_close(iw.training.Hybrid(iw.training.PairBound(5), 0.5).loss(denoiser, x, t, eps), parts)
+    assert math.isclose(iw.training.Hybrid().share, 0.001)

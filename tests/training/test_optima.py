@@ -16,8 +16,9 @@ from scipy.optimize import minimize
 from torch import nn
 
 import inkwash as iw
-from inkwash import objective
-from inkwash.shapes import over
+from inkwash.core.shapes import over
+from inkwash.process.noise.steps import posterior_var
+from inkwash.training import objective
 
 STEPS = 4
 MEAN, VAR = float(LINE.mean), float(LINE.cov)
@@ -83,8 +84,8 @@ def test_learned_betas_reach_the_best_ones():
         return np.concatenate([[0.05], 1 / (1 + np.exp(-logits))])
 
     best, value = lowest(lambda logits: bound_of_log_snrs(log_snrs_of_betas(betas(logits))), STARTS[:, 1:])
-    schedule = iw.LearnedBetas(STEPS, 0.05, iw.CosineSchedule(STEPS))
-    objective, denoiser = iw.PairBound(STEPS), exact_denoiser(PLANE, schedule, "large")
+    schedule = iw.process.LearnedBetas(STEPS, 0.05, iw.CosineSchedule(STEPS))
+    objective, denoiser = iw.training.PairBound(STEPS), exact_denoiser(PLANE, schedule, "large")
     began = float(integrated(objective, denoiser, PLANE).detach())
     ended = lowered(lambda: integrated(objective, denoiser, PLANE), [schedule.logits])
     assert ended == pytest.approx(value, abs=1e-7)
@@ -98,7 +99,7 @@ def test_a_learned_log_snr_reaches_the_best_one():
 
     best, value = lowest(lambda point: bound_of_log_snrs(falling(point)), STARTS)
     schedule = iw.LearnedSchedule(STEPS, 8.0, -5.0, learn_ends=True, width=8)
-    objective, denoiser = iw.PairBound(STEPS), exact_denoiser(PLANE, schedule, "large")
+    objective, denoiser = iw.training.PairBound(STEPS), exact_denoiser(PLANE, schedule, "large")
     began = float(integrated(objective, denoiser, PLANE).detach())
     ended = lowered(lambda: integrated(objective, denoiser, PLANE), list(schedule.parameters()))
     assert ended == pytest.approx(value, abs=2e-5)
@@ -120,17 +121,17 @@ def test_a_variance_of_the_network_reaches_the_best_one(kind):
         return torch.cat([exact(x_t, t), over(spread[(t * STEPS).round().long() - 1], x_t).expand_as(x_t)], 1)
 
     denoiser = iw.Denoiser(network, iw.Gaussian(schedule), "x", kind)
-    lowered(lambda: integrated(iw.PairBound(STEPS), denoiser, PLANE), [spread])
+    lowered(lambda: integrated(iw.training.PairBound(STEPS), denoiser, PLANE), [spread])
     times = torch.arange(1, STEPS + 1, dtype=F64) / STEPS
     snr = schedule.log_snr(times).exp()
     error = PLANE.mmse(snr) / PLANE.size
     best = 1 + (snr[:-1] - snr[1:]) * error[1:]
     process = denoiser.process
-    small = process.posterior_var(times[:-1], times[1:])
+    small = posterior_var(process.schedule, times[:-1], times[1:])
     estimate = denoiser(torch.zeros(STEPS - 1, 2, dtype=F64), times[1:])
-    reached = estimate.variance.of_step(process, times[:-1], times[1:], spread[1:])
+    reached = estimate.variance.of_step(process.schedule, times[:-1], times[1:], spread[1:])
     torch.testing.assert_close(reached / small, best, rtol=1e-4, atol=0)
-    decoder = estimate.variance.of_decoder(process, iw.uniform_grid(STEPS), spread[:1])
+    decoder = estimate.variance.of_decoder(process.schedule, iw.uniform_grid(STEPS), spread[:1])
     torch.testing.assert_close(decoder, error[:1], rtol=1e-4, atol=0)
 
 
@@ -172,14 +173,17 @@ def directions(parameters, seed):
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize(
     "make",
-    [lambda: iw.LearnedBetas(6, 0.01, iw.CosineSchedule(6)), lambda: iw.LearnedSchedule(6, learn_ends=True, width=5)],
+    [
+        lambda: iw.process.LearnedBetas(6, 0.01, iw.CosineSchedule(6)),
+        lambda: iw.LearnedSchedule(6, learn_ends=True, width=5),
+    ],
     ids=["betas", "log-snr"],
 )
 def test_the_gradient_of_the_bound_in_a_schedule_is_that_of_differences(make, variance):
     schedule = moved(make())
 
     def value(schedule):
-        return integrated(iw.PairBound(6), exact_denoiser(PLANE, schedule, variance), PLANE, 6)
+        return integrated(iw.training.PairBound(6), exact_denoiser(PLANE, schedule, variance), PLANE, 6)
 
     for seed, parameter in enumerate(schedule.parameters()):
         direction = directions([parameter], seed)
@@ -228,10 +232,10 @@ def test_ends_follow_the_bound_and_the_shape_follows_the_variance():
     batch, off = continuous_batch(steps, 16), tensor(0.9).requires_grad_()
 
     def bound(schedule, off=off):
-        return iw.ContinuousBound().loss(off_denoiser(schedule, off), *batch).mean()
+        return iw.training.ContinuousBound().loss(off_denoiser(schedule, off), *batch).mean()
 
     def square(schedule):
-        diffusion = iw.Regression("eps", "half-rate").loss(off_denoiser(schedule, off), *batch)
+        diffusion = iw.training.Regression("eps", "half-rate").loss(off_denoiser(schedule, off), *batch)
         return (diffusion**2).mean()
 
     ends, shape = [schedule.last, schedule.log_range], schedule.shape()
@@ -272,7 +276,7 @@ def test_the_value_is_the_bound_whatever_the_shape(seed):
     schedule = moved(iw.LearnedSchedule(steps, 6.0, -1.0, width=6), seed)
     denoiser, (x, t, eps) = exact_denoiser(LINE, schedule, "large"), continuous_batch(steps, 300)
     early = torch.full_like(t, 0.5 / steps)  # of the part 1/T of all times
-    late, first = (iw.ContinuousBound().loss(denoiser, x, at, eps).detach().mean() for at in (t, early))
+    late, first = (iw.training.ContinuousBound().loss(denoiser, x, at, eps).detach().mean() for at in (t, early))
     assert float(late + (first - late) / steps) == pytest.approx(continuous_total(schedule), abs=2e-3)
 
 
@@ -283,7 +287,7 @@ def shape_of_least_variance(steps=1000, updates=150):
 
     def moments():
         with torch.no_grad():
-            losses = iw.Regression("eps", "half-rate").loss(denoiser, *batch)
+            losses = iw.training.Regression("eps", "half-rate").loss(denoiser, *batch)
             return float((losses**2).mean()), float(losses.mean())
 
     before = moments()
@@ -291,7 +295,7 @@ def shape_of_least_variance(steps=1000, updates=150):
     for i in range(updates):
         optimizer.zero_grad()
         rows = continuous_batch(steps, 32, i * 0.618 % 1)
-        iw.ContinuousBound().loss(denoiser, *rows).mean().backward()
+        iw.training.ContinuousBound().loss(denoiser, *rows).mean().backward()
         optimizer.step()
     return before, moments(), schedule
 
@@ -320,14 +324,14 @@ def unevenness(schedule):
 
 
 def test_only_a_learned_log_snr_has_a_shape():
-    denoiser = exact_denoiser(LINE, iw.LearnedBetas(30))
+    denoiser = exact_denoiser(LINE, iw.process.LearnedBetas(30))
     with pytest.raises(iw.ConfigError, match="objective: got a LearnedBetas, need a LearnedSchedule"):
-        iw.ContinuousBound().loss(denoiser, *continuous_batch(30, 2))
+        iw.training.ContinuousBound().loss(denoiser, *continuous_batch(30, 2))
 
 
 def test_without_gradients_it_is_a_value():
     schedule = iw.LearnedSchedule(20, 4.0, -6.0, learn_ends=True, width=5)
-    objective, denoiser, batch = iw.ContinuousBound(), exact_denoiser(LINE, schedule), continuous_batch(20, 3)
+    objective, denoiser, batch = iw.training.ContinuousBound(), exact_denoiser(LINE, schedule), continuous_batch(20, 3)
     with torch.no_grad():
         value = objective.loss(denoiser, *batch)
     torch.testing.assert_close(objective.loss(denoiser, *batch).detach(), value, rtol=0, atol=0)

@@ -26,10 +26,10 @@ from faults import (
 from safetensors.torch import save as dump_tensors
 
 import inkwash as iw
-from inkwash.checkpoint import list_checkpoints, read_checkpoint
-from inkwash.errors import CheckpointError, DataError, RunInterrupted
-from inkwash.fit import fit
-from inkwash.run import Run, load, read_header, split_indices
+from inkwash.core.errors import CheckpointError, DataError, RunInterrupted
+from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.training.fit import fit
+from inkwash.training.run import Run, load, read_header, split_indices
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -5,11 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from inkwash.config import TrainConfig
-from inkwash.training import (
-    learning_rate,
-    order,
-)
+from inkwash.core.config import TrainConfig
+from inkwash.training.loop import learning_rate, order
 
 
 def test_every_epoch_takes_every_example_once():

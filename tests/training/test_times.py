@@ -9,13 +9,12 @@ import pytest
 import scipy.stats
 import torch
 from bugs import bug
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import F64, Straight, Vanishing, name_of, public, public_schedules, tensor
 
 import inkwash as iw
-from inkwash import propose
-from inkwash.propose import PROPOSALS, Times
+from inkwash.training import times as propose
+from inkwash.training.times import PROPOSALS, Times
 
 VANISHING = Vanishing()
 SCHEDULES = [*public_schedules(), VANISHING, Straight(9.0, -7.0)]
@@ -51,7 +50,7 @@ def covered(name, schedule):
 
 
 def test_every_proposal_is_tested():
-    assert set(PROPOSALS.values()) == set(public(iw.Proposal))
+    assert set(PROPOSALS.values()) == set(public(iw.training.Proposal))
 
 
 @schedules
@@ -78,7 +77,7 @@ def test_a_random_number_of_exactly_zero_is_not_time_zero(name):
 
 @given(st.integers(1, 300), st.integers(0, 2**32))
 def test_low_discrepancy_has_one_time_in_each_stratum(count, seed):
-    t = iw.LowDiscrepancy().draw(count, SCHEDULES[0], random(seed)).t
+    t = iw.training.LowDiscrepancy().draw(count, SCHEDULES[0], random(seed)).t
     strata = ((t - 1e-12) * count).floor().sort().values
     off = sum(int(k) != i for i, k in enumerate(strata))
     assert off <= 1  # the whole comb may straddle a boundary by rounding
@@ -89,7 +88,7 @@ def times_that_avoid_the_end(self, count, schedule, generator):
     return propose.Times(t.clamp(min=1e-9), torch.ones_like(t))
 
 
-@bug("times not uniform", iw.LowDiscrepancy, "draw", times_that_avoid_the_end, name="low-discrepancy")
+@bug("times not uniform", iw.training.LowDiscrepancy, "draw", times_that_avoid_the_end, name="low-discrepancy")
 @pytest.mark.parametrize("name", ["uniform", "low-discrepancy", "loss-history"])
 def test_each_time_of_a_batch_is_uniform(name):
     """Any position in the batch, over many batches: no time is preferred, and positions are exchangeable. A history of
@@ -101,12 +100,14 @@ def test_each_time_of_a_batch_is_uniform(name):
 
 
 def test_stratified_times_lower_the_variance_of_a_mean():
-    means = torch.stack([iw.LowDiscrepancy().draw(16, SCHEDULES[0], random(seed)).t.mean() for seed in range(300)])
+    means = torch.stack(
+        [iw.training.LowDiscrepancy().draw(16, SCHEDULES[0], random(seed)).t.mean() for seed in range(300)]
+    )
     assert float(means.std()) < 0.3 * (1 / 12 / 16) ** 0.5
     assert float(means.mean()) == pytest.approx(0.5, abs=4 * float(means.std()) / 300**0.5)
 
 
-DRAW_HISTORY = iw.LossHistory.draw
+DRAW_HISTORY = iw.training.LossHistory.draw
 
 
 def with_weight(draw, weight):
@@ -119,7 +120,7 @@ def constant_rate(schedule, t):
 
 @bug(
     "no weights for a history",
-    iw.LossHistory,
+    iw.training.LossHistory,
     "draw",
     with_weight(DRAW_HISTORY, torch.ones_like),
     schedule=SCHEDULES[0],
@@ -147,7 +148,7 @@ def test_weighted_means_are_integrals_over_what_is_covered(schedule, name):
 
 @schedules
 def test_log_normal_is_the_normal_cut_off_at_time_one(schedule):
-    proposal = iw.LogNormal(mean=-0.6, std=0.8)
+    proposal = iw.training.LogNormal(mean=-0.6, std=0.8)
     times = proposal.draw(4000, schedule, random())
     log_noise = -0.5 * schedule.log_snr(times.t)
     ends = [(-0.5 * float(schedule.log_snr(t)) + 0.6) / 0.8 for t in (1e-3, 1.0)]
@@ -159,7 +160,7 @@ def test_log_normal_is_the_normal_cut_off_at_time_one(schedule):
 def test_by_default_it_is_the_law_that_edm_trains_with():
     """P_mean = -1.2 and P_std = 1.2 (Karras et al. 2022, table 1), where nothing of it is cut off."""
     schedule = Straight(40.0, -40.0)
-    log_noise = -0.5 * schedule.log_snr(iw.LogNormal().draw(4000, schedule, random()).t)
+    log_noise = -0.5 * schedule.log_snr(iw.training.LogNormal().draw(4000, schedule, random()).t)
     assert float(log_noise.mean()) == pytest.approx(-1.2, abs=0.01)
     assert float(log_noise.std()) == pytest.approx(1.2, abs=0.02)
 
@@ -174,10 +175,10 @@ def mean_of_the_losses(self):
     return (1 - self.floor) * len(root) * root / root.sum() + self.floor
 
 
-@bug("mean, not root mean square", iw.LossHistory, "density", mean_of_the_losses)
+@bug("mean, not root mean square", iw.training.LossHistory, "density", mean_of_the_losses)
 def test_a_history_is_the_root_mean_square_of_the_last_losses_of_each_bin():
     """Against lists of numbers, fed the same losses."""
-    proposal, generator = iw.LossHistory(bins=5, keep=3, floor=0.01), random(1)
+    proposal, generator = iw.training.LossHistory(bins=5, keep=3, floor=0.01), random(1)
     kept = defaultdict(lambda: deque(maxlen=3))
     for _ in range(12):
         times = proposal.draw(16, SCHEDULES[0], generator)
@@ -192,7 +193,7 @@ def test_a_history_is_the_root_mean_square_of_the_last_losses_of_each_bin():
 
 
 def test_a_history_is_uniform_until_every_bin_has_its_fill():
-    proposal = iw.LossHistory(bins=2, keep=2)
+    proposal = iw.training.LossHistory(bins=2, keep=2)
     early, late = Times(tensor([0.2] * 3), tensor([1.0] * 3)), Times(tensor([0.7]), tensor([1.0]))
     proposal.learn(early, tensor([9.0, 9.0, 9.0]), SCHEDULES[0])
     proposal.learn(late, tensor([1.0]), SCHEDULES[0])
@@ -220,7 +221,7 @@ def gain_in_steps(schedule, t, bins=8):
 
 def taught(schedule, noise=True, floor=1e-6):
     """A density over log-SNR that has seen losses of a known mean square."""
-    proposal, generator = iw.LogSnrDensity(bins=8, floor=floor), random(2)
+    proposal, generator = iw.training.LogSnrDensity(bins=8, floor=floor), random(2)
     for _ in range(600):
         times = proposal.draw(64, schedule, generator)
         scatter = 1 + 0.5 * torch.randn(64, generator=generator, dtype=F64) if noise else 1.0
@@ -237,7 +238,7 @@ def density_of_mean_squares(self):
 
 @bug(
     "density of mean squares, not of their roots",
-    iw.LogSnrDensity,
+    iw.training.LogSnrDensity,
     "density",
     density_of_mean_squares,
     schedule=VANISHING,
@@ -262,8 +263,14 @@ def learns_from_losses_per_time(self, times, losses, schedule):
     self.square += (1 - self.memory) * seen * (new - self.square)
 
 
-@bug("density without the root", iw.LogSnrDensity, "density", density_without_the_root, schedule=VANISHING)
-@bug("losses per time, not per log-SNR", iw.LogSnrDensity, "learn", learns_from_losses_per_time, schedule=VANISHING)
+@bug("density without the root", iw.training.LogSnrDensity, "density", density_without_the_root, schedule=VANISHING)
+@bug(
+    "losses per time, not per log-SNR",
+    iw.training.LogSnrDensity,
+    "learn",
+    learns_from_losses_per_time,
+    schedule=VANISHING,
+)
 @smooth
 def test_with_the_best_density_the_weighted_loss_hardly_varies(schedule):
     """A loss that is a function of time alone is a constant once weighted; its mean stays the integral."""
@@ -273,7 +280,7 @@ def test_with_the_best_density_the_weighted_loss_hardly_varies(schedule):
         times = proposal.draw(4096, schedule, random(5))
         return gain_in_steps(schedule, times.t) * slope(schedule, times.t) * times.weight
 
-    before, after = weighted(iw.LogSnrDensity(bins=8, floor=1e-6)), weighted(taught(schedule, noise=False))
+    before, after = weighted(iw.training.LogSnrDensity(bins=8, floor=1e-6)), weighted(taught(schedule, noise=False))
     integral = (high - low) * float((0.05 + (torch.arange(8) - 3) ** 2).mean())
     assert float(after.mean()) == pytest.approx(integral, rel=1e-2)
     assert float(before.mean()) == pytest.approx(integral, rel=1e-2)
@@ -281,12 +288,12 @@ def test_with_the_best_density_the_weighted_loss_hardly_varies(schedule):
 
 
 def test_a_history_lowers_the_variance_of_the_weighted_loss():
-    proposal, generator, schedule = iw.LossHistory(bins=20), random(3), SCHEDULES[0]
+    proposal, generator, schedule = iw.training.LossHistory(bins=20), random(3), SCHEDULES[0]
 
     def loss(t):
         return (t * 20).floor() ** 2 + 1
 
-    before = iw.Uniform().draw(4096, schedule, random(4))
+    before = iw.training.Uniform().draw(4096, schedule, random(4))
     for _ in range(80):
         times = proposal.draw(64, schedule, generator)
         proposal.learn(times, loss(times.t), schedule)
@@ -315,7 +322,7 @@ def test_what_is_learned_survives_a_round_trip(schedule, name):
 
 def test_looking_only_early_leaves_the_density_elsewhere():
     """A bin that was not looked at keeps what it knew."""
-    proposal, schedule = iw.LogSnrDensity(bins=4), Straight(9.0, -7.0)
+    proposal, schedule = iw.training.LogSnrDensity(bins=4), Straight(9.0, -7.0)
     early = Times(schedule.time(tensor([8.0, 7.0])), tensor([1.0, 1.0]))
     proposal.learn(early, tensor([3.0, 5.0]), schedule)
     assert proposal.square[:3].tolist() == [1, 1, 1]

@@ -44,7 +44,7 @@ def downsample(factor: int) -> Operator:
 
 
 def blur(std: float) -> Operator:
-    """A Gaussian blur of so many pixels with reflecting edges; see `inkwash.Blur`.
+    """A Gaussian blur of so many pixels with reflecting edges; see `inkwash.process.Blur`.
 
     Raises:
         ConfigError: a standard deviation that is not positive.

@@ -7,10 +7,10 @@ import pytest
 from faults import run_cli
 from PIL import Image
 
-from inkwash.config import check
-from inkwash.display import Display
-from inkwash.papers import EXPERIMENTS, cold, load_options
-from inkwash.papers.report import Findings, report
+from inkwash.commands.papers import EXPERIMENTS, cold, load_options
+from inkwash.commands.papers.report import Findings, report
+from inkwash.core.display import Display
+from inkwash.core.options import check
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

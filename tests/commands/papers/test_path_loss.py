@@ -8,9 +8,9 @@ import torch
 from oracles import F64, LINE, PLANE, exact_denoiser, gauss_hermite, tensor
 
 import inkwash as iw
-from inkwash import distributions
-from inkwash.papers import path_loss
-from inkwash.papers.path_loss import ClosedForm, Merged, Options, WholePath, variance_gap
+from inkwash.commands.papers import path_loss
+from inkwash.commands.papers.path_loss import ClosedForm, Merged, Options, WholePath, variance_gap
+from inkwash.process import distributions
 
 BETAS = (0.02, 0.1, 0.25, 0.4)
 SCHEDULE = iw.TabulatedSchedule(BETAS)
@@ -87,7 +87,7 @@ def test_the_closed_form_is_the_simple_loss_scaled_and_shifted():
     x = PLANE.whiten_inverse(torch.randn(50, 2, dtype=F64))
     losses = ClosedForm().loss(denoiser, x, PATH, random.manual_seed(5))
     eps = torch.randn(50, 2, dtype=F64, generator=random.manual_seed(5))
-    simple = iw.Regression().loss(denoiser, x, torch.full((50,), 0.75, dtype=F64), eps)
+    simple = iw.training.Regression().loss(denoiser, x, torch.full((50,), 0.75, dtype=F64), eps)
     assert torch.allclose(losses, SHARE_VAR * simple + 1 - SHARE_VAR, rtol=1e-12)
 
 

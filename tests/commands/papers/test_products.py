@@ -5,7 +5,7 @@ import json
 import pytest
 from faults import run_cli
 
-from inkwash import model as diffusion
+from inkwash.model import diffusion as diffusion
 
 
 def test_the_experiment_finds_the_rule_wrong_and_moment_matching_right(tmp_path, monkeypatch, capsys):

@@ -13,10 +13,10 @@ from oracles import F64, GaussianData, MixtureData, tensor
 from PIL import Image
 
 import inkwash as iw
-from inkwash.papers import questions
-from inkwash.papers.questions import QUESTIONS, Options, measure
-from inkwash.papers.questions.answer import PEAKS
-from inkwash.randomness import generator
+from inkwash.commands.papers import questions
+from inkwash.commands.papers.questions import QUESTIONS, Options, measure
+from inkwash.commands.papers.questions.answer import PEAKS
+from inkwash.core.randomness import generator
 
 PAGE = (Path(__file__).parents[3] / "docs" / "questions.md").read_text("utf-8")
 ASSETS = Path(__file__).parents[3] / "docs" / "assets" / "questions"

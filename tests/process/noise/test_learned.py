@@ -11,10 +11,11 @@ import torch
 from oracles import F64, name_of, tensor, trained
 
 import inkwash as iw
+from inkwash.process.noise.steps import transition_var
 
 
 def learnable():
-    return [iw.LearnedBetas(30), iw.LearnedSchedule(50, learn_ends=True, width=7)]
+    return [iw.process.LearnedBetas(30), iw.LearnedSchedule(50, learn_ends=True, width=7)]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,12 +54,12 @@ def test_gradients_of_parameters_are_those_of_finite_differences(schedule, metho
 
 def test_learned_betas_start_where_asked_and_keep_the_first():
     start = iw.CosineSchedule(100)
-    schedule = iw.LearnedBetas(100, 1e-3, start)
+    schedule = iw.process.LearnedBetas(100, 1e-3, start)
     torch.testing.assert_close(schedule.table()[1:].detach(), start.table()[1:], rtol=1e-11, atol=0)
     schedule.log_snr(0.7).backward()
     assert (schedule.logits.grad != 0).tolist() == [k <= 70 for k in range(2, 101)]  # beta_2 … beta_70 come before 0.7
     for seed in range(3):
-        beta = iw.Gaussian(trained(schedule, seed)).transition_var(0.0, 0.01)
+        beta = transition_var(trained(schedule, seed), 0.0, 0.01)
         assert float(beta) == pytest.approx(1e-3, rel=1e-12)
 
 
@@ -91,9 +92,9 @@ def test_learned_schedules_answer_in_double_precision_even_when_cast(schedule):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: iw.LearnedBetas(1),
-        lambda: iw.LearnedBetas(100, beta_1=0.0),
-        lambda: iw.LearnedBetas(100, start=iw.SohlDicksteinSchedule()),
+        lambda: iw.process.LearnedBetas(1),
+        lambda: iw.process.LearnedBetas(100, beta_1=0.0),
+        lambda: iw.process.LearnedBetas(100, start=iw.SohlDicksteinSchedule()),
         lambda: iw.LearnedSchedule(1),
         lambda: iw.LearnedSchedule(100, width=0),
         lambda: iw.LearnedSchedule(100, log_snr_first=-5.0),

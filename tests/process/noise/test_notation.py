@@ -7,7 +7,7 @@ from betas import case
 from oracles import F64, name_of, public_schedules, tensor
 
 import inkwash as iw
-from inkwash import noise
+from inkwash.process import noise
 
 schedules = pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
 TIGHT = {"ddpm.beta", "su.beta", "note.b", "kingma.gamma", "kingma.snr", "karras.sigma"}
@@ -18,7 +18,7 @@ TIGHT = {"ddpm.beta", "su.beta", "note.b", "kingma.gamma", "kingma.snr", "karras
 def test_letters_lead_back_to_the_log_snr(schedule, letter):
     """Those near 1 where there is little noise lose digits there, since they are not written as a difference from 1."""
     log_snr = schedule.log_snr(torch.arange(1, 41, dtype=F64) / 40)
-    again = iw.to_log_snr(letter, iw.from_log_snr(letter, log_snr))
+    again = iw.process.to_log_snr(letter, iw.process.from_log_snr(letter, log_snr))
     torch.testing.assert_close(again, log_snr, rtol=0, atol=1e-7 if letter not in TIGHT else 1e-8)
     torch.testing.assert_close(schedule.time(again), schedule.time(log_snr), rtol=0, atol=1e-9)
 
@@ -26,7 +26,7 @@ def test_letters_lead_back_to_the_log_snr(schedule, letter):
 @pytest.mark.parametrize("steps", [21, 1000])
 def test_letters_of_a_schedule_are_what_their_authors_mean(steps):
     schedule, betas, bars = case("linear", steps)
-    got = iw.letter_table(schedule, steps)
+    got = iw.process.letter_table(schedule, steps)
     exact = {
         "ddpm.beta": betas,
         "ddpm.alpha": [1 - b for b in betas],
@@ -52,7 +52,7 @@ def test_letters_of_a_step_are_the_transition_of_the_process(schedule):
     t, s = grid[:-1].flip(0), grid[1:].flip(0)
     step = iw.Gaussian(schedule).transition(torch.ones(steps, 1, dtype=F64), s, t)
     scale_s, scale_t = ((schedule.alpha(u) ** 2 + schedule.sigma(u) ** 2).sqrt() for u in (s, t))
-    got = iw.letter_table(schedule, steps)
+    got = iw.process.letter_table(schedule, steps)
     torch.testing.assert_close(got["su.alpha"], step.mean[:, 0] * scale_s / scale_t, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(got["su.beta"], step.std[:, 0] / scale_t, rtol=1e-9, atol=0)
 
@@ -60,9 +60,9 @@ def test_letters_of_a_step_are_the_transition_of_the_process(schedule):
 def test_letters_name_times_of_any_schedule():
     """EDM's noise levels, found on a variance-preserving schedule: there sigma/alpha is EDM's sigma."""
     karras, linear = iw.KarrasSchedule(18), iw.LinearSchedule()
-    sigma = iw.letter_table(karras, 18)["karras.sigma"]
+    sigma = iw.process.letter_table(karras, 18)["karras.sigma"]
     torch.testing.assert_close(sigma, karras.sigma(torch.arange(1, 19, dtype=F64) / 18), rtol=1e-12, atol=0)
-    t = linear.time(iw.to_log_snr("karras.sigma", sigma))
+    t = linear.time(iw.process.to_log_snr("karras.sigma", sigma))
     torch.testing.assert_close(linear.sigma(t) / linear.alpha(t), sigma, rtol=1e-10, atol=0)
 
 
@@ -71,14 +71,14 @@ def test_letters_of_steps_are_the_schedule_they_describe():
     betas = tuple(0.02 + 0.1 * (k / 30) ** 2 for k in range(30))
     expected = iw.TabulatedSchedule(betas).log_snr(torch.arange(1, 31, dtype=F64) / 30)
     for letter, values in (("ddpm.beta", tensor(betas)), ("su.alpha", (1 - tensor(betas)).sqrt())):
-        torch.testing.assert_close(iw.to_log_snr(letter, values), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(iw.process.to_log_snr(letter, values), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: iw.to_log_snr("ddpm.sigma", 0.5),
-        lambda: iw.from_log_snr("gamma", 0.5),
+        lambda: iw.process.to_log_snr("ddpm.sigma", 0.5),
+        lambda: iw.process.from_log_snr("gamma", 0.5),
     ],
 )
 def test_bad_arguments_are_refused(make):

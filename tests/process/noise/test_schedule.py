@@ -9,18 +9,19 @@ import pytest
 import torch
 from betas import case, mpf
 from bugs import bug
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import F64, name_of, public_schedules, tensor, trained
 
 import inkwash as iw
-from inkwash import noise
-from inkwash.noise import as_grid, tables
-from inkwash.shapes import as_time
+from inkwash.core.shapes import as_time
+from inkwash.process import noise
+from inkwash.process.noise import steps as step_terms, tables
+from inkwash.process.noise.grid import as_grid
+from inkwash.process.noise.steps import transition_var
 
 mpmath.mp.dps = 50
 SCHEDULES = public_schedules()
-PRESERVING = [s for s in SCHEDULES if isinstance(s, iw.VariancePreserving | iw.ZeroTerminalSchedule)]
+PRESERVING = [s for s in SCHEDULES if isinstance(s, iw.process.VariancePreserving | iw.process.ZeroTerminalSchedule)]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 
 
@@ -89,14 +90,14 @@ def zero_terminal(kind):
             alpha = (mpmath.sqrt(scales(t)[0]) - last) / (1 - last)
             return alpha**2, 1 - alpha**2
 
-        return iw.ZeroTerminalSchedule(base), bent
+        return iw.process.ZeroTerminalSchedule(base), bent
 
     return make
 
 
 def learned_betas(steps):
     """Trained logits; the first beta is not among them."""
-    schedule = trained(iw.LearnedBetas(steps, 2e-4, iw.CosineSchedule(steps, max_beta=0.9)))
+    schedule = trained(iw.process.LearnedBetas(steps, 2e-4, iw.CosineSchedule(steps, max_beta=0.9)))
     betas = [mpf(2e-4)] + [1 / (1 + mpmath.exp(-mpf(v))) for v in schedule.logits.tolist()]
     return schedule, interpolated(betas)
 
@@ -177,7 +178,7 @@ def shifted_but_not_scaled(self, t):
 @bug("EDM's list over N, not N - 1", iw.KarrasSchedule, "sigma", edm_one_index_late, kind="karras", steps=100)
 @bug(
     "terminal signal taken off, the rest not scaled",
-    iw.ZeroTerminalSchedule,
+    iw.process.ZeroTerminalSchedule,
     "alpha",
     shifted_but_not_scaled,
     kind="zero-terminal linear",
@@ -218,7 +219,7 @@ def test_scales_agree_with_fifty_digits_off_the_grid(kind, steps):
 
 def steepness(schedule, t):
     """Slope of log alpha-bar within the steps of a table; 0 for a schedule without one."""
-    base = schedule.base if isinstance(schedule, iw.ZeroTerminalSchedule) else schedule
+    base = schedule.base if isinstance(schedule, iw.process.ZeroTerminalSchedule) else schedule
     return slope(base.log_alpha_bar, t).abs() if hasattr(base, "table") else torch.zeros_like(t)
 
 
@@ -228,10 +229,6 @@ def slope(f, t):
     return torch.autograd.grad(f(t).sum(), t)[0]
 
 
-def beta_for_beta_tilde(self, s, t):
-    return self.transition_var(s, t)
-
-
 LOG_ALPHA_BAR = tables._Tabulated.log_alpha_bar
 
 
@@ -239,7 +236,7 @@ def one_step_late(self, t):
     return LOG_ALPHA_BAR(self, (as_time(t) + 1 / (len(self._log_alpha_bar) - 1)).clamp(max=1))
 
 
-@bug("beta for beta-tilde", iw.Gaussian, "posterior_var", beta_for_beta_tilde, kind="linear", steps=50)
+@bug("beta for beta-tilde", step_terms, "posterior_var", step_terms.transition_var, kind="linear", steps=50)
 @bug("time off by one grid step", tables._Tabulated, "log_alpha_bar", one_step_late, kind="linear", steps=50)
 @pytest.mark.parametrize(("kind", "steps"), [c for c in CASES if c[1] > 1])
 def test_neighbours_give_ddpms_letters(kind, steps):
@@ -335,7 +332,9 @@ def test_variance_is_preserved(schedule, t):
 @schedules
 def test_bisection_finds_what_the_closed_inverse_finds(schedule):
     levels = schedule.log_snr(tensor([0.0, 1e-9, 1e-4, 0.02, 0.3, 0.8, 0.9999, 1.0]))
-    torch.testing.assert_close(iw.Schedule.time(schedule, levels), schedule.time(levels), rtol=1e-11, atol=1e-14)
+    torch.testing.assert_close(
+        iw.process.Schedule.time(schedule, levels), schedule.time(levels), rtol=1e-11, atol=1e-14
+    )
 
 
 @schedules
@@ -356,7 +355,7 @@ def test_each_step_of_sohl_dicksteins_schedule_erases_the_same_share():
     """beta_k = 1/(T - k + 1), whatever T."""
     for steps in (2, 10, 1000):
         grid = iw.uniform_grid(steps)
-        beta = iw.Gaussian(iw.SohlDicksteinSchedule()).transition_var(grid[1:], grid[:-1])
+        beta = transition_var(iw.SohlDicksteinSchedule(), grid[1:], grid[:-1])
         torch.testing.assert_close(beta, 1 / torch.arange(1, steps + 1, dtype=F64), rtol=1e-10, atol=0)
 
 
@@ -378,11 +377,11 @@ def test_zero_terminal_is_the_published_algorithm_but_for_the_end_that_is_kept(b
     first, last = root[0], root[-1]
     published = (root - last) * first / (first - last)
     t = torch.arange(1, len(betas) + 1, dtype=F64) / len(betas)
-    ours = iw.ZeroTerminalSchedule(base).alpha(t).numpy()
+    ours = iw.process.ZeroTerminalSchedule(base).alpha(t).numpy()
     np.testing.assert_allclose(ours[:-1] / published[:-1], ours[0] / published[0], rtol=1e-9)
     assert (ours[-1], published[-1]) == (0, 0)
     assert published[0] == pytest.approx(first)
-    assert float(iw.ZeroTerminalSchedule(base).alpha(0.0)) == 1
+    assert float(iw.process.ZeroTerminalSchedule(base).alpha(0.0)) == 1
     assert ours[0] / published[0] == pytest.approx((first - last) / (first * (1 - last)), rel=1e-12)
 
 
@@ -413,8 +412,8 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
         lambda: iw.KarrasSchedule(10, sigma_min=3.0, sigma_max=3.0),
         lambda: iw.KarrasSchedule(10, sigma_max=math.inf),
         lambda: iw.KarrasSchedule(10, rho=math.nan),
-        lambda: iw.ZeroTerminalSchedule(iw.KarrasSchedule()),
-        lambda: iw.ZeroTerminalSchedule(iw.SohlDicksteinSchedule()),
+        lambda: iw.process.ZeroTerminalSchedule(iw.KarrasSchedule()),
+        lambda: iw.process.ZeroTerminalSchedule(iw.SohlDicksteinSchedule()),
         lambda: iw.LinearSchedule(100.5),
         lambda: iw.CosineSchedule(10.5),
         lambda: iw.uniform_grid(0),
@@ -439,7 +438,7 @@ def test_grids_hit_the_steps_of_the_table():
     for steps in (3, 10, 49, 1000):
         schedule = iw.TabulatedSchedule(tuple(torch.linspace(0.01, 0.2, steps, dtype=F64).tolist()))
         grid = iw.uniform_grid(steps)
-        beta = iw.Gaussian(schedule).transition_var(grid[1:], grid[:-1]).flip(0)
+        beta = transition_var(schedule, grid[1:], grid[:-1]).flip(0)
         torch.testing.assert_close(beta, schedule.table(), rtol=1e-10, atol=0)
 
 
