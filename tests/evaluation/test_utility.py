@@ -7,20 +7,6 @@ from tables import table
 from inkwash.evaluation.utility import utility_test
 
 
-def test_distances_of_embedded_rows():
-    """A standard deviation counts 1, and so does another category, whichever; a missing cell can be recognised."""
-    train = table(0)
-    x = np.stack([train[0]] * 4)
-    x[1, 0] += train[:, 0].std()
-    x[2, 1], x[3, 1] = (x[0, 1] + 1) % 3, (x[0, 1] + 2) % 3
-    found = embed(x, train, KINDS)
-    np.testing.assert_allclose(np.linalg.norm(found[1:] - found[0], axis=1), 1)
-    holes = embed(table(1, missing=0.3), table(0, missing=0.3), KINDS)
-    assert np.isfinite(holes).all()
-    assert holes.shape == (300, 1 + 3 + 1 + 2 + 2)
-    assert np.array_equal(holes[:, -2:], np.isnan(table(1, missing=0.3))[:, [0, 2]])
-
-
 def task(x, target):
     return np.delete(x, target, 1), x[:, target]
 
@@ -51,3 +37,16 @@ def test_the_score_of_numbers_is_r_squared_and_training_sets_are_of_one_size():
     known = utility_test(task(train, 2), task(train, 2), task(held_out, 2), False)
     assert known == utility_test(*[task(train, 2)] * 2, task(held_out[~np.isnan(held_out[:, 2])], 2), False)
     assert 0 < known.train < 1
+
+
+@pytest.mark.parametrize("known", [0, 1, 9])
+@pytest.mark.parametrize(("target", "classify"), [(1, True), (2, False)])
+def test_too_few_known_targets_say_nothing(known, target, classify):
+    """Whichever of the three lacks them."""
+    full = [task(table(k, 60), target) for k in range(3)]
+    for lacking in range(3):
+        tasks = [(x, y.copy()) for x, y in full]
+        tasks[lacking][1][known:] = np.nan
+        assert utility_test(*tasks, classify) is None
+    tasks[2][1][: known + 1] = full[2][1][: known + 1]
+    assert (utility_test(*tasks, classify) is None) == (known < 9)

@@ -158,8 +158,9 @@ class Labels(Finding):
 
     def lines(self) -> Iterator[str]:
         yield (
-            f"labels        a classifier reads {self.test.samples:.3f} of the samples as the class that they were sampled "
-            f"under (guidance {self.guidance:g}), and {self.test.held_out:.3f} of the held-out examples as their own"
+            f"labels        a classifier reads {self.test.samples:.3f} of the samples as the class that they were "
+            f"sampled under (guidance {self.guidance:g}), and {self.test.held_out:.3f} of the held-out examples as their "
+            "own"
         )
 
 
