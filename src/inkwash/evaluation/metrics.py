@@ -157,10 +157,10 @@ class Labels(Finding):
         return asdict(self.test)
 
     def lines(self) -> Iterator[str]:
+        samples, held_out = f"{self.test.samples:.3f}", f"{self.test.held_out:.3f}"
         yield (
-            f"labels        a classifier reads {self.test.samples:.3f} of the samples as the class that they were "
-            f"sampled under (guidance {self.guidance:g}), and {self.test.held_out:.3f} of the held-out examples as their "
-            "own"
+            f"labels        a classifier reads {samples} of the samples as the class that they were sampled under "
+            f"(guidance {self.guidance:g}), and {held_out} of the held-out examples as their own"
         )
 
 
