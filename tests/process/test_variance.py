@@ -177,8 +177,8 @@ def spread_of_the_log_std(small, spread):
     return over(small, spread.double()) * (2 * spread.double()).exp()
 
 
-def zero_decoder(process, times):
-    return posterior_var(process.schedule, 1e-9, times[-2])
+def zero_decoder(schedule, times):
+    return posterior_var(schedule, 1e-9, times[-2])
 
 
 @bug("log-variance clipped", variance, "_scaled", clipped_log_variance, schedule=SCHEDULES[0], grid="uneven")
