@@ -25,7 +25,7 @@ from torch import nn
 
 import inkwash as iw
 from inkwash.core.shapes import over
-from inkwash.denoise import denoiser as denoise, prediction
+from inkwash.denoise import prediction
 from inkwash.denoise.prediction import NAMED
 from inkwash.process.variance import Large
 
@@ -216,7 +216,7 @@ def test_clipping_recomputes_the_noise():
 def thresholded_over_the_batch(self, x_t, t):
     estimate = self.denoiser(x_t, t)
     bound = estimate.x.abs().quantile(self.quantile).clamp(min=1)
-    return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+    return estimate.with_x(estimate.x.clamp(-bound, bound) / bound)
 
 
 @bug("one threshold for the batch", iw.Thresholded, "forward", thresholded_over_the_batch, quantile=0.5)

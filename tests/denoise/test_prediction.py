@@ -33,7 +33,7 @@ from inkwash.core.randomness import slot_rows
 from inkwash.core.shapes import over
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import F
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process.noise.steps import keep, pull
 
 VANISHING = Vanishing()

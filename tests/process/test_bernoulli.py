@@ -24,7 +24,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 
 PROCESSES = [iw.Bernoulli(s, rate) for s, rate in zip(public_schedules(), [0.3, 0.5, 0.8, 0.1] * 3, strict=False)]
 PROCESSES.append(iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2))

@@ -13,7 +13,7 @@ from oracles import F64, name_of, tensor
 
 import inkwash as iw
 from inkwash.core.errors import ConfigError
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process.cold import Starts
 from inkwash.process.degradations import DEGRADATIONS
 

@@ -19,7 +19,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 
 RATE = 0.3
 TWINS = BitData([0.65, 0.05, 0.05, 0.25])  # two bits that tend to agree, each 1 with the probability of the rate

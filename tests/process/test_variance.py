@@ -26,7 +26,7 @@ from oracles import (
 
 import inkwash as iw
 from inkwash.core.shapes import over
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process import variance
 from inkwash.process.noise.steps import posterior_var, pull
 
