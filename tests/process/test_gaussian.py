@@ -84,7 +84,7 @@ def test_transitions_compose(process):
 
 
 def mean_with_sigma_t_for_sigma_s(self, x_t, x, s, t):
-    alpha_s, alpha_ts = self.schedule.alpha(s), self.schedule.alpha(t) / self.schedule.alpha(s)
+    alpha_ts = self.schedule.alpha(t) / self.schedule.alpha(s)
     return over(alpha_ts, x_t) * x_t + over(pull(self.schedule, s, t), x) * x
 
 
