@@ -145,8 +145,8 @@ class Joint(Comparable):
         """One draw per example, `(B, D)`."""
         return self.process.joined(self.numbers.draw(generator), self.categories.draw(generator))
 
-    def final(self, generator: torch.Generator) -> Tensor:
-        return self.process.joined(self.numbers.final(generator), self.categories.final(generator))
+    def last_draw(self, generator: torch.Generator) -> Tensor:
+        return self.process.joined(self.numbers.last_draw(generator), self.categories.last_draw(generator))
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
         numbers, categories = self.process.parts(x)
