@@ -85,7 +85,7 @@ class V(Prediction):
 
 @dataclass(frozen=True)
 class F(Prediction):
-    r"""EDM's preconditioned output F, with $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, for a network whose input is
+    r"""EDM's preconditioned output F: $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, where the network's input is
     $c_\mathrm{in}x_t$ (Karras et al. 2022, eq. 7 and table 1, here for any $\alpha$).
 
     Args:

@@ -50,7 +50,7 @@ class AnyEstimate(ABC):
 
     @abstractmethod
     def with_known(self, clean: Tensor, known: Tensor) -> Self:
-        """The estimate with the entries of `clean` `(B, *event)` in place of its own where the boolean `known` is true."""
+        """The estimate with the entries of `clean` `(B, *event)` in place of its own where `known` is true."""
 
     def rows(self, index: Tensor) -> Self:
         """The estimate of the selected rows."""
