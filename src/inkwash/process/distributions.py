@@ -187,7 +187,7 @@ class DiscretizedNormal(Independent):
         return log_ndtr_difference(below, above)
 
     def _edge(self, index: Tensor) -> Tensor:
-        """The standardised lower edge of bin `index`. Both neighbours of the edge use this value, so no mass is lost."""
+        """The standardised lower edge of bin `index`. Both bins at an edge use this value, so no mass is lost."""
         return (self.lattice.low + (index - 0.5) * self.lattice.spacing - self.mean) / self.std
 
     def draw(self, generator: torch.Generator) -> Tensor:

@@ -101,7 +101,7 @@ class Process(ABC):
 
     @abstractmethod
     def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None) -> Distribution:
-        """p(x | x_t) where t is the first time after 0 of the decreasing grid `times`; on `lattice` for discrete data."""
+        """p(x | x_t) at the first time t after 0 of the decreasing grid `times`; on `lattice` for discrete data."""
 
 
 class Scheduled(Process):

@@ -77,7 +77,8 @@ class Learned(ReverseVariance):
 
 
 class Free(ReverseVariance):
-    r"""$\tilde\beta\exp(\mathrm{spread})$, which can be any diagonal variance (Sohl-Dickstein et al. 2015, Table App. 1)."""
+    r"""$\tilde\beta\exp(\mathrm{spread})$, which is free to be any diagonal variance (Sohl-Dickstein et al. 2015, Table
+    App. 1)."""
 
     needs_spread = True
 
