@@ -27,9 +27,6 @@ from inkwash.fit import fit
 from inkwash.metrics import two_sample_test
 from inkwash.run import Run, load
 
-# Networks
-
-
 # Data
 
 
