@@ -28,8 +28,8 @@ TINY: dict[str, Any] = {
 
 
 def page_of(module: Path) -> Path:
-    place = module.relative_to(SOURCE).with_suffix("")
-    return DOCS / "api" / place.with_name("index" if place.name == "__init__" else place.name).with_suffix(".md")
+    inside = module.relative_to(SOURCE).with_suffix("")
+    return DOCS / "api" / inside.with_name("index" if inside.name == "__init__" else inside.name).with_suffix(".md")
 
 
 def dotted(module: Path) -> str:

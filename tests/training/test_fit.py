@@ -34,7 +34,7 @@ from inkwash import pictures
 from inkwash.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig, to_json
 from inkwash.errors import ConfigError, NonFiniteError, RunInterrupted
-from inkwash.fit import fit, train
+from inkwash.fit import _Job, fit, train
 from inkwash.objective import Regression
 from inkwash.run import load
 from inkwash.training import Examples, measure_variance
@@ -62,7 +62,7 @@ def poison(monkeypatch):
             return losses * value if torch.is_grad_enabled() and next(count) in steps else losses
 
         monkeypatch.setattr(Regression, "loss", loss)
-        monkeypatch.setattr("inkwash.fit._Job.announce_cost", lambda *given: None)  # which asks for losses as well
+        monkeypatch.setattr(_Job, "announce_cost", lambda *given: None)  # which asks for losses as well
 
     return spoil
 
