@@ -108,7 +108,7 @@ def test_missing_cells_make_no_difference_to_loss_or_gradient():
             gradients.append((loss.detach(), network.network.enter.weight.grad.clone()))
         for one, two in zip(*gradients, strict=True):
             torch.testing.assert_close(one, two)
-    with pytest.raises(TypeError, match="whole rows"):
+    with pytest.raises(TypeError, match="only complete rows"):
         iw.nn.TableNet(network.network, sizes, True)(x, times, present=present)
 
 
