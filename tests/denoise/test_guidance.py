@@ -384,7 +384,7 @@ def test_other_factors_multiply_the_model_under_the_label():
     ("kind", "labels", "message"),
     [
         ("labelled", ["right"], "label: got 'right'"),
-        ("labelled", ["7", "left"], "told: got 2 conditions, need one at most"),
+        ("labelled", ["7", "left"], "condition: got 2 conditions, need one at most"),
         ("not", ["left"], "label: got left, need none"),
     ],
 )

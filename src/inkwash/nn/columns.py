@@ -50,7 +50,7 @@ class ColumnTransformer(nn.Module):
         self.transformer = Transformer(width, depth, dropout, condition)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy features `(B, sum(inputs))` at levels `(B,)`, with or without a condition, to `(B, sum(outputs))`."""
+        """Map noisy features `(B, sum(inputs))` at levels `(B,)`, under a condition or none, to `(B, sum(outputs))`."""
         features = self.into.spread(x_t, 1)
         tokens = torch.einsum("bcf,cfw->bcw", features, self.into.maps()) + self.name
         found = torch.einsum("bcw,cfw->bcf", self.transformer(tokens, t, **condition), self.out_of.maps())
