@@ -80,7 +80,7 @@ def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
 
 @processes
 def test_training_learns_the_joint_law(process):
-    """The network starts from the frequencies, whose bound is the entropy of independent entries, and improves on it."""
+    """The network starts from the frequencies, whose bound is the entropy of independent entries, and learns more."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"
     inputs, outputs = iw.nn.TableNet.widths(sizes, masked)
     torch.manual_seed(0)

@@ -257,7 +257,7 @@ def peaks_entropy():
 
 @schedules
 def test_no_variance_brings_the_bound_below_the_entropy(schedule):
-    """The data is a mixture, and the grid is coarse. Of all variances that depend only on time, the analytic is best."""
+    """The data is a mixture on a coarse grid. Of the variances that depend only on time, the analytic one is best."""
     times, entropy = tensor([1.0, 0.6, 0.25, 0.0]), peaks_entropy()
     log_snr, error = schedule.log_snr(times[:-1]), tensor([peaks_mmse(schedule, t) for t in times[:-1]])
     candidates = [("small", None), ("large", None), ("learned", 0.2), ("free", 0.7), ("free", -0.4)]
