@@ -51,10 +51,10 @@ class ColumnTransformer(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy features `(B, sum(inputs))` at levels `(B,)`, under a condition or none, to `(B, sum(outputs))`."""
-        features = self.into.spread(x_t, 1)
+        features = self.into.by_column(x_t, 1)
         tokens = torch.einsum("bcf,cfw->bcw", features, self.into.maps()) + self.name
-        found = torch.einsum("bcw,cfw->bcf", self.transformer(tokens, t, **condition), self.out_of.maps())
-        return self.out_of.gather(found) + self.bias
+        outputs = torch.einsum("bcw,cfw->bcf", self.transformer(tokens, t, **condition), self.out_of.maps())
+        return self.out_of.gather(outputs) + self.bias
 
 
 def _owners(sizes: Sequence[int], columns: int) -> list[int]:
@@ -79,9 +79,9 @@ class _ByColumn(nn.Module):
 
     def maps(self) -> Tensor:
         """The maps of all columns, `(columns, m, width)`."""
-        return self.spread(self.weight, 0)
+        return self.by_column(self.weight, 0)
 
-    def spread(self, packed: Tensor, dim: int) -> Tensor:
+    def by_column(self, packed: Tensor, dim: int) -> Tensor:
         """Split a dimension of numbers side by side into columns and the numbers of each: (columns, m)."""
         size = [*packed.shape[:dim], self.grid[0] * self.grid[1], *packed.shape[dim + 1 :]]
         return packed.new_zeros(size).index_copy(dim, self.place, packed).unflatten(dim, self.grid)

@@ -66,8 +66,8 @@ class DiT(nn.Module):
         patches = cut(x_t, self.patch)
         grid = patches.shape[1:-1]
         tokens = self.enter(patches) + self.place(self._waves(grid))
-        found = self.leave(self.transformer(tokens.flatten(1, -2), t, **condition))
-        return join(found.unflatten(1, grid), self.patch, size)
+        outputs = self.leave(self.transformer(tokens.flatten(1, -2), t, **condition))
+        return join(outputs.unflatten(1, grid), self.patch, size)
 
     def _waves(self, grid: Sequence[int]) -> Tensor:
         """Sines and cosines of the positions of patches, `(*grid, features)`."""

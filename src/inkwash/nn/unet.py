@@ -105,8 +105,8 @@ class _Stage(nn.Module):
         for block in self.down:
             h = block(h, level)
         if self.coarser is not None:
-            found = self.widen(self.coarser(self.halve(h), level))
-            h = h + F.interpolate(found, size=h.shape[2:])
+            coarse = self.widen(self.coarser(self.halve(h), level))
+            h = h + F.interpolate(coarse, size=h.shape[2:])
         for block in self.up:
             h = block(h, level)
         return h

@@ -86,7 +86,7 @@ class Categorical(Scheduled):
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_t \mid x) = a_t\,[x_t = x] + (1 - a_t)\,\pi(x_t)$."""
-        return self._masses(self._spread(self._certain(x), self.schedule.log_snr(t)))
+        return self._masses(self._noised(self._certain(x), self.schedule.log_snr(t)))
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
         """Uniform numbers in [0, 1), always float64."""
@@ -100,7 +100,7 @@ class Categorical(Scheduled):
 
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_t \mid x_s) = a_{ts}\,[x_t = x_s] + (1 - a_{ts})\,\pi(x_t)$."""
-        return self._masses(self._spread(self._certain(x_s), step_log_odds(self.schedule, s, t)))
+        return self._masses(self._noised(self._certain(x_s), step_log_odds(self.schedule, s, t)))
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_s \mid x_t, x) \propto q(x_t \mid x_s)\,q(x_s \mid x)$ (eq. 3)."""
@@ -108,7 +108,7 @@ class Categorical(Scheduled):
 
     def reverse(self, x_t: Tensor, estimate: CategoryEstimate, s: float | Tensor, t: float | Tensor) -> Masses:
         r"""$p(x_s \mid x_t) = \sum_x q(x_s \mid x_t, x)\,p(x \mid x_t)$, independently for each entry."""
-        prior = self._spread(estimate.log_weights.log_softmax(-1), self.schedule.log_snr(s))
+        prior = self._noised(estimate.log_weights.log_softmax(-1), self.schedule.log_snr(s))
         return self._masses(prior + self.evidence(x_t, step_log_odds(self.schedule, s, t)))
 
     def decoder(self, x_t: Tensor, estimate: CategoryEstimate, times: Tensor, lattice: object = None) -> Masses:
@@ -130,7 +130,7 @@ class Categorical(Scheduled):
         """The log-masses of known entries, `(B, D, S)`: zero for the state of the entry, else minus infinity."""
         return torch.where(one_hot(x.long(), self.states.levels) == 1, 0.0, -torch.inf).to(x)
 
-    def _spread(self, log_masses: Tensor, log_odds: Tensor) -> Tensor:
+    def _noised(self, log_masses: Tensor, log_odds: Tensor) -> Tensor:
         """The log-masses `(B, D, S)` after noise: each entry survives with `log_odds` or is drawn anew."""
         kept, lost = (over(logsigmoid(sign * as_time(log_odds)), log_masses) for sign in (1, -1))
         return log_add(kept + log_masses, (lost + self.log_rates.to(log_masses)).expand_as(log_masses))

@@ -76,15 +76,15 @@ class Starts(_Determined):
     @property
     def mean(self) -> Tensor:
         """The mean image, repeated for each example."""
-        return self._spread(self.level.expand(self.shape[0], -1))
+        return self._constant(self.level.expand(self.shape[0], -1))
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Degraded images of `shape`."""
         z = torch.randn(self.shape[:2], generator=generator, dtype=torch.float64)
-        images = self._spread(self.level + z @ self.factor.T)
+        images = self._constant(self.level + z @ self.factor.T)
         return images + self.noise * standard_normal(self.shape, generator, like=images)
 
-    def _spread(self, levels: Tensor) -> Tensor:
+    def _constant(self, levels: Tensor) -> Tensor:
         """Images of `shape` whose channels have constant levels `(B, C)`."""
         like = torch.zeros(()) if self.like is None else self.like
         return levels[:, :, None, None].expand(self.shape).to(like)

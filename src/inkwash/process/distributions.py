@@ -151,9 +151,9 @@ class Normal(Comparable):
 
     def entry_kl(self, other: "Normal") -> Tensor:
         log_ratio = self.var.log() - other.var.log()
-        spread = torch.expm1(log_ratio) - log_ratio  # r - 1 - log r, without cancellation at r = 1
+        ratio = torch.expm1(log_ratio) - log_ratio  # r - 1 - log r, without cancellation at r = 1
         shift = (self.mean - other.mean) ** 2 / other.var
-        return 0.5 * (spread + shift)
+        return 0.5 * (ratio + shift)
 
     def on(self, values: Lattice | Bins) -> "DiscretizedNormal | BinnedNormal":
         """The masses that this density puts on the bins around discrete values."""
