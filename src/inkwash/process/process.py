@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any, ClassVar, Protocol, Self, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class Kernel(Distribution, Protocol):
     def kl(self, other: Any, present: Tensor | None = None) -> Tensor: ...
 
 
+@dataclass(frozen=True)
 class AnyEstimate(ABC):
     """What a denoiser estimates about clean data from noisy data; each process has its kind, a frozen dataclass."""
 
@@ -54,8 +55,7 @@ class AnyEstimate(ABC):
 
     def rows(self, index: Tensor) -> Self:
         """The estimate of the selected rows."""
-        kept = {item.name: _rows(getattr(self, item.name), index) for item in fields(cast(Any, self))}
-        return cast(Self, replace(cast(Any, self), **kept))
+        return replace(self, **{field.name: _rows(getattr(self, field.name), index) for field in fields(self)})
 
 
 def _rows(part: Any, index: Tensor) -> Any:
