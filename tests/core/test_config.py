@@ -13,7 +13,7 @@ import pytest
 from inkwash.core import config
 from inkwash.core.config import Config, EvaluateConfig, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.options import Range, check, chosen, describe, first_difference, from_json, to_json
+from inkwash.core.options import Range, check, describe, first_difference, from_json, to_json
 from inkwash.data.builtin import BUILTIN
 from inkwash.denoise.prediction import NAMED
 from inkwash.posterior import METHODS
@@ -274,10 +274,3 @@ def test_ranges_hold_what_they_say(limits, within, beyond):
 )
 def test_what_is_needed_is_put_in_words(hint, words):
     assert describe(hint) == words
-
-
-def test_an_open_choice_is_no_value():
-    assert chosen(5) == 5
-    assert chosen(0) == 0
-    with pytest.raises(TypeError):
-        chosen(None)
