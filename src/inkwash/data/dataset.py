@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from inkwash.core.config import DataConfig
+from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import chosen
 from inkwash.core.shapes import Array
@@ -23,7 +23,7 @@ from inkwash.data.condition import ConditionSpec, goes_with
 from inkwash.data.raw import Raw
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
-from inkwash.data.spec import DataSpec, Layout, has_channels
+from inkwash.data.spec import DataSpec, has_channels
 
 
 @dataclass(frozen=True)
