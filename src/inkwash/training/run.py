@@ -9,8 +9,6 @@ RUN/samples/  curve.png  summary.json  evaluation/
 ```
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -55,6 +53,9 @@ _BEFORE_CHECKPOINTS = {"checkpoints", "config.json", "split.safetensors", "metri
 """The entries of a run that was cut short before its first checkpoint."""
 
 
+# Annotations are objects in this module, not text: to parse a header, nothing must be compiled.
+
+
 @dataclass(frozen=True)
 class Header:
     """What a checkpoint holds beside its tensors.
@@ -82,7 +83,7 @@ class Header:
     versions: dict[str, str]
 
     @classmethod
-    def of(cls, prepared: Prepared, state: TrainState) -> Header:
+    def of(cls, prepared: Prepared, state: TrainState) -> "Header":
         """The header of a checkpoint of a state."""
         return cls(
             config=prepared.config,
@@ -97,7 +98,7 @@ class Header:
         )
 
     @classmethod
-    def from_json(cls, plain: Any, where: str) -> Header:
+    def from_json(cls, plain: Any, where: str) -> "Header":
         """Parse and check a header.
 
         Raises:
