@@ -54,7 +54,13 @@ def _frame_labels(where: str, column: Any) -> Array:
 
 
 def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
-    """What a column is, and what stands in the data for its cells; `categories` is what the options make of it."""
+    """What a column is, and what stands in the data for its cells.
+
+    Args:
+        where: table and column, for messages.
+        series: the column.
+        categories: whether the options make it categories or numbers; None: they leave it open.
+    """
     from pandas.api import types
 
     series = series.convert_dtypes() if series.dtype.name == "object" else series
@@ -67,11 +73,20 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     if dtype.kind in "mM" or "date" in dtype.name:
         refuse_dates(where)
     if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
-        numbers, names = series.factorize()
-        texts = [str(name) for name in names]
-        if "" in texts and (numbers < 0).any():
-            raise DataError(where, "cells that are missing and others of empty text", "one of the two")
-        return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories), typed=True)
+        return _text_column(where, series, bool(categories))
+    return _number_column(where, series, categories)
+
+
+def _text_column(where: str, series: Any, wanted: bool) -> tuple[Column, Array]:
+    places, names = series.factorize()
+    texts = [str(name) for name in names]
+    if "" in texts and (places < 0).any():
+        raise DataError(where, "cells that are missing and others of empty text", "one of the two")
+    return text_column(where, texts, np.where(places < 0, np.nan, places), wanted, typed=True)
+
+
+def _number_column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
+    dtype = series.dtype
     kind = getattr(dtype, "numpy_dtype", dtype).name
     if kind not in get_args(Type) or (kind == "bool" and categories is False):
         need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options have it"
