@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 STOPS = [(number, step) for number in SIGNALS for step in (1, 2, 3, 7, 11)]
-OFTEN = [(signal.SIGINT, 1), (signal.SIGINT, 11)]
+OFTEN = [(signal.SIGINT, 1), (signal.SIGTERM, 11)]
 
 
 @pytest.mark.parametrize(
