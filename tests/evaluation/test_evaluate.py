@@ -33,7 +33,8 @@ from inkwash.evaluation.metrics import two_sample_test
 from inkwash.evaluation.subject import subject_of
 from inkwash.likelihood.ode import Adaptive
 from inkwash.training.fit import fit
-from inkwash.training.run import load, split_indices
+from inkwash.training.prepare import split_indices
+from inkwash.training.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 
@@ -362,7 +363,7 @@ def test_samples_of_the_exact_conditional_law_are_no_closer_to_held_out_data_tha
     network = lambda x_t, t, given: posterior_mean(x_t, t, given, 1e-4)  # noqa: E731
     found = subject_like(data, network, SPLIT, spec, Dataset("given", given, spec))
     assert [len(part) for part in found.parts.compared] == [400] * 3
-    assert np.abs(found.parts.samples - found.sampled_under.given).max() < 0.2
+    assert np.abs(found.parts.samples - found.sampled_under["given"]).max() < 0.2
     copies = memorisation_test(found.space.samples, found.train, found.space.held_out)
     assert abs(copies.to_train - 0.5) < 4 * copies.to_train_std_error
     assert abs(copies.closer - 0.5) < 4 * copies.closer_std_error
@@ -420,6 +421,6 @@ def test_an_evaluation_does_not_hold_the_training_part(tmp_path, monkeypatch):
     found = subject_like(x, network, (np.arange(340), np.arange(340, 400)), spec, Dataset("given", x, spec))
     assert len(found.parts.train) == 30
     assert np.array_equal(found.parts.fitted, x[:60])
-    assert len(found.fitted_condition.given) == 60
+    assert len(found.fitted_condition["given"]) == 60
     assert len(found.train) == 340
     np.testing.assert_array_equal(found.train[300:330], x[300:330])

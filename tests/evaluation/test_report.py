@@ -17,11 +17,12 @@ from inkwash.evaluation.calibration import Imputation, Mean
 from inkwash.evaluation.drift import Drift, Moved
 from inkwash.evaluation.evaluate import evaluate
 from inkwash.evaluation.fidelity import Spaces
-from inkwash.evaluation.likelihood import BoundByTime, Likelihood, MeanBound, Overfitting
+from inkwash.evaluation.likelihood import BoundByTime, Likelihood, Overfitting
 from inkwash.evaluation.memorisation import Memorisation
 from inkwash.evaluation.metrics import TwoSample, two_sample_test
 from inkwash.evaluation.report import command_of
 from inkwash.evaluation.result import Evaluation
+from inkwash.likelihood.bound import MeanBound
 from inkwash.training.fit import fit
 
 NASTY = "<script>alert(1)</script>"

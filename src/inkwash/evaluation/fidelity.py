@@ -208,7 +208,7 @@ def measure_fidelity(subject: Subject) -> Spaces:
 
     The spaces are fitted on training examples other than those of the floor.
     """
-    space, kept, labels = subject.space, len(subject.parts.train), subject.fitted_condition.label
+    space, kept, labels = subject.space, len(subject.parts.train), subject.fitted_condition.get("label")
     maps = {"components": principal_components(space.fitted[kept:])}
     if labels:
         maps["classifier"] = classifier_features(space.fitted[kept:], labels[kept:], subject.config.seed)

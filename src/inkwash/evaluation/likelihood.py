@@ -14,39 +14,16 @@ import numpy as np
 from inkwash.core.display import Display
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
+from inkwash.data.condition import Conditions
 from inkwash.evaluation.finding import Finding, is_beyond
-from inkwash.evaluation.subject import FEWEST, Conditions, Subject
-from inkwash.likelihood.bound import Bound
+from inkwash.evaluation.subject import FEWEST, Subject
+from inkwash.likelihood.bound import Bound, MeanBound
 from inkwash.likelihood.flow import EXACT_UP_TO
 from inkwash.likelihood.ode import Adaptive
 from inkwash.process.gaussian import Gaussian
-from inkwash.training.fit import bound_parts
 
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
 _EXACT_ENTRIES = 8192
-
-
-@dataclass(frozen=True)
-class MeanBound:
-    """Means of a bound and its parts over examples.
-
-    Args:
-        prior: see `Bound`.
-        diffusion: see `Bound`.
-        reconstruction: see `Bound`.
-        total: the sum of the three.
-        std_error: standard error of `total`; None for a single example.
-        unit: bits/dim or nats.
-        examples: number of examples.
-    """
-
-    prior: float
-    diffusion: float
-    reconstruction: float
-    total: float
-    std_error: float | None
-    unit: str
-    examples: int
 
 
 @dataclass(frozen=True)
@@ -140,10 +117,10 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     parts, condition = subject.parts, subject.held_out_condition
     held_out, train = (_bound(subject, x) for x in (parts.held_out, parts.train))
     bounds = {"held_out": held_out, "train": train}
-    if condition.keywords():
+    if condition:
         bounds["held_out_given_condition"] = _bound(subject, parts.held_out, condition)
     return Likelihood(
-        bound={name: MeanBound(**bound_parts(bound)) for name, bound in bounds.items()},
+        bound={name: bound.mean() for name, bound in bounds.items()},
         bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), _per_time(train)),
         overfitting=_overfitting(held_out, train),
         log_density=_log_density(subject, display),
@@ -153,8 +130,7 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
 def _bound(subject: Subject, x: Array, condition: Conditions | None = None) -> Bound:
     config = subject.config
     steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    keywords = condition.keywords() if condition is not None else {}
-    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **keywords)
+    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **(condition or {}))
 
 
 def _unit(bound: Bound) -> float:

@@ -168,7 +168,7 @@ def measure_labels(subject: Subject) -> Labels | None:
     """A label test of data with labels, by a forest of the training part."""
     space, config = subject.space, subject.config
     train, held_out, samples = (
-        condition.label or ()
+        condition.get("label", ())
         for condition in (subject.fitted_condition, subject.held_out_condition, subject.sampled_under)
     )
     if not held_out:

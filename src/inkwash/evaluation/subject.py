@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.condition import Conditions
 from inkwash.data.dataset import Dataset
 from inkwash.data.rows import take
 from inkwash.data.spec import DataSpec
@@ -76,23 +78,6 @@ class Rows:
     def in_data_units(self, rows: Array) -> Array:
         """The examples with these indices, in data units."""
         return take(self.data, self.places[rows])
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """The conditions of some examples; see `Dataset.conditions`.
-
-    Args:
-        label: the class of each example; None for data without labels.
-        given: the numbers or images given with each example; None where there are none.
-    """
-
-    label: Sequence[str] | None = None
-    given: Array | None = None
-
-    def keywords(self) -> dict[str, Any]:
-        """The keyword arguments of `Diffusion.sample` and `Diffusion.bound`: `label`, `given`, both or none."""
-        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -170,9 +155,9 @@ def subject_of(
         parts=parts,
         space=parts.map(form),
         train=Rows(dataset.data, train, form),
-        held_out_condition=_conditions_of(dataset, compared),
-        sampled_under=_conditions_of(dataset, others),
-        fitted_condition=_conditions_of(dataset, fitted_places),
+        held_out_condition=dataset.conditions(compared),
+        sampled_under=dataset.conditions(others),
+        fitted_condition=dataset.conditions(fitted_places),
         features=features,
     )
 
@@ -182,19 +167,23 @@ def _require_enough(name: str, part: str, places: Array, fewest: int) -> None:
         raise DataError(name, f"{len(places)} {part} examples", f"at least {fewest} to evaluate on")
 
 
-def _conditions_of(dataset: Dataset, places: Array) -> Conditions:
-    return Conditions(**dataset.conditions(places))
-
-
 def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
     """A sample for each of the examples `others`, under its condition and, where rows may have gaps, with its gaps."""
-    options = _conditions_of(dataset, others).keywords()
-    options |= {"guidance": config.guidance, "steps": config.sampler_steps, "seed": config.seed}
+    sample_under = partial(
+        draw,
+        model,
+        len(others),
+        display,
+        guidance=config.guidance,
+        steps=config.sampler_steps,
+        seed=config.seed,
+        **dataset.conditions(others),
+    )
     if not dataset.spec.may_miss.any():
-        return cast(Array, draw(model, len(others), display, **options))
+        return cast(Array, sample_under())
     gone = np.isnan(take(dataset.data, others))
     present = torch.from_numpy(~dataset.spec.to_channels_first(gone))
-    return np.where(gone, np.nan, draw(model, len(others), display, present=present, **options))
+    return np.where(gone, np.nan, sample_under(present=present))
 
 
 def _form_of(model: Diffusion, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:

@@ -109,11 +109,11 @@ def measure_utility(subject: Subject) -> Utility | None:
 
 
 def _question_of_labels(subject: Subject) -> _Question | None:
-    if not subject.held_out_condition.label:
+    if not subject.held_out_condition.get("label"):
         return None
     conditions = subject.sampled_under, subject.fitted_condition, subject.held_out_condition
     samples, train, held_out = (
-        (x.reshape(len(x), -1), np.asarray((condition.label or [])[: len(x)]))
+        (x.reshape(len(x), -1), np.asarray(condition["label"][: len(x)]))
         for x, condition in zip(subject.space.compared, conditions, strict=True)
     )
     return _Question("labels", True, (samples, train, held_out))
