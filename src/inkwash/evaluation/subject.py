@@ -94,7 +94,7 @@ class Subject:
             that of `inkwash.evaluation.tabular.embed`.
         train: the entire training part in that space.
         held_out_condition: the condition of the held-out examples.
-        sampled_under: the condition that the samples were drawn under, which is that of other held-out examples.
+        sampled_under: the condition of the samples, which is that of other held-out examples.
         fitted_condition: the condition of `parts.fitted`.
         features: the user's function for one more space of features, if there is one.
     """
