@@ -22,11 +22,12 @@ from inkwash.core import storage
 from inkwash.core.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, RunInterrupted
-from inkwash.core.options import chosen, to_json
+from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_WHOLE
 from inkwash.data.frames import from_frame, to_frame
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.watch import transform_of
 from inkwash.process.gaussian import Gaussian
 from inkwash.training.checkpoint import save_checkpoint
 from inkwash.training.fit import train
@@ -222,13 +223,13 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         rows = validate_data(self, X, reset=False, skip_check_array=self._framed, ensure_all_finite="allow-nan")
         if not self._framed:
             return rows
-        return from_frame(chosen(self.model_.transform).spec, rows if _is_frame(rows) else np.asarray(rows, object))
+        return from_frame(transform_of(self.model_).spec, rows if _is_frame(rows) else np.asarray(rows, object))
 
     def _as_given(self, data: Array) -> Any:
         """Rows `(n, D)` with names and types as `fit` was given them."""
         if not self._framed:
             return data.astype(self._dtypes) if self._dtypes.kind == "f" else _whole(data, self._dtypes)
-        spec = chosen(self.model_.transform).spec
+        spec = transform_of(self.model_).spec
         return to_frame(spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
 
 

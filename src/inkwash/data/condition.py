@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.options import chosen
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 
@@ -62,11 +61,10 @@ class ConditionSpec:
         Raises:
             ConfigError: another number of labels, or one that is the name of no class.
         """
-        classes = chosen(self.classes)
         names = np.asarray(label).astype(str)
         if names.shape not in ((), (count,)):
             raise ConfigError("label", f"labels of shape {names.shape}", f"one, or one for each of {count} examples")
-        number = {name: i for i, name in enumerate(classes, 1)}
+        number = {name: i for i, name in enumerate(self.classes or (), 1)}
         unknown = [name for name in names.ravel().tolist() if name not in number]
         if unknown:
             raise ConfigError("label", repr(unknown[0]), f"one of {self.describe()}")
@@ -83,7 +81,9 @@ class ConditionSpec:
         Raises:
             DataError: another shape, or what are no finite numbers.
         """
-        transform = chosen(self.given)
+        transform = self.given
+        if transform is None:
+            raise DataError("given", "values", "none: the model was trained without given values")
         array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
         shape = transform.spec.data_shape
         if array.shape not in (shape, (count, *shape)):

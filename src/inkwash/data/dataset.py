@@ -15,7 +15,6 @@ import numpy as np
 
 from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.options import chosen
 from inkwash.core.shapes import Array
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import LARGEST_WHOLE, Column, Type, describe_columns, require_numbers
@@ -51,8 +50,8 @@ class Dataset:
     def conditions(self, places: Array) -> dict[str, Any]:
         """What the examples at `places` are told by, as `Diffusion.sample` takes it: `label`, `given`, both or none."""
         told: dict[str, Any] = {}
-        if self.labels is not None:
-            told["label"] = [chosen(self.condition.classes)[number - 1] for number in self.labels[places]]
+        if self.labels is not None and self.condition.classes is not None:
+            told["label"] = [self.condition.classes[number - 1] for number in self.labels[places]]
         if self.given is not None:
             told["given"] = take(self.given.data, places)
         return told

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError, require_integer, require_kind
-from inkwash.core.options import chosen
 from inkwash.core.randomness import Purpose, chosen_seed, generator, slot_parts, slot_places, slot_rows, slots
 from inkwash.core.shapes import as_batch, as_time
 from inkwash.data.condition import ConditionSpec, guided
@@ -369,8 +368,8 @@ class Diffusion(Walkable):
         return replace(
             result,
             reconstruction=result.reconstruction - log_det,
-            k=chosen(result.k) + log_det,
-            null=chosen(result.null) + log_det,
+            k=None if result.k is None else result.k + log_det,
+            null=None if result.null is None else result.null + log_det,
         )
 
     def log_prob(

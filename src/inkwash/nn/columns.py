@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, Transformer
+from inkwash.nn.options import NetworkOptions, Ports
 
 
 class ColumnTransformer(nn.Module):
@@ -20,10 +24,10 @@ class ColumnTransformer(nn.Module):
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
         outputs: numbers each column gives, side by side; by default as many as it has features. Twice as many entries
             as there are columns go round them twice: `(1, 1, 3, 1, 1, 0)`, the last three for spreads.
-        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
+        condition: makes the module that embeds each part of a condition, by its name; None: there is no condition.
 
     Raises:
-        ValueError: `outputs` that do not go round the columns as a whole.
+        ValueError: the number of `outputs` is no multiple of the number of columns.
     """
 
     def __init__(
@@ -48,11 +52,41 @@ class ColumnTransformer(nn.Module):
         self.transformer = Transformer(width, depth, dropout, condition)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy features `(B, sum(inputs))` at levels `(B,)`, and a condition, to `(B, sum(outputs))`."""
+        """Map noisy features `(B, sum(inputs))` at levels `(B,)`, with a condition or without, to
+        `(B, sum(outputs))`."""
         features = self.into.spread(x_t, 1)
         tokens = torch.einsum("bcf,cfw->bcw", features, self.into.maps()) + self.name
         found = torch.einsum("bcw,cfw->bcf", self.transformer(tokens, t, **condition), self.out_of.maps())
         return self.out_of.gather(found) + self.bias
+
+
+@dataclass(frozen=True)
+class ColumnTransformerOptions(NetworkOptions):
+    """Options of a `ColumnTransformer`.
+
+    Args:
+        width: features of a token.
+        depth: number of blocks.
+        dropout: probability of dropping a hidden feature of a block.
+    """
+
+    of_places = False
+    width: int
+    depth: int
+    dropout: float
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 32, config.depth or 3, dropout)
+
+    def build(self, ports: Ports) -> ColumnTransformer:
+        return ColumnTransformer(ports.inputs, self.width, self.depth, self.dropout, ports.outputs, ports.condition)
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        return f"transformer of columns, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 1e-3
 
 
 def _owners(sizes: Sequence[int], columns: int) -> list[int]:
@@ -63,7 +97,7 @@ def _owners(sizes: Sequence[int], columns: int) -> list[int]:
 class _ByColumn(nn.Module):
     """A linear map for each column, of as many numbers as it owns: one matrix of all numbers, `(numbers, width)`.
 
-    To be multiplied at once, columns are padded by zeros to the most numbers that any of them owns, m.
+    So that all are multiplied at once, columns are padded by zeros to the most numbers that any of them owns, m.
     """
 
     place: Tensor

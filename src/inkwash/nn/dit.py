@@ -1,17 +1,24 @@
 """A transformer of patches, for series, images and volumes of any size and number of channels.
 
-Places are cut into patches, one token each. Where a side is no whole number of patches, zeros are appended to it, and
+Places are cut into patches, one token each. Where the patches do not divide a side, zeros are appended to it, and
 what stands there in the answer is cropped.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, Transformer, given_channels, zero
+from inkwash.nn.options import NetworkOptions, Ports
+
+_MOST_PATCHES = 64
 
 
 class DiT(nn.Module):
@@ -26,7 +33,7 @@ class DiT(nn.Module):
         depth: number of blocks.
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
         outputs: channels to give; by default those of an example.
-        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
+        condition: makes the module that embeds each part of a condition, by its name; None: there is no condition.
         given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
     """
 
@@ -56,7 +63,8 @@ class DiT(nn.Module):
         self.leave = zero(nn.Linear(width, (outputs or channels) * math.prod(patch)))
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
+        """Map noisy data `(B, channels, *size)` at levels `(B,)`, with a condition or without, to
+        `(B, outputs, *size)`."""
         size = x_t.shape[2:]
         if self.given:
             x_t = torch.cat([x_t, given_channels(condition.pop("given", None), self.given, x_t)], dim=1)
@@ -73,9 +81,61 @@ class DiT(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], -1)
 
 
+@dataclass(frozen=True)
+class DiTOptions(NetworkOptions):
+    """Options of a `DiT`.
+
+    Args:
+        width: features of a token.
+        depth: number of blocks.
+        dropout: probability of dropping a hidden feature of a block.
+        patch: places of a patch along each side; a shorter side is one patch.
+    """
+
+    of_places = True
+    width: int
+    depth: int
+    dropout: float
+    patch: int
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 128, config.depth or 4, dropout, config.patch or _patch_side(size))
+
+    def build(self, ports: Ports) -> DiT:
+        patch, outputs = self.sides(ports.size), sum(ports.outputs)
+        return DiT(
+            sum(ports.inputs), patch, self.width, self.depth, self.dropout, outputs, ports.condition, ports.given
+        )
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        patch = self.sides(size)
+        grid = [math.ceil(side / places) for side, places in zip(size, patch, strict=True)]
+        covered = tuple(count * places for count, places in zip(grid, patch, strict=True))
+        padded = "" if covered == size else f", padded to {_by(covered)}"
+        return f"DiT, {_by(grid)} patches of {_by(patch)}{padded}, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 1e-3
+
+    def sides(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Sides of a patch of examples with these sides."""
+        return tuple(min(self.patch, side) for side in size)
+
+
+def _patch_side(size: tuple[int, ...]) -> int:
+    """The smallest side of a patch, at least 2, that leaves few enough patches to attend to each other."""
+    few = (n for n in itertools.count(2) if math.prod(math.ceil(side / n) for side in size) <= _MOST_PATCHES)
+    return next(few)
+
+
+def _by(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
+
+
 def cut(x: Tensor, patch: Sequence[int]) -> Tensor:
-    """Patches of data `(B, C, *size)`: `(B, *grid, C * places)`; zeros are appended to sides that are no whole number
-    of patches."""
+    """Patches of data `(B, C, *size)`: `(B, *grid, C * places)`; zeros are appended to sides that the patches do not
+    divide."""
     missing = [-side % places for side, places in zip(x.shape[2:], patch, strict=True)]
     x = F.pad(x, [n for more in reversed(missing) for n in (0, more)])
     for axis, places in enumerate(patch, 2):

@@ -15,16 +15,16 @@ def zero(module: nn.Module) -> nn.Module:
 
 
 ConditionEmbedding = Callable[[int], nn.Module]
-"""Makes a module that embeds what is told under one name, `(value) -> (B, width)`, given the width."""
+"""Makes, from a width, a module that embeds one part of a condition, `(value) -> (B, width)`."""
 
 
 class LevelEmbedding(nn.Module):
     """Features of the noise level: sines and cosines at log-spaced frequencies, then two layers; with a condition, the
-    features of each thing told are added.
+    features of each of its parts are added.
 
     Args:
         width: number of output features.
-        condition: makes the module that embeds each thing told, by its name; None: the network is told nothing.
+        condition: makes the module that embeds each part of a condition, by its name; None: there is no condition.
         frequencies: number of frequencies; the periods run from about 1 to 125 units of log-SNR.
     """
 
@@ -51,8 +51,8 @@ class LevelEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """Features of a class, learned one by one. No label at all adds nothing: that is the null class of Ho & Salimans
-    (2022).
+    """Features of a class, learned class by class. Without a label nothing is added: that is the null class of Ho &
+    Salimans (2022).
 
     Args:
         classes: number of classes.
@@ -69,7 +69,8 @@ class LabelEmbedding(nn.Module):
 
 
 class GivenEmbedding(nn.Module):
-    """Features of given numbers, by two layers; nothing given adds nothing, which is not what a zero adds.
+    """Features of given numbers, by two layers. Where nothing is given, nothing is added; a zero that is given adds
+    something.
 
     Args:
         size: how many numbers.
@@ -87,10 +88,12 @@ class GivenEmbedding(nn.Module):
 
 
 def given_channels(given: Tensor | None, channels: int, x_t: Tensor) -> Tensor:
-    """A given image as channels beside `x_t`: resized to the nearest place, and a last one that is 1 where it is there.
+    """A given image as channels beside `x_t`: resized to the nearest place, with a last channel that is 1 where an
+    image is given.
 
     Args:
-        given: standardised, `(B, channels, *smaller)`; a row of NaN, as None for all, is nothing given: all zeros.
+        given: standardised, `(B, channels, *smaller)`. Where nothing is given, in a row of NaN or everywhere if it is
+            None, the channels are zeros.
         channels: of the given image.
         x_t: `(B, C, *size)`.
 
@@ -111,7 +114,7 @@ class Transformer(nn.Module):
         width: features of a token.
         depth: number of blocks.
         dropout: probability of dropping a hidden feature of a block, in [0, 1).
-        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
+        condition: makes the module that embeds each part of a condition, by its name; None: there is no condition.
     """
 
     def __init__(
@@ -124,7 +127,7 @@ class Transformer(nn.Module):
         self.modulate = zero(nn.Linear(width, 2 * width))
 
     def forward(self, tokens: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map tokens `(B, N, width)` at levels `(B,)`, under a condition or none, to `(B, N, width)`, normalised."""
+        """Map tokens `(B, N, width)` at levels `(B,)`, with a condition or without, to `(B, N, width)`, normalised."""
         level = F.silu(self.embed(t, **condition))[:, None]
         for block in self.blocks:
             tokens = block(tokens, level)

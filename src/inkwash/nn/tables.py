@@ -8,17 +8,17 @@ from torch.nn.functional import one_hot
 
 
 class TableNet(nn.Module):
-    """Shows a network numbers as they are and categories as indicators of their states, and adds what it says of the
+    """Shows a network numbers as they are and categories as indicators of their states, and adds its weights of the
     categories to their log-frequencies.
 
     Where cells may be missing, each column has a flag that says whether its cell is there, and a missing cell is shown
     as zeros.
 
     Args:
-        network: maps features `(B, sum(inputs))` and levels `(B,)`, under a condition or none, to `(B, sum(outputs))`;
-            see `widths`.
+        network: maps features `(B, sum(inputs))` and levels `(B,)`, with a condition or without, to
+            `(B, sum(outputs))`; see `widths`.
         sizes: number of categories of each column, 0 for a column of numbers.
-        masked: whether a noisy category has a state more, the mask.
+        masked: whether a noisy category has one more state, the mask.
         missing: whether cells may be missing.
     """
 
@@ -47,8 +47,8 @@ class TableNet(nn.Module):
         return inputs, (*predictions, *(predictions if spreads else ()), *sizes)
 
     def count(self, blocks: Iterable[Tensor]) -> None:
-        """Set the log-frequencies from blocks of rows `(N, D)`, NaN where missing; each category is given half a row
-        more."""
+        """Set the log-frequencies from blocks of rows `(N, D)`, NaN where missing; each category counts half a row
+        more than it has."""
         counts = [torch.full((size,), 0.5, dtype=torch.float64) for size in self.sizes]
         for rows in blocks:
             for count, column in zip(counts, self.categories, strict=True):
@@ -58,29 +58,29 @@ class TableNet(nn.Module):
             self.log_prior.copy_(torch.cat([(count / count.sum()).log() for count in counts]))
 
     def forward(self, x_t: Tensor, t: Tensor, present: Tensor | None = None, **condition: Tensor) -> Tensor:
-        """Map noisy rows `(B, D)` at levels `(B,)` to the predictions of the numbers, their spreads if asked for, and
-        the log-weights of all categories.
+        """Map noisy rows `(B, D)` at levels `(B,)` to the predictions of the numbers, their spreads if the variance
+        needs them, and the log-weights of all categories.
 
         Args:
             x_t: numbers and states of categories.
-            t: what the network is told of the noise.
+            t: the noise level that the network sees.
             present: which cells there are, boolean `(B, D)`; all by default.
             **condition: of the network.
 
         Raises:
-            TypeError: `present` for a network that was made for whole rows.
+            TypeError: `present` for a network that was made for complete rows.
         """
         if present is not None and not self.missing:
-            raise TypeError("present: the network takes whole rows alone")
+            raise TypeError("present: the network takes complete rows only")
         there = torch.ones_like(x_t) if present is None else present.to(x_t)
         columns = zip(self.categories, self.states, strict=True)
         states = [one_hot(x_t[:, i].long(), count) * there[:, i, None] for i, count in columns]
         shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
         found = self.network(torch.cat(shown, 1)[:, self.shown], t, **condition)
-        said = found.shape[1] - len(self.log_prior)
-        return torch.cat([found[:, :said], found[:, said:] + self.log_prior], 1)
+        numbers, weights = found.split([found.shape[1] - len(self.log_prior), len(self.log_prior)], 1)
+        return torch.cat([numbers, weights + self.log_prior], 1)
 
 
 def _order(columns: Sequence[int]) -> Tensor:
-    """What sorts features by the column each is of, keeping their order within it."""
+    """The order that sorts features by their columns and keeps it within each column."""
     return torch.tensor(columns).argsort(stable=True)

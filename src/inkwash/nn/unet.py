@@ -5,15 +5,22 @@ sizes need no padding or cropping: going down, a strided convolution rounds up; 
 to exactly what they were before.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.core.config import NetworkConfig
+from inkwash.core.errors import ConfigError
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
+_ATTENTION_PLACES = 64
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
 """The memory format that convolutions are fastest in, by the number of axes of their input."""
@@ -29,11 +36,11 @@ class UNet(nn.Module):
         channels: channels of an example.
         width: features at the full resolution; a multiple of 8.
         multipliers: features at each resolution, in units of `width`; each further one halves every side.
-        blocks: residual blocks at each resolution on either way; at the last one there is a single way.
+        blocks: residual blocks at each resolution, going down and again coming back; the last resolution has them once.
         attention: for each resolution, whether its blocks are followed by self-attention.
         dropout: probability of dropping a feature, in [0, 1).
         outputs: channels to give; by default those of an example.
-        condition: makes the module that embeds each thing told, by its name; None: there is none.
+        condition: makes the module that embeds each part of a condition, by its name; None: there is no condition.
         axes: sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes `(C, D, H, W)`.
         given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
     """
@@ -64,7 +71,8 @@ class UNet(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
+        """Map noisy data `(B, channels, *size)` at levels `(B,)`, with a condition or without, to
+        `(B, outputs, *size)`."""
         if self.given:
             x_t = torch.cat([x_t, given_channels(condition.pop("given", None), self.given, x_t)], dim=1)
         level = F.silu(self.embed(t, **condition))
@@ -73,8 +81,81 @@ class UNet(nn.Module):
         return self.leave(self.stages(h, level))
 
 
+@dataclass(frozen=True)
+class UNetOptions(NetworkOptions):
+    """Options of a `UNet`.
+
+    Args:
+        width: features at the full resolution.
+        depth: residual blocks at each resolution.
+        multipliers: features at each resolution, in units of the width.
+        attention: for each resolution, whether it has self-attention.
+        dropout: probability of dropping a feature.
+
+    Raises:
+        ConfigError: a width that is no multiple of 8; more or fewer entries in `attention` than in `multipliers`.
+    """
+
+    of_places = True
+    width: int
+    depth: int
+    multipliers: tuple[int, ...]
+    attention: tuple[bool, ...]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        if self.width % 8:
+            raise ConfigError("network.width", self.width, "a multiple of 8")
+        if len(self.attention) != len(self.multipliers):
+            need = f"{len(self.multipliers)} entries, as network.multipliers has"
+            raise ConfigError("network.attention", self.attention, need)
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        multipliers = config.multipliers or _multipliers(size)
+        attention = config.attention or _attention(size, len(multipliers))
+        depth = config.depth or (1 if math.prod(size) <= SMALL else 2)
+        return cls(config.width or 32, depth, multipliers, attention, dropout)
+
+    def build(self, ports: Ports) -> UNet:
+        return UNet(
+            sum(ports.inputs),
+            self.width,
+            self.multipliers,
+            self.depth,
+            self.attention,
+            self.dropout,
+            sum(ports.outputs),
+            ports.condition,
+            len(ports.size),
+            ports.given,
+        )
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        resolutions = f"multipliers {self.multipliers}, attention {self.attention}"
+        return f"U-Net, width {self.width}, {resolutions}, {self.depth} block(s) each"
+
+    def learning_rate(self, entries: int) -> float:
+        return 3e-3
+
+
+def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Halve until the longest side is down to four to seven places, at most three times. A series is halved until its
+    last resolution has attention, because it sees all of the series in no other way."""
+    halvings = min(max(int(math.log2(max(size) / 4)), 0), 3)
+    if len(size) == 1:
+        halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
+    return (1, *(2,) * halvings)
+
+
+def _attention(size: tuple[int, ...], resolutions: int) -> tuple[bool, ...]:
+    """Attention between the places of each resolution but the first, where they are few."""
+    places = [math.prod(math.ceil(side / 2**i) for side in size) for i in range(resolutions)]
+    return tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
+
+
 class _Stage(nn.Module):
-    """One resolution and, inside it, the coarser ones."""
+    """One resolution and, within it, the coarser ones."""
 
     def __init__(
         self,
@@ -88,8 +169,8 @@ class _Stage(nn.Module):
         super().__init__()
         width, *coarser = widths
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for way in [self.down, self.up] if coarser else [self.down]:
-            way.extend(_Block(width, level, attention[0], dropout, convolution) for _ in range(blocks))
+        for direction in [self.down, self.up] if coarser else [self.down]:
+            direction.extend(_Block(width, level, attention[0], dropout, convolution) for _ in range(blocks))
         self.coarser = _Stage(coarser, attention[1:], blocks, level, dropout, convolution) if coarser else None
         if coarser:
             self.halve = convolution(width, coarser[0], stride=2)

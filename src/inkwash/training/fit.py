@@ -17,11 +17,19 @@ import numpy as np
 import torch
 
 from inkwash.core import storage
-from inkwash.core.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.core.config import (
+    Config,
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ProcessConfig,
+    ResolvedConfig,
+    TrainConfig,
+)
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError, NonFiniteError, RunInterrupted
 from inkwash.core.machine import accelerator, keep_freed_memory
-from inkwash.core.options import check, chosen, first_difference, to_json
+from inkwash.core.options import check, first_difference, to_json
 from inkwash.core.randomness import Purpose, generator
 from inkwash.core.shapes import Array
 from inkwash.core.version import __version__
@@ -143,7 +151,7 @@ def fit(
 class _Job:
     """One process's part in training one run."""
 
-    config: Config
+    config: ResolvedConfig
     dataset: Dataset
     run: Run
     accelerator: Accelerator
@@ -154,9 +162,11 @@ class _Job:
     report: bool
 
     @classmethod
-    def prepare(cls, config: Config, dataset: Dataset, run: Run, accelerator: Accelerator, report: bool = True) -> _Job:
-        config = resolve(config, dataset.spec, len(dataset.data))
-        if chosen(config.train.batch_size) % accelerator.num_processes:
+    def prepare(
+        cls, options: Config, dataset: Dataset, run: Run, accelerator: Accelerator, report: bool = True
+    ) -> _Job:
+        config = resolve(options, dataset.spec, len(dataset.data))
+        if config.train.batch_size % accelerator.num_processes:
             need = f"a multiple of the {accelerator.num_processes} processes"
             raise ConfigError("train.batch_size", config.train.batch_size, need)
         inside, outside = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
@@ -184,7 +194,7 @@ class _Job:
     def execute(self, state: TrainState, display: Display) -> None:
         """Train from where the run is, under its lock."""
         self.resume(state, display)
-        if state.step < chosen(self.config.train.steps):
+        if state.step < self.config.train.steps:
             self.loop(state, display)
         if self.accelerator.is_main_process and self.report:
             self.conclude(state, display)
@@ -203,7 +213,7 @@ class _Job:
             f"{self.accelerator.device.type}; learning rate {config.train.learning_rate:g}; objective "
             f"{config.train.objective}, times {config.train.times}"
         )
-        if len(self.examples) < chosen(config.train.batch_size):
+        if len(self.examples) < config.train.batch_size:
             display.say(
                 f"          fewer examples ({len(self.examples)}) than a batch: each stands in it several times"
             )
@@ -218,8 +228,8 @@ class _Job:
         config = self.config.train
         batch = draw_batch(state, self.examples, config, self.accelerator)
         objective = build_objective(self.config, self.transform.lattice)
-        cost = measure_cost(state, batch, objective, chosen(config.micro_batch_size))
-        display.say(f"cost      about {cost.describe(chosen(config.steps))}")
+        cost = measure_cost(state, batch, objective, config.micro_batch_size)
+        display.say(f"cost      about {cost.describe(config.steps)}")
 
     def resume(self, state: TrainState, display: Display) -> None:
         """Continue from the newest checkpoint; a new run writes its first one and continues from that."""
@@ -256,7 +266,7 @@ class _Job:
         model = build_model(self.config, self.transform, state.average, self.examples.condition)
         before, began = state.seconds, time.monotonic()
         window: list[float] = []
-        with _stop_signals(main) as caught, display.progress(chosen(config.steps), state.step) as bar:
+        with _stop_signals(main) as caught, display.progress(config.steps, state.step) as bar:
             for done in training(state, self.examples, self.config, self.accelerator):
                 if not main:
                     continue
@@ -323,7 +333,7 @@ class _Job:
         header = Header(
             self.config,
             self.transform,
-            chosen(self.examples.condition),
+            self.examples.condition,
             self.fingerprint,
             len(self.dataset.data),
             state.step,
@@ -370,7 +380,7 @@ def held_out_bounds(model: Diffusion, dataset: Dataset, places: Array, **options
     return bounds | ({"held_out_given_condition": model.bound(x, **told, **options)} if told else {})
 
 
-def held_out_loss(config: Config, state: TrainState, held_out: Examples, device: torch.device) -> float:
+def held_out_loss(config: ResolvedConfig, state: TrainState, held_out: Examples, device: torch.device) -> float:
     """Loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
     random = generator(config.train.seed, Purpose.MONITOR)
     count = min(len(held_out), _MONITORED)
@@ -387,9 +397,9 @@ def held_out_loss(config: Config, state: TrainState, held_out: Examples, device:
 
 def _require_every_class(dataset: Dataset, inside: Array) -> None:
     """Refuse labels with a class of which there is nothing to learn from."""
-    if dataset.labels is None:
+    classes = dataset.condition.classes
+    if dataset.labels is None or classes is None:
         return
-    classes = chosen(dataset.condition.classes)
     missing = np.flatnonzero(np.bincount(dataset.labels[inside], minlength=len(classes) + 1)[1:] == 0)
     if len(missing):
         got = f"class {classes[missing[0]]!r} among the held-out examples alone"

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, TrainConfig
+from inkwash.core.config import ResolvedConfig, ResolvedTrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
-from inkwash.core.options import chosen
 from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec, hide
@@ -63,7 +62,7 @@ class Examples:
     data: Array
     indices: Array
     transform: Transform
-    condition: ConditionSpec | None = None
+    condition: ConditionSpec = field(default_factory=ConditionSpec)
     labels: Array | None = None
     given: Array | None = None
 
@@ -79,8 +78,8 @@ class Examples:
         rows, told = self.indices[positions], {}
         if self.labels is not None:
             told["label"] = torch.from_numpy(self.labels[rows])
-        if self.given is not None:
-            told["given"] = chosen(chosen(self.condition).given).to_model(take(self.given, rows))
+        if self.given is not None and self.condition.given is not None:
+            told["given"] = self.condition.given.to_model(take(self.given, rows))
         return told
 
     def blocks(self) -> Iterator[Tensor]:
@@ -193,7 +192,7 @@ def rows_of(told: dict[str, Tensor], rows: slice | Tensor) -> dict[str, Tensor]:
     return {name: value[rows] for name, value in told.items()}
 
 
-def start(config: Config, examples: Examples, device: torch.device) -> TrainState:
+def start(config: ResolvedConfig, examples: Examples, device: torch.device) -> TrainState:
     """The state before the first step of a resolved config."""
     denoiser = build_denoiser(config, examples.transform.spec, examples.condition)
     if isinstance(denoiser.network, LevelNet):
@@ -213,7 +212,11 @@ def start(config: Config, examples: Examples, device: torch.device) -> TrainStat
 
 
 def training(
-    state: TrainState, examples: Examples, config: Config, accelerator: Accelerator, objective: Objective | None = None
+    state: TrainState,
+    examples: Examples,
+    config: ResolvedConfig,
+    accelerator: Accelerator,
+    objective: Objective | None = None,
 ) -> Iterator[Step]:
     """Train to the last step of the config, yielding after each step.
 
@@ -223,8 +226,8 @@ def training(
     """
     objective = objective or build_objective(config, examples.transform.lattice)
     loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
-    failures, rows = 0, chosen(config.train.micro_batch_size)
-    while state.step < chosen(config.train.steps):
+    failures, rows = 0, config.train.micro_batch_size
+    while state.step < config.train.steps:
         rate = learning_rate(config.train, state.step)
         batch = draw_batch(state, examples, config.train, accelerator)
         while (losses := _losses(loss_of, batch, rows, state.step, config.train.seed, accelerator)) is None:
@@ -309,9 +312,9 @@ class Batch:
     all_times: Times
 
 
-def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accelerator: Accelerator) -> Batch:
+def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator) -> Batch:
     """The batch of a step: a pure function of the seed, the step, the data and the proposal, cut by process."""
-    count, process, device = chosen(config.batch_size), state.denoiser.process, accelerator.device
+    count, process, device = config.batch_size, state.denoiser.process, accelerator.device
     positions = order(config.seed, state.step, count, len(examples))
     random = generator(config.seed, Purpose.TRAIN, state.step)
     times = state.proposal.draw(count, process.schedule, random)
@@ -325,10 +328,10 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     return Batch(examples.indices[positions[mine]], x.to(device), own, noise[mine].to(device), told, times)
 
 
-def hidden_conditions(config: TrainConfig, step: int) -> Tensor:
+def hidden_conditions(config: ResolvedTrainConfig, step: int) -> Tensor:
     """Of which examples of a step's global batch nothing is told, bool `(B,)`."""
     random = generator(config.seed, Purpose.CONDITION, step)
-    return torch.rand(chosen(config.batch_size), generator=random) < (config.condition_dropout or 0.0)
+    return torch.rand(config.batch_size, generator=random) < (config.condition_dropout or 0.0)
 
 
 def order(seed: int, step: int, count: int, examples: int) -> Array:
@@ -342,10 +345,10 @@ def _epoch(seed: int, epoch: int, examples: int) -> Array:
     return np.random.default_rng(derived_seed(seed, Purpose.ORDER, epoch)).permutation(examples)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: ResolvedTrainConfig, step: int) -> float:
     """Rises linearly over the warm-up, falls linearly to zero at the end of the budget."""
     rise = min((step + 1) / max(config.warmup, 1), 1.0)
-    return chosen(config.learning_rate) * rise * (1 - step / chosen(config.steps))
+    return config.learning_rate * rise * (1 - step / config.steps)
 
 
 @torch.no_grad()
