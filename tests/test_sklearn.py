@@ -28,7 +28,7 @@ from inkwash import sklearn as estimator
 from inkwash.core import randomness
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.randomness import generator
-from inkwash.data import frames as frame
+from inkwash.data import frames
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import complete as completion
@@ -283,10 +283,10 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
-TEXT_COLUMN = frame.text_column
+TEXT_COLUMN = frames.text_column
 
 
-@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+@bug("text that looks like numbers, as numbers", frames, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
@@ -395,12 +395,12 @@ def test_an_array_comes_back_in_its_type(dtype):
     assert DiffusionDensity(**TINY).fit(x).sample(20, random_state=0).dtype == dtype
 
 
-@bug("the same of arrays", estimator, "_whole", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
+@bug("the same of arrays", estimator, "_rounded", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
 def test_whole_numbers_are_rounded_within_their_type():
     given = np.array([-0.6, 0.4, 0.6, 7.5, 300.0, 1e30])
-    assert estimator._whole(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
-    assert estimator._whole(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
-    assert estimator._whole(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
+    assert estimator._rounded(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
+    assert estimator._rounded(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
+    assert estimator._rounded(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
 
 
 # Runs and pickles
@@ -430,10 +430,10 @@ def test_a_pickle_holds_no_module():
 
 @pytest.mark.parametrize("name", ["header.json", "average.safetensors", "manifest.json"])
 def test_a_damaged_pickle_is_refused(name):
-    whole = pickle.dumps(tiny())
-    place = whole.index(tiny()._checkpoint[name]) + 40
+    content = pickle.dumps(tiny())
+    place = content.index(tiny()._checkpoint[name]) + 40
     with pytest.raises(iw.CheckpointError):
-        pickle.loads(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])  # noqa: S301
+        pickle.loads(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])  # noqa: S301
 
 
 def test_a_run_is_resumed_where_it_was_stopped(tmp_path):

@@ -292,11 +292,11 @@ def test_a_label_changes_the_output_and_number_zero_means_no_label():
 
 def test_names_and_integers_stand_for_classes():
     condition = iw.data.ConditionSpec(("-1", "0", "cat"))
-    assert condition.numbers("cat", 2).tolist() == [3, 3]
+    assert condition.inputs(2, "cat")["label"].tolist() == [3, 3]
     for minus in (-1, "-1", np.int64(-1), torch.tensor(-1), [-1], np.array([-1])):
-        assert condition.numbers(minus, 1).tolist() == [1]
-    assert condition.numbers(["cat", "0"], 2).tolist() == [3, 2]
-    assert iw.data.ConditionSpec(("False", "True")).numbers([True, False], 2).tolist() == [2, 1]
+        assert condition.inputs(1, minus)["label"].tolist() == [1]
+    assert condition.inputs(2, ["cat", "0"])["label"].tolist() == [3, 2]
+    assert iw.data.ConditionSpec(("False", "True")).inputs(2, [True, False])["label"].tolist() == [2, 1]
 
 
 def test_only_the_first_twelve_of_many_classes_are_named():

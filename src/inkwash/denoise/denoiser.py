@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import SightName
 from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, per_row
 from inkwash.denoise import prediction
@@ -19,7 +20,7 @@ from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
 
-TimeInput = Literal["time", "log_snr", "nothing"]
+TimeInput = Literal["time", SightName]
 """What a network is given in the place of the time."""
 Network = Callable[..., Tensor]
 Named = TypeVar("Named")
@@ -187,7 +188,7 @@ class Denoiser(NetworkDenoiser):
         return predicted, spread
 
 
-def _named(where: str, value: str | Named, names: Mapping[str, Named]) -> Named:
+def _named(where: str, value: str | Named, names: Mapping[Any, Named]) -> Named:
     """The object that a name stands for; an object stands for itself."""
     if not isinstance(value, str):
         return value

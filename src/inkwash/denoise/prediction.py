@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.config import PlainPredictionName
 from inkwash.core.shapes import over
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Noisy
@@ -156,5 +157,5 @@ class Levels(Prediction):
         return Guess(x, noisy.eps_of(x), logits)
 
 
-NAMED: dict[str, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
+NAMED: dict[PlainPredictionName, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
 """Predictions that a name alone describes."""

@@ -17,20 +17,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
+from inkwash.core.config import CategoryNoise
 from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over
 from inkwash.process.bernoulli import step_log_odds
 from inkwash.process.distributions import Lattice, Masses
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Scheduled
-
-CategoryNoise = Literal["uniform", "absorbing"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.config import DegradationName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, per_row
 
@@ -101,7 +102,7 @@ class Mask(Degradation):
         return ((_distance(*x.shape[-2:]) + self.softness - reach[:, None, None]) / self.softness).clamp(0, 1)
 
 
-DEGRADATIONS: dict[str, type[Degradation]] = {"blur": Blur, "pixelate": Pixelate, "mask": Mask}
+DEGRADATIONS: dict[DegradationName, type[Degradation]] = {"blur": Blur, "pixelate": Pixelate, "mask": Mask}
 """The degradations by name."""
 
 

@@ -12,17 +12,15 @@ variance is built on $\tilde\beta$, its decoder uses the $\tilde\beta$ of $(\tau
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import PlainVarianceName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, over
 from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
-
-Variance = Literal["small", "large", "analytic", "learned", "free"]
 
 
 class ReverseVariance(ABC):
@@ -132,7 +130,12 @@ class Analytic(nn.Module, ReverseVariance):
         return self.of_step(schedule, 0.0, times[-2], spread)
 
 
-SIMPLE: dict[str, ReverseVariance] = {"small": Small(), "large": Large(), "learned": Learned(), "free": Free()}
+SIMPLE: dict[PlainVarianceName, ReverseVariance] = {
+    "small": Small(),
+    "large": Large(),
+    "learned": Learned(),
+    "free": Free(),
+}
 """Reverse variances that a name alone describes."""
 
 

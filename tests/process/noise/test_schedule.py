@@ -1,7 +1,6 @@
 """Schedules agree with 50-digit arithmetic, are monotonic, and invert exactly."""
 
 import math
-from typing import get_args, get_type_hints
 
 import mpmath
 import numpy as np
@@ -157,9 +156,7 @@ def test_every_public_schedule_has_an_exact_twin():
     assert {name for name in noise.SCHEDULES if not name.startswith("learned")} < set(EXACT)
 
 
-def test_schedules_have_the_names_of_the_option_and_take_their_steps():
-    hint = get_type_hints(iw.ProcessConfig)["schedule"]
-    assert get_args(get_args(hint)[0]) == tuple(noise.SCHEDULES)
+def test_steps_are_those_of_the_table():
     t = torch.linspace(0, 1, 101, dtype=F64)
     for name in set(noise.SCHEDULES) & set(EXACT):
         make = noise.SCHEDULES[name]

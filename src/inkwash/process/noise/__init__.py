@@ -7,6 +7,7 @@ No result is NaN: the log-SNR is $+\infty$ where there is no noise, and $-\infty
 
 from collections.abc import Callable
 
+from inkwash.core.config import ScheduleName
 from inkwash.process.noise.closed import (
     KarrasSchedule,
     LogLinearSchedule,
@@ -43,7 +44,7 @@ __all__ = [
     "uniform_grid",
 ]
 
-SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+SCHEDULES: dict[ScheduleName, Callable[[int], Schedule]] = {
     "linear": LinearSchedule,
     "cosine": CosineSchedule,
     "log-linear": LogLinearSchedule,
@@ -54,5 +55,5 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "learned-betas": LearnedBetas,
     "learned": lambda steps: LearnedSchedule(steps, learn_ends=True),
 }
-"""Schedules by the name the command line knows them by, each from a number of steps; those without a table have the
-same scales whatever the number."""
+"""Schedules by the name that the command line knows them by, each made from a number of steps; those without a table
+have the same scales whatever the number."""
