@@ -176,4 +176,4 @@ BUILTIN: dict[str, Callable[[], Raw]] = {
     "ar2": ar2,
     "balls": balls,
 }
-"""Loaders by name."""
+"""Loaders by name, those of `inkwash.core.config.BUILTIN_NAMES`."""

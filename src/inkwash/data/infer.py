@@ -6,13 +6,13 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from inkwash.core.config import DataConfig
+from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
-from inkwash.data.spec import DataSpec, Layout, has_channels
+from inkwash.data.spec import DataSpec, has_channels
 
 
 def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tuple[str, ...]]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
-from inkwash.data.spec import Layout
 
 _MOST_BYTES = 1 << 34
 

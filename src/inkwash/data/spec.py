@@ -5,15 +5,13 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 
+from inkwash.core.config import Layout
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
 from inkwash.process.distributions import Lattice
 
-Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
-"""Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
-others have to be asked for."""
 Kind = Literal["vector", "series", "image", "volume"]
 
 
