@@ -31,7 +31,8 @@ import inkwash as iw
 from inkwash.core import randomness
 from inkwash.core.randomness import generator, slot_rows
 from inkwash.core.shapes import over
-from inkwash.likelihood import bound, bound as likelihood
+from inkwash.likelihood import bound as likelihood
+from inkwash.likelihood.bound import bound
 from inkwash.process.noise.steps import posterior_var
 
 SCHEDULES = public_schedules()

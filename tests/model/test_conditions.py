@@ -119,7 +119,11 @@ BAD = {
         r"given\[1\]: got NaN or infinity, need finite",
     ),
     "text": (GIVEN, {"given": Y[:3].astype(str)}, "given: got values of type <U"),
-    "no such condition": (iw.Condition(), {"given": Y[:3]}, "given: got values, need none: .* without given values"),
+    "no such condition": (
+        iw.data.ConditionSpec(),
+        {"given": Y[:3]},
+        "given: got values, need none: .* without given values",
+    ),
     "no labels": (GIVEN, {"label": "left"}, "label: got left, need none: .* without labels"),
     "one of two": (BOTH, {"given": Y[:3]}, "label: got nothing, need label and given together"),
     "the other": (BOTH, {"label": "left"}, "given: got nothing, need label and given together"),

@@ -173,7 +173,7 @@ def test_a_grid_spreads_the_steps():
 
 
 def test_a_grid_takes_a_schedule():
-    model = iw.Diffusion(SimpleNamespace(process=SimpleNamespace()), (2,))
+    model = iw.Diffusion(SimpleNamespace(process=SimpleNamespace(lattice=None)), (2,))
     with pytest.raises(iw.ConfigError, match=r"grid: got .* has no schedule"):
         model.sample(1, steps=2, grid=iw.LogSnrGrid())
 

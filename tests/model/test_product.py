@@ -65,7 +65,7 @@ def test_a_sample_of_a_seed_has_the_same_bits_however_many_are_drawn(method):
 @pytest.mark.parametrize("layout", ["NCHW", "NHW", "NHWC"])
 def test_known_pixels_come_back_as_they_were(layout, method):
     model = picture_model(layout, 3 if layout == "NHWC" else 1)
-    shape = model.data_shape
+    shape = model.units.data_shape
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 17, shape).astype(np.uint8), rng.random(shape) < 0.4
     x = (model * iw.Observed(mask, image)).sample(3, seed=0, steps=3, method=method)
@@ -104,9 +104,9 @@ def test_a_trajectory_ends_with_what_is_known():
 MEASURED = iw.Measurement.evidence
 
 
-def offset_forgotten(self, model):
-    evidence = MEASURED(self, model)
-    shift = model.real(torch.zeros(1, *model.shape, dtype=torch.float64))
+def offset_forgotten(self, units):
+    evidence = MEASURED(self, units)
+    shift = units.to_reals(torch.zeros(1, *units.shape, dtype=torch.float64))
     return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
 
 
@@ -163,7 +163,7 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 CROP = iw.model.crop
 
 
-@bug("left for top", iw, "crop", lambda top, left, *size: CROP(left, top, *size))
+@bug("left for top", iw.model, "crop", lambda top, left, *size: CROP(left, top, *size))
 def test_operators_look_at_the_pixels_they_say():
     part = iw.model.crop(1, 2, 3, 4)(PICTURES)
     assert part.shape == (2, 3, 3, 4)
@@ -178,7 +178,7 @@ def test_operators_look_at_the_pixels_they_say():
 BLUR = iw.model.blur
 
 
-@bug("a variance for the width of a blur", iw, "blur", lambda std: BLUR(std**2))
+@bug("a variance for the width of a blur", iw.model, "blur", lambda std: BLUR(std**2))
 def test_a_blur_is_as_wide_as_it_says():
     """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
     point = torch.zeros(1, 1, 41, 61, dtype=F64)

@@ -10,8 +10,7 @@ from mixed_rows import MEANS, PROBABILITY, STD, model_of, rows
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 
 import inkwash as iw
-from inkwash.model import factors as factor
-from inkwash.posterior import complete as completion
+from inkwash.posterior import complete as completion, evidence
 
 NAN = math.nan
 
@@ -31,7 +30,7 @@ def given(row, known):
 
 @bug(
     "every example known as the first one is",
-    factor.EachKnown,
+    evidence.EachKnown,
     "known_of",
     lambda self, x: self.known[:1].expand(x.shape),
 )

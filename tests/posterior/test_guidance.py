@@ -25,10 +25,9 @@ from products import LINEAR, SPACE, real_model
 import inkwash as iw
 from inkwash.core import randomness
 from inkwash.model.product import gathered
-from inkwash.posterior import guidance as guide
+from inkwash.posterior import guidance as guide, steps
 from inkwash.posterior.guidance import Guided, lanczos
 from inkwash.process import distributions
-from inkwash.sample.walk import walk as posterior_walk
 
 MATRIX = tensor([[1.0, -0.5, 2.0], [0.3, 1.0, 0.0]])
 MEASURED = iw.Measurement(MATRIX, tensor([0.2, 1.1]), tensor([0.5, 0.1]))
@@ -272,7 +271,7 @@ def mean_of(method, steps, sampler=None):
 
 
 def matched_step_by_step(self, denoiser, evidence, sampler):
-    return posterior_walk.StepProduct().compose(denoiser, evidence, sampler)
+    return steps.StepProduct().compose(denoiser, evidence, sampler)
 
 
 @bug("moments matched one step at a time", iw.MomentMatching, "compose", matched_step_by_step)
@@ -314,7 +313,7 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
     draws = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
     parts = iter([draws[:, :3], draws[:, 3:]])
     with pytest.MonkeyPatch.context() as patch:
-        for module in (distributions, posterior_walk):
+        for module in (distributions, steps):
             patch.setattr(module, "standard_normal", lambda shape, generator, like=None: next(parts))
         x_s = walk.step(model.denoiser, x_t, t, s, torch.Generator())
     torch.testing.assert_close(x_s[0], expected.mean)
@@ -341,7 +340,7 @@ def squared_norm(self, denoiser, x_t, t, s, generator):
     return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
-@bug("norm squared", posterior_walk._Descended, "step", squared_norm)
+@bug("norm squared", steps._Descended, "step", squared_norm)
 def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
     """Against finite differences of the distance of one example alone, in a batch of others."""
     scale = 0.7
@@ -382,7 +381,7 @@ def one_norm_for_all(self, denoiser, x_t, t, s, generator):
     return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
-@bug("one distance over the batch", posterior_walk._Descended, "step", one_norm_for_all, method=iw.DPS())
+@bug("one distance over the batch", steps._Descended, "step", one_norm_for_all, method=iw.DPS())
 @pytest.mark.parametrize("method", [iw.MomentMatching(), iw.MomentMatching(2), iw.PiGDM(), iw.DPS()], ids=str)
 def test_the_guidance_of_one_example_does_not_depend_on_the_others(method):
     model = real_model()

@@ -28,8 +28,13 @@ from inkwash.sample.walk import State, Walkable, end_of
 class Factor:
     """A function r(x), or a condition, that multiplies a model: `model * factor`; factors multiply one another."""
 
-    changes_belief: ClassVar[bool] = False
-    """Whether it changes what the denoiser believes and is no function of x, as a condition does."""
+    is_condition: ClassVar[bool] = False
+    """Whether it is a condition of the model, of which a product has at most one."""
+
+    @property
+    def changes_belief(self) -> bool:
+        """Whether it changes what the denoiser believes, and is no function of x."""
+        return type(self).wrap is not Factor.wrap
 
     @property
     def parts(self) -> tuple[Factor, ...]:
@@ -80,7 +85,7 @@ def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
     Raises:
         ConfigError: more than one `Condition`, or a factor that does not fit the model.
     """
-    conditions = sum(factor.changes_belief for factor in factors)
+    conditions = sum(factor.is_condition for factor in factors)
     if conditions > 1:
         raise ConfigError("condition", f"{conditions} conditions", "one at most")
     evidence = (factor.evidence(units) for factor in factors)
