@@ -1,9 +1,13 @@
-"""The shape of the code itself: layers, forbidden calls, public names, sizes."""
+"""The shape of the code itself: rooms, words, forbidden calls, public names, sizes."""
 
 import ast
 import statistics
+import subprocess
+import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,74 +16,9 @@ import inkwash
 SOURCE = Path(inkwash.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-LAYERS = [
-    {"errors", "memory", "shapes"},
-    {
-        "calibration",
-        "randomness",
-        "distributions",
-        "noise.grid",
-        "noise.schedule",
-        "metrics",
-        "fidelity",
-        "features",
-        "tabular",
-        "drift",
-        "series",
-        "storage",
-        "config",
-        "device",
-        "ode",
-    },
-    {"noise.tables", "noise.letters", "noise.grids", "nn.layers"},
-    {"noise.closed", "noise.learned", "nn.levels", "nn.columns", "nn.dit", "nn.mlp", "nn.tables", "nn.unet"},
-    {"noise", "nn"},
-    {"process"},
-    {"gaussian", "bernoulli", "prediction", "variance", "propose"},
-    {"categorical", "denoise"},
-    {"mixed"},
-    {"codes", "bits", "sample.sampler", "sample.quadrature", "likelihood", "entropy", "degrade", "flow"},
-    {"interpolate", "objective", "sample.posterior"},
-    {"sample.multistep", "sample.stochastic"},
-    {"sample.singlestep"},
-    {"sample"},
-    {"vae", "walk"},
-    {"data.rows"},
-    {"data.columns", "data.curves"},
-    {"data.transform", "data.leaves"},
-    {"data.raw", "data.deep", "data.condition"},
-    {"data.files", "data.images", "data.table"},
-    {"data.builtin"},
-    {"data.frame"},
-    {"data.hub"},
-    {"data.read"},
-    {"data.sources"},
-    {"data"},
-    {"model", "factor", "operators"},
-    {"posterior.method"},
-    {"posterior.bits", "posterior.guide"},
-    {"posterior.smc", "posterior.walk"},
-    {"posterior"},
-    {"impute", "product"},
-    {"build", "checkpoint", "display", "grid_costs", "pictures"},
-    {"describe", "film"},
-    {"run", "training"},
-    {"cost", "learned_grid"},
-    {"fit"},
-    {"draw", "exhibits"},
-    {"report"},
-    {"share", "sklearn"},
-    {"completion", "inpaint"},
-    {"evaluation"},
-    {"papers.report"},
-    {"papers.path_loss", "papers.cold", "papers.products", "papers.questions.answer"},
-    {"papers.questions.forward", "papers.questions.backward"},
-    {"papers.questions"},
-    {"papers"},
-    {"cli"},
-]
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-HOME = {name: f"inkwash.{module}" for name, module in inkwash._MODULE_OF.items()}
+ROOT = Path(__file__).parents[1]
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+ROOMS = set(CONTRACTS[0]["layers"])
 TORCH_ONLY = {"nn.columns", "nn.dit", "nn.layers", "nn.mlp", "nn.tables", "nn.unet", "nn.levels", "nn"}
 
 
@@ -99,11 +38,6 @@ def is_type_checking(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def module_level(tree):
-    """Statements that run, or bind names, when the module is imported."""
-    return [node for node in tree.body if not is_type_checking(node)]
-
-
 def imported(nodes):
     """Modules named by import statements; `from inkwash import x` names inkwash.x."""
     for node in nodes:
@@ -118,15 +52,60 @@ def own(names):
     return {name.removeprefix("inkwash.") for name in names if name.startswith("inkwash.")}
 
 
-def test_every_module_has_a_layer():
-    assert set(MODULES) - set(LEVEL) - {"__main__"} == set()
-    assert set(LEVEL) - set(MODULES) == set()
+def imports_of_inkwash(nodes):
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) and own(imported([node]))]
+
+
+def test_every_module_lies_in_a_room():
+    assert {name.partition(".")[0] for name in MODULES} == ROOMS
+
+
+def test_the_contract_is_about_all_rooms():
+    """`lint-imports` checks it: rooms import downward only, nothing imports in a circle, annotations count."""
+    assert [contract["type"] for contract in CONTRACTS] == ["layers", "acyclic_siblings"]
+    assert CONTRACTS[0]["exhaustive"]
+    assert not any("ignore_imports" in contract for contract in CONTRACTS)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_go_down_only(module):
-    below = {name for name, level in LEVEL.items() if level < LEVEL[module]}
-    assert own(imported(module_level(tree_of(MODULES[module])))) - below == set()
+def test_no_import_is_hidden(module):
+    """Only a command may import a module of the package when it runs; no import is for annotations alone."""
+    tree = tree_of(MODULES[module])
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    late = imports_of_inkwash(node for function in functions for node in ast.walk(function))
+    typed = imports_of_inkwash(node for block in tree.body if is_type_checking(block) for node in block.body)
+    assert typed == []
+    assert late == [] or module.startswith("commands.")
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS - {"sklearn"}))
+def test_a_room_only_hands_names_on(room):
+    """Its `__init__.py` has a sentence, imports and `__all__`; a table of what options name may stand there too."""
+    sentence, *others = tree_of(SOURCE / room / "__init__.py").body
+    assert sentence.value.value.strip().count("\n") == 0
+    kinds = (ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+    assert all(isinstance(node, kinds) for node in others)
+
+
+WORDS = {"told", "way", "whole", "chosen", "inside", "outside", "said"}
+
+
+def identifiers(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, ast.Name | ast.Attribute):
+            yield node.id if isinstance(node, ast.Name) else node.attr
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_word_has_one_meaning(module):
+    names = {name for name in identifiers(tree_of(MODULES[module])) if WORDS & set(name.lower().split("_"))}
+    assert names == set()
 
 
 @pytest.mark.parametrize("module", sorted(TORCH_ONLY))
@@ -136,9 +115,12 @@ def test_networks_know_no_probability(module):
     assert own(names) <= TORCH_ONLY
 
 
-def test_importing_the_package_imports_nothing_else_of_it():
-    names = imported(module_level(tree_of(SOURCE / "__init__.py")))
-    assert set(names) <= {"importlib", "typing"}
+def test_importing_the_package_imports_nothing_heavy():
+    """Only what lazy names need, the version and errors of the core; see docs/decisions.md."""
+    words = "import sys; before = set(sys.modules); import inkwash; print(*(set(sys.modules) - before))"
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.split()
+    assert {name.partition(".")[0] for name in found} & {"torch", "numpy", "scipy", "sklearn", "matplotlib"} == set()
+    assert all(name.startswith("inkwash.core") for name in found if name.startswith("inkwash."))
 
 
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -184,31 +166,39 @@ def test_code_from_data_would_be_noticed(code):
     assert list(forbidden(ast.parse(code)))
 
 
-def type_checking_names():
-    block = next(node for node in tree_of(SOURCE / "__init__.py").body if is_type_checking(node))
-    return {node.module.removeprefix("inkwash."): {a.name for a in node.names} for node in block.body}
+PUBLIC = [name for name in inkwash.__all__ if name not in ROOMS]
 
 
-def test_the_names_for_type_checkers_are_the_names_at_run_time():
-    assert type_checking_names() == {module: set(names) for module, names in inkwash._HOME.items()}
+def test_the_front_door_is_small():
+    assert 50 <= len(PUBLIC) <= 70
 
 
 def test_no_public_name_is_a_module():
     """Importing a module sets an attribute of its package: it would replace the public thing of the same name."""
-    assert set(inkwash.__all__) & {module.partition(".")[0] for module in MODULES} == set()
+    assert set(PUBLIC) & {module.partition(".")[0] for module in MODULES} == set()
+
+
+def handed_on():
+    """The names that a room hands on, and the modules of the room."""
+    for room in sorted(ROOMS):
+        package = import_module(f"inkwash.{room}")
+        modules = {name.split(".")[1] for name in MODULES if name.startswith(f"{room}.")}
+        yield package, set(getattr(package, "__all__", ())), modules
+
+
+def test_no_name_of_a_room_is_a_module():
+    assert [package.__name__ for package, names, modules in handed_on() if names & modules] == []
 
 
 def test_public_names_stay_what_they_are_once_every_module_is_imported():
     for module in MODULES:
         import_module(f"inkwash.{module}")
-    wrong = [n for n in inkwash.__all__ if getattr(inkwash, n) is not getattr(import_module(HOME[n]), n)]
-    assert wrong == []
+    assert [name for name in PUBLIC if isinstance(getattr(inkwash, name), ModuleType)] == []
 
 
-@pytest.mark.parametrize("name", inkwash.__all__)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_is_described(name):
-    value = getattr(import_module(HOME[name]), name)
-    assert (value.__doc__ or "").strip()
+    assert (getattr(inkwash, name).__doc__ or "").strip()
 
 
 def test_unknown_names_are_unknown():
