@@ -19,12 +19,11 @@ from oracles import (
     tensor,
     trained,
 )
-from straight import SCHEDULE, model_of, small_slots
+from straight import SCHEDULE, model_of, small_slots, with_places_of_the_first
 
 import inkwash as iw
-from inkwash.core.randomness import slot_places
+from inkwash.core.randomness import Slots
 from inkwash.denoise.denoiser import NetworkDenoiser
-from inkwash.model import diffusion as models
 
 S, T = 0.3, 0.75
 PARTS = [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])]
@@ -226,12 +225,8 @@ def first_class_for_none(self, label, count):
     return NUMBERS(self, label, count) - 1
 
 
-def labels_of_the_first_slot(slot, rows, count, first=0):
-    return torch.arange(rows).clamp(max=count - 1)
-
-
 @bug("first class taken for none", iw.data.ConditionSpec, "numbers", first_class_for_none)
-@bug("labels of the first slot", models, "slot_places", labels_of_the_first_slot)
+@bug("labels of the first slot", Slots, "of", with_places_of_the_first)
 @small_slots()
 def test_labels_keep_their_examples():
     """What is asked under a label is what the model of that part alone says, with the same noise; through the slots."""
@@ -395,5 +390,7 @@ def test_labels_that_cannot_multiply_a_model_are_refused(kind, labels, message):
 
 
 def test_places_of_slots_cover_the_examples_once():
-    places = torch.cat([slot_places(i, 4, 10) for i in range(3)])
-    assert places.tolist() == [*range(10), 9, 9]
+    with small_slots():
+        slots = list(Slots((2,), torch.device("cpu")).of(10))
+    assert torch.cat([slot.places for slot in slots]).tolist() == [*range(10), 9, 9]
+    assert [slot.own for slot in slots] == [slice(0, 4), slice(0, 4), slice(0, 2)]

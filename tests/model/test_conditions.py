@@ -10,11 +10,11 @@ from answers import rows
 from bugs import bug
 from oracles import F64, GaussianData, Straight, tensor, trained
 from partly_given import COV, GAIN, LEFT, MEAN, WHOLE, part
-from straight import model_of, small_slots
+from straight import model_of, small_slots, with_places_of_the_first
 
 import inkwash as iw
 from inkwash import nn
-from inkwash.model import diffusion as models
+from inkwash.core.randomness import Slots
 from inkwash.nn import unet
 
 SCHEDULE = Straight(9.0, -8.0)
@@ -46,12 +46,8 @@ def values_as_they_are(self, given, count):
     return torch.from_numpy(given).float()
 
 
-def labels_of_the_first_slot(slot, rows, count, first=0):
-    return torch.arange(rows).clamp(max=count - 1)
-
-
 @bug("given not standardised", iw.data.ConditionSpec, "values", values_as_they_are)
-@bug("given of the first slot", models, "slot_places", labels_of_the_first_slot)
+@bug("given of the first slot", Slots, "of", with_places_of_the_first)
 @small_slots()
 def test_given_keep_their_examples():
     """What is asked under y is what the model of x given that y alone says, with the same noise; through the slots."""

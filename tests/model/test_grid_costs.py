@@ -28,7 +28,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core import randomness
+from inkwash.core.randomness import Slots
 from inkwash.model import grid_costs
 
 LINEAR = iw.LinearSchedule()
@@ -41,7 +41,7 @@ def plane_model(schedule=LINEAR, variance="small", steps=1000):
 
 def small_slots():
     """Less to fill up takes less time."""
-    return mock.patch.object(randomness, "slot_rows", return_value=16)
+    return mock.patch.object(Slots, "rows", 16)
 
 
 def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
@@ -268,7 +268,7 @@ def ddim_without_its_noise(process, x, eps, s):
 @bug("steps that drop the noise", grid_costs, "_ddim", ddim_without_its_noise, rows=2)
 @pytest.mark.parametrize("rows", [2, 1024])
 def test_deviations_follow_the_recursion_of_ddim(rows):
-    with mock.patch.object(grid_costs, "slot_rows", return_value=rows):
+    with mock.patch.object(Slots, "rows", rows):
         check_deviations()
 
 

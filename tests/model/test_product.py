@@ -10,6 +10,7 @@ from bugs import bug
 from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exact_denoiser, name_of, public, tensor
 
 import inkwash as iw
+from inkwash.core.randomness import Slots
 from inkwash.data.transform import fit_transform
 from inkwash.model import diffusion as diffusion
 from inkwash.model.product import gathered
@@ -20,7 +21,7 @@ SIDE = 4
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)
+    monkeypatch.setattr(Slots, "rows", 8)
 
 
 def plane_model(transform=None):
@@ -229,7 +230,7 @@ def test_a_factor_may_change_the_denoiser_alone():
     seen = iw.Observed([True, False], [-2.5, 0.0])
     for product, expected in ((plane_model() * Shifted(), other), (plane_model() * seen * Shifted(), other * seen)):
         assert torch.equal(product.sample(3, seed=0, steps=4), expected.sample(3, seed=0, steps=4))
-    with pytest.raises(iw.ConfigError, match="the denoiser alone"):
+    with pytest.raises(iw.ConfigError, match="only change the denoiser"):
         (plane_model() * Shifted()).sample(1, steps=2, method=iw.PiGDM())
     with pytest.raises(iw.ConfigError, match="no function of x"):
         (plane_model() * Shifted()).unnormalised_log_prob(torch.zeros(1, 2))

@@ -90,7 +90,7 @@ def test_draws_are_those_of_the_product_one_by_one():
 
 
 def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
-    monkeypatch.setattr(completion, "_DRAWS", 2)
+    monkeypatch.setattr(completion, "_MANY", 2)
     model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN]])
     most = model.impute(x, 7, seed=3, steps=5)
     for n in (1, 3):
