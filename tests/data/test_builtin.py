@@ -135,7 +135,7 @@ def test_tables_are_those_of_scikit_learn():
     assert np.array_equal(data.data, found.data)
     assert np.array_equal(data.labels, found.target + 1)
     assert list(data.spec.columns) == found.feature_names
-    assert [name for name, column in data.spec.columns.items() if column.is_whole] == ["magnesium", "proline"]
+    assert [name for name, column in data.spec.columns.items() if column.is_integer] == ["magnesium", "proline"]
     patients, scaled = load_dataset("diabetes"), load_diabetes()
     assert np.array_equal(patients.data[:, -1], scaled.target)
     for i, name in enumerate(scaled.feature_names):

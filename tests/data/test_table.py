@@ -10,9 +10,9 @@ from faults import run_cli, train_words, without_pictures
 import inkwash as iw
 from inkwash.core.errors import DataError
 from inkwash.data.columns import Column
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import dump_csv
 from inkwash.data.transform import fit_transform
 
 TYPES = ("int64", "float64", "float32", "uint8")

@@ -26,9 +26,6 @@ from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
 
-# Networks
-
-
 # Data
 
 

@@ -15,6 +15,7 @@ from straight import model_of, small_slots, with_places_of_the_first
 import inkwash as iw
 from inkwash import nn
 from inkwash.core.randomness import Slots
+from inkwash.data import condition
 from inkwash.nn import unet
 
 SCHEDULE = Straight(9.0, -8.0)
@@ -42,11 +43,11 @@ def exact_model():
 Y = np.array([[4.0, -3.0], [2.0, 0.5], [7.0, -6.0]])[[0, 1, 2, 2, 0, 1, 0]]
 
 
-def values_as_they_are(self, given, count):
+def values_as_they_are(transform, given, count):
     return torch.from_numpy(given).float()
 
 
-@bug("given not standardised", iw.data.ConditionSpec, "values", values_as_they_are)
+@bug("given not standardised", condition, "_standardised", values_as_they_are)
 @bug("given of the first slot", Slots, "of", with_places_of_the_first)
 @small_slots()
 def test_given_keep_their_examples():
@@ -89,7 +90,7 @@ def test_without_a_condition_the_model_is_that_of_all_data():
 
 def test_a_condition_as_a_factor_goes_with_others():
     model, seen = exact_model(), iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
-    alone = model * iw.Condition(given=Y[0])
+    alone = model * iw.data.ConditionSpec(given=Y[0])
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=Y[0]))
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=np.repeat(Y[:1], 5, 0)))
     both, truth = (alone * seen).sample(9, seed=0), (model_of(part(Y[0])) * seen).sample(9, seed=0)
@@ -128,8 +129,8 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_given_is_refused(case):
-    condition, options, message = BAD[case]
-    model, x = iw.Diffusion(exact_model().denoiser, (2,), steps=3, dtype=F64, condition=condition), rows(0, n=3)
+    spec, options, message = BAD[case]
+    model, x = iw.Diffusion(exact_model().denoiser, (2,), steps=3, dtype=F64, condition=spec), rows(0, n=3)
     for ask in (
         lambda **asked: model.sample(3, **asked),
         *(functools.partial(f, x) for f in (model.bound, model.encode)),

@@ -66,7 +66,7 @@ def relatives_to_folder(
     model = load(run, device)
     x = example(run, model, name)[None]
     drawn = []
-    with display.walk(f"drawing {n} relatives at each time") as done:
+    with display.bar(f"drawing {n} relatives at each time") as done:
         for t in at:
             drawn.append(model.relatives(x[0], t, n, seed=seed, **options))
             done(len(drawn) / len(at))

@@ -32,6 +32,29 @@ from inkwash.process.process import Process
 
 
 @dataclass(frozen=True)
+class MeanBound:
+    """The means of a bound and of its parts over examples.
+
+    Args:
+        prior: the first part, in `unit`.
+        diffusion: the second part, in `unit`.
+        reconstruction: the third part, in `unit`.
+        total: the bound, in `unit`; it is the sum of the parts.
+        std_error: the standard error of `total`, in `unit`; None for a single example.
+        unit: "bits/dim" for data with levels, "nats" otherwise.
+        examples: the number of examples.
+    """
+
+    prior: float
+    diffusion: float
+    reconstruction: float
+    total: float
+    std_error: float | None
+    unit: str
+    examples: int
+
+
+@dataclass(frozen=True)
 class Bound:
     r"""An upper bound on -log p(x) and its parts, nats per example.
 
@@ -99,6 +122,20 @@ class Bound:
         """Standard error of `total.mean()` over examples and noise; NaN for fewer than two examples."""
         spread = ((self.total - self.total.mean()) ** 2).sum() / (len(self.total) - 1)
         return (spread / len(self.total)).sqrt()
+
+    def mean(self) -> MeanBound:
+        """The means over examples, in bits per entry for data with levels and in nats otherwise."""
+        discrete = self.levels is not None
+        unit = self.in_bits_per_dim if discrete else (lambda nats: nats)
+        return MeanBound(
+            prior=float(unit(self.prior.mean())),
+            diffusion=float(unit(self.diffusion.mean())),
+            reconstruction=float(unit(self.reconstruction.mean())),
+            total=float(unit(self.total.mean())),
+            std_error=float(unit(self.std_error)) if len(self.total) > 1 else None,
+            unit="bits/dim" if discrete else "nats",
+            examples=len(self.total),
+        )
 
 
 @dataclass(frozen=True)

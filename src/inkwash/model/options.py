@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
-
 from torch import Tensor
 
+from inkwash.data.condition import Conditions
 from inkwash.sample.walk import StepOptions
 
 
-class ConditionOptions(TypedDict, total=False):
-    """Keywords that state a condition, as of `Diffusion.sample`."""
-
-    label: Any
-    given: Any
-
-
-class WalkOptions(ConditionOptions, StepOptions, total=False):
+class WalkOptions(Conditions, StepOptions, total=False):
     """Keywords that say which steps to take, and under which condition, as of `Diffusion.sample`."""
 
     guidance: float

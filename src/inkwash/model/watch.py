@@ -37,7 +37,7 @@ def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None
     if film is not None:
         walks[0] = film.record(walks[0])
     ends = []
-    with display.walk(f"drawing {n} samples") as done:
+    with display.bar(f"drawing {n} samples") as done:
         for k, walk in enumerate(walks):
             for state in walk:
                 done((k + 1 - state.s) / len(walks))

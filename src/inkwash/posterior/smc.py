@@ -142,7 +142,7 @@ class KnownTwist(Twist):
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A draw of the guided belief, whose probability over the model's is one over the twist."""
         process, x_t = self.denoiser.process, view.guided.x_t
-        return process.reverse(x_t, view.guided, torch.zeros_like(t), t).final(generator), 0 * view.log_twist
+        return process.reverse(x_t, view.guided, torch.zeros_like(t), t).last_draw(generator), 0 * view.log_twist
 
 
 TWISTS: dict[type[Process], Callable[[AnyDenoiser, Evidence], Twist]] = {Gaussian: RealTwist, Bernoulli: BitTwist}

@@ -1,5 +1,6 @@
 """Samplers, which walk along a grid of times from the prior to data."""
 
+from inkwash.core.config import SamplerName
 from inkwash.sample.ancestral import DDIM, Ancestral
 from inkwash.sample.grids import GRIDS, AngleGrid, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
 from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
@@ -36,7 +37,7 @@ __all__ = [
     "Walker",
 ]
 
-SAMPLERS: dict[str, type[Sampler]] = {
+SAMPLERS: dict[SamplerName, type[Sampler]] = {
     "ancestral": Ancestral,
     "ddim": DDIM,
     "heun": Heun,
@@ -48,4 +49,4 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "langevin": AnnealedLangevin,
     "predictor-corrector": PredictorCorrector,
 }
-"""Samplers by the name the command line knows them by."""
+"""Samplers by the name that the command line knows them by."""
