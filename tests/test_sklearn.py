@@ -25,9 +25,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
 from inkwash import sklearn as estimator
-from inkwash.core import randomness
 from inkwash.core.config import EvaluateConfig
-from inkwash.core.randomness import generator
+from inkwash.core.randomness import Slots, generator
 from inkwash.data import frames
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
@@ -101,8 +100,7 @@ def evaluating(**options):
 def in_less_time():
     """Few rows take less time when there is less to fill up, and what is not known exactly in few steps."""
     with ExitStack() as patches:
-        for module in (randomness, diffusion, completion):
-            patches.enter_context(mock.patch.object(module, "slot_rows", return_value=256))
+        patches.enter_context(mock.patch.object(Slots, "rows", 256))
         patches.enter_context(evaluating(sampler_steps=10, terms=10))
         yield
 
@@ -218,7 +216,7 @@ def test_missing_entries_of_a_normal_are_normal_given_the_rest():
 )
 def test_rows_are_imputed_apart():
     """Draws for one row say nothing of those for another, side by side or not."""
-    few = mock.patch.object(completion, "slot_rows", return_value=128)
+    few = mock.patch.object(Slots, "rows", 128)
     with few, evaluating(sampler_steps=20):
         draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25

@@ -162,7 +162,7 @@ def test_the_bound_and_its_parts_are_moved_as_the_density_is(kind):
     gain = curved.log_prob(data).value - bare.log_prob(x).value
     bounds = curved.bound(data, steps=10), bare.bound(x, steps=10)
     torch.testing.assert_close(bounds[1].total - bounds[0].total, gain, rtol=0, atol=1e-4)
-    for name in ("k", "null"):
+    for name in ("lower", "prior_log_prob"):
         torch.testing.assert_close(getattr(bounds[0], name) - getattr(bounds[1], name), gain, rtol=0, atol=1e-4)
     times = torch.linspace(1, 0, 6, dtype=F64)
     costs = [iw.model.bound_costs(model, y, candidates=times).fixed for model, y in ((curved, data), (bare, x))]
