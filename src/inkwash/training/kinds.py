@@ -1,7 +1,5 @@
 """One record for each kind of process: the data it is for, what it decides, how it is built and how it is described."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -121,7 +121,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
     objective, losses = Restoration(options.norm), deque[float](maxlen=100)
     optimizer = torch.optim.AdamW(restorer.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps + 1)
-    with display.walk("training") as done:
+    with display.bar("training") as done:
         for step in range(options.steps):
             random = generator(options.seed, Purpose.TRAIN, step)
             batch = x[torch.randint(len(x), (64,), generator=random)]
