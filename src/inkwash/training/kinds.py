@@ -16,7 +16,6 @@ from inkwash.core.config import (
     ResolvedConfig,
     ResolvedProcessConfig,
     ScheduleName,
-    SightName,
     VarianceName,
 )
 from inkwash.core.errors import ConfigError
@@ -44,30 +43,29 @@ _UNBOUNDED: tuple[ScheduleName, ...] = ("karras",)
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Of a process without options of its own."""
+    """A process without options of its own has none."""
 
 
 @dataclass(frozen=True)
 class BitOptions:
-    """Of the process of bits."""
+    """Options of the process of bits."""
 
     rate: Fraction = 0.5
 
 
 @dataclass(frozen=True)
 class CategoryOptions:
-    """Of a process with categories."""
+    """Options of a process with categories."""
 
     categories: CategoryNoise = "absorbing"
 
 
 @dataclass(frozen=True)
 class NumberOptions:
-    """Of a denoiser of numbers."""
+    """Options of a denoiser of numbers."""
 
     predicts: PredictionName
     variance: VarianceName
-    sees: SightName
     clip: bool
 
 
