@@ -47,8 +47,13 @@ pytestmark = pytest.mark.usefixtures("quick")
 # Stopping and resuming
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 7, 11])
-@pytest.mark.parametrize("number", SIGNALS)
+STOPS = [(number, step) for number in SIGNALS for step in (1, 2, 3, 7, 11)]
+OFTEN = [(signal.SIGINT, 1), (signal.SIGTERM, 11)]
+
+
+@pytest.mark.parametrize(
+    ("number", "step"), [pytest.param(*stop, marks=() if stop in OFTEN else pytest.mark.slow) for stop in STOPS]
+)
 def test_a_signal_saves_and_the_same_command_resumes_bit_identically(data, finished_run, tmp_path, number, step):
     run = tmp_path / "run"
     with hooked(at_step(step, lambda: os.kill(os.getpid(), number))), pytest.raises(RunInterrupted) as caught:

@@ -14,7 +14,7 @@ from inkwash.core.config import Config
 from inkwash.core.errors import DataError
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
-from inkwash.data.condition import ConditionSpec
+from inkwash.data.condition import ConditionKeywords, ConditionSpec
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.rows import blocks, take
 from inkwash.data.transform import Transform, fit_transform
@@ -99,7 +99,7 @@ class Prepared:
         """The distribution that a denoiser stands for."""
         return build_model(self.config, self.transform, denoiser, self.examples.condition)
 
-    def conditions(self, count: int) -> dict[str, Any]:
+    def conditions(self, count: int) -> ConditionKeywords:
         """Conditions for `count` samples, as `Diffusion.sample` takes them: those of held-out examples in turn."""
         return self.dataset.conditions(np.resize(self.held_out.indices, count))
 
