@@ -19,12 +19,12 @@ from oracles import (
     tensor,
     trained,
 )
-from straight import SCHEDULE, model_of, small_slots
+from straight import SCHEDULE, model_of, small_slots, with_places_of_the_first
 
 import inkwash as iw
-from inkwash.core.randomness import slot_places
+from inkwash.core.randomness import Slots
+from inkwash.data import condition
 from inkwash.denoise.denoiser import NetworkDenoiser
-from inkwash.model import diffusion as models
 
 S, T = 0.3, 0.75
 PARTS = [GaussianData([-1.0, 0.5], [[0.1, 0.03], [0.03, 0.2]]), GaussianData([1.5, -0.7], [[2.0, 0.9], [0.9, 0.6]])]
@@ -88,7 +88,7 @@ def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
 @bug("x guided, eps kept", iw.Denoiser, "forward", x_guided_eps_kept, w=2.5, name="eps")
 @pytest.mark.parametrize("w", [0.0, 0.4, 1.0, 2.5])
 @pytest.mark.parametrize("name", PREDICTIONS)
-def test_guidance_is_a_power_whatever_is_predicted(name, w):
+def test_guidance_is_a_power_for_every_prediction(name, w):
     x_t = SCHEDULE.alpha(T) * rows(0) + SCHEDULE.sigma(T) * rows(1)
     estimate = exact(name, x_t)(x_t, T, label=LABELS, guidance=w)
     truth = guided_score(x_t, w)
@@ -218,19 +218,15 @@ def test_interpolation_within_a_class_is_that_of_the_model_of_the_class(options)
     assert float((paths[0] - paths[2]).abs().max()) > 0.1
 
 
-NUMBERS = iw.data.ConditionSpec.numbers
+NUMBERS = condition._class_numbers
 
 
-def first_class_for_none(self, label, count):
-    return NUMBERS(self, label, count) - 1
+def first_class_for_none(classes, label, count):
+    return NUMBERS(classes, label, count) - 1
 
 
-def labels_of_the_first_slot(slot, rows, count, first=0):
-    return torch.arange(rows).clamp(max=count - 1)
-
-
-@bug("first class taken for none", iw.data.ConditionSpec, "numbers", first_class_for_none)
-@bug("labels of the first slot", models, "slot_places", labels_of_the_first_slot)
+@bug("first class taken for none", condition, "_class_numbers", first_class_for_none)
+@bug("labels of the first slot", Slots, "of", with_places_of_the_first)
 @small_slots()
 def test_labels_keep_their_examples():
     """Results under a label equal those of the model of that part with the same noise, also across slots."""
@@ -290,7 +286,7 @@ def test_a_label_changes_the_output_and_number_zero_means_no_label():
     assert all(not torch.allclose(each[a], each[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_names_and_whole_numbers_stand_for_classes():
+def test_names_and_integers_stand_for_classes():
     condition = iw.data.ConditionSpec(("-1", "0", "cat"))
     assert condition.inputs(2, "cat")["label"].tolist() == [3, 3]
     for minus in (-1, "-1", np.int64(-1), torch.tensor(-1), [-1], np.array([-1])):
@@ -394,5 +390,7 @@ def test_labels_that_cannot_multiply_a_model_are_refused(kind, labels, message):
 
 
 def test_places_of_slots_cover_the_examples_once():
-    places = torch.cat([slot_places(i, 4, 10) for i in range(3)])
-    assert places.tolist() == [*range(10), 9, 9]
+    with small_slots():
+        slots = list(Slots((2,), torch.device("cpu")).of(10))
+    assert torch.cat([slot.places for slot in slots]).tolist() == [*range(10), 9, 9]
+    assert [slot.own for slot in slots] == [slice(0, 4), slice(0, 4), slice(0, 2)]

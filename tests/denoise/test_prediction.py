@@ -29,7 +29,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core.randomness import slot_rows
+from inkwash.core.randomness import Slots
 from inkwash.core.shapes import over
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import F
@@ -278,7 +278,7 @@ def mean_bound(data, schedule, times, variance="small"):
     nodes, weights = gauss_hermite(16 if data.size == 2 else 80)
     eps = torch.cartesian_prod(*[nodes] * data.size).reshape(-1, data.size)
     share = torch.cartesian_prod(*[weights] * data.size).reshape(len(eps), -1).prod(1)
-    total, in_a_slot = 0.0, slot_rows((data.size,), torch.device("cpu")) // len(eps)
+    total, in_a_slot = 0.0, Slots((data.size,), torch.device("cpu")).rows // len(eps)
     for points, log_probs in zip(data.points.split(in_a_slot), data.log_probs.split(in_a_slot), strict=True):
         with prescribed_noise(eps.repeat(len(points), 1)):
             result = bound(data.denoiser(schedule, variance), points.repeat_interleave(len(eps), 0), times, TERNARY)

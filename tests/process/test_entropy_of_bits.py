@@ -59,7 +59,7 @@ def integrated_form(data, rate):
         result = bound(denoiser, x, TIMES)
     joint = [(data.probabilities[:, None] * data.kernel(survival(0.0, t), rate)).flatten() for t in TIMES[:-2]]
     diffusion = sum(float(w @ column) for w, column in zip(joint, result.per_time.T, strict=True))
-    rest = result.k + result.diffusion
+    rest = result.lower + result.diffusion
     return float(rest @ joint[0]) - diffusion
 
 
@@ -95,7 +95,7 @@ def test_for_real_numbers_the_form_is_the_bound_with_another_last_step(variance)
     prior = denoiser.process.prior(x.shape, like=x)
     last = marginal.log_prob(x_t) + prior.log_prob(x) - prior.log_prob(x_t)
     expected = (-result.prior - result.diffusion + last).mean()
-    assert float(result.k.mean()) == pytest.approx(float(expected), abs=1e-9)
+    assert float(result.lower.mean()) == pytest.approx(float(expected), abs=1e-9)
 
 
 def test_the_heartbeat_of_the_paper():
@@ -104,10 +104,10 @@ def test_the_heartbeat_of_the_paper():
     denoiser = iw.denoise.BitDenoiser(beat.network, iw.Bernoulli(SCHEDULE, 0.2))
     null = 20 * (0.2 * math.log2(0.2) + 0.8 * math.log2(0.8))
     one = bound(denoiser, beat.beats, tensor([1.0, 0.0]))
-    assert float(one.null[0]) / bit == pytest.approx(null)
-    assert float(one.k[0]) / bit == pytest.approx(null)
+    assert float(one.prior_log_prob[0]) / bit == pytest.approx(null)
+    assert float(one.lower[0]) / bit == pytest.approx(null)
     x = beat.beats.repeat(200, 1)
     many = bound(denoiser, x, iw.uniform_grid(60))
     exact = -sum(beat.diffusion(60)) - beat.conditional(1 - 1 / 60)
-    assert float(many.k.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
+    assert float(many.lower.mean()) == pytest.approx(exact, abs=4 * float(many.diffusion.std()) / math.sqrt(len(x)))
     assert null < exact / bit < -math.log2(5)

@@ -19,7 +19,7 @@ from inkwash.data.arrays import read_npy
 from inkwash.data.images import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
-from inkwash.model.watch import draw, transform_of
+from inkwash.model.watch import draw
 from inkwash.training.run import StrPath, load
 
 
@@ -92,7 +92,7 @@ def inpaint_to_folder(
         ConfigError: a run of vectors, or options that do not go together.
     """
     model = load(run, device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)

@@ -1,4 +1,4 @@
-"""Samplers: ways to walk along a grid of times from the prior to data."""
+"""Samplers, which walk along a grid of times from the prior to data."""
 
 from inkwash.core.config import SamplerName
 from inkwash.sample.ancestral import DDIM, Ancestral
@@ -7,7 +7,7 @@ from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
 from inkwash.sample.sampler import Multistep, Sampler
 from inkwash.sample.singlestep import Heun, SingleStep
 from inkwash.sample.stochastic import AnnealedLangevin, EulerMaruyama, PredictorCorrector
-from inkwash.sample.walk import State, Walk, Walkable
+from inkwash.sample.walk import Plan, State, Stepwise, Walkable, Walker
 
 __all__ = [
     "DDIM",
@@ -25,14 +25,16 @@ __all__ = [
     "KarrasGrid",
     "LogSnrGrid",
     "Multistep",
+    "Plan",
     "PredictorCorrector",
     "QuadraticGrid",
     "Sampler",
     "SingleStep",
     "State",
+    "Stepwise",
     "UniformGrid",
-    "Walk",
     "Walkable",
+    "Walker",
 ]
 
 SAMPLERS: dict[SamplerName, type[Sampler]] = {
