@@ -14,7 +14,7 @@ import numpy as np
 from inkwash.core.display import Display
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
-from inkwash.data.condition import Conditions
+from inkwash.data.condition import ConditionKeywords
 from inkwash.evaluation.finding import Finding, is_beyond
 from inkwash.evaluation.subject import FEWEST, Subject
 from inkwash.likelihood.bound import Bound, MeanBound
@@ -127,7 +127,7 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     )
 
 
-def _bound(subject: Subject, x: Array, condition: Conditions | None = None) -> Bound:
+def _bound(subject: Subject, x: Array, condition: ConditionKeywords | None = None) -> Bound:
     config = subject.config
     steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
     return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **(condition or {}))

@@ -14,7 +14,7 @@ from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.condition import Conditions
+from inkwash.data.condition import ConditionKeywords
 from inkwash.data.dataset import Dataset
 from inkwash.data.rows import take
 from inkwash.data.spec import DataSpec
@@ -106,9 +106,9 @@ class Subject:
     parts: Parts
     space: Parts
     train: Rows
-    held_out_condition: Conditions
-    sampled_under: Conditions
-    fitted_condition: Conditions
+    held_out_condition: ConditionKeywords
+    sampled_under: ConditionKeywords
+    fitted_condition: ConditionKeywords
     features: Features | None = None
 
 
