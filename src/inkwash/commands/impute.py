@@ -16,7 +16,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.frames import read_rows
+from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
 from inkwash.training.run import StrPath, load
 
