@@ -92,7 +92,7 @@ class Slots:
     """The slots that examples are processed in, each of a fixed number of rows.
 
     Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`,
-    and a slot is always computed in full: sample i of a seed has the same bits however many are drawn.
+    and a slot is always computed in full: sample i of a seed has the same bits however many there are.
 
     Args:
         shape: shape of one example.
