@@ -45,7 +45,7 @@ def rows(n, seed=0):
 
 
 def table(n=40):
-    """A table with whole numbers, of 32 bits."""
+    """A table with integers of 32 bits."""
     x = rows(n)
     return pandas.DataFrame({"a": x[:, 0], "b": np.rint(9 * x[:, 1]).astype(np.int32)}, index=range(5, 5 + n))
 
@@ -309,7 +309,7 @@ def test_a_mixed_frame_comes_back_as_it_was():
     assert not filled[0].equals(filled[1])
 
 
-def test_categories_and_missing_values_have_the_bound_alone():
+def test_categories_and_missing_values_only_have_the_bound():
     scores = mixed().score_samples(people(5))
     assert np.isfinite(scores).all()
     x = people(5).astype(object).where(people(5).notna(), None)
@@ -412,7 +412,7 @@ def test_a_pickle_is_the_same_estimator(fitted, data):
 
 
 def test_a_pickle_holds_no_module():
-    """Of torch nothing is unpickled, and of this package the class of the estimator alone."""
+    """Unpickling needs nothing of torch, and of this package only the class of the estimator."""
     found = []
 
     class Listening(pickle.Unpickler):
@@ -446,7 +446,7 @@ def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
         there.fit(table(30))
 
 
-def test_nothing_is_left_behind_or_printed_unless_asked_for(tmp_path, monkeypatch, capsys):
+def test_nothing_is_left_behind_or_printed_unless_wanted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     DiffusionDensity(**TINY).fit(rows(40))

@@ -76,7 +76,7 @@ def test_the_autoregression_is_stationary_and_leaves_white_noise():
     assert np.allclose(x[:, [0, -1]].var(0), variance, rtol=4 * np.sqrt(2 / len(x)))
 
 
-def test_the_balls_are_round_and_whole():
+def test_the_balls_are_round_and_complete():
     data = load_dataset("balls")
     assert (data.spec.kind, data.spec.shape, data.spec.levels) == ("volume", (1, 8, 8, 8), 9)
     share = data.data / 8

@@ -1,5 +1,6 @@
 """A name, a path or an object finds its reader; a run takes the same data again."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from faults import run_cli, tiny, without_pictures
 from torch.utils.data import TensorDataset
 
 import inkwash as iw
+from inkwash.core.config import SOURCES
 from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.readers import FILES, source_name
@@ -46,6 +48,12 @@ def test_every_kind_of_file_is_named_where_one_is_wanted(tmp_path):
     with pytest.raises(DataError) as refusal:
         load_dataset(tmp_path / "data.xlsx")
     assert [reader.words for reader in FILES if reader.words not in str(refusal.value)] == []
+
+
+@pytest.mark.parametrize("reader", FILES, ids=lambda reader: reader.words)
+def test_the_command_line_names_every_kind_of_file(reader):
+    """The help is no part of this room: it has to be there before anything heavy is imported."""
+    assert re.search(r"folder|\.\w+|IDX", reader.words)[0] in SOURCES
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_whole_columns_with_missing_cells_stay_whole(tmp_path):
 
 
 def test_a_long_table_is_read_in_parts(tmp_path):
-    """What a cell is does not depend on where it stands: text, holes and real numbers after thousands of whole ones."""
+    """What a cell is does not depend on where it stands: text, holes and real numbers after thousands of integers."""
     text = "a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{i}\n" for i in range(9000)) + "NA,,9000.5\n"
     data = load_dataset(write(tmp_path, text))
     assert data.spec.columns == {

@@ -88,7 +88,7 @@ def x_guided_eps_kept(self, x_t, t, guidance=1.0, **condition):
 @bug("x guided, eps kept", iw.Denoiser, "forward", x_guided_eps_kept, w=2.5, name="eps")
 @pytest.mark.parametrize("w", [0.0, 0.4, 1.0, 2.5])
 @pytest.mark.parametrize("name", PREDICTIONS)
-def test_guidance_is_a_power_whatever_is_predicted(name, w):
+def test_guidance_is_a_power_for_every_prediction(name, w):
     x_t = SCHEDULE.alpha(T) * rows(0) + SCHEDULE.sigma(T) * rows(1)
     estimate = exact(name, x_t)(x_t, T, label=LABELS, guidance=w)
     truth = guided_score(x_t, w)
@@ -286,7 +286,7 @@ def test_a_label_changes_the_output_and_number_zero_means_no_label():
     assert all(not torch.allclose(each[a], each[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_names_and_whole_numbers_stand_for_classes():
+def test_names_and_integers_stand_for_classes():
     condition = iw.data.ConditionSpec(("-1", "0", "cat"))
     assert condition.inputs(2, "cat")["label"].tolist() == [3, 3]
     for minus in (-1, "-1", np.int64(-1), torch.tensor(-1), [-1], np.array([-1])):

@@ -23,7 +23,7 @@ _SHOWN = 12
 _WORDS = {"label": "labels", "given": "given values"}
 
 
-class Conditions(TypedDict, total=False):
+class ConditionKeywords(TypedDict, total=False):
     """Conditions as users state them, by the keywords of `Diffusion.sample`; none, one or both."""
 
     label: Any

@@ -18,7 +18,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import Column, describe_columns
-from inkwash.data.condition import Conditions, ConditionSpec, goes_with
+from inkwash.data.condition import ConditionKeywords, ConditionSpec, goes_with
 from inkwash.data.infer import infer_given_spec, infer_spec
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
@@ -47,9 +47,9 @@ class Dataset:
     labels: Array | None = None
     given: Dataset | None = None
 
-    def conditions(self, places: Array) -> Conditions:
+    def conditions(self, places: Array) -> ConditionKeywords:
         """The conditions of the examples at `places`, as `Diffusion.sample` takes them."""
-        found: Conditions = {}
+        found: ConditionKeywords = {}
         if self.labels is not None and self.condition.classes is not None:
             found["label"] = [self.condition.classes[number - 1] for number in self.labels[places]]
         if self.given is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inkwash.core.errors import ConfigError, require_integer, require_kind
 from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots
 from inkwash.core.shapes import as_batch, as_time
-from inkwash.data.condition import Conditions, ConditionSpec, guided
+from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
 from inkwash.denoise.wrap import under
@@ -328,7 +328,7 @@ class Diffusion(Walkable):
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
-        **options: Unpack[Conditions],
+        **options: Unpack[ConditionKeywords],
     ) -> Bound:
         """The variational bound on -log p(x), or on -log p(x | label, given), nats per example.
 
@@ -363,7 +363,7 @@ class Diffusion(Walkable):
         solver: Solver | None = None,
         dequantise: Dequantise | None = None,
         seed: int = 0,
-        **options: Unpack[Conditions],
+        **options: Unpack[ConditionKeywords],
     ) -> LogProb:
         """The exact log p(x), or log p(x | label, given), along the probability-flow ODE, nats per example; compare it
         with `-bound(x).total`.
@@ -398,7 +398,7 @@ class Diffusion(Walkable):
         result = log_prob(divergence=divergence, probes=probes, solver=solver, seed=seed, condition=condition)
         return replace(result, value=result.value + self.units.log_det(model_x))
 
-    def encode(self, x: Any, *, solver: Solver | None = None, **options: Unpack[Conditions]) -> Tensor:
+    def encode(self, x: Any, *, solver: Solver | None = None, **options: Unpack[ConditionKeywords]) -> Tensor:
         """The point of noise x_1 that the probability-flow ODE moves `x` to: one code for each `x`, without randomness.
 
         Args:
@@ -414,7 +414,7 @@ class Diffusion(Walkable):
         condition = self.condition.inputs(len(model_x), **options)
         return transport(self.denoiser, model_x, 0.0, 1.0, solver=solver, condition=condition)
 
-    def decode(self, z: Tensor, *, solver: Solver | None = None, **options: Unpack[Conditions]) -> Any:
+    def decode(self, z: Tensor, *, solver: Solver | None = None, **options: Unpack[ConditionKeywords]) -> Any:
         """The data that a code stands for: the inverse of `encode`.
 
         Args:
@@ -433,7 +433,9 @@ class Diffusion(Walkable):
         return self.to_data(transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition))
 
     @torch.no_grad()
-    def score(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **options: Unpack[Conditions]) -> Tensor:
+    def score(
+        self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **options: Unpack[ConditionKeywords]
+    ) -> Tensor:
         """The gradient of log p(x_t) with respect to `x_t` `(B, *shape)`, in model units; with a condition y, a `label`
         or what is `given`, that of log p(x_t) + w log p(y | x_t), where w is the guidance.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from inkwash.data.condition import Conditions
+from inkwash.data.condition import ConditionKeywords
 from inkwash.sample.walk import StepOptions
 
 
-class WalkOptions(Conditions, StepOptions, total=False):
+class WalkOptions(ConditionKeywords, StepOptions, total=False):
     """Keywords that say which steps to take, and under which condition, as of `Diffusion.sample`."""
 
     guidance: float
