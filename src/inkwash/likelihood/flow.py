@@ -248,7 +248,7 @@ def _log_probs(
     terminal: Distribution | None,
     random: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Independent estimates of log p(x_t), `(B, K)`, where K = 1 if it is exact, and the evaluations for them, `(B,)`."""
+    """Independent estimates of log p(x_t), `(B, K)`, where K = 1 if it is exact; the evaluations they took, `(B,)`."""
     probes = trace.draw(x_t, random)
 
     def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@ r"""Factors: functions r(x) that multiply a model's distribution, $\tilde p(x) \
 
 A factor is stated in data units. Multiplied with a model it becomes `Evidence` in model units: known entries,
 measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. A linear measurement remains linear
-where the map between the units is affine; elsewhere it is refused. A factor that changes the belief of the denoiser, and is
-no function of x, wraps the denoiser.
+where the map between the units is affine; elsewhere it is refused. A factor that changes the belief of the denoiser,
+and is no function of x, wraps the denoiser.
 """
 
 from __future__ import annotations

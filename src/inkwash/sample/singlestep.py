@@ -62,8 +62,8 @@ class Heun(Multistep):
 
     With churn, a step first adds noise, up to $\hat\varsigma = \varsigma(1 + \gamma)$,
     $\gamma = \min(S_{\mathrm{churn}}/N, \sqrt2 - 1)$ for N steps, but never beyond the noise at time 1, the most that
-    the denoiser knows. A step takes two evaluations, except where no signal is left at its start or no noise at its end:
-    there it is Euler's (which is `DDIM()`), and takes one.
+    the denoiser knows. A step takes two evaluations, except where no signal is left at its start or no noise at its
+    end: there it is Euler's (which is `DDIM()`), and takes one.
 
     Args:
         s_churn: $S_{\mathrm{churn}}$, how much noise all steps together renew; 0 is deterministic.
