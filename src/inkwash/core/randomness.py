@@ -116,7 +116,7 @@ class Slots:
             yield Slot(number, places, slice(max(-start, 0), min(n - start, self.rows)))
 
 
-def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
+def slots_of(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
     """For each slot of `x` `(B, *event)` the places in x of its examples, and a generator of its own.
 
     The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_integer
-from inkwash.core.randomness import Purpose, slots
+from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
@@ -194,7 +194,7 @@ def bound(
         inputs["present"] = ~missing
     parts = [
         _slot_terms(under(denoiser, inputs, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
-        for rows, random in slots(x, seed, Purpose.BOUND)
+        for rows, random in slots_of(x, seed, Purpose.BOUND)
     ]
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import require_integer
-from inkwash.core.randomness import Purpose, slots
+from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import event_size, over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.flow import _LOGISTIC_SCALE, _MAX_LOG_SNR, LogProb, _process
@@ -42,7 +42,7 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
     times = torch.tensor([1.0, 0.0], dtype=torch.float64)
     ends = _process(denoiser).schedule.log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
-    for rows, random in slots(x, seed, Purpose.IMMSE):
+    for rows, random in slots_of(x, seed, Purpose.IMMSE):
         block = x[rows].double()
         pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
         rest = _immse_rest(denoiser, block, ends[0], random)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
-from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots
+from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import over
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.bound import step_kl
@@ -127,7 +127,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
     clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
     lattice = process.lattice if model.transform is None else model.transform.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
-    for rows, random in slots(clean, seed, Purpose.GRID):
+    for rows, random in slots_of(clean, seed, Purpose.GRID):
         own = min(len(rows), len(clean) - int(rows[0]))
         _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
     fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
