@@ -240,7 +240,7 @@ def test_a_folder_that_cannot_be_written_ends_in_exit_6(alone, capsys):
 def test_a_disk_without_space_ends_in_exit_6(home, alone):
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-    code = limit + "import sys; from inkwash.cli import main; main(sys.argv[1:])"
+    code = limit + "import sys; from inkwash.commands.cli import main; main(sys.argv[1:])"
     words = ["sample", home / "points", "-n", "2000", "--out", alone / "drawn"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 6

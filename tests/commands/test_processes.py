@@ -17,11 +17,11 @@ from inkwash.training.run import Run
     "code",
     [
         "import inkwash",
-        "import inkwash, inkwash.cli, inkwash.config, inkwash.errors, inkwash.storage",
-        "import inkwash.cli\ntry: inkwash.cli.main(['--help'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['train', '--help'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['papers'])\nexcept SystemExit: pass",
+        "import inkwash, inkwash.commands.cli, inkwash.core.config, inkwash.core.errors, inkwash.core.storage",
+        "import inkwash.commands.cli\ntry: inkwash.commands.cli.main(['--help'])\nexcept SystemExit: pass",
+        "import inkwash.commands.cli\ntry: inkwash.commands.cli.main(['train', '--help'])\nexcept SystemExit: pass",
+        "import inkwash.commands.cli\ntry: inkwash.commands.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
+        "import inkwash.commands.cli\ntry: inkwash.commands.cli.main(['papers'])\nexcept SystemExit: pass",
     ],
 )
 def test_nothing_heavy_is_imported_for_nothing(code):
