@@ -212,7 +212,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class WalkConfig:
+class SamplingConfig:
     """How to walk from noise to data. An option that neither the sampler nor the grid has is refused."""
 
     sampler: Literal[

@@ -34,10 +34,10 @@ def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None
     if film is not None:
         walks[0] = film.record(walks[0])
     ends = []
-    with display.walk(f"drawing {n} samples") as done:
+    with display.bar(f"drawing {n} samples") as advance:
         for k, walk in enumerate(walks):
             for state in walk:
-                done((k + 1 - state.s) / len(walks))
+                advance((k + 1 - state.s) / len(walks))
             ends.append(state.x_s)
     return model.to_data(torch.cat(ends))
 

@@ -120,7 +120,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
     objective, losses = Restoration(options.norm), deque[float](maxlen=100)
     optimizer = torch.optim.AdamW(restorer.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps + 1)
-    with display.walk("training") as done:
+    with display.bar("training") as advance:
         for step in range(options.steps):
             random = generator(options.seed, Purpose.TRAIN, step)
             batch = x[torch.randint(len(x), (64,), generator=random)]
@@ -130,7 +130,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
-            done((step + 1) / options.steps)
+            advance((step + 1) / options.steps)
     return sum(losses) / len(losses)
 
 
