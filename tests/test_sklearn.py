@@ -171,13 +171,15 @@ def test_what_was_never_missing_may_not_be_when_rows_are_scored(hole):
 # What is known of a normal
 
 
-def check_density():
+@evaluating()
+def test_a_normal_has_its_density():
     x = rows(100, 1)
     assert np.abs(exact().score_samples(x) - LAW.logpdf(x)).max() < 1e-3
     assert exact().score(x) == pytest.approx(LAW.logpdf(x).mean(), abs=1e-3)
 
 
-def check_bound():
+@evaluating()
+def test_the_bound_of_a_normal_lies_a_little_below_its_density():
     x = rows(300, 1)
     below = clone(exact()).set_params(density="bound")
     below.__dict__ |= {k: v for k, v in vars(exact()).items() if k not in below.get_params()}
@@ -186,14 +188,16 @@ def check_bound():
     assert -4 * error < gap.mean() < 4 * error + 0.1
 
 
-def check_samples():
+@evaluating()
+def test_samples_of_a_normal_are_normal():
     x = (exact().sample(768, random_state=0) - MEAN) @ np.linalg.inv(np.linalg.cholesky(COV)).T
     for entry in x.T:
         assert kstest(entry, "norm").pvalue > 1e-3
     assert abs(np.corrcoef(x.T)[0, 1]) < 0.1
 
 
-def check_imputed():
+@evaluating()
+def test_missing_entries_of_a_normal_are_normal_given_the_rest():
     """Draws of what is missing are those of the normal given the rest."""
     x = np.array([[9.0, NAN], [NAN, -0.5], [1.0, 2.0], [NAN, NAN]])
     draws, there = np.stack(exact().impute(x, n=256, random_state=0)), ~np.isnan(x)
@@ -206,25 +210,18 @@ def check_imputed():
         assert kstest((draws[:, 3, i] - MEAN[i]) / STD[i], "norm").pvalue > 1e-3
 
 
-def check_rows_apart():
-    """Draws for one row say nothing of those for another, side by side or not."""
-    few = mock.patch.object(completion, "slot_rows", return_value=128)
-    with few, evaluating(sampler_steps=20):
-        draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
-    assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
-
-
 @bug(
     "one noise for all rows imputed",
     completion,
     "generator",
     lambda seed, *key: generator(seed, key[0]),
-    check=check_rows_apart,
 )
-@pytest.mark.parametrize("check", [check_density, check_bound, check_samples, check_imputed, check_rows_apart])
-def test_a_normal(check):
-    with evaluating():
-        check()
+def test_rows_are_imputed_apart():
+    """Draws for one row say nothing of those for another, side by side or not."""
+    few = mock.patch.object(completion, "slot_rows", return_value=128)
+    with few, evaluating(sampler_steps=20):
+        draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
+    assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
 
 
 def test_a_density_of_logarithms_is_that_of_the_data():
@@ -286,7 +283,11 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
-def check_text():
+TEXT_COLUMN = frame.text_column
+
+
+@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
     with evaluating(sampler_steps=2):
@@ -294,13 +295,8 @@ def check_text():
     pandas.testing.assert_frame_equal(same, texts)
 
 
-TEXT_COLUMN = frame.text_column
-
-
-@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_a_mixed_frame_comes_back_as_it_was():
     """Completed, with the cells it was given, and the types and categories of `fit`."""
-    check_text()
     drawn = mixed().sample(50, random_state=0)
     new = people(6, seed=1).set_axis([*"abcdef"]).astype({"sick": object})
     new.loc["c", ["zip", "age", "sick"]] = None

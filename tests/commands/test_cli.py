@@ -383,6 +383,3 @@ def test_warnings_are_one_line(home, tmp_path, capsys):
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert re.fullmatch(r"warning: .*damaged average\.safetensors.*; using step-000000000 instead\n", err)
-
-
-# What it costs and what it touches

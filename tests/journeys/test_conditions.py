@@ -27,9 +27,6 @@ from inkwash.model import diffusion as models
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
 
-# Networks
-
-
 # Data
 
 

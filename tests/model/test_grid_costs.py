@@ -267,15 +267,11 @@ def ddim_without_its_noise(process, x, eps, s):
 
 @bug("steps that drop the noise", grid_costs, "_ddim", ddim_without_its_noise, rows=2)
 @pytest.mark.parametrize("rows", [2, 1024])
-def test_deviations_follow_the_recursion_of_ddim(rows):
-    with mock.patch.object(grid_costs, "slot_rows", return_value=rows):
-        check_deviations()
-
-
-def check_deviations(schedule=None, times=UNEVEN):
+def test_deviations_follow_the_recursion_of_ddim(rows, monkeypatch):
     """In y = x_t / alpha and w = sigma / alpha a step from w to w' multiplies y - mean by (v + w w') / (v + w^2): the
-    trajectory takes every step, the other way only one from t_i."""
-    schedule = schedule or iw.KarrasSchedule()
+    trajectory takes every step, its rival only one from t_i."""
+    monkeypatch.setattr(grid_costs, "slot_rows", lambda *shape: rows)
+    schedule, times = iw.KarrasSchedule(), UNEVEN
     starts = tensor([[0.9], [-1.4], [0.2]])
     with prescribed_noise(starts):
         costs = iw.model.trajectory_costs(iw.Diffusion(exact_denoiser(LINE, schedule), (1,)), 3, candidates=times)

@@ -1,4 +1,4 @@
-"""Products against closed forms: conditioned normal laws, mixtures by their parts, bits by enumeration."""
+"""Guided walks, against conditioned normal laws in closed form."""
 
 from dataclasses import replace
 from unittest import mock

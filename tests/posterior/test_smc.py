@@ -1,4 +1,4 @@
-"""Populations of weighed particles: against mixtures by their parts, enumeration and calibrated ranks."""
+"""Populations of weighed particles, against mixtures by their parts, enumeration and calibrated ranks."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Every public sampler against its recursion on Gaussian data, and against its order of convergence."""
+"""Every public sampler against its recursion on Gaussian data."""
 
 import math
 from dataclasses import replace
