@@ -66,20 +66,20 @@ class Output:
 
     def picture(self, name: str, pixels: Array, about: str = "") -> None:
         """Write one picture `(H, W[, C])` as PNG; `about` goes on with the line that says where it is."""
-        path = self._at(name)
+        path = self.place(name)
         pictures.save_pixels(path, pixels)
         self.say(f"picture   {path}{about}")
 
     def rows(self, name: str, spec: DataSpec, rows: Sequence[Array]) -> None:
         """Write sets of examples of equal size as one picture, one set below another."""
-        path = self._at(name)
+        path = self.place(name)
         pictures.save_rows(path, spec, rows)
         self.say(f"picture   {path}")
 
     def images(self, spec: DataSpec, data: Array) -> None:
         """Write series, images or volumes as a PNG each, by number."""
         for i, pixels in enumerate(pictures.to_files(spec, data)):
-            pictures.save_pixels(self._at(image_name(i)), pixels)
+            pictures.save_pixels(self.place(image_name(i)), pixels)
         ends = "bottom to top" if spec.kind == "series" else "black to white"
         span = f"[{spec.low:g}, {spec.high:g}] shown as {ends}"
         self.say(f"images    {self.folder / image_name(0)} … {image_name(len(data) - 1)}; {span}")
@@ -90,12 +90,13 @@ class Output:
         self.say(f"film      {film.path}")
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a file, and report nothing; where it is."""
-        path = self._at(name)
+        """Write a file, report nothing, and return where it is."""
+        path = self.place(name)
         storage.replace(path, content)
         return path
 
-    def _at(self, name: str) -> Path:
+    def place(self, name: str) -> Path:
+        """Where a file goes, in a folder that exists."""
         storage.make_folder(self.folder)
         return self.folder / name
 
