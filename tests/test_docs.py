@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE, DOCS = ROOT / "src" / "inkwash", ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-8")]
+READ_FIRST = ("README", "index", "getting-started")
 TINY: dict[str, Any] = {
     "process": iw.ProcessConfig(schedule="cosine", steps=12),
     "network": iw.NetworkConfig(width=8, depth=1),
@@ -48,7 +49,12 @@ def test_every_room_has_an_api_page() -> None:
         assert f"- api/{room}.md" in nav
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def with_marks(page: Path) -> Any:
+    """What newcomers read first is tested on every push, the other pages with the slow tests."""
+    return pytest.param(page, id=page.stem, marks=() if page.stem in READ_FIRST else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("page", map(with_marks, WITH_CODE))
 def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page, one after another; a run that a block would train is the tiny one."""
 
@@ -77,6 +83,7 @@ def test_the_pages_that_teach_have_code() -> None:
     }
 
 
+@pytest.mark.slow
 def test_example_parts_agrees_with_the_known_truth(capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(ROOT / "examples" / "parts.py"), run_name="__main__")
     assert "true -log p(x)" in capsys.readouterr().out
@@ -97,6 +104,7 @@ def test_example_parts_agrees_with_the_known_truth(capsys: pytest.CaptureFixture
     assert gap("small", 250)[0] > 0.5  # … but not with the small variance, whose first steps alone cost more
 
 
+@pytest.mark.slow
 def test_example_heartbeat_knows_the_best_bound(capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(ROOT / "examples" / "heartbeat.py"))
     beat, bit = Heartbeat(rate=0.2), math.log(2)
@@ -109,6 +117,7 @@ def test_example_heartbeat_knows_the_best_bound(capsys: pytest.CaptureFixture[st
     assert "heartbeats" in out
 
 
+@pytest.mark.slow
 def test_example_digits_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,12 +133,14 @@ def test_example_digits_runs(
     assert "bits/dim" in out
 
 
+@pytest.mark.slow
 def test_example_estimator_runs(capsys: pytest.CaptureFixture[str]) -> None:
     example = runpy.run_path(str(ROOT / "examples" / "estimator.py"))
     example["main"](steps=(2,), width=8)
     assert re.search(r"best number of steps: 2\n.*\nalcohol is \d", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_example_super_resolution_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,7 @@ from faults import (
 
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted, StorageError
+from inkwash.training import run as runs
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load, read_header
@@ -46,8 +47,13 @@ pytestmark = pytest.mark.usefixtures("quick")
 # Stopping and resuming
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 7, 11])
-@pytest.mark.parametrize("number", SIGNALS)
+STOPS = [(number, step) for number in SIGNALS for step in (1, 2, 3, 7, 11)]
+OFTEN = [(signal.SIGINT, 1), (signal.SIGTERM, 11)]
+
+
+@pytest.mark.parametrize(
+    ("number", "step"), [pytest.param(*stop, marks=() if stop in OFTEN else pytest.mark.slow) for stop in STOPS]
+)
 def test_a_signal_saves_and_the_same_command_resumes_bit_identically(data, finished_run, tmp_path, number, step):
     run = tmp_path / "run"
     with hooked(at_step(step, lambda: os.kill(os.getpid(), number))), pytest.raises(RunInterrupted) as caught:
@@ -320,9 +326,7 @@ def test_loads_during_saves_never_fail_nor_warn(data, tmp_path):
 
 
 def test_a_reader_overtaken_by_the_trainer_reads_the_newer_checkpoint(copy, monkeypatch):
-    import inkwash.run
-
-    listed, moved = inkwash.run.list_checkpoints, []
+    listed, moved = runs.list_checkpoints, []
 
     def overtaken(folder):
         found = listed(folder)
@@ -331,7 +335,7 @@ def test_a_reader_overtaken_by_the_trainer_reads_the_newer_checkpoint(copy, monk
             shutil.rmtree(found[1])
         return found
 
-    monkeypatch.setattr(inkwash.run, "list_checkpoints", overtaken)
+    monkeypatch.setattr(runs, "list_checkpoints", overtaken)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_header(copy)[1].name == "step-000000099"

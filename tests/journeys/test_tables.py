@@ -94,7 +94,7 @@ def test_samples_are_cells_like_those_of_the_data(run, tmp_path, monkeypatch):
         for cell, column in zip(row, columns.values(), strict=True):
             if column.categories is not None:
                 assert cell in column.categories
-            elif column.is_whole:
+            elif column.is_integer:
                 assert str(int(cell)) == cell
             else:
                 assert np.isfinite(float(cell))

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Union
+from typing import Annotated, Any, NoReturn, Union
 
 import tyro
 
@@ -22,11 +22,15 @@ from inkwash.commands.options import SamplingOptions
 from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.commands.parse import NO_PREFIX, parse, require_choice
 from inkwash.core.config import (
+    SOURCES,
     Config,
     DataConfig,
     DenoiserConfig,
     Device,
     EvaluateConfig,
+    HideName,
+    ImputeMethodName,
+    MethodName,
     NetworkConfig,
     ProcessConfig,
     SamplingConfig,
@@ -63,9 +67,7 @@ class _Training:
 class Train(_Training):
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
-    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help=SOURCES)]
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
 
@@ -166,21 +168,22 @@ class Inpaint:
     """Number of a held-out example, or a picture or .npy file of one."""
     mask: str | None = None
     """What is known: white in a picture, true in a boolean .npy file."""
-    hide: Literal["left", "right", "top", "bottom", "random"] | None = None
+    hide: HideName | None = None
     """Or what to hide: one half (left or right, if it is a series), or about half of the places at random."""
     n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 16
     """How many samples."""
     out: str = "inpainted"
     """Folder to write to."""
-    method: Literal["moment-matching", "pigdm", "dps", "repaint", "step-product", "entrywise", "smc"] | None = None
+    method: MethodName | None = None
     """How to sample from the product; by default moment-matching, and smc for bits."""
     sampling: _Sampling = field(default_factory=SamplingOptions)
 
     def __call__(self) -> None:
         if (self.mask is None) == (self.hide is None):
             raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
-        from inkwash.commands.inpaint import METHODS, inpaint_to_folder, read_mask
+        from inkwash.commands.inpaint import inpaint_to_folder, read_mask
         from inkwash.commands.output import Output
+        from inkwash.posterior import METHODS
 
         mask = self.hide or read_mask(Path(self.mask or ""))
         method, output = self.method and METHODS[self.method](), Output(Path(self.out))
@@ -201,14 +204,14 @@ class Impute:
     """How many samples of each missing entry."""
     out: str = "imputed"
     """Folder to write to."""
-    method: Literal["moment-matching", "repaint", "smc"] | None = None
+    method: ImputeMethodName | None = None
     """How to sample; by default moment-matching, and smc for bits and for tables with categories."""
     sampling: _Sampling = field(default_factory=SamplingOptions)
 
     def __call__(self) -> None:
         from inkwash.commands.impute import impute_to_folder
-        from inkwash.commands.inpaint import METHODS
         from inkwash.commands.output import Output
+        from inkwash.posterior import METHODS
 
         method, output = self.method and METHODS[self.method](), Output(Path(self.out))
         impute_to_folder(self.run, Path(self.source), self.n, self.sampling, output, method=method)

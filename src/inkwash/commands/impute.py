@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from inkwash.commands.keywords import walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
-from inkwash.commands.walking import walking
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
 from inkwash.data.frames import read_rows
 from inkwash.data.spec import DataSpec
-from inkwash.model.watch import transform_of
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath, load
 
@@ -62,9 +61,9 @@ def impute_to_folder(
         ConfigError: the folder holds completions of another kind or of a larger `n`.
         DataError: an unreadable file, or one without a missing entry.
     """
-    how = walking(options, run, output.display)
+    keywords = walk_options(options, run, output.display)
     model = load(run, options.device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     given = read_incomplete(source, spec)
     gone = np.isnan(given)
     if not gone.any():
@@ -72,7 +71,7 @@ def impute_to_folder(
     output.say(f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples")
     names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
     output.refuse_leftovers("completed-[0-9]*", names)
-    draws = model.impute(given, n, seed=options.seed, method=method, **how)
+    draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
     if spec.columns is None:
         return output.array("completed.npy", draws)
     for name, drawn in zip(names, draws, strict=True):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from inkwash.commands.keywords import condition_keywords, step_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.commands.relatives import example
-from inkwash.commands.walking import conditions, steps
+from inkwash.core.config import HideName
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
@@ -19,25 +19,9 @@ from inkwash.data.arrays import read_npy
 from inkwash.data.images import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
-from inkwash.model.watch import draw, transform_of
-from inkwash.posterior.entrywise import Entrywise
-from inkwash.posterior.guidance import MomentMatching, PiGDM
+from inkwash.model.watch import draw
 from inkwash.posterior.method import Method
-from inkwash.posterior.smc import SMC
-from inkwash.posterior.steps import DPS, RePaint, StepProduct
 from inkwash.training.run import StrPath, load
-
-Hide = Literal["left", "right", "top", "bottom", "random"]
-METHODS: dict[str, type[Method]] = {
-    "moment-matching": MomentMatching,
-    "pigdm": PiGDM,
-    "dps": DPS,
-    "repaint": RePaint,
-    "step-product": StepProduct,
-    "entrywise": Entrywise,
-    "smc": SMC,
-}
-"""Methods by the name the command line knows them by."""
 
 
 def read_mask(path: Path) -> Array:
@@ -54,7 +38,7 @@ def read_mask(path: Path) -> Array:
     return mask > 0
 
 
-def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
+def hide(kind: HideName, spec: DataSpec, seed: int) -> Array:
     """The mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
     about half of its places at random; of its `size`, true is known.
 
@@ -76,7 +60,7 @@ def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
 def inpaint_to_folder(
     run: StrPath,
     name: str,
-    mask: Array | Hide,
+    mask: Array | HideName,
     n: int,
     options: SamplingOptions,
     output: Output,
@@ -98,12 +82,10 @@ def inpaint_to_folder(
     Raises:
         ConfigError: a run of vectors, or options that do not go together.
     """
-    how, condition = (
-        steps(options.walk, run, output.display),
-        Condition(**conditions(options), guidance=options.guidance),
-    )
+    steps = step_options(options.walk, run, output.display)
+    condition = Condition(**condition_keywords(options), guidance=options.guidance)
     model = load(run, options.device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)
@@ -111,7 +93,7 @@ def inpaint_to_folder(
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
     product = model * Observed(known, image) * condition
-    draws = draw(product, n, output.display, seed=options.seed, method=method, **how)
+    draws = draw(product, n, output.display, seed=options.seed, method=method, **steps)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
         output.array(f"{part}.npy", array)

@@ -15,9 +15,9 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.frames import dump_parquet
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import dump_csv
 from inkwash.model.watch import Film
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from inkwash.commands.keywords import condition_keywords, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
-from inkwash.commands.walking import conditions, walking
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.readers import read_example
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.watch import in_data_units, transform_of
+from inkwash.model.watch import noisy_to_data
 from inkwash.training.run import Run, StrPath, load
 
 
@@ -25,7 +25,7 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
         DataError: no such file or number, or not an example of the model.
         CheckpointError: a number, and a checkpoint in place of a run.
     """
-    spec = transform_of(model).spec
+    spec = model.units.spec
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
@@ -49,18 +49,18 @@ def relatives_to_folder(
         options: seed, condition, device and walk.
         output: where to write.
     """
-    how = walking(options, run, output.display)
+    keywords = walk_options(options, run, output.display)
     model = load(run, options.device)
     x = example(run, model, name)[None]
     samples = []
     with output.display.bar(f"drawing {n} relatives at each time") as advance:
         for t in at:
-            samples.append(model.relatives(x[0], t, n, seed=options.seed, **how))
+            samples.append(model.relatives(x[0], t, n, seed=options.seed, **keywords))
             advance(len(samples) / len(at))
-    latents = [in_data_units(model, model.diffuse(x, t, seed=options.seed), t) for t in at]
+    latents = [noisy_to_data(model, model.diffuse(x, t, seed=options.seed), t) for t in at]
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
-    output.rows("relatives.png", transform_of(model).spec, rows)
+    output.rows("relatives.png", model.units.spec, rows)
     output.say(f"next      inkwash interpolate {run} {name} 0")
 
 
@@ -78,9 +78,9 @@ def interpolate_to_folder(
         output: where to write.
         t: mix noisy versions of this time; None mixes codes.
     """
-    how = conditions(options) if t is None else walking(options, run, output.display)
+    keywords = condition_keywords(options) if t is None else walk_options(options, run, output.display)
     model = load(run, options.device)
-    data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **how)
+    data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **keywords)
     output.array("interpolation.npy", data)
-    output.rows("interpolation.png", transform_of(model).spec, [data])
+    output.rows("interpolation.png", model.units.spec, [data])
     output.say(f"next      inkwash relatives {run} {a}")

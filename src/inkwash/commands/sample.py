@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from inkwash.commands.keywords import walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
-from inkwash.commands.walking import walking
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
-from inkwash.core.randomness import slot_rows
+from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
-from inkwash.model.diffusion import Diffusion, Walking
-from inkwash.model.watch import Film, draw, transform_of
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.options import WalkOptions
+from inkwash.model.watch import Film, draw
 from inkwash.training.run import StrPath, load, read_header
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def sample_to_folder(
     """
     place = accelerator()
     output = output if place.is_main_process else output.silent()
-    how = walking(options, run, output.display)
+    keywords = walk_options(options, run, output.display)
     model = load(run, options.device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
-    data = sample_share(model, n, output.display, place, recorded, seed=options.seed, **how)
+    data = sample_share(model, n, output.display, place, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
         _write(output, spec, data, read_header(run)[0].config.source)
         if recorded is not None:
@@ -66,7 +67,7 @@ def sample_share(
     film: Film | None,
     *,
     seed: int | None = None,
-    **options: Unpack[Walking],
+    **options: Unpack[WalkOptions],
 ) -> Any:
     """`n` samples, whose slots are divided among the processes that run this.
 
@@ -76,7 +77,7 @@ def sample_share(
 
     given, condition = options.get("given"), model.condition
     condition.inputs(n, options.get("label"), given)  # refuses a bad condition in every process
-    rows = slot_rows(model.shape, model.device)
+    rows = Slots(model.shape, model.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
     if given is not None and condition.given is not None and np.ndim(given) > len(condition.given.spec.data_shape):

@@ -1,7 +1,8 @@
-"""Options: one small frozen dataclass per choice, checked as a whole before anything starts.
+"""Options: one small frozen dataclass per choice, all of them checked before anything starts.
 
-An option of `None` is chosen from the data (see `inkwash.training.defaults.resolve`); the run stores the choice made.
-This module imports nothing heavy, so that the command line answers at once.
+An option of `None` is left open: `inkwash.training.defaults.resolve` decides it from the data, and the run stores the
+decision. Each name that an option can take is written here once; a registry elsewhere says what it stands for. This
+module imports nothing heavy, so that the command line answers at once.
 """
 
 from dataclasses import dataclass, field
@@ -10,7 +11,72 @@ from typing import Annotated, Literal
 from inkwash.core.options import Count, Positive, Range, Seed, Share
 
 Device = Literal["auto", "cpu", "cuda"]
+BUILTIN_NAMES = (
+    "digits",
+    "swiss-roll",
+    "checkerboard",
+    "two-moons",
+    "heartbeat",
+    "breast-cancer",
+    "wine",
+    "diabetes",
+    "shop",
+    "dead-leaves",
+    "ar2",
+    "balls",
+)
+"""The built-in data sets."""
+Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
+"""Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
+by where C fits; the others have to be requested."""
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
+ProcessName = Literal["gaussian", "bernoulli", "mixed", "categorical"]
+CategoryNoise = Literal["uniform", "absorbing"]
+ScheduleName = Literal[
+    "linear",
+    "cosine",
+    "log-linear",
+    "sohl-dickstein",
+    "rectified",
+    "karras",
+    "zero-terminal",
+    "learned-betas",
+    "learned",
+]
+# "Plain" names say all there is to say; what the others stand for depends on more than the name.
+PlainPredictionName = Literal["x", "eps", "score", "v", "F"]
+PredictionName = Literal[PlainPredictionName, "mean", "levels"]
+PlainVarianceName = Literal["small", "large", "learned", "free"]
+VarianceName = Literal[PlainVarianceName, "analytic"]
+SightName = Literal["log_snr", "nothing"]
+NetworkName = Literal["unet", "dit", "mlp", "transformer"]
+DegradationName = Literal["blur", "pixelate", "mask"]
+NormName = Literal["l1", "l2"]
+RegressionName = Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous"]
+ObjectiveName = Literal[RegressionName, "bound", "hybrid"]
+TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
+SamplerName = Literal[
+    "ancestral",
+    "ddim",
+    "heun",
+    "dpm-solver",
+    "single-step",
+    "adams",
+    "ipndm",
+    "euler-maruyama",
+    "langevin",
+    "predictor-corrector",
+]
+GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
+ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
+HideName = Literal["left", "right", "top", "bottom", "random"]
+MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
+
+SOURCES = (
+    f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, an .npy, .npz, .csv, "
+    ".parquet or IDX file, or hf:NAME."
+)
+"""What data can be, in words."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +95,7 @@ class DataConfig:
     shrink: Annotated[int, Range(2)] | None = None
     """Train a model that can be given a small image and draws the large one: the condition is the examples' own means
     over blocks with so many places a side."""
-    layout: Literal["auto", "N", "ND", "NL", "NLC", "NCL", "NHW", "NHWC", "NCHW", "NDHW", "NDHWC", "NCDHW"] = "auto"
+    layout: Literal["auto", Layout] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, which has to be asked for."""
     levels: Annotated[int, Range(2, 65536)] | None = None
@@ -61,20 +127,7 @@ class DataConfig:
 class ProcessConfig:
     """How data is spread into noise."""
 
-    schedule: (
-        Literal[
-            "linear",
-            "cosine",
-            "log-linear",
-            "sohl-dickstein",
-            "rectified",
-            "karras",
-            "zero-terminal",
-            "learned-betas",
-            "learned",
-        ]
-        | None
-    ) = None
+    schedule: ScheduleName | None = None
     """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
     signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
     one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
@@ -82,7 +135,7 @@ class ProcessConfig:
     bernoulli one, and sohl-dickstein for the categorical one."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
-    kind: Literal["gaussian", "bernoulli", "mixed", "categorical"] | None = None
+    kind: ProcessName | None = None
     """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones; categorical is
     for tables of categories alone, mixed for those of numbers and categories, and for no others. By default gaussian,
     mixed or categorical, as the data asks."""
@@ -91,7 +144,7 @@ class ProcessConfig:
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
     """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
     neighbouring levels if these are predicted, 13.3 for 256 of them, and 9.2 otherwise, where it is 0.01."""
-    categories: Literal["uniform", "absorbing"] | None = None
+    categories: CategoryNoise | None = None
     """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
 
 
@@ -99,13 +152,13 @@ class ProcessConfig:
 class DenoiserConfig:
     """What the network's output means."""
 
-    predicts: Literal["x", "eps", "score", "v", "F", "mean", "levels"] | None = None
+    predicts: PredictionName | None = None
     """Gaussian and mixed alone: what the network predicts; by default the levels of integer data if they are few, and
     otherwise F (EDM), or v by a network that is blind."""
-    variance: Literal["small", "large", "analytic", "learned", "free"] | None = None
+    variance: VarianceName | None = None
     """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
     transition's) otherwise."""
-    sees: Literal["log_snr", "nothing"] = "log_snr"
+    sees: SightName = "log_snr"
     """What the network is told of the noise level; nothing makes it blind, and F cannot be predicted then."""
     clip: bool | None = None
     """Gaussian alone: clip estimates of the clean data to its range; by default where it has levels and they are not
@@ -116,7 +169,7 @@ class DenoiserConfig:
 class NetworkConfig:
     """The network; what is left open is chosen from the shape of the data."""
 
-    kind: Literal["unet", "dit", "mlp", "transformer"] | None = None
+    kind: NetworkName | None = None
     """For series, images and volumes unet, the default, or dit, a transformer of patches; for vectors mlp, the default,
     or transformer, whose columns attend to each other."""
     width: Annotated[int, Range(8, 4096)] | None = None
@@ -153,11 +206,11 @@ class TrainConfig:
     """Largest norm of the gradient; a larger one is scaled down."""
     ema: Share = 0.999
     """Decay of the moving average of the weights, which is what samples are drawn with."""
-    objective: Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous", "bound", "hybrid"] | None = None
+    objective: ObjectiveName | None = None
     """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
     the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
     where F is predicted, v where v is, and simple otherwise."""
-    times: Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"] | None = None
+    times: TimesName | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
     low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
     condition_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
@@ -181,8 +234,7 @@ class Config:
     """All that decides a training run, but for the data itself."""
 
     source: str
-    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
-    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
+    """The data, by its name or path; see `SOURCES`."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -215,22 +267,11 @@ class EvaluateConfig:
 class SamplingConfig:
     """How to walk from noise to data. An option that neither the sampler nor the grid has is refused."""
 
-    sampler: Literal[
-        "ancestral",
-        "ddim",
-        "heun",
-        "dpm-solver",
-        "single-step",
-        "adams",
-        "ipndm",
-        "euler-maruyama",
-        "langevin",
-        "predictor-corrector",
-    ] = "ancestral"
+    sampler: SamplerName = "ancestral"
     """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
     steps: Count | None = None
     """Number of steps; by default those the model was made with."""
-    grid: Literal["uniform", "quadratic", "log-snr", "karras", "angle", "learned"] = "uniform"
+    grid: Literal[GridName, "learned"] = "uniform"
     """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent; or
     learned once for so many --steps, and kept in RUN/grids: for ancestral the grid of the least bound, for another
     sampler the one that strays least from trajectories of the flow."""

@@ -1,4 +1,4 @@
-"""What a command shows while it works: lines, and progress bars if it runs in a terminal."""
+"""What a command shows while it works: lines, and a progress bar if standard output is a terminal."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class TrainingProgress(Protocol):
-    """What shows how far training has come."""
+class TrainingBar(Protocol):
+    """What shows the progress of training."""
 
     def update(self, step: int, loss: float, held_out: float | None) -> None:
-        """Show the step and its loss, and the held-out loss if it was computed."""
+        """Show that a step is done, its loss and, if it was measured, the loss on held-out data."""
 
 
 class Display:
     """Prints to standard output.
 
     Args:
-        shown: whether to print; of several processes only one does.
+        shown: whether anything is printed; only one of several processes prints.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -43,31 +43,30 @@ class Display:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def progress(self, total: int, done: int) -> Iterator[TrainingProgress]:
-        """Training of `total` steps, of which some are `done`: a bar with loss, held-out loss, elapsed and remaining
-        time, or, without a terminal, a line for each held-out loss."""
+    def progress(self, total: int, done: int) -> Iterator[TrainingBar]:
+        """A bar of training steps with loss, held-out loss, elapsed and remaining time; without a terminal, lines."""
         if not self.console.is_terminal:
-            yield _TrainingLines(self, total)
+            yield _PrintedLines(self, total)
             return
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
         with Progress(
             *columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=self.console
         ) as bar:
-            yield _TrainingBar(bar, total, done)
+            yield _DrawnBar(bar, total, done)
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[float], None]]:
-        """A bar, and the function that sets the share of it that is done; without a terminal it shows nothing."""
+        """A bar for any work, as a function that takes the share of it that is done; without a terminal, nothing."""
         with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(what, total=1.0)
             yield lambda done: bar.update(task, completed=done)
 
 
-class _TrainingBar:
-    """A bar; the loss that it shows is a moving average."""
+class _DrawnBar:
+    """A bar in a terminal; it shows a moving average of the losses that are finite."""
 
     def __init__(self, bar: Progress, total: int, done: int) -> None:
-        self.bar, self.held_out, self.smooth = bar, "", float("nan")
+        self.bar, self.held_out, self.smooth = bar, "", math.nan
         self.task = bar.add_task("training", total=total, completed=done, words="")
 
     def update(self, step: int, loss: float, held_out: float | None) -> None:
@@ -77,8 +76,8 @@ class _TrainingBar:
         self.bar.update(self.task, completed=step, words=f"loss {self.smooth:.4f}{self.held_out}")
 
 
-class _TrainingLines:
-    """A line for each held-out loss."""
+class _PrintedLines:
+    """A line for each step after which the held-out loss was measured."""
 
     def __init__(self, display: Display, total: int) -> None:
         self.display, self.total = display, total

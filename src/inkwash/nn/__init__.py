@@ -1,4 +1,4 @@
-"""Networks: plain modules `net(x_t, level, **condition) -> tensor` that know no probability."""
+"""Networks are plain modules `net(x_t, level, **condition) -> tensor` that know no probability."""
 
 from inkwash.nn.columns import ColumnTransformer
 from inkwash.nn.dit import DiT

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons, for vectors: a residual one that sees the noise level, and a plain one."""
+"""Multilayer perceptrons for vectors: a residual one that takes the noise level, and a plain one."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
 
 
 class MLP(nn.Module):
-    """Residual blocks, each shifted and scaled by the noise level; zero at the start.
+    """Residual blocks, in which the noise level sets a shift and a scale; the output starts at zero.
 
     Args:
-        size: entries of an example.
-        width: features of a block.
-        depth: number of blocks.
-        dropout: probability of dropping a feature, in [0, 1).
-        outputs: numbers to give; by default as many as an example has.
-        condition: makes the module that embeds each thing told, by its name; None: there is none.
+        size: the number of entries of an example.
+        width: the number of features of a block.
+        depth: the number of blocks.
+        dropout: the probability of dropping a feature, in [0, 1).
+        outputs: the number of outputs; by default the number of entries.
+        condition: for each name of a condition, a function that makes its embedding; None if there is no condition.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class MLP(nn.Module):
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, outputs or size)))
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy vectors `(B, size)` at levels `(B,)`, under a condition or none, to `(B, outputs)`."""
+        """Map noisy vectors `(B, size)` at levels `(B,)`, with or without a condition, to `(B, outputs)`."""
         level = nn.functional.silu(self.embed(t, **condition))
         h = self.enter(x_t)
         for block in self.blocks:

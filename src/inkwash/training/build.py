@@ -177,14 +177,14 @@ def _prediction(config: Config, spec: DataSpec) -> Prediction:
     name = chosen(config.denoiser.predicts)
     if name == "levels":
         return Levels(chosen(spec.lattice))
-    return Mean(config.process.steps) if name == "mean" else NAMED[name]
+    return Mean(config.process.steps) if name == "mean" else NAMED[name]  # type: ignore[index]
 
 
 def _variance(config: Config, process: Gaussian) -> ReverseVariance:
     """The reverse variance, before anything is measured."""
     name = chosen(config.denoiser.variance)
     if name != "analytic":
-        return SIMPLE[name]
+        return SIMPLE[name]  # type: ignore[index]
     first, last = (float(process.schedule.log_snr(t)) for t in (1.0, 1 / config.process.steps))
     log_snr = torch.linspace(max(first, -20.0), last, _KNOTS, dtype=torch.float64)
     return Analytic(log_snr, 1 / (1 + log_snr.exp()))

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import NormName, RegressionName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import mean_event, over
 from inkwash.denoise.cold import Restorer
@@ -38,11 +39,11 @@ class Restoration:
         norm: "l1", the paper's, or "l2", squared, whose best restorer is the conditional mean.
     """
 
-    norm: Literal["l1", "l2"] = "l1"
+    norm: NormName = "l1"
 
     def __post_init__(self) -> None:
-        if self.norm not in ("l1", "l2"):
-            raise ConfigError("restoration.norm", repr(self.norm), "one of l1, l2")
+        if self.norm not in get_args(NormName):
+            raise ConfigError("restoration.norm", repr(self.norm), "one of " + ", ".join(get_args(NormName)))
 
     def loss(self, restorer: Restorer, x: Tensor, t: Tensor) -> Tensor:
         """Loss per example, `(B,)`, for clean `x` `(B, C, H, W)` degraded to times `t` `(B,)`."""
@@ -133,7 +134,7 @@ class Regression(Objective):
         return over(weight, error) * error
 
 
-REGRESSIONS: dict[str, tuple[Compared, str]] = {
+REGRESSIONS: dict[RegressionName, tuple[Compared, str]] = {
     "simple": ("eps", "one"),
     "x": ("x", "one"),
     "v": ("v", "one"),
@@ -142,7 +143,7 @@ REGRESSIONS: dict[str, tuple[Compared, str]] = {
     "edm": ("x", "edm"),
     "continuous": ("eps", "half-rate"),
 }
-"""Regressions, as what is compared and its weight, by the name the command line knows them by."""
+"""Regressions, as what is compared and its weight, by the name that the command line knows them by."""
 
 
 @dataclass(frozen=True)

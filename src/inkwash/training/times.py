@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import TimesName
 from inkwash.core.shapes import as_time
 from inkwash.process.noise.schedule import Schedule
 
@@ -163,14 +164,14 @@ class LogSnrDensity(Proposal):
             return schedule.log_snr(as_time(1.0)).clamp(min=_LOWEST), schedule.log_snr(as_time(self.first))
 
 
-PROPOSALS: dict[str, type[Proposal]] = {
+PROPOSALS: dict[TimesName, type[Proposal]] = {
     "uniform": Uniform,
     "low-discrepancy": LowDiscrepancy,
     "log-normal": LogNormal,
     "loss-history": LossHistory,
     "log-snr-density": LogSnrDensity,
 }
-"""Proposals by the name the command line knows them by."""
+"""Proposals by the name that the command line knows them by."""
 
 
 def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from inkwash.commands.output import Output
 from inkwash.commands.papers.report import Findings, report
+from inkwash.core.config import DegradationName, NormName
 from inkwash.core.display import Display
 from inkwash.core.options import Count, Positive, Range, Seed
 from inkwash.core.randomness import Purpose, derived_seed, generator
@@ -63,7 +64,7 @@ class Options:
 
     out: str = "papers/cold"
     """Folder to write to."""
-    degradation: Literal["blur", "pixelate", "mask"] = "blur"
+    degradation: DegradationName = "blur"
     """What is done to the digits."""
     steps: Count = 600
     """Training steps of 64 digits."""
@@ -76,7 +77,7 @@ class Options:
     noise: Annotated[float, Range(0)] = 0.002
     """Standard deviation of the noise that is added to each pixel of a random start, in model units, to make equal
     starts differ."""
-    norm: Literal["l1", "l2"] = "l1"
+    norm: NormName = "l1"
     """Norm of the training loss."""
     seed: Seed = 0
     """Seed of weights, batches and starts."""

@@ -1,4 +1,4 @@
-"""From the options of a command to the arguments of `Diffusion.sample`."""
+"""From the options of a command to the keywords of `Diffusion.sample`."""
 
 from __future__ import annotations
 
@@ -12,45 +12,52 @@ from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.data.arrays import read_npy
-from inkwash.model.diffusion import Conditions, Steps, Walking
+from inkwash.data.condition import ConditionKeywords
+from inkwash.model.options import WalkOptions
 from inkwash.sample import SAMPLERS
 from inkwash.sample.grids import GRIDS
+from inkwash.sample.walk import StepOptions
 from inkwash.training.learned_grid import Criterion, learned_grid
 from inkwash.training.run import StrPath
 
 K = TypeVar("K")
 
 
-def walking(options: SamplingOptions, run: StrPath, display: Display) -> Walking:
+def walk_options(options: SamplingOptions, run: StrPath, display: Display) -> WalkOptions:
     """How to walk, and under what condition.
 
     Raises:
         ConfigError: an option that neither the sampler nor the grid has, or a bad value.
         DataError: an unreadable file of conditions.
     """
-    return {**conditions(options), **steps(options.walk, run, display), "guidance": options.guidance, "present": None}
+    return {
+        **condition_keywords(options),
+        **step_options(options.walk, run, display),
+        "guidance": options.guidance,
+        "present": None,
+    }
 
 
-def conditions(options: SamplingOptions) -> Conditions:
+def condition_keywords(options: SamplingOptions) -> ConditionKeywords:
     """Under what condition to sample.
 
     Raises:
         DataError: an unreadable file of conditions.
     """
-    found: Conditions = {"label": options.label}
+    found: ConditionKeywords = {"label": options.label}
     if options.given is not None:
         found["given"] = read_npy(Path(options.given))
     return found
 
 
-def steps(config: SamplingConfig, run: StrPath, display: Display) -> Steps:
+def step_options(config: SamplingConfig, run: StrPath, display: Display) -> StepOptions:
     """The sampler, the number of steps and the grid, which is learned now if it has to be.
 
     Raises:
         ConfigError: an option that neither the sampler nor the grid has, or a bad value.
     """
     own = {name: value for name, value in asdict(config).items() if value is not None and name not in _OF_EVERY_WALK}
-    sampler, grid = SAMPLERS[config.sampler], GRIDS.get(config.grid)
+    sampler, grid = SAMPLERS[config.sampler], None if config.grid == "learned" else GRIDS[config.grid]
     for option, value in own.items():
         if option not in _names(sampler) and (grid is None or option not in _names(grid)):
             having = (name for name, kind in (*SAMPLERS.items(), *GRIDS.items()) if option in _names(kind))
