@@ -16,7 +16,7 @@ from oracles import F64
 from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash.commands.sample import draw_share
+from inkwash.commands.sample import sample_share
 from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
 from inkwash.core.randomness import Slots
@@ -181,10 +181,10 @@ def test_processes_share_what_is_given(run, monkeypatch):
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(2):
         place = SimpleNamespace(process_index=index, num_processes=2, is_main_process=index == 0)
-        draw_share(model, 150, Display(shown=False), place, None, seed=3, steps=3, given=given)
+        sample_share(model, 150, Display(shown=False), place, None, seed=3, steps=3, given=given)
     assert np.array_equal(np.concatenate(shares), model.sample(150, seed=3, steps=3, given=given))
     with pytest.raises(iw.DataError, match=r"one for each of 149 examples"):
-        draw_share(model, 149, Display(shown=False), place, None, given=given)
+        sample_share(model, 149, Display(shown=False), place, None, given=given)
 
 
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
