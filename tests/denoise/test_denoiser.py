@@ -426,6 +426,7 @@ def draws(data, n, random):
     return torch.where(which[:, None], *parts)
 
 
+@pytest.mark.slow
 def test_in_many_dimensions_a_blind_denoiser_loses_little():
     """The noise can be read off the data: what not knowing it costs falls towards nothing."""
     schedule, random, excess = SCHEDULES[0], torch.Generator().manual_seed(1), []

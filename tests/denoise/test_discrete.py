@@ -50,6 +50,7 @@ LOG_WEIGHTS = property(lambda self: self.log_weights)
 
 @bug("weights taken for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
 @processes
+@pytest.mark.quick_cases("uniform")
 def test_the_bound_falls_to_the_entropy(process):
     """Entries are drawn independently in a step, which fewer and fewer of them notice as the steps get finer."""
     x = ROWS.repeat_interleave(2000, 0)
@@ -64,6 +65,7 @@ def test_the_bound_falls_to_the_entropy(process):
 
 
 @processes
+@pytest.mark.quick_cases("absorbing")
 def test_samples_have_the_law_of_the_data(process):
     drawn = model_of(process).sample(8000, seed=1, steps=200).long()
     share = torch.bincount(2 * drawn[:, 0] + drawn[:, 1], minlength=6) / len(drawn)
@@ -77,6 +79,7 @@ def test_what_a_network_says_is_put_in_its_place():
 
 
 @processes
+@pytest.mark.quick_cases("absorbing")
 def test_training_learns_the_joint_law(process):
     """From the frequencies alone the bound starts at the entropy of independent entries, and falls to that of both."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"

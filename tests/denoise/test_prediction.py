@@ -292,6 +292,7 @@ def levels_that_decode_the_prior(self, output, noisy):
 
 @bug("levels decoded before their evidence", iw.denoise.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
+@pytest.mark.quick_cases("one", "together")
 def test_the_bound_by_level_comes_down_to_the_entropy_as_steps_grow(data):
     """Never below; and once what is linear and quadratic in the step is extrapolated away, nothing is left above."""
     schedule = Straight(8.0, -9.0)

@@ -246,6 +246,7 @@ RUNS = {
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.quick_cases("labelled images")
 def test_a_run_in_parts_resumes_bit_identically_and_draws(name, tmp_path):
     """With labels, levels, bits, a learned variance, no sight of the noise, dropout."""
     arrays, given = RUNS[name]

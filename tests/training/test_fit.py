@@ -165,6 +165,7 @@ print([name for name in inkwash.__all__ if isinstance(getattr(inkwash, name), ty
 """
 
 
+@pytest.mark.slow
 def test_public_names_are_what_they_are_whatever_was_imported_before():
     done = subprocess.run([sys.executable, "-c", EVERY_NAME], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
