@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import torch
 
 import inkwash as iw
 from inkwash.training.build import count_parameters
-from inkwash.training.fit import bound_parts
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     started = time.perf_counter()
     bound = model.bound(np.load(options.data)["x_test"], steps=math.inf, terms=options.terms, seed=0)
     result = {
-        "bound": bound_parts(bound),
+        "bound": asdict(bound.mean()),
         "parameters": count_parameters(model.denoiser),
         "steps": run.header().step,
         "seconds_of_training": round(run.header().seconds),

@@ -79,13 +79,13 @@ def report(grid_steps=2000, **options):
     bound_of_best, k_of_best = best_values(grid_steps)
     model = iw.Diffusion(train(grid_steps=grid_steps, **options), shape=(20,), steps=grid_steps)
     result = model.bound(BEATS.repeat(200, 1), terms=200)
-    null = float(result.null.mean()) / BIT
+    null = float(result.prior_log_prob.mean()) / BIT
     x = model.sample(500, seed=0, steps=200)
     whole = (x[:, None] == BEATS).all(2).any(1).double().mean()
     print("bits per example     bound on -log p      K      K - L_null")
     print(f"the truth            {math.log2(5):15.4f}")
     print(f"best network         {bound_of_best:15.4f} {k_of_best:8.4f} {k_of_best - null:10.4f}")
-    bound, k = (float(part.mean()) / BIT for part in (result.total, result.k))
+    bound, k = (float(part.mean()) / BIT for part in (result.total, result.lower))
     print(f"this network         {bound:15.4f} {k:8.4f} {k - null:10.4f}   ± {float(result.std_error) / BIT:.4f}")
     print(f"of 500 samples, {float(whole):.1%} are heartbeats")
     return result

@@ -25,10 +25,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
 from inkwash import sklearn as estimator
-from inkwash.core import randomness
 from inkwash.core.config import EvaluateConfig
-from inkwash.core.randomness import generator
-from inkwash.data import frames as frame
+from inkwash.core.randomness import Slots, generator
+from inkwash.data import frames
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import complete as completion
@@ -46,7 +45,7 @@ def rows(n, seed=0):
 
 
 def table(n=40):
-    """A table with whole numbers, of 32 bits."""
+    """A table with integers of 32 bits."""
     x = rows(n)
     return pandas.DataFrame({"a": x[:, 0], "b": np.rint(9 * x[:, 1]).astype(np.int32)}, index=range(5, 5 + n))
 
@@ -101,8 +100,7 @@ def evaluating(**options):
 def in_less_time():
     """Few rows take less time when there is less to fill up, and what is not known exactly in few steps."""
     with ExitStack() as patches:
-        for module in (randomness, diffusion, completion):
-            patches.enter_context(mock.patch.object(module, "slot_rows", return_value=256))
+        patches.enter_context(mock.patch.object(Slots, "rows", 256))
         patches.enter_context(evaluating(sampler_steps=10, terms=10))
         yield
 
@@ -219,7 +217,7 @@ def test_missing_entries_of_a_normal_are_normal_given_the_rest():
 )
 def test_rows_are_imputed_apart():
     """Draws for one row say nothing of those for another, side by side or not."""
-    few = mock.patch.object(completion, "slot_rows", return_value=128)
+    few = mock.patch.object(Slots, "rows", 128)
     with few, evaluating(sampler_steps=20):
         draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
@@ -285,10 +283,10 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
-TEXT_COLUMN = frame.text_column
+TEXT_COLUMN = frames.text_column
 
 
-@bug("text that looks like numbers, as numbers", frame, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+@bug("text that looks like numbers, as numbers", frames, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
@@ -313,7 +311,7 @@ def test_a_mixed_frame_comes_back_as_it_was():
     assert not filled[0].equals(filled[1])
 
 
-def test_categories_and_missing_values_have_the_bound_alone():
+def test_categories_and_missing_values_only_have_the_bound():
     scores = mixed().score_samples(people(5))
     assert np.isfinite(scores).all()
     x = people(5).astype(object).where(people(5).notna(), None)
@@ -397,12 +395,12 @@ def test_an_array_comes_back_in_its_type(dtype):
     assert DiffusionDensity(**TINY).fit(x).sample(20, random_state=0).dtype == dtype
 
 
-@bug("the same of arrays", estimator, "_whole", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
+@bug("the same of arrays", estimator, "_rounded", lambda data, dtype: np.trunc(data).clip(-1e6, 1e6).astype(dtype))
 def test_whole_numbers_are_rounded_within_their_type():
     given = np.array([-0.6, 0.4, 0.6, 7.5, 300.0, 1e30])
-    assert estimator._whole(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
-    assert estimator._whole(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
-    assert estimator._whole(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
+    assert estimator._rounded(given, np.dtype("uint8")).tolist() == [0, 0, 1, 8, 255, 255]
+    assert estimator._rounded(given, np.dtype("int64")).tolist() == [-1, 0, 1, 8, 300, 2**53]
+    assert estimator._rounded(given, np.dtype("bool")).tolist() == [False, False, True, True, True, True]
 
 
 # Runs and pickles
@@ -416,7 +414,7 @@ def test_a_pickle_is_the_same_estimator(fitted, data):
 
 
 def test_a_pickle_holds_no_module():
-    """Of torch nothing is unpickled, and of this package the class of the estimator alone."""
+    """Unpickling needs nothing of torch, and of this package only the class of the estimator."""
     found = []
 
     class Listening(pickle.Unpickler):
@@ -432,10 +430,10 @@ def test_a_pickle_holds_no_module():
 
 @pytest.mark.parametrize("name", ["header.json", "average.safetensors", "manifest.json"])
 def test_a_damaged_pickle_is_refused(name):
-    whole = pickle.dumps(tiny())
-    place = whole.index(tiny()._checkpoint[name]) + 40
+    content = pickle.dumps(tiny())
+    place = content.index(tiny()._checkpoint[name]) + 40
     with pytest.raises(iw.CheckpointError):
-        pickle.loads(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])  # noqa: S301
+        pickle.loads(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])  # noqa: S301
 
 
 def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
@@ -450,7 +448,7 @@ def test_a_run_is_resumed_where_it_was_stopped(tmp_path):
         there.fit(table(30))
 
 
-def test_nothing_is_left_behind_or_printed_unless_asked_for(tmp_path, monkeypatch, capsys):
+def test_nothing_is_left_behind_or_printed_unless_wanted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     DiffusionDensity(**TINY).fit(rows(40))

@@ -1,8 +1,8 @@
 r"""`DiffusionDensity`: a diffusion model of the rows of a table as a density estimator of scikit-learn.
 
-The model is $p(x)$ over rows of D numbers and categories. `fit` trains it, `score_samples` is $\log p$ in nats of the
-cells that are there, along the probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et al.
-2020, eq. 5), `sample` draws from it, and `impute` draws what is missing of a row from $p$ given the rest.
+The model is $p(x)$ over rows of D numbers and categories. `fit` trains it. `score_samples` is $\log p$ in nats of the
+values that are present, along the probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et
+al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values of a row given the others.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from inkwash.core import storage
 from inkwash.core.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, RunInterrupted
-from inkwash.core.options import chosen, to_json
+from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_WHOLE
+from inkwash.data.columns import LARGEST_INTEGER
 from inkwash.data.frames import from_frame, to_frame
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.gaussian import Gaussian
@@ -34,41 +34,42 @@ from inkwash.training.run import Run, StrPath, load
 
 _USUAL = EvaluateConfig()
 _ONE_ROW = 1e-9
-"""No row but one is held out: what is not to be learned from is not given to `fit`."""
+"""Share of the rows that is held out. It comes to a single row, as users of `fit` hold out rows themselves."""
 
 
 class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model.
 
-    An array is taken as real numbers, whatever its type; whole numbers come back rounded. A `pandas.DataFrame` is a
-    table as `inkwash.train` reads it, of numbers, text, booleans and categoricals, and comes back as one. Values may be
-    missing.
+    The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
+    `pandas.DataFrame` as `inkwash.train` does, as a table of numbers, text, booleans and categoricals, and its samples
+    are `DataFrame`s too. Values may be missing.
 
     Args:
         steps: number of training steps.
         batch_size: rows per step.
-        learning_rate: peak learning rate of AdamW; None for `inkwash.train`'s own, which is smaller for more than 256
-            columns.
+        learning_rate: peak learning rate of AdamW; None for the default of `inkwash.train`, which is smaller for more
+            than 256 columns.
         width: features of the network, an MLP.
-        depth: its residual blocks.
-        dropout: probability of dropping a feature of the network in training; tables of few hundred rows over-fit
-            without it, of many thousand rows learn faster.
-        data_transform: how real numbers are mapped before all else: "standard"; "log", which wants positive ones, or
-            "quantile", for skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
-        density: what `score_samples` gives: "flow", the exact log-density, whose cost grows with the number of columns,
-            and whose divergence is estimated beyond 64 of them; or "bound", minus the variational bound, which is
-            lower, estimated from one draw of noise per term, and takes a fixed number of evaluations of the network.
-            Tables with categories and rows with missing values have the bound alone.
-        out: folder of the run, which is kept; fitting the same data with the same options again resumes it, or takes
-            it as it is. None: a temporary one.
-        verbose: print what is done.
-        random_state: seed of the weights, the order and the noise: an integer, a `RandomState`, or None for one from
+        depth: residual blocks of the network.
+        dropout: probability of dropping a feature of the network in training. Without it, tables of a few hundred rows
+            over-fit, and tables of many thousand rows learn faster.
+        data_transform: how real numbers are mapped first: "standard"; "log", for positive numbers, or "quantile", for
+            skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
+        density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
+            columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
+            lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
+            number of evaluations of the network. Tables with categories and rows with missing values only have the
+            bound.
+        out: folder of the run, which is kept; fitting the same data with the same options again resumes the run, or
+            uses it if it is complete. None: a temporary folder.
+        verbose: print the progress.
+        random_state: seed of the weights, the order and the noise: an integer, a `RandomState`, or None for a seed from
             NumPy's global generator.
 
     Attributes:
         model_: the fitted `Diffusion`.
         n_features_in_: number of columns.
-        feature_names_in_: their names, if all are text.
+        feature_names_in_: names of the columns, if all of them are text.
     """
 
     model_: Diffusion
@@ -112,7 +113,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: data that scikit-learn or inkwash refuses, or a bad parameter (`ConfigError`, `DataError`).
             NonFiniteError: training diverged.
-            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM; a run in `out` has been saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM stopped the training; a run in `out` has been saved.
         """
         self._require_density()
         framed = _is_frame(X)
@@ -127,11 +128,12 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: Any) -> Array:
         """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`.
 
-        It is of the values that are there; whole numbers and categories of a `DataFrame` have probabilities in it.
+        It is that of the values that are present. The integers and categories of a `DataFrame` have probabilities in
+        place of densities.
 
         Raises:
-            ValueError: rows that are not like those of `fit`: other columns, a category that did not occur, a value
-                missing where none was; or categories or missing values with the density "flow" (`ConfigError`).
+            ValueError: rows unlike those of `fit`: other columns, a category that did not occur, or a missing value in
+                a column that had none; or categories or missing values with the density "flow" (`ConfigError`).
         """
         self._require_density()
         x, model = self._rows(X), self.model_
@@ -146,42 +148,42 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
-        """Draw rows.
+        """Sample rows from the model.
 
         Args:
-            n_samples: how many.
-            random_state: an integer is the `seed` of `Diffusion.sample`: row i of it is the same however many are
-                drawn. Or a `RandomState`, or None for a seed from NumPy's global generator.
+            n_samples: number of rows.
+            random_state: an integer, which is the `seed` of `Diffusion.sample`: row i of a seed is the same however
+                many rows are sampled. Or a `RandomState`, or None for a seed from NumPy's global generator.
 
         Returns:
-            An array `(n_samples, D)` or a `DataFrame`, with the types that `fit` was given.
+            An array `(n_samples, D)` or a `DataFrame`, with the types of the data that `fit` took.
         """
         check_is_fitted(self, "model_")
-        drawn = self.model_.sample(n_samples, seed=_seed(random_state), steps=_USUAL.sampler_steps)
-        return self._as_given(drawn)
+        return self._as_fitted(self.model_.sample(n_samples, seed=_seed(random_state), steps=_USUAL.sampler_steps))
 
     def impute(self, X: Any, n: int = 1, random_state: Any = None) -> list[Any]:
-        """Draw what is missing of each row of `X` `(N, D)` from the model given the rest of the row.
+        """Sample the missing values of each row of `X` `(N, D)` from the model, given the other values of the row.
 
         Args:
-            X: missing values are NaN, or those of pandas; any may be, also where none was in `fit`.
-            n: how many draws.
-            random_state: as of `sample`.
+            X: missing values are NaN, or those of pandas; any value may be missing, also in columns without missing
+                values in `fit`.
+            n: number of samples for each missing value.
+            random_state: as in `sample`.
 
         Returns:
-            `n` completed tables, each `(N, D)` and as `sample`; values that are not missing are as they were.
+            `n` completed tables, each `(N, D)` and of the types that `sample` returns; the other values are unchanged.
         """
         x = self._rows(X)
-        draws = self.model_.impute(x, n, seed=_seed(random_state), steps=_USUAL.sampler_steps)
-        tables = [self._as_given(drawn) for drawn in draws]
-        return [table.set_axis(X.index) for table in tables] if self._framed and _is_frame(X) else tables
+        completed = self.model_.impute(x, n, seed=_seed(random_state), steps=_USUAL.sampler_steps)
+        tables = [self._as_fitted(each) for each in completed]
+        return [table.set_axis(X.index) for table in tables] if self._is_framed and _is_frame(X) else tables
 
     def __getstate__(self) -> dict[str, Any]:
-        """Parameters and fitted attributes; the model as the files of a checkpoint, JSON and safetensors."""
+        """Parameters and fitted attributes, with the model as the files of a checkpoint, JSON and safetensors."""
         return {name: value for name, value in super().__getstate__().items() if name != "model_"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The estimator again, its model loaded with the checks of `inkwash.load`.
+        """Restore the estimator; its model is loaded with the checks of `inkwash.load`.
 
         Raises:
             CheckpointError: files that are damaged, or of another format.
@@ -197,13 +199,13 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def _train(self, source: Any, folder: StrPath) -> Run:
         network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
-        how = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
-        missing = not self._framed and bool(np.isnan(source).any())
+        training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
+        missing = not self._is_framed and bool(np.isnan(source).any())
         data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
-        shown = Display(self.verbose)
+        display = Display(self.verbose)
         try:
-            return train(source, folder, data=data, network=network, train=how, display=shown, report=False)
-        except RunInterrupted as stopped:  # which a search would take for a fit that failed, and go on
+            return train(source, folder, data=data, network=network, train=training, display=display, report=False)
+        except RunInterrupted as stopped:  # a search would take it for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 
     def __sklearn_tags__(self) -> Any:
@@ -212,24 +214,23 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     @property
-    def _framed(self) -> bool:
-        """Whether `fit` was given a `DataFrame`."""
+    def _is_framed(self) -> bool:
+        """Whether `fit` took a `DataFrame`."""
         return not isinstance(self._dtypes, np.dtype)
 
     def _rows(self, X: Any) -> Array:
-        """Rows to be asked about, `(N, D)` in data units, after checking that they are like those of `fit`."""
+        """Rows `(N, D)` in data units, after checking that they are like those of `fit`."""
         check_is_fitted(self, "model_")
-        rows = validate_data(self, X, reset=False, skip_check_array=self._framed, ensure_all_finite="allow-nan")
-        if not self._framed:
+        rows = validate_data(self, X, reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan")
+        if not self._is_framed:
             return rows
-        return from_frame(chosen(self.model_.transform).spec, rows if _is_frame(rows) else np.asarray(rows, object))
+        return from_frame(self.model_.units.spec, rows if _is_frame(rows) else np.asarray(rows, object))
 
-    def _as_given(self, data: Array) -> Any:
-        """Rows `(n, D)` with names and types as `fit` was given them."""
-        if not self._framed:
-            return data.astype(self._dtypes) if self._dtypes.kind == "f" else _whole(data, self._dtypes)
-        spec = chosen(self.model_.transform).spec
-        return to_frame(spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
+    def _as_fitted(self, data: Array) -> Any:
+        """Rows `(n, D)` with the names and types of the data that `fit` took."""
+        if not self._is_framed:
+            return data.astype(self._dtypes) if self._dtypes.kind == "f" else _rounded(data, self._dtypes)
+        return to_frame(self.model_.units.spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
 
 
 def _is_frame(X: Any) -> bool:
@@ -237,7 +238,7 @@ def _is_frame(X: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A parameter as Python has it: those of a search come as NumPy's numbers."""
+    """A parameter as a number of Python; a search passes numbers of NumPy."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -247,14 +248,14 @@ def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(1 << 31))
 
 
-def _whole(data: Array, dtype: np.dtype[Any]) -> Array:
-    """Real numbers rounded to those of a type of whole numbers, or of truth values."""
+def _rounded(data: Array, dtype: np.dtype[Any]) -> Array:
+    """Real numbers rounded to the values of a type of integers or booleans."""
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return np.rint(data).clip(max(low, -LARGEST_WHOLE), min(high, LARGEST_WHOLE)).astype(dtype)
+    return np.rint(data).clip(max(low, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)).astype(dtype)
 
 
 def _checkpoint_of(run: Run) -> dict[str, bytes]:
-    """The files of a checkpoint of a run's model alone, by name."""
+    """The files, by name, of a checkpoint that holds only the model of a run."""
     header, groups, _ = run.restore()
     with TemporaryDirectory() as folder:
         path = save_checkpoint(Path(folder), header.step, to_json(header), {"average": groups["average"]})

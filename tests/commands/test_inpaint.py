@@ -6,7 +6,7 @@ from faults import run_cli, tiny, without_pictures
 from PIL import Image
 
 import inkwash as iw
-from inkwash.commands.inpaint import METHODS, hide, read_mask
+from inkwash.commands.inpaint import hide, read_mask
 from inkwash.training.fit import fit
 
 
@@ -107,4 +107,4 @@ def test_vectors_are_refused(finished_run, tmp_path, capsys):
 def test_every_method_has_a_name():
     from oracles import public
 
-    assert set(METHODS.values()) == set(public(iw.posterior.Method))
+    assert set(iw.posterior.METHODS.values()) == set(public(iw.posterior.Method))

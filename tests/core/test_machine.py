@@ -1,4 +1,4 @@
-"""The machine: freed memory is used again, not returned and asked for anew, and a device has a name."""
+"""The machine: the process reuses the memory that it frees, and a device has a name."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from inkwash.training import fit
 
 FRESH_PAGES = """
 import resource, torch
-from inkwash.memory import keep_freed_memory
+from inkwash.core.machine import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -23,43 +23,43 @@ def faults():
         torch.ones(16 * 2**20)  # 64 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-default, asked = faults(), keep_freed_memory()
+default, accepted = faults(), keep_freed_memory()
 faults()
-print(default, asked, faults())
+print(default, accepted, faults())
 """
 
 
-def test_training_and_every_command_ask_for_it(monkeypatch, tmp_path):
-    asked = []
+def test_training_and_every_command_keep_freed_memory(monkeypatch, tmp_path):
+    calls = []
     for module in (cli, fit):
-        monkeypatch.setattr(module, "keep_freed_memory", lambda module=module: asked.append(module))
+        monkeypatch.setattr(module, "keep_freed_memory", lambda module=module: calls.append(module))
     with pytest.raises(DataError):
         fit.train(tmp_path / "nothing.npy", tmp_path / "run")
-    assert asked == [fit]
+    assert calls == [fit]
     with pytest.raises(SystemExit):
         cli.main(["inspect", str(tmp_path)])
-    assert asked == [fit, cli]
+    assert calls == [fit, cli]
 
 
-def test_large_arrays_take_the_place_of_those_freed():
+def test_large_arrays_reuse_freed_memory():
     if not keep_freed_memory():
         pytest.skip("the C library is not glibc")
     out = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True).stdout
-    default, asked, after = out.split()
-    assert asked == "True"
+    default, accepted, after = out.split()
+    assert accepted == "True"
     assert int(after) < int(default) / 100
 
 
-def test_by_itself_a_model_lives_where_it_would_be_trained():
+def test_by_default_a_model_lives_where_it_would_be_trained():
     assert device_of("auto") == Accelerator().device
 
 
-def test_a_device_may_be_named_or_given():
+def test_a_device_is_a_name_or_a_torch_device():
     assert device_of("cpu") == device_of(torch.device("cpu")) == torch.device("cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("name", ["cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_is_refused(name, tmp_path):
+def test_a_missing_gpu_is_refused(name, tmp_path):
     with pytest.raises(iw.ConfigError, match=f"device: got {name}, need cpu"):
         iw.load(tmp_path, name)

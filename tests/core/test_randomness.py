@@ -6,7 +6,7 @@ import scipy.stats
 import torch
 from hypothesis import given, settings, strategies as st
 
-from inkwash.core.randomness import Purpose, derived_seed, fresh_seed, generator, slot_rows
+from inkwash.core.randomness import Purpose, Slots, derived_seed, fresh_seed, generator
 
 SEEDS = st.one_of(st.integers(0, 20), st.integers(0, 2**64))
 KEYS = st.tuples(SEEDS, st.sampled_from(list(Purpose)), st.integers(0, 2000))
@@ -73,4 +73,4 @@ def test_purposes_are_distinct(purpose):
 @given(st.lists(st.integers(1, 64), min_size=0, max_size=4))
 def test_slots_do_not_outgrow_their_limits_and_shrink_with_the_event(shape):
     cpu = torch.device("cpu")
-    assert 16 <= slot_rows((*shape, 2), cpu) <= slot_rows(tuple(shape), cpu) <= 1024
+    assert 16 <= Slots((*shape, 2), cpu).rows <= Slots(tuple(shape), cpu).rows <= 1024

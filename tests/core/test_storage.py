@@ -1,4 +1,4 @@
-"""Files are whole or absent, whatever fails; JSON is strict; a lock is held by one."""
+"""Files are complete or absent, whatever fails; JSON is strict; only one process holds a lock."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def test_a_failed_operation_names_the_file_and_exits_6(tmp_path):
 
 
 @pytest.mark.parametrize("error", [no_space(), Crash()])
-def test_replace_keeps_the_old_or_the_new_whatever_fails(tmp_path, error):
+def test_replace_keeps_the_old_or_the_new_content_whatever_fails(tmp_path, error):
     total = count_operations(lambda: storage.replace(tmp_path / "probe", b"new"))
     for k in range(total):
         path = tmp_path / f"file-{k}"
@@ -55,7 +55,7 @@ def test_replace_survives_a_power_cut_at_any_moment(tmp_path, entries_synced):
     assert seen == sorted(seen, key=[None, b"one", b"two", b"three"].index)
 
 
-def test_new_folders_are_on_the_disk_once_made(tmp_path):
+def test_new_folders_survive_a_power_cut(tmp_path):
     real, cut = tmp_path / "real", tmp_path / "cut"
     real.mkdir()
     disk = Disk(real)
@@ -66,7 +66,7 @@ def test_new_folders_are_on_the_disk_once_made(tmp_path):
     assert (cut / "a" / "b" / "c").is_dir()
 
 
-def test_a_lock_is_held_by_one_and_freed_by_death(tmp_path):
+def test_only_one_process_holds_a_lock_and_its_death_frees_it(tmp_path):
     path = tmp_path / "lock"
 
     def hold():
@@ -125,6 +125,6 @@ def test_json_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize("dump", [storage.dump_json, storage.dump_line])
-def test_json_that_is_not_finite_is_not_written(dump):
+def test_numbers_that_are_not_finite_are_refused_as_json(dump):
     with pytest.raises(ValueError, match="not JSON compliant"):
         dump({"a": float("nan")})

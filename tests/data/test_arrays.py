@@ -1,5 +1,6 @@
 """Arrays and pictures come out of their files as they went in."""
 
+import gzip
 import struct
 import zlib
 
@@ -12,6 +13,10 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.images import read_picture
+
+RANDOM = np.random.default_rng(6)
+IMAGES = RANDOM.integers(0, 256, (12, 5, 6)).astype(np.uint8)
+CLASSES = RANDOM.permutation(np.arange(12) % 3)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -77,3 +82,42 @@ def test_sixteen_bit_colour_is_not_cut_to_eight(tmp_path):
     assert read_picture(place / "0.png").tolist() == [[[1, 2, 3], [4, 5, 6]]] * 2
     with pytest.raises(DataError, match=r"1\.png: got 2x2 pixels, 3 channel\(s\), uint8, need .* uint16 like 0\.png"):
         load_dataset(str(place))
+
+
+def idx(array, number):
+    head = struct.pack(f">HBB{array.ndim}I", 0, number, array.ndim, *array.shape)
+    return head + array.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["npy", "idx", "idx.gz"])
+def test_labels_go_with_their_examples(tmp_path, kind):
+    """The labels are those of an .npz file, whichever files hold them."""
+    np.savez(tmp_path / "truth.npz", x=IMAGES, y=CLASSES)
+    truth = load_dataset(tmp_path / "truth.npz", DataConfig(labels="y"))
+    np.save(tmp_path / "x.npy", IMAGES)
+    np.save(tmp_path / "y.npy", CLASSES)
+    pack = gzip.compress if kind == "idx.gz" else bytes
+    end = ".gz" if kind == "idx.gz" else ""
+    (tmp_path / f"x-idx3-ubyte{end}").write_bytes(pack(idx(IMAGES, 8)))
+    (tmp_path / f"y-idx1-ubyte{end}").write_bytes(pack(idx(CLASSES.astype(np.uint8), 8)))
+    source, name = {
+        "npy": (tmp_path / "x.npy", "y.npy"),
+        "idx": (tmp_path / "x-idx3-ubyte", "y-idx1-ubyte"),
+        "idx.gz": (tmp_path / "x-idx3-ubyte.gz", "y-idx1-ubyte.gz"),
+    }[kind]
+    data = load_dataset(source, DataConfig(labels=name))
+    assert np.array_equal(data.labels, truth.labels)
+    assert data.condition == truth.condition
+    assert data.fingerprint() == truth.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"), [(8, "u1"), (9, "i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")]
+)
+def test_types_of_idx(tmp_path, number, dtype):
+    array = RANDOM.integers(0, 100, (6, 4)).astype(dtype)
+    (tmp_path / "points.idx").write_bytes(idx(array, number))
+    data = load_dataset(tmp_path / "points.idx")
+    assert np.array_equal(data.data, array)
+    assert data.spec.dtype == np.dtype(dtype).name
+    assert isinstance(data.data, np.memmap)

@@ -77,7 +77,7 @@ def test_the_autoregression_is_stationary_and_leaves_white_noise():
     assert np.allclose(x[:, [0, -1]].var(0), variance, rtol=4 * np.sqrt(2 / len(x)))
 
 
-def test_the_balls_are_round_and_whole():
+def test_the_balls_are_round_and_complete():
     data = load_dataset("balls")
     assert (data.spec.kind, data.spec.shape, data.spec.levels) == ("volume", (1, 8, 8, 8), 9)
     share = data.data / 8
@@ -136,7 +136,7 @@ def test_tables_are_those_of_scikit_learn():
     assert np.array_equal(data.data, found.data)
     assert np.array_equal(data.labels, found.target + 1)
     assert list(data.spec.columns) == found.feature_names
-    assert [name for name, column in data.spec.columns.items() if column.is_whole] == ["magnesium", "proline"]
+    assert [name for name, column in data.spec.columns.items() if column.is_integer] == ["magnesium", "proline"]
     patients, scaled = load_dataset("diabetes"), load_diabetes()
     assert np.array_equal(patients.data[:, -1], scaled.target)
     for i, name in enumerate(scaled.feature_names):

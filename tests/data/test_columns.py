@@ -7,8 +7,9 @@ from bugs import bug
 import inkwash as iw
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import from_json, to_json
-from inkwash.data import columns as table_columns
-from inkwash.data.columns import Column, number_column, text_column
+from inkwash.data import column_kinds, columns as table_columns
+from inkwash.data.column_kinds import number_column, text_column
+from inkwash.data.columns import Column
 from inkwash.data.spec import DataSpec
 
 NAN = np.nan
@@ -23,15 +24,15 @@ NUMBERS = np.array([[2, NAN, 1, 255, 0.5], [0, 0, 0, NAN, -1.5], [1, 1, 1, 7, 2.
 CELLS = [[7, None, True, 255, 0.5], [3, "n", False, None, -1.5], [4, "y", True, 7.0, 2.25]]
 
 
-category_column = table_columns.category_column
+category_column = column_kinds.category_column
 
 
 def without_missing(where, dtype, names, numbers):
     return category_column(where, dtype, names, np.nan_to_num(numbers))
 
 
-@bug("a missing category is the first one", table_columns, "category_column", without_missing)
-def test_codes_go_by_names():
+@bug("a missing category is the first one", column_kinds, "category_column", without_missing)
+def test_categories_go_by_their_names():
     """A category is known by its name, not by how often or when it comes; missing cells are NaN."""
     columns, numbers = zip(
         number_column("t", "int64", np.array([5.0, 4, NAN, 4, 6])),

@@ -108,7 +108,7 @@ def test_training_data_has_the_scale_that_is_promised(kind):
 @bug("the slope of a curve forgotten", curves.Log, "log_slope", lambda self, u: 0 * u, kind="log")
 @kinds
 def test_the_log_determinant_is_that_of_the_jacobian(kind):
-    """The log-determinant is that of the matrix of the way back, by central differences and LU."""
+    """The log-determinant is that of the matrix of the inverse map, by central differences and LU."""
     transform, step = fitted(kind, skewed()), 1e-6
     x = torch.tensor([[0.31, -1.27, 0.83], [-0.4, 2.2, 5.0], [-6.0, 0.1, 1.4]], dtype=F64)
     moved = step * torch.eye(3, dtype=F64)[:, None]
@@ -121,12 +121,12 @@ def test_the_log_determinant_is_that_of_the_jacobian(kind):
 def test_missing_cells_have_no_volume(kind):
     data = skewed()
     transform, x = fitted(kind, data), torch.tensor([[0.3, -0.2, 1.0]])
-    alone = [
+    single = [
         float(fitted(kind, data[:, [i]]).log_det(x[:, [i]])) for i in range(3)
     ]  # columns of the table by themselves
     gone = torch.tensor([[0.3, float("nan"), 1.0]])
-    assert float(transform.log_det(x)) == pytest.approx(sum(alone))
-    assert float(transform.log_det(gone)) == pytest.approx(alone[0] + alone[2])
+    assert float(transform.log_det(x)) == pytest.approx(sum(single))
+    assert float(transform.log_det(gone)) == pytest.approx(single[0] + single[2])
     assert np.isnan(transform.to_model(np.array([[2.0, np.nan, 3.0]]), missing=True).numpy()).tolist() == [
         [False, True, False]
     ]
@@ -140,7 +140,7 @@ def exact(transform):
     return iw.Diffusion(exact_denoiser(NORMAL, iw.LinearSchedule()), (1,), transform, dtype=F64)
 
 
-@bug("the slope of the way back", curves.Log, "log_slope", lambda self, u: u, kind="log")
+@bug("the slope of the inverse map", curves.Log, "log_slope", lambda self, u: u, kind="log")
 @kinds
 def test_the_density_integrates_to_one(kind):
     """The density in data units integrates to one: by midpoints of cells that end where the curve bends."""
@@ -155,14 +155,14 @@ def test_the_density_integrates_to_one(kind):
 
 @kinds
 def test_the_bound_and_its_parts_are_moved_as_the_density_is(kind):
-    """Told the same rows in either unit, the bound and the costs of grids differ by what the log-density does."""
+    """For the same rows in either unit, the bound and the costs of grids differ by as much as the log-density."""
     data = skewed(24)[:, :1]
     transform = fitted(kind, skewed()[:, :1])
     bare, curved, x = exact(None), exact(transform), transform.to_model(data).double()
     gain = curved.log_prob(data).value - bare.log_prob(x).value
     bounds = curved.bound(data, steps=10), bare.bound(x, steps=10)
     torch.testing.assert_close(bounds[1].total - bounds[0].total, gain, rtol=0, atol=1e-4)
-    for name in ("k", "null"):
+    for name in ("lower", "prior_log_prob"):
         torch.testing.assert_close(getattr(bounds[0], name) - getattr(bounds[1], name), gain, rtol=0, atol=1e-4)
     times = torch.linspace(1, 0, 6, dtype=F64)
     costs = [iw.model.bound_costs(model, y, candidates=times).fixed for model, y in ((curved, data), (bare, x))]
@@ -185,9 +185,9 @@ def test_the_transform_is_fitted_on_the_training_part(kind):
     data, bare = skewed(), np.random.default_rng(1).permutation(300)[:200]
     spec, other = iw.load_dataset(data).spec, 1e3 * data
     other[bare] = data[bare]
-    found, alone = fit_transform(spec, other, None, bare, kind), fit_transform(spec, data[bare], None, None, kind)
+    found, single = fit_transform(spec, other, None, bare, kind), fit_transform(spec, data[bare], None, None, kind)
     x = torch.linspace(-2, 2, 30, dtype=F64).reshape(10, 3)
-    np.testing.assert_allclose(found.to_real(x), alone.to_real(x), rtol=1e-9)
+    np.testing.assert_allclose(found.to_real(x), single.to_real(x), rtol=1e-9)
 
 
 @kinds
@@ -227,7 +227,7 @@ def test_a_sample_too_large_for_its_type_is_refused():
 
 
 def test_numbers_without_a_logarithm_are_refused_by_column():
-    """Wherever they are: held out, or asked about later."""
+    """It does not matter where they are: held out, or in later data."""
     data = skewed()
     transform = fitted("log", data)
     data[7, 2] = 0
@@ -262,7 +262,7 @@ def test_what_is_known_says_the_same_in_either_unit(kind):
 
 
 @bent
-def test_a_classifier_is_asked_in_data_units_and_a_measurement_refused(kind):
+def test_a_classifier_works_in_data_units_and_a_measurement_refused(kind):
     """The gradient of log r with respect to the model's units, by differences."""
     model = plane(fitted(kind, skewed()[:, :2]))
     factor = iw.Classifier(lambda data: -((data[:, 0] * data[:, 1]).log() ** 2))
@@ -285,7 +285,7 @@ def test_a_measurement_of_a_model_from_end_to_end_of_its_data_is_linear():
 
 
 def table(folder, least=1e-3):
-    """Rows of a positive real number, a whole one below zero, a category, and a real one with missing cells."""
+    """Rows of a positive real number, an integer below zero, a category, and a real one with missing cells."""
     random = np.random.default_rng(0)
     price = np.maximum(random.lognormal(2, 1, 80), least)
     size = np.where(random.random(80) < 0.2, "", np.round(random.lognormal(0, 2, 80), 4).astype(str))

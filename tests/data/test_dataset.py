@@ -80,7 +80,7 @@ def test_channels_are_where_the_layout_says(tmp_path):
     assert np.array_equal(np.rint(x.double().numpy() * 127.5 + 127.5), np.moveaxis(array, 3, 1))
 
 
-def test_a_whole_alphabet_is_assumed_of_small_integers(tmp_path):
+def test_all_values_of_small_integers_are_levels(tmp_path):
     for dtype, levels in (("uint8", 256), ("uint16", 65536), ("bool", 2)):
         data = load_dataset(npy(tmp_path, np.array([[0], [1], [1]], dtype)))
         assert data.spec.levels == levels

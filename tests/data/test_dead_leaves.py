@@ -5,7 +5,7 @@ import pytest
 from bugs import bug
 from scipy.integrate import quad
 
-from inkwash.data.builtin import leaves
+from inkwash.data import dead_leaves as leaves
 
 
 def shared_area(d, low=2.0, high=8.0):

@@ -12,11 +12,11 @@ from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.core.errors import DataError
-from inkwash.data import columns as table_columns, frames as frame
+from inkwash.data import column_kinds, frames
 from inkwash.data.columns import Column
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
 from inkwash.data.frames import dump_parquet, read_rows
-from inkwash.data.table import dump_csv
 from inkwash.data.transform import fit_transform
 
 pandas = pytest.importorskip("pandas")
@@ -44,14 +44,14 @@ def mixed():
     return frame.set_index(np.arange(COUNT) + 7)
 
 
-category_column = table_columns.category_column
+category_column = column_kinds.category_column
 
 
 def without_missing(where, dtype, names, numbers):
     return category_column(where, dtype, names, np.nan_to_num(numbers))
 
 
-@bug("a missing category of a frame is the first one", frame, "category_column", without_missing)
+@bug("a missing category of a frame is the first one", frames, "category_column", without_missing)
 def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)
@@ -109,7 +109,7 @@ def test_columns_of_objects_are_what_pandas_makes_of_them():
 
 
 def test_text_stays_text_whatever_it_looks_like():
-    """Codes with zeros before them, truth in words, and numbers beyond 64 bits."""
+    """Digits with zeros before them, booleans in words, and numbers beyond 64 bits."""
     zips, flags, ids = ["00501", "02139", "94110"], ["true", "false", "true"], [str(10**20), str(10**21), "7"]
     frame = pandas.DataFrame({"zip": zips * 8, "flag": flags * 8, "id": ids * 8, "x": np.arange(24.0)})
     for given in (frame, frame.astype({"zip": object})):

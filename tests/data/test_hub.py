@@ -57,12 +57,12 @@ def people():
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The package, whose one data set is set by the test; what it was asked for is kept."""
+    """The package, whose one data set the test sets; it keeps the names of the data sets that it loads."""
     module = ModuleType("datasets")
-    module.asked, module.Dataset, module.Image = [], Stored, lambda decode: None
+    module.loaded, module.Dataset, module.Image = [], Stored, lambda decode: None
 
     def load(*names, split):
-        module.asked.append((names, split))
+        module.loaded.append((names, split))
         if module.found is None:
             raise RuntimeError("offline\nand so on")
         return module.found
@@ -79,7 +79,7 @@ def test_pictures_and_their_classes(hub):
     assert (data.spec.layout, data.name) == ("NHWC", "pets")
     assert data.condition.classes == ("cat", "dog")
     assert data.labels.tolist() == [1, 2, 2, 1, 2, 1]
-    assert hub.asked == [(("someone/pets",), "train")]
+    assert hub.loaded == [(("someone/pets",), "train")]
 
 
 def test_tables_and_their_classes(hub):
@@ -87,12 +87,12 @@ def test_tables_and_their_classes(hub):
     data = load_dataset("hf:someone/people/young")
     assert data.spec.columns == {"age": Column("int64", None, True), "pet": Column("category", ("cat", "dog"), True)}
     assert np.array_equal(data.data, [[31, 0], [44, np.nan], [np.nan, 1], [58, 1]], equal_nan=True)
-    assert hub.asked == [(("someone/people", "young"), "train")]
+    assert hub.loaded == [(("someone/people", "young"), "train")]
 
 
 def test_a_data_set_given_from_python(hub):
     assert np.array_equal(load_dataset(pets()).data, PIXELS)
-    assert hub.asked == []
+    assert hub.loaded == []
 
 
 def test_what_cannot_be_had_is_one_line(hub):

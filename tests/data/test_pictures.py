@@ -1,4 +1,4 @@
-"""Pixels are the data stretched onto 0 to 255, and pictures are whole files of the right size."""
+"""Pixels are the data stretched onto 0 to 255, and pictures are complete files of the right size."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_channels_are_colours_or_stand_side_by_side(channels, shape):
 
 
 def test_a_series_is_a_line_between_the_ends_of_its_range():
-    """Down the whole range and up again, in a second channel the other way round."""
+    """Down the range and up again, and in a second channel up and down."""
     fall = np.abs(np.linspace(-1, 1, 193))
     data = np.stack([fall, 1 - fall])[None]
     panels = to_pixels(DataSpec((2, 193), "NCL", "float64", 0.0, 1.0, None), data)
@@ -93,7 +93,7 @@ def test_pixels_come_back_from_the_file(tmp_path, shape):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_a_picture_replaces_another_whole_or_not_at_all(tmp_path):
+def test_a_picture_replaces_another_completely_or_not_at_all(tmp_path):
     for k in range(4):
         save_pixels(tmp_path / "a.png", np.zeros((3, 3), np.uint8))
         with hooked(fail_at(k, OSError(28, "No space left on device"))), pytest.raises(StorageError):

@@ -1,4 +1,4 @@
-"""16-bit PNG, by way of Pillow: rows of 16-bit grey with alpha are filtered as those of 8-bit colour with alpha are."""
+"""16-bit PNG, checked by Pillow: it filters 16-bit grey with alpha as 8-bit colour with alpha."""
 
 import io
 import struct
@@ -52,7 +52,7 @@ def test_filters_are_undone():
 
 
 @bug(
-    "bytes of 16 bits the wrong way round",
+    "bytes of 16 bits in the wrong order",
     np,
     "ascontiguousarray",
     lambda array, dtype=None: np.array(array, "<u2" if dtype == ">u2" else dtype),

@@ -11,7 +11,7 @@ from inkwash.data import rows, transform
 from inkwash.data.dataset import load_dataset
 from inkwash.data.rows import blocks
 from inkwash.data.transform import fit_transform
-from inkwash.training.loop import Examples
+from inkwash.training.prepare import Examples
 
 
 @pytest.mark.parametrize("entries", [1, 7, 1 << 20])
@@ -31,7 +31,7 @@ def test_blocks_are_the_array(tmp_path, entries, order):
 @pytest.mark.parametrize("mode", ["c", "r+"])
 @pytest.mark.parametrize("view", [lambda data: data, lambda data: data[2:], np.asarray], ids=["map", "part", "array"])
 def test_what_was_written_to_a_map_is_what_is_read(tmp_path, mode, view):
-    """Written in memory alone, or to the file and not flushed yet."""
+    """It was written only to memory, or to the file and not flushed yet."""
     np.save(tmp_path / "a.npy", np.zeros((10, 3)))
     data = np.load(tmp_path / "a.npy", mmap_mode=mode)
     data[:] = np.arange(30.0).reshape(10, 3)
@@ -43,7 +43,7 @@ def test_what_was_written_to_a_map_is_what_is_read(tmp_path, mode, view):
 
 @bug("moments of held-out data as well", transform, "blocks", lambda data, rows=None: blocks(data))
 def test_the_transform_is_fitted_on_the_training_part():
-    """The transform is that of the training part alone."""
+    """The transform depends only on the training part."""
     data = np.concatenate([np.random.default_rng(0).normal(3, 2, (50, 2)), np.full((50, 2), 1e3)])
     spec = load_dataset(data).spec
     train_rows = np.random.default_rng(1).permutation(50)
@@ -60,7 +60,7 @@ def mapped_bytes():
     )
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells what is resident on Linux alone")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux shows what is resident")
 def test_what_was_read_of_a_mapped_file_does_not_stay(tmp_path):
     size = 48 << 20
     file = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (size // 4096, 4096))

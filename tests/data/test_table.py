@@ -10,9 +10,9 @@ from faults import run_cli, train_words, without_pictures
 import inkwash as iw
 from inkwash.core.errors import DataError
 from inkwash.data.columns import Column
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import dump_csv
 from inkwash.data.transform import fit_transform
 
 TYPES = ("int64", "float64", "float32", "uint8")
@@ -153,7 +153,7 @@ def test_whole_columns_with_missing_cells_stay_whole(tmp_path):
 
 
 def test_a_long_table_is_read_in_parts(tmp_path):
-    """What a cell is does not depend on where it stands: text, holes and real numbers after thousands of whole ones."""
+    """What a cell is does not depend on where it stands: text, holes and real numbers after thousands of integers."""
     text = "a,b,c\n" + "".join(f"{i},{'xy'[i % 2]},{i}\n" for i in range(9000)) + "NA,,9000.5\n"
     data = load_dataset(write(tmp_path, text))
     assert data.spec.columns == {

@@ -1,4 +1,4 @@
-"""What a network may predict: conversions in a cycle, exact scores, clipping, types."""
+"""Denoisers: conversions between predictions, exact scores, clipping, types, and blind networks."""
 
 import math
 from dataclasses import replace
@@ -25,12 +25,12 @@ from torch import nn
 
 import inkwash as iw
 from inkwash.core.shapes import over
-from inkwash.denoise import denoiser as denoise, prediction
+from inkwash.denoise import prediction
 from inkwash.denoise.prediction import NAMED
 from inkwash.process.variance import Large
 
 SCHEDULES = public_schedules()
-PREDICTIONS = [name for name in NAMED if name != "F"]  # an estimate names no F: see test_prediction.py
+PREDICTIONS = [name for name in NAMED if name != "F"]  # an estimate has no F; see test_prediction.py
 TIMES = [0.02, 0.3, 0.75, 1.0]
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 schedules_with_signal = pytest.mark.parametrize("schedule", with_signal(SCHEDULES), ids=name_of)
@@ -41,8 +41,8 @@ def rows(seed, n=5, size=2):
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
-def says(output, schedule, predicts):
-    """A denoiser whose network says `output`, whatever it is asked."""
+def denoiser_of(output, schedule, predicts):
+    """A denoiser whose network returns `output` for any input."""
     return iw.Denoiser(lambda x_t, t: output, iw.Gaussian(schedule), predicts=predicts)
 
 
@@ -126,8 +126,8 @@ def score_read_without_sigma(self, output, noisy):
 @settings(max_examples=4, deadline=None)
 def test_every_prediction_converts_to_every_other_and_back(schedule, first, second, t):
     x_t, output = rows(0), rows(1)
-    estimate = says(output, schedule, first)(x_t, t)
-    again = says(getattr(estimate, second), schedule, second)(x_t, t)
+    estimate = denoiser_of(output, schedule, first)(x_t, t)
+    again = denoiser_of(getattr(estimate, second), schedule, second)(x_t, t)
     torch.testing.assert_close(getattr(estimate, first), output, rtol=1e-9, atol=1e-9)
     for name in PREDICTIONS:
         torch.testing.assert_close(getattr(again, name), getattr(estimate, name), rtol=1e-9, atol=1e-9)
@@ -135,32 +135,32 @@ def test_every_prediction_converts_to_every_other_and_back(schedule, first, seco
 
 @schedules_with_signal
 @pytest.mark.parametrize("predicts", PREDICTIONS)
-def test_estimates_of_data_and_noise_explain_what_was_seen(schedule, predicts):
+def test_estimates_of_data_and_noise_add_up_to_the_noisy_data(schedule, predicts):
     x_t = rows(2)
-    estimate = says(rows(3), schedule, predicts)(x_t, 0.6)
+    estimate = denoiser_of(rows(3), schedule, predicts)(x_t, 0.6)
     mixed = float(schedule.alpha(0.6)) * estimate.x + float(schedule.sigma(0.6)) * estimate.eps
     torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("schedule", WITHOUT_SIGNAL, ids=name_of)
-def test_where_no_signal_is_left_a_network_predicts_x_or_v(schedule):
-    """x and v convert into each other at time 1 too; the noise, which is all that is seen there, says nothing of x."""
+def test_without_signal_at_time_one_a_network_must_predict_x_or_v(schedule):
+    """x and v convert into each other also at time 1; the noise, which is all of x_t there, does not determine x."""
     x_t, output = rows(0), rows(1)
     for first, second in (("x", "v"), ("v", "x")):
-        estimate = says(output, schedule, first)(x_t, 1.0)
-        torch.testing.assert_close(says(getattr(estimate, second), schedule, second)(x_t, 1.0).x, estimate.x)
+        estimate = denoiser_of(output, schedule, first)(x_t, 1.0)
+        torch.testing.assert_close(denoiser_of(getattr(estimate, second), schedule, second)(x_t, 1.0).x, estimate.x)
         torch.testing.assert_close(estimate.eps, x_t)
     for predicts in ("eps", "score"):
         with pytest.raises(iw.ConfigError, match="need x or v"):
-            says(output, schedule, predicts)
+            denoiser_of(output, schedule, predicts)
 
 
 @schedules
 def test_noise_is_never_divided_by_a_vanishing_signal(schedule):
-    """Where hardly any signal is left, sigma^2 times the score of a network that predicts x or v is still near -x_t."""
+    """With hardly any signal left, sigma^2 times the score of a network that predicts x or v is still near -x_t."""
     x_t = rows(4)
     for predicts in ("x", "v"):
-        estimate = says(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
+        estimate = denoiser_of(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
         all_noise = schedule.sigma(1.0) ** 2 * estimate.score
         assert float((all_noise + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))
 
@@ -176,7 +176,7 @@ def log_density(data, x_t, schedule, t):
 @pytest.mark.parametrize("data", [LINE, PLANE, TWO_PEAKS, PLANE_PEAKS], ids=["line", "plane", "peaks", "plane peaks"])
 @pytest.mark.parametrize("t", TIMES)
 def test_the_exact_denoiser_gives_the_gradient_of_the_log_density(schedule, data, t):
-    """Tweedie, with the gradient by automatic differentiation of PyTorch's density."""
+    """This is Tweedie's formula; the gradient is PyTorch's, of its own density."""
     x_t = rows(5, size=data.size).requires_grad_()
     gradient = torch.autograd.grad(log_density(data, x_t, schedule, t).sum(), x_t)[0]
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_the_exact_denoiser_gives_the_gradient_of_the_log_density(schedule, data
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
 @pytest.mark.parametrize(("s", "t"), [(0.0, 0.3), (0.2, 0.25), (0.4, 1.0)])
 def test_the_exact_denoiser_gives_the_mean_of_the_past(schedule, data, s, t):
-    """Estimate.mean(s) is E[x_s | x_t], here by conditioning the joint normal law of the two."""
+    """Estimate.mean(s) is E[x_s | x_t], which the joint normal law of the two gives."""
     x_t, d = rows(6, size=data.size), data.size
     gain, _ = condition(joint_covariance(data, schedule, s, t), slice(2 * d, 3 * d), slice(0, d))
     expected = schedule.alpha(s) * data.mean + (x_t - schedule.alpha(t) * data.mean) @ gain.T
@@ -216,19 +216,19 @@ def test_clipping_recomputes_the_noise():
 def thresholded_over_the_batch(self, x_t, t):
     estimate = self.denoiser(x_t, t)
     bound = estimate.x.abs().quantile(self.quantile).clamp(min=1)
-    return denoise._with_x(estimate, estimate.x.clamp(-bound, bound) / bound)
+    return estimate.with_x(estimate.x.clamp(-bound, bound) / bound)
 
 
 @bug("one threshold for the batch", iw.Thresholded, "forward", thresholded_over_the_batch, quantile=0.5)
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
 def test_dynamic_thresholding(quantile):
-    """At least the quantile's share of an example's entries lies within the bounds, all relative to one another as
-    before, and the noise is what is left of x_t; an example within the bounds is left alone, whatever the others."""
+    """At least the quantile's share of an example's entries lies within the bounds, in the same proportions as before,
+    and the noise is the rest of x_t. An example within the bounds does not change, whatever the other examples are."""
     schedule, random = SCHEDULES[0], torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, 25, generator=random, dtype=F64) * tensor([0.1, 1.0, 5.0])[:, None, None]
     x_t, t = torch.randn(3, 4, 25, generator=random, dtype=F64), 0.4
-    given = iw.Denoiser(lambda x_t, t: x[: len(x_t)], iw.Gaussian(schedule), predicts="x")
-    got = iw.Thresholded(given, quantile)(x_t, t)
+    plain = iw.Denoiser(lambda x_t, t: x[: len(x_t)], iw.Gaussian(schedule), predicts="x")
+    got = iw.Thresholded(plain, quantile)(x_t, t)
     mixed = float(schedule.alpha(t)) * got.x + float(schedule.sigma(t)) * got.eps
     torch.testing.assert_close(mixed, x_t, rtol=1e-12, atol=1e-12)
     assert torch.equal(got.x[0], x[0])
@@ -237,7 +237,7 @@ def test_dynamic_thresholding(quantile):
     assert abs(int(within.sum()) - quantile * 100) <= 1
     ratios = got.x[2][within] / x[2][within]
     torch.testing.assert_close(ratios, ratios[0].expand_as(ratios), rtol=1e-12, atol=0)
-    assert torch.equal(iw.Thresholded(given, quantile)(x_t[:2], t).x, got.x[:2])
+    assert torch.equal(iw.Thresholded(plain, quantile)(x_t[:2], t).x, got.x[:2])
 
 
 @pytest.mark.parametrize("quantile", [-0.1, 1.1, math.nan])
@@ -246,7 +246,7 @@ def test_a_bad_quantile_is_refused(quantile):
         iw.Thresholded(exact_denoiser(PLANE, SCHEDULES[0]), quantile)
 
 
-def test_clipping_leaves_what_is_in_range():
+def test_clipping_does_not_change_estimates_in_range():
     x_t = 0.1 * rows(9)
     free = exact_denoiser(PLANE, SCHEDULES[0], "large")
     wide = iw.Clipped(free, -100, 100)(x_t, 0.4)
@@ -270,7 +270,7 @@ def test_times_stay_double_while_the_network_runs_in_its_own_precision():
     assert estimate.x.dtype == estimate.eps.dtype == estimate.score.dtype == estimate.mean(0.1).dtype == F64
 
 
-def test_a_callable_sees_the_precision_of_the_data():
+def test_a_callable_is_given_the_precision_of_the_data():
     seen = []
 
     def network(x_t, t):
@@ -283,7 +283,7 @@ def test_a_callable_sees_the_precision_of_the_data():
     assert seen == [(F64, F64), (torch.float32, torch.float32)]
 
 
-def test_the_network_can_be_shown_the_noise_level():
+def test_the_network_can_be_given_the_log_snr():
     schedule, seen = SCHEDULES[0], []
 
     def network(x_t, level):
@@ -295,11 +295,11 @@ def test_the_network_can_be_shown_the_noise_level():
     torch.testing.assert_close(schedule.time(seen[0]), t)
 
 
-def test_rows_may_have_times_of_their_own():
+def test_each_row_can_have_its_own_time():
     x_t, t = rows(13), tensor([0.1, 0.4, 0.5, 0.9, 1.0])
     denoiser = exact_denoiser(PLANE, SCHEDULES[0])
-    alone = torch.cat([denoiser(x_t[i : i + 1], float(t[i])).v for i in range(5)])
-    torch.testing.assert_close(denoiser(x_t, t).v, alone)
+    separate = torch.cat([denoiser(x_t[i : i + 1], float(t[i])).v for i in range(5)])
+    torch.testing.assert_close(denoiser(x_t, t).v, separate)
 
 
 def test_conditions_reach_the_network():
@@ -322,7 +322,7 @@ def test_unknown_names_are_refused(option):
 # Blind networks
 
 
-def test_a_blind_network_sees_nothing_of_the_noise():
+def test_a_blind_network_is_given_no_noise_level():
     seen = []
 
     def network(x_t, level):
@@ -335,14 +335,14 @@ def test_a_blind_network_sees_nothing_of_the_noise():
     assert torch.equal(seen[0][1], torch.zeros(5, dtype=F64))
 
 
-def test_a_blind_network_cannot_be_given_an_input_scaled_by_the_noise_level():
+def test_a_blind_network_cannot_predict_f_which_scales_its_input():
     with pytest.raises(iw.ConfigError, match="sees: got 'nothing', need another prediction than F"):
         iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(SCHEDULES[0]), "F", sees="nothing")
 
 
 @pytest.mark.parametrize("schedule", [iw.LinearSchedule(), iw.CosineSchedule()], ids=name_of)
-def test_a_network_that_sees_log_snr_is_given_data_of_preserved_variance(schedule):
-    """Scaled so that alpha² + sigma² = 1, whatever the schedule's own scale."""
+def test_with_log_snr_as_time_input_the_network_is_given_data_of_preserved_variance(schedule):
+    """The input is scaled so that alpha² + sigma² = 1, whatever the scale of the schedule is."""
 
     class Doubled(type(schedule)):
         def alpha(self, t):
@@ -365,7 +365,7 @@ BLIND_TIMES = (torch.arange(400, dtype=F64) + 0.5) / 400
 
 
 def blind_eps(data, schedule):
-    """E[eps | x_t] over the noise and over times uniform on (0, 1], the latter by the midpoint rule."""
+    """E[eps | x_t] over the noise, and over uniform times in (0, 1] by the midpoint rule."""
 
     def network(x_t, level):
         total = torch.zeros_like(x_t)
@@ -387,8 +387,8 @@ def log_density_at(data, x_t, schedule, t):
 
 
 @pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
-def test_the_exact_blind_denoiser_is_what_regression_finds(data):
-    """Its error is uncorrelated with any function of x_t, and adding any makes the library's loss larger."""
+def test_the_exact_blind_denoiser_minimises_the_loss(data):
+    """Its error is uncorrelated with any function of x_t, and adding such a function increases the library's loss."""
     random, n, schedule = torch.Generator().manual_seed(0), 40_000, SCHEDULES[0]
     t = BLIND_TIMES[torch.randperm(n, generator=random) % 400]
     x = draws(data, n, random)
@@ -415,7 +415,7 @@ def test_the_exact_blind_denoiser_is_what_regression_finds(data):
         for amount in (-0.15, 0.15):
             assert float(loss(lambda y, a=amount, h=h: a * h(y)).mean()) > float(best.mean())
     shown = iw.training.Regression().loss(exact_denoiser(data, schedule), x, t, eps)
-    assert float(best.mean()) > 1.05 * float(shown.mean())  # in one dimension it is costly not to know
+    assert float(best.mean()) > 1.05 * float(shown.mean())  # in one dimension blindness is costly
 
 
 def draws(data, n, random):
@@ -428,7 +428,7 @@ def draws(data, n, random):
 
 @pytest.mark.slow
 def test_in_many_dimensions_a_blind_denoiser_loses_little():
-    """The noise can be read off the data: what not knowing it costs falls towards nothing."""
+    """In many dimensions the data reveals the noise level, so the cost of blindness falls towards zero."""
     schedule, random, excess = SCHEDULES[0], torch.Generator().manual_seed(1), []
     for size in (1, 8, 64, 256):
         data = type(LINE)([0.8] * size, (0.3 * torch.eye(size)).tolist())

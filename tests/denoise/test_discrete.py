@@ -1,4 +1,4 @@
-"""Denoisers of categories, against a law of two dependent categories that is summed over."""
+"""Denoisers of categories agree with sums over the law of two dependent categories."""
 
 import pytest
 import torch
@@ -17,8 +17,8 @@ ABSORBING = iw.Categorical(iw.SohlDicksteinSchedule(), SIZES, "absorbing")
 processes = pytest.mark.parametrize("process", [UNIFORM, ABSORBING], ids=["uniform", "absorbing"])
 
 
-def exact_codes(process, joint=JOINT):
-    """The network whose weights are the law of each entry given the noisy state of the other one."""
+def exact_network(process, joint=JOINT):
+    """The network that returns, for each entry, the log-law given the noisy state of the other entry."""
 
     def network(x_t, t):
         evidence = process.evidence(x_t, process.schedule.log_snr(t))
@@ -30,7 +30,9 @@ def exact_codes(process, joint=JOINT):
 
 
 def model_of(process, steps=400):
-    return iw.Diffusion(iw.denoise.CategoryDenoiser(exact_codes(process), process), shape=(2,), steps=steps, dtype=F64)
+    return iw.Diffusion(
+        iw.denoise.CategoryDenoiser(exact_network(process), process), shape=(2,), steps=steps, dtype=F64
+    )
 
 
 @processes
@@ -48,11 +50,11 @@ def test_the_exact_weights_give_the_exact_belief(process):
 LOG_WEIGHTS = property(lambda self: self.log_weights)
 
 
-@bug("weights taken for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
+@bug("weights for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
 @processes
 @pytest.mark.quick_cases("uniform")
 def test_the_bound_falls_to_the_entropy(process):
-    """Entries are drawn independently in a step, which fewer and fewer of them notice as the steps get finer."""
+    """A step draws the entries independently, which matters less and less as the steps get finer."""
     x = ROWS.repeat_interleave(2000, 0)
     weight = JOINT.flatten().repeat_interleave(2000) / 2000
     model, gaps = model_of(process), []
@@ -67,13 +69,13 @@ def test_the_bound_falls_to_the_entropy(process):
 @processes
 @pytest.mark.quick_cases("absorbing")
 def test_samples_have_the_law_of_the_data(process):
-    drawn = model_of(process).sample(8000, seed=1, steps=200).long()
-    share = torch.bincount(2 * drawn[:, 0] + drawn[:, 1], minlength=6) / len(drawn)
-    error = (JOINT.flatten() * (1 - JOINT.flatten()) / len(drawn)).sqrt()
+    samples = model_of(process).sample(8000, seed=1, steps=200).long()
+    share = torch.bincount(2 * samples[:, 0] + samples[:, 1], minlength=6) / len(samples)
+    error = (JOINT.flatten() * (1 - JOINT.flatten()) / len(samples)).sqrt()
     assert ((share - JOINT.flatten()).abs() / error).max() < 4.5
 
 
-def test_what_a_network_says_is_put_in_its_place():
+def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
     found = log_weights(UNIFORM, tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
     assert found.tolist() == [[[1.0, 2.0, 3.0], [4.0, 5.0, -torch.inf]]]
 
@@ -81,7 +83,7 @@ def test_what_a_network_says_is_put_in_its_place():
 @processes
 @pytest.mark.quick_cases("absorbing")
 def test_training_learns_the_joint_law(process):
-    """From the frequencies alone the bound starts at the entropy of independent entries, and falls to that of both."""
+    """The network starts from the frequencies, whose bound is the entropy of independent entries, and learns more."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"
     inputs, outputs = iw.nn.TableNet.widths(sizes, masked)
     torch.manual_seed(0)

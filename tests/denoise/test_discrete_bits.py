@@ -1,4 +1,4 @@
-"""The denoiser of bits and its loss, whose mean and minimum are known by summing over states."""
+"""The denoiser of bits, and its loss, whose mean and minimum follow from sums over all states."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_the_estimate_is_a_probability():
 
 
 @pytest.mark.parametrize("t", [0.25, tensor([0.25, 0.25, 0.5])])
-def test_the_network_sees_what_the_option_says(t):
+def test_the_network_is_given_the_time_input_of_the_option(t):
     seen = {}
     for sees in ("time", "log_snr"):
 
@@ -56,7 +56,7 @@ def test_a_network_is_called_in_the_type_of_its_parameters():
     assert {p.dtype for p in denoiser.parameters()} == {torch.float32}
 
 
-def test_an_unknown_sight_is_refused():
+def test_an_unknown_time_input_is_refused():
     with pytest.raises(iw.ConfigError, match="sees: got 'noise', need one of time, log_snr"):
         iw.denoise.BitDenoiser(lambda x_t, t: x_t, PROCESS, sees="noise")
 
@@ -68,13 +68,13 @@ OBJECTIVE = iw.training.PairBound(5)
 
 
 def losses(denoiser, x, seed=1):
-    """The loss of the bound at times and noise of a seed, nats per example."""
+    """The loss of the bound at times and noise from a seed, nats per example."""
     random = rng(seed)
     times = iw.training.Uniform().draw(len(x), PROCESS.schedule, random)
     return 4 * OBJECTIVE.loss(denoiser, x, times.t, PROCESS.noise(x.shape, random))
 
 
-def test_the_loss_is_the_bound_on_average():
+def test_the_mean_loss_is_the_bound():
     prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, PROCESS, GRID)
     loss, expected = losses(EXACT, FOUR_BITS.draw(60_000)), prior + float(diffusion.sum()) + reconstruction
     error = float(loss.std()) / math.sqrt(len(loss))
@@ -82,8 +82,8 @@ def test_the_loss_is_the_bound_on_average():
     assert error < 0.02 * expected
 
 
-def test_the_loss_is_least_at_the_truth():
-    """Scale and shift of the exact log-odds: no slope at 1 and 0, and a slope towards them elsewhere."""
+def test_the_exact_log_odds_minimise_the_loss():
+    """In a scale and a shift of the exact log-odds, the slope is zero at 1 and 0, and leads towards them elsewhere."""
     for scale, shift, direction in ((1.0, 0.0, 0), (1.4, 0.5, 1), (0.6, -0.5, -1)):
         slopes = torch.stack([slope(scale, shift, seed) for seed in range(30)])
         error = slopes.std(0) / math.sqrt(30)

@@ -1,4 +1,4 @@
-"""What a network may predict: exact answers in every parametrisation imply the same estimates."""
+"""Predictions: exact outputs in every parametrisation imply the same estimates."""
 
 import itertools
 from dataclasses import replace
@@ -29,11 +29,11 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core.randomness import slot_rows
+from inkwash.core.randomness import Slots
 from inkwash.core.shapes import over
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import F
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process.noise.steps import keep, pull
 
 VANISHING = Vanishing()
@@ -81,18 +81,18 @@ def mean_off_by_one_pair(self, output, noisy):
 @schedules
 @datas
 @pytest.mark.parametrize(("s", "t"), PAIRS)
-def test_exact_answers_in_every_parametrisation_imply_the_same_estimates(schedule, data, s, t):
+def test_exact_outputs_in_every_parametrisation_imply_the_same_estimates(schedule, data, s, t):
     names = tuple(PREDICTIONS)
     x_t = schedule.alpha(t) * rows(0) + schedule.sigma(t) * rows(1)
     answers = exact_answers(data, schedule, x_t, s, t)
-    # what rounding may grow by: from eps to x where there is little signal, from x to eps where there is little noise
+    # Rounding errors grow from eps to x where there is little signal, and from x to eps where there is little noise.
     scale = {"x": float((schedule.sigma(t) / schedule.alpha(t)).clamp(min=1)), "eps": 1 / float(schedule.sigma(t))}
     scale = {"x": scale["x"], "eps": max(scale["eps"], 1), "score": max(scale["eps"], 1) ** 2, "v": sum(scale.values())}
     for name in names:
         estimate = iw.Denoiser(lambda *_, a=answers[name]: a, iw.Gaussian(schedule), PREDICTIONS[name])(x_t, t)
-        for other in ("x", "eps", "score", "v"):
-            error = float((getattr(estimate, other) - answers[other]).abs().max())
-            assert error < 1e-9 * scale[other] * (1 + float(answers[other].abs().max())), (name, other)
+        for part in ("x", "eps", "score", "v"):
+            error = float((getattr(estimate, part) - answers[part]).abs().max())
+            assert error < 1e-9 * scale[part] * (1 + float(answers[part].abs().max())), (name, part)
         error = float((estimate.mean(s) - answers["mean"]).abs().max())
         assert error < 1e-9 * (scale["x"] + float(answers["mean"].abs().max())), name
 
@@ -117,7 +117,7 @@ def f_with_data_of_unit_variance(self, output, noisy):
 @pytest.mark.parametrize("data_std", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("t", [0.05, 0.5, 0.9])
 def test_f_is_the_preconditioning_of_edm(data_std, t):
-    """Against the paper's table, with alpha = 1: what the network is given and what is made of its answer."""
+    """With alpha = 1, the network's input and the estimate from its output agree with the paper's table."""
     schedule, x_t, seen = Exploding(), rows(2, scale=4.0), []
 
     def network(y, _):
@@ -141,19 +141,19 @@ def test_f_is_minus_v_for_unit_data_and_preserved_variance(schedule, t):
 
 
 @pytest.mark.parametrize("name", ["x", "v", "F"])
-def test_where_there_is_no_signal_the_estimates_stay_finite(name):
+def test_without_signal_the_estimates_stay_finite(name):
     estimate = iw.Denoiser(lambda y, t: 0.3 * y, iw.Gaussian(VANISHING), name)(rows(5), 1.0)
-    for answer in (estimate.x, estimate.eps, estimate.score, estimate.v):
-        assert bool(answer.isfinite().all())
+    for part in (estimate.x, estimate.eps, estimate.score, estimate.v):
+        assert bool(part.isfinite().all())
     torch.testing.assert_close(estimate.eps, rows(5), rtol=1e-12, atol=1e-12)
 
 
-# The mean of a grid's step
+# The mean of a step on a grid
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
-def test_the_mean_of_a_uniform_grid_is_that_of_the_step_before(steps):
-    """At every time of the grid, exactly that pair: not its neighbour."""
+def test_the_mean_on_a_uniform_grid_belongs_to_the_next_step_of_the_walk(steps):
+    """At every time of the grid, it is exactly this pair and not its neighbour."""
     process, x_t, output = iw.Gaussian(iw.LinearSchedule()), rows(6), rows(7)
     denoiser = iw.Denoiser(lambda *_: output, process, iw.denoise.Mean(steps))
     for k in {1, -(-steps // 2), steps}:
@@ -161,7 +161,7 @@ def test_the_mean_of_a_uniform_grid_is_that_of_the_step_before(steps):
         torch.testing.assert_close(estimate.mean((k - 1) / steps), output, rtol=1e-7, atol=1e-7)
 
 
-def test_rows_of_different_times_have_steps_of_their_own():
+def test_each_row_has_the_step_of_its_own_time():
     process, x_t, output = iw.Gaussian(iw.CosineSchedule()), rows(8), rows(9)
     denoiser = iw.Denoiser(lambda *_: output, process, iw.denoise.Mean(times=GRID))
     t, s = GRID[[0, 1, 2, 3, 4, 1]], GRID[[1, 2, 3, 4, 5, 2]]
@@ -179,7 +179,7 @@ LOG_SNRS = [-20.0, -6.0, -1.0, 0.5, 2.0, 4.0, 8.0, 16.0, 25.0]
 
 
 def exact_mean(entry, alpha, sigma, values, probabilities):
-    """Bayes' rule in fifty digits, by numbers alone."""
+    """Bayes' rule for single numbers, in fifty digits."""
     with mpmath.workdps(50):
         weights = [
             p * mpmath.exp(-((mpmath.mpf(entry) - alpha * mpmath.mpf(v)) ** 2) / (2 * sigma**2))
@@ -244,7 +244,7 @@ def test_a_decoder_by_level_is_the_posterior_and_its_masses_sum_to_one(log_snr, 
 
 
 def levels_with(exponent):
-    """Levels whose log-likelihood is another function of the standardised distance and of sigma."""
+    """`Levels.read` with another log-likelihood of the noisy value."""
 
     def read(self, output, noisy):
         values = self.lattice.values().to(output)
@@ -266,7 +266,7 @@ levels_without_alpha = levels_with(lambda y, v, alpha, sigma: -0.5 * ((y - v) / 
 @bug("levels without alpha", iw.denoise.Levels, "read", levels_without_alpha, data=TOGETHER)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 def test_log_odds_given_the_others_imply_the_exact_mean(data):
-    """Dependent entries: what the others say and what an entry's own noisy value says, put together by the library."""
+    """For dependent entries, the library combines what the other entries show with the entry's own noisy value."""
     schedule, t = iw.CosineSchedule(), tensor([0.05, 0.2, 0.4, 0.6, 0.8, 1.0])
     x_t = rows(12, size=data.size)
     expected = data.denoise(x_t, schedule.alpha(t)[:, None, None], schedule.sigma(t)[:, None, None])
@@ -274,11 +274,11 @@ def test_log_odds_given_the_others_imply_the_exact_mean(data):
 
 
 def mean_bound(data, schedule, times, variance="small"):
-    """The bound per parts, averaged over the data and, by quadrature, over the noise."""
+    """The bound, averaged over the data and, by quadrature, over the noise."""
     nodes, weights = gauss_hermite(16 if data.size == 2 else 80)
     eps = torch.cartesian_prod(*[nodes] * data.size).reshape(-1, data.size)
     share = torch.cartesian_prod(*[weights] * data.size).reshape(len(eps), -1).prod(1)
-    total, in_a_slot = 0.0, slot_rows((data.size,), torch.device("cpu")) // len(eps)
+    total, in_a_slot = 0.0, Slots((data.size,), torch.device("cpu")).rows // len(eps)
     for points, log_probs in zip(data.points.split(in_a_slot), data.log_probs.split(in_a_slot), strict=True):
         with prescribed_noise(eps.repeat(len(points), 1)):
             result = bound(data.denoiser(schedule, variance), points.repeat_interleave(len(eps), 0), times, TERNARY)
@@ -293,8 +293,8 @@ def levels_that_decode_the_prior(self, output, noisy):
 @bug("levels decoded before their evidence", iw.denoise.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
 @pytest.mark.quick_cases("one", "together")
-def test_the_bound_by_level_comes_down_to_the_entropy_as_steps_grow(data):
-    """Never below; and once what is linear and quadratic in the step is extrapolated away, nothing is left above."""
+def test_the_bound_by_level_falls_to_the_entropy_with_more_steps(data):
+    """It never falls below; and extrapolation of the linear and quadratic terms in the step leaves nothing above."""
     schedule = Straight(8.0, -9.0)
     few, more, many = (mean_bound(data, schedule, log_snr_grid(schedule, n, first=1e-3)) for n in (16, 31, 61))
     assert few > more > many > data.entropy()
@@ -303,10 +303,12 @@ def test_the_bound_by_level_comes_down_to_the_entropy_as_steps_grow(data):
 
 
 def test_an_inexact_network_for_levels_has_a_bound_too():
-    """Entries taken as independent where they are not: above the entropy by at least their mutual information."""
+    """With dependent entries taken as independent, it exceeds the entropy by at least their mutual information."""
     first, second = TOGETHER.log_probs.exp().reshape(3, 3).sum(1), TOGETHER.log_probs.exp().reshape(3, 3).sum(0)
-    alone = type(TOGETHER)(torch.outer(first, second), TERNARY)
+    independent = type(TOGETHER)(torch.outer(first, second), TERNARY)
     schedule = Straight(8.0, -9.0)
     blind = type(TOGETHER)(TOGETHER.log_probs.exp().reshape(3, 3), TERNARY)
-    blind.denoiser = alone.denoiser
-    assert mean_bound(blind, schedule, log_snr_grid(schedule, 25, first=1e-3)) > alone.entropy() > TOGETHER.entropy()
+    blind.denoiser = independent.denoiser
+    assert (
+        mean_bound(blind, schedule, log_snr_grid(schedule, 25, first=1e-3)) > independent.entropy() > TOGETHER.entropy()
+    )

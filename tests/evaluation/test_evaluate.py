@@ -30,7 +30,8 @@ from inkwash.evaluation.metrics import memorisation_test, two_sample_test
 from inkwash.likelihood.ode import Adaptive
 from inkwash.model.factors import Condition
 from inkwash.training.fit import fit
-from inkwash.training.run import load, split_indices
+from inkwash.training.prepare import split_indices
+from inkwash.training.run import load
 
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 

@@ -16,14 +16,13 @@ from oracles import F64
 from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash.commands import sample as drawing
 from inkwash.commands.sample import draw_share
 from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
+from inkwash.core.randomness import Slots
 from inkwash.data.dataset import load_dataset
 from inkwash.evaluation import evaluate as evaluation, pictures as exhibits
 from inkwash.evaluation.metrics import two_sample_test
-from inkwash.model import diffusion as models
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
 
@@ -178,8 +177,7 @@ def test_samples_are_drawn_for_what_is_given(run, tmp_path, monkeypatch, capsys)
 def test_processes_share_what_is_given(run, monkeypatch):
     model, shares = load(run.path), []
     given = np.resize(run.dataset().given.data, (150, *model.condition.given.spec.data_shape))
-    monkeypatch.setattr(drawing, "slot_rows", lambda *shape: 56)
-    monkeypatch.setattr(models, "slot_rows", lambda *shape: 56)
+    monkeypatch.setattr(Slots, "rows", 56)
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(2):
         place = SimpleNamespace(process_index=index, num_processes=2, is_main_process=index == 0)

@@ -139,7 +139,7 @@ BAD = {
     "real": "labels of type float64, need whole numbers, booleans or text",
     "spoilt": "need the name of a class",
     "one": "1 for every example, need labels of at least 2 classes",
-    "each": "among the held-out examples alone, need examples of every class to train on",
+    "each": "only among the held-out examples, need examples of every class to train on",
     "things": "need a whole .npz file of numbers",
     "y_tran": "got 'y_tran', need the name of one of its arrays: x_train, y_train",
 }

@@ -35,6 +35,7 @@ from faults import (
 
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted, StorageError
+from inkwash.training import run as runs
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load, read_header
@@ -325,9 +326,7 @@ def test_loads_during_saves_never_fail_nor_warn(data, tmp_path):
 
 
 def test_a_reader_overtaken_by_the_trainer_reads_the_newer_checkpoint(copy, monkeypatch):
-    import inkwash.run
-
-    listed, moved = inkwash.run.list_checkpoints, []
+    listed, moved = runs.list_checkpoints, []
 
     def overtaken(folder):
         found = listed(folder)
@@ -336,7 +335,7 @@ def test_a_reader_overtaken_by_the_trainer_reads_the_newer_checkpoint(copy, monk
             shutil.rmtree(found[1])
         return found
 
-    monkeypatch.setattr(inkwash.run, "list_checkpoints", overtaken)
+    monkeypatch.setattr(runs, "list_checkpoints", overtaken)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_header(copy)[1].name == "step-000000099"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inkwash.core import randomness
+from inkwash.core.randomness import Slots
 
 
 @pytest.fixture(scope="module")
@@ -10,7 +10,7 @@ def slot():
     """Slots of 16 rows, unless a test needs more: less to fill up, and more of them."""
     with pytest.MonkeyPatch.context() as patch:
         rows = {"rows": 16}
-        patch.setattr(randomness, "slot_rows", lambda shape, device: rows["rows"])
+        patch.setattr(Slots, "rows", property(lambda self: rows["rows"]))
         yield rows
 
 

@@ -29,9 +29,10 @@ from oracles import (
 
 import inkwash as iw
 from inkwash.core import randomness
-from inkwash.core.randomness import generator, slot_rows
+from inkwash.core.randomness import Slots, generator
 from inkwash.core.shapes import over
-from inkwash.likelihood import bound, bound as likelihood
+from inkwash.likelihood import bound as likelihood
+from inkwash.likelihood.bound import bound
 from inkwash.process.noise.steps import posterior_var
 
 SCHEDULES = public_schedules()
@@ -260,7 +261,7 @@ def test_parts_add_up_and_stretches_tile_the_grid():
 
 
 def test_examples_appended_after_whole_slots_change_nothing():
-    rows = slot_rows((2,), torch.device("cpu"))
+    rows = Slots((2,), torch.device("cpu")).rows
     x = torch.randn(2 * rows + 3, 2, generator=torch.Generator().manual_seed(0))
     denoiser = exact_denoiser(PLANE, LINEAR)
     longer, shorter = (bound(denoiser, x[:n], iw.uniform_grid(5)).total for n in (len(x), 2 * rows))
@@ -278,7 +279,7 @@ def test_the_bound_of_an_example_does_not_depend_on_those_after_it():
 
 @bug("one noise for all slots", randomness, "generator", lambda seed, purpose, slot: generator(seed, purpose))
 def test_slots_have_noise_of_their_own():
-    rows = slot_rows((2,), torch.device("cpu"))
+    rows = Slots((2,), torch.device("cpu")).rows
     total = bound(exact_denoiser(PLANE, LINEAR), torch.zeros(2 * rows, 2), iw.uniform_grid(5)).total
     assert len(total.unique()) == 2 * rows
 

@@ -10,11 +10,12 @@ from answers import rows
 from bugs import bug
 from oracles import F64, GaussianData, Straight, tensor, trained
 from partly_given import COV, GAIN, LEFT, MEAN, WHOLE, part
-from straight import model_of, small_slots
+from straight import model_of, small_slots, with_places_of_the_first
 
 import inkwash as iw
 from inkwash import nn
-from inkwash.model import diffusion as models
+from inkwash.core.randomness import Slots
+from inkwash.data import condition
 from inkwash.nn import unet
 
 SCHEDULE = Straight(9.0, -8.0)
@@ -42,16 +43,12 @@ def exact_model():
 Y = np.array([[4.0, -3.0], [2.0, 0.5], [7.0, -6.0]])[[0, 1, 2, 2, 0, 1, 0]]
 
 
-def values_as_they_are(self, given, count):
+def values_as_they_are(transform, given, count):
     return torch.from_numpy(given).float()
 
 
-def labels_of_the_first_slot(slot, rows, count, first=0):
-    return torch.arange(rows).clamp(max=count - 1)
-
-
-@bug("given not standardised", iw.data.ConditionSpec, "values", values_as_they_are)
-@bug("given of the first slot", models, "slot_places", labels_of_the_first_slot)
+@bug("given not standardised", condition, "_standardised", values_as_they_are)
+@bug("given of the first slot", Slots, "of", with_places_of_the_first)
 @small_slots()
 def test_given_keep_their_examples():
     """What is asked under y is what the model of x given that y alone says, with the same noise; through the slots."""
@@ -119,7 +116,11 @@ BAD = {
         r"given\[1\]: got NaN or infinity, need finite",
     ),
     "text": (GIVEN, {"given": Y[:3].astype(str)}, "given: got values of type <U"),
-    "no such condition": (iw.Condition(), {"given": Y[:3]}, "given: got values, need none: .* without given values"),
+    "no such condition": (
+        iw.data.ConditionSpec(),
+        {"given": Y[:3]},
+        "given: got values, need none: .* without given values",
+    ),
     "no labels": (GIVEN, {"label": "left"}, "label: got left, need none: .* without labels"),
     "one of two": (BOTH, {"given": Y[:3]}, "label: got nothing, need label and given together"),
     "the other": (BOTH, {"label": "left"}, "given: got nothing, need label and given together"),
@@ -128,8 +129,8 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_given_is_refused(case):
-    condition, options, message = BAD[case]
-    model, x = iw.Diffusion(exact_model().denoiser, (2,), steps=3, dtype=F64, condition=condition), rows(0, n=3)
+    spec, options, message = BAD[case]
+    model, x = iw.Diffusion(exact_model().denoiser, (2,), steps=3, dtype=F64, condition=spec), rows(0, n=3)
     for ask in (
         lambda **asked: model.sample(3, **asked),
         *(functools.partial(f, x) for f in (model.bound, model.encode)),

@@ -173,7 +173,7 @@ def test_a_grid_spreads_the_steps():
 
 
 def test_a_grid_takes_a_schedule():
-    model = iw.Diffusion(SimpleNamespace(process=SimpleNamespace()), (2,))
+    model = iw.Diffusion(SimpleNamespace(process=SimpleNamespace(lattice=None)), (2,))
     with pytest.raises(iw.ConfigError, match=r"grid: got .* has no schedule"):
         model.sample(1, steps=2, grid=iw.LogSnrGrid())
 
@@ -218,7 +218,7 @@ def test_a_bound_in_data_units_bounds_the_density_in_data_units():
         in_model_units, in_data_units = plane_model().bound(x, steps=20), affine_model().bound(data, steps=20)
     expected = PLANE.log_prob(x) - IN_DATA_UNITS.log_prob(torch.as_tensor(data))
     torch.testing.assert_close(in_data_units.total - in_model_units.total, expected, rtol=1e-5, atol=1e-5)
-    for name in ("k", "null"):
+    for name in ("lower", "prior_log_prob"):
         gain = getattr(in_data_units, name) - getattr(in_model_units, name)
         torch.testing.assert_close(gain, -expected, rtol=1e-5, atol=1e-5)
     assert float(in_data_units.total.mean()) >= IN_DATA_UNITS.entropy()

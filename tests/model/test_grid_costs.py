@@ -28,7 +28,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core import randomness
+from inkwash.core.randomness import Slots
 from inkwash.model import grid_costs
 
 LINEAR = iw.LinearSchedule()
@@ -41,7 +41,7 @@ def plane_model(schedule=LINEAR, variance="small", steps=1000):
 
 def small_slots():
     """Less to fill up takes less time."""
-    return mock.patch.object(randomness, "slot_rows", return_value=16)
+    return mock.patch.object(Slots, "rows", 16)
 
 
 def exact_costs(model, candidates=UNEVEN, x=X, noise=EPS):
@@ -270,7 +270,7 @@ def ddim_without_its_noise(process, x, eps, s):
 def test_deviations_follow_the_recursion_of_ddim(rows, monkeypatch):
     """In y = x_t / alpha and w = sigma / alpha a step from w to w' multiplies y - mean by (v + w w') / (v + w^2): the
     trajectory takes every step, its rival only one from t_i."""
-    monkeypatch.setattr(grid_costs, "slot_rows", lambda *shape: rows)
+    monkeypatch.setattr(Slots, "rows", rows)
     schedule, times = iw.KarrasSchedule(), UNEVEN
     starts = tensor([[0.9], [-1.4], [0.2]])
     with prescribed_noise(starts):

@@ -11,7 +11,7 @@ from flows import Exploding
 from oracles import F64, PLANE, condition, exact_denoiser, joint_covariance, prescribed_noise, tensor
 
 import inkwash as iw
-from inkwash.model import interpolation as interpolate
+from inkwash.model import diffusion as models
 from inkwash.model.interpolation import linear, spherical
 
 LINEAR = iw.LinearSchedule()
@@ -56,7 +56,7 @@ def test_opposite_codes_have_no_way_between_them():
         spherical(tensor([-1.0]), tensor([2.0]), WEIGHTS)
 
 
-SPHERICAL = interpolate.spherical
+SPHERICAL = spherical
 
 
 def sphere_of_a_standard_prior(a, b, weights):
@@ -64,8 +64,8 @@ def sphere_of_a_standard_prior(a, b, weights):
     return arc / arc.norm(dim=1, keepdim=True) * a.numel() ** 0.5
 
 
-@bug("a straight line between codes", interpolate, "spherical", interpolate.linear, schedule=LINEAR)
-@bug("prior's scale forgotten", interpolate, "spherical", sphere_of_a_standard_prior, schedule=Exploding())
+@bug("a straight line between codes", models, "spherical", linear, schedule=LINEAR)
+@bug("prior's scale forgotten", models, "spherical", sphere_of_a_standard_prior, schedule=Exploding())
 @pytest.mark.parametrize("schedule", [LINEAR, Exploding()], ids=["linear", "exploding"])
 def test_interpolation_of_gaussian_data_is_an_arc_moved_by_the_affine_flow(schedule):
     """Codes on a circle with the radius that the prior's have in the mean, turned by `angle` from the first to the
@@ -78,7 +78,7 @@ def test_interpolation_of_gaussian_data_is_an_arc_moved_by_the_affine_flow(sched
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-@bug("codes mixed at a time", interpolate, "linear", SPHERICAL)
+@bug("codes mixed at a time", models, "linear", SPHERICAL)
 def test_mixed_at_a_time_the_mean_is_that_given_the_mixture():
     """Steps of an exact denoiser keep the mean: without noise a walk ends at E[x | x_t], and x_t is the mixture."""
     t = 0.35
@@ -94,7 +94,7 @@ def noise_of_its_own_for_each(process, x, t, generator):
     return process.diffuse(x, t, process.noise(x.shape, generator, like=x))
 
 
-@bug("different noise for the two ends", interpolate, "diffuse_alike", noise_of_its_own_for_each)
+@bug("different noise for the two ends", models, "diffuse_alike", noise_of_its_own_for_each)
 def test_noise_is_shared_by_the_ends_and_by_all_walks():
     """Between an example and itself there is nothing: every draw is the same, though not the example."""
     a = tensor([3.0, -2.0])
@@ -126,7 +126,7 @@ def test_the_ends_of_data_with_levels_come_back():
 def test_levels_are_mixed_by_codes_of_the_norm_of_the_prior(monkeypatch):
     """The levels themselves have shorter codes: what tells a level from its neighbours is noise to the flow."""
     seen, (model, x) = [], five_levels(64)
-    monkeypatch.setattr(interpolate, "spherical", lambda a, b, w: (seen.extend([a, b]), linear(a, b, w))[1])
+    monkeypatch.setattr(models, "spherical", lambda a, b, w: (seen.extend([a, b]), linear(a, b, w))[1])
     for k in (0, 2):
         model.interpolate(x[k], x[k + 1], 2, seed=k)
     square = float((torch.stack(seen) ** 2).mean())

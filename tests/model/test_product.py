@@ -10,6 +10,7 @@ from bugs import bug
 from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exact_denoiser, name_of, public, tensor
 
 import inkwash as iw
+from inkwash.core.randomness import Slots
 from inkwash.data.transform import fit_transform
 from inkwash.model import diffusion as diffusion
 from inkwash.model.product import gathered
@@ -20,7 +21,7 @@ SIDE = 4
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)
+    monkeypatch.setattr(Slots, "rows", 8)
 
 
 def plane_model(transform=None):
@@ -65,7 +66,7 @@ def test_a_sample_of_a_seed_has_the_same_bits_however_many_are_drawn(method):
 @pytest.mark.parametrize("layout", ["NCHW", "NHW", "NHWC"])
 def test_known_pixels_come_back_as_they_were(layout, method):
     model = picture_model(layout, 3 if layout == "NHWC" else 1)
-    shape = model.data_shape
+    shape = model.units.data_shape
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 17, shape).astype(np.uint8), rng.random(shape) < 0.4
     x = (model * iw.Observed(mask, image)).sample(3, seed=0, steps=3, method=method)
@@ -104,9 +105,9 @@ def test_a_trajectory_ends_with_what_is_known():
 MEASURED = iw.Measurement.evidence
 
 
-def offset_forgotten(self, model):
-    evidence = MEASURED(self, model)
-    shift = model.real(torch.zeros(1, *model.shape, dtype=torch.float64))
+def offset_forgotten(self, units):
+    evidence = MEASURED(self, units)
+    shift = units.to_reals(torch.zeros(1, *units.shape, dtype=torch.float64))
     return replace(evidence, measured=tuple(replace(m, y=m.y + self._apply(shift)[0]) for m in evidence.measured))
 
 
@@ -163,7 +164,7 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 CROP = iw.model.crop
 
 
-@bug("left for top", iw, "crop", lambda top, left, *size: CROP(left, top, *size))
+@bug("left for top", iw.model, "crop", lambda top, left, *size: CROP(left, top, *size))
 def test_operators_look_at_the_pixels_they_say():
     part = iw.model.crop(1, 2, 3, 4)(PICTURES)
     assert part.shape == (2, 3, 3, 4)
@@ -178,7 +179,7 @@ def test_operators_look_at_the_pixels_they_say():
 BLUR = iw.model.blur
 
 
-@bug("a variance for the width of a blur", iw, "blur", lambda std: BLUR(std**2))
+@bug("a variance for the width of a blur", iw.model, "blur", lambda std: BLUR(std**2))
 def test_a_blur_is_as_wide_as_it_says():
     """Pixels, along both axes of a picture that is not square: the variance of what becomes of a point."""
     point = torch.zeros(1, 1, 41, 61, dtype=F64)
@@ -229,7 +230,7 @@ def test_a_factor_may_change_the_denoiser_alone():
     seen = iw.Observed([True, False], [-2.5, 0.0])
     for product, expected in ((plane_model() * Shifted(), other), (plane_model() * seen * Shifted(), other * seen)):
         assert torch.equal(product.sample(3, seed=0, steps=4), expected.sample(3, seed=0, steps=4))
-    with pytest.raises(iw.ConfigError, match="the denoiser alone"):
+    with pytest.raises(iw.ConfigError, match="only change the denoiser"):
         (plane_model() * Shifted()).sample(1, steps=2, method=iw.PiGDM())
     with pytest.raises(iw.ConfigError, match="no function of x"):
         (plane_model() * Shifted()).unnormalised_log_prob(torch.zeros(1, 2))

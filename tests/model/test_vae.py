@@ -21,7 +21,7 @@ from oracles import (
 from torch.distributions import MultivariateNormal, kl_divergence
 
 import inkwash as iw
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 
 LINEAR = iw.LinearSchedule()
 LATTICE = iw.process.Lattice(-1.0, 1.0, 5)

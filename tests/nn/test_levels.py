@@ -1,4 +1,4 @@
-"""The network for integer data: it starts as the exact denoiser of independent entries."""
+"""The network for integer data starts as the exact denoiser of independent entries."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ def level_net(shape, outputs=4, features=5, seed=0):
 
 
 def examples(shape, n, seed=0):
-    """Level indices whose frequencies differ from entry to entry; one level never occurs in the first entry."""
+    """Level indices whose frequencies differ between entries; one level never occurs in the first entry."""
     random = torch.Generator().manual_seed(seed)
     index = torch.randint(4, (n, *shape), generator=random)
     first = (slice(None), *(0 for _ in shape))
@@ -40,7 +40,7 @@ def examples(shape, n, seed=0):
 
 
 def moved(network, seed=1):
-    """Away from its start, so that every branch does something."""
+    """The network, moved away from its start so that every branch acts."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -56,16 +56,16 @@ def counted_without_prior(self, blocks):
 
 @bug("frequencies without smoothing", LevelNet, "count", counted_without_prior, shape=(3, 4, 2))
 @shapes
-def test_frequencies_are_counted_entry_by_entry_and_drawn_towards_those_of_all(shape):
-    """By counting one number after another; two examples' worth of the pooled frequencies, plus one, are added."""
+def test_frequencies_are_counted_for_each_entry_and_shrink_towards_the_pooled_ones(shape):
+    """The expected values count one number after another; the pooled frequencies, plus one, weigh two examples."""
     index = examples(shape, 23)
     network = level_net(shape)
     network.count(iter(index.split(7)))
     pooled = Counter(index.flatten().tolist())
     prior = [(pooled[v] + 1) / (index.numel() + 4) for v in range(4)]
     for place in product(*map(range, shape)):
-        alone = Counter(index[(slice(None), *place)].tolist())
-        expected = [(alone[v] + 2 * prior[v]) / (23 + 2) for v in range(4)]
+        counted = Counter(index[(slice(None), *place)].tolist())
+        expected = [(counted[v] + 2 * prior[v]) / (23 + 2) for v in range(4)]
         assert network.log_prior[place].exp().tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -89,8 +89,8 @@ def forward_without_the_log_prior(self, x_t, log_snr):
 @bug("log-frequencies left out", LevelNet, "forward", forward_without_the_log_prior, shape=(3, 4, 2), log_snr=2.0)
 @shapes
 @pytest.mark.parametrize("log_snr", [-15.0, -1.0, 2.0, 12.0])
-def test_at_its_start_it_is_the_exact_denoiser_of_independent_entries(shape, log_snr):
-    """Bayes' rule entry by entry, in double precision."""
+def test_at_the_start_it_is_the_exact_denoiser_of_independent_entries(shape, log_snr):
+    """The expected value is Bayes' rule for each entry, in double precision."""
     index, schedule = examples(shape, 23), Straight()
     network = level_net(shape)
     network.count([index])
@@ -106,7 +106,7 @@ def test_at_its_start_it_is_the_exact_denoiser_of_independent_entries(shape, log
 
 @shapes
 @pytest.mark.parametrize("outputs", [4, 5])
-def test_outputs_beyond_the_levels_are_passed_on(shape, outputs):
+def test_outputs_beyond_the_levels_are_passed_on_unchanged(shape, outputs):
     network = moved(level_net(shape, outputs))
     x_t, level = torch.randn(6, *shape), 5 * torch.randn(6)
     out = network(x_t, level)
@@ -116,8 +116,8 @@ def test_outputs_beyond_the_levels_are_passed_on(shape, outputs):
     torch.testing.assert_close(network(x_t, level)[..., 4:], out[..., 4:], rtol=1e-4, atol=1e-4)
 
 
-def test_the_network_is_shown_what_each_entry_says_alone():
-    """Expectations of sines and cosines of the level, under the posterior of the entry by itself."""
+def test_the_network_is_shown_the_posterior_of_each_entry():
+    """Its inputs are expectations of sines and cosines of the level, given only that entry."""
     seen = []
 
     class Spy(nn.Module):
@@ -148,13 +148,13 @@ def test_examples_do_not_mix_and_every_weight_matters(shape):
     network = moved(level_net(shape)).eval()
     x_t, level = torch.randn(5, *shape), 3 * torch.randn(5)
     together = network(x_t, level)
-    alone = torch.cat([network(x_t[i : i + 1], level[i : i + 1]) for i in range(5)])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    separate = torch.cat([network(x_t[i : i + 1], level[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(together, separate, rtol=1e-4, atol=1e-4)
     together.square().sum().backward()
     assert all(bool(p.grad.any()) for p in network.parameters())
 
 
-def test_what_the_network_gives_starts_as_coefficients_of_cosines_of_the_level():
+def test_the_features_start_as_coefficients_of_cosines_of_the_level():
     head = LevelNet(nn.Identity(), (1,), torch.linspace(-1, 1, 9), 8, 9).head.weight
     place = torch.linspace(0, 1, 9)
     for k in range(1, 9):

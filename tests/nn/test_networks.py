@@ -1,4 +1,4 @@
-"""Networks: any size of picture, nothing at the start, a gradient everywhere, no mixing of examples."""
+"""Networks take data of any size, start at zero, have a gradient in every parameter, and do not mix examples."""
 
 import inspect
 from collections import Counter
@@ -43,12 +43,12 @@ def test_every_public_network_is_tested():
         "GivenEmbedding",
         "LabelEmbedding",
         "TableNet",
-    }  # test_levels.py, test_condition.py, test_nn_tables.py
+    }  # see test_levels.py, tests/data/test_condition.py and test_tables.py
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_pictures_of_any_size_come_back_in_their_size_starting_from_nothing(size, channels):
+def test_pictures_of_any_size_keep_their_size_and_outputs_start_at_zero(size, channels):
     x_t, level = batch((channels, *size), n=2)
     out = unet(channels)(x_t, level)
     assert out.shape == x_t.shape
@@ -57,7 +57,7 @@ def test_pictures_of_any_size_come_back_in_their_size_starting_from_nothing(size
 
 @pytest.mark.parametrize("axes", [1, 3])
 @pytest.mark.parametrize("side", range(1, 10))
-def test_series_and_volumes_of_any_size_come_back_in_their_size(axes, side):
+def test_series_and_volumes_of_any_size_keep_their_size(axes, side):
     size = (side, 3, 10 - side)[:axes]
     x_t, level = batch((2, *size), n=2)
     out = unet(2, axes=axes)(x_t, level)
@@ -68,14 +68,14 @@ def test_series_and_volumes_of_any_size_come_back_in_their_size(axes, side):
 INTERPOLATE = F.interpolate
 
 
-def flipped_on_the_way_back(h, size):
+def flipped_on_the_ascent(h, size):
     return INTERPOLATE(h, size=size).flip(-1) if len(size) == 3 else INTERPOLATE(h, size=size)
 
 
-@bug("volumes flipped on the way back", F, "interpolate", flipped_on_the_way_back, axes=3, flat=2)
+@bug("volumes flipped on the ascent", F, "interpolate", flipped_on_the_ascent, axes=3, flat=2)
 @pytest.mark.parametrize(("axes", "flat"), [(2, 2), (2, 3), (3, 2), (3, 3), (3, 4)])
-def test_on_a_side_of_one_place_the_network_is_the_one_with_an_axis_less(axes, flat):
-    """Of a kernel only the middle along the flat axis ever meets data: the rest sees the zeros beyond the edge."""
+def test_along_an_axis_of_length_one_the_network_equals_the_one_without_it(axes, flat):
+    """Only the middle of a kernel along the flat axis meets data; the rest meets the zeros beyond the edge."""
     size = (9, 5)[: axes - 1]
     less, more = trained(unet(2, axes=axes - 1), (2, *size)), unet(2, axes=axes).eval()
     for ours, theirs in zip(more.parameters(), less.parameters(), strict=True):
@@ -87,8 +87,8 @@ def test_on_a_side_of_one_place_the_network_is_the_one_with_an_axis_less(axes, f
 
 
 @pytest.mark.parametrize(("axes", "size"), [(1, (37,)), (3, (5, 3, 6))])
-def test_every_place_is_seen_from_every_other(axes, size):
-    """The coarsest resolution attends to all of it."""
+def test_every_output_depends_on_every_input(axes, size):
+    """The coarsest resolution attends to all places."""
     network = trained(unet(axes=axes), (1, *size))
     x_t, level = batch((1, *size), n=1)
     x_t.requires_grad_()
@@ -98,7 +98,7 @@ def test_every_place_is_seen_from_every_other(axes, size):
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])
-def test_vectors_of_any_size_come_back_in_their_size_starting_from_nothing(size):
+def test_vectors_of_any_size_keep_their_size_and_outputs_start_at_zero(size):
     x_t, level = batch((size,))
     out = mlp(size)(x_t, level)
     assert out.shape == x_t.shape
@@ -107,7 +107,7 @@ def test_vectors_of_any_size_come_back_in_their_size_starting_from_nothing(size)
 
 @networks
 def test_after_two_steps_every_parameter_has_a_gradient(kind):
-    """Zero at the start must not mean dead: the last layer moves in the first step, the branches in the next ones."""
+    """Parameters that start at zero still train: the last layer moves in the first step, the branches in the next."""
     make, shape = NETWORKS[kind]
     network = trained(make(), shape).train()
     network.zero_grad()
@@ -118,7 +118,7 @@ def test_after_two_steps_every_parameter_has_a_gradient(kind):
 
 
 @networks
-def test_a_permuted_batch_gives_permuted_answers(kind):
+def test_a_permuted_batch_gives_permuted_outputs(kind):
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)
     x_t, level = batch(shape)
@@ -128,8 +128,8 @@ def test_a_permuted_batch_gives_permuted_answers(kind):
 
 
 @networks
-def test_examples_do_not_see_each_other(kind):
-    """The gradient of one example's answer with respect to the others is zero."""
+def test_examples_do_not_affect_each_other(kind):
+    """The gradient of one example's output with respect to the other examples is zero."""
     make, shape = NETWORKS[kind]
     x_t, level = batch(shape)
     x_t.requires_grad_()
@@ -141,7 +141,7 @@ def test_examples_do_not_see_each_other(kind):
 
 
 @networks
-def test_the_answer_depends_on_the_level(kind):
+def test_the_output_depends_on_the_level(kind):
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)
     x_t, _ = batch(shape)
@@ -151,8 +151,8 @@ def test_the_answer_depends_on_the_level(kind):
 
 
 @networks
-def test_infinite_levels_are_the_last_finite_ones(kind):
-    """At time 0 the log-SNR is infinite: the answer must stay finite."""
+def test_infinite_levels_count_as_the_last_finite_ones(kind):
+    """At time 0 the log-SNR is infinite, but the output must stay finite."""
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)
     x_t, _ = batch(shape)
@@ -163,7 +163,7 @@ def test_infinite_levels_are_the_last_finite_ones(kind):
 
 @networks
 def test_a_network_can_fit_one_batch(kind):
-    """Learning to return a fixed target from a fixed input: the loss starts at its mean square and falls."""
+    """The target of the fixed input is fixed: the loss starts at the mean square of the target and falls."""
     make, shape = NETWORKS[kind]
     network = make()
     x_t, level = batch(shape, n=4)
@@ -181,7 +181,7 @@ def test_a_network_can_fit_one_batch(kind):
 
 
 @networks
-def test_dropout_acts_in_training_alone(kind):
+def test_dropout_acts_only_in_training(kind):
     make, shape = NETWORKS[kind]
     network = trained(make(dropout=0.5), shape)
     x_t, level = batch(shape)
@@ -192,7 +192,7 @@ def test_dropout_acts_in_training_alone(kind):
 
 
 @networks
-def test_double_precision_gives_the_same_answer(kind):
+def test_double_precision_gives_the_same_output(kind):
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)
     x_t, level = batch(shape)
@@ -203,8 +203,8 @@ def test_double_precision_gives_the_same_answer(kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NETWORKS if kind not in GATED])
-def test_a_block_acts_even_where_the_level_says_nothing(kind):
-    """Shift and scale start next to zero: what a block adds must depend on what it is given all the same."""
+def test_a_block_acts_even_without_a_shift_and_a_scale(kind):
+    """Shift and scale start close to zero, but what a block adds must depend on its input nonetheless."""
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)
     modulated = [block for block in network.modules() if hasattr(block, "modulate")]
@@ -235,16 +235,17 @@ def attention_one_resolution_late(self, widths, attention, *rest):
 )
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("attention", [(True, False, False), (False, True, False), (True, False, True)])
-def test_a_picture_is_attended_to_at_the_resolutions_asked_for(attention, blocks):
-    """After each block of either way, of which the last resolution has one: 8x12, 4x6 and 2x3 pixels."""
+def test_attention_acts_only_at_the_configured_resolutions(attention, blocks):
+    """There are 8x12, 4x6 and 2x3 pixels. Attention follows each block of the descent and of the ascent; the
+    coarsest resolution has no ascent."""
     with mock.patch.object(F, "scaled_dot_product_attention", wraps=F.scaled_dot_product_attention) as attend:
         unet(attention=attention, blocks=blocks)(*batch((1, 8, 12)))
     seen = Counter(call.args[0].shape[-2] for call in attend.call_args_list)
-    ways = zip(attention, (96, 24, 6), (2, 2, 1), strict=True)
-    assert seen == {pixels: blocks * way for asked, pixels, way in ways if asked}
+    resolutions = zip(attention, (96, 24, 6), (2, 2, 1), strict=True)
+    assert seen == {pixels: blocks * sides for attends, pixels, sides in resolutions if attends}
 
 
-def stage_without_its_sum(self, h, level):
+def stage_without_the_sum(self, h, level):
     for block in self.down:
         h = block(h, level)
     if self.coarser is not None:
@@ -254,14 +255,14 @@ def stage_without_its_sum(self, h, level):
     return h
 
 
-@bug("skip left out", unet_module._Stage, "forward", stage_without_its_sum)
-def test_detail_passes_by_the_coarser_resolutions():
-    """With nothing coming back from them the answer still depends on each pixel, and on those next to it alone."""
+@bug("skip left out", unet_module._Stage, "forward", stage_without_the_sum)
+def test_details_bypass_the_coarser_resolutions():
+    """If the coarser resolutions return zeros, an output still depends on its pixel, and only on pixels nearby."""
     network = trained(unet(attention=(False, False, False)), (1, 12, 9))
     for parameter in network.stages.widen.parameters():
         nn.init.zeros_(parameter)
     for norm in (m for m in network.modules() if isinstance(m, nn.GroupNorm)):
-        norm.forward = lambda h: h  # it looks at the whole picture
+        norm.forward = lambda h: h  # a norm would look at every pixel
     x_t, level = batch((1, 12, 9), n=1)
     x_t.requires_grad_()
     network(x_t, level)[0, 0, 0, 0].backward()

@@ -1,4 +1,4 @@
-"""The network for tables: what it shows of each column, in what order, and what it makes of the answer."""
+"""The network for tables: its input features, their order, and what it adds to the output."""
 
 import math
 
@@ -12,7 +12,7 @@ SIZES = (3, 0, 2, 0)
 
 
 class Echo(torch.nn.Module):
-    """Keeps what it is shown, and answers with its places."""
+    """A network that keeps its input and returns 0, 1, 2, …"""
 
     def __init__(self, outputs):
         super().__init__()
@@ -31,7 +31,7 @@ def net(missing=False, masked=True):
 ROW = tensor([[2.0, -0.5, 1.0, 7.0]]).float()
 
 
-def test_a_network_is_shown_indicators_and_numbers_column_by_column():
+def test_the_input_has_one_hot_states_and_numbers_in_the_order_of_the_columns():
     network = net()
     network(ROW, torch.zeros(1))
     assert network.network.shown.tolist() == [[0, 0, 1, 0, -0.5, 0, 1, 0, 7.0]]
@@ -47,13 +47,13 @@ def test_missing_cells_are_shown_as_zeros_with_a_flag():
     assert network.network.shown[0, [4, 6, 10, 12]].tolist() == [1, 1, 1, 1]
 
 
-def test_a_network_gives_predictions_then_spreads_then_weights():
+def test_the_output_has_predictions_then_spreads_then_weights():
     assert iw.nn.TableNet.widths(SIZES)[1] == (0, 1, 0, 1, 3, 0, 2, 0)
     assert iw.nn.TableNet.widths(SIZES, spreads=True)[1] == (0, 1, 0, 1, 0, 1, 0, 1, 3, 0, 2, 0)
     assert net()(ROW, torch.zeros(1))[0].tolist() == list(range(7))
 
 
-def test_log_frequencies_are_counted_over_what_is_there():
+def test_log_frequencies_count_only_cells_that_are_present():
     network = net()
     rows = tensor([[0, 1.0, 1, 0], [0, NAN, NAN, 0], [2, 0, 0, 0], [NAN, 0, 0, 0]])
     network.count([rows[:1], rows[1:]])
@@ -64,8 +64,8 @@ def test_log_frequencies_are_counted_over_what_is_there():
     torch.testing.assert_close(places, torch.arange(2.0, 7.0) + network.log_prior)
 
 
-def test_a_network_of_frequencies_alone_is_the_exact_denoiser_of_independent_columns():
-    """A multilayer perceptron starts at nothing: the belief is then Bayes' rule with the frequencies."""
+def test_a_network_at_its_start_is_the_exact_denoiser_of_independent_columns():
+    """The perceptron starts at zero, so the belief is Bayes' rule with the frequencies."""
     process = iw.Categorical(iw.CosineSchedule(), (3, 2))
     inputs, outputs = iw.nn.TableNet.widths((3, 2))
     network = iw.nn.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2)).double()

@@ -1,4 +1,4 @@
-"""Transformers of patches and of columns: what is cut comes back, what belongs to a column is its own, all see all."""
+"""Transformers of patches and of columns: patches are joined exactly, columns keep their maps, all attend to all."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ every = pytest.mark.parametrize("kind", ALL)
 
 
 def awake(network, seed=1):
-    """Away from its start, where every gate is shut."""
+    """The network, moved away from its start, where every gate is shut."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -47,13 +47,13 @@ def padded_in_front(x, pad):
 
 @bug("zeros before the first patch", F, "pad", padded_in_front, axes=2)
 @pytest.mark.parametrize("axes", [1, 2])
-def test_patches_of_any_size_are_joined_to_what_was_cut(axes):
+def test_joining_inverts_cutting_for_any_size(axes):
     for size in product(range(1, 10), repeat=axes):
         check_patches(size)
 
 
 def check_patches(size=(7, 5)):
-    """Each patch holds the block of places that it stands for, with zeros beyond the edge."""
+    """Each patch holds its block of places, with zeros beyond the edge."""
     for patch in product((1, 2, 3), repeat=len(size)):
         x = 1 + torch.rand(2, 3, *size)
         patches = patches_of.cut(x, patch)
@@ -74,8 +74,8 @@ def block_without_gates(self, tokens, level):
 
 @bug("gates that are open", layers._TransformerBlock, "forward", block_without_gates, kind="columns")
 @every
-def test_the_start_is_zero_and_its_blocks_do_nothing(kind):
-    """The identity, whatever the level: adaLN-zero."""
+def test_the_output_starts_at_zero_and_blocks_as_the_identity(kind):
+    """This is adaLN-zero, whatever the level."""
     make, shape = ALL[kind]
     network = make()
     assert not bool(network(*batch(shape)).any())
@@ -85,13 +85,13 @@ def test_the_start_is_zero_and_its_blocks_do_nothing(kind):
 
 
 @every
-def test_every_answer_depends_on_every_entry_and_on_the_level(kind):
+def test_every_output_depends_on_every_entry_and_on_the_level(kind):
     make, shape = ALL[kind]
     network = trained(make(), shape, steps=4)
-    x_t, level = (given.requires_grad_() for given in batch(shape, n=1))
-    for answer in network(x_t, level).flatten():
-        seen, by_level = torch.autograd.grad(answer, (x_t, level), retain_graph=True)
-        assert bool((seen != 0).all())
+    x_t, level = (part.requires_grad_() for part in batch(shape, n=1))
+    for output in network(x_t, level).flatten():
+        by_entry, by_level = torch.autograd.grad(output, (x_t, level), retain_graph=True)
+        assert bool((by_entry != 0).all())
         assert bool(by_level != 0)
 
 
@@ -103,7 +103,7 @@ def attention_between_heads(*tokens):
 
 
 @bug("attention between heads", F, "scaled_dot_product_attention", attention_between_heads)
-def test_attention_is_that_of_torch():
+def test_attention_agrees_with_torch():
     torch.manual_seed(0)
     ours = layers._SelfAttention(96).double()
     assert ours.heads == 3
@@ -125,12 +125,12 @@ def test_attention_is_that_of_torch():
     "_waves",
     lambda self, grid: torch.zeros(*grid, self.place.in_features, dtype=self.rates.dtype),
 )
-def test_a_patch_knows_its_place():
-    """Of a picture of equal patches, each gets an answer of its own; the same without places."""
+def test_the_output_for_a_patch_depends_on_its_position():
+    """In a picture of equal patches, the outputs of any two differ; without positions they are all equal."""
     network = awake(dit(1, (2, 2))).double()
     x_t, level = torch.ones(1, 1, 6, 4, dtype=F64), torch.zeros(1, dtype=F64)
-    answers = patches_of.cut(network(x_t, level), (2, 2)).flatten(0, 2).detach()
-    apart = torch.cdist(answers, answers) + torch.eye(6, dtype=F64)
+    outputs = patches_of.cut(network(x_t, level), (2, 2)).flatten(0, 2).detach()
+    apart = torch.cdist(outputs, outputs) + torch.eye(6, dtype=F64)
     assert float(apart.min()) > 1e-3
     nn.init.zeros_(network.place.weight)
     alike = patches_of.cut(network(x_t, level), (2, 2)).flatten(0, 2)
@@ -149,8 +149,8 @@ OWNED = [((1, 3, 2), (1, 3, 2)), ((2, 1), (1, 4)), ((1, 1, 1), (1,) * 6), ((1, 3
     outputs=(2, 3, 2, 0),
 )
 @pytest.mark.parametrize(("inputs", "outputs"), OWNED)
-def test_without_attention_an_answer_depends_on_its_own_column_alone(inputs, outputs):
-    """The Jacobian is zero but for the blocks of each column, also where answers go round the columns twice."""
+def test_without_attention_an_output_depends_only_on_its_own_column(inputs, outputs):
+    """Except for the blocks of each column the Jacobian is zero, also where outputs run through the columns twice."""
     network = awake(columns(inputs, depth=1, outputs=outputs)).double()
     for block in network.transformer.blocks:
         nn.init.zeros_(block.attention.leave.weight)
@@ -161,13 +161,13 @@ def test_without_attention_an_answer_depends_on_its_own_column_alone(inputs, out
     assert torch.equal(found != 0, of_output[:, None] == of_input)
 
 
-def test_answers_that_are_not_for_every_column_are_refused():
+def test_outputs_that_do_not_cover_every_column_are_refused():
     with pytest.raises(ValueError, match="outputs: got 3 entries, need 2"):
         columns((1, 2), outputs=(1, 1, 1))
 
 
-@bug("columns that see those before alone", F, "scaled_dot_product_attention", partial(ATTEND, is_causal=True))
-def test_columns_in_another_order_with_their_maps_give_the_same_answers():
+@bug("columns that attend only to those before", F, "scaled_dot_product_attention", partial(ATTEND, is_causal=True))
+def test_permuting_columns_with_their_maps_permutes_the_outputs():
     inputs, order = (1, 3, 2), (2, 0, 1)
     one, other = awake(columns(inputs)), awake(columns(tuple(inputs[i] for i in order)))
     starts = torch.tensor((0, *inputs)).cumsum(0)
@@ -182,7 +182,7 @@ def test_columns_in_another_order_with_their_maps_give_the_same_answers():
 
 
 def neighbours(size):
-    """A law whose entries say much of each other: the best estimate needs all of them."""
+    """A law with strongly dependent entries, so that the best estimate needs all of them."""
     places = torch.arange(size)
     cov = 2.0 * 0.9 ** (places[:, None] - places).abs()
     return GaussianData([1.0 + i for i in range(size)], cov.tolist())
@@ -196,11 +196,11 @@ FITS = {
 
 @pytest.mark.parametrize("kind", FITS)
 def test_training_comes_near_the_best_estimate_of_normal_data(kind):
-    """The answer is far better than any for each entry by itself."""
+    """The output is far better than any estimate that uses only the entry itself."""
     make, shape = FITS[kind]
     torch.manual_seed(0)
     network, data = make(), neighbours(torch.Size(shape).numel())
-    alone = GaussianData(data.mean.tolist(), torch.diag(data.cov.diag()).tolist())
+    independent = GaussianData(data.mean.tolist(), torch.diag(data.cov.diag()).tolist())
     random = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
     rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.02, 250)
@@ -211,20 +211,20 @@ def test_training_comes_near_the_best_estimate_of_normal_data(kind):
         alpha, sigma = level.sigmoid().sqrt(), (-level).sigmoid().sqrt()
         return x, alpha * x + sigma * torch.randn(x.shape, generator=random, dtype=F64), level, alpha, sigma
 
-    def answer(x_t, level):
+    def predict(x_t, level):
         return network(x_t.reshape(-1, *shape).float(), level[:, 0].float()).flatten(1)
 
     for _ in range(250):
         x, x_t, level, *_ = draw(64)
         optimizer.zero_grad()
-        ((answer(x_t, level) - x) ** 2).mean().backward()
+        ((predict(x_t, level) - x) ** 2).mean().backward()
         optimizer.step()
         rate.step()
     _, x_t, level, alpha, sigma = draw(2000)
-    best, by_itself = (law.denoise(x_t + alpha * data.mean, alpha, sigma) - data.mean for law in (data, alone))
+    best, separate = (law.denoise(x_t + alpha * data.mean, alpha, sigma) - data.mean for law in (data, independent))
     with torch.no_grad():
-        excess = ((answer(x_t, level) - best) ** 2).mean()
-    assert float(excess) < 0.15 * float(((by_itself - best) ** 2).mean())
+        excess = ((predict(x_t, level) - best) ** 2).mean()
+    assert float(excess) < 0.15 * float(((separate - best) ** 2).mean())
 
 
 RANDOM = np.random.default_rng(0)
@@ -247,15 +247,15 @@ RUNS = {
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.quick_cases("labelled images")
-def test_a_run_in_parts_resumes_bit_identically_and_draws(name, tmp_path):
-    """With labels, levels, bits, a learned variance, no sight of the noise, dropout."""
-    arrays, given = RUNS[name]
+def test_an_interrupted_run_resumes_bit_identically_and_samples(name, tmp_path):
+    """The runs have labels, levels, bits, a learned variance, blindness to the noise level, and dropout."""
+    arrays, parts = RUNS[name]
     np.savez(tmp_path / "data.npz", **arrays)
     config = tiny(tmp_path / "data.npz", steps=6, micro_batch_size=3)
-    config = replace(config, **{part: replace(getattr(config, part), **options) for part, options in given.items()})
+    config = replace(config, **{part: replace(getattr(config, part), **options) for part, options in parts.items()})
     finished_run = fit(config, tmp_path / "finished")
     with hooked(at_step(4, lambda: os.kill(os.getpid(), signal.SIGINT))), pytest.raises(RunInterrupted):
         fit(config, tmp_path / "cut")
     assert digests(fit(config, tmp_path / "cut").path) == digests(finished_run.path)
-    drawn = finished_run.model().sample(2, seed=0, steps=3, label=arrays.get("y", [None])[0])
-    assert (drawn.shape, drawn.dtype) == ((2, *arrays["x"].shape[1:]), arrays["x"].dtype)
+    samples = finished_run.model().sample(2, seed=0, steps=3, label=arrays.get("y", [None])[0])
+    assert (samples.shape, samples.dtype) == ((2, *arrays["x"].shape[1:]), arrays["x"].dtype)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from inkwash.core.randomness import Slots
 from inkwash.model import diffusion as diffusion
 
 
 @pytest.fixture
 def few_rows(monkeypatch):
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 8)
+    monkeypatch.setattr(Slots, "rows", 8)

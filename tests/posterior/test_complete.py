@@ -10,8 +10,7 @@ from mixed_rows import MEANS, PROBABILITY, STD, model_of, rows
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 
 import inkwash as iw
-from inkwash.model import factors as factor
-from inkwash.posterior import complete as completion
+from inkwash.posterior import complete as completion, evidence
 
 NAN = math.nan
 
@@ -31,7 +30,7 @@ def given(row, known):
 
 @bug(
     "every example known as the first one is",
-    factor.EachKnown,
+    evidence.EachKnown,
     "known_of",
     lambda self, x: self.known[:1].expand(x.shape),
 )
@@ -92,7 +91,7 @@ def test_draws_are_those_of_the_product_one_by_one():
 
 
 def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
-    monkeypatch.setattr(completion, "_DRAWS", 2)
+    monkeypatch.setattr(completion, "_MANY", 2)
     model, x = plane(), tensor([[2.0, NAN], [NAN, -0.5], [0.3, NAN]])
     most = model.impute(x, 7, seed=3, steps=5)
     for n in (1, 3):

@@ -17,6 +17,7 @@ from oracles import (
 from products import LINEAR
 
 import inkwash as iw
+from inkwash.core.randomness import Slots
 from inkwash.model import diffusion as diffusion
 from inkwash.model.product import gathered
 from inkwash.posterior import entrywise as bits, smc
@@ -47,19 +48,19 @@ def test_entrywise_products_of_independent_bits_are_exact(t):
     truth = exact_bit_denoiser(BitData((APART.probabilities * r).tolist()), LINEAR, 0.3)
     model = bit_model(APART)
     factors = (ONE_NOISY * TILTING * iw.Observed([False, False, True], 1.0)).parts
-    denoiser, _ = iw.posterior.Entrywise().compose(model.denoiser, gathered(model.units, factors), None)
-    got, expected = denoiser(APART.states, t), truth(APART.states, t)
+    walker = iw.posterior.Entrywise().compose(model.denoiser, gathered(model.units, factors), iw.Ancestral())
+    got, expected = walker.denoiser(APART.states, t), truth(APART.states, t)
     torch.testing.assert_close(got.logits[:, :2], expected.logits[:, :2], rtol=1e-9, atol=1e-9)
     assert bool((got.logits[:, 2] == torch.inf).all())
 
 
 def test_a_step_of_bits_is_multiplied_bit_by_bit():
     model, (t, s) = bit_model(APART), tensor([0.5, 0.4])
-    _, walk = iw.posterior.StepProduct().compose(
-        model.denoiser, gathered(model.units, (ONE_NOISY * TILTING).parts), None
+    walker = iw.posterior.StepProduct().compose(
+        model.denoiser, gathered(model.units, (ONE_NOISY * TILTING).parts), iw.Ancestral()
     )
     with mock.patch.object(iw.process.Bits, "draw", lambda self, generator: self.logits):
-        got = walk.step(model.denoiser, APART.states, t, s, torch.Generator())
+        got = walker.sampler.step(model.denoiser, APART.states, t, s, torch.Generator())
     plain = model.process.reverse(APART.states, model.denoiser(APART.states, t), s, t).logits
     noise = torch.distributions.Normal(tensor(0.8), tensor(0.7)).log_prob(tensor([0.0, 1.0]))
     torch.testing.assert_close(got - plain, tensor([1.3, float(noise.diff()), -0.6]).expand(8, 3))
@@ -90,7 +91,7 @@ BIT_FACTORS = {
 @pytest.mark.parametrize("factor", BIT_FACTORS)
 def test_populations_of_bits_are_as_enumeration_says(factor, monkeypatch):
     """Within the error of a thousand draws and the grid's own, and far from the law without the factor."""
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 1024)
+    monkeypatch.setattr(Slots, "rows", 1024)
     given, log_r = BIT_FACTORS[factor]
     expected = FOUR_BITS.probabilities * log_r(FOUR_BITS.states).double().exp()
     x = (bit_model(FOUR_BITS) * given).sample(1024, seed=2, steps=60)

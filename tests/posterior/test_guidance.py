@@ -23,12 +23,11 @@ from oracles import (
 from products import LINEAR, SPACE, real_model
 
 import inkwash as iw
-from inkwash.core import randomness
+from inkwash.core.randomness import Slots
 from inkwash.model.product import gathered
-from inkwash.posterior import guidance as guide
+from inkwash.posterior import guidance as guide, steps
 from inkwash.posterior.guidance import Guided, lanczos
 from inkwash.process import distributions
-from inkwash.sample.walk import walk as posterior_walk
 
 MATRIX = tensor([[1.0, -0.5, 2.0], [0.3, 1.0, 0.0]])
 MEASURED = iw.Measurement(MATRIX, tensor([0.2, 1.1]), tensor([0.5, 0.1]))
@@ -238,7 +237,7 @@ def test_the_flow_of_a_product_ends_at_the_conditioned_law():
     corners = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double() @ law.eigenvectors.T
     width = torch.linalg.cholesky(torch.diag(law.eigenvalues + schedule.sigma(1.0) ** 2))
     x_1 = start.mean + corners @ law.eigenvectors @ width @ law.eigenvectors.T
-    with mock.patch.object(randomness, "slot_rows", return_value=4):
+    with mock.patch.object(Slots, "rows", 4):
         got = iw.likelihood.transport(guided(real_model(SPACE, schedule), MEASURED), x_1, 1.0, 0.0)
     expected = law.mean + corners @ law.eigenvectors @ law.eigenvalues.sqrt().diag() @ law.eigenvectors.T
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
@@ -272,7 +271,7 @@ def mean_of(method, steps, sampler=None):
 
 
 def matched_step_by_step(self, denoiser, evidence, sampler):
-    return posterior_walk.StepProduct().compose(denoiser, evidence, sampler)
+    return steps.StepProduct().compose(denoiser, evidence, sampler)
 
 
 @bug("moments matched one step at a time", iw.MomentMatching, "compose", matched_step_by_step)
@@ -306,7 +305,7 @@ def test_resampling_walks_each_stretch_as_often_as_it_says():
 def test_a_measured_step_is_the_product_of_two_normal_laws():
     """Mean and covariance of a multiplied step, by feeding it the noise of each basis vector, against conditioning."""
     model, size = real_model(), 5
-    _, walk = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, MEASURED.parts), None)
+    walker = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, MEASURED.parts), iw.Ancestral())
     x_t, t, s = torch.zeros(6, 3, dtype=F64), tensor(0.5), tensor(0.4)
     reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
     law = GaussianData(reverse.mean[0].tolist(), (reverse.var * torch.eye(3)).tolist())
@@ -314,9 +313,9 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
     draws = torch.cat([torch.zeros(1, size), torch.eye(size)]).double()
     parts = iter([draws[:, :3], draws[:, 3:]])
     with pytest.MonkeyPatch.context() as patch:
-        for module in (distributions, posterior_walk):
+        for module in (distributions, steps):
             patch.setattr(module, "standard_normal", lambda shape, generator, like=None: next(parts))
-        x_s = walk.step(model.denoiser, x_t, t, s, torch.Generator())
+        x_s = walker.sampler.step(model.denoiser, x_t, t, s, torch.Generator())
     torch.testing.assert_close(x_s[0], expected.mean)
     around = (x_s[1:] - x_s[0]).T
     torch.testing.assert_close(around @ around.T, expected.cov)
@@ -324,12 +323,12 @@ def test_a_measured_step_is_the_product_of_two_normal_laws():
 
 def test_a_step_times_the_exponential_of_a_line_is_moved_by_variance_times_slope():
     model, slope = real_model(), tensor([0.7, -1.1, 0.4])
-    _, walk = iw.posterior.StepProduct().compose(
-        model.denoiser, gathered(model.units, (iw.Classifier(lambda x: x @ slope),)), None
+    walker = iw.posterior.StepProduct().compose(
+        model.denoiser, gathered(model.units, (iw.Classifier(lambda x: x @ slope),)), iw.Ancestral()
     )
     x_t, t, s = torch.ones(2, 3, dtype=F64), tensor(0.5), tensor(0.4)
     with prescribed_noise(tensor(0.0)):
-        moved = walk.step(model.denoiser, x_t, t, s, torch.Generator())
+        moved = walker.sampler.step(model.denoiser, x_t, t, s, torch.Generator())
     reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
     torch.testing.assert_close(moved - reverse.mean, (reverse.var * slope).expand(2, 3))
 
@@ -341,16 +340,16 @@ def squared_norm(self, denoiser, x_t, t, s, generator):
     return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
-@bug("norm squared", posterior_walk._Descended, "step", squared_norm)
+@bug("norm squared", steps._Descended, "step", squared_norm)
 def test_a_step_of_dps_goes_down_the_slope_of_the_distance():
     """Against finite differences of the distance of one example alone, in a batch of others."""
     scale = 0.7
     model = real_model()
     evidence = gathered(model.units, MEASURED.parts)
-    _, walk = iw.DPS(scale).compose(model.denoiser, evidence, iw.DDIM())
+    walker = iw.DPS(scale).compose(model.denoiser, evidence, iw.DDIM())
     x_t = torch.randn(4, 3, generator=torch.Generator().manual_seed(3), dtype=F64)
     t, s = tensor(0.6), tensor(0.5)
-    moved = walk.step(model.denoiser, x_t, t, s, torch.Generator()) - iw.DDIM().step(
+    moved = walker.sampler.step(model.denoiser, x_t, t, s, torch.Generator()) - iw.DDIM().step(
         model.denoiser, x_t, t, s, torch.Generator()
     )
 
@@ -382,16 +381,16 @@ def one_norm_for_all(self, denoiser, x_t, t, s, generator):
     return self.inner(denoiser, x_t, t, s, generator) - self.options.scale * guide.gradient(distance, x_t)
 
 
-@bug("one distance over the batch", posterior_walk._Descended, "step", one_norm_for_all, method=iw.DPS())
+@bug("one distance over the batch", steps._Descended, "step", one_norm_for_all, method=iw.DPS())
 @pytest.mark.parametrize("method", [iw.MomentMatching(), iw.MomentMatching(2), iw.PiGDM(), iw.DPS()], ids=str)
 def test_the_guidance_of_one_example_does_not_depend_on_the_others(method):
     model = real_model()
     x_t = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
     evidence = gathered(model.units, (SEEN * MEASURED).parts)
-    denoiser, walk = method.compose(model.denoiser, evidence, iw.DDIM())
+    walker = method.compose(model.denoiser, evidence, iw.DDIM())
     t, s = tensor(0.6), tensor(0.5)
-    together = walk.step(denoiser, x_t, t, s, torch.Generator())
-    alone = torch.cat([walk.step(denoiser, row[None], t, s, torch.Generator()) for row in x_t])
+    together = walker.sampler.step(walker.denoiser, x_t, t, s, torch.Generator())
+    alone = torch.cat([walker.sampler.step(walker.denoiser, row[None], t, s, torch.Generator()) for row in x_t])
     torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-11)
 
 

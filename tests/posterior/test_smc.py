@@ -19,6 +19,7 @@ from products import LINEAR, real_model
 from torch.distributions import MultivariateNormal
 
 import inkwash as iw
+from inkwash.core.randomness import Slots
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import smc
 from inkwash.posterior.guidance import Guided
@@ -36,7 +37,7 @@ def unweighted(log_weight, count, generator):
 def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
     """One entry of a mixture of normal laws is known. Of the other: mean, variance and a tail, each by the parts."""
     y = 0.4
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 512)
+    monkeypatch.setattr(Slots, "rows", 512)
     population = (real_model(PLANE_PEAKS, variance="small") * iw.Observed([True, False], [y, 0.0])).population(
         512, seed=3, steps=60, method=iw.SMC(4)
     )
@@ -58,7 +59,7 @@ def test_the_population_of_a_mixture_is_that_of_its_parts(monkeypatch):
 def test_particles_are_weighed_from_the_start(monkeypatch):
     """Where signal is left at time 1, the first states say something of x. For standard normal data the prior and the
     large variance are exact, so that only the weights can be wrong."""
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 1024)
+    monkeypatch.setattr(Slots, "rows", 1024)
     model = real_model(GaussianData([0.0], [[1.0]]), iw.TabulatedSchedule((0.01,) * 60), "large")
     product = model * iw.Measurement(tensor([[1.0]]), tensor([2.0]), 0.5)
     x = product.sample(1024, seed=0, steps=60, method=iw.SMC(4))
@@ -68,7 +69,7 @@ def test_particles_are_weighed_from_the_start(monkeypatch):
 
 def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     """Two entries of three levels; a noisy measurement of their sum. By sequential Monte Carlo, after rounding."""
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 512)
+    monkeypatch.setattr(Slots, "rows", 512)
     model = iw.Diffusion(TOGETHER.denoiser(LINEAR), (2,), dtype=F64)
     sum_of = iw.Measurement(tensor([[1.0, 1.0]]), tensor([1.0]), 0.6)
     log_r = torch.distributions.Normal(TOGETHER.points.sum(1), tensor(0.6)).log_prob(tensor(1.0))
@@ -146,7 +147,7 @@ def test_draws_by_the_default_are_calibrated():
 @pytest.mark.slow
 def test_draws_by_sequential_monte_carlo_are_calibrated(monkeypatch):
     """The same of 1,000 known entries of a mixture of normal laws, each with a population of its own."""
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 128)
+    monkeypatch.setattr(Slots, "rows", 128)
     random = torch.Generator().manual_seed(5)
     part = torch.multinomial(PLANE_PEAKS.log_weights.exp(), 1000, replacement=True, generator=random)
     z = torch.randn(1000, 2, generator=random, dtype=F64)

@@ -1,4 +1,4 @@
-"""The Bernoulli process and all that is built on it, against sums over every state of four bits."""
+"""The Bernoulli process, and all that is built on it, agree with sums over every state of four bits."""
 
 import math
 from functools import reduce
@@ -24,7 +24,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 
 PROCESSES = [iw.Bernoulli(s, rate) for s, rate in zip(public_schedules(), [0.3, 0.5, 0.8, 0.1] * 3, strict=False)]
 PROCESSES.append(iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2))
@@ -36,7 +36,7 @@ pairs = pytest.mark.parametrize(("s", "t"), PAIRS)
 
 
 def table(law, states=STATES):
-    """The matrix P(column state) under the law of each row."""
+    """The matrix of probabilities of each state (columns) under the law of each row."""
     rows = [iw.process.Bits(logits.expand(len(states), -1)).log_prob(states) for logits in law.logits]
     return torch.stack(rows).exp()
 
@@ -55,9 +55,9 @@ def test_marginals_and_transitions_are_products_of_two_by_two_matrices(process, 
 
 @processes
 @pairs
-def test_two_steps_forward_are_one(process, s, t):
-    whole, first = table(process.marginal(STATES, t)), table(process.marginal(STATES, s))
-    torch.testing.assert_close(first @ table(process.transition(STATES, s, t)), whole, rtol=1e-11, atol=1e-14)
+def test_two_forward_steps_equal_one(process, s, t):
+    direct, first = table(process.marginal(STATES, t)), table(process.marginal(STATES, s))
+    torch.testing.assert_close(first @ table(process.transition(STATES, s, t)), direct, rtol=1e-11, atol=1e-14)
 
 
 @processes
@@ -72,14 +72,14 @@ def test_bayes_rule_holds(process, s, t):
 
 
 @processes
-def test_noise_forgets_nothing_but_the_rate(process):
-    """The prior is what the transitions leave as it is."""
+def test_transitions_leave_the_prior_unchanged(process):
+    """The prior has the rate of the process as its mean."""
     prior = table(process.prior((1, 4), like=STATES))
     torch.testing.assert_close(prior @ table(process.transition(STATES, 0.2, 0.6)), prior, rtol=1e-12, atol=0)
     assert float(process.prior((1, 4)).mean[0, 0]) == pytest.approx(process.rate, rel=1e-6)
 
 
-def test_data_diffused_with_noise_are_a_draw_of_the_marginal():
+def test_diffused_data_is_a_draw_from_the_marginal():
     process, n = PROCESSES[-1], 40_000
     x = STATES[6].expand(n, 4).float()
     noise = process.noise(x.shape, torch.Generator().manual_seed(0), like=x)
@@ -105,7 +105,7 @@ def test_at_time_zero_the_posterior_is_the_data(process, t):
 @processes
 @pairs
 def test_the_reverse_kernel_sums_over_the_clean_bit(process, s, t):
-    """With the exact denoiser its mean is the true E[x_s | x_t], here from the joint table of all states."""
+    """With the exact denoiser, its mean is the true E[x_s | x_t], which the joint table of all states gives."""
     denoiser = exact_bit_denoiser(FOUR_BITS, process.schedule, process.rate)
     before = FOUR_BITS.probabilities @ FOUR_BITS.kernel(kept(process, 0.0, s), process.rate)
     joint = before[:, None] * FOUR_BITS.kernel(kept(process, s, t), process.rate)
@@ -136,7 +136,7 @@ def test_a_certain_estimate_gives_the_posterior(s):
     ("s", "h", "error"), [(0.4, 1e-3, 1e-11), (0.4, 1e-9, 1e-5), (1e-12, 1e-13, 1e-12), (0.999, 1e-9, 1e-7)]
 )
 def test_small_steps_keep_the_relative_precision_of_their_flips(s, h, error):
-    """Under alpha^2 = 1 - t a bit is drawn anew within the step with probability h / (1 - s), here in 50 digits."""
+    """Under alpha^2 = 1 - t, a step of h draws a bit anew with probability h / (1 - s), computed in 50 digits."""
     process, t = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.2), s + h
     with mpmath.workdps(50):
         anew = (mpmath.mpf(t) - mpmath.mpf(s)) / (1 - mpmath.mpf(s))
@@ -145,13 +145,13 @@ def test_small_steps_keep_the_relative_precision_of_their_flips(s, h, error):
     assert float(flip) == pytest.approx(expected, abs=error)
 
 
-def test_a_time_per_row_is_a_time_for_each_row():
+def test_each_row_can_have_its_own_time():
     process, x_t, x = PROCESSES[0], STATES[:5], STATES[5:10]
     s, t = tensor([0.0, 0.1, 0.2, 0.5, 0.9]), tensor([0.05, 0.2, 1.0, 0.6, 1.0])
     together = process.posterior(x_t, x, s, t).logits
     for i in range(len(s)):
-        alone = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i])).logits
-        torch.testing.assert_close(together[i : i + 1], alone)
+        single = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i])).logits
+        torch.testing.assert_close(together[i : i + 1], single)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, math.nan])
@@ -160,7 +160,7 @@ def test_a_rate_that_is_certain_is_refused(rate):
         iw.Bernoulli(iw.SohlDicksteinSchedule(), rate)
 
 
-def test_what_is_made_for_real_numbers_is_refused():
+def test_options_for_real_numbers_are_refused():
     denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.2)
     need = "got a Bernoulli process, need a Gaussian process"
     with pytest.raises(iw.ConfigError, match=f"sampler DDIM: {need}"):
@@ -175,7 +175,7 @@ def test_what_is_made_for_real_numbers_is_refused():
 
 
 def integrated_bound(denoiser, data, times):
-    """The library's bound of every state at every noisy state, weighted by their probability: no sampling left."""
+    """The library's bound of every state at every noisy state, weighted by its probability, without any sampling."""
     count, process = len(data.states), denoiser.process
     with prescribed_bits(data.states.repeat(count, 1)):
         result = bound(denoiser, data.states.repeat_interleave(count, 0), times)
@@ -187,7 +187,7 @@ def integrated_bound(denoiser, data, times):
 
 @processes
 @pytest.mark.parametrize("times", [UNEVEN, iw.uniform_grid(1), iw.uniform_grid(12)], ids=len)
-def test_the_bound_is_its_sum_over_all_states(process, times):
+def test_the_bound_equals_the_sum_over_all_states(process, times):
     prior, diffusion, reconstruction = integrated_bound(
         exact_bit_denoiser(FOUR_BITS, process.schedule, process.rate), FOUR_BITS, times
     )
@@ -198,7 +198,7 @@ def test_the_bound_is_its_sum_over_all_states(process, times):
     assert prior + float(diffusion.sum()) + reconstruction >= entropy_of(FOUR_BITS.probabilities) - 1e-12
 
 
-def test_the_bound_with_drawn_noise_scatters_around_it():
+def test_the_bound_with_sampled_noise_scatters_around_its_exact_value():
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     result = bound(exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3), FOUR_BITS.draw(4000), UNEVEN)
     prior, diffusion, reconstruction = enumerated_bound(FOUR_BITS, process, UNEVEN)
@@ -207,8 +207,8 @@ def test_the_bound_with_drawn_noise_scatters_around_it():
     assert float(result.std_error) < 0.02 * total
 
 
-def test_finer_grids_bring_the_bound_down_to_the_entropy():
-    """The gap, the dependence between the entries of a step, halves with the step."""
+def test_the_bound_falls_to_the_entropy_on_finer_grids():
+    """The gap comes from the dependence between the entries of a step, and halves with the step."""
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     totals = []
     for steps in (32, 64, 128):
@@ -220,7 +220,7 @@ def test_finer_grids_bring_the_bound_down_to_the_entropy():
 
 
 def test_independent_bits_have_no_gap():
-    """Where the entries are independent so are those of every step, and any grid is as good as the finest."""
+    """If the entries are independent, so are those of every step, and any grid is as good as the finest."""
     ones = [0.2, 0.9, 0.4]
     probabilities = reduce(torch.kron, [tensor([1 - p, p]) for p in ones])
     data, process = BitData(probabilities.tolist()), iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.5)
@@ -232,8 +232,8 @@ def test_independent_bits_have_no_gap():
 def test_any_other_denoiser_has_a_larger_bound(off):
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     exact = exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3)
-    other = iw.denoise.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
-    best, worse = (integrated_bound(d, FOUR_BITS, UNEVEN) for d in (exact, other))
+    wrong = iw.denoise.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
+    best, worse = (integrated_bound(d, FOUR_BITS, UNEVEN) for d in (exact, wrong))
     assert bool((worse[1] > best[1] + 1e-6).all())
     assert worse[2] > best[2] + 1e-6
 
@@ -242,7 +242,7 @@ def test_any_other_denoiser_has_a_larger_bound(off):
 
 
 def propagated(denoiser, times):
-    """The law of the sampler's result: every step's kernel is a matrix over all states."""
+    """The law of the sampler's result, in which the kernel of each step is a matrix over all states."""
     process = denoiser.process
     law = table(process.prior((1, 4), like=STATES))
     for t, s in pairwise(times):
@@ -259,7 +259,7 @@ def test_samples_have_the_law_of_the_walk(times):
     assert scipy.stats.chisquare(counts, n * propagated(denoiser, times).numpy()).pvalue > 0.01
 
 
-def test_many_small_steps_bring_the_law_of_the_data():
+def test_samples_approach_the_law_of_the_data_with_many_small_steps():
     denoiser = exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3)
     distance = [
         float((propagated(denoiser, iw.uniform_grid(n)) - FOUR_BITS.probabilities).abs().sum()) for n in (50, 100)
@@ -267,14 +267,14 @@ def test_many_small_steps_bring_the_law_of_the_data():
     assert distance[1] < 0.55 * distance[0] < 0.05
 
 
-def test_every_state_of_a_walk_is_bits():
+def test_every_state_of_a_walk_consists_of_bits():
     model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,))
     walk = [x for _, x in model.trajectory(3, seed=0, steps=5)]
     assert set(torch.stack(walk).unique().tolist()) == {0, 1}
     assert torch.equal(model.sample(2, seed=0, steps=5), model.sample(3, seed=0, steps=5)[:2])
 
 
-def test_a_model_of_bits_has_bits_per_dim():
+def test_the_bound_of_bits_has_bits_per_dim():
     model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,), steps=5)
     single, double = model.bound(STATES.float()), model.bound(STATES)
     assert single.levels == 2
@@ -282,7 +282,7 @@ def test_a_model_of_bits_has_bits_per_dim():
 
 
 @pytest.mark.parametrize("wrong", [0.5, -1.0, 2.0, math.nan])
-def test_data_that_are_not_bits_are_refused(wrong):
+def test_data_other_than_bits_is_refused(wrong):
     model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, iw.SohlDicksteinSchedule(), 0.3), (4,))
     with pytest.raises(iw.DataError, match=r"x: got other values, need one of \[0.0, 1.0\]"):
         model.bound(tensor([[0.0, 1.0, 1.0, wrong]]))
@@ -304,8 +304,8 @@ HEARTBEAT, SLOW_BEAT = Heartbeat(rate=0.2), Heartbeat(rate=0.45)
 
 @pytest.mark.parametrize("steps", [2, 20])
 @pytest.mark.parametrize("beat", [HEARTBEAT, SLOW_BEAT], ids=["rate 0.2", "rate 0.45"])
-def test_counts_per_phase_are_all_there_is_to_know(beat, steps):
-    """The sum over counts that `Heartbeat` makes, and the library's kernels over one state for each set of counts."""
+def test_counts_per_phase_are_sufficient(beat, steps):
+    """The sum of `Heartbeat` over counts equals that of the library's kernels at one state for each set of counts."""
     denoiser, times = heartbeat_denoiser(beat), iw.uniform_grid(steps)
     process, x_t = denoiser.process, beat.representatives()
     x = beat.beats[:1].expand_as(x_t)
@@ -338,8 +338,8 @@ def test_the_bound_of_heartbeats_scatters_around_its_exact_value():
     assert float(result.prior.abs().max()) == 0
 
 
-def test_independent_bits_leave_a_gap_that_closes_with_the_step():
-    """The five beats hold log2(5) bits. What a step costs beyond is the dependence between its bits."""
+def test_drawing_bits_independently_leaves_a_gap_that_closes_with_the_step():
+    """The five beats hold log2(5) bits; the excess of the bound is due to dependence between the bits of a step."""
     gaps = [sum(HEARTBEAT.diffusion(n)) + HEARTBEAT.reconstruction(n) - math.log(5) for n in (40, 80, 160)]
     assert min(gaps) > 0
     assert gaps[2] / gaps[1] == pytest.approx(0.5, abs=0.02)

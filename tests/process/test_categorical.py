@@ -1,4 +1,4 @@
-"""Diffusion of categories, against transition matrices and sums over every state."""
+"""Diffusion of categories agrees with transition matrices and with sums over every state."""
 
 import itertools
 import math
@@ -26,7 +26,7 @@ def states_of(process, column):
 
 
 def matrix(process, column, s, t):
-    """P(state at t, column; given the state at s, row) of one entry, by its definition."""
+    """The transition matrix of one entry, by definition: the row is the state at s, the column the state at t."""
     count, kept = states_of(process, column), float(survival(process.schedule, t) / survival(process.schedule, s))
     rates = torch.zeros(count, dtype=F64)
     if process.noise_kind == "absorbing":
@@ -41,7 +41,7 @@ def masses(law, row, column, count):
 
 
 def categories_of(column, categories):
-    """Rows that have the given codes in one column and 0 in the others."""
+    """Rows that have these categories in one column and 0 in the others."""
     x = torch.zeros(len(categories), len(SIZES), dtype=F64)
     x[:, column] = torch.as_tensor(categories, dtype=F64)
     return x
@@ -49,7 +49,7 @@ def categories_of(column, categories):
 
 @processes
 @pairs
-def test_marginals_and_transitions_are_those_of_the_transition_matrix(process, s, t):
+def test_marginals_and_transitions_agree_with_the_transition_matrix(process, s, t):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         for x, law, table in (
@@ -65,7 +65,7 @@ def test_marginals_and_transitions_are_those_of_the_transition_matrix(process, s
 
 
 @bug(
-    "categories that survive the whole way",
+    "survival since time 0 for survival since s",
     categorical,
     "step_log_odds",
     lambda schedule, s, t: schedule.log_snr(t),
@@ -88,11 +88,11 @@ def test_bayes_rule_holds(process, s, t):
     for column, size in enumerate(SIZES):
         states = states_of(process, column)
         first, second = matrix(process, column, 0.0, s), matrix(process, column, s, t)
-        whole = first @ second
+        total = first @ second
         for x, x_t in itertools.product(range(size), range(states)):
-            if whole[x, x_t] > 0:
+            if total[x, x_t] > 0:
                 law = process.posterior(categories_of(column, [x_t]), categories_of(column, [x]), s, t)
-                expected = first[x] * second[:, x_t] / whole[x, x_t]
+                expected = first[x] * second[:, x_t] / total[x, x_t]
                 torch.testing.assert_close(masses(law, 0, column, states), expected, rtol=1e-7, atol=1e-11)
 
 
@@ -101,11 +101,11 @@ def estimate_of(process, x_t, t, seed=0):
     return iw.process.CategoryEstimate(weights.masked_fill(~process.possible, -torch.inf), x_t, tensor(t), process)
 
 
-REVERSE_CODES = iw.Categorical.reverse
+REVERSE = iw.Categorical.reverse
 
 
 def reverse_from_the_belief(self, x_t, estimate, s, t):
-    return REVERSE_CODES(self, x_t, replace(estimate, log_weights=estimate.logits), s, t)
+    return REVERSE(self, x_t, replace(estimate, log_weights=estimate.logits), s, t)
 
 
 @bug("step back from the belief", iw.Categorical, "reverse", reverse_from_the_belief, process=UNIFORM, s=0.1, t=0.9)
@@ -117,7 +117,7 @@ def test_the_reverse_step_is_the_sum_over_clean_categories(process, s, t):
         x_t = categories_of(column, range(states))
         estimate = estimate_of(process, x_t, t)
         found, belief = process.reverse(x_t, estimate, s, t), estimate.logits.softmax(-1)
-        reached = (matrix(process, column, 0.0, t)[:size] > 0).any(0)  # at time 1 of absorbing noise the mask alone
+        reached = (matrix(process, column, 0.0, t)[:size] > 0).any(0)  # at time 1 absorbing noise reaches only the mask
         for row in reached.nonzero()[:, 0].tolist():
             expected = torch.zeros(states, dtype=F64)
             for x in range(size):
@@ -141,8 +141,8 @@ def test_the_belief_is_the_weights_times_the_likelihood(process):
 
 
 @processes
-def test_noise_is_turned_into_the_marginal(process):
-    """Even numbers in [0, 1) for noise: each state is drawn as often as it is likely."""
+def test_uniform_noise_becomes_a_draw_of_the_marginal(process):
+    """With evenly spaced numbers in [0, 1) as noise, the frequency of each state is its probability."""
     count, t = 20_000, 0.45
     noise = ((torch.arange(count, dtype=F64) + 0.5) / count)[:, None].expand(count, 3)
     x = tensor([2.0, 1.0, 3.0]).expand(count, 3)
@@ -154,7 +154,7 @@ def test_noise_is_turned_into_the_marginal(process):
         torch.testing.assert_close(share.double(), masses(law, 0, column, states), rtol=0, atol=1.1 / count)
 
 
-def test_two_categories_are_bits():
+def test_two_categories_with_uniform_noise_are_bits():
     schedule = iw.LinearSchedule()
     bits, categories = iw.Bernoulli(schedule), iw.Categorical(schedule, (2, 2))
     x, x_t = tensor([[0.0, 1.0], [1.0, 1.0]]), tensor([[1.0, 1.0], [0.0, 1.0]])
@@ -168,10 +168,10 @@ def test_two_categories_are_bits():
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_masked_entry_costs_the_share_that_is_revealed_of_its_cross_entropy():
-    """Austin et al. 2021, App. A.3: absorbing diffusion is masked language modelling with weights."""
+def test_a_masked_entry_costs_the_revealed_share_of_its_cross_entropy():
+    """Absorbing diffusion is masked language modelling with weights (Austin et al. 2021, App. A.3)."""
     s, t, x = 0.3, 0.8, tensor([[2.0, 0.0, 3.0]])
-    x_t = tensor([[3.0, 2.0, 3.0]])  # masked, masked, as it was
+    x_t = tensor([[3.0, 2.0, 3.0]])  # masked, masked, unchanged
     estimate = estimate_of(ABSORBING, x_t, t)
     log_mass = estimate.log_weights.log_softmax(-1)
     revealed = (t - s) / t  # a = 1 - t
@@ -182,23 +182,23 @@ def test_a_masked_entry_costs_the_share_that_is_revealed_of_its_cross_entropy():
 
 @processes
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_gradients_are_finite_wherever_something_is_impossible(process, dtype):
+def test_gradients_are_finite_where_states_are_impossible(process, dtype):
     for s, t in PAIRS:
         x = tensor([[2.0, 1.0, 3.0]]).to(dtype)
         x_t = process.marginal(x, t).draw(torch.Generator().manual_seed(0))
-        answers = torch.randn(1, sum(SIZES), dtype=dtype).requires_grad_()
-        weights = answers.new_full((1, *process.possible.shape), -torch.inf)
-        weights[:, process.possible] = answers
+        outputs = torch.randn(1, sum(SIZES), dtype=dtype).requires_grad_()
+        weights = outputs.new_full((1, *process.possible.shape), -torch.inf)
+        weights[:, process.possible] = outputs
         loss = process.posterior(x_t, x, s, t).kl(
             process.reverse(x_t, iw.process.CategoryEstimate(weights, x_t, tensor(t), process), s, t)
         )
         loss.sum().backward()
         assert loss.isfinite().all()
-        assert answers.grad.isfinite().all()
+        assert outputs.grad.isfinite().all()
 
 
 @processes
-def test_the_prior_is_where_the_walk_ends(process):
+def test_the_last_marginal_is_the_prior(process):
     prior = process.prior((2, 3), like=torch.zeros(2, 3, dtype=F64))
     last = process.marginal(tensor([[0.0, 0.0, 0.0], [2.0, 1.0, 3.0]]), 1.0)
     assert float(last.kl(prior).max()) < 1e-3

@@ -1,4 +1,4 @@
-"""Degradations whose every property is known, and walks back with restorers whose error is prescribed."""
+"""Degradations have known properties, and the error of a walk back follows from that of the restorer."""
 
 from collections import deque
 from itertools import pairwise
@@ -13,7 +13,7 @@ from oracles import F64, name_of, tensor
 
 import inkwash as iw
 from inkwash.core.errors import ConfigError
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process.cold import Starts
 from inkwash.process.degradations import DEGRADATIONS
 
@@ -31,7 +31,7 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
 @given(sizes, st.sampled_from(KINDS), st.integers(0, 1000))
-def test_nothing_happens_by_time_0_and_all_of_it_by_time_1(size, kind, seed):
+def test_time_0_changes_nothing_and_time_1_removes_all_detail(size, kind, seed):
     x = images(2, 3, *size, seed=seed).float()
     assert torch.equal(kind.degrade(x, 0.0), x)
     left = 0 if isinstance(kind, iw.process.Mask) else x.mean((-2, -1), keepdim=True)
@@ -40,7 +40,7 @@ def test_nothing_happens_by_time_0_and_all_of_it_by_time_1(size, kind, seed):
 
 @given(sizes, st.sampled_from(KINDS), st.floats(0, 1), st.floats(0, 1))
 def test_degrading_further_is_degrading(size, kind, a, b):
-    """D(x, t) is a function of D(x, s): what a transition is."""
+    """D(x, t) is a function of D(x, s), which makes it a transition."""
     s, t = sorted((a, b))
     x = images(2, 1, *size)
     if s < 1:
@@ -51,8 +51,8 @@ def test_degrading_further_is_degrading(size, kind, a, b):
 def test_each_example_has_its_own_time(kind):
     x, times = images(5, 2, 6, 9), tensor([0.0, 0.31, 0.5, 0.9, 1.0])
     together = kind.degrade(x, times)
-    alone = torch.cat([kind.degrade(x[i : i + 1], float(t)) for i, t in enumerate(times)])
-    assert torch.allclose(together, alone, atol=1e-14)
+    separate = torch.cat([kind.degrade(x[i : i + 1], float(t)) for i, t in enumerate(times)])
+    assert torch.allclose(together, separate, atol=1e-14)
     assert len({tuple(image.flatten().tolist()) for image in kind.degrade(x[:1].expand(5, -1, -1, -1), times)}) >= 3
 
 
@@ -66,7 +66,7 @@ def test_degradations_are_linear_and_never_add_contrast(kind):
 
 
 @kinds
-def test_shape_dtype_and_turned_images(kind):
+def test_shapes_dtypes_and_transposed_images(kind):
     x = images(2, 3, 5, 8)
     assert kind.degrade(x.float(), 0.6).dtype == torch.float32
     assert kind.degrade(x, 0.6).shape == x.shape
@@ -81,7 +81,7 @@ def test_blurring_and_pixelating_keep_the_mean(kind, t):
 
 
 def test_blur_is_a_gaussian_kernel_with_reflected_edges():
-    """SciPy samples the kernel at pixels, which at a standard deviation of 2 pixels no longer matters."""
+    """SciPy samples the kernel at the pixels; with a standard deviation of 2 pixels, this makes no difference."""
     x, width, t = images(1, 1, 20, 14), 0.1, 0.5
     std = width * 20 * t / (1 - t)
     expected = scipy.ndimage.gaussian_filter(x[0, 0].numpy(), std, mode="reflect", truncate=8)
@@ -89,7 +89,7 @@ def test_blur_is_a_gaussian_kernel_with_reflected_edges():
 
 
 @pytest.mark.parametrize("t", [0.1, 0.7, 0.95])
-def test_blur_decays_each_cosine_mode_by_itself(t):
+def test_blur_decays_each_cosine_mode_separately(t):
     x, width, (height, across) = images(1, 1, 9, 6), 0.2, (9, 6)
     before, after = (scipy.fft.dctn(y[0, 0].numpy()) for y in (x, iw.process.Blur(width).degrade(x, t)))
     std = width * 9 * t / (1 - t)
@@ -99,8 +99,8 @@ def test_blur_decays_each_cosine_mode_by_itself(t):
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (8, 3)])
-def test_pixels_double_at_equal_times(height, width):
-    """ceil(log2 7) and log2 8 are both 3 doublings; the mean of a block is that of the pixels it has."""
+def test_blocks_double_their_side_at_equal_times(height, width):
+    """ceil(log2 7) and log2 8 are both 3 doublings; a block that is cut off has the mean of its own pixels."""
     x = images(1, 1, height, width)
     for t, side in [(0.0, 1), (1e-6, 2), (1 / 3, 2), (0.34, 4), (2 / 3, 4), (0.7, 8), (1.0, 8)]:
         got = iw.process.Pixelate().degrade(x, t)
@@ -124,7 +124,7 @@ def test_a_mask_only_grows_from_the_centre_outwards(a, b, size, softness):
     assert bool((after[0, 0] >= after).all())
 
 
-def test_half_way_the_disc_covers_what_lies_within_its_radius():
+def test_at_time_one_half_the_disc_covers_half_the_radius():
     x = torch.ones(1, 1, 101, 101, dtype=F64)
     left = iw.process.Mask(1e-6).degrade(x, 0.5)[0, 0]
     distance = np.hypot(*np.mgrid[-50:51, -50:51]) / np.hypot(50, 50)
@@ -146,11 +146,11 @@ def test_bad_options_are_refused(make):
         make()
 
 
-# The way back
+# The walk back
 
 
 def walk(kind, restore, x, improved, grid=GRID):
-    """From the degraded image at the grid's first time back to its last; `restore(x_t, t) -> x`."""
+    """The image at the last time of the grid, from the degraded one at its first; `restore(x_t, t) -> x`."""
     restorer = iw.denoise.Restorer(restore, iw.process.Cold(kind, START, improved))
     random = torch.Generator().manual_seed(0)
     x_t = restorer.process.marginal(x, float(grid[0])).draw(random)
@@ -159,14 +159,14 @@ def walk(kind, restore, x, improved, grid=GRID):
 
 @kinds
 @pytest.mark.parametrize("improved", [True, False])
-def test_with_a_perfect_restorer_both_walks_arrive(kind, improved):
+def test_with_a_perfect_restorer_both_walks_recover_the_image(kind, improved):
     x = images(3, 2, 6, 5)
     assert torch.allclose(walk(kind, lambda x_t, t: x, x, improved), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [iw.process.Blur(), iw.process.Pixelate()], ids=name_of)
-def test_the_improved_walk_forgives_an_error_that_the_degradation_keeps(kind):
-    """A constant off every pixel passes through blur unchanged, so D(x̂, t) - D(x̂, s) does not see it."""
+def test_the_improved_walk_cancels_an_error_that_the_degradation_keeps(kind):
+    """Blur does not change a constant error of all pixels, so the error cancels in D(x̂, t) - D(x̂, s)."""
     x = images(3, 1, 6, 5)
 
     def off(x_t, t):
@@ -176,8 +176,8 @@ def test_the_improved_walk_forgives_an_error_that_the_degradation_keeps(kind):
     assert torch.allclose(walk(kind, off, x, improved=False), x + 0.4, atol=1e-12)
 
 
-def test_the_improved_walk_forgives_any_restorer_if_the_change_is_the_same_for_all_images():
-    """§3.3 of the paper: with D(x, t) = x + t e the improved walk is exact, however bad the restorer."""
+def test_the_improved_walk_is_exact_if_the_degradation_adds_the_same_to_all_images():
+    """With D(x, t) = x + t e the improved walk is exact, however bad the restorer is (§3.3 of the paper)."""
 
     class Drift(iw.process.degradations.Degradation):
         def degrade(self, x, t, s=0.0):
@@ -212,8 +212,8 @@ def test_a_linear_restorer_multiplies_each_mode_by_a_known_product(improved):
 
 
 @kinds
-def test_a_restorer_that_agrees_with_what_it_sees_makes_the_two_walks_one(kind):
-    """Where D(x̂, t) = x_t, as with the conditional mean of Gaussian data, algorithm 2 is algorithm 1."""
+def test_a_restorer_consistent_with_its_input_makes_the_two_walks_equal(kind):
+    """If D(x̂, t) = x_t, as for the conditional mean of Gaussian data, algorithm 2 equals algorithm 1."""
     size, mean = (4, 3), images(12)
     half = images(12, 12, seed=5)
     cov = half @ half.T / 12 + torch.eye(12, dtype=F64)
@@ -240,19 +240,19 @@ def test_a_cold_model_samples_and_refuses_a_likelihood():
     assert x.shape == (6, 1, 4, 5)
     assert torch.equal(model.sample(3, seed=1, steps=4), x[:3])
     assert len({float(image.mean()) for image in x}) == 6
-    for ask in (lambda: model.bound(x, steps=4), lambda: bound(model.denoiser, x, GRID)):
+    for likelihood in (lambda: model.bound(x, steps=4), lambda: bound(model.denoiser, x, GRID)):
         with pytest.raises(ConfigError, match="no bound"):
-            ask()
+            likelihood()
     point = process.marginal(x, 0.5)
     for law in (point, process.prior((1, 1, 4, 5))):
-        for ask in (law.entropy, lambda law=law: law.log_prob(x), lambda law=law: law.kl(point)):
+        for likelihood in (law.entropy, lambda law=law: law.log_prob(x), lambda law=law: law.kl(point)):
             with pytest.raises(ConfigError, match="likelihood: got a deterministic degradation"):
-                ask()
+                likelihood()
     with pytest.raises(ConfigError, match="no bound"):
         process.decoder(x, None, GRID, None)
 
 
-def test_a_transition_continues_where_a_marginal_stopped():
+def test_a_transition_continues_from_a_marginal():
     process, x = iw.process.Cold(iw.process.Mask(), START), images(2, 1, 5, 5)
     further = process.transition(process.marginal(x, 0.3).mean, 0.3, 0.8)
     assert torch.allclose(further.mean, process.marginal(x, 0.8).mean)
@@ -263,10 +263,10 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
     x = 0.3 * images(400, 3, 4, 5) + torch.einsum("bj,ij->bi", images(400, 3, seed=1), mixing)[:, :, None, None]
     levels = x.mean((-2, -1))
     for kind, noise in ((iw.process.Blur(), 0.0), (iw.process.Pixelate(), 0.3)):
-        drawn = iw.process.Cold(kind, iw.process.fit_starts(kind, x, noise)).prior((20000, 3, 4, 5), like=x)
-        y = drawn.draw(torch.Generator().manual_seed(0))
+        prior = iw.process.Cold(kind, iw.process.fit_starts(kind, x, noise)).prior((20000, 3, 4, 5), like=x)
+        y = prior.draw(torch.Generator().manual_seed(0))
         got = y.mean((-2, -1))
-        assert torch.allclose(drawn.mean[0, :, 0, 0], levels.mean(0))
+        assert torch.allclose(prior.mean[0, :, 0, 0], levels.mean(0))
         assert torch.allclose(got.mean(0), levels.mean(0), atol=0.05)
         assert torch.allclose(got.T.cov(), levels.T.cov(correction=0), rtol=0.06, atol=0.06)
         assert float(y.std((-2, -1)).mean()) == pytest.approx(noise, rel=0.03, abs=1e-12)
@@ -275,8 +275,8 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_starts_of_channels_that_agree_have_the_covariance_of_the_images_given(seed):
-    """It has rank one: of eigenvalues that are 0 but for rounding some come out negative."""
+def test_starts_of_equal_channels_have_the_covariance_of_the_images(seed):
+    """The covariance has rank one, and rounding makes some of its zero eigenvalues negative."""
     x = images(5, 1, 4, 6, seed=seed).expand(-1, 3, -1, -1)
     factor = iw.process.fit_starts(iw.process.Blur(), x).factor
     torch.testing.assert_close(factor @ factor.T, x.mean((-2, -1)).T.cov(correction=0))

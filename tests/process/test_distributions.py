@@ -1,4 +1,4 @@
-"""Densities, entropies, divergences and discretised masses against SciPy, 50-digit arithmetic and counting."""
+"""Densities, entropies, divergences and discretised masses agree with SciPy, 50-digit arithmetic and counting."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_entropy_agrees_with_scipy(std):
 @given(MEANS, STDS, MEANS, STDS)
 @settings(max_examples=40, deadline=None)
 def test_divergence_is_the_mean_log_ratio(m1, s1, m2, s2):
-    """The definition of KL, by Gauss-Hermite quadrature of SciPy's log-densities (exact: they are quadratic)."""
+    """Gauss-Hermite quadrature of SciPy's log-densities gives KL by definition, exactly since they are quadratic."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(8)
     x = m1 + s1 * nodes
     log_ratio = scipy.stats.norm.logpdf(x, m1, s1) - scipy.stats.norm.logpdf(x, m2, s2)
@@ -48,7 +48,7 @@ def test_divergence_is_the_mean_log_ratio(m1, s1, m2, s2):
 
 @pytest.mark.parametrize("excess", [1e-1, 1e-4, 1e-7])
 def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
-    """KL of variances v and v (1 + e) is about e^2 / 4: it must not drown in rounding."""
+    """The KL of the variances v and v (1 + e) is about e^2 / 4, which must not drown in rounding."""
     mean, p_var, q_var = tensor([[0.0]]), tensor(0.7), tensor(0.7 * (1 + excess))
     ratio = mpmath.mpf(float(p_var)) / mpmath.mpf(float(q_var))
     exact = float((ratio - 1 - mpmath.log(ratio)) / 2)
@@ -56,25 +56,25 @@ def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
 
 
 def test_events_add_up_and_scalars_broadcast():
-    """A variance per row or for all means the same as one written out per entry."""
+    """A variance for each row, or one for all rows, equals the same variance repeated for each entry."""
     random = torch.Generator().manual_seed(0)
-    mean, x, other = (torch.randn(4, 2, 3, generator=random, dtype=F64) for _ in range(3))
+    mean, x, second_mean = (torch.randn(4, 2, 3, generator=random, dtype=F64) for _ in range(3))
     var = tensor([0.5, 1.0, 2.0, 3.0]).reshape(4, 1, 1)
-    short, whole = iw.process.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
-    second = torch.distributions.Normal(other, tensor(1.5).sqrt().expand_as(mean))
-    torch.testing.assert_close(short.log_prob(x), whole.log_prob(x).sum((1, 2)))
-    torch.testing.assert_close(short.entropy(), whole.entropy().sum((1, 2)))
-    kl = torch.distributions.kl_divergence(whole, second).sum((1, 2))
-    torch.testing.assert_close(short.kl(iw.process.Normal(other, tensor(1.5))), kl)
+    short, full = iw.process.Normal(mean, var), torch.distributions.Normal(mean, var.sqrt().expand_as(mean))
+    second = torch.distributions.Normal(second_mean, tensor(1.5).sqrt().expand_as(mean))
+    torch.testing.assert_close(short.log_prob(x), full.log_prob(x).sum((1, 2)))
+    torch.testing.assert_close(short.entropy(), full.entropy().sum((1, 2)))
+    kl = torch.distributions.kl_divergence(full, second).sum((1, 2))
+    torch.testing.assert_close(short.kl(iw.process.Normal(second_mean, tensor(1.5))), kl)
 
 
-def test_draws_have_the_law():
+def test_draws_follow_the_law():
     normal = iw.process.Normal(torch.full((4000, 1), 2.0, dtype=F64), tensor(0.25))
     drawn = normal.draw(torch.Generator().manual_seed(0)).flatten().numpy()
     assert scipy.stats.kstest(drawn, scipy.stats.norm(2.0, 0.5).cdf).pvalue > 0.01
 
 
-def test_no_variance_is_certainty():
+def test_zero_variance_is_certainty():
     mean = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(iw.process.Normal(mean, torch.zeros(())).draw(torch.Generator()), mean)
 
@@ -93,7 +93,7 @@ def masses(mean, std, lattice):
 
 
 def exact_log_mass(mean, std, lattice, index):
-    """In 50 digits, each bin written as a difference of upper tails or of lower tails, whichever is small."""
+    """The log-mass of a bin in 50 digits, as a difference of upper or of lower tails, whichever are small."""
     spacing = (mpmath.mpf(lattice.high) - lattice.low) / (lattice.levels - 1)
     edges = [lattice.low + (index + half) * spacing for half in (mpmath.mpf(-0.5), mpmath.mpf(0.5))]
     low, high = ((e - mpmath.mpf(mean)) / mpmath.mpf(std) / mpmath.sqrt(2) for e in edges)
@@ -117,10 +117,6 @@ def closed_edges(self, x):
     return distributions.log_ndtr_difference((centre - half) / self.std, (centre + half) / self.std)
 
 
-def half(schedule, t):
-    return torch.full_like(t, 0.5)
-
-
 @bug("tanh for the normal distribution", distributions, "log_ndtr_difference", tanh_difference)
 @bug("bins closed at the ends", iw.process.DiscretizedNormal, "entry_log_prob", closed_edges)
 @given(st.floats(-3, 3), st.floats(-8, 3), st.sampled_from(LATTICES))
@@ -135,7 +131,7 @@ def test_masses_sum_to_one_at_any_noise(mean, log10_std, lattice):
 @pytest.mark.parametrize("std", [0.02, 0.1, 1.0, 30.0])
 @pytest.mark.parametrize("mean", [-1.4, -0.2, 0.03, 0.98])
 def test_masses_agree_with_fifty_digits_far_in_the_tails(mean, std, lattice):
-    """Down to e^-7000, where a product of probabilities is long zero in float64."""
+    """Masses go down to e^-7000, where probabilities are zero in float64."""
     got = masses(mean, std, lattice)
     for index in range(0, lattice.levels, max(1, lattice.levels // 16)):
         assert math.isfinite(got[index])
@@ -150,7 +146,7 @@ def test_interval_masses_are_symmetric(a, width):
     torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
 
 
-def test_draws_fall_into_bins_as_the_masses_say():
+def test_draws_fall_into_bins_as_often_as_their_masses():
     lattice, mean, std, n = LATTICES[1], 0.83, 0.3, 20_000
     drawn = iw.process.DiscretizedNormal(torch.full((n, 1), mean, dtype=F64), tensor(std), lattice).draw(
         torch.Generator().manual_seed(0)
@@ -209,7 +205,7 @@ def test_bits_agree_with_fifty_digits(a, b):
     assert float(bits(a).mean) == pytest.approx(float(p), rel=1e-13)
 
 
-def test_certain_bits_cost_nothing_or_everything_and_are_never_nan():
+def test_certain_bits_give_zero_or_infinity_but_never_nan():
     one, zero, sure, unsure = tensor([[1.0]]), tensor([[0.0]]), bits(math.inf), bits(0.4)
     assert float(sure.log_prob(one)) == 0
     assert float(sure.log_prob(zero)) == -math.inf
@@ -231,15 +227,15 @@ def test_the_divergence_from_certain_bits_has_a_gradient():
 
 def test_bits_of_an_event_add_up():
     logits, x = tensor([[0.3, -1.0], [2.0, 0.0]]), tensor([[1.0, 0.0], [0.0, 1.0]])
-    ours, theirs, other = iw.process.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
+    ours, theirs, second = iw.process.Bits(logits), torch.distributions.Bernoulli(logits=logits), logits.flip(0)
     torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(1))
     torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(1))
-    kl = torch.distributions.kl_divergence(theirs, torch.distributions.Bernoulli(logits=other)).sum(1)
-    torch.testing.assert_close(ours.kl(iw.process.Bits(other)), kl)
+    kl = torch.distributions.kl_divergence(theirs, torch.distributions.Bernoulli(logits=second)).sum(1)
+    torch.testing.assert_close(ours.kl(iw.process.Bits(second)), kl)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_bits_are_drawn_as_often_as_they_should(dtype):
+def test_draws_of_bits_have_their_probabilities(dtype):
     n, logits = 20_000, torch.tensor([-3.0, 0.2, 1.5], dtype=dtype)
     drawn = iw.process.Bits(logits.expand(n, 3)).draw(torch.Generator().manual_seed(0))
     assert drawn.dtype == dtype
@@ -248,11 +244,11 @@ def test_bits_are_drawn_as_often_as_they_should(dtype):
         assert scipy.stats.binomtest(int(column.sum()), n, p).pvalue > 0.01
 
 
-def test_a_lattice_holds_its_values_alone():
+def test_a_lattice_holds_only_its_values():
     lattice = iw.process.Lattice(-1.0, 1.0, 5)
     assert lattice.holds(lattice.values())
-    for other in (0.25, 1.5, -1.5, math.nan, math.inf):
-        assert not lattice.holds(tensor([0.5, other]))
+    for wrong in (0.25, 1.5, -1.5, math.nan, math.inf):
+        assert not lattice.holds(tensor([0.5, wrong]))
 
 
 # Probabilities of levels
@@ -264,7 +260,7 @@ def entropy_in_bits(self):
 
 @bug("entropy in bits", iw.process.Masses, "entry_entropy", entropy_in_bits)
 def test_a_categorical_agrees_with_scipy():
-    """Entropy, log-probability and mean of independent entries, whatever constant is added to the logits."""
+    """Entropy, log-probability and mean of independent entries agree, whatever constant is added to the logits."""
     masses = np.random.default_rng(0).dirichlet([0.7] * 5, size=(4, 3))
     shift = tensor([[[7.0], [-300.0], [0.0]]])
     lattice = iw.process.Lattice(-1.0, 3.0, 5)
@@ -279,7 +275,7 @@ def test_a_categorical_agrees_with_scipy():
     np.testing.assert_allclose(law.log_prob(x).numpy(), expected.sum(1), rtol=1e-10)
 
 
-def test_an_impossible_level_has_no_mass_and_no_part_in_the_entropy():
+def test_an_impossible_level_has_no_mass_and_adds_no_entropy():
     law = iw.process.Masses(tensor([[[0.0, -math.inf, 0.0]]]), iw.process.Lattice(-1.0, 1.0, 3))
     assert float(law.entropy()) == pytest.approx(math.log(2))
     assert float(law.log_prob(tensor([[0.0]]))) == -math.inf
@@ -288,7 +284,7 @@ def test_an_impossible_level_has_no_mass_and_no_part_in_the_entropy():
     assert set(drawn.flatten().tolist()) == {-1.0, 1.0}
 
 
-def draw_of_the_likeliest(self, generator):
+def draw_the_likeliest(self, generator):
     return self.lattice.values().to(self.logits)[self.logits.argmax(-1)]
 
 
@@ -297,10 +293,10 @@ def draw_with_gumbel_upside_down(self, generator):
     return self.lattice.values().to(self.logits)[(self.logits + torch.log(-torch.log(uniform))).argmax(-1)]
 
 
-@bug("always the likeliest level", iw.process.Masses, "draw", draw_of_the_likeliest, dtype=F64)
+@bug("always the likeliest level", iw.process.Masses, "draw", draw_the_likeliest, dtype=F64)
 @bug("Gumbel noise upside down", iw.process.Masses, "draw", draw_with_gumbel_upside_down, dtype=F64)
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_draws_of_levels_have_their_frequencies(dtype):
+def test_draws_of_levels_have_their_probabilities(dtype):
     n = 40_000
     masses = tensor([[0.1, 0.6, 0.05, 0.25], [0.4, 0.01, 0.29, 0.3]])
     lattice = iw.process.Lattice(0.0, 3.0, 4)
@@ -314,7 +310,7 @@ def test_draws_of_levels_have_their_frequencies(dtype):
 
 
 def test_a_uniform_number_next_to_one_is_not_rounded_to_one(monkeypatch):
-    """In single precision it would be, and its Gumbel noise infinite: the unlikeliest level would win."""
+    """In single precision it would be rounded, and with infinite Gumbel noise the unlikeliest level would win."""
     uniform = torch.full((1, 1, 3), 0.5, dtype=F64)
     uniform[..., 0] = 1 - 2.0**-53
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: uniform)

@@ -1,4 +1,4 @@
-"""Bounds on the entropy of a reverse step against the true one, which is known for Gaussian data and mixtures."""
+"""Bounds on the entropy of a reverse step hold for the true one, which is known for Gaussian data and mixtures."""
 
 import math
 
@@ -30,7 +30,7 @@ COSINE = iw.Gaussian(iw.CosineSchedule())
 
 
 class Straight(iw.process.Schedule):
-    """x_t = (1 - t) x + t eps: the total variance first falls, then rises again."""
+    """x_t = (1 - t) x + t eps, whose total variance first falls and then rises again."""
 
     def alpha(self, t):
         return 1 - torch.as_tensor(t, dtype=F64)
@@ -46,7 +46,7 @@ class Straight(iw.process.Schedule):
 
 
 class Exploding(Straight):
-    """x_t = x + 3 t eps: the total variance grows."""
+    """x_t = x + 3 t eps, whose total variance grows."""
 
     def alpha(self, t):
         return torch.ones_like(torch.as_tensor(t, dtype=F64))
@@ -72,7 +72,7 @@ def entropy(cov):
 
 
 def moment_points(data):
-    """The 2 d points mean ± sqrt(d λ) v: same mean and covariance as the data."""
+    """The 2 d points mean ± sqrt(d λ) v, which have the mean and covariance of the data."""
     z = math.sqrt(data.size) * torch.eye(data.size, dtype=F64)
     return data.whiten_inverse(torch.cat([z, -z]))
 
@@ -99,8 +99,8 @@ def test_the_truth_lies_between_the_bounds_where_the_premise_holds(schedule, dat
 
 @schedules
 @pytest.mark.parametrize(("s", "t"), PAIRS[1:])
-def test_the_bounds_are_the_entropies_they_are_named_after(schedule, s, t):
-    """Of x_s given x_t and x, and of x_t given x_s, from the joint law."""
+def test_the_bounds_are_the_entropies_of_their_definition(schedule, s, t):
+    """These are the entropies of x_s given x_t and x, and of x_t given x_s; the joint law gives both."""
     joint = joint_covariance(PLANE, schedule, s, t)
     x_s, x_t = slice(0, 2), slice(4, 6)
     bounds = iw.process.entropy_bounds(iw.Gaussian(schedule), s, t, moment_points(PLANE))
@@ -109,7 +109,7 @@ def test_the_bounds_are_the_entropies_they_are_named_after(schedule, s, t):
 
 
 @pytest.mark.parametrize(("s", "t"), PAIRS[1:])
-def test_data_that_is_one_point_has_the_lower_bound_and_standard_normal_data_the_upper(s, t):
+def test_a_point_attains_the_lower_bound_and_standard_normal_data_the_upper(s, t):
     for data, side in ((POINT, "lower"), (NORMAL, "upper")):
         bounds = iw.process.entropy_bounds(COSINE, s, t, moment_points(data))
         assert float(getattr(bounds, side)) == pytest.approx(true_entropy(data, COSINE.schedule, s, t), abs=1e-6)
@@ -117,7 +117,7 @@ def test_data_that_is_one_point_has_the_lower_bound_and_standard_normal_data_the
 
 @pytest.mark.parametrize(("s", "t"), PAIRS)
 @pytest.mark.parametrize("var", [0.2, 0.98, 1.02, 30.0])
-def test_for_round_data_the_premise_is_exactly_what_decides(s, t, var):
+def test_for_round_data_the_upper_bound_holds_exactly_if_the_premise_does(s, t, var):
     data = GaussianData([0.0, 0.0, 0.0], (var * torch.eye(3)).tolist())
     bounds = iw.process.entropy_bounds(COSINE, s, t, moment_points(data))
     assert bounds.surprise == pytest.approx(1.5 * (math.log(2 * math.pi) + var))
@@ -125,14 +125,14 @@ def test_for_round_data_the_premise_is_exactly_what_decides(s, t, var):
     assert (true_entropy(data, COSINE.schedule, s, t) <= float(bounds.upper)) == bounds.holds
 
 
-def test_wide_data_breaks_the_upper_bound_with_a_warning():
+def test_wide_data_breaks_the_upper_bound_and_the_premise():
     bounds = iw.process.entropy_bounds(COSINE, 0.3, 0.4, moment_points(WIDE))
     assert true_entropy(WIDE, COSINE.schedule, 0.3, 0.4) > float(bounds.upper) + 0.01
     assert not bounds.holds
 
 
 def test_the_mean_counts_towards_the_second_moment():
-    """It moves no entropy, but the premise is about E|x|^2: sufficient, not necessary."""
+    """The mean changes no entropy, but the premise depends on E|x|^2: it is sufficient, not necessary."""
     far = GaussianData([3.0, 0.0], TIGHT.cov.tolist())
     bounds = iw.process.entropy_bounds(COSINE, 0.3, 0.4, moment_points(far))
     assert bounds.surprise == pytest.approx(math.log(2 * math.pi) + 9.9 / 2)
@@ -142,8 +142,8 @@ def test_the_mean_counts_towards_the_second_moment():
 
 @schedules
 @pytest.mark.parametrize(("s", "t"), PAIRS)
-def test_data_at_the_limit_still_obeys(schedule, s, t):
-    """Where the total variance is not 1 the limit is not d, but round data of just that size must still be bounded."""
+def test_data_at_the_limit_obeys_the_upper_bound(schedule, s, t):
+    """If the total variance is not 1, the limit differs from d, but the bound must hold for round data of that size."""
     process = iw.Gaussian(schedule)
     var = float(iw.process.entropy_bounds(process, s, t, torch.zeros(1, 2)).limit) - math.log(2 * math.pi)
     if var <= 0:
@@ -155,8 +155,8 @@ def test_data_at_the_limit_still_obeys(schedule, s, t):
 
 
 @pytest.mark.parametrize("schedule", [iw.LinearSchedule(), iw.CosineSchedule()], ids=name_of)
-def test_where_the_total_variance_stays_one_the_limit_is_the_entropy_of_noise(schedule):
-    """So standardised data has the premise, at its very edge, on the finest grid."""
+def test_if_the_total_variance_stays_one_the_limit_is_the_entropy_of_noise(schedule):
+    """Standardised data therefore lies exactly at the limit, also on the finest grid."""
     grid, process = iw.uniform_grid(1000), iw.Gaussian(schedule)
     standard = torch.randn(5000, 7, generator=torch.Generator().manual_seed(0))
     standard = (standard - standard.mean(0)) / standard.std(0, correction=0)
@@ -171,7 +171,7 @@ NARROW_PEAKS = MixtureData([0.4, 0.6], [GaussianData([-0.9], [[0.05]]), Gaussian
 @pytest.mark.parametrize("data", [NARROW_PEAKS, TWO_PEAKS], ids=["narrow", "two peaks"])
 @pytest.mark.parametrize(("s", "t"), PAIRS)
 def test_a_mixture_lies_between_the_bounds(data, s, t):
-    """-E log q(x_s | x_t) by Bayes and Monte Carlo from exact densities."""
+    """The truth is -E log q(x_s | x_t), by Bayes' rule from exact densities and by Monte Carlo."""
     n, schedule = 50_000, COSINE.schedule
     random = torch.Generator().manual_seed(0)
     part = torch.multinomial(data.log_weights.exp(), n, replacement=True, generator=random)
@@ -193,13 +193,13 @@ def test_a_mixture_lies_between_the_bounds(data, s, t):
 
 
 def test_at_time_zero_the_lower_bound_is_minus_infinity():
-    """The posterior given the data is a point."""
+    """There the posterior given the data is a point."""
     bounds = iw.process.entropy_bounds(COSINE, 0.0, 0.5, moment_points(PLANE))
     assert float(bounds.lower) == -math.inf
     assert float(bounds.upper) == pytest.approx(entropy(COSINE.schedule.sigma(0.5) ** 2 * torch.eye(2, dtype=F64)))
 
 
-def test_many_pairs_are_as_good_as_one_after_another():
+def test_many_pairs_give_the_bounds_of_each_pair():
     grid, x = iw.uniform_grid(8), moment_points(PLANE)
     bounds = iw.process.entropy_bounds(COSINE, grid[1:], grid[:-1], x)
     for k in range(8):
@@ -227,12 +227,12 @@ bit_schedules = pytest.mark.parametrize("schedule", [iw.SohlDicksteinSchedule(),
 
 
 def examples(data, count=20):
-    """States as often as is probable."""
+    """The states, repeated in proportion to their probabilities."""
     return data.states.repeat_interleave((count * data.probabilities).round().long(), 0)
 
 
 def bit_tables(data, rate, schedule, s, t):
-    """P(x, x_s, x_t)."""
+    """The joint probabilities P(x, x_s, x_t)."""
     kept_s, kept_t = survival(schedule, s), survival(schedule, t)
     first, step = data.kernel(kept_s, rate), data.kernel(kept_t / kept_s, rate)
     return data.probabilities[:, None, None] * first[:, :, None] * step
@@ -241,7 +241,7 @@ def bit_tables(data, rate, schedule, s, t):
 @bit_schedules
 @pytest.mark.parametrize("rate", [0.3, 0.5, 0.8])
 @pytest.mark.parametrize(("s", "t"), PAIRS)
-def test_the_bounds_of_bits_are_the_entropies_they_are_named_after(schedule, rate, s, t):
+def test_the_bounds_of_bits_are_the_entropies_of_their_definition(schedule, rate, s, t):
     table = bit_tables(TWINS, rate, schedule, s, t)
     bounds = iw.process.entropy_bounds(iw.Bernoulli(schedule, rate), s, t, examples(TWINS))
     walk = table.sum(0)
@@ -256,8 +256,8 @@ def test_the_bounds_of_bits_are_the_entropies_they_are_named_after(schedule, rat
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.35, 0.5])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("data", [FEW, MANY], ids=["few", "many"])
-def test_for_a_bit_the_premise_is_what_decides(schedule, rate, flip, data):
-    """As long as its mean is not beyond 1 - rate; ones and zeros may change places."""
+def test_for_a_bit_the_upper_bound_holds_exactly_if_the_premise_does(schedule, rate, flip, data):
+    """This is so as long as its mean is not beyond 1 - rate; ones and zeros may be exchanged."""
     x, rate = (1 - examples(data), 1 - rate) if flip else (examples(data), rate)
     mean = BitData([float(1 - x.mean()), float(x.mean())])
     walk = bit_tables(mean, rate, schedule, 0.3, 0.6).sum(0)
@@ -266,7 +266,7 @@ def test_for_a_bit_the_premise_is_what_decides(schedule, rate, flip, data):
     assert (truth <= float(bounds.upper) + 1e-12) == bounds.holds
 
 
-def test_dependent_bits_at_the_rate_have_the_premise_at_its_edge():
+def test_dependent_bits_at_the_rate_lie_at_the_limit():
     x = examples(TWINS)
     bounds = iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.3), 0.2, 0.6, x)
     assert bounds.surprise == pytest.approx(float(bounds.limit))
@@ -274,13 +274,13 @@ def test_dependent_bits_at_the_rate_have_the_premise_at_its_edge():
     assert not iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule(), 0.29), 0.2, 0.6, x).holds
 
 
-def test_the_entries_of_bits_have_any_shape():
+def test_bits_can_have_any_shape():
     process, x = iw.Bernoulli(iw.CosineSchedule(), 0.2), FOUR_BITS.draw(7)
     flat, square = (iw.process.entropy_bounds(process, 0.2, 0.6, each) for each in (x, x.reshape(7, 1, 2, 2).float()))
     assert (float(flat.lower), float(flat.upper)) == (float(square.lower), float(square.upper))
     assert flat.surprise == square.surprise
 
 
-def test_values_that_are_no_bits_are_refused():
+def test_values_other_than_bits_are_refused():
     with pytest.raises(iw.DataError, match=r"x: got other values, need one of \[0.0, 1.0\]"):
         iw.process.entropy_bounds(iw.Bernoulli(iw.CosineSchedule()), 0.1, 0.5, torch.full((3, 2), -1.0))

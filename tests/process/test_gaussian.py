@@ -1,4 +1,4 @@
-"""The Gaussian process: Chapman-Kolmogorov, Bayes, limits and the family of the reverse kernel."""
+"""The Gaussian process: the Chapman-Kolmogorov equation, Bayes' rule, limits, and the family of the reverse kernel."""
 
 import math
 
@@ -61,8 +61,8 @@ def sigma_by_subtraction_in_single_precision(self, t):
 )
 @processes
 @pairs
-def test_two_steps_forward_are_one(process, s, t):
-    """The transition of the marginal at s is the marginal at t: means compose, variances add."""
+def test_two_forward_steps_equal_one(process, s, t):
+    """The transition from the marginal at s gives the marginal at t: means compose, and variances add."""
     x = rows(0)
     at_s, at_t = process.marginal(x, s), process.marginal(x, t)
     mean_of_mean = process.transition(at_s.mean, s, t)
@@ -74,7 +74,7 @@ def test_two_steps_forward_are_one(process, s, t):
 
 @processes
 def test_transitions_compose(process):
-    """From r to s to t is from r to t, for transitions that start anywhere."""
+    """Transitions from r to s and from s to t make the one from r to t, wherever they start."""
     x, (r, s, t) = rows(1), (0.15, 0.4, 0.95)
     first = process.transition(x, r, s)
     second, direct = process.transition(first.mean, s, t), process.transition(x, r, t)
@@ -84,8 +84,8 @@ def test_transitions_compose(process):
 
 
 def mean_with_sigma_t_for_sigma_s(self, x_t, x, s, t):
-    alpha_s, alpha_ts = self.schedule.alpha(s), self.schedule.alpha(t) / self.schedule.alpha(s)
-    return over(alpha_ts, x_t) * x_t + over(-alpha_s * torch.expm1(self._log_snr_change(s, t)), x) * x
+    alpha_ts = self.schedule.alpha(t) / self.schedule.alpha(s)
+    return over(alpha_ts, x_t) * x_t + over(pull(self.schedule, s, t), x) * x
 
 
 @bug(
@@ -100,7 +100,7 @@ def mean_with_sigma_t_for_sigma_s(self, x_t, x, s, t):
 @processes
 @pytest.mark.parametrize(("s", "t"), [p for p in PAIRS if p[0] > 0])
 def test_bayes_rule_holds(process, s, t):
-    """log q(x_s | x_t, x) + log q(x_t | x) = log q(x_t | x_s) + log q(x_s | x) at points where all are likely."""
+    """log q(x_s | x_t, x) + log q(x_t | x) = log q(x_t | x_s) + log q(x_s | x) at points that are likely under all."""
     x = rows(2)
     x_s = process.marginal(x, s).draw(torch.Generator().manual_seed(3))
     x_t = process.transition(x_s, s, t).draw(torch.Generator().manual_seed(4))
@@ -124,16 +124,16 @@ def test_at_time_zero_the_posterior_is_the_data(process, t):
 @pytest.mark.parametrize("t", [0.3, 1.0])
 def test_from_time_zero_the_transition_is_the_marginal(process, t):
     x = rows(7)
-    step, whole = process.transition(x, 0.0, t), process.marginal(x, t)
-    torch.testing.assert_close(step.mean, whole.mean, rtol=1e-14, atol=0)
-    torch.testing.assert_close(step.var, whole.var, rtol=1e-14, atol=0)
+    step, marginal = process.transition(x, 0.0, t), process.marginal(x, t)
+    torch.testing.assert_close(step.mean, marginal.mean, rtol=1e-14, atol=0)
+    torch.testing.assert_close(step.var, marginal.var, rtol=1e-14, atol=0)
 
 
 @processes
 @given(st.floats(0.05, 0.95), st.floats(1e-9, 1e-7))
 @settings(max_examples=30, deadline=None)
-def test_everything_is_continuous_in_its_times(process, t, nudge):
-    """A small change of a time changes every answer in proportion, also across the grid points of a schedule."""
+def test_every_law_is_continuous_in_its_times(process, t, nudge):
+    """A small change of a time changes every law in proportion, also across the grid points of a schedule."""
     x_t, x, s = rows(8), rows(9), t / 2
     for law in (
         process.marginal,
@@ -154,18 +154,18 @@ def test_small_steps_keep_the_relative_precision_of_their_variance(process):
 
 
 @processes
-def test_a_time_per_row_is_a_time_for_each_row(process):
+def test_each_row_can_have_its_own_time(process):
     x_t, x = rows(10), rows(11)
     s, t = tensor([0.0, 0.1, 0.2, 0.3, 0.5, 0.9]), tensor([0.05, 0.2, 0.5, 1.0, 0.6, 1.0])
     together = process.posterior(x_t, x, s, t)
     for i in range(len(s)):
-        alone = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i]))
-        torch.testing.assert_close(together.mean[i : i + 1], alone.mean)
-        torch.testing.assert_close(together.var[i], alone.var.expand(1))
+        single = process.posterior(x_t[i : i + 1], x[i : i + 1], float(s[i]), float(t[i]))
+        torch.testing.assert_close(together.mean[i : i + 1], single.mean)
+        torch.testing.assert_close(together.var[i], single.var.expand(1))
 
 
 @processes
-def test_diffusing_with_a_noise_is_a_draw_of_the_marginal(process):
+def test_diffused_data_is_a_draw_from_the_marginal(process):
     x, t = rows(20), tensor([0.0, 0.1, 0.2, 0.3, 0.5, 1.0])
     noise = process.noise(x.shape, torch.Generator().manual_seed(1), like=x)
     with prescribed_noise(noise):
@@ -174,7 +174,7 @@ def test_diffusing_with_a_noise_is_a_draw_of_the_marginal(process):
     assert torch.equal(process.diffuse(x, 0.0, noise), x)
 
 
-def test_the_noise_of_the_process_is_standard_normal_and_a_function_of_its_generator():
+def test_the_noise_is_standard_normal_and_a_function_of_the_generator():
     noise, again = (PROCESSES[0].noise((4000, 5), torch.Generator().manual_seed(2)) for _ in range(2))
     assert torch.equal(noise, again)
     assert noise.dtype == torch.get_default_dtype()
@@ -183,8 +183,8 @@ def test_the_noise_of_the_process_is_standard_normal_and_a_function_of_its_gener
 
 @processes
 @pairs
-def test_the_two_coefficients_are_those_of_regression_on_both_ends(process, s, t):
-    """E[x_s | x_t, x] for normal data, by conditioning the joint law of the three."""
+def test_the_coefficients_are_those_of_a_regression_on_both_ends(process, s, t):
+    """E[x_s | x_t, x] for normal data follows from the joint law of the three."""
     joint = joint_covariance(LINE, process.schedule, s, t)
     gain, _ = condition(joint, slice(1, 3), slice(0, 1))
     assert [float(pull(process.schedule, s, t)), float(keep(process.schedule, s, t))] == pytest.approx(
@@ -198,8 +198,8 @@ def wide_prior(self, shape, like=None):
 
 @bug("wrong prior", iw.Gaussian, "prior", wide_prior, process=PROCESSES[0])
 @processes
-def test_the_prior_is_what_data_of_unit_variance_become(process):
-    """Data that is -1 or 1, each half of the time, has mean 0 and variance 1: so have its mean and spread at time 1."""
+def test_the_prior_has_the_moments_of_noisy_data_of_unit_variance(process):
+    """Data that is -1 or 1 with equal probability has mean 0 and variance 1; its moments at time 1 are the prior's."""
     x = rows(12)
     coin = process.marginal(tensor([[-1.0], [1.0]]), 1.0)
     std = float((coin.mean**2).mean() + coin.var) ** 0.5
@@ -210,8 +210,8 @@ def test_the_prior_is_what_data_of_unit_variance_become(process):
 
 
 @processes
-def test_all_noise_at_time_one_comes_close_to_the_prior(process):
-    """DDPM's premise, for the schedules made for it; a learned one ends where its bound is best."""
+def test_the_last_marginal_is_close_to_the_prior(process):
+    """This is a premise of DDPM, for schedules made for it; a learned schedule ends where its bound is best."""
     if isinstance(process.schedule, iw.TabulatedSchedule | iw.LearnedSchedule):
         return
     x = rows(13)
@@ -219,7 +219,7 @@ def test_all_noise_at_time_one_comes_close_to_the_prior(process):
     assert float(kl.max()) < 1e-3
 
 
-def test_the_prior_takes_type_and_device_from_the_data():
+def test_the_prior_takes_its_dtype_and_device_from_the_data():
     process = PROCESSES[0]
     assert process.prior((2, 3), like=torch.zeros(1, dtype=F64)).mean.dtype == F64
     assert process.prior((2, 3)).mean.dtype == torch.get_default_dtype()
@@ -236,10 +236,10 @@ def test_the_prior_takes_type_and_device_from_the_data():
 )
 @processes
 @pairs
-def test_reverse_variances_are_the_posteriors_and_the_transitions(process, s, t):
-    """Small: what is left to know of x_s when x is known. Large: what is unknown of x_t when x_s is known.
+def test_reverse_variances_are_those_of_the_posterior_and_the_transition(process, s, t):
+    """The small variance is that of x_s given x and x_t. The large variance is that of x_t given x_s.
 
-    Written with precisions: 1/small = 1/sigma_s^2 + gain^2/large.
+    In precisions, 1/small = 1/sigma_s^2 + gain^2/large.
     """
     x_t, zero = rows(14), torch.zeros(1, 1, dtype=F64)
     small, large = (
@@ -266,12 +266,13 @@ def bayes_by_quadrature(schedule, x_t, x, s, t):
 @pytest.mark.parametrize(
     "schedule", [iw.LinearSchedule(), iw.CosineSchedule(), iw.SohlDicksteinSchedule()], ids=name_of
 )
-def test_a_source_note_ends_in_a_formula_that_is_not_bayes_rule(schedule):
-    """Note 001 in its own letters, those of Su: alpha, beta of the step, bar-alpha, bar-beta of the marginal.
+def test_the_last_formula_of_a_source_note_contradicts_bayes_rule(schedule):
+    """Note 001 uses the letters of Su: alpha and beta for the step, bar-alpha and bar-beta for the marginal.
 
-    Its mean (x_t - beta^2 eps / bar-beta) / alpha is right; the last line made of it, alpha x_t / sqrt(bar-alpha_t) +
-    beta sqrt(bar-alpha_s) eps / bar-beta, is not, whether the letters under the roots are the note's or their squares,
-    DDPM's. Its step "inverse Sigma = -2A" makes Sigma half of what it is; the 2 that it then multiplies by mends that.
+    Its mean (x_t - beta^2 eps / bar-beta) / alpha is right. The last line derived from it,
+    alpha x_t / sqrt(bar-alpha_t) + beta sqrt(bar-alpha_s) eps / bar-beta, is not, whether the letters under the roots
+    are the note's or their squares, those of DDPM. Its step "inverse Sigma = -2A" halves Sigma; the factor 2 that
+    follows corrects that.
     """
     s, t, x, x_t = 0.5, 0.6, 1.3, -0.4
     bar_s, bar_t, bar_beta_s, bar_beta = (
@@ -285,11 +286,9 @@ def test_a_source_note_ends_in_a_formula_that_is_not_bayes_rule(schedule):
     assert (x_t - beta**2 / bar_beta * eps) / alpha == pytest.approx(mean, rel=1e-9)
     for root_s, root_t in ((bar_s**0.5, bar_t**0.5), (bar_s, bar_t)):
         assert abs(alpha / root_t * x_t + beta * root_s / bar_beta * eps - mean) > 0.2
-    more = (x_t - bar_t * (x - 0.1)) / bar_beta - eps  # less x in the same x_t: more noise, and a lower mean
-    assert more > 0
-    assert (
-        bayes_by_quadrature(schedule, x_t, x - 0.1, s, t)[0] < mean
-    )  # so eps enters with a minus, not the note's plus
+    # With less x, the same x_t has more noise and a lower mean, so eps enters with a minus, not with the note's plus.
+    assert (x_t - bar_t * (x - 0.1)) / bar_beta > eps
+    assert bayes_by_quadrature(schedule, x_t, x - 0.1, s, t)[0] < mean
     minus_2a = 2 * (alpha**2 / beta**2 + 1 / bar_beta_s**2)
     assert 1 / minus_2a == pytest.approx(var / 2, rel=1e-9)
 
@@ -307,7 +306,7 @@ def test_the_reverse_mean_does_not_depend_on_the_variance(process):
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_the_decoder_takes_its_variance_from_the_right_pair(variance):
-    """Large: beta of (0, tau_1), all the noise there is. Small: that of x_{tau_1} when x and x_{tau_2} are known."""
+    """Large: beta of (0, tau_1), the full noise variance. Small: the variance of x_{tau_1} given x and x_{tau_2}."""
     process = PROCESSES[0]
     times = tensor([1.0, 0.6, 0.25, 0.0])
     x_t = rows(16, size=1)
@@ -320,7 +319,7 @@ def test_the_decoder_takes_its_variance_from_the_right_pair(variance):
         assert var == pytest.approx(float(process.posterior(zero, zero, 0.25, 0.6).var), rel=1e-12)
 
 
-def test_a_decoder_on_levels_puts_the_density_of_its_normal_on_the_bins():
+def test_a_decoder_on_levels_has_the_masses_of_its_normal_on_the_bins():
     process, times, lattice = PROCESSES[0], tensor([1.0, 0.5, 0.1, 0.0]), iw.process.Lattice(-1.0, 1.0, 5)
     x_t = lattice.values()[:, None]
     estimate = exact_denoiser(LINE, process.schedule)(x_t, 0.1)
@@ -339,7 +338,7 @@ def test_one_step_with_the_small_variance_is_refused():
 
 
 def test_single_precision_data_gets_double_precision_coefficients():
-    """Near t = 0 the posterior variance is tiny: computed in float32 it would lose its digits."""
+    """Near t = 0 the posterior variance is so small that it would lose its digits in float32."""
     process, (s, t) = PROCESSES[0], (1e-7, 1e-7 + 1e-10)
     x = rows(18)
     single, double = process.posterior(x.float(), x.float(), s, t), process.posterior(x, x, s, t)

@@ -1,4 +1,4 @@
-"""Rows of numbers and categories, against a category of known law with a normal number for each."""
+"""Rows of numbers and categories: a category of known law, and a number that is normal given the category."""
 
 import math
 
@@ -18,7 +18,7 @@ ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math
 BOTH = pytest.mark.parametrize("noise", ["uniform", "absorbing"])
 
 
-def test_parts_are_joined_in_their_places():
+def test_joining_inverts_the_split_into_parts():
     process = iw.Mixed(
         iw.Gaussian(iw.LinearSchedule()), iw.Categorical(iw.LinearSchedule(), (2, 5)), (False, True, False, True)
     )
@@ -30,21 +30,21 @@ def test_parts_are_joined_in_their_places():
 
 
 @BOTH
-def test_a_step_is_that_of_both_parts(noise):
+def test_a_step_is_the_product_of_the_steps_of_both_parts(noise):
     process, x, random = process_of(noise), rows(50), torch.Generator().manual_seed(0)
     t, s = tensor(0.7), tensor(0.4)
     x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
-    whole = process.posterior(x_t, x, s, t)
+    joint = process.posterior(x_t, x, s, t)
     parts = (
         process.numbers.posterior(x_t[:, 1:], x[:, 1:], s, t),
         process.categories.posterior(x_t[:, :1], x[:, :1], s, t),
     )
-    x_s = whole.draw(random)
-    torch.testing.assert_close(whole.log_prob(x_s), parts[0].log_prob(x_s[:, 1:]) + parts[1].log_prob(x_s[:, :1]))
-    torch.testing.assert_close(whole.entropy(), parts[0].entropy() + parts[1].entropy())
+    x_s = joint.draw(random)
+    torch.testing.assert_close(joint.log_prob(x_s), parts[0].log_prob(x_s[:, 1:]) + parts[1].log_prob(x_s[:, :1]))
+    torch.testing.assert_close(joint.entropy(), parts[0].entropy() + parts[1].entropy())
     first = torch.zeros_like(x, dtype=torch.bool)
     first[:, 0] = True
-    torch.testing.assert_close(whole.log_prob(x_s, first), parts[1].log_prob(x_s[:, :1]))
+    torch.testing.assert_close(joint.log_prob(x_s, first), parts[1].log_prob(x_s[:, :1]))
 
 
 @BOTH
@@ -58,9 +58,9 @@ def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
 @BOTH
 @pytest.mark.quick_cases("absorbing")
 def test_samples_have_the_law_of_the_data(noise):
-    drawn = model_of(noise).sample(6000, seed=0, steps=250)
+    samples = model_of(noise).sample(6000, seed=0, steps=250)
     for category in range(3):
-        found = drawn[drawn[:, 0] == category, 1]
+        found = samples[samples[:, 0] == category, 1]
         share = float(PROBABILITY[category])
         assert len(found) / 6000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 6000))
         assert float(found.mean()) == pytest.approx(float(MEANS[category]), abs=4 * STD / math.sqrt(len(found)) + 0.01)
@@ -78,7 +78,7 @@ def test_samples_have_the_law_of_the_data(noise):
 @BOTH
 @pytest.mark.parametrize("column", [0, 1])
 @pytest.mark.quick_cases("absorbing")
-def test_the_bound_of_rows_with_missing_cells_is_that_of_the_others(noise, column):
+def test_the_bound_of_rows_with_missing_cells_is_that_of_the_present_ones(noise, column):
     x = rows(6000)
     x[:, column] = torch.nan
     if column:
@@ -100,18 +100,18 @@ def test_missing_cells_make_no_difference_to_loss_or_gradient():
     torch.nn.init.normal_(network.network.leave[-1].weight)
     denoiser, x, random = iw.denoise.MixedDenoiser(network, process), rows(32).float(), torch.Generator().manual_seed(0)
     present = torch.rand(32, 2, generator=random) < 0.6
-    other = torch.where(present, x, tensor([2.0, 9.0]).float())
+    changed = torch.where(present, x, tensor([2.0, 9.0]).float())
     times, noise = torch.linspace(0.001, 1, 32, dtype=F64), process.noise(x.shape, random)
     for objective in (iw.training.MixedLoss(), iw.training.PairBound(100)):
         gradients = []
-        for clean in (x, other):
+        for clean in (x, changed):
             loss = objective.loss(iw.denoise.Conditioned(denoiser, {"present": present}), clean, times, noise, present)
             network.zero_grad()
             loss.sum().backward()
             gradients.append((loss.detach(), network.network.enter.weight.grad.clone()))
         for one, two in zip(*gradients, strict=True):
             torch.testing.assert_close(one, two)
-    with pytest.raises(TypeError, match="whole rows"):
+    with pytest.raises(TypeError, match="only complete rows"):
         iw.nn.TableNet(network.network, sizes, True)(x, times, present=present)
 
 
@@ -119,8 +119,8 @@ def density_for_mass(self, x):
     return self.density.entry_log_prob(x)
 
 
-@bug("whole numbers as real ones", iw.process.BinnedNormal, "entry_log_prob", density_for_mass)
-def test_whole_numbers_have_the_mass_of_their_bin_and_real_ones_the_density():
+@bug("integers as real numbers", iw.process.BinnedNormal, "entry_log_prob", density_for_mass)
+def test_integers_have_the_mass_of_their_bin_and_real_numbers_the_density():
     law = iw.process.Normal(tensor([[0.3, 0.3]]), tensor(0.25)).on(iw.process.Bins(tensor([0.0, 0.5])))
     reference = torch.distributions.Normal(tensor(0.3), tensor(0.5))
     bins = tensor([-0.5, 0.0, 0.5, 1.0])

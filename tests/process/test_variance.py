@@ -1,4 +1,4 @@
-"""Reverse variances against what they must cost: theory for exact means, any schedule and any grid."""
+"""Reverse variances cost as much of the bound as theory says, for exact means on any schedule and any grid."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ from oracles import (
 
 import inkwash as iw
 from inkwash.core.shapes import over
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.process import variance
 from inkwash.process.noise.steps import posterior_var, pull
 
@@ -44,7 +44,7 @@ def analytic(data, schedule, times):
 
 
 def spread_denoiser(data, schedule, variance, spread):
-    """The exact mean, and a spread that is a number or a function of t `(B,)` with one answer per entry."""
+    """The exact mean, with a spread that is a number or a function of t `(B,)` to one number per entry."""
     exact = exact_network(data, schedule)
 
     def network(x_t, t):
@@ -61,14 +61,14 @@ def spread_bound(data, denoiser, times):
 
 
 def ratio_and_gain(data, schedule, times):
-    """Of the pairs of a grid: large over small variance, and rho = (SNR_s - SNR_t) mmse(t) / d."""
+    """For each pair of a grid, the large over the small variance, and rho = (SNR_s - SNR_t) mmse(t) / d."""
     t, s = times[:-2], times[1:-1]
     at_t, at_s = schedule.log_snr(t).exp(), schedule.log_snr(s).exp()
     return schedule.sigma(t) ** 2 / schedule.sigma(s) ** 2, (at_s - at_t) * data.mmse(at_t) / data.size
 
 
 def cost(data, r, gain):
-    """A diffusion term with the optimal mean: theory of the reverse variance."""
+    """The theory: a diffusion term with the optimal mean, and a reverse variance of r times the small one."""
     return data.size / 2 * ((1 + gain) / r - 1 + r.log())
 
 
@@ -164,7 +164,7 @@ def test_the_free_variance_is_a_multiple_of_the_small_one(schedule, grid, spread
 
 
 def prior_gap(data, schedule):
-    """KL(q(x_1) ‖ N(0, 1)): what is lost by starting the walk from the prior."""
+    """KL(q(x_1) ‖ N(0, 1)), the cost of starting the walk from the prior."""
     start = data.marginal(schedule.alpha(1.0), schedule.sigma(1.0))
     standard = torch.distributions.MultivariateNormal(
         torch.zeros(data.size, dtype=F64), torch.eye(data.size, dtype=F64)
@@ -180,8 +180,8 @@ def spread_of_the_log_std(small, spread):
     return over(small, spread.double()) * (2 * spread.double()).exp()
 
 
-def zero_decoder(process, times):
-    return posterior_var(process.schedule, 1e-9, times[-2])
+def zero_decoder(schedule, times):
+    return posterior_var(schedule, 1e-9, times[-2])
 
 
 @bug("log-variance clipped", variance, "_scaled", clipped_log_variance, schedule=SCHEDULES[0], grid="uneven")
@@ -192,16 +192,16 @@ def zero_decoder(process, times):
 @schedules
 @grids
 @pytest.mark.slow_cases("40 steps")
-def test_with_the_best_free_variance_nothing_is_lost_but_the_prior(schedule, grid):
-    """Entries of their own variances: each reverse step can be exact, on any grid, so the bound is the entropy and the
-    gap of the prior."""
+def test_with_the_best_free_variance_the_bound_is_the_entropy_and_the_gap_of_the_prior(schedule, grid):
+    """If each entry has a variance of its own, each reverse step can be exact on any grid, and the bound is the entropy
+    plus the gap of the prior."""
     times = GRIDS[grid]
     result = spread_bound(DIAGONAL, spread_denoiser(DIAGONAL, schedule, "free", best_spread(schedule, times)), times)
     assert float(result.total.mean()) == pytest.approx(DIAGONAL.entropy() + prior_gap(DIAGONAL, schedule), abs=1e-8)
 
 
 def best_spread(schedule, times):
-    """Log of the exact variance of x_s given x_t over the small one, from the moments of the joint normal law."""
+    """The log-ratio of the exact variance of x_s given x_t, from the joint normal law, and the small one."""
 
     def exact_var(s, t):
         a_s, a_t, v_s, v_t = (f(u) for f in (schedule.alpha, schedule.sigma) for u in (s, t))
@@ -221,14 +221,14 @@ def best_spread(schedule, times):
 
 
 @schedules
-def test_in_one_dimension_the_analytic_variance_is_exact_too(schedule):
+def test_in_one_dimension_the_analytic_variance_is_exact(schedule):
     denoiser = iw.Denoiser(exact_network(LINE, schedule), iw.Gaussian(schedule), "x", analytic(LINE, schedule, UNEVEN))
     total = spread_bound(LINE, denoiser, UNEVEN).total.mean()
     assert float(total) == pytest.approx(LINE.entropy() + prior_gap(LINE, schedule), abs=1e-8)
 
 
 def peaks_total(schedule, variance, spread, times):
-    """Mean bound of the mixture, data and noise integrated out."""
+    """The mean bound of the mixture, by quadrature over data and noise."""
     z, w = gauss_hermite(10)
     eps, share = gauss_hermite(30)
     shares = TWO_PEAKS.log_weights.exp()
@@ -243,7 +243,7 @@ def peaks_total(schedule, variance, spread, times):
 
 
 def peaks_mmse(schedule, t):
-    """E|x - E[x | x_t]|² of the mixture, by quadrature over x_t."""
+    """E|x - E[x | x_t]|² for the mixture, by quadrature over x_t."""
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
 
     y = torch.linspace(-9, 9, 4001, dtype=F64)[:, None]
@@ -260,40 +260,40 @@ def peaks_entropy():
 
 
 @schedules
-def test_no_variance_makes_the_bound_undercut_the_entropy(schedule):
-    """A mixture, on a coarse grid; and the analytic variance is the best of those that depend on time alone."""
+def test_no_variance_brings_the_bound_below_the_entropy(schedule):
+    """The data is a mixture on a coarse grid. Of the variances that depend only on time, the analytic one is best."""
     times, entropy = tensor([1.0, 0.6, 0.25, 0.0]), peaks_entropy()
     log_snr, error = schedule.log_snr(times[:-1]), tensor([peaks_mmse(schedule, t) for t in times[:-1]])
-    others = [("small", None), ("large", None), ("learned", 0.2), ("free", 0.7), ("free", -0.4)]
-    totals = [peaks_total(schedule, variance, spread, times) for variance, spread in others]
+    candidates = [("small", None), ("large", None), ("learned", 0.2), ("free", 0.7), ("free", -0.4)]
+    totals = [peaks_total(schedule, variance, spread, times) for variance, spread in candidates]
     best = peaks_total(schedule, iw.process.Analytic(log_snr, error), None, times)
     assert entropy < best < min(totals)
 
 
-# The table of errors
+# The table of errors of the analytic variance
 
 
-def test_a_table_is_exact_where_it_was_measured_and_log_linear_between():
+def test_a_table_is_exact_where_it_was_measured_and_log_linear_in_between():
     table = iw.process.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
     torch.testing.assert_close(table.error(tensor([-2.0, 0.0, 4.0])), tensor([0.9, 0.5, 0.02]))
     assert float(table.error(tensor(-1.0))) == pytest.approx((0.9 * 0.5) ** 0.5)
     assert float(table.error(tensor(1.0))) == pytest.approx(0.5**0.75 * 0.02**0.25)
 
 
-def test_beyond_its_ends_a_table_is_constant_in_noise_and_goes_on_falling_in_signal():
+def test_a_table_is_constant_beyond_the_noisy_end_and_falls_beyond_the_clean_end():
     table = iw.process.Analytic(tensor([-2.0, 0.0, 4.0]), tensor([0.9, 0.5, 0.02]))
     assert table.error(tensor([-3.0, -50.0, -math.inf])).tolist() == pytest.approx([0.9] * 3)
     assert float(table.error(tensor(8.0))) == pytest.approx(0.02 * 0.02 / 0.5)
 
 
-def test_where_no_signal_is_left_the_analytic_variance_is_finite():
+def test_without_signal_the_analytic_variance_is_finite():
     process = iw.Gaussian(Vanishing())
     table = iw.process.Analytic(tensor([-5.0, 5.0]), tensor([1.3, 0.006]))
     expected = process.schedule.sigma(0.9) ** 2 + process.schedule.alpha(0.9) ** 2 * 1.3
     assert float(table.of_step(process.schedule, 0.9, 1.0, None)) == pytest.approx(float(expected))
 
 
-def test_a_table_travels_with_the_denoiser():
+def test_a_table_is_saved_with_the_denoiser():
     denoiser = iw.Denoiser(lambda x, t: x, iw.Gaussian(SCHEDULES[0]), variance=analytic(LINE, SCHEDULES[0], UNEVEN))
     assert {name.removeprefix("variance.") for name in denoiser.state_dict()} == {"log_snr", "log_error"}
 
@@ -317,7 +317,7 @@ def test_a_variance_without_the_spread_it_needs_is_refused(variance):
 
 
 @pytest.mark.parametrize("variance", ["small", "learned", "free"])
-def test_variances_that_need_a_second_pair_say_so(variance):
+def test_variances_that_need_a_second_pair_refuse_one_step(variance):
     if variance == "small":
         denoiser = iw.Denoiser(exact_network(LINE, SCHEDULES[0]), iw.Gaussian(SCHEDULES[0]), "x", variance)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from inspect import isabstract
+from types import ModuleType
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -328,9 +329,11 @@ def joint_covariance(data: GaussianData, schedule: iw.process.Schedule, s: float
 
 
 def public(kind: type) -> list[type]:
-    """Every public class of a kind that can be made."""
-    things = [getattr(iw, name) for name in iw.__all__]
-    return [c for c in things if isinstance(c, type) and issubclass(c, kind) and not isabstract(c)]
+    """Every class of a kind that a room hands on and that can be made, by name."""
+    rooms = [room for name in iw.__all__ if isinstance(room := getattr(iw, name), ModuleType)]
+    things = {name: getattr(room, name) for room in rooms for name in getattr(room, "__all__", ())}
+    classes = [thing for _, thing in sorted(things.items()) if isinstance(thing, type)]
+    return [c for c in classes if issubclass(c, kind) and not isabstract(c)]
 
 
 def trained(module: Module, seed: int = 0, spread: float = 0.5) -> Module:

@@ -1,6 +1,5 @@
 """Models under a straight schedule, and slots small enough to need several of them."""
 
-from contextlib import contextmanager
 from unittest import mock
 
 from oracles import (
@@ -10,8 +9,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core import randomness
-from inkwash.model import diffusion as diffusion
+from inkwash.core.randomness import Slots
 
 SCHEDULE = Straight(9.0, -8.0)
 
@@ -20,11 +18,15 @@ def model_of(data):
     return iw.Diffusion(exact_denoiser(data, SCHEDULE), (2,), steps=30, dtype=F64)
 
 
-@contextmanager
 def small_slots():
     """Several slots, the last of them not full."""
-    with (
-        mock.patch.object(diffusion, "slot_rows", return_value=4),
-        mock.patch.object(randomness, "slot_rows", return_value=4),
-    ):
-        yield
+    return mock.patch.object(Slots, "rows", 4)
+
+
+OF = Slots.of
+
+
+def with_places_of_the_first(self, n, first=0):
+    """Slots all of which hold the examples of the first one."""
+    slots = list(OF(self, n, first))
+    return [slot._replace(places=slots[0].places) for slot in slots]

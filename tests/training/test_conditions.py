@@ -16,7 +16,9 @@ from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
 from inkwash.training.build import build_model
 from inkwash.training.defaults import resolve
-from inkwash.training.loop import Examples, draw_batch, start, training
+from inkwash.training.loop import draw_batch, training
+from inkwash.training.prepare import Examples
+from inkwash.training.state import start
 
 RANDOM = np.random.default_rng(4)
 ANGLE = RANDOM.normal(3.0, 2.0, 100)
@@ -43,25 +45,25 @@ def batch_of(step, processes=1, index=0):
     return draw_batch(replace(first, step=step), examples, config.train, accelerator)
 
 
-TOLD = loop.Examples.told
+CONDITIONS_OF = Examples.conditions
 
 
 def given_by_place_in_the_part(self, positions):
-    return TOLD(self, positions) | {"given": self.condition.given.to_model(self.given[positions])}
+    return CONDITIONS_OF(self, positions) | {"given": self.condition.given.to_model(self.given[positions])}
 
 
 def zero_for_hidden(value, hidden):
     return value.masked_fill(hidden.view(-1, *(1,) * (value.ndim - 1)), 0)
 
 
-@bug("given of another example", loop.Examples, "told", given_by_place_in_the_part)
+@bug("given of another example", Examples, "conditions", given_by_place_in_the_part)
 @bug("numbers hidden as zeros", loop, "hide", zero_for_hidden)
 def test_each_example_keeps_what_is_given_of_it():
     """Each example has its own angle, found from where it lies, standardised by the training part; or nothing."""
     for step in range(6):
         batch, train_numbers = batch_of(step), ANGLE[1::2]
         own = (((POINTS[batch.indices, 1] - 1) / 2 - train_numbers.mean()) / train_numbers.std())[:, None]
-        given, hidden = batch.told["given"].numpy(), (batch.told["label"] == 0).numpy()
+        given, hidden = batch.condition["given"].numpy(), (batch.condition["label"] == 0).numpy()
         assert np.array_equal(np.isnan(given[:, 0]), hidden)
         assert np.allclose(given[~hidden], own[~hidden], atol=1e-5)
         assert 0 < hidden.sum() < 30
@@ -69,8 +71,8 @@ def test_each_example_keeps_what_is_given_of_it():
 
 def test_processes_share_the_conditions_of_one_batch():
     whole, parts = batch_of(4), [batch_of(4, 3, i) for i in range(3)]
-    for name, value in whole.told.items():
-        assert torch.equal(torch.cat([part.told[name] for part in parts]).nan_to_num(9), value.nan_to_num(9))
+    for name, value in whole.condition.items():
+        assert torch.equal(torch.cat([part.condition[name] for part in parts]).nan_to_num(9), value.nan_to_num(9))
 
 
 def trained_on(x, given, spec, steps=250, **parts):

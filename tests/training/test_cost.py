@@ -14,7 +14,9 @@ from inkwash.data.transform import fit_transform
 from inkwash.training import cost
 from inkwash.training.build import build_lattice, build_objective
 from inkwash.training.defaults import resolve
-from inkwash.training.loop import Examples, draw_batch, start
+from inkwash.training.loop import Batch, draw_batch
+from inkwash.training.prepare import Examples
+from inkwash.training.state import start
 
 
 def job(width=8):
@@ -38,6 +40,12 @@ class Table(torch.nn.Module):
         return x @ self.weight.exp()
 
 
+def batch_of_ones(rows):
+    """A batch of ones; nothing of its times or noise matters here."""
+    times = iw.training.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
+    return Batch(np.arange(rows), torch.ones(rows, 10), times, torch.ones(rows, 10), {}, times)
+
+
 class Squares:
     """Keeps the input of a linear layer, for its weights, and its output, for the square."""
 
@@ -48,20 +56,16 @@ class Squares:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_what_is_kept_is_counted_per_example(rows):
     network = torch.nn.Linear(10, 20, bias=False)
-    times = iw.training.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
-    batch = mock.Mock(x=torch.ones(rows, 10), noise=torch.ones(rows, 10), times=times, told={})
     state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
-    found = cost.measure_cost(state, batch, Squares(), rows)
+    found = cost.measure_cost(state, batch_of_ones(rows), Squares(), rows)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * 3 * 200
 
 
 def test_what_is_kept_once_is_not_counted_for_each_example():
     network = Table()
-    times = iw.training.LowDiscrepancy().draw(4, iw.CosineSchedule(), torch.Generator())
-    batch = mock.Mock(x=torch.ones(4, 10), noise=torch.ones(4, 10), times=times, told={})
     state = mock.Mock(denoiser=network, optimizer=torch.optim.AdamW(network.parameters()))
-    found = cost.measure_cost(state, batch, Squares(), 4)
+    found = cost.measure_cost(state, batch_of_ones(4), Squares(), 4)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * (3 * 200 + 200)
 

@@ -13,10 +13,11 @@ from bugs import bug
 
 import inkwash as iw
 from inkwash.data.transform import fit_transform
-from inkwash.training import loop as loop
 from inkwash.training.build import build_model
 from inkwash.training.defaults import resolve
-from inkwash.training.loop import Examples, draw_batch, hidden_conditions, start, training
+from inkwash.training.loop import draw_batch, hidden_conditions, training
+from inkwash.training.prepare import Examples
+from inkwash.training.state import start
 
 SPEC, CONDITION = iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.data.ConditionSpec(("cat", "dog", "emu"))
 
@@ -45,13 +46,13 @@ def labels_by_place_in_the_part(self, positions):
     return {"label": torch.from_numpy(self.labels[positions])}
 
 
-@bug("label of another example", loop.Examples, "told", labels_by_place_in_the_part)
+@bug("label of another example", Examples, "conditions", labels_by_place_in_the_part)
 def test_each_example_keeps_its_label_over_epochs():
     """Each example has its own label, found from where it lies, or none."""
     for step in range(6):
         batch = batch_of(made_state(), step)
         own = np.searchsorted(NAMES, LABELS[batch.indices]) + 1
-        shown = batch.told["label"].numpy()
+        shown = batch.condition["label"].numpy()
         assert ((shown == own) | (shown == 0)).all()
         assert 0 < (shown == 0).sum() < 30
 
@@ -80,7 +81,7 @@ def test_labels_are_hidden_as_often_as_asked(share):
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_share_the_labels_of_one_batch(state, processes):
     whole, parts = batch_of(state, 4), [batch_of(state, 4, processes, i) for i in range(processes)]
-    assert torch.equal(torch.cat([part.told["label"] for part in parts]), whole.told["label"])
+    assert torch.equal(torch.cat([part.condition["label"] for part in parts]), whole.condition["label"])
 
 
 def test_labels_change_nothing_else_of_a_batch(state):
@@ -90,7 +91,7 @@ def test_labels_change_nothing_else_of_a_batch(state):
     assert torch.equal(with_labels.x, without.x)
     assert torch.equal(with_labels.noise, without.noise)
     assert torch.equal(with_labels.times.t, without.times.t)
-    assert without.told == {}
+    assert without.condition == {}
 
 
 def test_the_class_of_no_label_is_not_trained(state):

@@ -27,8 +27,10 @@ from inkwash.process.noise.tables import LinearSchedule
 from inkwash.process.variance import Analytic
 from inkwash.training import loop as loop
 from inkwash.training.defaults import resolve
-from inkwash.training.loop import PATIENCE, Examples, _half, _seeded, draw_batch, measure_variance, start, training
+from inkwash.training.loop import PATIENCE, _halved, _seeded, draw_batch, training
 from inkwash.training.objective import Regression
+from inkwash.training.prepare import Examples
+from inkwash.training.state import measure_variance, start
 
 
 class Poisoned(Regression):
@@ -397,15 +399,14 @@ def one_step(examples, config):
 
 
 def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
-    each = (batch.x, batch.times.t, batch.noise, batch.times.weight)
-    parts = list(zip(*(whole.split(rows) for whole in each), strict=True))
-    losses = [loss_of(*part[:3], {}) for part in parts]
-    for loss, (*_, weight) in zip(losses, parts, strict=True):
-        accelerator.backward((loss * weight.to(loss)).mean() / len(parts))
+    parts = list(batch.parts(rows))
+    losses = [loss_of(part) for part in parts]
+    for loss, part in zip(losses, parts, strict=True):
+        accelerator.backward((loss * part.times.weight.to(loss)).mean() / len(parts))
     return torch.cat(losses).detach()
 
 
-@bug("mean of the means of parts", loop, "_losses", mean_of_the_means_of_parts, schedule="cosine", rows=3)
+@bug("mean of the means of parts", loop, "_backward", mean_of_the_means_of_parts, schedule="cosine", rows=3)
 @pytest.mark.parametrize("schedule", ["cosine", "learned"])
 @pytest.mark.parametrize("rows", [1, 3, 4])
 def test_a_step_in_parts_is_the_step_of_the_whole_batch(schedule, rows):
@@ -430,7 +431,7 @@ def test_out_of_memory_halves_the_part_and_ends_where_choosing_it_by_hand_does(t
     state, steps, *_ = trainer(Scarce(runs_out), steps=4, micro_batch_size=given)
     with pytest.warns(UserWarning, match="out of memory") as caught:
         assert all(done.finite for done in steps)
-    words = "out of memory at step 1: goes on with {} examples at a time"
+    words = "out of memory at step 1: training continues with {} examples at a time"
     assert [str(each.message) for each in caught] == [words.format(rows) for rows in left]
     by_hand, steps, *_ = trainer(Scarce(lambda call, size: False), steps=4, micro_batch_size=left[-1])
     list(steps)
@@ -443,7 +444,7 @@ def test_what_cannot_be_cut_is_refused(trainer):
     with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 1, and no memory for it at step 1"):
         next(steps)
     with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 8, "):
-        _half(8, 1, SimpleNamespace(num_processes=2))
+        _halved(8, 1, SimpleNamespace(num_processes=2))
 
 
 # State

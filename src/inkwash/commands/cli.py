@@ -22,11 +22,15 @@ import tyro
 
 from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.core.config import (
+    SOURCES,
     Config,
     DataConfig,
     DenoiserConfig,
     Device,
     EvaluateConfig,
+    HideName,
+    ImputeMethodName,
+    MethodName,
     NetworkConfig,
     ProcessConfig,
     TrainConfig,
@@ -89,9 +93,7 @@ class _Drawing:
 class Train(_Training):
     """Fit a diffusion model to data. The same command again resumes a run that was stopped."""
 
-    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """A built-in set (digits, dead-leaves, breast-cancer, wine, diabetes, shop, swiss-roll, checkerboard, two-moons,
-    heartbeat, ar2, balls), a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file, or hf:NAME."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA", help=SOURCES)]
     out: str | None = None
     """Folder of the run; runs/NAME by default."""
 
@@ -192,21 +194,22 @@ class Inpaint:
     """Number of a held-out example, or a picture or .npy file of one."""
     mask: str | None = None
     """What is known: white in a picture, true in a boolean .npy file."""
-    hide: Literal["left", "right", "top", "bottom", "random"] | None = None
+    hide: HideName | None = None
     """Or what to hide: one half (of a series left or right), or about half of the places at random."""
     n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 16
     """How many draws."""
     out: str = "inpainted"
     """Folder to write to."""
-    method: Literal["moment-matching", "pigdm", "dps", "repaint", "step-product", "entrywise", "smc"] | None = None
+    method: MethodName | None = None
     """How to draw from the product; moment-matching by default, smc for bits."""
     drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         if (self.mask is None) == (self.hide is None):
             raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
-        from inkwash.commands.inpaint import METHODS, inpaint_to_folder, read_mask
+        from inkwash.commands.inpaint import inpaint_to_folder, read_mask
         from inkwash.core.display import Display
+        from inkwash.posterior import METHODS
 
         mask = self.hide or read_mask(Path(self.mask or ""))
         options = self.drawing.options(self.run) | {"method": self.method and METHODS[self.method]()}
@@ -226,14 +229,14 @@ class Impute:
     """How many draws of each missing entry."""
     out: str = "imputed"
     """Folder to write to."""
-    method: Literal["moment-matching", "repaint", "smc"] | None = None
+    method: ImputeMethodName | None = None
     """How to draw; moment-matching by default, smc for bits and for tables with categories."""
     drawing: Annotated[_Drawing, _NO_PREFIX] = field(default_factory=_Drawing)
 
     def __call__(self) -> None:
         from inkwash.commands.impute import impute_to_folder
-        from inkwash.commands.inpaint import METHODS
         from inkwash.core.display import Display
+        from inkwash.posterior import METHODS
 
         options = self.drawing.options(self.run) | {"method": self.method and METHODS[self.method]()}
         impute_to_folder(self.run, Path(self.source), self.n, Path(self.out), Display(), **options)

@@ -18,7 +18,6 @@ from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
 from inkwash.data.frames import read_rows
 from inkwash.data.spec import DataSpec
-from inkwash.model.watch import transform_of
 from inkwash.training.run import StrPath, load
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -70,7 +69,7 @@ def impute_to_folder(
         DataError: an unreadable file, or one without a missing entry.
     """
     model = load(run, device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     given = read_incomplete(source, spec)
     gone = np.isnan(given)
     if not gone.any():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from inkwash.commands.output import write_array
 from inkwash.commands.relatives import example
-from inkwash.core.config import Device
+from inkwash.core.config import Device, HideName
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.randomness import Purpose, derived_seed
@@ -19,25 +19,8 @@ from inkwash.data.arrays import read_npy
 from inkwash.data.images import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
-from inkwash.model.watch import draw, transform_of
-from inkwash.posterior.entrywise import Entrywise
-from inkwash.posterior.guidance import MomentMatching, PiGDM
-from inkwash.posterior.method import Method
-from inkwash.posterior.smc import SMC
-from inkwash.posterior.steps import DPS, RePaint, StepProduct
+from inkwash.model.watch import draw
 from inkwash.training.run import StrPath, load
-
-Hide = Literal["left", "right", "top", "bottom", "random"]
-METHODS: dict[str, type[Method]] = {
-    "moment-matching": MomentMatching,
-    "pigdm": PiGDM,
-    "dps": DPS,
-    "repaint": RePaint,
-    "step-product": StepProduct,
-    "entrywise": Entrywise,
-    "smc": SMC,
-}
-"""Methods by the name the command line knows them by."""
 
 
 def read_mask(path: Path) -> Array:
@@ -54,7 +37,7 @@ def read_mask(path: Path) -> Array:
     return mask > 0
 
 
-def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
+def hide(kind: HideName, spec: DataSpec, seed: int) -> Array:
     """The mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
     about half of its places at random; of its `size`, true is known.
 
@@ -76,7 +59,7 @@ def hide(kind: Hide, spec: DataSpec, seed: int) -> Array:
 def inpaint_to_folder(
     run: StrPath,
     name: str,
-    mask: Array | Hide,
+    mask: Array | HideName,
     n: int,
     out: Path,
     display: Display,
@@ -109,7 +92,7 @@ def inpaint_to_folder(
         ConfigError: a run of vectors, or options that do not go together.
     """
     model = load(run, device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)

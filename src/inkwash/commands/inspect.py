@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from inkwash.core.config import Config
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator
-from inkwash.core.options import check, to_json
-from inkwash.data.dataset import load_dataset
+from inkwash.core.options import to_json
 from inkwash.training.checkpoint import list_checkpoints
-from inkwash.training.defaults import require_possible
-from inkwash.training.fit import _Job
-from inkwash.training.loop import start
+from inkwash.training.prepare import prepare
+from inkwash.training.reporter import announce
 from inkwash.training.run import Run, StrPath, read_header
+from inkwash.training.state import start
 
 
 def inspect_run(run: StrPath, display: Display) -> None:
@@ -46,9 +44,6 @@ def inspect_data(config: Config, display: Display) -> None:
         ConfigError: a bad option.
         DataError: bad data.
     """
-    check(config)
-    require_possible(config)
-    dataset = load_dataset(config.source, config.data)
-    job = _Job.prepare(config, dataset, Run(Path("runs") / dataset.name), accelerator())
-    job.announce(start(job.config, job.examples, job.accelerator.device), display)
+    prepared = prepare(config)
+    announce(prepared, start(prepared.config, prepared.examples, accelerator().device), display)
     display.say(f"next      inkwash train {config.source}")

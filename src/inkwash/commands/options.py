@@ -30,8 +30,8 @@ def walk_options(config: WalkConfig, run: StrPath, display: Display) -> dict[str
         own = {option.name for option in fields(kind)} & set(given)
         made[part] = kind(**{option: given.pop(option) for option in own})
     for option, value in given.items():
-        every: dict[str, Any] = {**SAMPLERS, **GRIDS}
-        having = (k for k, kind in every.items() if option in {own.name for own in fields(kind)})
+        every: list[tuple[str, Any]] = [*SAMPLERS.items(), *GRIDS.items()]
+        having = (k for k, kind in every if option in {own.name for own in fields(kind)})
         raise ConfigError(option, value, f"a sampler or grid that has this option: {', '.join(having)}")
     if grid != "learned":
         return made | {"steps": steps}

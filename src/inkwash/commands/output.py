@@ -12,9 +12,9 @@ import numpy as np
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.frames import dump_parquet
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import dump_csv
 
 
 def write_array(path: Path, data: Any, display: Display) -> None:

@@ -16,7 +16,7 @@ from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.readers import read_example
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.watch import in_data_units, transform_of
+from inkwash.model.watch import noisy_to_data
 from inkwash.training.run import Run, StrPath, load
 
 
@@ -27,7 +27,7 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
         DataError: no such file or number, or not an example of the model.
         CheckpointError: a number, and a checkpoint in place of a run.
     """
-    spec = transform_of(model).spec
+    spec = model.units.spec
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
@@ -66,11 +66,11 @@ def relatives_to_folder(
     model = load(run, device)
     x = example(run, model, name)[None]
     drawn = []
-    with display.walk(f"drawing {n} relatives at each time") as done:
+    with display.bar(f"drawing {n} relatives at each time") as done:
         for t in at:
             drawn.append(model.relatives(x[0], t, n, seed=seed, **options))
             done(len(drawn) / len(at))
-    latents = [in_data_units(model, model.diffuse(x, t, seed=seed), t) for t in at]
+    latents = [noisy_to_data(model, model.diffuse(x, t, seed=seed), t) for t in at]
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, drawn, strict=True)]
     _write(out, "relatives", model, np.stack(drawn), rows, display)
     display.say(f"next      inkwash interpolate {run} {name} 0")
@@ -99,5 +99,5 @@ def interpolate_to_folder(
 
 def _write(out: Path, name: str, model: Diffusion, data: Array, rows: Sequence[Array], display: Display) -> None:
     write_array(out / f"{name}.npy", data, display)
-    pictures.save_rows(out / f"{name}.png", transform_of(model).spec, rows)
+    pictures.save_rows(out / f"{name}.png", model.units.spec, rows)
     display.say(f"picture   {out / f'{name}.png'}")

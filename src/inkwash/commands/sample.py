@@ -12,11 +12,11 @@ from inkwash.core.config import Device
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
-from inkwash.core.randomness import slot_rows
+from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.watch import Film, draw, transform_of
+from inkwash.model.watch import Film, draw
 from inkwash.training.run import StrPath, load, read_header
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def draw_share(
     from accelerate.utils import gather_object
 
     model.condition.inputs(n, options.get("label"), options.get("given"))  # checks them whole
-    rows = slot_rows(model.shape, model.device)
+    rows = Slots(model.shape, model.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
     film = film if place.is_main_process else None
@@ -68,7 +68,7 @@ def draw_to_folder(
         **options: as of `Diffusion.sample`, the seed among them.
     """
     place, model = accelerator(), load(run, device)
-    spec = transform_of(model).spec
+    spec = model.units.spec
     require_no_leftovers(out, "[0-9]" * 6 + ".png", [f"{i:06d}.png" for i in range(n if spec.size else 0)])
     if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
         raise ConfigError("film", film, "a name, without a folder, that no file of samples has")

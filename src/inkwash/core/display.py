@@ -1,7 +1,8 @@
-"""What a command shows while it works: lines, and a progress bar where there is a terminal to draw it on."""
+"""What a command shows while it works: lines, and a progress bar if standard output is a terminal."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,17 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class Bar(Protocol):
-    """Progress that can be told of."""
+class TrainingBar(Protocol):
+    """What shows the progress of training."""
 
-    def update(self, step: int, loss: float, held_out: float | None) -> None: ...
+    def update(self, step: int, loss: float, held_out: float | None) -> None:
+        """Show that a step is done, its loss and, if it was measured, the loss on held-out data."""
 
 
 class Display:
     """Prints to standard output.
 
     Args:
-        shown: print at all; only one of several processes does.
+        shown: whether anything is printed; only one of several processes prints.
     """
 
     def __init__(self, shown: bool = True) -> None:
@@ -41,38 +43,42 @@ class Display:
         self.console.print(text, markup=False)
 
     @contextmanager
-    def progress(self, total: int, done: int) -> Iterator[Bar]:
+    def progress(self, total: int, done: int) -> Iterator[TrainingBar]:
         """A bar of training steps with loss, held-out loss, elapsed and remaining time; without a terminal, lines."""
         if not self.console.is_terminal:
-            yield _Lines(self, total)
+            yield _PrintedLines(self, total)
             return
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
         with Progress(
             *columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=self.console
         ) as bar:
-            yield _Drawn(bar, total, done)
+            yield _DrawnBar(bar, total, done)
 
     @contextmanager
-    def walk(self, what: str) -> Iterator[Callable[[float], None]]:
-        """A bar to be told the share done; nothing without a terminal."""
+    def bar(self, what: str) -> Iterator[Callable[[float], None]]:
+        """A bar for any work, as a function that takes the share of it that is done; without a terminal, nothing."""
         with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(what, total=1.0)
             yield lambda done: bar.update(task, completed=done)
 
 
-class _Drawn:
+class _DrawnBar:
+    """A bar in a terminal; it shows a moving average of the losses that are finite."""
+
     def __init__(self, bar: Progress, total: int, done: int) -> None:
-        self.bar, self.held_out, self.smooth = bar, "", float("nan")
+        self.bar, self.held_out, self.smooth = bar, "", math.nan
         self.task = bar.add_task("training", total=total, completed=done, words="")
 
     def update(self, step: int, loss: float, held_out: float | None) -> None:
-        if loss - loss == 0:
-            self.smooth = loss if self.smooth != self.smooth else 0.98 * self.smooth + 0.02 * loss
+        if math.isfinite(loss):
+            self.smooth = loss if math.isnan(self.smooth) else 0.98 * self.smooth + 0.02 * loss
         self.held_out = self.held_out if held_out is None else f"  held out {held_out:.4f}"
         self.bar.update(self.task, completed=step, words=f"loss {self.smooth:.4f}{self.held_out}")
 
 
-class _Lines:
+class _PrintedLines:
+    """A line for each step after which the held-out loss was measured."""
+
     def __init__(self, display: Display, total: int) -> None:
         self.display, self.total = display, total
 

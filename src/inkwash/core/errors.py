@@ -1,24 +1,25 @@
-"""What can go wrong, and the exit code each kind of failure ends a command with.
+"""The errors of inkwash, and the exit code with which each of them ends a command.
 
-An error is one line: `WHERE: got X, need Y`.
+The message of an error is one line: `WHERE: got X, need Y`.
 """
 
+from collections.abc import Collection
 from numbers import Integral
 
 
 class InkwashError(Exception):
-    """Base of all errors that inkwash raises on purpose."""
+    """The base of all errors that inkwash raises on purpose."""
 
     exit_code = 1
 
 
 class _GotNeedError(InkwashError):
-    """An error that says what it got and what it needs.
+    """An error that states what was found and what is needed.
 
     Args:
         where: the option, file or argument at fault.
-        got: what stood there.
-        need: what should stand there.
+        got: what was found there.
+        need: what should be there.
     """
 
     def __init__(self, where: str, got: object, need: str) -> None:
@@ -27,31 +28,31 @@ class _GotNeedError(InkwashError):
 
 
 class ConfigError(_GotNeedError, ValueError):
-    """A bad option or argument."""
+    """An option or argument is bad."""
 
     exit_code = 2
 
 
 class DataError(_GotNeedError, ValueError):
-    """Data that is missing, damaged or of a kind that cannot be used."""
+    """Data is missing, damaged or of a kind that inkwash cannot use."""
 
     exit_code = 3
 
 
 class CheckpointError(_GotNeedError):
-    """A run or checkpoint that is missing, damaged or of another format."""
+    """A run or checkpoint is missing, damaged or of another format."""
 
     exit_code = 4
 
 
 class NonFiniteError(_GotNeedError, ArithmeticError):
-    """A loss or gradient that stays NaN or infinite."""
+    """A loss or gradient stays NaN or infinite."""
 
     exit_code = 5
 
 
 class StorageError(_GotNeedError, OSError):
-    """A file operation that failed: no space, no permission."""
+    """A file operation failed, for example because there is no space or no permission."""
 
     exit_code = 6
 
@@ -63,7 +64,7 @@ class RunInUseError(_GotNeedError):
 
 
 class RunInterrupted(InkwashError):
-    """A run that was asked to stop by a signal, and has saved."""
+    """A signal stopped the run, which has saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -71,12 +72,18 @@ class RunInterrupted(InkwashError):
 
 
 def require_integer(where: str, value: object, least: int = 1) -> None:
-    """Refuse, with a `ConfigError`, what is no integer of at least `least`."""
+    """Raise a `ConfigError` unless `value` is an integer and at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ConfigError(where, value, f"an integer >= {least}")
 
 
 def require_kind(where: str, value: object, kind: type) -> None:
-    """Refuse, with a `ConfigError`, what is no object of a class: a name, or a class in place of an object of it."""
+    """Raise a `ConfigError` unless `value` is an object of class `kind`; a name or the class itself is none."""
     if not isinstance(value, kind):
-        raise ConfigError(where, repr(value), f"a {kind.__name__}, an object")
+        raise ConfigError(where, repr(value), f"a {kind.__name__} object")
+
+
+def require_one_of(where: str, value: str, choices: Collection[str]) -> None:
+    """Raise a `ConfigError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(where, repr(value), "one of " + ", ".join(choices))

@@ -1,9 +1,9 @@
-"""The machine: where a model lives, and the C library's allocator, asked to keep what is freed.
+"""The machine: the device that a model lives on, and a setting that lets the C library keep freed memory.
 
-Schedules, likelihoods and encodings are float64, which Apple's GPUs do not have: there, "auto" is the CPU.
+Schedules, likelihoods and encodings are float64, which Apple's GPUs do not support, so "auto" means the CPU there.
 
-Training on a CPU allocates and frees the same large arrays at every step. By default glibc hands arrays above 32 MiB
-back to the system at once, and the next one is made of fresh pages, each of which the kernel zeroes at its first touch.
+Training on a CPU allocates and frees the same large arrays at every step. By default, glibc hands arrays above 32 MiB
+back to the system at once. The next array is then made of fresh pages, and the kernel zeroes each at its first touch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def accelerator() -> Accelerator:
-    """This process among those that were started together, and its device, as `accelerate` has it."""
+    """The `Accelerator` of this process: its device, and its place among the processes that were started together."""
     import torch
     from accelerate import Accelerator
 
@@ -29,10 +29,10 @@ def accelerator() -> Accelerator:
 
 
 def device_of(name: str | torch.device) -> torch.device:
-    """The device of a name; "auto" is what training would take.
+    """The device with this name; "auto" is the one that training would use.
 
     Raises:
-        ConfigError: "cuda", and no GPU that torch can use.
+        ConfigError: the name is "cuda", and torch finds no CUDA GPU.
     """
     import torch
 
@@ -45,12 +45,12 @@ def device_of(name: str | torch.device) -> torch.device:
 
 
 def keep_freed_memory() -> bool:
-    """Let freed memory serve the next allocation of this process, for as long as the process lives.
+    """Let this process reuse the memory that it frees, for as long as it lives.
 
-    The process then holds on to the most memory it ever used.
+    The process then holds on to the largest amount of memory that it ever used.
 
     Returns:
-        Whether the C library could be asked to; only glibc can.
+        Whether the C library accepted the setting; only glibc does.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

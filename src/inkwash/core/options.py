@@ -1,12 +1,14 @@
-"""Options as frozen dataclasses: what a field may hold, checked against its annotation, and JSON both ways."""
+"""Options as frozen dataclasses: what a field may hold is its annotation, checked in Python and in JSON alike."""
 
+import builtins
 import dataclasses
 import json
 import math
 import types
 import typing
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from inkwash.core.errors import ConfigError
 
@@ -41,138 +43,145 @@ Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, open_low=True)]
 Seed = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
-
+Fraction = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 
 C = TypeVar("C")
 
 
 def check(config: Any, where: str = "") -> None:
-    """Check every field of a config dataclass, and of those within it, against its annotation.
+    """Check every field of a dataclass of options, and of those within it, against its annotation.
 
     Raises:
         ConfigError: the first field at fault, by its dotted name.
     """
-    for name, hint in typing.get_type_hints(type(config), include_extras=True).items():
-        dotted = f"{where}.{name}" if where else name
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(hint):
-            if type(value) is not hint:
-                raise ConfigError(dotted, _show(value), f"a {getattr(hint, '__name__', hint)}")
-            check(value, dotted)
-        elif not _fits(value, hint):
-            raise ConfigError(dotted, _show(value), describe(hint))
-        elif _item(hint) and value is not None:
-            for key, item in value.items():
-                check(item, f"{dotted}.{key}")
+    _options(type(config), config, where)
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain data."""
+    """A dataclass of options as plain data."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def from_json(kind: type[C], plain: Any, where: str = "") -> C:
-    """A config dataclass from plain data, checked; every key must be there and no other.
+    """A dataclass of options from plain data, checked; every key must be there and no other.
 
     Raises:
-        ConfigError: a missing, unknown or bad entry.
+        ConfigError: a missing, unknown or bad entry, by its dotted name.
     """
-    if not isinstance(plain, dict):
-        raise ConfigError(where or kind.__name__, _show(plain), "a set of named options")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    if set(plain) != set(hints):
-        odd = sorted(set(plain) ^ set(hints))[0]
-        got = "an unknown option" if odd in plain else "nothing"
-        raise ConfigError(f"{where}.{odd}" if where else odd, got, "exactly " + ", ".join(hints))
-    config = kind(
-        **{name: _parsed(hint, plain[name], f"{where}.{name}" if where else name) for name, hint in hints.items()}
-    )
-    check(config, where)
-    return config
+    return _options(kind, _read(plain), where)
 
 
-def _parsed(hint: Any, plain: Any, where: str) -> Any:
-    """A field's value from plain data, not yet checked but for configs within it."""
-    kind = _dataclass_in(hint)
-    if kind is not None and plain is not None:
-        return from_json(kind, plain, where)
-    item = _item(hint)
-    if item is not None and isinstance(plain, dict):
-        return {key: from_json(item, value, f"{where}.{key}") for key, value in plain.items()}
-    return tuple(plain) if isinstance(plain, list) else plain
+def narrowed(kind: type[C], config: Any, where: str = "") -> C:
+    """The dataclass of options of one kind, from the fields of the same names of a config.
 
-
-def _item(hint: Any) -> Any:
-    """The dataclass of the values of a dict, where an annotation allows such a dict."""
-    for option in (hint, *typing.get_args(hint)):
-        if typing.get_origin(option) is dict and dataclasses.is_dataclass(typing.get_args(option)[1]):
-            return typing.get_args(option)[1]
-    return None
-
-
-def _dataclass_in(hint: Any) -> type | None:
-    """The dataclass that an annotation stands for, alone or beside None."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    return next((kind for kind in options if isinstance(kind, type) and dataclasses.is_dataclass(kind)), None)
+    Raises:
+        ConfigError: a field that the kind does not leave open and the config does.
+    """
+    return _options(kind, _Names((name, getattr(config, name)) for name in _names(kind)), where)
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    """The first field, by its dotted name, in which two configs of one kind differ, and its two values."""
+    """The first field, by its dotted name, in which two dataclasses of one kind differ, and its two values."""
     for item in dataclasses.fields(a):
         left, right = getattr(a, item.name), getattr(b, item.name)
-        dotted = f"{where}.{item.name}" if where else item.name
+        dotted = _dotted(where, item.name)
         if dataclasses.is_dataclass(left):
-            found = first_difference(left, right, dotted)
-            if found:
+            if found := first_difference(left, right, dotted):
                 return found
         elif left != right:
             return dotted, left, right
     return None
 
 
-def chosen(value: C | None) -> C:
-    """The value of an option that `inkwash.training.defaults.resolve` has filled in."""
-    if value is None:
-        raise TypeError("an option of an unresolved config")
-    return value
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        kind, *limits = typing.get_args(hint)
-        return _fits(value, kind) and all(value in limit for limit in limits if isinstance(limit, Range))
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if origin is Literal:
-        return isinstance(value, str) and value in typing.get_args(hint)
-    if origin is tuple:
-        item = typing.get_args(hint)[0]
-        return isinstance(value, tuple) and len(value) > 0 and all(_fits(v, item) for v in value)
-    if origin is dict:
-        key, item = typing.get_args(hint)
-        return isinstance(value, dict) and all(_fits(k, key) and _fits(v, item) for k, v in value.items())
-    if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is hint or (hint is type(None) and value is None)
-
-
 def describe(hint: Any) -> str:
-    """What values a field's annotation allows, in words."""
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        kind, limit = typing.get_args(hint)[:2]
-        return f"{describe(kind)} {limit}"
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe(option) for option in typing.get_args(hint) if option is not type(None))
-    if origin is Literal:
-        return "one of " + ", ".join(typing.get_args(hint))
-    if origin is dict:
-        return "a set of names"
-    if origin is tuple:
-        return f"a list, each {describe(typing.get_args(hint)[0])}"
-    return {int: "an integer", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
+    """What values an annotation allows, in words."""
+    match typing.get_origin(hint), typing.get_args(hint):
+        case typing.Annotated, (kind, *limits):
+            return " ".join([describe(kind), *(str(limit) for limit in limits if isinstance(limit, Range))])
+        case ((typing.Union | types.UnionType), kinds):
+            return " or ".join(describe(kind) for kind in kinds if kind is not type(None))
+        case typing.Literal, names:
+            return "one of " + ", ".join(names)
+        case builtins.tuple, (item, *_):
+            return f"a list, each {describe(item)}"
+        case builtins.dict, _:
+            return "a set of names"
+    return _WORDS.get(hint, f"the options of {hint.__name__}")
 
 
-def _show(value: Any) -> str:
-    return str(value) if isinstance(value, (int, float)) else repr(value)
+_WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+
+
+class _MisfitError(Exception):
+    """A value that an annotation does not allow."""
+
+
+class _Names(dict[str, Any]):
+    """Named values from plain data, which may stand for a dataclass; no dict that comes in Python does."""
+
+
+def _read(plain: Any) -> Any:
+    """Plain data with `_Names` for dicts and tuples for lists."""
+    if isinstance(plain, dict):
+        return _Names((name, _read(value)) for name, value in plain.items())
+    return tuple(map(_read, plain)) if isinstance(plain, list) else plain
+
+
+def _options(kind: type[C], given: Any, where: str) -> C:
+    """A dataclass of options, checked, from itself or from names."""
+    names, hints = _names(kind), typing.get_type_hints(kind, include_extras=True)
+    values = _Names((name, getattr(given, name)) for name in names) if type(given) is kind else given
+    if not isinstance(values, _Names):
+        raise ConfigError(where or kind.__name__, repr(given), describe(kind))
+    for odd in sorted({*values} ^ {*names}):
+        got = "an unknown option" if odd in values else "nothing"
+        raise ConfigError(_dotted(where, odd), got, "exactly " + ", ".join(names))
+    for name in names:
+        try:
+            values[name] = _value(hints[name], values[name], _dotted(where, name))
+        except _MisfitError:
+            raise ConfigError(_dotted(where, name), repr(values[name]), describe(hints[name])) from None
+    return given if type(given) is kind else kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """The value of a field, in which names become the dataclasses that they stand for."""
+    fits: bool = type(value) is hint
+    read: Any = value
+    match typing.get_origin(hint), typing.get_args(hint):
+        case typing.Annotated, (kind, *limits):
+            read = value if dataclasses.is_dataclass(value) else _value(kind, value, where)
+            fits = all(read in limit for limit in limits if isinstance(limit, Range))
+        case ((typing.Union | types.UnionType), kinds):
+            return _first_fit(kinds, value, where)
+        case typing.Literal, names:
+            fits = isinstance(value, str) and value in names
+        case builtins.tuple, (item, *_):
+            fits = isinstance(value, tuple) and value != ()
+            read = tuple(_value(item, each, where) for each in value) if fits else value
+        case builtins.dict, (_, item):
+            fits = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+            read = {name: _value(item, each, f"{where}.{name}") for name, each in value.items()} if fits else value
+        case _ if dataclasses.is_dataclass(hint):
+            return _options(typing.cast(type, hint), value, where)
+        case _ if hint is float:
+            fits = type(value) is int or (type(value) is float and math.isfinite(value))
+    if not fits:
+        raise _MisfitError
+    return read
+
+
+def _first_fit(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """The value as the first kind that allows it; None is tried first."""
+    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
+        with suppress(_MisfitError):
+            return _value(kind, value, where)
+    raise _MisfitError
+
+
+def _names(kind: Any) -> list[str]:
+    return [item.name for item in dataclasses.fields(kind)]
+
+
+def _dotted(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

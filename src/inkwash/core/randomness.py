@@ -1,12 +1,14 @@
 """Randomness as a pure function of a seed and what it is for.
 
-Nothing is drawn from a global generator. Noise for the training step k, the order of an epoch, the samples of a slot:
-each has a generator of its own, keyed by the seed, its purpose and its number, so that a resumed run or a split batch
-sees the same numbers.
+Nothing uses a global generator. The noise of training step k, the order of an epoch and the samples of a slot each have
+a generator of their own, keyed by the seed, the purpose and a number, so that a resumed run or a split batch sees the
+same numbers.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import IntEnum, unique
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from inkwash.core.shapes import event_size
 
 @unique
 class Purpose(IntEnum):
-    """What the randomness is for; part of the key, so that no two uses share numbers."""
+    """What randomness is for. It is part of the key, so that no two uses share numbers."""
 
     SAMPLE = 0
     BOUND = 1
@@ -55,12 +57,12 @@ def generator(seed: int, *key: int) -> torch.Generator:
 
 
 def fresh_seed() -> int:
-    """A seed nobody asked for; taken from torch's global generator, so `torch.manual_seed` still governs it."""
+    """A seed from torch's global generator, so that `torch.manual_seed` still governs it."""
     return int(torch.randint(2**62, ()).item())
 
 
-def chosen_seed(seed: int | None) -> int:
-    """The seed that was asked for; a fresh one for None.
+def seed_of(seed: int | None) -> int:
+    """The seed itself; a fresh one for None.
 
     Raises:
         ConfigError: no integer >= 0.
@@ -71,36 +73,53 @@ def chosen_seed(seed: int | None) -> int:
     return int(seed)
 
 
-def slot_rows(shape: tuple[int, ...], device: torch.device) -> int:
-    """Rows of the fixed slots that examples of `shape` are processed in.
+class Slot(NamedTuple):
+    """A slot, and which of some examples are in it.
+
+    Args:
+        number: 0, 1, …; part of the key of its randomness.
+        places: which example stands in each of its rows, `(rows,)`; where there is none, a copy of the nearest one.
+        own: the rows whose examples are no copies.
+    """
+
+    number: int
+    places: Tensor
+    own: slice
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The slots that examples are processed in, each of a fixed number of rows.
 
     Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`,
-    and a slot is always computed whole: sample i of a seed has the same bits however many are asked for.
+    and a slot is always computed in full: sample i of a seed has the same bits however many are drawn.
+
+    Args:
+        shape: shape of one example.
+        device: where it is processed.
     """
-    on_cpu = min(max(4096 // event_size(shape), 16), 1024)
-    return on_cpu if device.type == "cpu" else 16 * on_cpu
 
+    shape: tuple[int, ...]
+    device: torch.device
 
-def slot_parts(first: int, n: int, rows: int) -> Iterator[tuple[int, slice]]:
-    """The slots of `rows` rows that the examples `first … first + n - 1` sit in, and which rows of each are theirs."""
-    for slot in range(first // rows, -(-(first + n) // rows)):
-        start = slot * rows
-        yield slot, slice(max(first - start, 0), min(first + n - start, rows))
+    @property
+    def rows(self) -> int:
+        """Rows of a slot."""
+        on_cpu = min(max(4096 // event_size(self.shape), 16), 1024)
+        return on_cpu if self.device.type == "cpu" else 16 * on_cpu
+
+    def of(self, n: int, first: int = 0) -> Iterator[Slot]:
+        """The slots of `n` examples, the first of which has the number `first`; places are counted from it."""
+        for number in range(first // self.rows, -(-(first + n) // self.rows)):
+            start = number * self.rows - first
+            places = torch.arange(start, start + self.rows).clamp(0, n - 1)
+            yield Slot(number, places, slice(max(-start, 0), min(n - start, self.rows)))
 
 
 def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
-    """The places in `x` `(B, *event)` of the examples of each slot, and a generator of its own.
+    """For each slot of `x` `(B, *event)` the places in x of its examples, and a generator of its own.
 
     The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.
     """
-    rows = slot_rows(tuple(x.shape[1:]), x.device)
-    for i in range(-(-len(x) // rows)):
-        yield slot_places(i, rows, len(x)), generator(seed, purpose, i)
-
-
-def slot_places(slot: int, rows: int, count: int, first: int = 0) -> Tensor:
-    """Which of `count` examples stand in the `rows` of a slot, `(rows,)`; others fill what is left.
-
-    The examples are the `first` of a seed and those after it.
-    """
-    return torch.arange(slot * rows - first, (slot + 1) * rows - first).clamp(0, count - 1)
+    for slot in Slots(tuple(x.shape[1:]), x.device).of(len(x)):
+        yield slot.places, generator(seed, purpose, slot.number)

@@ -1,4 +1,4 @@
-"""Broadcast a time over data, sum over event dimensions.
+"""Helpers for shapes: broadcast a time over data, sum over event dimensions.
 
 Data has shape `(B, *event)`; a time has shape `()` or `(B,)`.
 """
@@ -15,14 +15,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def as_time(t: float | Tensor, device: torch.device | None = None) -> Tensor:
-    """A time as a float64 tensor: times are exact where data may be float32."""
+    """A time as a float64 tensor; times stay exact even where data is float32."""
     return torch.as_tensor(t, dtype=torch.float64, device=device)
 
 
 def over(coefficient: Tensor, x: Tensor) -> Tensor:
     """Shape a float64 coefficient `()`, `(B,)` or `(B, *event)` to multiply `x` `(B, *event)`, in the dtype of `x`.
 
-    This is where analytic quantities, computed in float64, are cast: once, at the end.
+    Analytic quantities are computed in float64; this function casts them, once, at the end.
     """
     trailing = (1,) * (x.ndim - 1)
     shaped = coefficient.reshape(-1, *trailing) if coefficient.ndim == 1 else coefficient
@@ -30,31 +30,31 @@ def over(coefficient: Tensor, x: Tensor) -> Tensor:
 
 
 def per_row(t: Tensor, x: Tensor) -> Tensor:
-    """A time `()` or `(B,)` repeated to one per row of `x`: shape `(B,)`."""
+    """A time `()` or `(B,)`, repeated to give one for each row of `x`: shape `(B,)`."""
     return t.expand(x.shape[0])
 
 
 def sum_event(x: Tensor, present: Tensor | None = None) -> Tensor:
-    """Sum `(B, *event)` over the event dimensions, or over the entries that are `present`: shape `(B,)`."""
+    """Sum `(B, *event)` over the event dimensions, or only over the entries that are `present`: shape `(B,)`."""
     counted = x if present is None else torch.where(present, x, 0)
     return counted.reshape(counted.shape[0], -1).sum(dim=1)
 
 
 def mean_event(x: Tensor, present: Tensor | None = None) -> Tensor:
-    """`sum_event` over the number of entries, present or not: shape `(B,)`."""
+    """`sum_event`, divided by the number of all entries, whether present or not: shape `(B,)`."""
     return sum_event(x, present) / event_size(x.shape[1:])
 
 
 def as_batch(x: Any) -> Any:
-    """One example as a batch of one."""
+    """Turn one example into a batch of one."""
     return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]
 
 
 def in_turn(rows: Tensor, count: int) -> Tensor:
-    """Rows `(K, …)` one after another, again and again, `count` in all."""
+    """Repeat rows `(K, …)` in order until there are `count` of them, or keep only the first `count`."""
     return rows if len(rows) == count else rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def event_size(shape: Sequence[int]) -> int:
-    """Number of entries in one example."""
+    """The number of entries in one example of `shape`."""
     return math.prod(shape)

@@ -1,6 +1,6 @@
-"""All writing to disk. Each operation goes through one hook, so that a test can fail or log any of them.
+"""All writing to disk goes through this module. Each operation calls one hook, so a test can log it or make it fail.
 
-A file is whole or absent under its name: it is written under a hidden name, synced, and renamed.
+A file that bears its name is complete: it is written under a hidden name, synced, and only then renamed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
 hook: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731
-"""Called before every operation with its name and path; tests replace it."""
+"""A function that is called before every operation, with its name and its path; tests replace it."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file, or the entries of a folder, to the disk."""
+    """Force a file, or the list of a folder's entries, to the disk."""
     with _operation("sync", path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -46,13 +46,13 @@ def sync(path: Path) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or folder its name, in one step; a file replaces an older one."""
+    """Give a file or folder its name in one step; a file replaces an older one of that name."""
     with _operation("rename", target):
         source.replace(target)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, and force them to the disk."""
+    """Make a folder and any missing folders above it, and force them to the disk."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     with _operation("make", path):
         path.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder with all in it, or a file."""
+    """Remove a file, or a folder with everything in it."""
     with _operation("remove", path):
         if path.is_dir():
             shutil.rmtree(path)
@@ -76,7 +76,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file so that its name always holds the old content or the new."""
+    """Write a file so that its name holds either the old content or the new at any moment."""
     hidden = path.with_name(f".{path.name}.new")
     write(hidden, content)
     sync(hidden)
@@ -86,7 +86,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold a lock file; it is released when the process ends, however it ends.
+    """Hold a lock file. The lock is released when the process ends, however it ends.
 
     Raises:
         RunInUseError: another process holds it.
@@ -104,20 +104,20 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def dump_json(plain: Any) -> bytes:
-    """Plain data as JSON; NaN and infinity are refused."""
+    """Plain data as JSON, which cannot hold NaN or infinity."""
     return (json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def dump_line(plain: Any) -> bytes:
-    """Plain data as one line of JSON."""
+    """Plain data as one line of JSON, which cannot hold NaN or infinity."""
     return (json.dumps(plain, allow_nan=False) + "\n").encode()
 
 
 def parse_json(content: bytes, where: str) -> Any:
-    """Strict JSON: no duplicate keys, no NaN or infinity.
+    """Read strict JSON, which has no duplicate keys and no NaN or infinity.
 
     Raises:
-        CheckpointError: anything else.
+        CheckpointError: the content is anything else.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

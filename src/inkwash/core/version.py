@@ -1,3 +1,3 @@
-"""The version of the package; a checkout on the path knows it as an installed one does."""
+"""The version of the package, which a checkout on the path knows as well as an installed package does."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Read arrays from `.npy`, `.npz` and IDX files, trusting nothing a header says.
+"""Arrays from `.npy`, `.npz` and IDX files; nothing that a header claims is trusted.
 
 IDX is the format of MNIST (LeCun, Cortes & Burges 1998): two zero bytes, a type, the number of axes, their lengths as
 big-endian 32-bit integers, and the values.
@@ -12,22 +12,48 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.raw import require_room, short
+from inkwash.data.raw import Raw, exists, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_FIRST_CHOICES = ("x_train", "x", "X", "images", "data")
+_CUSTOMARY = ("x_train", "x", "X", "images", "data")
+
+
+def read_array_file(path: Path, config: DataConfig) -> Raw:
+    """An `.npy` or IDX file; labels and a condition are other such files in its folder.
+
+    Raises:
+        DataError: an unreadable file, or no file of the name that an option has.
+    """
+    labels = {name: _read_beside(path, option, name) for option, name in _names_beside(config).items()}
+    return Raw(_read_file(path), labels=labels)
+
+
+def _read_beside(path: Path, option: str, name: str) -> Array:
+    """The labels or the condition that lie in a file beside the examples."""
+    beside = path.parent / name
+    if not exists(beside) or not (beside.suffix == ".npy" or is_idx(beside)):
+        raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
+    return np.array(_read_file(beside))
+
+
+def _read_file(path: Path) -> Array:
+    return read_npy(path) if path.suffix == ".npy" else read_idx(path)
 
 
 def read_npy(path: Path) -> Array:
-    """An `.npy` file, memory-mapped; object arrays are refused, never unpickled."""
+    """An `.npy` file, memory-mapped; arrays of objects are refused, and never unpickled.
+
+    Raises:
+        DataError: an unreadable file.
+    """
     try:
         with np.errstate(over="raise"):
             data = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -35,36 +61,49 @@ def read_npy(path: Path) -> Array:
             data.close()
             raise ValueError("it is an archive")
     except (ValueError, ArithmeticError, EOFError, OSError) as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole .npy file of numbers") from None
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npy file of numbers") from None
     return data
 
 
-def read_npz(path: Path, key: str | None, beside: Mapping[str, str]) -> tuple[list[Array], tuple[str, ...]]:
-    """One array of an `.npz` file, after it those that options name beside it, and a note of which; `key` names the
-    first, otherwise the only one or a customary name."""
+def read_npz(path: Path, config: DataConfig) -> Raw:
+    """An array of an `.npz` file, with the arrays that options name as labels or condition.
+
+    `data.key` names the array; otherwise it is the only one, or the first of x_train, x, X, images and data.
+
+    Raises:
+        DataError: an unreadable file, or one without such an array.
+    """
+    beside = _names_beside(config)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            chosen = [_choose(path, names, "key", key)]
-            chosen += [_choose(path, names, option, name) for option, name in beside.items()]
-            arrays = [_read_member(path, archive, f"{name}.npy") for name in chosen]
+            key = _choose(path, names, "key", config.key)
+            others = [_choose(path, names, option, name) for option, name in beside.items()]
+            data, *arrays = (_read_member(path, archive, f"{name}.npy") for name in (key, *others))
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole .npz file of numbers") from None
-    others = [name for name in names if name not in chosen]
-    return arrays, (f"array {chosen[0]!r} of {path.name}; not used: {', '.join(others)}",) if others else ()
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
+    unused = [name for name in names if name not in (key, *others)]
+    notes = (f"array {key!r} of {path.name}; not used: {', '.join(unused)}",) if unused else ()
+    return Raw(data, notes=notes, labels=dict(zip(beside.values(), arrays, strict=True)))
 
 
-def _choose(path: Path, names: list[str], option: str, key: str | None) -> str:
-    wanted = [key] if key is not None else [*_FIRST_CHOICES, *(names if len(names) == 1 else [])]
-    chosen = next((name for name in wanted if name in names), None)
-    if chosen is None:
-        got = f"arrays {', '.join(names) or '(none)'}" if key is None else repr(key)
-        raise DataError(
-            f"{path}: data.{option}", got, "the name of one of its arrays: " + (", ".join(names) or "there is none")
-        )
-    return chosen
+def _names_beside(config: DataConfig) -> dict[str, str]:
+    """What options name beside the examples, by option."""
+    options = {"labels": config.labels, "condition": config.condition}
+    return {option: name for option, name in options.items() if name is not None}
+
+
+def _choose(path: Path, names: list[str], option: str, name: str | None) -> str:
+    """The name that an option has, or a customary one, if there is an array of that name."""
+    candidates = [name] if name is not None else [*_CUSTOMARY, *(names if len(names) == 1 else [])]
+    found = next((candidate for candidate in candidates if candidate in names), None)
+    if found is None:
+        got = f"arrays {', '.join(names) or '(none)'}" if name is None else repr(name)
+        need = "the name of one of its arrays: " + (", ".join(names) or "there is none")
+        raise DataError(f"{path}: data.{option}", got, need)
+    return found
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
@@ -74,7 +113,7 @@ def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
 
 
 def _read_array(member: IO[bytes], size: int) -> Array:
-    """Read an array from a zip member, after checking that its header does not promise more than the member holds."""
+    """An array from a zip member, after checking that its header does not claim more than the member holds."""
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(member)
@@ -87,15 +126,15 @@ def _read_array(member: IO[bytes], size: int) -> Array:
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file is named as IDX files are: `train-images-idx3-ubyte.gz`, `points.idx`."""
+    """Whether a file has a name like those of IDX files: `train-images-idx3-ubyte.gz`, `points.idx`."""
     return re.search(r"[.-]idx(\d-\w+)?(\.gz)?$", path.name) is not None
 
 
 def read_idx(path: Path) -> Array:
-    """An IDX file, memory-mapped; a compressed one is read whole.
+    """An IDX file, memory-mapped; a compressed one is read into memory.
 
     Raises:
-        DataError: no IDX file, or one of another length than its header says.
+        DataError: it is no IDX file, or its length is not what its header claims.
     """
     packed = path.suffix == ".gz"
     try:
@@ -112,7 +151,7 @@ def read_idx(path: Path) -> Array:
     except (ValueError, ArithmeticError, struct.error, EOFError, OSError, zlib.error) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole IDX file") from None
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete IDX file") from None
 
 
 def _idx_header(file: Any) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

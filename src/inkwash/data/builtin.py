@@ -1,5 +1,5 @@
-"""Data that needs no file: digits and tables of scikit-learn, 2-D sets with a shape one can see, beating bits, dead
-leaves, a series whose autocorrelation is known, balls in space."""
+"""Data sets that need no file: digits and tables of scikit-learn, sets in the plane whose shape one can see, beating
+bits, dead leaves, a series with a known autocorrelation, and balls in space."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.shapes import Array
-from inkwash.data.columns import Column, Type, number_column
+from inkwash.data.column_kinds import number_column
+from inkwash.data.columns import Column, Type
 from inkwash.data.dead_leaves import dead_leaves
 from inkwash.data.raw import Raw
 from inkwash.data.table import as_raw
@@ -17,7 +18,7 @@ _POINTS = 10_000
 
 def digits() -> Raw:
     """1,797 handwritten digits, uint8 `(1797, 1, 8, 8)`, 17 grey levels 0…16 (UCI optical recognition, test part);
-    labelled by the digit."""
+    the labels "digit" are the digits."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -33,7 +34,7 @@ def swiss_roll() -> Raw:
 
 
 def two_moons() -> Raw:
-    """Two interleaved half circles: float32 `(10000, 2)`; labelled by the moon, 0 for the upper one and 1."""
+    """Two interleaved half circles: float32 `(10000, 2)`; the labels "moon" are 0 above and 1 below."""
     from sklearn.datasets import make_moons
 
     points, moon = make_moons(_POINTS, noise=0.05, random_state=0)
@@ -51,7 +52,7 @@ def checkerboard() -> Raw:
 
 def heartbeat() -> Raw:
     """Every fifth of 20 bits is 1, at a phase uniform among five: uint8 `(10000, 20)`, 2 levels (Sohl-Dickstein et al.
-    2015, §3.1.2); labelled by the phase.
+    2015, §3.1.2); the labels "phase" are the phases.
 
     There are five different examples; the true negative log-likelihood is log2(5) = 2.3219 bits per example.
     """
@@ -64,9 +65,9 @@ def ar2() -> Raw:
     r"""A stationary autoregression of order 2 around 5: float32 `(10000, 100)`.
 
     $x_t - 5 = 2r\cos\theta\,(x_{t-1} - 5) - r^2(x_{t-2} - 5) + \epsilon_t$ with $r = 0.95$, $\theta = 2\pi/10$ and
-    $\epsilon_t \sim N(0, 1)$: swings of about 10 places that lose their phase. Its autocorrelation at lag k is
-    $r^k\sin(k\theta + \psi)/\sin\psi$ with $\tan\psi = \frac{1 + r^2}{1 - r^2}\tan\theta$ (Box & Jenkins 1976, eq.
-    3.2.27).
+    $\epsilon_t \sim N(0, 1)$: it swings with a period of about 10 places and loses its phase. Its
+    autocorrelation at lag k is $r^k\sin(k\theta + \psi)/\sin\psi$ with
+    $\tan\psi = \frac{1 + r^2}{1 - r^2}\tan\theta$ (Box & Jenkins 1976, eq. 3.2.27).
     """
     radius, angle, burn_in = 0.95, 2 * np.pi / 10, 200
     random, length = np.random.default_rng(0), 100
@@ -78,9 +79,10 @@ def ar2() -> Raw:
 
 
 def balls() -> Raw:
-    """A ball in a box of 8 x 8 x 8: uint8 `(2000, 8, 8, 8)`, 9 levels, 0 outside, 8 inside, between them at the rim.
+    """A ball in a box of 8 x 8 x 8: uint8 `(2000, 8, 8, 8)`, 9 levels: 0 outside the ball, 8 inside, others at its rim.
 
-    Its radius is uniform on [1.5, 3], its centre where it fits into the box; a voxel's centre is at half an integer.
+    The radius is uniform on [1.5, 3], and the centre is uniform where the ball fits into the box. The centre of a voxel
+    is at half an integer.
     """
     side, count, random = 8, 2000, np.random.default_rng(0)
     radius = random.uniform(1.5, 3, (count, 1, 1, 1))
@@ -91,14 +93,14 @@ def balls() -> Raw:
 
 
 def breast_cancer() -> Raw:
-    """Wisconsin breast cancer: 569 tumours, 30 measures, float64 `(569, 30)`; labelled by the diagnosis."""
+    """Wisconsin breast cancer: 569 tumours, 30 measures, float64 `(569, 30)`; the labels are the diagnoses."""
     from sklearn.datasets import load_breast_cancer
 
     return _labelled(load_breast_cancer(), "diagnosis")
 
 
 def wine() -> Raw:
-    """178 wines, 13 chemical measures `(178, 13)`, two of them whole numbers; labelled by the cultivar."""
+    """178 wines, 13 chemical measures `(178, 13)`, two of them integers; the labels are the cultivars."""
     from sklearn.datasets import load_wine
 
     return _labelled(load_wine(), "cultivar")
@@ -106,7 +108,7 @@ def wine() -> Raw:
 
 def diabetes() -> Raw:
     """442 patients, a table `(442, 11)`: age, sex (categories 1 and 2), eight measures in their own units, and the
-    disease's progression after a year; four of the columns are whole numbers, the others have few decimals."""
+    progression of the disease after a year; four of the columns are integers, and the others have few decimals."""
     from sklearn.datasets import load_diabetes
 
     found = load_diabetes(scaled=False)
@@ -118,7 +120,7 @@ def _labelled(found: Any, label: str) -> Raw:
 
 
 def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None = None) -> Raw:
-    """A table as it would be read from a file: scikit-learn's arrays do not tell which columns are whole."""
+    """A table as it would be read from a file, as scikit-learn's arrays do not show which columns hold integers."""
     found = {}
     for name, values in zip(names, data.T, strict=True):
         dtype: Type = "int64" if (values == np.rint(values)).all() else "float64"
@@ -127,7 +129,7 @@ def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None
 
 
 def shop() -> Raw:
-    """10,000 purchases, a mixed table `(10000, 4)` with missing cells, drawn from a known law.
+    """10,000 purchases, a mixed table `(10000, 4)` with missing cells, sampled from a known law.
 
     | `kind` | probability | `price`, normal | `quantity`, Poisson | `member`, probability |
     | --- | --- | --- | --- | --- |
@@ -136,7 +138,8 @@ def shop() -> Raw:
     | fruit | 0.3 | 4, 0.8 | 60 | 0.5 |
     | wine | 0.1 | 14, 3 | 20 | 0.8 |
 
-    Given the kind the others are independent; a tenth of `price` and of `member` is missing, completely at random.
+    The other columns are independent given the kind. A tenth of `price` and of `member` is missing, completely at
+    random.
     """
     random = np.random.default_rng(0)
     kind = random.choice(4, _POINTS, p=[0.4, 0.2, 0.3, 0.1])
@@ -173,4 +176,4 @@ BUILTIN: dict[str, Callable[[], Raw]] = {
     "ar2": ar2,
     "balls": balls,
 }
-"""Loaders by name."""
+"""Loaders by name, those of `inkwash.core.config.BUILTIN_NAMES`."""

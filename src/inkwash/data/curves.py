@@ -1,8 +1,8 @@
 r"""Increasing curves that bend the real numbers of an entry before they are standardised.
 
-A curve is $u = f(\text{data})$, strictly increasing and so invertible: the logarithm of positive numbers, or the
-quantile transform, which straightens any distribution to a normal one. The density of the data is that of u times
-$f'(\text{data})$.
+A curve is $u = f(\text{data})$, where f increases strictly and is therefore invertible: it is the logarithm of positive
+numbers, or the quantile transform, which maps any distribution to a normal one. The density of the data is that of u
+times $f'(\text{data})$.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 
 _PER_QUANTILE, _LEAST, _MOST = 30, 10, 1000
-_NEAREST = 1e-12  # relative distance of two knots below which they are one
+_NEAREST = 1e-12  # two knots are one if their relative distance is smaller
 
 
 class Curve(ABC):
@@ -32,12 +32,12 @@ class Curve(ABC):
 
     @abstractmethod
     def log_slope(self, u: Tensor) -> Tensor:
-        r"""$\log f'$ at the data that bends to `u`, in its shape."""
+        r"""$\log f'$ at the data that bends to `u`, in the shape of `u`."""
 
 
 @dataclass(frozen=True)
 class Log(Curve):
-    r"""$u = \log(\text{data})$, of positive numbers."""
+    r"""$u = \log(\text{data})$, for positive numbers."""
 
     def bend(self, data: Tensor) -> Tensor:
         return data.log()
@@ -51,11 +51,11 @@ class Log(Curve):
 
 @dataclass(frozen=True)
 class Quantiles(Curve):
-    r"""$u = \Phi^{-1}(F(\text{data}))$ along straight lines between quantiles, and on along the first and the last one.
+    r"""$u = \Phi^{-1}(F(\text{data}))$ along straight lines between quantiles; the outer lines go on beyond.
 
     Args:
         knots: quantiles of the data, increasing, data units.
-        normal: the quantiles of the standard normal distribution that they go to, increasing.
+        normal: the quantiles of the standard normal distribution that the knots go to, increasing.
     """
 
     knots: tuple[float, ...]
@@ -69,7 +69,7 @@ class Quantiles(Curve):
         """
         if len(self.knots) != len(self.normal) or len(self.knots) < 2:
             got = f"{len(self.knots)} knots to {len(self.normal)} quantiles"
-            raise ConfigError(where, got, "as many of either, 2 or more")
+            raise ConfigError(where, got, "equally many, 2 or more")
         steps = np.diff([self.knots, self.normal])
         with np.errstate(over="ignore"):
             usable = (steps > 0).all() and np.isfinite(steps[1] / steps[0]).all() and (steps[1] / steps[0] > 0).all()
@@ -87,7 +87,7 @@ class Quantiles(Curve):
 
 
 def _along(x: Tensor, start: tuple[float, ...], end: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    """Where the lines between the points (start, end) lead from `x`, and their slope there."""
+    """Where the lines through the points (start, end) lead from `x`, and their slope there."""
     origin, value = (torch.tensor(points, dtype=torch.float64, device=x.device) for points in (start, end))
     slope = value.diff() / origin.diff()
     line = torch.searchsorted(origin, x.detach().double().contiguous()).clamp(1, len(slope)) - 1
@@ -98,12 +98,12 @@ def _along(x: Tensor, start: tuple[float, ...], end: tuple[float, ...]) -> tuple
 def fit_quantiles(data: Array) -> Quantiles:
     r"""The quantile transform of a sample to the standard normal distribution.
 
-    One quantile for each 30 numbers, at least 10 and at most 1,000 (Kotelnikov et al. 2023, TabDDPM), between the
-    smallest and the largest number, which stand for the shares 1/2n and 1 - 1/2n (Hazen 1914). Quantiles that are the
-    same number become one knot at the mean of their shares.
+    There is one quantile for each 30 numbers, at least 10 and at most 1,000 (Kotelnikov et al. 2023, TabDDPM). They lie
+    between the smallest and the largest number, which stand for the shares 1/2n and 1 - 1/2n (Hazen 1914). Quantiles
+    that are the same number become one knot at the mean of their shares.
 
     Args:
-        data: the numbers, `(n,)`, not all the same.
+        data: the numbers `(n,)`, which are not all the same.
     """
     count, ends = min(max(len(data) // _PER_QUANTILE, _LEAST), _MOST), 0.5 / len(data)
     shares = np.linspace(0, 1, count + 1).clip(ends, 1 - ends)

@@ -1,12 +1,12 @@
-r"""Dead leaves: images of discs that hide one another, with the edges, the flat parts and the scales of natural ones.
+r"""Dead leaves: images of discs that hide one another, with edges, flat parts and scales like those of natural images.
 
-Discs fall one after another, without end; each has a centre uniform over the plane, a radius r with density
-$\propto r^{-3}$ between two ends, and a grey level uniform over 0…255. Seen is what lies on top (Lee, Mumford & Huang
-2001, §3). Looked at from below they are drawn the other way round, the topmost first, until no pixel is left: a draw
-from the model itself, and not from what many discs come near to (Kendall & Thönnes 1999).
+Discs fall one after another, without end. Each has a centre uniform over the plane, a radius r with density
+$\propto r^{-3}$ between two ends, and a grey level uniform over 0…255. The image is what lies on top (Lee, Mumford &
+Huang 2001, §3). The code places the topmost disc first and adds discs below until no pixel is left, which samples from
+the model exactly; many discs placed from below would only come near to it (Kendall & Thönnes 1999).
 
 Two points a distance d apart lie on the same leaf with probability $\gamma(d) / (2\gamma(0) - \gamma(d))$, where
-$\gamma(d)$ is the mean area that a disc shares with itself moved by d; that is also the correlation of their levels.
+$\gamma(d)$ is the mean area that a disc shares with itself moved by d. This is also the correlation of their levels.
 """
 
 import numpy as np
@@ -18,11 +18,11 @@ RADII = (2.0, 8.0)
 
 
 def dead_leaves(n: int, side: int, seed: int) -> Array:
-    """Draw images, uint8 `(n, side, side)`.
+    """Sample images, uint8 `(n, side, side)`.
 
     Args:
-        n: how many.
-        side: of an image, in pixels.
+        n: number of images.
+        side: side of an image, in pixels.
         seed: any integer >= 0.
     """
     random, (low, high) = np.random.default_rng(seed), RADII

@@ -1,4 +1,4 @@
-"""Tables from and to pandas and Parquet, and new rows of a table that is known."""
+"""Tables from and to pandas and Parquet, and new rows of a known table."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_WHOLE, Column, Type, category_column, number_column, refuse_dates, text_column
+from inkwash.data.column_kinds import category_column, number_column, refuse_dates, text_column
+from inkwash.data.columns import LARGEST_INTEGER, Column, Type
+from inkwash.data.csv_files import read_cells
 from inkwash.data.raw import Raw, require_extra, require_room, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import as_labels, as_raw, asked, encode, read_cells, require_rows, wanted_columns
+from inkwash.data.table import as_labels, as_raw, encode, entry_columns, holds_categories, require_rows
 
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     """A `pandas.DataFrame` of numbers, booleans, text and categoricals, `(N, D)`.
 
-    Types of NumPy and those of pandas that know missing cells are read. A column of Python objects is what pandas makes
-    of it (`convert_dtypes`). A categorical of whole numbers is a column of whole numbers that are categories.
+    Columns may have types of NumPy, or the types of pandas that allow missing cells. A column of Python objects becomes
+    what pandas makes of it (`convert_dtypes`). A categorical of integers is a column of integers that are categories.
 
     Args:
-        frame: the table; of its index nothing is used.
+        frame: the table; its index is not used.
         where: its name, for messages.
-        config: which columns to drop, and what others hold, as of `read_csv`.
+        config: which columns to drop, and what the others hold, as in `read_csv`.
 
     Raises:
-        DataError: a column of another type, whole numbers beyond 2^53, or what `read_csv` refuses.
+        DataError: a column of another type, integers beyond 2^53, or a table that `read_csv` would refuse.
     """
     names = [str(name) for name in frame.columns]
-    wanted = wanted_columns(where, names, config)
+    entries = entry_columns(where, names, config)
     require_rows(where, len(frame))
     series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     labels = {} if config.labels is None else {config.labels: _frame_labels(where, series[config.labels])}
-    found = {name: _column(f"{where}, column {name!r}", series[name], asked(name, config)) for name in wanted}
+    kinds = {name: holds_categories(name, config) for name in entries}
+    found = {name: _column(f"{where}, column {name!r}", series[name], kind) for name, kind in kinds.items()}
     return as_raw(found, labels)
 
 
 def _frame_labels(where: str, column: Any) -> Array:
-    """Labels as NumPy knows them; categories and text as text, a missing one as none."""
+    """Labels as integers, booleans or text; the text is empty where a label is missing."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
         return column.to_numpy()
     known = column.dropna()
@@ -51,7 +54,13 @@ def _frame_labels(where: str, column: Any) -> Array:
 
 
 def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
-    """What a column is, and what stands in the data for its cells."""
+    """What a column is, and what stands in the data for its cells.
+
+    Args:
+        where: table and column, for messages.
+        series: the column.
+        categories: whether the options make it categories or numbers; None: they leave it open.
+    """
     from pandas.api import types
 
     series = series.convert_dtypes() if series.dtype.name == "object" else series
@@ -64,28 +73,37 @@ def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, A
     if dtype.kind in "mM" or "date" in dtype.name:
         refuse_dates(where)
     if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
-        numbers, names = series.factorize()
-        texts = [str(name) for name in names]
-        if "" in texts and (numbers < 0).any():
-            raise DataError(where, "cells that are missing and others of empty text", "one of the two")
-        return text_column(where, texts, np.where(numbers < 0, np.nan, numbers), bool(categories), typed=True)
+        return _text_column(where, series, bool(categories))
+    return _number_column(where, series, categories)
+
+
+def _text_column(where: str, series: Any, wanted: bool) -> tuple[Column, Array]:
+    places, names = series.factorize()
+    texts = [str(name) for name in names]
+    if "" in texts and (places < 0).any():
+        raise DataError(where, "cells that are missing and others of empty text", "one of the two")
+    return text_column(where, texts, np.where(places < 0, np.nan, places), wanted, typed=True)
+
+
+def _number_column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
+    dtype = series.dtype
     kind = getattr(dtype, "numpy_dtype", dtype).name
     if kind not in get_args(Type) or (kind == "bool" and categories is False):
-        need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options say"
+        need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options have it"
         raise DataError(where, f"values of type {dtype}", need)
     values = series.to_numpy(np.float64, na_value=np.nan)
     if kind == "bool":
         return category_column(where, "bool", ["False", "True"], values)
-    if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_WHOLE:
+    if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_INTEGER:
         raise DataError(where, "whole numbers beyond 2^53", "smaller ones")
     return number_column(where, cast(Type, kind), values, categories)
 
 
 def read_parquet(path: Path, config: DataConfig) -> Raw:
-    """A `.parquet` file of numbers, booleans, text and dictionaries, as `read_frame`; an index in it is not used.
+    """A `.parquet` file of numbers, booleans, text and dictionaries, as `read_frame`; its index is not used.
 
     Raises:
-        DataError: no such file, one of other types, one that takes more than 16 GiB, or what `read_frame` refuses.
+        DataError: the file cannot be read, takes more than 16 GiB, or holds a table that `read_frame` refuses.
     """
     return read_frame(_parquet_frame(path), str(path), config)
 
@@ -101,7 +119,7 @@ def _parquet_frame(path: Path) -> Any:
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole .parquet file") from None
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .parquet file") from None
 
 
 def arrow_frame(table: Any) -> Any:
@@ -114,7 +132,11 @@ def arrow_frame(table: Any) -> Any:
 
 
 def read_rows(path: Path, spec: DataSpec) -> Array:
-    """Rows of a table that is known from a `.csv` or `.parquet` file, as `from_frame`."""
+    """New rows of a known table, as `from_frame`, from a `.csv` or `.parquet` file.
+
+    Raises:
+        DataError: a file of another kind, or rows that do not fit the table.
+    """
     columns = _columns(str(path), spec)
     if path.suffix == ".csv":
         return encode(columns, str(path), *read_cells(path))
@@ -124,10 +146,10 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
-    """Examples `(N, D)` of a table as Parquet, of the types that `to_frame` gives.
+    """Examples `(N, D)` of a table as Parquet, with the types of `to_frame`.
 
     Raises:
-        DataError: pyarrow is not there.
+        DataError: pyarrow is not installed.
     """
     require_extra("pyarrow", "tabular", ".parquet")
     buffer = io.BytesIO()
@@ -138,10 +160,11 @@ def dump_parquet(spec: DataSpec, data: Array) -> bytes:
 def to_frame(spec: DataSpec, data: Array) -> Any:
     """Examples `(N, D)` of a table as a `pandas.DataFrame`, with the names and types of its columns.
 
-    Columns with missing cells have the type of pandas that knows these: `Int64`, `boolean`; real numbers have NaN.
+    Integers and booleans that may be missing have the types of pandas for that, `Int64` and `boolean`; real numbers
+    have NaN.
 
     Raises:
-        DataError: the data of the spec is no table.
+        DataError: the spec describes no table.
     """
     import pandas
 
@@ -150,14 +173,14 @@ def to_frame(spec: DataSpec, data: Array) -> Any:
 
 
 def from_frame(spec: DataSpec, table: Any) -> Array:
-    """Rows of a table that is known, as the data it stands for: float64 `(N, D)`, the inverse of `to_frame`.
+    """New rows of a known table, as the data that they stand for: float64 `(N, D)`, the inverse of `to_frame`.
 
     Args:
         spec: what the table is.
         table: a `pandas.DataFrame` with its columns, in any order, or a sequence of rows of D cells in their order.
 
     Raises:
-        DataError: other columns, a category that is not known or a number that is none, with its row counted from 0.
+        DataError: other columns, an unknown category or no finite number; the message has its row, counted from 0.
     """
     columns = _columns("from_frame", spec)
     if hasattr(table, "columns"):
@@ -166,8 +189,8 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
 
 
 def _encode_frame(columns: dict[str, Column], where: str, frame: Any) -> Array:
-    known = frame.astype(object).where(frame.notna(), None)
-    return encode(columns, where, [str(name) for name in frame.columns], known.itertuples(index=False, name=None))
+    cells = frame.astype(object).where(frame.notna(), None)
+    return encode(columns, where, [str(name) for name in frame.columns], cells.itertuples(index=False, name=None))
 
 
 def _columns(where: str, spec: DataSpec) -> dict[str, Column]:
@@ -177,7 +200,7 @@ def _columns(where: str, spec: DataSpec) -> dict[str, Column]:
 
 
 def _series(column: Column, values: Array) -> Any:
-    """Cells of a column in its type, or in that of pandas which knows missing cells."""
+    """Cells of a column in its type, or in the type of pandas that allows missing cells."""
     import pandas
 
     missing = np.isnan(values)

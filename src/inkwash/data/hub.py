@@ -1,6 +1,6 @@
-"""Data sets of the Hugging Face Hub: the train split, pictures or tables by their features.
+"""Data sets of the Hugging Face Hub (Lhoest et al. 2021, arXiv:2109.02846): the train split, as pictures or a table.
 
-Nothing of the Hub is touched unless a source begins with `hf:`; see Lhoest et al. 2021, arXiv:2109.02846.
+inkwash does not connect to the Hub unless a source begins with `hf:`.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ from inkwash.data.frames import arrow_frame, read_frame
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_extra, short
 
+HUB = "hf:"
+"""What a source begins with if it is on the Hub."""
+
 
 def read_hub(where: str, config: DataConfig) -> Raw:
     """The train split of `hf:NAME`, `hf:OWNER/NAME` or `hf:OWNER/NAME/SUBSET`.
 
     Raises:
-        DataError: the package `datasets` is not there, the data cannot be had, or is none that `read_features` reads.
+        DataError: the package `datasets` is not installed, the data cannot be loaded, or `read_features` refuses it.
     """
     datasets = require_extra("datasets", "hub", where)
-    parts = where.removeprefix("hf:").split("/")
+    parts = where.removeprefix(HUB).split("/")
     try:
         found = datasets.load_dataset("/".join(parts[:2]), *parts[2:], split="train")
-    except Exception as error:  # of the network, the Hub, its files: no list of kinds is complete
+    except Exception as error:  # the network, the Hub and its files raise more kinds than a list could name
         need = "hf:OWNER/NAME or hf:OWNER/NAME/SUBSET, with a train split"
         raise DataError(where, f"nothing to be read ({short(error)})", need) from None
     return read_features(found, where, config)
 
 
 def read_features(found: Any, where: str, config: DataConfig) -> Raw:
-    """A `datasets.Dataset`: its pictures, if a feature is an `Image`, otherwise a table of its other features.
+    """A `datasets.Dataset`: its pictures if a feature is an `Image`, otherwise a table of its features.
 
-    The classes of a `ClassLabel` are categories of a table, and labels of pictures.
+    The classes of a `ClassLabel` are categories in a table, and labels beside pictures.
 
     Raises:
-        DataError: several features of pictures, or what is refused of pictures and of DataFrames.
+        DataError: several features are pictures, or the pictures or the table are refused.
     """
     kinds = {name: type(feature).__name__ for name, feature in found.features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image" and name not in (config.drop or ())]
@@ -49,9 +52,8 @@ def read_features(found: Any, where: str, config: DataConfig) -> Raw:
     if not images:
         return read_frame(_frame(found, classes), where, config)
     if len(images) > 1:
-        raise DataError(
-            where, f"pictures in {', '.join(images)}", "one feature of pictures; data.drop leaves out others"
-        )
+        got = f"pictures in {', '.join(images)}"
+        raise DataError(where, got, "one feature of pictures; data.drop leaves out others")
     if config.categories or config.numbers:
         raise DataError("data.categories, data.numbers", "columns of pictures", "a table, to say what its columns hold")
     return _pictures(found, images[0], classes, where)
@@ -84,5 +86,5 @@ def _content(stored: Any, i: int, image: str) -> bytes:
 
 
 def _named(numbers: Any, names: list[str]) -> Array:
-    """Names of classes; no text where there is none."""
+    """Names of classes by their numbers; empty text where a number is missing."""
     return np.array([*names, ""])[[-1 if number is None else number for number in numbers]]

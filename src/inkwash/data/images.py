@@ -1,7 +1,7 @@
-"""Pictures of a folder or of a zip file, at their own depth and in their own mode; nothing is resized or converted.
+"""Pictures from a folder or a zip file, at their own depth and in their own mode; nothing is resized or converted.
 
-A zip file is read in place. What is not a plain archive of pictures is refused: members that are encrypted, archives
-themselves, or named to lie outside.
+A zip file is read in place. Members that are encrypted, that are archives themselves, or whose name leads out of the
+archive are refused.
 """
 
 from __future__ import annotations
@@ -44,28 +44,32 @@ Opener = Callable[[], bytes]
 
 
 def read_folder(folder: Path) -> Raw:
-    """All pictures in and below a folder, in order of path, as `(N, H, W)` or `(N, H, W, C)`; see `_stacked`."""
+    """All pictures in and below a folder, in the order of their paths, as `(N, H, W)` or `(N, H, W, C)`.
+
+    Raises:
+        DataError: there are no pictures, or they cannot be read or differ in size, mode or depth.
+    """
     paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
     files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
-    return _stacked(folder, {name: path.read_bytes for name, path in files.items()})
+    return _collected(folder, {name: path.read_bytes for name, path in files.items()})
 
 
 def read_zip(path: Path) -> Raw:
-    """All pictures of a zip file, as `read_folder`.
+    """All pictures of a zip file, as `read_folder` reads them.
 
     Raises:
-        DataError: no zip file, a member that is refused, or no pictures of one kind.
+        DataError: it is no zip file, it has a member that is refused, or `read_folder` would refuse its pictures.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
             for info in members:
                 _require_plain(path, info)
-            return _stacked(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})
+            return _collected(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a whole zip file of pictures") from None
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete zip file of pictures") from None
 
 
 def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
@@ -89,10 +93,10 @@ def _is_picture(name: PurePosixPath) -> bool:
     return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
-def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
-    """Pictures of one size, mode and depth among files, labelled "folder" by the folder each lies in.
+def _collected(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
+    """The pictures among files, all of one size, mode and depth; the labels "folder" name the folder of each.
 
-    Pictures are turned upright as their EXIF orientation says, which is noted, as are files that are not read.
+    Pictures are turned upright as their EXIF orientation says. Notes count these, and the files that are not read.
     """
     names = sorted(name for name in found if _is_picture(name))
     others = _counted([name for name in sorted(found) if not _is_picture(name) and not _is_hidden(name)])
@@ -109,7 +113,7 @@ def _stacked(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
 
 
 def _counted(names: list[PurePosixPath]) -> str:
-    """How many files there are of each ending, of the five most frequent ones by name."""
+    """How many files have each of the five most frequent endings, and how many have others."""
     counts = Counter(name.suffix.lower() or "without an ending" for name in names)
     first = dict(counts.most_common(5))
     first |= {"of other endings": counts.total() - sum(first.values())} if len(counts) > 5 else {}
@@ -117,15 +121,19 @@ def _counted(names: list[PurePosixPath]) -> str:
 
 
 def note_turned(count: int) -> tuple[str, ...]:
-    """What is said of so many pictures that were turned upright."""
+    """The note about pictures that were turned upright, if there are any."""
     return (f"{count} picture(s) turned upright by their EXIF orientation",) if count else ()
 
 
 def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...]]:
-    """Pictures of one size, mode and depth by their names, at least one, and what was done to them.
+    """At least one picture, all of one size, mode and depth, as one array, and notes on what was done to them.
+
+    Args:
+        root: name of the source, for messages.
+        found: what opens each picture, by its name.
 
     Raises:
-        DataError: unreadable pictures, pictures that differ, or too many to hold in memory.
+        DataError: a picture that cannot be read, pictures that differ, or too many to hold in memory.
     """
     names = list(found)
     first = decode(names[0], found[names[0]])[0]
@@ -140,14 +148,17 @@ def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...
 
 
 def _folders(names: list[PurePosixPath]) -> Array:
-    """The folder of each picture, below what all have in common; no text where there is none."""
+    """The folder of each picture below the folder that all have in common; it is empty where there is none."""
     top = os.path.commonpath([name.parent for name in names])
     return np.array([str(name.parent.relative_to(top)).removeprefix(".") for name in names])
 
 
 def read_picture(path: Path, bits: bool = False) -> Array:
-    """One PNG, JPEG or TIFF picture, upright, `(H, W)` or `(H, W, C)`, uint8 or uint16; of mode 1, booleans, only where
-    `bits` are asked for.
+    """One PNG, JPEG or TIFF picture, upright: `(H, W)` or `(H, W, C)`, uint8 or uint16.
+
+    Args:
+        path: the file.
+        bits: whether a picture of mode 1, black and white, is read too, as booleans.
 
     Raises:
         DataError: an unreadable file, or a mode that is not read.
@@ -179,10 +190,10 @@ def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[
 
 
 def pixels_of(where: str, picture: Any) -> tuple[Array, bool]:
-    """The pixels of a `PIL.Image.Image`, read from its file only now if Pillow has not done so, as `decode`.
+    """The pixels of a `PIL.Image.Image`, as `decode`; they are read from its file now if Pillow has not read them yet.
 
     Raises:
-        DataError: what `decode` refuses, and more bits per channel than Pillow would keep.
+        DataError: `decode` would refuse the picture, or it has more bits per channel than Pillow keeps.
     """
     with _damage_named(where):
         deep = _deep_colour(picture)
@@ -192,7 +203,7 @@ def pixels_of(where: str, picture: Any) -> tuple[Array, bool]:
 
 @contextmanager
 def _damage_named(where: str) -> Iterator[None]:
-    """Every way of Pillow to say that a picture is damaged as a `DataError`, those included in which it would go on."""
+    """Turn every error and warning by which Pillow reports damage into a `DataError`."""
     from PIL import Image
 
     bomb = Image.DecompressionBombWarning
@@ -208,7 +219,7 @@ def _damage_named(where: str) -> Iterator[None]:
 
 
 def _pixels(where: str, picture: Any, deep: str | None, modes: dict[str, str]) -> tuple[Array, bool]:
-    """The pixels of a picture whose file may store more bits than it has, and whether it was turned upright."""
+    """The pixels of a picture, and whether it was turned upright; `deep` is the mode of a file with more bits."""
     from PIL import ImageOps
 
     mode = deep or picture.mode.replace("I;16B", "I;16")
@@ -217,26 +228,28 @@ def _pixels(where: str, picture: Any, deep: str | None, modes: dict[str, str]) -
         raise DataError(where, f"a picture of mode {mode}", "one of mode " + ", ".join(modes))
     if pages > 1 or "transparency" in picture.info:
         got = f"{pages} pages" if pages > 1 else "a colour that stands for transparency"
-        raise DataError(where, got, "one picture, transparent by a channel of its own if it is")
+        raise DataError(where, got, "one picture, whose transparency, if any, is a channel of its own")
     turned = _is_turned(picture)
     array = np.asarray(ImageOps.exif_transpose(picture) if turned else picture)
     return array.astype(array.dtype.newbyteorder("=")), turned
 
 
 def _is_turned(picture: Any) -> bool:
-    """Whether its EXIF orientation is another than upright: 2 to 8, as 0 is none."""
+    """Whether its EXIF orientation is not upright: it is 2 to 8, as 0 stands for none."""
     return picture.getexif().get(0x0112) in range(2, 9)
 
 
 def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
-    """Pixels that were read beside Pillow, which therefore does not turn them."""
+    """Pixels that Pillow did not read and therefore cannot turn upright."""
     if _is_turned(picture) or "transparency" in picture.info:
-        raise DataError(where, "16-bit colour to be turned or made transparent", "such a picture as it is to be seen")
+        raise DataError(
+            where, "16-bit colour to be turned or made transparent", "a picture that is stored upright and opaque"
+        )
     return pixels
 
 
 def _deep_colour(picture: Any) -> str | None:
-    """How the file stores more than 8 bits per channel in a mode that would silently be cut to 8."""
+    """The mode of the file, if it stores more than 8 bits per channel and Pillow would silently cut them to 8."""
     stored = [str(part[3]) for part in getattr(picture, "tile", ())]
     return next((mode for mode in stored if ";16" in mode and not picture.mode.startswith("I;16")), None)
 

@@ -1,4 +1,4 @@
-"""Pictures: data units to pixels, grids, lines, curves and point clouds."""
+"""Pictures: from data units to pixels, grids, lines, curves and point clouds."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
 def to_pixels(spec: DataSpec, data: Array) -> Array:
     """Series, images and volumes in data units to uint8 pixels `(N, H, W)`, or `(N, H, W, C)` with 3 or 4 channels.
 
-    The data's range goes onto 0…255: of levels the whole alphabet, of continuous data what was seen in the data. Images
-    with another number of channels than 1, 3 or 4 show their channels side by side, in grey. Of a volume, the middle
-    slices across depth, height and width are the image. The channels of a series are lines, one below another.
+    The range of the data, from `spec.low` to `spec.high`, goes to 0…255. Images with another number of channels than 1,
+    3 or 4 show their channels side by side, in grey. A volume shows its middle slices across depth, height and width.
+    The channels of a series are lines, one below another.
     """
     pixels = _stretched(spec, spec.to_channels_first(data))
     if spec.kind == "series":
@@ -52,7 +52,7 @@ def _middle_slices(pixels: Array) -> Array:
 def _lines(share: Array) -> Array:
     """Series `(N, C, L)`, in shares of the range, as dark lines on light grey, `(N, C * height, width)`.
 
-    A column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
+    Each column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
     """
     length, parts = share.shape[2], 2 * math.ceil(share.shape[2] / _LINE_WIDTH)
     place = np.linspace(0, length - 1, _LINE_WIDTH * parts + 1)
@@ -67,10 +67,10 @@ def _lines(share: Array) -> Array:
 
 
 def to_files(spec: DataSpec, data: Array) -> Array:
-    """Images in data units to the pixels of files of their own: as `to_pixels`, but what is pixels stays as it is.
+    """Images in data units to the pixels of files of their own: pixels stay as they are, others go through `to_pixels`.
 
-    That is data whose levels are all of uint8 or of uint16, in one to four channels: `(N, H, W)` grey, or
-    `(N, H, W, C)` with 2, grey and alpha, 3 or 4 channels, at the same depth.
+    Images are pixels if their levels are all of uint8 or all of uint16, and if they have one to four channels. They are
+    `(N, H, W)` for grey, or `(N, H, W, C)` with 2 (grey and alpha), 3 or 4 channels, at their own depth.
     """
     depth = {"uint8": 256, "uint16": 65536}
     channels = spec.shape[0]
@@ -86,7 +86,7 @@ def _stretched(spec: DataSpec, data: Array) -> Array:
 
 
 def grid(pixels: Array, columns: int | None = None, scale: int | None = None) -> Array:
-    """Tile images `(N, H, W[, C])` into one, enlarged by whole factors so that small images can be seen."""
+    """Tile images `(N, H, W[, C])` into one, enlarged by an integer factor so that small images can be seen."""
     count, height, width = pixels.shape[:3]
     columns = columns or math.ceil(math.sqrt(count))
     scale = scale or max(1, 56 // max(height, width))
@@ -111,13 +111,15 @@ def save_pixels(path: Path, pixels: Array) -> None:
 
 
 def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array | None = None) -> Array:
-    """Samples as one picture, `(H, W)` or `(H, W, C)`: a grid of images, of lines (series) or of middle slices
-    (volumes), rows of bits (64 of them), or the points of other vectors (their first two entries).
+    """Samples as one picture, `(H, W)` or `(H, W, C)`.
+
+    It is a grid of images, of lines (series) or of middle slices (volumes); 64 rows of bits; or the points of other
+    vectors, by their first two entries.
 
     Args:
         spec: what one example is.
-        data: the samples, data units.
-        columns: of a grid; as many as rows by default.
+        data: the samples, in data units.
+        columns: columns of a grid; by default as many as rows.
         among: points whose range the axes show; by default `data` itself.
     """
     if spec.size:
@@ -151,13 +153,13 @@ def save_samples(path: Path, spec: DataSpec, data: Array) -> None:
 
 
 def save_rows(path: Path, spec: DataSpec, rows: Sequence[Array]) -> None:
-    """Write several sets of samples, of equal size, one below another: but for vectors each is a row."""
+    """Write several sets of samples, of equal size, one below another; each set is a row, unless it holds vectors."""
     among = np.concatenate(rows)
     save_pixels(path, np.concatenate([sheet(spec, data, len(data), among) for data in rows]))
 
 
 def draw_points(axes: Any, data: Array) -> None:
-    """Vectors as points: their first two entries, or a histogram where there is one."""
+    """Vectors as points, by their first two entries, or as a histogram if they have only one entry."""
     flat = data.reshape(len(data), -1)
     if flat.shape[1] == 1:
         axes.hist(flat[:, 0], bins=60, color=INK)
@@ -167,7 +169,7 @@ def draw_points(axes: Any, data: Array) -> None:
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """An empty figure of a size in inches, and its axes; drawn without a screen."""
+    """An empty figure of a size in inches, and its axes; it needs no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -185,11 +187,11 @@ def save_figure(path: Path, figure: Figure) -> None:
 
 
 def save_curve(path: Path, metrics: list[dict[str, Any]]) -> None:
-    """The learning curve: training and held-out loss by step, of the lines of `metrics.jsonl`."""
+    """Write the learning curve: training and held-out loss by step, from the lines of `metrics.jsonl`."""
     figure, axes = new_figure(7, 4)
     axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], color=WASH, lw=1, label="training")
-    held = [m for m in metrics if "held_out_loss" in m]
-    axes.plot([m["step"] for m in held], [m["held_out_loss"] for m in held], color=ACCENT, marker="o", label="held out")
+    some = [m for m in metrics if "held_out_loss" in m]
+    axes.plot([m["step"] for m in some], [m["held_out_loss"] for m in some], color=ACCENT, marker="o", label="held out")
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
     save_figure(path, figure)

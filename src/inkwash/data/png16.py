@@ -1,7 +1,7 @@
 """PNG with 16 bits per channel, which Pillow cuts to 8 where there is more than one channel.
 
-The format is that of the PNG specification (W3C, third edition, 2025): §9 filters, §11.2 chunks. A file is taken to be
-whole: Pillow has read it and checked its sums.
+The format is that of the PNG specification (W3C, third edition, 2025): §9 filters, §11.2 chunks. This code trusts that
+a file is complete, because Pillow has read it and checked its sums.
 """
 
 import struct
@@ -21,8 +21,8 @@ def decode_png(content: bytes) -> Array:
     """Pixels `(H, W)` or `(H, W, C)`, uint16, of a PNG with 16 bits per channel.
 
     Raises:
-        ValueError: an interlaced picture, or less data than its size needs.
-        struct.error: a chunk that is cut off.
+        ValueError: the picture is interlaced, or it has less data than its size needs.
+        struct.error: a chunk is cut off.
     """
     chunks = list(_chunks(content))
     width, height, _, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -50,7 +50,7 @@ def encode_png(pixels: Array) -> bytes:
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     place, kind = len(_SIGNATURE), b""
-    while place < len(content) and kind != b"IEND":  # what stands behind it is none of the picture
+    while place < len(content) and kind != b"IEND":  # what follows is no part of the picture
         size, kind = struct.unpack_from(">I4s", content, place)
         yield kind, content[place + 8 : place + 8 + size]
         place += size + 12
@@ -61,9 +61,9 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _unfiltered(kinds: Array, filtered: Array) -> Array:
-    """Bytes `(H, W, B)` from their differences to what the filter of each row foretells (§9.2).
+    """Bytes `(H, W, B)` from their differences to what the filter of each row predicts (§9.2).
 
-    A pixel depends on those left, above, and above left of it, so a diagonal is found at once.
+    A pixel depends on the pixels left, above, and above left of it, so that a diagonal can be computed at once.
     """
     height, width, _ = filtered.shape
     plain = np.pad(np.zeros_like(filtered), ((1, 0), (1, 0), (0, 0)))
@@ -71,8 +71,8 @@ def _unfiltered(kinds: Array, filtered: Array) -> Array:
         row = np.arange(max(0, diagonal - width + 1), min(height, diagonal + 1))
         column = diagonal - row
         left, above, corner = plain[row + 1, column], plain[row, column + 1], plain[row, column]
-        foretold = (np.zeros_like(left), left, above, (left + above) // 2, _paeth(left, above, corner))
-        plain[row + 1, column + 1] = (filtered[row, column] + np.choose(kinds[row, None], foretold)) % 256
+        predicted = (np.zeros_like(left), left, above, (left + above) // 2, _paeth(left, above, corner))
+        plain[row + 1, column + 1] = (filtered[row, column] + np.choose(kinds[row, None], predicted)) % 256
     return plain[1:, 1:]
 
 

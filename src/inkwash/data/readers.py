@@ -1,58 +1,124 @@
-"""From what a user has, a name, a path or an object of Python, to an array: which reader takes it."""
+"""What a user has, which is a name, a path or an object of Python, to an array: the table of readers.
+
+To add a source, write its reader in a file of its own, and one record here.
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.arrays import is_idx, read_idx, read_npy, read_npz
+from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
+from inkwash.data.csv_files import read_csv
 from inkwash.data.frames import read_frame, read_parquet
-from inkwash.data.hub import read_features, read_hub
-from inkwash.data.images import SUFFIXES, note_turned, pixels_of, read_folder, read_picture, read_zip, shape_words
-from inkwash.data.raw import Raw, short
+from inkwash.data.hub import HUB, read_features, read_hub
+from inkwash.data.images import SUFFIXES, read_folder, read_picture, read_zip, shape_words
+from inkwash.data.objects import is_array, read_array, read_items, read_tensor
+from inkwash.data.raw import Raw, exists
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import read_csv
 
-_OBJECTS = ("<array>", "<tensor>", "<table>", "<dataset>", "<hub>")
-_FILES = "a folder or .zip file of pictures, an .npy, .npz, .csv, .parquet or IDX file"
-_TABLES = (".csv", ".parquet", "<table>", "<hub>")
+
+@dataclass(frozen=True)
+class Reader:
+    """How one kind of source is recognised, called and read.
+
+    Args:
+        words: what a source of this kind is called in messages.
+        recognises: whether a source is of this kind.
+        read: takes the source, and the options of the data, to an array.
+        options: options that go with this kind of source, and not with every kind.
+        name: what messages and runs call a source of this kind; None: by its own name or path.
+    """
+
+    words: str
+    recognises: Callable[[Any], bool]
+    read: Callable[[Any, DataConfig], Raw]
+    options: tuple[str, ...] = ()
+    name: str | None = None
+
+
+def _read_builtin(name: str, _config: DataConfig) -> Raw:
+    """A built-in set, with a note if there is a file or folder of its name."""
+    raw, path = BUILTIN[name](), Path(name)
+    note = f"{name} is the built-in set; ./{name} is the {'folder' if path.is_dir() else 'file'} of that name"
+    return replace(raw, notes=(*raw.notes, note)) if path.exists() else raw
+
+
+def _ends_in(suffix: str) -> Callable[[Path], bool]:
+    return lambda path: path.suffix == suffix
+
+
+def _is_a(package: str, kind: str) -> Callable[[Any], bool]:
+    """Whether an object is of a class of a package, which need not be imported for that."""
+
+    def recognises(source: Any) -> bool:
+        found = getattr(sys.modules.get(package), kind, None)
+        return found is not None and isinstance(source, found)
+
+    return recognises
+
+
+def _object(
+    name: str,
+    words: str,
+    recognises: Callable[[Any], bool],
+    read: Callable[[Any, str, DataConfig], Raw],
+    options: tuple[str, ...] = (),
+) -> Reader:
+    return Reader(words, recognises, lambda source, config: read(source, name, config), options, name)
+
+
+_TABLE = ("drop", "categories", "numbers")
+NAMES = (
+    Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
+    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, _TABLE),
+)
+FILES = (
+    Reader("a folder of pictures", Path.is_dir, lambda path, _: read_folder(path)),
+    Reader("a .zip file of pictures", _ends_in(".zip"), lambda path, _: read_zip(path)),
+    Reader("an .npy file", _ends_in(".npy"), read_array_file),
+    Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
+    Reader("an IDX file", is_idx, read_array_file),
+    Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE),
+    Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE),
+)
+OBJECTS = (
+    _object("<array>", "a NumPy array", is_array, read_array),
+    _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
+    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items),
+    _object("<table>", "a pandas DataFrame", _is_a("pandas", "DataFrame"), read_frame, _TABLE),
+    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, _TABLE),
+)
+READERS = (*FILES, *OBJECTS, *NAMES)
+"""Every kind of source. Within each of the three groups, the first reader that recognises a source reads it."""
 
 
 def source_name(source: Any) -> str:
-    """What a source is called in messages and in a run: the words themselves, a path, or the kind of an object.
+    """What a source is called in messages and in a run: its name, its path, or the kind of an object.
 
-    A `Path` is one whatever it is called: `Path("digits")` is `./digits`, and "digits" the built-in set.
+    A `Path` is a path whatever it is called: `Path("digits")` is `./digits`, while "digits" is the built-in set.
 
     Raises:
-        DataError: an object of another kind than those that are read.
+        DataError: no reader recognises the object.
     """
     if isinstance(source, str):
         return source
     if isinstance(source, os.PathLike):
         path: str = os.fspath(source)
-        return f"./{path}" if path in (*BUILTIN, *_OBJECTS) or path.startswith("hf:") else path
-    pandas, hub = sys.modules.get("pandas"), sys.modules.get("datasets")
-    kinds = {"<array>": np.ndarray, "<tensor>": Tensor, "<dataset>": torch.utils.data.Dataset}
-    kinds |= {"<table>": pandas.DataFrame} if pandas else {}
-    kinds |= {"<hub>": hub.Dataset} if hub and hasattr(hub, "Dataset") else {}
-    name = next((name for name, kind in kinds.items() if isinstance(source, kind)), None)
-    if name is None or isinstance(source, np.ma.MaskedArray):
-        need = "a name or path, a NumPy array, a tensor, a Dataset of torch or of the Hub, or a pandas DataFrame"
-        raise DataError("data", f"a {type(source).__name__}", need)
-    return name
+        return f"./{path}" if _is_name(path) or _is_object_name(path) else path
+    return _reader_of(source).name or ""
 
 
 def read(source: Any, config: DataConfig) -> Raw:
@@ -65,143 +131,76 @@ def read(source: Any, config: DataConfig) -> Raw:
     Raises:
         DataError: a missing, unreadable or damaged source, or an option that does not go with it.
     """
-    where = source_name(source)
-    if config.key is not None and not where.endswith(".npz"):
-        raise DataError("data.key", repr(config.key), "an .npz file to look it up in")
-    for option in ("drop", "categories", "numbers"):
-        if getattr(config, option) and not where.endswith(_TABLES) and not where.startswith("hf:"):
-            got = ", ".join(getattr(config, option))
-            raise DataError(f"data.{option}", got, "a table of one's own, with such columns")
-    if where.startswith("hf:"):
-        return read_hub(where, config)
-    if isinstance(source, str | os.PathLike):
-        return _read_builtin(where) if where in BUILTIN else _read_path(where, config)
-    if where == "<array>":
-        return Raw(source)
-    if where == "<tensor>":
-        return Raw(_as_array(source, where)[0])
-    if where == "<hub>":
-        return read_features(source, where, config)
-    return read_frame(source, where, config) if where == "<table>" else _read_dataset(source, where, config)
+    found = _located(source_name(source)) if isinstance(source, str | os.PathLike) else source
+    reader = _reader_of(found)
+    _require_fitting(config, reader)
+    return reader.read(found, config)
 
 
-def _read_builtin(name: str) -> Raw:
-    raw, path = BUILTIN[name](), Path(name)
-    note = f"{name} is the built-in set; ./{name} is the {'folder' if path.is_dir() else 'file'} of that name"
-    return replace(raw, notes=(*raw.notes, note)) if path.exists() else raw
+def _is_name(text: str) -> bool:
+    return any(reader.recognises(text) for reader in NAMES)
 
 
-def _read_path(source: str, config: DataConfig) -> Raw:
-    path, named = Path(source), {"labels": config.labels, "condition": config.condition}
-    beside = {option: name for option, name in named.items() if name is not None}
-    if source in _OBJECTS:
-        raise DataError("data", f"{source}, which was given from Python", "the same data again, from Python")
-    if not _exists(path):
-        raise DataError("data", repr(source), _known(source))
-    if path.is_dir():
-        return read_folder(path)
-    if path.suffix == ".zip":
-        return read_zip(path)
-    if path.suffix == ".csv":
-        return read_csv(path, config)
-    if path.suffix == ".parquet":
-        return read_parquet(path, config)
-    if path.suffix == ".npz":
-        (data, *found), notes = read_npz(path, config.key, beside)
-        return Raw(data, notes=notes, labels=dict(zip(beside.values(), found, strict=True)))
-    if path.suffix == ".npy" or is_idx(path):
-        arrays = {name: _read_beside(path, option, name) for option, name in beside.items()}
-        return Raw(_read_array(path), labels=arrays)
-    raise DataError(source, f"a {path.suffix or 'nameless'} file", _FILES)
+def _is_object_name(text: str) -> bool:
+    return text in {reader.name for reader in OBJECTS}
 
 
-def _read_array(path: Path) -> Array:
-    return read_npy(path) if path.suffix == ".npy" else read_idx(path)
+def _located(text: str) -> str | Path:
+    """What a text stands for: a name, or a path that exists."""
+    if _is_name(text):
+        return text
+    if _is_object_name(text):
+        raise DataError("data", f"{text}, which was given from Python", "the same data again, from Python")
+    path = Path(text)
+    if not exists(path):
+        raise DataError("data", repr(text), _existing(text))
+    return path
 
 
-def _read_beside(path: Path, option: str, name: str) -> Array:
-    """The labels or condition of a file of one array: another such file in its folder."""
-    beside = path.parent / name
-    if not _exists(beside) or not (beside.suffix == ".npy" or is_idx(beside)):
-        raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
-    return np.array(_read_array(beside))
-
-
-def _read_dataset(source: Any, where: str, config: DataConfig) -> Raw:
-    """All items of a map-style dataset, x or (x, label), held in memory: labels only if they are asked for."""
-    if not hasattr(source, "__len__") or not len(source):
-        raise DataError(where, "a dataset that is empty or has no length", "a map-style one: items by their index")
-    asked = config.labels is not None or config.condition is not None
-    arrays: list[list[Array]] = []
-    turned, need = 0, None
-    for i in range(len(source)):  # the file of a picture is closed before the next is opened
-        parts, place = _parts(source[i]), f"{where}[{i}]"
-        found = [_as_array(part, place) for part in parts[: 1 + asked]]
-        arrays.append([array for array, _ in found])
-        turned += sum(was_turned for _, was_turned in found)
-        got = len(parts), found[0][0].dtype, found[0][0].shape
-        need = need or got
-        if got != need or len(parts) > 2:
-            words = "{} part(s), the first {} of shape {}".format(*got)
-            raise DataError(place, words, "x or (x, label), as the first: {1} of shape {2}".format(*need))
-    data, *labels = zip(*arrays, strict=True)
-    targets = {"label": _stacked(where, labels[0])} if labels else {}
-    return Raw(np.stack(data), notes=note_turned(turned), labels=targets)
-
-
-def _parts(item: Any) -> Any:
-    """What an item consists of: x and its label, if x is an array, tensor or picture; else it is x, be it a list of
-    numbers."""
-    from PIL import Image
-
-    is_parted = isinstance(item, tuple | list) and item and isinstance(item[0], np.ndarray | Tensor | Image.Image)
-    return item if is_parted else (item,)
-
-
-def _stacked(where: str, labels: Sequence[Array]) -> Array:
-    """Labels of one kind and shape."""
-    first = labels[0]
-    for i, label in enumerate(labels):
-        if (label.dtype.kind, label.shape) != (first.dtype.kind, first.shape):
-            got, need = (f"{each.dtype} of shape {each.shape}" for each in (label, first))
-            raise DataError(f"{where}[{i}]: label", got, f"{need}, as the first")
-    return np.stack(labels)
-
-
-def _as_array(x: Any, where: str) -> tuple[Array, bool]:
-    """One example, or all, as an array of its own type, and whether it is a picture that was turned upright."""
-    from PIL import Image
-
-    if isinstance(x, Image.Image):
-        return pixels_of(where, x)
-    try:
-        return (x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)), False
-    except (TypeError, ValueError) as error:
-        got = f"values of type {x.dtype}" if isinstance(x, Tensor) else f"no array ({short(error)})"
-        raise DataError(where, got, "numbers of a type that NumPy has, as many in each row") from None
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False
-
-
-def _known(source: str) -> str:
-    close = difflib.get_close_matches(source, BUILTIN, n=1)
+def _existing(text: str) -> str:
+    """What a text should have been, with the nearest name."""
+    close = difflib.get_close_matches(text, BUILTIN, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"a file or folder that exists, or one of {', '.join(BUILTIN)}{hint}"
 
 
-def read_example(path: Path, spec: DataSpec) -> Array:
-    """One example in data units, as it came: the array of an `.npy` file, or a picture.
-
-    Black to white is the range of the data, as in the pictures that `inkwash sample` writes. Nothing is resized, and a
-    picture of another number of channels is refused.
+def _reader_of(found: Any) -> Reader:
+    """The reader of a name, a path that exists, or an object.
 
     Raises:
-        DataError: an unreadable file, or one of another kind or shape.
+        DataError: there is none.
+    """
+    readers = NAMES if isinstance(found, str) else FILES if isinstance(found, Path) else OBJECTS
+    reader = next((each for each in readers if each.recognises(found)), None)
+    if reader is None and isinstance(found, Path):
+        raise DataError(str(found), f"a {found.suffix or 'nameless'} file", _words(FILES))
+    if reader is None:
+        raise DataError("data", f"a {type(found).__name__}", f"a name or path, {_words(OBJECTS)}")
+    return reader
+
+
+def _require_fitting(config: DataConfig, reader: Reader) -> None:
+    """Refuse options that go only with sources of other kinds."""
+    for option in dict.fromkeys(option for each in READERS for option in each.options):
+        value = getattr(config, option)
+        if value not in (None, ()) and option not in reader.options:
+            need = _words(each for each in READERS if option in each.options)
+            raise DataError(f"data.{option}", repr(value) if isinstance(value, str) else ", ".join(value), need)
+
+
+def _words(readers: Iterable[Reader]) -> str:
+    *first, last = (reader.words for reader in readers)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def read_example(path: Path, spec: DataSpec) -> Array:
+    """One example in data units: the array of an `.npy` file, or a picture.
+
+    The range of the data goes from black to white, as in the pictures that `inkwash sample` writes. A picture is not
+    resized, and one with another number of channels is refused.
+
+    Raises:
+        DataError: an unreadable file, or an example of another kind or shape.
     """
     if path.suffix == ".npy":
         array = np.array(read_npy(path))

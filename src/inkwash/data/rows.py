@@ -1,7 +1,7 @@
-"""Rows of an array that may be larger than memory: some at a time, none of them kept.
+"""Rows of an array that may be larger than memory: they are read in blocks, and none of them is kept.
 
-What was read of a mapped file counts as this process's memory until it is let go, here at once; the system may still
-have it at hand.
+What a process has read from a mapped file counts as its memory until it lets go of it. Here it does so at once; the
+system may still keep the pages in its cache.
 """
 
 import math
@@ -21,22 +21,22 @@ def take(data: Array, rows: Array | slice) -> Array:
 
     Args:
         data: all examples, `(N, …)`.
-        rows: which of them.
+        rows: which of them to copy.
     """
     found = np.array(data[rows])
     file: Any = data.base
-    is_shared = isinstance(data, np.memmap) and data.mode != "c"  # a private map would lose what was written to it
+    is_shared = isinstance(data, np.memmap) and data.mode != "c"  # letting go of a private map would lose changes to it
     if is_shared and isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)
     return found
 
 
 def blocks(data: Array, rows: Array | None = None) -> Iterator[Array]:
-    """Copies of the examples in their order, as many at a time as have a million entries, and at least one.
+    """Copies of the examples in their order; each block has about a million entries, and at least one example.
 
     Args:
         data: all examples, `(N, …)`.
-        rows: which of them; all by default. On a disk, increasing ones are read fastest.
+        rows: which of them to copy; all by default. From a disk, rows in increasing order are read fastest.
     """
     places = range(len(data)) if rows is None else rows
     step = max(1, _ENTRIES // max(1, math.prod(data.shape[1:])))

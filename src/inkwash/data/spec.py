@@ -5,19 +5,18 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 
+from inkwash.core.config import Layout
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
 from inkwash.process.distributions import Lattice
 
-Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
-"""Axes of an array. Of one number of axes the first name is what it is read as, or the first two, by where C fits; the
-others have to be asked for."""
 Kind = Literal["vector", "series", "image", "volume"]
 
 
 def has_channels(layout: Layout) -> bool:
-    """Whether an axis of a layout is that of the channels or entries; otherwise an example has a single one."""
+    """Whether a layout has an axis for channels or entries; without one, an example has a single channel."""
     return "C" in layout or layout == "ND"
 
 
@@ -26,16 +25,16 @@ class DataSpec:
     """What one example is.
 
     Args:
-        shape: of an example in model units: `(D,)` for vectors, `(C, L)` for series, `(C, H, W)` for images and
+        shape: shape of an example in model units: `(D,)` for vectors, `(C, L)` for series, `(C, H, W)` for images and
             `(C, D, H, W)` for volumes.
         layout: axes of the data as it came: "N" numbers, "ND" vectors, "NL", "NLC" or "NCL" series, "NHW", "NHWC" or
             "NCHW" images, "NDHW", "NDHWC" or "NCDHW" volumes.
-        dtype: NumPy name of the data's type.
-        low: smallest value; of the alphabet for data with levels, seen in the data otherwise.
-        high: largest value, likewise.
+        dtype: NumPy name of the type of the data.
+        low: smallest value: the lowest level of data with levels, otherwise the smallest value in the data.
+        high: largest value: the highest level of data with levels, otherwise the largest value in the data.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
-        columns: of a table, what each entry is by its name, in order; None for other data.
-        missing: of other vectors, which entries may be missing; None where none may.
+        columns: what each entry of a table is, by its name and in order; None for other data.
+        missing: which entries of other vectors may be missing; None where no entry may.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -53,13 +52,18 @@ class DataSpec:
         return get_args(Kind)[len(self.shape) - 1]
 
     @property
+    def is_image(self) -> bool:
+        """Whether an example is a picture `(C, H, W)`."""
+        return self.kind == "image"
+
+    @property
     def size(self) -> tuple[int, ...]:
-        """Sides of a series `(L,)`, an image `(H, W)` or a volume `(D, H, W)`; of a vector none."""
+        """Sides of a series `(L,)`, an image `(H, W)` or a volume `(D, H, W)`; a vector has none."""
         return self.shape[1:]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Of a table, how many categories each column has, 0 for one of numbers; of other data nothing."""
+        """How many categories each column of a table has, 0 for a column of numbers; empty for other data."""
         return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
 
     @property
@@ -71,16 +75,17 @@ class DataSpec:
 
     @property
     def is_real(self) -> Array:
-        """Which entries or channels hold real numbers, boolean `(shape[0],)`: neither levels nor whole numbers nor
-        categories."""
+        """Which entries or channels hold real numbers, and neither levels nor integers nor categories, boolean
+        `(shape[0],)`."""
         if self.columns is None or self.levels is not None:
             return np.full(self.shape[0], self.levels is None)
         return np.array([column.limits is None for column in self.columns.values()])
 
     @property
-    def is_image(self) -> bool:
-        """Whether an example is a picture `(C, H, W)`."""
-        return self.kind == "image"
+    def is_integer(self) -> Array:
+        """Which columns of a table hold integers that are numbers, not categories, boolean `(shape[0],)`."""
+        columns = (self.columns or {}).values()
+        return np.array([column.is_integer and not column.categories for column in columns] or [False] * self.shape[0])
 
     @property
     def lattice(self) -> Lattice | None:
@@ -99,10 +104,19 @@ class DataSpec:
         return data.reshape(len(data), *self.shape)
 
     def from_channels_first(self, x: Array) -> Array:
-        """`(N, *shape)` back to the layout the data came in."""
+        """`(N, *shape)` back to the layout that the data came in."""
         if self.layout.endswith("C"):
             return np.ascontiguousarray(np.moveaxis(x, 1, -1))
         return x if has_channels(self.layout) else x[:, 0]
+
+    def rounded(self, data: Array) -> Array:
+        """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer or category."""
+        if self.levels is not None:
+            return np.clip(np.rint(data), self.low, self.high)
+        for i, column in enumerate((self.columns or {}).values()):
+            if column.limits is not None:
+                data[:, i] = np.clip(np.rint(data[:, i]), *column.limits)
+        return data
 
     def describe(self) -> str:
         """The data in a few words."""
@@ -112,15 +126,75 @@ class DataSpec:
         return f"{kind} {size}, {self.dtype} {values}"
 
     def entry_words(self, index: int) -> str:
-        """A channel of an image, say, or an entry of a vector, in words."""
+        """What messages call a channel or an entry."""
         names = list(self.columns or ())
         return f"column {names[index]!r}" if names else f"{'channel' if self.size else 'column'} {index}"
 
-    def rounded(self, data: Array) -> Array:
-        """Real numbers `(N, …)` moved to the values there are: levels, or in columns whole numbers or categories."""
+    def check(self, where: str) -> None:
+        """Check that the fields fit each other.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        axes = 1 if self.layout == "ND" else len(self.layout.replace("C", ""))
+        if len(self.shape) != axes:
+            raise ConfigError(f"{where}.shape", self.shape, f"{axes} sides for the layout {self.layout}")
+        if self.low > self.high:
+            raise ConfigError(f"{where}.low", self.low, f"at most {where}.high, {self.high:g}")
+        if self.levels is not None and self.high - self.low != self.levels - 1:
+            raise ConfigError(f"{where}.levels", self.levels, f"those of [{self.low:g}, {self.high:g}]")
+        self._check_entries(where)
+
+    def _check_entries(self, where: str) -> None:
+        entries = self.shape[0]
+        if self.columns is not None and (self.layout != "ND" or len(self.columns) != entries):
+            raise ConfigError(f"{where}.columns", f"{len(self.columns)} columns", "one for each entry of a vector")
+        for name, column in (self.columns or {}).items():
+            column.check(f"{where}.columns.{name}")
+        if self.missing is not None and (self.size or self.columns or self.levels or len(self.missing) != entries):
+            raise ConfigError(f"{where}.missing", self.missing, "one for each entry of a vector of real numbers")
+
+    def require_examples(self, data: Array, missing: bool = False) -> None:
+        """Refuse data, as it came, that cannot be examples of this kind.
+
+        Args:
+            data: examples, NaN where an entry is missing.
+            missing: whether every entry may be missing, and not only those that `may_miss`.
+
+        Raises:
+            DataError: another shape, a missing entry, or a value that is no level or category.
+        """
+        expected = self.data_shape
+        if data.shape[1:] != expected or data.ndim == 0:
+            raise DataError("data", f"shape {data.shape}", f"(N, {', '.join(map(str, expected))})".replace(", )", ")"))
+        if not missing:
+            self._require_present(data)
+        if data.size:
+            self._require_values(data)
+
+    def _require_present(self, data: Array) -> None:
+        gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
+        may_miss = self.may_miss
+        if may_miss.any():
+            gone &= ~may_miss
+        if gone.any():
+            row, *place = (int(i) for i in np.argwhere(gone)[0])
+            entry = f", {self.entry_words(place[0])}" if may_miss.any() or self.columns else ""
+            raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
+
+    def _require_values(self, data: Array) -> None:
+        """Refuse values that are no levels or categories."""
         if self.levels is not None:
-            return np.clip(np.rint(data), self.low, self.high)
-        for i, column in enumerate((self.columns or {}).values()):
-            if column.limits is not None:
-                data[:, i] = np.clip(np.rint(data[:, i]), *column.limits)
-        return data
+            return _require_integers(data.reshape(-1, 1), np.array([self.low]), np.array([self.high]), ["data"])
+        at = [i for i, count in enumerate(self.sizes) if count]
+        if at:
+            high = np.array([self.sizes[i] - 1 for i in at])
+            _require_integers(data[:, at], np.zeros(len(at)), high, [f"data, {self.entry_words(i)}" for i in at])
+
+
+def _require_integers(data: Array, low: Array, high: Array, where: list[str]) -> None:
+    """Refuse values of columns `(N, K)` that are not missing, and no integers between the ends of their column."""
+    fine = np.isnan(data) | ((data >= low) & (data <= high) & (data == np.rint(data)))
+    if not fine.all():
+        row, i = (int(k) for k in np.argwhere(~fine)[0])
+        raise DataError(where[i], f"{data[row, i]:g}", f"whole numbers in [{low[i]:g}, {high[i]:g}]")

@@ -1,4 +1,4 @@
-"""Network and process together: an estimate of the clean data, whatever the network predicts."""
+"""A network and a process together give an estimate of the clean data, whatever the network predicts."""
 
 from inkwash.denoise.cold import Restorer
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser

@@ -13,7 +13,7 @@ from inkwash.process.cold import Cold
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restorer answers.
+    """The estimate that a restorer returns.
 
     Args:
         x: the restored image, `(B, C, H, W)`, model units.
@@ -23,7 +23,7 @@ class Restored:
 
 
 class Restorer(nn.Module):
-    """A network that restores images, with the process that degraded them; `inkwash.Diffusion` samples with it.
+    """A network that restores images, with the process that degrades them; `inkwash.Diffusion` samples with it.
 
     Args:
         network: a callable `(x_t, t) -> x`; `t` comes with shape `(B,)`, in the dtype of `x_t`.
@@ -36,5 +36,5 @@ class Restorer(nn.Module):
         self.process = process
 
     def forward(self, x_t: Tensor, t: float | Tensor) -> Restored:
-        """Restore `x_t` `(B, C, H, W)`, degraded to time `t`, `()` or `(B,)`."""
+        """Restore images `x_t` `(B, C, H, W)` that are degraded to time `t`, `()` or `(B,)`."""
         return Restored(self.network(x_t, per_row(as_time(t), x_t).to(x_t)))

@@ -1,7 +1,7 @@
 r"""A denoiser turns a network into an estimate of the clean data, whatever the network predicts.
 
-Conversions are hub and spoke: every prediction gives $(\hat x, \hat\epsilon)$, and all else follows from the two.
-Choosing what the network predicts changes the weighting of the loss, not the class of models.
+Conversions are hub and spoke: every prediction gives $(\hat x, \hat\epsilon)$, and everything else follows from the
+two. The choice of what the network predicts changes the weighting of the loss, but not the class of models.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.config import SightName
+from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, per_row
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import Levels, Prediction
@@ -19,13 +20,14 @@ from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
 
-Sight = Literal["time", "log_snr", "nothing"]
+TimeInput = Literal["time", SightName]
+"""What a network is given in the place of the time."""
 Network = Callable[..., Tensor]
 Named = TypeVar("Named")
 
 
 class AnyDenoiser(Protocol):
-    """A denoiser, or whatever wraps one: it knows its process and answers with an estimate of the process's kind."""
+    """A denoiser, or a wrapper of one. It knows its process, and returns an estimate of the kind of that process."""
 
     @property
     def process(self) -> Process: ...
@@ -34,32 +36,31 @@ class AnyDenoiser(Protocol):
 
 
 def parameters_of(part: object) -> Iterator[nn.Parameter]:
-    """The parameters of a denoiser or network, if it is a module."""
+    """The parameters of a denoiser or network if it is a module, or else none."""
     return part.parameters() if isinstance(part, nn.Module) else iter(())
 
 
 class NetworkDenoiser(nn.Module, ABC):
-    r"""What denoisers around a network have in common: they ask it in its own dtype, at the level it is to see, and
-    guide by what it says.
+    r"""What all denoisers around a network share: they call it in its own dtype with its time input, and guide it.
 
     With a condition y, guidance w stands for $p(x_t)\,p(y \mid x_t)^w$ at every time (classifier-free guidance, Ho &
-    Salimans 2022, eq. 6, where w is one less). The network is asked with the condition and without, and its answers
-    are mixed, $a + w(a_y - a)$. Real numbers that it may predict are affine in the score, so it is the score that is
-    mixed. Log-odds of levels or bits mix the distributions of x itself, entry by entry: to
-    $p(x \mid x_t)\,p(y \mid x)^w$ for a single entry.
+    Salimans 2022, eq. 6, whose w is smaller by one). The network is evaluated with the condition and without it, and
+    the two outputs are mixed, $a + w(a_y - a)$. Every prediction of real numbers is affine in the score, so this mixes
+    scores. For log-odds of levels or bits it mixes the distributions of x itself, entry by entry: the result for a
+    single entry is $p(x \mid x_t)\,p(y \mid x)^w$.
 
     Args:
         network: a callable `(x_t, t, **condition) -> tensor`; `t` comes with shape `(B,)`.
         process: the process, which has a `schedule`.
-        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", always zero.
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
 
     Raises:
-        ConfigError: an unknown `sees`.
+        ConfigError: `sees` is unknown.
     """
 
-    def __init__(self, network: Network, process: Scheduled, sees: Sight = "time") -> None:
+    def __init__(self, network: Network, process: Scheduled, sees: TimeInput = "time") -> None:
         super().__init__()
-        _require_one_of("sees", sees, get_args(Sight))
+        require_one_of("sees", sees, get_args(TimeInput))
         self.network = network
         self.process = process
         self.schedule = process.schedule
@@ -72,62 +73,74 @@ class NetworkDenoiser(nn.Module, ABC):
         Args:
             x_t: noisy data.
             t: its time.
-            guidance: w, by the condition: 0 ignores it, 1 is the plain conditional.
+            guidance: w, the weight of the condition: 0 ignores it, and 1 is the plain conditional model.
             **condition: what the network takes by name.
         """
 
-    def ask(self, seen: Tensor, t: Tensor, guidance: float, condition: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """The network's guided prediction and, where it gives one, the spread under the condition, for what it is shown
-        `(B, *event)` at float64 time `t`; a second evaluation is made where guidance is neither 0 nor 1."""
+    def predict(
+        self, shown: Tensor, t: Tensor, guidance: float, condition: Mapping[str, Any]
+    ) -> tuple[Tensor, Tensor | None]:
+        """The guided prediction of the network and, where it gives one, its spread under the condition.
+
+        The network is evaluated twice where guidance is neither 0 nor 1.
+
+        Args:
+            shown: the network's input, `(B, *event)`.
+            t: its time, float64.
+            guidance: w.
+            condition: what the network takes by name. Guidance leaves `present` in place, which is no condition: it
+                describes the example itself.
+        """
         without = {name: value for name, value in condition.items() if name == "present"}
-        answer, spread = self.split(self._answer(seen, t, condition if guidance else without))
+        output, spread = self.split(self._output(shown, t, condition if guidance else without))
         if guidance not in (0, 1):
-            answer = torch.lerp(self.split(self._answer(seen, t, without))[0], answer, guidance)
-        return answer, spread
+            output = torch.lerp(self.split(self._output(shown, t, without))[0], output, guidance)
+        return output, spread
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """An output's prediction and spread."""
+        """The prediction and the spread that an output consists of."""
         return output, None
 
-    def _answer(self, seen: Tensor, t: Tensor, condition: dict[str, Any]) -> Tensor:
-        """What the network makes of what it is shown."""
-        dtype = next((p.dtype for p in parameters_of(self.network)), seen.dtype)
-        level = per_row(self._level(t), seen).to(device=seen.device, dtype=dtype)
-        told = {
-            name: value.to(seen.device, dtype if value.is_floating_point() else None)
+    def _output(self, shown: Tensor, t: Tensor, condition: Mapping[str, Any]) -> Tensor:
+        """The network's output in the dtype of `shown`; the network itself runs in the dtype of its parameters."""
+        dtype = next((p.dtype for p in parameters_of(self.network)), shown.dtype)
+        time_input = per_row(self._time_input(t), shown).to(device=shown.device, dtype=dtype)
+        inputs = {
+            name: value.to(shown.device, dtype if value.is_floating_point() else None)
             if isinstance(value, Tensor)
             else value
             for name, value in condition.items()
         }
-        output: Tensor = self.network(seen.to(dtype), level, **told)
-        return output.to(seen.dtype)
+        output: Tensor = self.network(shown.to(dtype), time_input, **inputs)
+        return output.to(shown.dtype)
 
-    def _level(self, t: Tensor) -> Tensor:
-        """What the network is told of the time t."""
+    def _time_input(self, t: Tensor) -> Tensor:
+        """What the network is given in the place of the time t."""
         if self.sees == "log_snr":
             return self.schedule.log_snr(t)
         return t if self.sees == "time" else torch.zeros_like(t)
 
 
 class Denoiser(NetworkDenoiser):
-    r"""Network + process + what the network predicts.
+    r"""A network, a Gaussian process, and what the network predicts.
 
     Args:
-        network: a callable `(x_t, t, **condition) -> tensor`, shaped as the prediction says: like `x_t` for most. Where
-            the variance needs a spread, with one more number per entry: twice as long along dimension 1, or one longer
-            along the last for `Levels`. `t` comes with shape `(B,)`. A module with parameters is called in their dtype.
+        network: a callable `(x_t, t, **condition) -> tensor`. The prediction decides the shape of its output, for most
+            of them that of `x_t`. If the variance needs a spread, there is one more number for each entry: the output
+            is twice as long along dimension 1, or for `Levels` longer by one along the last. `t` comes with shape
+            `(B,)`. A module with parameters is called in their dtype.
         process: the Gaussian process.
-        predicts: what the network's output means: "x", "eps", "score", "v", "F", or one of
+        predicts: what the network's output means: "x", "eps", "score", "v", "F", or an object of
             `inkwash.denoise.prediction`.
-        variance: of the reverse step: "small", "large", "learned", "free", or an `Analytic`. Small suits levels; on a
-            grid, however fine, it adds nats to the bound of continuous data, which wants "large" or an `Analytic`.
+        variance: that of the reverse step: "small", "large", "learned", "free", or an `Analytic`. "small" suits levels.
+            For continuous data it adds nats to the bound on a grid, however fine, so use "large" or an `Analytic`.
         sees: what the network is given as `t`: the "time" itself; its "log_snr", and with it
-            $x_t/\sqrt{\alpha^2 + \sigma^2}$, so that its sight is the same under every schedule; or "nothing", always
-            zero: a blind network.
+            $x_t/\sqrt{\alpha^2 + \sigma^2}$ as input, so that the input is the same under every schedule; or "nothing",
+            which is always zero: the network is blind to the noise level.
 
     Raises:
-        ConfigError: an unknown `predicts`, `variance` or `sees`; a prediction that says nothing of x at time 1; a blind
-            network that predicts F, whose input is scaled by what it must not see.
+        ConfigError: `predicts`, `variance` or `sees` is unknown; the prediction does not determine x at time 1; or a
+            blind network predicts F, whose input scaling would reveal the noise level.
     """
 
     process: Gaussian
@@ -138,7 +151,7 @@ class Denoiser(NetworkDenoiser):
         process: Gaussian,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: Sight = "time",
+        sees: TimeInput = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.predicts = _named("predicts", predicts, prediction.NAMED)
@@ -152,10 +165,10 @@ class Denoiser(NetworkDenoiser):
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         noisy = Noisy.at(x_t, as_time(t), self.process)
-        return self.read(*self.ask(self.shown(noisy), noisy.t, guidance, condition), noisy)
+        return self.read(*self.predict(self.shown(noisy), noisy.t, guidance, condition), noisy)
 
     def shown(self, noisy: Noisy) -> Tensor:
-        """What the network is given of noisy data, `(B, *event)`."""
+        """The input that the network is given for noisy data, `(B, *event)`."""
         scale = self.predicts.input_scale(noisy)
         if scale is None and self.sees == "log_snr":
             scale = over(self.process.scale(noisy.t), noisy.x_t)
@@ -175,14 +188,9 @@ class Denoiser(NetworkDenoiser):
         return predicted, spread
 
 
-def _named(where: str, given: str | Named, names: Mapping[str, Named]) -> Named:
-    """The object that a name stands for, or the object given in its place."""
-    if not isinstance(given, str):
-        return given
-    _require_one_of(where, given, tuple(names))
-    return names[given]
-
-
-def _require_one_of(where: str, got: str, choices: tuple[str, ...]) -> None:
-    if got not in choices:
-        raise ConfigError(where, repr(got), "one of " + ", ".join(choices))
+def _named(where: str, value: str | Named, names: Mapping[Any, Named]) -> Named:
+    """The object that a name stands for; an object stands for itself."""
+    if not isinstance(value, str):
+        return value
+    require_one_of(where, value, names)
+    return names[value]

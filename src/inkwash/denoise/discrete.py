@@ -1,13 +1,13 @@
 r"""Denoisers of discrete data: bits, categories, and rows of numbers and categories.
 
-Of bits the network estimates $p(x_i = 1 \mid x_t)$ one by one; the optimal estimate is the true conditional
+For bits, the network estimates $p(x_i = 1 \mid x_t)$ for each entry i; the optimal estimate is the true conditional
 probability. The reverse kernel draws the entries of $x_s$ independently given $x_t$, which is exact only in the limit
 of small steps.
 
-Of categories the network says what it believes of each but for the noisy state of the entry itself, as log-weights
-(see `inkwash.process.categorical`): a network that gives the log-frequencies is already the exact denoiser of
-independent entries. In a mixed model the same network gives both the predictions of numbers and the log-weights of
-categories.
+For categories, the network gives the log-weight of each category (see `inkwash.process.categorical`). The weights of
+an entry leave out what the entry's own noisy state shows, which Bayes' rule then adds. A network that gives the
+log-frequencies is therefore already the exact denoiser of independent entries. In a mixed model, a single network
+gives both the predictions of the numbers and the log-weights of the categories.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from inkwash.core.shapes import as_time
-from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser, Sight
+from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser, TimeInput
 from inkwash.denoise.prediction import Prediction
 from inkwash.process.bernoulli import Bernoulli, BitEstimate
 from inkwash.process.categorical import Categorical, CategoryEstimate, log_weights
@@ -31,10 +31,10 @@ class BitDenoiser(NetworkDenoiser):
         network: a callable `(x_t, t, **condition) -> logits` shaped like `x_t`; `t` comes with shape `(B,)`. A module
             with parameters is called in their dtype.
         process: the Bernoulli process.
-        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", always zero.
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
 
     Raises:
-        ConfigError: an unknown `sees`.
+        ConfigError: `sees` is unknown.
     """
 
     process: Bernoulli
@@ -42,7 +42,7 @@ class BitDenoiser(NetworkDenoiser):
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> BitEstimate:
         """The estimate at noisy bits `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)
-        return BitEstimate(self.ask(x_t, t, guidance, condition)[0], x_t, t, self.process)
+        return BitEstimate(self.predict(x_t, t, guidance, condition)[0], x_t, t, self.process)
 
 
 class CategoryDenoiser(NetworkDenoiser):
@@ -50,13 +50,13 @@ class CategoryDenoiser(NetworkDenoiser):
 
     Args:
         network: a callable `(x_t, t, **condition) -> (B, sum(sizes))`, the log-weights of the categories of the first
-            entry, then of the second, …; `t` comes with shape `(B,)`. A module with parameters is called in their
-            dtype.
+            entry, then of the second, and so on; `t` comes with shape `(B,)`. A module with parameters is called in
+            their dtype.
         process: the process of categories.
-        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", always zero.
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
 
     Raises:
-        ConfigError: an unknown `sees`.
+        ConfigError: `sees` is unknown.
     """
 
     process: Categorical
@@ -64,24 +64,24 @@ class CategoryDenoiser(NetworkDenoiser):
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> CategoryEstimate:
         """The estimate at noisy categories `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)
-        output = self.ask(x_t, t, guidance, condition)[0]
+        output = self.predict(x_t, t, guidance, condition)[0]
         return CategoryEstimate(log_weights(self.process, output), x_t, t, self.process)
 
 
 class MixedDenoiser(NetworkDenoiser):
-    """A network that says of noisy numbers what it predicts, and of noisy categories their log-weights.
+    """A network that predicts numbers and gives the log-weights of categories, with their process.
 
     Args:
-        network: a callable `(x_t, t, **condition)` to one row for each example: the predictions of the numbers, then,
-            where the variance asks for it, their spreads, then the log-weights of the categories, as of
-            `CategoryDenoiser`.
-        process: the process of both.
-        predicts: what the predictions mean, as of `Denoiser`.
-        variance: of the reverse step of numbers, likewise.
-        sees: what the network is given as `t`, likewise; of a log-SNR it is that of the numbers.
+        network: a callable `(x_t, t, **condition)` that returns one row for each example: the predictions of the
+            numbers, then their spreads if the variance needs them, then the log-weights of the categories in the order
+            of `CategoryDenoiser`.
+        process: the mixed process.
+        predicts: what the predictions of the numbers mean; see `Denoiser`.
+        variance: that of the reverse step of the numbers; see `Denoiser`.
+        sees: what the network is given as `t`; see `Denoiser`. "log_snr" is that of the numbers.
 
     Raises:
-        ConfigError: as `Denoiser`.
+        ConfigError: as for `Denoiser`.
     """
 
     process: Mixed
@@ -92,21 +92,18 @@ class MixedDenoiser(NetworkDenoiser):
         process: Mixed,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: Sight = "time",
+        sees: TimeInput = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.numbers = Denoiser(nn.Identity(), process.numbers, predicts, variance, sees)
 
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> MixedEstimate:
         """The estimate at noisy rows `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
-        numbers, categories = self.process.parts(x_t)
-        noisy = Noisy.at(numbers, as_time(t), self.process.numbers)
-        shown = self.process.joined(self.numbers.shown(noisy), categories)
-        output = self.ask(shown, noisy.t, guidance, condition)[0]
-        said, weights = output.split(
-            [output.shape[1] - sum(self.process.categories.sizes), sum(self.process.categories.sizes)], 1
-        )
-        of_categories = CategoryEstimate(
-            log_weights(self.process.categories, weights), categories, noisy.t, self.process.categories
-        )
-        return MixedEstimate(self.numbers.read(*self.numbers.split(said), noisy), of_categories, self.process)
+        (numbers_t, categories_t), process = self.process.parts(x_t), self.process.categories
+        noisy = Noisy.at(numbers_t, as_time(t), self.process.numbers)
+        shown = self.process.joined(self.numbers.shown(noisy), categories_t)
+        output = self.predict(shown, noisy.t, guidance, condition)[0]
+        predictions, weights = output.split([output.shape[1] - sum(process.sizes), sum(process.sizes)], 1)
+        numbers = self.numbers.read(*self.numbers.split(predictions), noisy)
+        categories = CategoryEstimate(log_weights(process, weights), categories_t, noisy.t, process)
+        return MixedEstimate(numbers, categories, self.process)

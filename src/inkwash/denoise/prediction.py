@@ -1,7 +1,7 @@
-r"""What a network may predict, and what follows from it: estimates of the clean data and of the noise.
+r"""What a network may predict, and the estimates of the clean data and of the noise that follow from it.
 
-Every prediction gives $(\hat x, \hat\epsilon)$, which satisfy $x_t = \alpha\hat x + \sigma\hat\epsilon$. None divides
-by $\alpha$ where the noise is what is asked for.
+Every prediction gives a pair $(\hat x, \hat\epsilon)$ with $x_t = \alpha\hat x + \sigma\hat\epsilon$. No prediction
+divides by $\alpha$ to find the noise.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.config import PlainPredictionName
 from inkwash.core.shapes import over
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Noisy
@@ -21,11 +22,11 @@ from inkwash.process.noise.grid import as_grid
 
 @dataclass(frozen=True)
 class Guess:
-    """What an output means.
+    """The estimates that an output implies.
 
     Args:
-        x: estimate of the clean data, `(B, *event)`.
-        eps: estimate of the noise, `(B, *event)`.
+        x: the estimate of the clean data, `(B, *event)`.
+        eps: the estimate of the noise, `(B, *event)`.
         level_logits: log-probabilities of the levels up to a constant, `(B, *event, levels)`, if they are predicted.
     """
 
@@ -38,14 +39,14 @@ class Prediction(ABC):
     """What the network's output means."""
 
     needs_signal = False
-    """Whether it says nothing of x where no signal is left."""
+    """Whether the output fails to determine x where no signal is left."""
 
     @abstractmethod
     def read(self, output: Tensor, noisy: Noisy) -> Guess:
         """The estimates that an output implies."""
 
     def input_scale(self, noisy: Noisy) -> Tensor | None:
-        """What the network's input is divided by, if this prediction has a say in it."""
+        """The number that divides the network's input; None if this prediction leaves the input as it is."""
         return None
 
 
@@ -85,11 +86,11 @@ class V(Prediction):
 
 @dataclass(frozen=True)
 class F(Prediction):
-    r"""EDM's preconditioned output: $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, of a network that is given
+    r"""EDM's preconditioned output F: $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, where the network's input is
     $c_\mathrm{in}x_t$ (Karras et al. 2022, eq. 7 and table 1, here for any $\alpha$).
 
     Args:
-        data_std: standard deviation of the data, model units.
+        data_std: the standard deviation of the data, model units.
     """
 
     data_std: float = 1.0
@@ -101,7 +102,7 @@ class F(Prediction):
         return Guess(x, noisy.eps_of(x))
 
     def input_scale(self, noisy: Noisy) -> Tensor:
-        """Standard deviation of the noisy data."""
+        r"""$1/c_\mathrm{in}$, the standard deviation of the noisy data."""
         return torch.sqrt(noisy.sigma**2 + (noisy.alpha * self.data_std) ** 2)
 
 
@@ -110,11 +111,11 @@ class Mean(Prediction):
     """The mean of the reverse step to the next time of a grid (Ho et al. 2020, eq. 8).
 
     Args:
-        steps: number of steps of a uniform grid.
-        times: or the grid itself, decreasing from 1 to 0.
+        steps: the number of steps of a uniform grid; 1000 if neither `steps` nor `times` is given.
+        times: the grid itself, decreasing from 1 to 0.
 
     Raises:
-        ConfigError: both or a bad grid.
+        ConfigError: both `steps` and `times` are given, or the grid is bad.
     """
 
     steps: int | None = None
@@ -134,14 +135,15 @@ class Mean(Prediction):
 
 @dataclass(frozen=True)
 class Levels(Prediction):
-    r"""For integer data: log-odds $\ell_v$ of each entry's levels, as they are before looking at its own $x_t$. Bayes'
-    rule with the known noise does the rest: $\hat x = \sum_v x_v w_v$ with
-    $w = \mathrm{softmax}_v[\ell_v - (x_t - \alpha x_v)^2/2\sigma^2]$, which snaps to the levels as the noise falls.
+    r"""For integer data, the log-odds $\ell_v$ of the levels of each entry before its own $x_t$ is taken into account.
+
+    Bayes' rule with the known noise then adds what $x_t$ shows: $\hat x = \sum_v x_v w_v$ with
+    $w = \mathrm{softmax}_v[\ell_v - (x_t - \alpha x_v)^2/2\sigma^2]$. This snaps to the levels as the noise falls.
 
     The output has shape `(B, *event, levels)`.
 
     Args:
-        lattice: the values the data takes, model units.
+        lattice: the values that the data takes, model units.
     """
 
     lattice: Lattice
@@ -155,5 +157,5 @@ class Levels(Prediction):
         return Guess(x, noisy.eps_of(x), logits)
 
 
-NAMED: dict[str, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
+NAMED: dict[PlainPredictionName, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
 """Predictions that a name alone describes."""

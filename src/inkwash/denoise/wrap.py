@@ -1,4 +1,4 @@
-"""Wrappers: denoisers that change what another denoiser believes, by a condition or by the range of the data."""
+"""Wrappers: denoisers that change the estimate of another denoiser, by a condition or by the range of the data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,13 @@ from inkwash.process.gaussian import Estimate, require_gaussian
 
 
 class Conditioned(nn.Module):
-    """A denoiser that is asked under one condition throughout.
+    """A denoiser under a fixed condition.
 
     Args:
         denoiser: the denoiser to wrap.
-        condition: what it is asked with by name, a row for each example, or fewer rows that are taken in turn: a
-            `label`, class numbers `(B,)`; what is `given`, standardised, `(B, …)`; the `guidance` by them.
+        condition: the keywords that the denoiser is called with. A tensor has a row for each example, or fewer rows,
+            which are then repeated in turn. Usual names are `label`, class numbers `(B,)`; `given`, standardised data
+            `(B, …)`; and `guidance`, a number.
     """
 
     def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
@@ -27,7 +28,7 @@ class Conditioned(nn.Module):
         self.condition = condition
 
     def forward(self, x_t: Tensor, t: float | Tensor) -> Any:
-        """The wrapped denoiser's estimate."""
+        """The wrapped denoiser's estimate under the condition."""
         condition = {
             name: in_turn(value, len(x_t)) if isinstance(value, Tensor) else value
             for name, value in self.condition.items()
@@ -36,7 +37,7 @@ class Conditioned(nn.Module):
 
 
 def under(denoiser: AnyDenoiser, condition: Mapping[str, Any] | None, rows: Tensor | slice) -> AnyDenoiser:
-    """A denoiser under some rows of a condition, whose tensors have one per example; itself where there is none."""
+    """The denoiser under the selected rows of a condition, or the denoiser itself if there is no condition."""
     if not condition:
         return denoiser
     kept = {name: value[rows] if isinstance(value, Tensor) else value for name, value in condition.items()}
@@ -48,11 +49,11 @@ class Clipped(nn.Module):
 
     Args:
         denoiser: the denoiser to wrap.
-        low: smallest value of clean data, model units.
-        high: largest value.
+        low: the smallest value of clean data, model units.
+        high: the largest value.
 
     Raises:
-        ConfigError: a denoiser of a process that is not Gaussian.
+        ConfigError: the denoiser's process is not Gaussian.
     """
 
     def __init__(self, denoiser: AnyDenoiser, low: float = -1.0, high: float = 1.0) -> None:
@@ -68,17 +69,17 @@ class Clipped(nn.Module):
 
 
 class Thresholded(nn.Module):
-    r"""A denoiser with dynamic thresholding (Saharia et al. 2022, §2.3); $\hat\epsilon$ is recomputed.
+    r"""A denoiser with dynamic thresholding (Saharia et al. 2022, §2.3); $\hat\epsilon$ is recomputed from $\hat x$.
 
-    $\hat x$ is clipped to $[-s, s]$ and divided by s, the larger of 1 and a quantile of $|\hat x|$ over the entries of
-    the example. Data is bounded by -1 and 1 here.
+    $\hat x$ is clipped to $[-s, s]$ and divided by s, which is the larger of 1 and a quantile of $|\hat x|$ over the
+    entries of the example. The data must lie between -1 and 1.
 
     Args:
         denoiser: the denoiser to wrap.
-        quantile: which quantile, their p; 1 leaves the largest entry at the bound.
+        quantile: which quantile, the paper's p; with 1, the largest entry ends at the bound.
 
     Raises:
-        ConfigError: a quantile outside [0, 1]; a denoiser of a process that is not Gaussian.
+        ConfigError: the quantile is outside [0, 1], or the denoiser's process is not Gaussian.
     """
 
     def __init__(self, denoiser: AnyDenoiser, quantile: float = 0.995) -> None:

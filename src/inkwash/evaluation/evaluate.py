@@ -52,7 +52,6 @@ from inkwash.likelihood.bound import Bound
 from inkwash.likelihood.flow import EXACT_UP_TO
 from inkwash.likelihood.ode import Adaptive
 from inkwash.process.gaussian import Gaussian, require_gaussian
-from inkwash.training.fit import bound_parts
 from inkwash.training.run import Run, StrPath
 
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
@@ -144,7 +143,7 @@ def _likelihood(subject: Subject, display: Display) -> dict[str, Any]:
     bounds = {name: _bound(subject, getattr(parts, name)) for name in ("held_out", "train")}
     under = {"held_out_given_condition": _bound(subject, parts.held_out, **told)} if told else {}
     return {
-        "bound": {name: bound_parts(bound) for name, bound in {**bounds, **under}.items()},
+        "bound": {name: asdict(bound.mean()) for name, bound in {**bounds, **under}.items()},
         "bound_by_time": _by_time(bounds),
         "overfitting": _overfitting(bounds),
         "log_density": _log_density(subject, display),

@@ -18,7 +18,7 @@ from typing import Any
 from torch.nn import Module
 
 from inkwash.core.config import EvaluateConfig
-from inkwash.core.options import chosen, to_json
+from inkwash.core.options import to_json
 from inkwash.core.version import __version__
 from inkwash.evaluation.pictures import BY_TIME, CURVE, NEIGHBOURS
 from inkwash.training.build import describe_network, describe_process
@@ -264,7 +264,7 @@ def _about(header: Header, network: Module) -> dict[str, str]:
         "Network": describe_network(header.config.network, header.transform.spec.size, network),
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
         f"{header.skipped} skipped as not finite; objective {train.objective}, peak learning rate "
-        f"{chosen(train.learning_rate):g}, moving average {train.ema:g}, seed {train.seed}",
+        f"{train.learning_rate:g}, moving average {train.ema:g}, seed {train.seed}",
     }
     return about | {"Trained with": ", ".join(f"{name} {version}" for name, version in header.versions.items())}
 

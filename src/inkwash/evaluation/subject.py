@@ -91,7 +91,7 @@ def subject_of(
     samples, known = _drawn(model, dataset, others, config, display), take(data, fitted)
     parts = Parts(samples, known[:kept], take(data, held_out), known)
     form = form_of(model, dataset.spec, known)
-    told = map(dataset.conditions, (held_out, others, fitted))
+    told: Any = map(dataset.conditions, (held_out, others, fitted))
     return Subject(model, dataset.spec, config, parts, parts.map(form), Rows(data, inside, form), *told)
 
 

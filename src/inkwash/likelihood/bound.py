@@ -15,7 +15,7 @@ $\tau_1$, whatever the reverse variance (Kingma et al. 2021, eq. 11).
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,29 @@ from inkwash.process.process import Process
 
 
 @dataclass(frozen=True)
+class MeanBound:
+    """The means of a bound and of its parts over examples.
+
+    Args:
+        prior: the first part, in `unit`.
+        diffusion: the second part, in `unit`.
+        reconstruction: the third part, in `unit`.
+        total: the bound, in `unit`; it is the sum of the parts.
+        std_error: the standard error of `total`, in `unit`; None for a single example.
+        unit: "bits/dim" for data with levels, "nats" otherwise.
+        examples: the number of examples.
+    """
+
+    prior: float
+    diffusion: float
+    reconstruction: float
+    total: float
+    std_error: float | None
+    unit: str
+    examples: int
+
+
+@dataclass(frozen=True)
 class Bound:
     r"""An upper bound on -log p(x) and its parts, nats per example.
 
@@ -39,15 +62,16 @@ class Bound:
         prior: shape `(B,)`.
         diffusion: shape `(B,)`.
         reconstruction: shape `(B,)`; for continuous data a negative log-density, which may be negative.
-        per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is nearest to noise.
+        per_time: what each stretch of time adds to `diffusion`, shape `(B, K)`; the first column is closest to noise.
         time_edges: the K + 1 times that separate the stretches, decreasing.
         dims: number of entries of an example.
         levels: number of values an entry can take; None for continuous data.
-        k: of a diffusion model, Sohl-Dickstein's K (2015, eq. 14), a lower bound on the mean of log p(x), `(B,)`:
-            entropies take the place of the prior and the reconstruction. The last step is that of the forward kernel,
-            and the data must have the prior's moments: bits the mean of its rate, real numbers
-            $\mathbb E\lVert x\rVert^2 = d$.
-        null: of a diffusion model, log-density or mass of x under the prior, his $L_\mathrm{null}$, `(B,)`.
+        lower: for a diffusion model, Sohl-Dickstein's K (2015, eq. 14), whose mean is a lower bound on the mean of
+            log p(x), `(B,)`: entropies take the place of the prior and the reconstruction. The last step is that of the
+            forward kernel, and the data must have the prior's moments: bits the mean of its rate, real numbers
+            $\mathbb E\lVert x\rVert^2 = d$. NaN for a VAE, which has none.
+        prior_log_prob: for a diffusion model, the log-density or log-mass of x under the prior, $L_\mathrm{null}$ in
+            the same paper, `(B,)`. NaN for a VAE.
     """
 
     prior: Tensor
@@ -57,8 +81,8 @@ class Bound:
     time_edges: Tensor
     dims: int
     levels: int | None
-    k: Tensor | None = None
-    null: Tensor | None = None
+    lower: Tensor
+    prior_log_prob: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -75,16 +99,43 @@ class Bound:
         return self.in_bits_per_dim(self.total)
 
     def in_bits_per_dim(self, nats: Tensor) -> Tensor:
-        """Convert nats per example to bits per entry; refused for continuous data, as `bits_per_dim`."""
+        """Convert nats per example to bits per entry.
+
+        Raises:
+            ConfigError: continuous data.
+        """
         if self.levels is None:
             raise ConfigError("bits_per_dim", "continuous data", "data with levels; use .total, in nats")
         return nats / (self.dims * math.log(2))
+
+    def with_log_det(self, log_det: Tensor | float) -> "Bound":
+        """The bound on p(x) in other units, where log p(x) is larger by `log_det`, `(B,)`."""
+        return replace(
+            self,
+            reconstruction=self.reconstruction - log_det,
+            lower=self.lower + log_det,
+            prior_log_prob=self.prior_log_prob + log_det,
+        )
 
     @property
     def std_error(self) -> Tensor:
         """Standard error of `total.mean()` over examples and noise; NaN for fewer than two examples."""
         spread = ((self.total - self.total.mean()) ** 2).sum() / (len(self.total) - 1)
         return (spread / len(self.total)).sqrt()
+
+    def mean(self) -> MeanBound:
+        """The means over examples, in bits per entry for data with levels and in nats otherwise."""
+        discrete = self.levels is not None
+        unit = self.in_bits_per_dim if discrete else (lambda nats: nats)
+        return MeanBound(
+            prior=float(unit(self.prior.mean())),
+            diffusion=float(unit(self.diffusion.mean())),
+            reconstruction=float(unit(self.reconstruction.mean())),
+            total=float(unit(self.total.mean())),
+            std_error=float(unit(self.std_error)) if len(self.total) > 1 else None,
+            unit="bits/dim" if discrete else "nats",
+            examples=len(self.total),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,11 +144,11 @@ class _Terms:
     per_time: Tensor
     reconstruction: Tensor
     edges: Tensor
-    null: Tensor
+    prior_log_prob: Tensor
 
     @classmethod
     def joined(cls, slots: list["_Terms"], count: int) -> "_Terms":
-        """The terms of the first `count` examples of all slots."""
+        """The terms of all slots, for the first `count` examples."""
         return cls(*(torch.cat([getattr(s, item.name) for s in slots])[:count] for item in fields(cls)))
 
 
@@ -115,7 +166,7 @@ def bound(
     """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
 
     The noise of an example depends on the seed and on its place in `x`, not on how many come after it. Entries that are
-    NaN are missing: the bound is then on -log p of the others, and the denoiser is told which these are.
+    NaN are missing: the bound is then on -log p of the others, and the denoiser is given which these are.
 
     Args:
         denoiser: gives the reverse kernel.
@@ -124,11 +175,12 @@ def bound(
         lattice: the values discrete data takes; None for those of the process, and where it has none, for continuous
             data, whose decoder is a density.
         terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
-            one pair drawn from each, which is unbiased. None evaluates all. In continuous time, as many stretches of
-            log-SNR with a point drawn from each.
+            one pair is drawn from each, which is unbiased. None evaluates all. In continuous time, there are so many
+            stretches of log-SNR, with a point drawn from each.
         seed: of the noise.
         continuous: take the limit of ever finer grids before the last step.
-        condition: what the denoiser is asked with, a row for each example: the bound is then on -log p(x | condition).
+        condition: inputs of the denoiser by name, with a row for each example: the bound is then on
+            -log p(x | condition).
 
     Raises:
         ConfigError: `terms` below 1.
@@ -137,11 +189,11 @@ def bound(
         require_integer("terms", terms)
     lattice = lattice or denoiser.process.lattice
     stretches = _continuous(denoiser, times, terms) if continuous else _pairs(times, terms)
-    x, told, missing = x.double().nan_to_num(0.0), dict(condition or {}), x.isnan()
+    x, inputs, missing = x.double().nan_to_num(0.0), dict(condition or {}), x.isnan()
     if bool(missing.any()):
-        told["present"] = ~missing
+        inputs["present"] = ~missing
     parts = [
-        _slot_terms(under(denoiser, told, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
+        _slot_terms(under(denoiser, inputs, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
         for rows, random in slots(x, seed, Purpose.BOUND)
     ]
     found = _Terms.joined(parts, len(x))
@@ -150,8 +202,8 @@ def bound(
         prior=found.prior,
         diffusion=diffusion,
         reconstruction=found.reconstruction,
-        k=found.edges - diffusion,
-        null=found.null,
+        lower=found.edges - diffusion,
+        prior_log_prob=found.prior_log_prob,
         per_time=found.per_time,
         time_edges=stretches.edges,
         dims=x[0].numel(),
@@ -210,8 +262,8 @@ def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Str
     width = (high - low) / count
 
     def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
-        inside = torch.rand(len(x), generator=random, dtype=torch.float64)
-        t = schedule.time(low + (i + inside) * width)
+        place = torch.rand(len(x), generator=random, dtype=torch.float64)
+        t = schedule.time(low + (i + place) * width)
         noise = denoiser.process.noise(x.shape, random, like=x)
         estimate = denoiser(denoiser.process.diffuse(x, t, noise), t)
         return 0.5 * width * sum_event((noise - estimate.eps) ** 2, present)
@@ -239,5 +291,5 @@ def _slot_terms(
         per_time=torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0),
         reconstruction=-decoder.log_prob(x, present),
         edges=last.entropy(present) - nearest.entropy(present) - prior.entropy(present),
-        null=prior.log_prob(x, present),
+        prior_log_prob=prior.log_prob(x, present),
     )

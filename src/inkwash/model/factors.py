@@ -177,7 +177,7 @@ class Condition(Factor):
     given: Any = None
     guidance: float = 1.0
 
-    changes_belief: ClassVar[bool] = True
+    is_condition: ClassVar[bool] = True
 
     def wrap(self, denoiser: AnyDenoiser, units: Units) -> AnyDenoiser:
         return Conditioned(denoiser, self._inputs(units))

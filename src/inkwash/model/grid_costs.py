@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
-from inkwash.core.randomness import Purpose, chosen_seed, generator, slot_rows, slots
+from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots
 from inkwash.core.shapes import over
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.bound import step_kl
@@ -205,11 +205,11 @@ def trajectory_costs(
     """
     require_integer("n", n)
     process, times = require_gaussian(model.process, "trajectory_costs"), _candidates(model, candidates)
-    random = generator(chosen_seed(seed), Purpose.GRID)
+    random = generator(seed_of(seed), Purpose.GRID)
     like = torch.zeros((), dtype=torch.float64, device=model.device)
     starts = process.prior((n, *model.shape), like=like).draw(random)
     step = torch.zeros(len(times) - 1, len(times), dtype=torch.float64)
-    for x_t in starts.split(slot_rows(model.shape, model.device)):
+    for x_t in starts.split(Slots(model.shape, model.device).rows):
         step += _deviations(model.denoiser, process, x_t, times)
     return _costs(times, step[:, :-1], step[:, -1].expand(len(step), -1), n, 0.0)
 

@@ -1,51 +1,56 @@
-r"""Products: $\tilde p(x) \propto p(x)\,r_1(x)\,r_2(x)\cdots$, the distribution of a model given what is known, as a
-distribution."""
+r"""`Product`, $\tilde p(x) \propto p(x)\,r_1(x)\,r_2(x)\cdots$: a model given what is known is a distribution too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Unpack, overload
 
 import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_kind
+from inkwash.core.randomness import Slot, seed_of
 from inkwash.core.shapes import Array
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.flow import LogProb
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.options import ProductOptions
 from inkwash.model.units import Units
 from inkwash.posterior.evidence import Evidence, nothing
 from inkwash.posterior.method import Method
 from inkwash.posterior.methods import default_method
 from inkwash.posterior.smc import SMC, Particles
-from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import State, Walkable, end_of
+from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walkable, Walker, end_of, planned
 
 
 class Factor:
-    """A function r(x), or a condition, that multiplies a model: `model * factor`; factors multiply one another."""
+    """A function r(x), or a condition, that multiplies a model: `model * factor`. Factors multiply one another too."""
 
-    changes_belief: ClassVar[bool] = False
-    """Whether it changes what the denoiser believes and is no function of x, as a condition does."""
+    is_condition: ClassVar[bool] = False
+    """Whether it is a condition of the model, of which a product has at most one."""
+
+    @property
+    def changes_belief(self) -> bool:
+        """Whether it changes the belief of the denoiser, and is no function of x."""
+        return type(self).wrap is not Factor.wrap
 
     @property
     def parts(self) -> tuple[Factor, ...]:
-        """The factors of a product of factors; else the factor alone."""
+        """The factors of a product of factors; otherwise the factor itself."""
         return (self,)
 
     def wrap(self, denoiser: AnyDenoiser, units: Units) -> AnyDenoiser:
-        """The model's denoiser under this factor, for one that changes the belief."""
+        """The model's denoiser under this factor; another denoiser only if the factor changes the belief."""
         return denoiser
 
     def evidence(self, units: Units) -> Evidence:
-        """What the factor says of x in the model's units."""
+        """What the factor says about x, in the model's units."""
         return nothing(units.shape, units.device)
 
     def known(self, units: Units) -> tuple[Array, Array] | None:
-        """Mask and values of the entries that it makes known, in data units; None where it makes none known."""
+        """Mask and values of the entries that the factor makes known, in data units; None if there are none."""
         return None
 
     @overload
@@ -75,12 +80,12 @@ class Factors(Factor):
 
 
 def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
-    """What all factors together say of x.
+    """What all factors together say about x.
 
     Raises:
         ConfigError: more than one `Condition`, or a factor that does not fit the model.
     """
-    conditions = sum(factor.changes_belief for factor in factors)
+    conditions = sum(factor.is_condition for factor in factors)
     if conditions > 1:
         raise ConfigError("condition", f"{conditions} conditions", "one at most")
     evidence = (factor.evidence(units) for factor in factors)
@@ -89,12 +94,12 @@ def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
 
 @dataclass(frozen=True)
 class Population:
-    """Draws by sequential Monte Carlo, and how far to trust them.
+    """Samples by sequential Monte Carlo, and how far to trust them.
 
     Args:
-        x: as of `Product.sample`.
-        effective: share of particles that are effective after each step, 1 at best, `(slots, steps)`; each slot of
-            draws has a population of its own.
+        x: the samples, as of `Product.sample`.
+        effective: share of particles that are effective after each step, 1 at best, `(slots, steps)`; each slot has a
+            population of its own.
     """
 
     x: Any
@@ -122,10 +127,10 @@ class Product(Walkable):
 
     __rmul__ = __mul__
 
-    def sample(self, n: int, *, method: Method | None = None, **options: Any) -> Any:
-        """Draw `n` examples. Known entries are exactly what they are known to be, in data units.
+    def sample(self, n: int, *, method: Method | None = None, **options: Unpack[ProductOptions]) -> Any:
+        """Sample `n` examples. Known entries are exactly what they are known to be, in data units.
 
-        Sample i of a seed is the same, bit for bit, whatever `n`.
+        Sample i of a seed is the same, bit for bit, whatever `n` is.
 
         Args:
             n: how many, at least 1.
@@ -137,29 +142,51 @@ class Product(Walkable):
             As `Diffusion.sample`.
 
         Raises:
-            ConfigError: a bad option, or one that the method has no use for.
+            ConfigError: a bad option, or one that the method cannot use.
         """
         return self.to_data(torch.cat([end_of(each).x_s for each in self.walks(n, method=method, **options)]))
 
     def walks(
-        self, n: int, *, method: Method | None = None, sampler: Sampler | None = None, **options: Any
+        self,
+        n: int,
+        *,
+        method: Method | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        **steps: Unpack[StepOptions],
     ) -> list[Iterator[State]]:
-        guided, walk = self._composed(method, sampler, options)
-        return [self._to_known(each) for each in guided.walks(n, sampler=walk, **options)]
+        (walker, plan), number = self._composed(method, **steps), seed_of(seed)
 
-    def _to_known(self, walk: Iterator[State]) -> Iterator[State]:
-        for state in walk:
-            yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+        def walk_slot(slot: Slot) -> Iterator[State]:
+            x_1, random = self._conditioned.start(slot, number)
+            for state in walker.walk(x_1, plan.times, random, slot.own):
+                yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+
+        return [walk_slot(slot) for slot in self._conditioned.slots(n, first)]
 
     def population(
-        self, n: int, *, method: SMC | None = None, sampler: Sampler | None = None, **options: Any
+        self,
+        n: int,
+        *,
+        method: SMC | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        **steps: Unpack[StepOptions],
     ) -> Population:
-        """What `sample` draws with `method`, `SMC()` by default, and its effective sample size."""
-        guided, walk = self._composed(method or SMC(), sampler, options)
-        if not isinstance(walk, Particles):
+        """What `sample` gives with `method`, `SMC()` by default, and the share of particles that are effective."""
+        (walker, plan), seed = self._composed(method or SMC(), **steps), seed_of(seed)
+        if not isinstance(walker, Particles):
             raise ConfigError("method", method, "an SMC")
-        x = torch.cat([end_of(each).x_s for each in guided.walks(n, sampler=walk, **options)])
-        return Population(self.to_data(self.evidence.with_known(x)), torch.tensor(walk.sizes, dtype=torch.float64))
+        ends, effective = [], []
+        for slot in self._conditioned.slots(n, first):
+            x_1, random = self._conditioned.start(slot, seed)
+            shares = []
+            for weighed in walker.weighed_walk(x_1, plan.times, random, slot.own):
+                shares.append(weighed.effective)
+            ends.append(weighed.state.x_s)
+            effective.append(shares)
+        x = self.to_data(self.evidence.with_known(torch.cat(ends)))
+        return Population(x, torch.tensor(effective, dtype=torch.float64))
 
     def unnormalised_log_prob(self, x: Any, **options: Any) -> LogProb:
         r"""$\log p(x) + \sum\log r(x)$, nats per example: the log-probability up to a constant that does not depend on
@@ -194,26 +221,34 @@ class Product(Walkable):
 
     @cached_property
     def _observed(self) -> list[tuple[Array, Array]]:
+        """Mask and values of every factor that makes entries known, in data units."""
         found = (factor.known(self.model.units) for factor in self.factors)
         return [each for each in found if each is not None]
 
-    def _composed(
-        self, method: Method | None, sampler: Sampler | None, options: dict[str, Any]
-    ) -> tuple[Diffusion, Sampler | None]:
-        """The model with the denoiser of the product, and the sampler to walk with."""
-        for name in ("label", "given", "guidance"):
-            if name in options:
-                raise ConfigError(
-                    name, options[name], "a factor in its place: model * Condition(label, given, guidance)"
-                )
+    @cached_property
+    def _conditioned(self) -> Diffusion:
+        """The model under the factors that change its belief."""
+        denoiser = self.model.denoiser
+        for factor in self.factors:
+            denoiser = factor.wrap(denoiser, self.model.units)
+        return self.model.with_denoiser(denoiser)
+
+    def _composed(self, method: Method | None, **steps: Unpack[StepOptions]) -> tuple[Walker, Plan]:
+        """What walks to samples of the product, and its steps."""
+        _require_no_condition(steps)
         if method is not None:
             require_kind("method", method, Method)
-        model = self.model
-        denoiser = reduce(lambda wrapped, factor: factor.wrap(wrapped, model.units), self.factors, model.denoiser)
-        walk = sampler
-        if self.evidence.linear is not None or self.evidence.potentials:
+        model = self._conditioned
+        plan = planned(model.process, model.steps, **steps)
+        if not self.evidence.is_empty:
             method = method or default_method(model.process)
-            denoiser, walk = method.compose(denoiser, self.evidence, sampler)
-        elif method is not None:
-            raise ConfigError("method", method, "none: these factors change the denoiser alone")
-        return model.with_denoiser(denoiser), walk
+            return method.compose(model.denoiser, self.evidence, plan.sampler), plan
+        if method is not None:
+            raise ConfigError("method", method, "none: these factors only change the denoiser")
+        return Stepwise(model.denoiser, plan.sampler), plan
+
+
+def _require_no_condition(options: Mapping[str, Any]) -> None:
+    for name in ("label", "given", "guidance"):
+        if name in options:
+            raise ConfigError(name, options[name], "a factor in its place: model * Condition(label, given, guidance)")

@@ -1,6 +1,6 @@
-"""Units: what takes examples, labels and given values from data units to model units, and draws back.
+"""`Units`: examples from data units to model units, and samples back.
 
-Everything that is stated in data units, by users and by factors, passes here once.
+Everything that users and factors state in data units passes through here once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.frames import from_frame
 from inkwash.data.spec import DataSpec
@@ -27,9 +28,9 @@ class Units:
 
     Args:
         shape: shape of one example in model units.
-        transform: takes data units to model units and back. None: the two are the same.
+        transform: takes data units to model units and back; None where the two are the same.
         condition: what the network takes beside noisy data and time.
-        values: what entries may be under a discrete process; None where they are real numbers.
+        values: the values of entries under a discrete process; None where they are real numbers.
         device: where examples in model units live.
         dtype: of noisy data.
     """
@@ -46,24 +47,13 @@ class Units:
         """What an example is in data units.
 
         Raises:
-            ConfigError: there is no transform, so that nobody knows how the data is to be shown.
+            ConfigError: there is no transform, which would know.
         """
-        return self.known_transform.spec
-
-    @property
-    def known_transform(self) -> Transform:
-        """The transform.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        if self.transform is None:
-            raise ConfigError("model", "one without a transform", "one that knows what its data is")
-        return self.transform
+        return self._require_transform().spec
 
     @property
     def lattice(self) -> Lattice | Bins | None:
-        """What entries may be in model units, where the data has levels or whole numbers."""
+        """The values of entries in model units, where the data has levels or whole numbers."""
         return None if self.transform is None else self.transform.lattice
 
     @property
@@ -73,15 +63,24 @@ class Units:
 
     @property
     def scale(self) -> float:
-        """The length in data units of one in model units; a mean over the channels."""
+        """How long one model unit is in data units; a mean over the channels."""
         return 1.0 if self.transform is None else sum(self.transform.scale) / len(self.transform.scale)
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the dtype, and on the device, of noisy data."""
+        return torch.zeros((), dtype=self.dtype, device=self.device)
+
     def from_frame(self, x: Any) -> Any:
-        """What stands in the data for the rows of a `pandas.DataFrame`; anything else as it is."""
+        """The rows of a `pandas.DataFrame` as numbers; anything else as it is."""
         return from_frame(self.spec, x) if hasattr(x, "columns") else x
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
-        """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing, if it may.
+        """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing.
+
+        Args:
+            x: examples in data units.
+            missing: whether entries may be missing even if those of the training data may not.
 
         Raises:
             DataError: examples of another shape, or with values that the data cannot take.
@@ -105,7 +104,7 @@ class Units:
         return model_x
 
     def shaped(self, where: str, x: Any) -> Tensor:
-        """Examples in model units, on the model's device.
+        """Examples in model units, which `where` names, on the model's device.
 
         Raises:
             DataError: another shape than `(B, *shape)`, or no example.
@@ -119,21 +118,53 @@ class Units:
         """Model units to data units."""
         return x if self.transform is None else self.transform.to_data(x.cpu())
 
+    def to_unrounded(self, x: Tensor) -> Array:
+        """As `to_data`, but in float64, and without moving entries to levels: for noisy data, and for means.
+
+        Raises:
+            ConfigError: there is no transform.
+        """
+        return self._require_transform().to_real(x.cpu())
+
+    def with_known(self, x: Any, samples: Any, n: int) -> Any:
+        """Samples of incomplete examples `x`, data units, with the entries that x has put in as they are.
+
+        Args:
+            x: `(B, …)`; NaN where an entry is missing.
+            samples: `(n * B, …)`, the examples in order within each of `n`.
+            n: how many samples there are of each example.
+
+        Returns:
+            `(n, B, …)`.
+        """
+        samples = samples.reshape(n, len(x), *samples.shape[1:])
+        if isinstance(samples, Tensor):
+            tensor = torch.as_tensor(x).to(samples)
+            return torch.where(tensor.isnan(), samples, tensor)
+        known = np.asarray(x, np.float64)
+        return np.where(np.isnan(known), samples, known).astype(samples.dtype)
+
     def to_reals(self, x: Tensor) -> Tensor:
         """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
         return x if self.transform is None else self.transform.real(x)
 
     def difference_to_data(self, x: Tensor) -> Tensor:
-        """A difference in model units as one in data units, of an affine transform."""
+        """A difference in model units as one in data units, for an affine transform."""
         return x if self.transform is None else self.transform.stretch(x)
 
     def log_det(self, model_x: Tensor) -> Tensor | float:
-        """Log-determinant of the map from data units to model units at `model_x`, `(B,)`, or 0 if they are the same."""
+        """Log-determinant of the map from data units to model units at `model_x`, `(B,)`; 0 where the units are the
+        same."""
         return 0.0 if self.transform is None else self.transform.log_det(model_x)
+
+    def _require_transform(self) -> Transform:
+        if self.transform is None:
+            raise ConfigError("model", "one without a transform", "one that knows what its data is")
+        return self.transform
 
 
 def require_same_values(process: Process, transform: Transform) -> None:
-    """Check that a transform takes data to the values of a process, if that has values of its own.
+    """Check that a transform takes data to the values of a discrete process.
 
     Raises:
         ConfigError: it does not.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError, DataError, NonFiniteError, require_integer
-from inkwash.core.randomness import Purpose, chosen_seed, derived_seed, generator, slot_rows
+from inkwash.core.randomness import Purpose, Slots, derived_seed, generator, seed_of
 from inkwash.core.shapes import event_size
 from inkwash.likelihood.bound import Bound
 from inkwash.nn.mlp import perceptron
@@ -146,14 +146,13 @@ class VAE(nn.Module):
             ConfigError: a bad `n` or `seed`.
         """
         _require_at_least_one(n=n)
-        seed = chosen_seed(seed)
+        seed = seed_of(seed)
         like = next(_parameters(self.decoder), torch.zeros((), device=self._device))
-        rows = slot_rows((self.latent,), like.device)
-        drawn = []
-        for slot in range(-(-n // rows)):
-            random = generator(seed, Purpose.SAMPLE, slot)
-            drawn.append(self.decoding(self.prior(rows, like).draw(random)).draw(random))
-        return torch.cat(drawn)[:n]
+        samples = []
+        for slot in Slots((self.latent,), like.device).of(n):
+            random = generator(seed, Purpose.SAMPLE, slot.number)
+            samples.append(self.decoding(self.prior(len(slot.places), like).draw(random)).draw(random))
+        return torch.cat(samples)[:n]
 
     def loss(self, x: Tensor, random: torch.Generator) -> Tensor:
         """KL(q(z | x) ‖ p(z)) - log p(x | z) at one draw of z, `(B,)`: what training lowers."""
@@ -189,6 +188,8 @@ class VAE(nn.Module):
             time_edges=torch.ones(1, dtype=torch.float64),
             dims=event_size(x.shape[1:]),
             levels=None if self.lattice is None else self.lattice.levels,
+            lower=torch.full_like(kl, torch.nan),
+            prior_log_prob=torch.full_like(kl, torch.nan),
         )
 
     @torch.no_grad()
@@ -225,7 +226,7 @@ class VAE(nn.Module):
         drawn_from = self.encoding(x) if proposal == "encoder" else prior
         rows = []
         for _ in range(draws):
-            # noise for a whole slot: that of an example must not depend on how many come after it
+            # noise for a full slot: that of an example must not depend on how many come after it
             noise = standard_normal((_rows(x), self.latent), random, like=x)[: len(x)]
             z = drawn_from.mean + drawn_from.std * noise
             rows.append(self._log_likelihood(x, z) + prior.log_prob(z) - drawn_from.log_prob(z))
@@ -335,7 +336,8 @@ def _parameters(network: Map) -> Iterator[nn.Parameter]:
 
 
 def _rows(x: Tensor) -> int:
-    return slot_rows(tuple(x.shape[1:]), x.device)
+    """Rows of a slot of examples."""
+    return Slots(tuple(x.shape[1:]), x.device).rows
 
 
 def _call(network: Map, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Films of a walk: noisy data above, the estimate of the clean data below, as samples form.
 
-Pixels and axes are those of `inkwash.data.pictures`, in data units. Noisy data is shown at the scale of clean data,
-that is divided by the standard deviation that data of variance 1 has at its time.
+Pixels and axes are those of `inkwash.data.pictures`, in data units. Noisy data is shown at the scale of clean data: it
+is divided by the standard deviation that data of variance 1 has at its time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.shapes import Array, over
 from inkwash.data.pictures import save_pixels, sheet
-from inkwash.data.transform import Transform
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.product import Product
 from inkwash.process.gaussian import Gaussian
 from inkwash.sample.walk import State
+
+_MILLISECONDS, _HOLD = 80, 1500
+FORMATS = (".gif", ".webp", ".png")
+"""Films by the suffix of their name; a PNG is a strip of all frames."""
 
 
 def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
@@ -34,7 +37,7 @@ def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None
     if film is not None:
         walks[0] = film.record(walks[0])
     ends = []
-    with display.walk(f"drawing {n} samples") as done:
+    with display.bar(f"drawing {n} samples") as done:
         for k, walk in enumerate(walks):
             for state in walk:
                 done((k + 1 - state.s) / len(walks))
@@ -42,27 +45,15 @@ def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None
     return model.to_data(torch.cat(ends))
 
 
-_MILLISECONDS, _HOLD = 80, 1500
-FORMATS = (".gif", ".webp", ".png")
-"""Films by the suffix of their name; a PNG is a strip of all frames."""
-
-
-def transform_of(model: Diffusion) -> Transform:
-    """The transform of a model.
+def noisy_to_data(model: Diffusion, x_t: Tensor, t: float) -> Array:
+    """Noisy data at time `t` as it is shown: in data units, at the scale of clean data, and not moved to levels.
 
     Raises:
-        ConfigError: it has none, so that nobody knows how its data is to be shown.
+        ConfigError: a model without a transform.
     """
-    if model.transform is None:
-        raise ConfigError("model", "one without a transform", "one that knows what its data is")
-    return model.transform
-
-
-def in_data_units(model: Diffusion, x_t: Tensor, t: float) -> Array:
-    """Noisy data at time `t` as it is shown: in data units, at the scale of clean data, not moved to any level."""
     if isinstance(model.process, Gaussian):
         x_t = x_t / over(model.process.scale(t), x_t)
-    return transform_of(model).to_real(x_t.cpu())
+    return model.units.to_unrounded(x_t)
 
 
 class Film:
@@ -75,17 +66,17 @@ class Film:
     ```
 
     Args:
-        model: what the walk draws from; it has a transform.
-        path: of the film, by whose suffix its format goes: .gif, .webp (no colour is lost), or .png, a strip.
-        frames: at most this many, evenly spread over time; the end is among them.
-        examples: how many to show, the first ones of the walk; by default 16, or all there are of vectors.
+        model: the model that the walk samples; it has a transform.
+        path: where the film is saved; its suffix selects the format: .gif, .webp (no colour is lost), or .png, a strip.
+        frames: at most this many, evenly spread over time, including the end.
+        examples: how many to show, the first ones of the walk; by default 16, or all for vectors.
 
     Raises:
         ConfigError: another suffix, a model without transform, or bad numbers.
     """
 
     def __init__(self, model: Diffusion, path: str | Path, frames: int = 40, examples: int | None = None) -> None:
-        self.model, self.path, self.frames, self.spec = model, Path(path), frames, transform_of(model).spec
+        self.model, self.path, self.frames, self.spec = model, Path(path), frames, model.units.spec
         if self.path.suffix not in FORMATS:
             raise ConfigError("film", str(path), "a name that ends in " + ", ".join(FORMATS))
         require_integer("frames", frames)
@@ -95,7 +86,7 @@ class Film:
         self.shots: list[tuple[Array, Array]] = []
 
     def record(self, walk: Iterable[State]) -> Iterator[State]:
-        """Pass the states of a walk on, and keep what is to be shown of them."""
+        """Pass on the states of a walk, and keep what the film shows."""
         taken = 0
         for state in walk:
             due = math.floor((1 - state.s) * self.frames + 1e-9)
@@ -105,13 +96,13 @@ class Film:
             yield state
 
     def _shot(self, state: State) -> tuple[Array, Array]:
-        """Noisy data and estimate in data units; at the end as samples are, moved to levels where there are any."""
+        """Noisy data and estimate in data units; at the end they are moved to levels, as samples are."""
         if state.x is None:
             raise ConfigError("film", "a walk without estimates of its rows", "one that is not of particles")
         noisy, estimate = state.x_s[: self.examples], state.x[: self.examples]
         if state.s == 0:
             return self.model.to_data(noisy), self.model.to_data(estimate)
-        return in_data_units(self.model, noisy, state.s), in_data_units(self.model, estimate, 0.0)
+        return noisy_to_data(self.model, noisy, state.s), noisy_to_data(self.model, estimate, 0.0)
 
     def pictures(self) -> list[Array]:
         """The frames, pixels `(H, W)` or `(H, W, C)`."""
@@ -119,7 +110,7 @@ class Film:
         return [np.concatenate([sheet(self.spec, data, among=every) for data in shot]) for shot in self.shots]
 
     def save(self) -> None:
-        """Write the film, whole or not at all.
+        """Write the film, completely or not at all.
 
         Raises:
             ConfigError: nothing was recorded.

@@ -1,4 +1,4 @@
-"""Pieces that networks share."""
+"""Building blocks that the networks share."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,24 +8,24 @@ from torch.nn import functional as F
 
 
 def zero(module: nn.Module) -> nn.Module:
-    """Set all parameters of a module to zero, so that the branch it ends starts as nothing."""
+    """Set all parameters of a module to zero, so that the branch that ends with it starts at zero."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 ConditionEmbedding = Callable[[int], nn.Module]
-"""Makes a module that embeds what is told under one name, `(value) -> (B, width)`, given the width."""
+"""A function that makes the embedding of one condition from its width: a module `(value) -> (B, width)`."""
 
 
 class LevelEmbedding(nn.Module):
-    """Features of the noise level: sines and cosines at log-spaced frequencies, then two layers; with a condition, the
-    features of each thing told are added.
+    """Features of the noise level: sines and cosines at log-spaced frequencies, followed by two layers. The features of
+    each condition are added to them.
 
     Args:
-        width: number of output features.
-        condition: makes the module that embeds each thing told, by its name; None: the network is told nothing.
-        frequencies: number of frequencies; the periods run from about 1 to 125 units of log-SNR.
+        width: the number of output features.
+        condition: for each name of a condition, a function that makes its embedding; None if there is no condition.
+        frequencies: the number of frequencies; the periods run from about 1 to 125 units of log-SNR.
     """
 
     rates: Tensor
@@ -39,7 +39,7 @@ class LevelEmbedding(nn.Module):
         self.condition = nn.ModuleDict({name: embed(width) for name, embed in (condition or {}).items()})
 
     def forward(self, level: Tensor, **condition: Tensor) -> Tensor:
-        """Embed levels `(B,)`, and a condition if it is given, as `(B, width)`; levels beyond ±20 count as ±20."""
+        """Embed levels `(B,)` and the conditions that are passed as `(B, width)`; levels beyond ±20 count as ±20."""
         level = level.clamp(-20, 20)[:, None]
         angle = level * self.rates
         features: Tensor = self.layers(torch.cat([angle.sin(), angle.cos(), level / 10], dim=1))
@@ -51,12 +51,12 @@ class LevelEmbedding(nn.Module):
 
 
 class LabelEmbedding(nn.Module):
-    """Features of a class, learned one by one. No label at all adds nothing: that is the null class of Ho & Salimans
-    (2022).
+    """Features of a class, learned for each class. Without a label the features are zero: this is the null class of Ho
+    & Salimans (2022).
 
     Args:
-        classes: number of classes.
-        width: number of output features.
+        classes: the number of classes.
+        width: the number of output features.
     """
 
     def __init__(self, classes: int, width: int) -> None:
@@ -64,16 +64,17 @@ class LabelEmbedding(nn.Module):
         self.table = nn.Embedding(classes + 1, width, padding_idx=0)
 
     def forward(self, label: Tensor) -> Tensor:
-        """Embed class numbers `(B,)`, from 1 to `classes`, as `(B, width)`; 0, no label, as zeros."""
+        """Embed class numbers `(B,)`, from 1 to `classes`, as `(B, width)`; 0 means no label and gives zeros."""
         return self.table(label)
 
 
 class GivenEmbedding(nn.Module):
-    """Features of given numbers, by two layers; nothing given adds nothing, which is not what a zero adds.
+    """Features of given numbers, from two layers. Where nothing is given they are zero, which differs from the features
+    of a given zero.
 
     Args:
-        size: how many numbers.
-        width: number of output features.
+        size: the number of given numbers.
+        width: the number of output features.
     """
 
     def __init__(self, size: int, width: int) -> None:
@@ -81,21 +82,22 @@ class GivenEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, given: Tensor) -> Tensor:
-        """Embed standardised numbers `(B, size)` as `(B, width)`; a row of NaN, nothing given, as zeros."""
+        """Embed standardised numbers `(B, size)` as `(B, width)`; a row of NaN, where nothing is given, as zeros."""
         there = given.isfinite().all(1, keepdim=True)
         return torch.where(there, self.layers(given.nan_to_num()), 0.0)
 
 
 def given_channels(given: Tensor | None, channels: int, x_t: Tensor) -> Tensor:
-    """A given image as channels beside `x_t`: resized to the nearest place, and a last one that is 1 where it is there.
+    """A given image as channels beside `x_t`: its own, resized to the nearest place, and one that is 1 if it is given.
 
     Args:
-        given: standardised, `(B, channels, *smaller)`; a row of NaN, as None for all, is nothing given: all zeros.
-        channels: of the given image.
-        x_t: `(B, C, *size)`.
+        given: the image, standardised, `(B, channels, *smaller)`. A row of NaN means that nothing is given for that
+            example, and None that nothing is given for any; its channels are then all zero.
+        channels: the number of channels of the given image.
+        x_t: the noisy data, `(B, C, *size)`.
 
     Returns:
-        `(B, channels + 1, *size)`.
+        The channels, `(B, channels + 1, *size)`.
     """
     if given is None:
         return x_t.new_zeros(len(x_t), channels + 1, *x_t.shape[2:])
@@ -104,14 +106,14 @@ def given_channels(given: Tensor | None, channels: int, x_t: Tensor) -> Tensor:
 
 
 class Transformer(nn.Module):
-    """Blocks of self-attention between tokens, each behind a shift, a scale and a gate by the noise level that start
-    at zero: then every block is the identity (adaLN-zero, Peebles & Xie 2023, §3.2).
+    """Blocks of self-attention between tokens. The noise level sets a shift, a scale and a gate for each block; these
+    start at zero, where every block is the identity (adaLN-zero, Peebles & Xie 2023, §3.2).
 
     Args:
-        width: features of a token.
-        depth: number of blocks.
-        dropout: probability of dropping a hidden feature of a block, in [0, 1).
-        condition: makes the module that embeds each thing told, by its name; None: it is told nothing.
+        width: the number of features of a token.
+        depth: the number of blocks.
+        dropout: the probability of dropping a hidden feature of a block, in [0, 1).
+        condition: for each name of a condition, a function that makes its embedding; None if there is no condition.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Transformer(nn.Module):
         self.modulate = zero(nn.Linear(width, 2 * width))
 
     def forward(self, tokens: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map tokens `(B, N, width)` at levels `(B,)`, under a condition or none, to `(B, N, width)`, normalised."""
+        """Map tokens `(B, N, width)` at levels `(B,)`, with or without a condition, to `(B, N, width)`, normalised."""
         level = F.silu(self.embed(t, **condition))[:, None]
         for block in self.blocks:
             tokens = block(tokens, level)
@@ -143,9 +145,9 @@ class _TransformerBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, level: Tensor) -> Tensor:
-        attend, think = self.modulate(level).chunk(2, dim=-1)
+        attention, layers = self.modulate(level).chunk(2, dim=-1)
         for layer, (scale, shift, gate) in zip(
-            (self.attention, self.layers), (attend.chunk(3, -1), think.chunk(3, -1)), strict=True
+            (self.attention, self.layers), (attention.chunk(3, -1), layers.chunk(3, -1)), strict=True
         ):
             tokens = torch.addcmul(tokens, gate, layer(torch.addcmul(shift, self.norm(tokens), 1 + scale)))
         return tokens

@@ -1,4 +1,4 @@
-"""A network for integer data: log-odds of every entry's levels."""
+"""A network for integer data, which gives the log-odds of every entry's levels."""
 
 import math
 from collections.abc import Iterable
@@ -9,19 +9,20 @@ from torch.nn import functional as F
 
 
 class LevelNet(nn.Module):
-    r"""Adds what a network makes of the whole example to the log-frequencies of each entry's levels.
+    r"""Adds the output of a network for the full example to the log-frequencies of each entry's levels.
 
-    The network is fed the noisy data and, entry by entry, the expectations of a few sines and cosines of the level
-    given that entry alone: what Bayes' rule makes of it at the known noise, as numbers of order one at every noise.
-    What it gives starts as the coefficients of cosines of the level, the smooth ones first.
+    The network's input is the noisy data and, for each entry, the expectations of a few sines and cosines of its level,
+    given only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level.
+    A shared linear map turns the network's features into log-odds; it starts as cosines of the level, of which the
+    first features have the smoothest.
 
     Args:
-        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, under a condition or none, to
-            `(B, C * features, *size)`; what belongs to a channel stands side by side.
-        shape: of an example, `(C, *size)`.
-        values: values of the levels in model units, `(L,)`.
-        features: what the network gives per entry; a linear map shared by all entries takes it to the levels.
-        outputs: numbers per entry, at least L; those beyond the levels are passed on as they are.
+        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
+            `(B, C * features, *size)`; the channels that belong to a channel of the data lie side by side.
+        shape: the shape of an example, `(C, *size)`.
+        values: the values of the levels in model units, `(L,)`.
+        features: the number of features that the network gives for each entry.
+        outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
     """
 
     FREQUENCIES = 3
@@ -44,12 +45,12 @@ class LevelNet(nn.Module):
 
     @classmethod
     def inputs_per_channel(cls) -> int:
-        """Channels that the network is given for each channel of the data."""
+        """The number of channels that the network is given for each channel of the data."""
         return 1 + 2 * cls.FREQUENCIES
 
     def count(self, blocks: Iterable[Tensor]) -> None:
-        """Set the log-frequencies from blocks of examples given as level indices, `(N, *shape)` each; where there are
-        few examples, an entry's are drawn towards those of all entries."""
+        """Set the log-frequencies from blocks of examples, given as level indices `(N, *shape)`. With few examples, the
+        frequencies of an entry shrink towards those of all entries."""
         counts = torch.zeros_like(self.log_prior, dtype=torch.float64)
         for index in blocks:
             places = index.long().movedim(0, -1)
@@ -59,15 +60,14 @@ class LevelNet(nn.Module):
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
-        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, under a condition or none, to
+        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
         channels = x_t.shape[1]
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
-        alone = torch.addcmul(self.log_prior, away, away, value=-0.5)
-        seen = torch.cat([x_t[..., None], alone.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
-        found = self.network(seen, log_snr, **condition)
-        found = found.unflatten(1, (channels, -1)).movedim(2, -1)
+        logits = torch.addcmul(self.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
+        shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
+        features = self.network(shown, log_snr, **condition).unflatten(1, (channels, -1)).movedim(2, -1)
         beyond = self.head.out_features - len(self.values)
-        return self.head(found) + F.pad(self.log_prior, (0, beyond))
+        return self.head(features) + F.pad(self.log_prior, (0, beyond))

@@ -1,23 +1,27 @@
-"""Multilayer perceptrons, for vectors: a residual one that sees the noise level, and a plain one."""
+"""Multilayer perceptrons for vectors: a residual one that takes the noise level, and a plain one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
+from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 
 class MLP(nn.Module):
-    """Residual blocks, each shifted and scaled by the noise level; zero at the start.
+    """Residual blocks, in which the noise level sets a shift and a scale; the output starts at zero.
 
     Args:
-        size: entries of an example.
-        width: features of a block.
-        depth: number of blocks.
-        dropout: probability of dropping a feature, in [0, 1).
-        outputs: numbers to give; by default as many as an example has.
-        condition: makes the module that embeds each thing told, by its name; None: there is none.
+        size: the number of entries of an example.
+        width: the number of features of a block.
+        depth: the number of blocks.
+        dropout: the probability of dropping a feature, in [0, 1).
+        outputs: the number of outputs; by default the number of entries.
+        condition: for each name of a condition, a function that makes its embedding; None if there is no condition.
     """
 
     def __init__(
@@ -36,7 +40,7 @@ class MLP(nn.Module):
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, outputs or size)))
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy vectors `(B, size)` at levels `(B,)`, under a condition or none, to `(B, outputs)`."""
+        """Map noisy vectors `(B, size)` at levels `(B,)`, with or without a condition, to `(B, outputs)`."""
         level = nn.functional.silu(self.embed(t, **condition))
         h = self.enter(x_t)
         for block in self.blocks:
@@ -56,6 +60,36 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level).chunk(2, dim=1)
         return h + self.layers(torch.addcmul(shift, self.norm(h), 1 + scale))
+
+
+@dataclass(frozen=True)
+class MLPOptions(NetworkOptions):
+    """Options of an `MLP`.
+
+    Args:
+        width: features of a block.
+        depth: number of blocks.
+        dropout: probability of dropping a feature.
+    """
+
+    of_places = False
+    width: int
+    depth: int
+    dropout: float
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 128, config.depth or 4, dropout)
+
+    def build(self, ports: Ports) -> MLP:
+        inputs, outputs = sum(ports.inputs), sum(ports.outputs)
+        return MLP(inputs, self.width, self.depth, self.dropout, outputs, ports.condition)
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        return f"MLP, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 2e-3 if entries <= SMALL else 5e-4
 
 
 def perceptron(*widths: int) -> nn.Sequential:

@@ -1,41 +1,53 @@
 """A U-Net for series, images and volumes of any size and number of channels.
 
-One implementation serves one, two and three axes: on an axis of length 1 the network is the one with an axis less. Odd
-sizes need no padding or cropping: going down, a strided convolution rounds up; coming back, the features are resized
-to exactly what they were before.
+One implementation serves one, two and three axes: along an axis of length 1, the network equals the one without that
+axis. Odd sizes need no padding or cropping: on the descent, a strided convolution rounds the size up; on the ascent,
+the features are resized to exactly the size they had before.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.core.config import NetworkConfig
+from inkwash.core.errors import ConfigError
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
+_ATTENTION_PLACES = 64
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
-"""The memory format that convolutions are fastest in, by the number of axes of their input."""
+"""The memory format in which convolutions are fastest, by the number of axes of their input."""
 _Convolution = Callable[..., nn.Module]
 
 
 class UNet(nn.Module):
-    """Residual blocks at several resolutions, each joined on the way back by what was left there on the way down
-    (Ronneberger et al. 2015, with sums for concatenations). A block is shifted and scaled by the noise level (Dhariwal
-    & Nichol 2021) and may attend to all places; zero at the start.
+    """Residual blocks at several resolutions; the output starts at zero.
+
+    At each resolution, the features of the descent are added to those of the ascent (Ronneberger et al. 2015, who
+    concatenate them). The noise level sets a shift and a scale for each block (Dhariwal & Nichol 2021), and a block may
+    attend to all places.
 
     Args:
-        channels: channels of an example.
-        width: features at the full resolution; a multiple of 8.
-        multipliers: features at each resolution, in units of `width`; each further one halves every side.
-        blocks: residual blocks at each resolution on either way; at the last one there is a single way.
+        channels: the number of channels of an example.
+        width: the number of features at the full resolution; a multiple of 8.
+        multipliers: the number of features at each resolution, in units of `width`; each resolution after the first
+            halves every side.
+        blocks: the number of residual blocks at each resolution, on the descent and again on the ascent; the coarsest
+            resolution has them once.
         attention: for each resolution, whether its blocks are followed by self-attention.
-        dropout: probability of dropping a feature, in [0, 1).
-        outputs: channels to give; by default those of an example.
-        condition: makes the module that embeds each thing told, by its name; None: there is none.
-        axes: sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes `(C, D, H, W)`.
-        given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
+        dropout: the probability of dropping a feature, in [0, 1).
+        outputs: the number of output channels; by default that of an example.
+        condition: for each name of a condition, a function that makes its embedding; None if there is no condition.
+        axes: the number of sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes
+            `(C, D, H, W)`.
+        given: the number of channels of a `given` image, which enters beside the noisy data; 0 if there is none.
     """
 
     def __init__(
@@ -64,17 +76,91 @@ class UNet(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
-        """Map noisy data `(B, channels, *size)` at levels `(B,)`, and a condition, to `(B, outputs, *size)`."""
+        """Map noisy data `(B, channels, *size)` at levels `(B,)`, with or without a condition, to
+        `(B, outputs, *size)`."""
         if self.given:
             x_t = torch.cat([x_t, given_channels(condition.pop("given", None), self.given, x_t)], dim=1)
         level = F.silu(self.embed(t, **condition))
-        # After the first convolution, not before: a picture of one channel has no channels_last layout to pass on.
+        # This follows the first convolution, because a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=_LAYOUTS[x_t.ndim])
         return self.leave(self.stages(h, level))
 
 
+@dataclass(frozen=True)
+class UNetOptions(NetworkOptions):
+    """Options of a `UNet`.
+
+    Args:
+        width: features at the full resolution.
+        depth: residual blocks at each resolution.
+        multipliers: features at each resolution, in units of the width.
+        attention: for each resolution, whether it has self-attention.
+        dropout: probability of dropping a feature.
+
+    Raises:
+        ConfigError: a width that is no multiple of 8; more or fewer entries in `attention` than in `multipliers`.
+    """
+
+    of_places = True
+    width: int
+    depth: int
+    multipliers: tuple[int, ...]
+    attention: tuple[bool, ...]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        if self.width % 8:
+            raise ConfigError("network.width", self.width, "a multiple of 8")
+        if len(self.attention) != len(self.multipliers):
+            need = f"{len(self.multipliers)} entries, as network.multipliers has"
+            raise ConfigError("network.attention", self.attention, need)
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        multipliers = config.multipliers or _multipliers(size)
+        attention = config.attention or _attention(size, len(multipliers))
+        depth = config.depth or (1 if math.prod(size) <= SMALL else 2)
+        return cls(config.width or 32, depth, multipliers, attention, dropout)
+
+    def build(self, ports: Ports) -> UNet:
+        return UNet(
+            sum(ports.inputs),
+            self.width,
+            self.multipliers,
+            self.depth,
+            self.attention,
+            self.dropout,
+            sum(ports.outputs),
+            ports.condition,
+            len(ports.size),
+            ports.given,
+        )
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        resolutions = f"multipliers {self.multipliers}, attention {self.attention}"
+        return f"U-Net, width {self.width}, {resolutions}, {self.depth} block(s) each"
+
+    def learning_rate(self, entries: int) -> float:
+        return 3e-3
+
+
+def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Halve until the longest side is down to four to seven places, at most three times. A series is halved until its
+    last resolution has attention, because it sees all of the series in no other way."""
+    halvings = min(max(int(math.log2(max(size) / 4)), 0), 3)
+    if len(size) == 1:
+        halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
+    return (1, *(2,) * halvings)
+
+
+def _attention(size: tuple[int, ...], resolutions: int) -> tuple[bool, ...]:
+    """Attention between the places of each resolution but the first, where they are few."""
+    places = [math.prod(math.ceil(side / 2**i) for side in size) for i in range(resolutions)]
+    return tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
+
+
 class _Stage(nn.Module):
-    """One resolution and, inside it, the coarser ones."""
+    """One resolution, together with the coarser ones between its descent and its ascent."""
 
     def __init__(
         self,
@@ -88,8 +174,8 @@ class _Stage(nn.Module):
         super().__init__()
         width, *coarser = widths
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        for way in [self.down, self.up] if coarser else [self.down]:
-            way.extend(_Block(width, level, attention[0], dropout, convolution) for _ in range(blocks))
+        for side in [self.down, self.up] if coarser else [self.down]:
+            side.extend(_Block(width, level, attention[0], dropout, convolution) for _ in range(blocks))
         self.coarser = _Stage(coarser, attention[1:], blocks, level, dropout, convolution) if coarser else None
         if coarser:
             self.halve = convolution(width, coarser[0], stride=2)
@@ -99,8 +185,8 @@ class _Stage(nn.Module):
         for block in self.down:
             h = block(h, level)
         if self.coarser is not None:
-            found = self.widen(self.coarser(self.halve(h), level))
-            h = h + F.interpolate(found, size=h.shape[2:])
+            coarse = self.widen(self.coarser(self.halve(h), level))
+            h = h + F.interpolate(coarse, size=h.shape[2:])
         for block in self.up:
             h = block(h, level)
         return h
@@ -111,14 +197,14 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class _PixelLinear(nn.Linear):
-    """A convolution of one place as the matrix product it is, several times faster to train on a CPU."""
+    """A convolution of one place, computed as a matrix product, which trains several times faster on a CPU."""
 
     def forward(self, h: Tensor) -> Tensor:
         return super().forward(h.movedim(1, -1)).movedim(-1, 1)
 
 
 class _Block(nn.Module):
-    """Two convolutions behind a shift and scale by the level, and a residual connection."""
+    """Two convolutions with a residual connection, after a shift and a scale that the noise level sets."""
 
     def __init__(self, width: int, level: int, attention: bool, dropout: float, convolution: _Convolution) -> None:
         super().__init__()

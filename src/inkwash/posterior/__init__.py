@@ -4,12 +4,13 @@ from inkwash.posterior.entrywise import Entrywise
 from inkwash.posterior.evidence import EachKnown, Evidence, Linear
 from inkwash.posterior.guidance import MomentMatching, PiGDM
 from inkwash.posterior.method import Method
-from inkwash.posterior.methods import default_method
+from inkwash.posterior.methods import METHODS, default_method
 from inkwash.posterior.smc import SMC
 from inkwash.posterior.steps import DPS, RePaint, StepProduct
 
 __all__ = [
     "DPS",
+    "METHODS",
     "SMC",
     "EachKnown",
     "Entrywise",

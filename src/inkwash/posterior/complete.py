@@ -1,7 +1,7 @@
-"""Missing entries drawn given the others: for each example the product of the model with what is known of it.
+"""Missing entries are sampled given the others: for each example, the product of the model with its known entries.
 
-Examples that lack an entry are taken some at a time, side by side, each with entries of its own that are known, and so
-many draws of each at a time: what is drawn for an example does not depend on how often it is drawn.
+Groups of examples that lack an entry walk side by side, each example with known entries of its own, and a fixed number
+of samples of each at a time. The samples of an example therefore do not depend on how many of them are wanted.
 """
 
 from collections.abc import Mapping
@@ -11,42 +11,40 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.randomness import Purpose, generator, slot_rows
+from inkwash.core.randomness import Purpose, Slots, generator
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
 from inkwash.posterior.evidence import EachKnown
 from inkwash.posterior.method import Method
-from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import end_of, walk
+from inkwash.sample.walk import Plan, end_of
 
-_FEW, _DRAWS = 8, 64
-"""Draws of an example at a time: of many examples, and of few or where those of one are chosen among each other."""
+_FEW, _MANY = 8, 64
+"""Samples of one example at a time: the least where there are many examples, and the most. It is always the most where
+a method selects the samples of one example from a population."""
 
 
 def complete(
     denoiser: AnyDenoiser,
     x: Tensor,
     n: int,
-    *,
-    times: Tensor,
-    seed: int,
     method: Method,
-    like: Tensor,
-    sampler: Sampler | None = None,
-    condition: Mapping[str, Any] | None = None,
+    plan: Plan,
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    condition: Mapping[str, Any],
 ) -> Tensor:
-    """Draw what is NaN in examples `n` times, given the rest.
+    """Sample what is NaN in examples `n` times, given the rest.
 
     Args:
-        denoiser: of the model.
-        x: `(B, *shape)`, model units, float64.
-        n: how many draws of each.
-        times: of the walk, decreasing from 1 to 0.
+        denoiser: the denoiser of the model.
+        x: the examples, `(B, *shape)`, model units, float64.
+        n: how many samples of each.
+        method: takes several examples side by side.
+        plan: the steps of the walk.
+        dtype: that of noisy data.
         seed: any integer >= 0.
-        method: one that takes several examples side by side.
-        like: a tensor of the dtype, and on the device, of noisy data.
-        sampler: how to walk; the method's own by default.
-        condition: what the denoiser is asked with, a row for each example.
+        condition: inputs of the denoiser by name, with a row for each example.
 
     Returns:
         `(n, B, *shape)`, model units.
@@ -56,21 +54,18 @@ def complete(
     """
     if not method.side_by_side:
         raise ConfigError("method", method, "MomentMatching, RePaint or SMC, which take several examples side by side")
-    shape = tuple(x.shape[1:])
-    rows = slot_rows(shape, like.device)
-    drawn = x.to(like.dtype).repeat(n, *[1] * x.ndim)
+    rows = Slots(tuple(x.shape[1:]), x.device).rows
     incomplete = x.isnan().flatten(1).any(1).nonzero()[:, 0]
-    several = min(rows, max(rows // max(len(incomplete), 1), _FEW), _DRAWS)
-    draws = _DRAWS if method.chooses_among_draws else several
-    for group, places in enumerate(incomplete.split(max(rows // draws, 1)) if len(incomplete) else ()):
-        part = x[places]
+    at_once = _MANY if method.selects else min(rows, max(rows // max(len(incomplete), 1), _FEW), _MANY)
+    completed = x.to(dtype).repeat(n, *[1] * x.ndim)
+    for group, places in enumerate(incomplete.split(max(rows // at_once, 1)) if len(incomplete) else ()):
+        part, samples = x[places], []
         evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
-        guided, walker = method.compose(under(denoiser, condition, places), evidence, sampler)
-        ends = []
-        for first in range(0, n, draws):
+        walker = method.compose(under(denoiser, condition, places), evidence, plan.sampler)
+        for first in range(0, n, at_once):
             random = generator(seed, Purpose.IMPUTE, group, first)
-            x_1 = guided.process.prior((draws * len(part), *shape), like=like).draw(random)
-            x_0 = evidence.with_known(end_of(walk(guided, walker, x_1, times, random)).x_s)
-            ends.append(x_0.unflatten(0, (draws, len(part))))
-        drawn[:, places] = torch.cat(ends)[:n]
-    return drawn
+            x_1 = denoiser.process.prior((at_once * len(part), *part.shape[1:]), like=completed).draw(random)
+            end = end_of(walker.walk(x_1, plan.times, random)).x_s
+            samples.append(evidence.with_known(end).unflatten(0, (at_once, len(part))))
+        completed[:, places] = torch.cat(samples)[:n]
+    return completed

@@ -18,8 +18,8 @@ from inkwash.posterior.method import Method
 from inkwash.process.bernoulli import Bernoulli, BitEstimate
 from inkwash.process.distributions import Bits
 from inkwash.process.process import Process
-from inkwash.sample.ancestral import Ancestral
 from inkwash.sample.sampler import Sampler
+from inkwash.sample.walk import Stepwise, Walker
 
 _PROBES = 16
 _ROUNDING = 1e-4
@@ -86,13 +86,11 @@ class Entrywise(Method):
         ConfigError: on use: a process that is not Bernoulli, or a log r that is no sum over bits.
     """
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Sampler]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         require_bernoulli(denoiser.process, "method Entrywise")
         h = tilt(evidence)
         x = torch.randint(0, 2, (_PROBES, *h.shape), generator=torch.Generator().manual_seed(0))
         left = beyond(evidence, h, evidence.with_known(x.to(h)))
         if float(left.max() - left.min()) > _ROUNDING * (1 + float(left.abs().max())):
             raise ConfigError("method Entrywise", "a factor that ties bits together", "one of each bit; or SMC")
-        return Tilted(denoiser, h), sampler or Ancestral()
+        return Stepwise(Tilted(denoiser, h), sampler)

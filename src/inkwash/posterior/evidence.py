@@ -96,8 +96,13 @@ class Evidence:
         return Linear(apply, tuple(self.known.shape), y, var)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing."""
+        return self.linear is None and not self.potentials
+
+    @property
     def groups(self) -> int:
-        """How many examples the evidence is of: row k of anything belongs to example k modulo so many."""
+        """How many examples the evidence is about: row k of anything belongs to example k modulo this number."""
         return 1
 
     def known_of(self, x: Tensor) -> Tensor:

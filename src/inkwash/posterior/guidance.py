@@ -25,8 +25,8 @@ from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.posterior.evidence import Evidence, Linear, Potential, gradient
 from inkwash.posterior.method import Method
 from inkwash.process.gaussian import Estimate, require_gaussian
-from inkwash.sample.ancestral import Ancestral
 from inkwash.sample.sampler import Sampler
+from inkwash.sample.walk import Stepwise, Walker
 
 Apply = Callable[[Tensor], Tensor]
 LEAST = 1e-6
@@ -64,11 +64,9 @@ class Guidance(Method):
     def direction(self, local: Local, evidence: Evidence) -> Tensor:
         """The vector v, `(B, *event)`: the gradient of log r_t with respect to the estimate."""
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Sampler]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         evidence.require_derivatives()
-        return Guided(denoiser, evidence, self), sampler or Ancestral()
+        return Stepwise(Guided(denoiser, evidence, self), sampler)
 
 
 class Guided(nn.Module):

@@ -1,10 +1,24 @@
 """Methods by name, and the one that a product is sampled with by default."""
 
-from inkwash.posterior.guidance import MomentMatching
+from inkwash.core.config import MethodName
+from inkwash.posterior.entrywise import Entrywise
+from inkwash.posterior.guidance import MomentMatching, PiGDM
 from inkwash.posterior.method import Method
 from inkwash.posterior.smc import SMC
+from inkwash.posterior.steps import DPS, RePaint, StepProduct
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.process import Process
+
+METHODS: dict[MethodName, type[Method]] = {
+    "moment-matching": MomentMatching,
+    "repaint": RePaint,
+    "smc": SMC,
+    "pigdm": PiGDM,
+    "dps": DPS,
+    "step-product": StepProduct,
+    "entrywise": Entrywise,
+}
+"""Methods by the name that the command line knows them by."""
 
 
 def default_method(process: Process) -> Method:

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,13 +34,14 @@ from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.process import Process, Scheduled
 from inkwash.sample.sampler import Sampler
+from inkwash.sample.walk import State, Walker
 
 
 @dataclass(frozen=True)
 class SMC(Method):
     """Twisted sequential Monte Carlo; exact in the limit of many particles and steps. See `inkwash.posterior.smc`.
 
-    Draws of one slot (`inkwash.core.randomness.slot_rows`) come from one population and are dependent: the fewer the
+    Draws of one slot (`inkwash.core.randomness.Slots`) come from one population and are dependent: the fewer the
     effective particles, the more alike. `Product.population` says how many they were.
 
     Args:
@@ -52,7 +53,7 @@ class SMC(Method):
     """
 
     side_by_side: ClassVar[bool] = True
-    chooses_among_draws: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     particles: int = 4
     threshold: float = 0.5
 
@@ -61,11 +62,9 @@ class SMC(Method):
         if not 0 < self.threshold <= 1:
             raise ConfigError("method.threshold", self.threshold, "a number above 0 and up to 1")
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Particles]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Particles:
         require_ancestral(self, sampler)
-        return denoiser, Particles(_twist_of(denoiser, evidence), self, evidence.groups)
+        return Particles(denoiser.process, _twist_of(denoiser, evidence), self, evidence.groups)
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class KnownTwist(Twist):
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A draw of the guided belief, whose probability over the model's is one over the twist."""
         process, x_t = self.denoiser.process, view.guided.x_t
-        return process.reverse(x_t, view.guided, torch.zeros_like(t), t).final(generator), 0 * view.log_twist
+        return process.reverse(x_t, view.guided, torch.zeros_like(t), t).last_draw(generator), 0 * view.log_twist
 
 
 TWISTS: dict[type[Process], Callable[[AnyDenoiser, Evidence], Twist]] = {Gaussian: RealTwist, Bernoulli: BitTwist}
@@ -156,49 +155,69 @@ def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
     return (TWISTS.get(type(denoiser.process), KnownTwist) if alone else KnownTwist)(denoiser, evidence)
 
 
-@dataclass(frozen=True)
-class Particles(Sampler):
-    """The walk of populations, one for each trajectory and example.
+class Weighed(NamedTuple):
+    """A state of a walk of particles, and how far to trust it.
 
     Args:
-        twist: moves and weighs.
-        options: how many, and when to draw anew.
-        groups: how many examples there are; row k is of example k modulo so many.
-        sizes: for each trajectory the share of effective particles, a mean over examples, one number after each step;
-            filled on the way.
+        state: rows drawn from the particles by weight.
+        effective: the share of particles that are effective, a mean over examples; 1 at best.
     """
 
+    state: State
+    effective: float
+
+
+@dataclass(frozen=True)
+class Particles(Walker):
+    """Populations that walk together, one for each example.
+
+    Args:
+        process: the process of the model.
+        twist: moves particles, and weighs them.
+        options: how many particles there are, and when a population is renewed.
+        groups: how many examples there are; row k belongs to example k modulo this number.
+    """
+
+    process: Process
     twist: Twist
     options: SMC
     groups: int = 1
-    sizes: list[list[float]] = field(default_factory=list)
 
-    def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        """Refused: particles carry their weights from step to step."""
-        raise ConfigError("method SMC", "a single step", "a whole trajectory")
+    def walk(
+        self, x_t: Tensor, times: Tensor, generator: torch.Generator, rows: slice = slice(None)
+    ) -> Iterator[State]:
+        for state, _ in self.weighed_walk(x_t, times, generator, rows):
+            yield state
 
-    def trajectory(
-        self, denoiser: AnyDenoiser, x_1: Tensor, times: Tensor, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        process = denoiser.process
-        sizes: list[float] = []
-        self.sizes.append(sizes)
-        more = process.prior(((self.options.particles - 1) * len(x_1), *x_1.shape[1:]), like=x_1).draw(generator)
-        view = self.twist.look(torch.cat([x_1, more]), times[0])
+    @torch.no_grad()
+    def weighed_walk(
+        self, x_t: Tensor, times: Tensor, generator: torch.Generator, rows: slice = slice(None)
+    ) -> Iterator[Weighed]:
+        """As `walk`, with the share of particles that are effective after each step. The walk starts at time 1."""
+        view = self.twist.look(self._population(x_t, generator), times[0])
         log_weight = view.log_twist
         for t, s in pairwise(times):
             log_weight, kept = self._renewed(log_weight, generator)
             view = view if kept is None else view.rows(kept)
-            if s == 0:
-                x, gain = self.twist.end(view, t, generator)
-            else:
-                kernel, model = (process.reverse(e.x_t, e, s, t) for e in (view.guided, view.plain))
-                x, before = kernel.draw(generator), view.log_twist
-                view = self.twist.look(x, s)
-                gain = (model.log_prob(x) - kernel.log_prob(x)).double() + view.log_twist - before
+            x, gain, view = self._moved(view, t, s, generator)
             log_weight = log_weight + gain
-            sizes.append(float(effective_share(log_weight, self.groups).mean()))
-            yield s, x[self._drawn(log_weight, len(x_1), generator)]
+            effective = float(effective_share(log_weight, self.groups).mean())
+            x_s = x[self._drawn(log_weight, len(x_t), generator)]
+            yield Weighed(State(float(s), x_s[rows], None), effective)
+
+    def _population(self, x_1: Tensor, generator: torch.Generator) -> Tensor:
+        """The particles at time 1: the rows of `x_1`, and more from the prior."""
+        more = ((self.options.particles - 1) * len(x_1), *x_1.shape[1:])
+        return torch.cat([x_1, self.process.prior(more, like=x_1).draw(generator)])
+
+    def _moved(self, view: View, t: Tensor, s: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, View]:
+        """Particles after the step from t to s, their gain in log-weight, and what is believed there."""
+        if s == 0:
+            return *self.twist.end(view, t, generator), view
+        kernel, model = (self.process.reverse(e.x_t, e, s, t) for e in (view.guided, view.plain))
+        x = kernel.draw(generator)
+        seen = self.twist.look(x, s)
+        return x, (model.log_prob(x) - kernel.log_prob(x)).double() + seen.log_twist - view.log_twist, seen
 
     def _renewed(self, log_weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Weights after populations were drawn anew, and of which they consist; None if that was not needed."""

@@ -21,8 +21,8 @@ from inkwash.posterior.guidance import LEAST, solve_floored
 from inkwash.posterior.method import Method, require_ancestral
 from inkwash.process.distributions import Bits, Normal, standard_normal
 from inkwash.process.gaussian import require_gaussian
-from inkwash.sample.ancestral import Ancestral
 from inkwash.sample.sampler import Sampler
+from inkwash.sample.walk import Stepwise, Walker
 
 Options = TypeVar("Options", bound=Method)
 
@@ -35,12 +35,10 @@ class StepProduct(Method):
     2.5's first order); bits are tilted. Approximate: it does **not** converge to the product, however many steps.
     """
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Sampler]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         require_ancestral(self, sampler)
         evidence.require_derivatives()
-        return denoiser, _Multiplied(evidence)
+        return Stepwise(denoiser, _Multiplied(evidence))
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,10 @@ class RePaint(Method):
         require_integer("method.repeats", self.repeats)
         require_integer("method.jump", self.jump)
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Sampler]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         if evidence.measured or evidence.potentials:
             raise ConfigError("method RePaint", "other factors than known entries", "Observed alone")
-        return denoiser, _Repainted(sampler or Ancestral(), evidence, self)
+        return Stepwise(denoiser, _Repainted(sampler, evidence, self))
 
 
 class _Repainted(_Composed[RePaint]):
@@ -151,13 +147,11 @@ class DPS(Method):
         if not self.scale > 0:
             raise ConfigError("method.scale", self.scale, "a number > 0")
 
-    def compose(
-        self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler | None
-    ) -> tuple[AnyDenoiser, Sampler]:
+    def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         require_gaussian(denoiser.process, "method DPS")
         if evidence.potentials:
             raise ConfigError("method DPS", "a Classifier", "known entries and linear measurements alone")
-        return denoiser, _Descended(sampler or Ancestral(), evidence, self)
+        return Stepwise(denoiser, _Descended(sampler, evidence, self))
 
 
 class _Descended(_Composed[DPS]):

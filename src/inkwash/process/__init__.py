@@ -1,4 +1,4 @@
-"""What is fixed: the forward process q from data to noise, and the family of its reverse steps p."""
+"""A process fixes the forward steps q from data to noise, and the family of the reverse steps p."""
 
 from inkwash.process.bernoulli import Bernoulli, BitEstimate
 from inkwash.process.categorical import Categorical, CategoryEstimate

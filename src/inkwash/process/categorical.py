@@ -1,14 +1,15 @@
-r"""Diffusion of categories, uniform and absorbing: the discrete diffusion of Austin et al. (2021, D3PM, §3.1).
+r"""Diffusion of categories with uniform or absorbing noise: the discrete diffusion of Austin et al. (2021, D3PM, §3.1).
 
-An entry survives until time t with probability $a_t$; one that does not is drawn anew from rates $\pi$:
-$q(x_t \mid x) = a_t\,[x_t = x] + (1 - a_t)\,\pi(x_t)$. From s to t it survives with $a_{ts} = a_t/a_s$. Uniform noise
-has $\pi = 1/K$ for each of K categories (Hoogeboom et al. 2021; of two it is the Bernoulli process of the rate 1/2),
-absorbing noise has $\pi = 1$ for one more state, the mask, which clean data never takes.
+An entry survives until time t with probability $a_t$. An entry that does not survive is drawn anew from the rates
+$\pi$: $q(x_t \mid x) = a_t\,[x_t = x] + (1 - a_t)\,\pi(x_t)$. From s to t an entry survives with probability
+$a_{ts} = a_t/a_s$. Uniform noise has $\pi = 1/K$ for each of K categories (Hoogeboom et al. 2021); for K = 2 it is the
+Bernoulli process of rate 1/2. Absorbing noise has $\pi = 1$ for an additional state, the mask, which clean data never
+takes.
 
-A denoiser of categories gives weights w, what it believes of x but for the entry's own noisy state, of which Bayes'
-rule knows everything: $p(x = k \mid x_t) \propto w_k\,q(x_t \mid x = k)$. The reverse step
+A denoiser of categories gives weights w for x. They leave out what the entry's own noisy state shows, which Bayes' rule
+adds exactly: $p(x = k \mid x_t) \propto w_k\,q(x_t \mid x = k)$. The reverse step
 $\sum_k q(x_s \mid x_t, x = k)\,p(x = k \mid x_t)$ (eq. 4) is then the posterior of $x_s$ whose prior is the marginal of
-w, $p(x_s = j \mid x_t) \propto q(x_t \mid x_s = j)\,\big(a_s w_j + (1 - a_s)\,\pi_j\big)$: K sums in place of K².
+w, $p(x_s = j \mid x_t) \propto q(x_t \mid x_s = j)\,\big(a_s w_j + (1 - a_s)\,\pi_j\big)$. It has K terms, not K².
 """
 
 from __future__ import annotations
@@ -16,20 +17,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.config import CategoryNoise
+from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over
 from inkwash.process.bernoulli import step_log_odds
 from inkwash.process.distributions import Lattice, Masses
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Scheduled
-
-CategoryNoise = Literal["uniform", "absorbing"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Categorical(Scheduled):
     r"""The process of categories; data are their numbers 0, 1, … in floating-point tensors `(B, D)`.
 
     Args:
-        schedule: gives the survival probability, as the logistic function of its `log_snr`. Absorbing noise needs one
-            that leaves no signal at time 1, such as `SohlDicksteinSchedule`, under which $a_t = 1 - t$.
-        sizes: number of categories K of each entry, D of them, each at least 1.
+        schedule: gives the survival probability, which is the logistic function of its `log_snr`. Absorbing noise needs
+            a schedule that leaves no signal at time 1, such as `SohlDicksteinSchedule`, with $a_t = 1 - t$.
+        sizes: the number of categories K of each of the D entries, each at least 1.
         noise_kind: "uniform" or "absorbing".
 
     Raises:
-        ConfigError: an unknown noise, no sizes, or absorbing noise with signal at time 1.
+        ConfigError: the noise is unknown, there are no sizes, or absorbing noise leaves signal at time 1.
     """
 
     schedule: Schedule
@@ -51,8 +51,7 @@ class Categorical(Scheduled):
     noise_kind: CategoryNoise = "uniform"
 
     def __post_init__(self) -> None:
-        if self.noise_kind not in get_args(CategoryNoise):
-            raise ConfigError("categories.noise", repr(self.noise_kind), "one of " + ", ".join(get_args(CategoryNoise)))
+        require_one_of("categories.noise", self.noise_kind, get_args(CategoryNoise))
         if not self.sizes or min(self.sizes) < 1:
             raise ConfigError("categories.sizes", self.sizes, "one number >= 1 for each entry")
         if self.noise_kind == "absorbing" and bool(self.schedule.alpha(1.0) != 0):
@@ -61,20 +60,21 @@ class Categorical(Scheduled):
 
     @cached_property
     def states(self) -> Lattice:
-        """The numbers of all states that an entry may have, as many as the longest has."""
-        return Lattice(0.0, float(self.log_rates.shape[1] - 1), self.log_rates.shape[1])
+        """The numbers of the S states of an entry: as many as the longest entry has, with the mask, and at least 2."""
+        count = max(2, max(self.sizes) + (self.noise_kind == "absorbing"))
+        return Lattice(0.0, float(count - 1), count)
 
     @cached_property
     def possible(self) -> Tensor:
-        """Which states clean data may take, boolean `(D, K)`."""
-        return torch.arange(self.log_rates.shape[1]) < torch.tensor(self.sizes)[:, None]
+        """Which states clean data may take, boolean `(D, S)`."""
+        return torch.arange(self.states.levels) < torch.tensor(self.sizes)[:, None]
 
     @cached_property
     def log_rates(self) -> Tensor:
-        r"""$\log\pi$, float64, `(D, K)`: minus infinity for what an entry is never drawn as. K is at least 2."""
+        r"""$\log\pi$, float64, `(D, S)`; minus infinity for a state that noise never draws."""
         absorbing = self.noise_kind == "absorbing"
         count = torch.tensor(self.sizes)[:, None]
-        state = torch.arange(max(2, max(self.sizes) + absorbing))
+        state = torch.arange(self.states.levels)
         drawn = state == count if absorbing else state < count
         return torch.where(drawn, -torch.log(torch.ones(()) if absorbing else count.double()), -torch.inf).double()
 
@@ -85,48 +85,52 @@ class Categorical(Scheduled):
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_t \mid x) = a_t\,[x_t = x] + (1 - a_t)\,\pi(x_t)$."""
-        return self._masses(self._spread(self._certain(x), self.schedule.log_snr(t)))
+        return self._masses(self._noised(self._certain(x), self.schedule.log_snr(t)))
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Uniform numbers in [0, 1), float64 whatever the data."""
+        """Uniform numbers in [0, 1), always float64."""
         uniform = torch.rand(tuple(shape), generator=generator, dtype=torch.float64)
         return uniform if like is None else uniform.to(like.device)
 
     def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
-        """A draw of `marginal(x, t)`: the first state at which the probabilities so far exceed the noise."""
+        """A draw from `marginal(x, t)`: the first state at which the cumulative probability exceeds the noise."""
         reached = self.marginal(x.double(), t).logits.softmax(-1).cumsum(-1)
         return (noise[..., None] >= reached[..., :-1] / reached[..., -1:]).sum(-1).to(x.dtype)
 
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_t \mid x_s) = a_{ts}\,[x_t = x_s] + (1 - a_{ts})\,\pi(x_t)$."""
-        return self._masses(self._spread(self._certain(x_s), step_log_odds(self.schedule, s, t)))
+        return self._masses(self._noised(self._certain(x_s), step_log_odds(self.schedule, s, t)))
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Masses:
         r"""$q(x_s \mid x_t, x) \propto q(x_t \mid x_s)\,q(x_s \mid x)$ (eq. 3)."""
         return self._masses(self.marginal(x, s).logits + self.evidence(x_t, step_log_odds(self.schedule, s, t)))
 
     def reverse(self, x_t: Tensor, estimate: CategoryEstimate, s: float | Tensor, t: float | Tensor) -> Masses:
-        r"""$p(x_s \mid x_t) = \sum_x q(x_s \mid x_t, x)\,p(x \mid x_t)$, for each entry by itself."""
-        prior = self._spread(estimate.log_weights.log_softmax(-1), self.schedule.log_snr(s))
+        r"""$p(x_s \mid x_t) = \sum_x q(x_s \mid x_t, x)\,p(x \mid x_t)$, independently for each entry."""
+        prior = self._noised(estimate.log_weights.log_softmax(-1), self.schedule.log_snr(s))
         return self._masses(prior + self.evidence(x_t, step_log_odds(self.schedule, s, t)))
 
     def decoder(self, x_t: Tensor, estimate: CategoryEstimate, times: Tensor, lattice: object = None) -> Masses:
-        r"""$p(x \mid x_{\tau_1})$, which is what the estimate says, and the reverse kernel to s = 0."""
+        r"""$p(x \mid x_{\tau_1})$, which is the law of the estimate and also the reverse kernel to s = 0."""
         return self._masses(estimate.logits)
 
     def evidence(self, x_t: Tensor, log_odds: Tensor) -> Tensor:
-        r"""$\log q(x_t \mid j)$ as a function of the state j that survived with float64 `log_odds`, `()` or `(B,)`:
-        `(B, D, K)`."""
+        r"""$\log q(x_t \mid j)$ for every earlier state j, `(B, D, S)`.
+
+        Args:
+            x_t: noisy categories, `(B, D)`.
+            log_odds: the log-odds of survival from the earlier time until t, float64, `()` or `(B,)`.
+        """
         drawn = self.log_rates.to(x_t).expand(*x_t.shape, -1).gather(-1, x_t.long()[..., None])
         kept, lost = (over(logsigmoid(sign * log_odds), drawn) for sign in (1, -1))
-        return log_add(kept + self._certain(x_t), (lost + drawn).expand(*x_t.shape, self.log_rates.shape[1]))
+        return log_add(kept + self._certain(x_t), (lost + drawn).expand(*x_t.shape, self.states.levels))
 
     def _certain(self, x: Tensor) -> Tensor:
-        """The log-masses of entries that are known, `(B, D, K)`."""
-        return torch.where(one_hot(x.long(), self.log_rates.shape[1]) == 1, 0.0, -torch.inf).to(x)
+        """The log-masses of known entries, `(B, D, S)`: zero for the state of the entry, else minus infinity."""
+        return torch.where(one_hot(x.long(), self.states.levels) == 1, 0.0, -torch.inf).to(x)
 
-    def _spread(self, log_masses: Tensor, log_odds: Tensor) -> Tensor:
-        """Log-masses `(B, D, K)` of a state after some entries were drawn anew."""
+    def _noised(self, log_masses: Tensor, log_odds: Tensor) -> Tensor:
+        """The log-masses `(B, D, S)` after noise: each entry survives with `log_odds` or is drawn anew."""
         kept, lost = (over(logsigmoid(sign * as_time(log_odds)), log_masses) for sign in (1, -1))
         return log_add(kept + log_masses, (lost + self.log_rates.to(log_masses)).expand_as(log_masses))
 
@@ -135,17 +139,18 @@ class Categorical(Scheduled):
 
 
 def log_add(a: Tensor, b: Tensor) -> Tensor:
-    """log(exp(a) + exp(b)), with gradients that are not NaN where both are minus infinity."""
+    """log(exp(a) + exp(b)), whose gradients are not NaN even where both are minus infinity."""
     nothing = (a == -torch.inf) & (b == -torch.inf)
     return torch.logaddexp(a.masked_fill(nothing, 0.0), b.masked_fill(nothing, 0.0)).masked_fill(nothing, -torch.inf)
 
 
 @dataclass(frozen=True)
 class CategoryEstimate(AnyEstimate):
-    r"""What is believed of clean categories, given noisy ones.
+    r"""The estimate of clean categories, given noisy ones.
 
     Args:
-        log_weights: of each category, up to a constant, `(B, D, K)`; minus infinity for what an entry cannot be.
+        log_weights: $\log w_k$ up to a constant for each state, `(B, D, S)`; minus infinity for a state that the entry
+            cannot have.
         x_t: the noisy categories, `(B, D)`.
         t: their time, `()` or `(B,)`, float64.
         process: the process that made the noise.
@@ -158,12 +163,12 @@ class CategoryEstimate(AnyEstimate):
 
     @property
     def logits(self) -> Tensor:
-        r"""$\log p(x = k \mid x_t)$ up to a constant, `(B, D, K)`."""
+        r"""$\log p(x = k \mid x_t)$ up to a constant, `(B, D, S)`."""
         return self.log_weights + self.process.evidence(self.x_t, self.process.schedule.log_snr(self.t))
 
     @property
     def x(self) -> Tensor:
-        """The likeliest category of each entry, `(B, D)`: numbers of categories have no mean."""
+        """The likeliest category of each entry, `(B, D)`; the mean of category numbers would mean nothing."""
         return self.logits.argmax(-1).to(self.x_t)
 
     @property
@@ -178,7 +183,7 @@ class CategoryEstimate(AnyEstimate):
 
 
 def log_weights(process: Categorical, output: Tensor) -> Tensor:
-    """What a network says of all categories, `(B, sum(sizes))`, as log-weights `(B, D, K)`."""
+    """A network's output for all categories, `(B, sum(sizes))`, as log-weights `(B, D, S)`."""
     padded = output.new_full((len(output), *process.possible.shape), -torch.inf)
     padded[:, process.possible] = output
     return padded

@@ -1,6 +1,6 @@
-"""Cold diffusion (Bansal et al. 2022): a process whose forward step is a deterministic degradation, without noise.
+"""Cold Diffusion (Bansal et al. 2022): a process whose forward step is a deterministic degradation without noise.
 
-Its laws are points, so there is no likelihood.
+Its laws are single points, so there is no likelihood.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _no_likelihood() -> NoReturn:
 
 
 class _Determined(Comparable):
-    """What the laws of a deterministic process have in common: no density."""
+    """A law of a deterministic process; none of them has a density."""
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
         _no_likelihood()
@@ -38,7 +38,7 @@ class _Determined(Comparable):
 
 @dataclass(frozen=True)
 class Point(_Determined):
-    """All mass at one point: drawing gives it back, and it has no density.
+    """The law with all its mass at one point, which every draw returns.
 
     Args:
         mean: the point, `(B, *event)`.
@@ -53,18 +53,18 @@ class Point(_Determined):
 
 @dataclass(frozen=True)
 class Starts(_Determined):
-    r"""The law of fully degraded images: constant channels whose levels are normal, and a trace of noise.
+    r"""The law of fully degraded images: each channel is constant with a normal level, plus a little noise.
 
-    After blurring or pixelating to time 1 all that is left of an image is the mean of each channel. Bansal et al.
-    (2022, §5) fit one Gaussian to these few numbers, and add a little noise to each pixel: without it, images of the
-    same mean would all be restored to the same image.
+    Blurring or pixelating to time 1 leaves only the mean of each channel. Bansal et al. (2022, §5) fit one Gaussian to
+    these few numbers, and add a little noise to each pixel. Without it, all images with the same mean would be restored
+    to the same image.
 
     Args:
-        level: mean of the channels' levels, `(C,)`.
+        level: the mean of the channels' levels, `(C,)`.
         factor: a square root L of their covariance $L L^\top$, `(C, C)`.
-        noise: standard deviation of the noise, model units.
-        shape: of the images to draw, batch included.
-        like: they come in its dtype and on its device.
+        noise: the standard deviation of the noise, model units.
+        shape: the shape of the images to draw, batch included.
+        like: a tensor with the dtype and device of the images.
     """
 
     level: Tensor
@@ -75,24 +75,25 @@ class Starts(_Determined):
 
     @property
     def mean(self) -> Tensor:
-        """The mean image, once per example."""
-        return self._spread(self.level.expand(self.shape[0], -1))
+        """The mean image, repeated for each example."""
+        return self._constant(self.level.expand(self.shape[0], -1))
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Degraded images of `shape`."""
         z = torch.randn(self.shape[:2], generator=generator, dtype=torch.float64)
-        images = self._spread(self.level + z @ self.factor.T)
+        images = self._constant(self.level + z @ self.factor.T)
         return images + self.noise * standard_normal(self.shape, generator, like=images)
 
-    def _spread(self, levels: Tensor) -> Tensor:
+    def _constant(self, levels: Tensor) -> Tensor:
+        """Images of `shape` whose channels have constant levels `(B, C)`."""
         like = torch.zeros(()) if self.like is None else self.like
         return levels[:, :, None, None].expand(self.shape).to(like)
 
 
 def fit_starts(degradation: Degradation, x: Tensor, noise: float = 0.002) -> Starts:
-    """The law of what is left of images `x` `(B, C, H, W)` at time 1; `noise` as of `Starts`.
+    """The law of what is left of images `x` `(B, C, H, W)` at time 1; see `Starts` for `noise`.
 
-    For a mask nothing is left: every start is the zero image, and the noise alone tells them apart.
+    A mask leaves nothing: every start is the zero image, and starts differ only by the noise.
     """
     levels = degradation.degrade(x.double(), 1.0).mean((-2, -1))
     values, vectors = torch.linalg.eigh((levels - levels.mean(0)).T @ (levels - levels.mean(0)) / len(levels))
@@ -101,13 +102,13 @@ def fit_starts(degradation: Degradation, x: Tensor, noise: float = 0.002) -> Sta
 
 @dataclass(frozen=True)
 class Cold(Process):
-    """The process of a degradation. All its laws are points but the prior, so `Ancestral` walks back as algorithm 2 of
-    Bansal et al. (2022) does, or as algorithm 1.
+    """The process of a degradation. Except for the prior, all its laws are points, so `Ancestral` walks back exactly as
+    algorithm 2 of Bansal et al. (2022) does, or as algorithm 1.
 
     Args:
-        degradation: takes images to images with less in them.
-        starts: the law of fully degraded images, which `prior` draws from; see `fit_starts`.
-        improved: algorithm 2; if not, algorithm 1.
+        degradation: removes detail from images.
+        starts: the law of fully degraded images, which `prior` returns; see `fit_starts`.
+        improved: whether to use algorithm 2 (True) or algorithm 1 (False); see `inkwash.process.degradations`.
     """
 
     degradation: Degradation
@@ -123,15 +124,15 @@ class Cold(Process):
         return Point(self.degradation.degrade(x, t))
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Nothing: a degradation is deterministic."""
+        """Zeros, as a degradation is deterministic."""
         return torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
 
     def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
-        """$D(x, t)$, whatever the noise."""
+        """$D(x, t)$, which does not depend on the noise."""
         return self.degradation.degrade(x, t)
 
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Point:
-        """The image at time s, degraded further."""
+        """The image at time s, degraded further to time t."""
         return Point(self.degradation.degrade(x_s, t, s))
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Point:
@@ -144,7 +145,7 @@ class Cold(Process):
         return self.posterior(x_t, estimate.x, s, t)
 
     def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None) -> NoReturn:
-        """There is none: see the module's docstring.
+        """Raise an error, since there is no likelihood; see the docstring of the module.
 
         Raises:
             ConfigError: always.

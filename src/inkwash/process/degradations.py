@@ -1,14 +1,14 @@
 r"""Deterministic degradations instead of noise: Cold Diffusion (Bansal et al. 2022).
 
-A degradation $D$ takes an image $x$ to $x_t = D(x, t)$, with $D(x, 0) = x$ and, at time 1, next to nothing left. A
-restorer guesses $\hat x = R(x_t, t)$. Two ways back from t to s:
+A degradation $D$ turns an image $x$ into $x_t = D(x, t)$, with $D(x, 0) = x$; at time 1 it leaves next to nothing. A
+restorer estimates $\hat x = R(x_t, t)$. There are two algorithms to step back from t to s:
 
-- algorithm 1, naive: $x_s = D(\hat x, s)$;
-- algorithm 2, improved: $x_s = x_t - D(\hat x, t) + D(\hat x, s)$, which forgives whatever error of $\hat x$ the
-  degradation treats alike at both times.
+- algorithm 1, the naive one: $x_s = D(\hat x, s)$;
+- algorithm 2, the improved one: $x_s = x_t - D(\hat x, t) + D(\hat x, s)$, in which an error of $\hat x$ cancels as far
+  as the degradation treats it alike at both times.
 
-Nothing here is random but the start: $q(x_t \mid x)$ is a point. So there is no likelihood and no bound, and asking for
-one is an error. Images have shape `(B, C, H, W)`, of any height and width.
+Only the start is random: $q(x_t \mid x)$ is a point. There is thus no likelihood and no bound, and computing one raises
+an error. Images have shape `(B, C, H, W)`, of any height and width.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.config import DegradationName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, per_row
 
@@ -32,7 +33,7 @@ class Degradation(ABC):
 
     @abstractmethod
     def degrade(self, x: Tensor, t: float | Tensor, s: float | Tensor = 0.0) -> Tensor:
-        """What is left at time t, `()` or `(B,)`, of images `x` `(B, C, H, W)` that are degraded to time s already."""
+        """What is left at time t, `()` or `(B,)`, of images `x` `(B, C, H, W)` that are already degraded to time s."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Blur(Degradation):
     r"""Heat flow with reflecting edges: cosine mode k of n pixels decays by $e^{-(\pi k/n)^2\varsigma^2/2}$, as under a
     Gaussian kernel of standard deviation $\varsigma(t) = w\,\max(H, W)\,t/(1-t)$ pixels.
 
-    Continuous in t. At time 1 each channel is its mean. Kept by it at all times: the mean of each channel.
+    The blur is continuous in t and keeps the mean of each channel. At time 1 each channel is constant at its mean.
 
     Args:
         width: w, the standard deviation at t = 1/2 as a share of the longer side.
@@ -59,14 +60,15 @@ class Blur(Degradation):
 
 @dataclass(frozen=True)
 class Pixelate(Degradation):
-    r"""Each square block becomes its mean; blocks are cut off at the lower and right edges.
+    r"""Each square block is replaced by its mean; blocks are cut off at the lower and right edges.
 
-    Stepwise in t: of the $n = \lceil\log_2\max(H, W)\rceil$ doublings of a block's side, $\lceil t n\rceil$ are done at
-    time t. At time 1 the whole image is one block, a single pixel's worth: the mean of each channel.
+    The side of a block grows in steps: it doubles $n = \lceil\log_2\max(H, W)\rceil$ times until time 1, and
+    $\lceil t n\rceil$ times until time t. At time 1 a single block covers the image, so each channel is constant at its
+    mean.
     """
 
     def degrade(self, x: Tensor, t: float | Tensor, s: float | Tensor = 0.0) -> Tensor:
-        # Blocks nest, so what was done up to time s makes no difference.
+        # Blocks nest, so it makes no difference that the image was already pixelated to time s.
         doublings = (max(x.shape[-2:]) - 1).bit_length()
         side = 2 ** torch.ceil(per_row(as_time(t), x) * doublings - _ROUNDING)
         return _along_both(x, [_blocks(size, side) for size in x.shape[-2:]])
@@ -74,10 +76,10 @@ class Pixelate(Degradation):
 
 @dataclass(frozen=True)
 class Mask(Degradation):
-    r"""A disc that covers the image from its centre outwards: entries are multiplied by
+    r"""A disc that grows from the centre and hides the image: entries are multiplied by
     $m = \mathrm{clip}\big((r + w - t(1 + w))/w,\ 0,\ 1\big)$, with r the distance from the centre, 1 at the corners.
 
-    Continuous in t, and m never grows. At time 1 the image is zero.
+    The mask is continuous in t, and m never grows. At time 1 the image is zero.
 
     Args:
         softness: w, the width of the disc's rim in units of r.
@@ -100,41 +102,43 @@ class Mask(Degradation):
         return ((_distance(*x.shape[-2:]) + self.softness - reach[:, None, None]) / self.softness).clamp(0, 1)
 
 
-DEGRADATIONS: dict[str, type[Degradation]] = {"blur": Blur, "pixelate": Pixelate, "mask": Mask}
+DEGRADATIONS: dict[DegradationName, type[Degradation]] = {"blur": Blur, "pixelate": Pixelate, "mask": Mask}
 """The degradations by name."""
 
 
 def _odds(t: float | Tensor) -> Tensor:
+    """$t/(1 - t)$, float64."""
     t = as_time(t)
     return t / (1 - t)
 
 
 def _along_both(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-    """Apply a matrix per example, `(B, H, H)` and `(B, W, W)`, to the columns and to the rows of `(B, C, H, W)`."""
+    """Multiply the columns and the rows of images `(B, C, H, W)` by matrices `(B, H, H)` and `(B, W, W)`."""
     down, across = (m.to(device=x.device, dtype=x.dtype) for m in matrices)
     return down[:, None] @ x @ across[:, None].mT
 
 
 def _heat(size: int, variance: Tensor) -> Tensor:
-    """Heat flow along one axis for variances `(B,)` of the kernel: `(B, size, size)`, the identity exactly at 0."""
+    """Heat flow along one axis as matrices `(B, size, size)`, for kernels of variance `(B,)`; exactly the identity at
+    0."""
     k = torch.arange(size, dtype=torch.float64)
     modes = torch.cos(torch.pi * k[:, None] * (2 * k + 1) / (2 * size)) * math.sqrt(2 / size)
     modes[0] /= math.sqrt(2)
     rate = 0.5 * (torch.pi * k / size) ** 2
-    # The first mode never decays, not even after an infinite time.
+    # The constant mode never decays, even after an infinite time.
     change = torch.where(rate > 0, torch.expm1(-variance.cpu()[:, None] * rate), 0)
     return torch.eye(size, dtype=torch.float64) + (modes.T * change[:, None, :]) @ modes
 
 
 def _blocks(size: int, side: Tensor) -> Tensor:
-    """The mean over blocks of a side `(B,)` along one axis: `(B, size, size)`."""
+    """The mean over blocks of side `(B,)` along one axis, as matrices `(B, size, size)`."""
     block = torch.arange(size) // side.cpu()[:, None]
     same = (block[:, :, None] == block[:, None, :]).double()
     return same / same.sum(-1, keepdim=True)
 
 
 def _distance(height: int, width: int) -> Tensor:
-    """Distance of each pixel from the centre, 1 at the corners: `(H, W)`."""
+    """The distance of each pixel from the centre, 1 at the corners: `(H, W)`."""
     down, across = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in (height, width))
     distance = torch.hypot(down[:, None], across[None, :])
     return distance / distance.max().clamp(min=1)

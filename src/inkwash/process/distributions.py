@@ -1,4 +1,4 @@
-r"""Distributions over data of shape `(B, *event)`, independent over event entries given their parameters.
+r"""Distributions over data of shape `(B, *event)`, whose event entries are independent given their parameters.
 
 Log-probabilities, entropies and divergences are in nats, one per example: shape `(B,)`. Randomness is an argument: a
 `torch.Generator` on the CPU, so that a draw is the same on every device.
@@ -27,10 +27,10 @@ def standard_normal(shape: Sequence[int], generator: torch.Generator, like: Tens
 
 
 class Independent(ABC):
-    """A distribution whose entries are independent: what is asked of an example is a sum over its entries.
+    """A distribution whose entries are independent, so the figures of an example are sums over its entries.
 
-    `present`, boolean `(B, *event)`, says which entries of an example there are; the others are left out of the sum,
-    which makes it that of the marginal distribution. None: all of them.
+    `present`, boolean `(B, *event)`, marks the entries that an example has. A sum leaves out the others, and so belongs
+    to the marginal distribution of the entries that are present. None means that all are.
     """
 
     @abstractmethod
@@ -41,8 +41,9 @@ class Independent(ABC):
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, *event)`."""
 
-    def final(self, generator: torch.Generator) -> Tensor:
-        """What a walk ends with: a draw, but of real numbers, whose noise is of no use at the end, the mean."""
+    def last_draw(self, generator: torch.Generator) -> Tensor:
+        """The last value of a walk. It is a draw, except for real numbers: their last noise is useless, so it is the
+        mean."""
         return self.draw(generator)
 
     def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor:
@@ -51,7 +52,7 @@ class Independent(ABC):
 
 
 class Comparable(Independent):
-    """One whose entropy and divergence from others of its kind are in closed form."""
+    """A distribution whose entropy, and whose divergence from another of its kind, have a closed form."""
 
     @abstractmethod
     def entry_entropy(self) -> Tensor:
@@ -62,22 +63,22 @@ class Comparable(Independent):
         """KL(self ‖ other) of each entry, `(B, *event)`."""
 
     def entropy(self, present: Tensor | None = None) -> Tensor:
-        """Entropy, differential for densities, nats per example."""
+        """Entropy, which for densities is differential entropy, nats per example."""
         return sum_event(self.entry_entropy(), present)
 
     def kl(self, other: Any, present: Tensor | None = None) -> Tensor:
-        """KL(self ‖ other), nats per example; infinite where `other` rules out what this one does not."""
+        """KL(self ‖ other), nats per example; infinite where `other` excludes a value that this one allows."""
         return sum_event(self.entry_kl(other), present)
 
 
 @dataclass(frozen=True)
 class Lattice:
-    """Equally spaced values that discrete data takes in model units.
+    """The equally spaced values that discrete data takes in model units.
 
     Args:
         low: the smallest value.
         high: the largest value.
-        levels: how many values there are, both ends included; at least 2.
+        levels: the number of values, both ends included; at least 2.
     """
 
     low: float
@@ -86,7 +87,7 @@ class Lattice:
 
     @property
     def spacing(self) -> float:
-        """Distance between neighbouring values."""
+        """The distance between neighbouring values."""
         return (self.high - self.low) / (self.levels - 1)
 
     def index(self, x: Tensor) -> Tensor:
@@ -104,17 +105,17 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Bins:
-    """Whole numbers among real ones, `(*event)`: without ends, and not equally far apart in every entry.
+    """The bins of integers, for data `(*event)` that has both integer and real entries; they have no ends.
 
     Args:
-        spacing: for each entry the distance of neighbouring whole numbers in model units, float64 `(*event)`; 0 for an
-            entry of real numbers.
+        spacing: for each entry, the distance between neighbouring integers in model units, float64 `(*event)`; 0 for a
+            real entry.
     """
 
     spacing: Tensor
 
     levels = None
-    """There is no last value."""
+    """None, as the integers have no last value."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Normal(Comparable):
 
     Args:
         mean: shape `(B, *event)`.
-        var: variance, anything that broadcasts over `mean`. Zero means certainty: `draw` returns the mean.
+        var: variance, of any shape that broadcasts over `mean`. Where it is zero, `draw` returns the mean.
     """
 
     mean: Tensor
@@ -138,7 +139,7 @@ class Normal(Comparable):
         """One draw per example, shape `(B, *event)`."""
         return self.mean + self.std * standard_normal(self.mean.shape, generator, like=self.mean)
 
-    def final(self, generator: torch.Generator) -> Tensor:
+    def last_draw(self, generator: torch.Generator) -> Tensor:
         return self.mean
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
@@ -150,12 +151,12 @@ class Normal(Comparable):
 
     def entry_kl(self, other: "Normal") -> Tensor:
         log_ratio = self.var.log() - other.var.log()
-        spread = torch.expm1(log_ratio) - log_ratio  # r - 1 - log r, without cancellation at r = 1
+        ratio = torch.expm1(log_ratio) - log_ratio  # r - 1 - log r, without cancellation at r = 1
         shift = (self.mean - other.mean) ** 2 / other.var
-        return 0.5 * (spread + shift)
+        return 0.5 * (ratio + shift)
 
     def on(self, values: Lattice | Bins) -> "DiscretizedNormal | BinnedNormal":
-        """The masses that this density puts on the bins around the values that data takes."""
+        """The masses that this density puts on the bins around discrete values."""
         if isinstance(values, Bins):
             return BinnedNormal(self.mean, self.std, values)
         return DiscretizedNormal(self.mean, self.std, values)
@@ -163,15 +164,15 @@ class Normal(Comparable):
 
 @dataclass(frozen=True)
 class DiscretizedNormal(Independent):
-    r"""Mass that $\mathcal N(\mu, \sigma^2)$ puts on the bin around each value of a lattice.
+    r"""The mass that $\mathcal N(\mu, \sigma^2)$ puts on the bin around each value of a lattice with spacing $\delta$:
 
-    $P(x_v) = \Phi\big(\tfrac{x_v + \delta/2 - \mu}{\sigma}\big) - \Phi\big(\tfrac{x_v - \delta/2 - \mu}{\sigma}\big)$,
-    the first bin open to $-\infty$ and the last to $+\infty$, so that the masses sum to 1 (Ho et al. 2020, eq. 13).
+    $P(x_v) = \Phi\big(\tfrac{x_v + \delta/2 - \mu}{\sigma}\big) - \Phi\big(\tfrac{x_v - \delta/2 - \mu}{\sigma}\big)$.
+    The first bin extends to $-\infty$ and the last to $+\infty$, so the masses sum to 1 (Ho et al. 2020, eq. 13).
 
     Args:
         mean: shape `(B, *event)`.
         std: standard deviation, broadcasts over `mean`.
-        lattice: the values the data takes.
+        lattice: the values that the data takes.
     """
 
     mean: Tensor
@@ -186,24 +187,24 @@ class DiscretizedNormal(Independent):
         return log_ndtr_difference(below, above)
 
     def _edge(self, index: Tensor) -> Tensor:
-        """Standardised lower edge of bin `index`: one expression for both its neighbours, so that no mass is lost."""
+        """The standardised lower edge of bin `index`. Both bins at an edge use this value, so no mass is lost."""
         return (self.lattice.low + (index - 0.5) * self.lattice.spacing - self.mean) / self.std
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """One draw per example: a normal draw, moved to the nearest value of the lattice."""
+        """One draw per example, `(B, *event)`: a normal draw, rounded to the nearest value of the lattice."""
         drawn = Normal(self.mean, self.std**2).draw(generator)
         return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
 
 
 @dataclass(frozen=True)
 class BinnedNormal(Independent):
-    r"""$\mathcal N(\mu, \sigma^2)$, of which whole numbers have the mass within half their distance, and real numbers
-    the density.
+    r"""$\mathcal N(\mu, \sigma^2)$, with masses for integer entries and densities for real ones. The mass of an integer
+    is that of the bin within half the spacing around it.
 
     Args:
         mean: shape `(B, *event)`.
         std: standard deviation, broadcasts over `mean`.
-        bins: how far apart whole numbers are.
+        bins: the spacing of the integers.
     """
 
     mean: Tensor
@@ -211,6 +212,7 @@ class BinnedNormal(Independent):
     bins: Bins
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
+        """Log-mass or log-density of each entry of `x`, in its shape."""
         half = self.bins.spacing.to(x) / 2
         reach = torch.where(half > 0, half, 1.0)
         below, above = ((x + sign * reach - self.mean) / self.std for sign in (-1, 1))
@@ -218,22 +220,22 @@ class BinnedNormal(Independent):
 
     @property
     def density(self) -> Normal:
-        """The normal density."""
+        """The normal density itself."""
         return Normal(self.mean, self.std**2)
 
     def draw(self, generator: torch.Generator) -> Tensor:
-        """One draw per example of the density: in model units nothing says where whole numbers are."""
+        """One draw per example from the density, `(B, *event)`; only data units say where the integers are."""
         return self.density.draw(generator)
 
 
 @dataclass(frozen=True)
 class Masses(Comparable):
-    r"""Probabilities for each value of a lattice, $P(x_v) = \mathrm{softmax}(\mathrm{logits})_v$, entry by entry.
+    r"""For each entry, a probability for each value of a lattice, $P(x_v) = \mathrm{softmax}(\mathrm{logits})_v$.
 
     Args:
-        logits: shape `(B, *event, levels)`; a constant added over the levels changes nothing. Minus infinity means
-            impossible, and costs no NaN anywhere.
-        lattice: the values the data takes.
+        logits: shape `(B, *event, levels)`; adding a constant over the levels changes nothing. Minus infinity means
+            impossible, and causes no NaN.
+        lattice: the values that the data takes.
     """
 
     logits: Tensor
@@ -241,7 +243,7 @@ class Masses(Comparable):
 
     @property
     def mean(self) -> Tensor:
-        """Mean value of each entry, `(B, *event)`."""
+        """The mean value of each entry, `(B, *event)`."""
         return self.logits.softmax(-1) @ self.lattice.values().to(self.logits)
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
@@ -269,7 +271,7 @@ class Bits(Comparable):
     r"""Independent bits: $P(x_i = 1) = 1/(1 + e^{-\ell_i})$.
 
     Args:
-        logits: the log-odds $\ell$ of a 1, `(B, *event)`. Infinite means certainty, and costs no NaN anywhere.
+        logits: the log-odds $\ell$ of a 1, `(B, *event)`. An infinite value means certainty, and causes no NaN.
     """
 
     logits: Tensor
@@ -303,13 +305,13 @@ class Bits(Comparable):
 
 
 def _weighted(log_mass: Tensor, value: Tensor) -> Tensor:
-    """What an outcome of the given log-mass adds to the mean of `value`: nothing where the mass is 0."""
+    """What an outcome with this log-mass contributes to the mean of `value`; 0 where the mass is 0."""
     mass = log_mass.exp()
     return mass * value.masked_fill(mass == 0, 0)
 
 
 def log_ndtr_difference(a: Tensor, b: Tensor) -> Tensor:
-    r"""$\log(\Phi(b) - \Phi(a))$ for $a < b$, accurate in both tails; either may be infinite.
+    r"""$\log(\Phi(b) - \Phi(a))$ for $a < b$, either of which may be infinite; accurate in both tails.
 
     The interval is mirrored into the lower tail, where $\log\Phi$ keeps its relative precision.
     """

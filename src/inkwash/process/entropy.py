@@ -2,9 +2,9 @@ r"""How uncertain a reverse step is: bounds on $H_q(X_s \mid X_t)$ that need no 
 
 $H_q(X_t \mid X_s) + H_q(X_s \mid X_0) - H_q(X_t \mid X_0) \;\le\; H_q(X_s \mid X_t) \;\le\; H_q(X_t \mid X_s)$ (eq. 24)
 
-The lower bound is $H_q(X_s \mid X_t, X_0)$: to know the data as well cannot add uncertainty. It always holds. By Bayes
-the upper bound says that $H_q(X_s) \le H_q(X_t)$, that noise does not lower the entropy, which data that is more spread
-than the noise may violate.
+The lower bound is $H_q(X_s \mid X_t, X_0)$. It always holds, because knowing the data as well cannot add uncertainty.
+By Bayes' rule, the upper bound is equivalent to $H_q(X_s) \le H_q(X_t)$: noise does not lower the entropy. Data that is
+more spread than the noise may violate this.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from inkwash.process.gaussian import Gaussian
 
 @dataclass(frozen=True)
 class EntropyBounds:
-    r"""Bounds on $H_q(X_s \mid X_t)$, nats per example, and whether the upper one can be relied on.
+    r"""Bounds on $H_q(X_s \mid X_t)$, nats per example, and whether the data guarantees the upper one.
 
     Args:
         lower: $H_q(X_s \mid X_t, X_0)$, in the shape of the times. At s = 0, where that posterior is a point, it is
             $-\infty$ for real numbers and 0 for bits.
-        upper: $H_q(X_t \mid X_s)$, likewise.
-        surprise: the mean of $-\log\pi(x)$ over the data, with $\pi$ the law that noise leaves as it is, nats.
-        limit: how large `surprise` may be for `upper` to hold, in the shape of the times; the entropy of $\pi$ for
-            bits, and for real numbers under every schedule with $\alpha^2 + \sigma^2 = 1$.
+        upper: $H_q(X_t \mid X_s)$, in the shape of the times.
+        surprise: the mean of $-\log\pi(x)$ over the data, nats; $\pi$ is the law that noise leaves unchanged.
+        limit: the largest `surprise` for which `upper` is sure to hold, in the shape of the times. This is the entropy
+            of $\pi$ for bits, and for real numbers under every schedule with $\alpha^2 + \sigma^2 = 1$.
     """
 
     lower: Tensor
@@ -38,25 +38,26 @@ class EntropyBounds:
 
     @property
     def holds(self) -> bool:
-        """Whether the premise of `upper` holds at every pair of times, up to the rounding of single precision."""
+        """Whether `surprise` stays within `limit` at every pair of times, up to the rounding of single precision."""
         return bool((self.surprise <= self.limit * (1 + 1e-6)).all())
 
 
 def entropy_bounds(process: Gaussian | Bernoulli, s: float | Tensor, t: float | Tensor, x: Tensor) -> EntropyBounds:
     r"""Bounds on the entropy of the reverse step from t to s, averaged over the data.
 
-    No draw is needed. The entropy of a normal depends on its variance alone; that of a bit on the clean or the noisy
-    bit before it, so that the mean number of ones in the data says it all.
+    They need no sampling. The entropy of a normal depends only on its variance. The entropy of a bit depends only on
+    the bit that it comes from, so the mean number of ones in the data is enough.
 
-    The premise of the upper bound is checked on the data. A law $\pi$ stays as it is under noise, of bits the prior, of
-    real numbers $\mathcal N(0, I)$ for $x_t/c_t$ with $c = \sqrt{\alpha^2 + \sigma^2}$; the divergence from it falls.
-    What is left is a cross-entropy, linear in $a = \alpha^2/c^2$, for bits the survival probability:
+    The premise of the upper bound is checked on the data. Noise leaves a law $\pi$ unchanged: for bits, this is the
+    prior; for real numbers, it is $\mathcal N(0, I)$ for $x_t/c_t$ with $c = \sqrt{\alpha^2 + \sigma^2}$. The
+    divergence from $\pi$ falls with t. The rest of the entropy is a cross-entropy, which is linear in
+    $a = \alpha^2/c^2$, for bits the survival probability:
 
-    $$ H(X_t) - H(X_s) \ge d\ln\tfrac{c_t}{c_s} - (a_s - a_t)\big(\mathbb E[-\log\pi(x)] - H(\pi)\big), $$
+    $$ H(X_t) - H(X_s) \ge d\ln\tfrac{c_t}{c_s} - (a_s - a_t)\big(\mathbb E[-\log\pi(x)] - H(\pi)\big). $$
 
-    which is not negative as long as $\mathbb E[-\log\pi(x)] \le H(\pi) + d\ln(c_t/c_s)/(a_s - a_t)$. With c = 1 this
-    says $\mathbb E\lVert x\rVert^2 \le d$ of real numbers. Of bits it says that the data are no further on the rarer
-    side than the rate, and it always holds at the rate 1/2.
+    This is not negative if $\mathbb E[-\log\pi(x)] \le H(\pi) + d\ln(c_t/c_s)/(a_s - a_t)$. For real numbers and c = 1,
+    the condition is $\mathbb E\lVert x\rVert^2 \le d$. For bits, the condition is that the rarer value is no more
+    frequent in the data than in the noise; it always holds at the rate 1/2.
 
     Args:
         process: the process.
@@ -65,8 +66,8 @@ def entropy_bounds(process: Gaussian | Bernoulli, s: float | Tensor, t: float | 
         x: data, model units, `(N, *event)`.
 
     Raises:
-        DataError: no example, or values other than those of the process.
-        ConfigError: times that are not `0 <= s < t <= 1`.
+        DataError: there is no example, or a value is none of those of the process.
+        ConfigError: the times are not `0 <= s < t <= 1`.
     """
     if len(x) == 0:
         raise DataError("x", "no example", "at least one")
@@ -92,7 +93,7 @@ def entropy_bounds(process: Gaussian | Bernoulli, s: float | Tensor, t: float | 
 def _entropies(process: Gaussian | Bernoulli, s: Tensor, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     r"""$H_q(X_t \mid X_s)$ and $H_q(X_t \mid X_0) - H_q(X_s \mid X_0)$ at times `(K,)`, `(K,)` each.
 
-    Entries are noised one by one, so that one entry of each value stands for all that have it.
+    Noise acts on each entry separately, so one entry of each value stands for all entries with that value.
     """
     values, counts = _census(process, x)
     entry = values.repeat(len(s))[:, None]
@@ -107,7 +108,10 @@ def _entropies(process: Gaussian | Bernoulli, s: Tensor, t: Tensor, x: Tensor) -
 
 
 def _census(process: Gaussian | Bernoulli, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of an entry and how many entries of an example have them, `(V,)` each; to a normal all are the same."""
+    """The values of entries, and how many entries of an example have each of them on average, `(V,)` each.
+
+    For a normal all values have the same entropy, so one value stands for all.
+    """
     if process.lattice is None:
         return x.new_zeros(1), x.new_full((1,), event_size(x.shape[1:]))
     values = process.lattice.values()
@@ -115,7 +119,7 @@ def _census(process: Gaussian | Bernoulli, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _under_stationary(process: Gaussian | Bernoulli, x: Tensor) -> tuple[float, Tensor]:
-    """The mean of minus the log-probability of the data under the law that noise leaves as it is, and its entropy."""
+    r"""The surprise $\mathbb E[-\log\pi(x)]$ of the data, and the entropy of $\pi$."""
     scale, prior = process.scale(1.0), process.prior(x[:1].shape, like=x)
     shrunk = event_size(x.shape[1:]) * torch.log(scale)
     return -float((prior.log_prob(scale * x) + shrunk).mean()), prior.entropy()[0] - shrunk

@@ -40,18 +40,18 @@ class Gaussian(Scheduled):
     schedule: Schedule
 
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Normal:
-        r"""$p(x_1) = \mathcal N(0, \alpha_1^2 + \sigma_1^2)$: the mean and variance that data of mean 0 and variance 1
-        have at t = 1.
+        r"""$p(x_1) = \mathcal N(0, \alpha_1^2 + \sigma_1^2)$: the mean and variance, at t = 1, of data with mean 0 and
+        variance 1.
 
-        Of a variance-preserving schedule, or of one without signal at t = 1 whose noise has variance 1, this is
-        $\mathcal N(0, I)$. Of a variance-exploding one it is $\mathcal N(0, 1 + \sigma_1^2)$, where
-        $\mathcal N(0, \sigma_1^2)$ is common and hardly differs.
+        This is $\mathcal N(0, I)$ for a variance-preserving schedule, and for a schedule without signal at t = 1 whose
+        noise has variance 1. For a variance-exploding schedule it is $\mathcal N(0, 1 + \sigma_1^2)$; the usual choice,
+        $\mathcal N(0, \sigma_1^2)$, hardly differs.
         """
         mean = torch.zeros(tuple(shape)) if like is None else like.new_zeros(tuple(shape))
         return Normal(mean, over(self.scale(1.0) ** 2, mean))
 
     def scale(self, t: float | Tensor) -> Tensor:
-        r"""$c_t = \sqrt{\alpha_t^2 + \sigma_t^2}$, float64: $x_t/c_t$ stays $\mathcal N(0, I)$ if x is."""
+        r"""$c_t = \sqrt{\alpha_t^2 + \sigma_t^2}$, float64: if x is $\mathcal N(0, I)$, so is $x_t/c_t$."""
         return torch.sqrt(self.schedule.alpha(t) ** 2 + self.schedule.sigma(t) ** 2)
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Normal:
@@ -60,7 +60,7 @@ class Gaussian(Scheduled):
         return Normal(over(alpha, x) * x, over(sigma**2, x))
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Standard normal noise."""
+        r"""Standard normal noise $\epsilon$."""
         return standard_normal(shape, generator, like)
 
     def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
@@ -87,11 +87,11 @@ class Gaussian(Scheduled):
     def decoder(
         self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None
     ) -> Normal | DiscretizedNormal | BinnedNormal | Masses:
-        r"""$p(x \mid x_{\tau_1})$: what the estimate says of the levels, if it does; else a normal around $\hat x$,
-        since $q(x_0 \mid x_t, x)$ has none but x for its mean.
+        r"""$p(x \mid x_{\tau_1})$: the masses of the levels if the estimate has them, and otherwise a normal around
+        $\hat x$, because the mean of $q(x_0 \mid x_t, x)$ is x.
 
         Raises:
-            ConfigError: a grid of one step with a variance that needs a second pair.
+            ConfigError: the grid has one step, and the reverse variance needs two.
         """
         if isinstance(lattice, Lattice) and estimate.level_logits is not None:
             return Masses(estimate.level_logits.double(), lattice)
@@ -103,10 +103,10 @@ class Gaussian(Scheduled):
 
 
 def require_gaussian(process: Process, where: str) -> Gaussian:
-    """The process, for what is made for Gaussian ones alone.
+    """Return the process if it is Gaussian.
 
     Raises:
-        ConfigError: another process; `where` says who asked.
+        ConfigError: it is another process; the error names `where`.
     """
     if not isinstance(process, Gaussian):
         raise ConfigError(where, f"a {type(process).__name__} process", "a Gaussian process")
@@ -115,14 +115,14 @@ def require_gaussian(process: Process, where: str) -> Gaussian:
 
 @dataclass(frozen=True)
 class Noisy:
-    """What is known before the network is asked.
+    """Noisy data, with everything that is known before the network is evaluated.
 
     Args:
         x_t: the noisy data, `(B, *event)`.
         t: its time, `()` or `(B,)`, float64.
         process: the process that made the noise.
-        alpha: signal scale, shaped to multiply `x_t`.
-        sigma: noise scale, likewise.
+        alpha: the signal scale, shaped to multiply `x_t`.
+        sigma: the noise scale, in the same shape.
     """
 
     x_t: Tensor
@@ -133,7 +133,7 @@ class Noisy:
 
     @classmethod
     def at(cls, x_t: Tensor, t: Tensor, process: Gaussian) -> Noisy:
-        """Look up the scales at time `t`."""
+        """Noisy data with the scales that the process has at time `t`."""
         return cls(x_t, t, process, over(process.schedule.alpha(t), x_t), over(process.schedule.sigma(t), x_t))
 
     def eps_of(self, x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class Noisy:
 
 @dataclass(frozen=True)
 class Estimate(AnyEstimate):
-    r"""Everything a network's output at $(x_t, t)$ implies.
+    r"""Everything that a network's output at $(x_t, t)$ implies.
 
     Args:
         x: $\hat x$, the estimate of the clean data, `(B, *event)`, model units.
@@ -151,10 +151,10 @@ class Estimate(AnyEstimate):
         x_t: the noisy data, `(B, *event)`.
         t: its time, `()` or `(B,)`, float64.
         process: the process that made the noise.
-        variance: the reverse variance that goes with it.
-        spread: what the network says of the reverse variance, `(B, *event)`, where that asks it.
-        level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, where the
-            network predicts them.
+        variance: the variance of the reverse step.
+        spread: the network's output for that variance, `(B, *event)`, if the variance needs one.
+        level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, if the network
+            predicts them.
     """
 
     x: Tensor
@@ -168,7 +168,8 @@ class Estimate(AnyEstimate):
 
     @property
     def score(self) -> Tensor:
-        r"""$\nabla\log p(x_t) = -\hat\epsilon/\sigma$ (Tweedie: $\alpha\hat x = x_t + \sigma^2\hat s$)."""
+        r"""$\hat s = -\hat\epsilon/\sigma$, the estimate of $\nabla\log p(x_t)$ (Tweedie's formula,
+        $\alpha\hat x = x_t + \sigma^2\hat s$)."""
         return -self.eps / over(self.process.schedule.sigma(self.t), self.eps)
 
     @property
@@ -177,18 +178,20 @@ class Estimate(AnyEstimate):
         alpha, sigma = self.process.schedule.alpha(self.t), self.process.schedule.sigma(self.t)
         return over(alpha, self.eps) * self.eps - over(sigma, self.x) * self.x
 
-    def mean(self, s: float | Tensor) -> Tensor:
-        r"""Mean of the reverse step to time s: the posterior mean at $\hat x$ (DDPM eq. 7)."""
-        return self.process.posterior(self.x_t, self.x, s, self.t).mean
-
     @property
     def law(self) -> Normal:
-        r"""$\hat x$ with the variance $1/(1 + \mathrm{SNR})$ that data of variance 1 has given $x_t$ (PiGDM)."""
+        r"""$\mathcal N\big(\hat x, 1/(1 + \mathrm{SNR})\big)$, whose variance is that of standard normal data given
+        $x_t$ (PiGDM, Song et al. 2023)."""
         var = over(1 / (1 + self.process.schedule.log_snr(self.t).exp()), self.x)
         return Normal(self.x.double(), var.double())
 
+    def mean(self, s: float | Tensor) -> Tensor:
+        r"""The mean of the reverse step to time s, which is the posterior mean at $\hat x$ (DDPM eq. 7)."""
+        return self.process.posterior(self.x_t, self.x, s, self.t).mean
+
     def with_x(self, x: Tensor) -> Estimate:
-        r"""The estimate with another $\hat x$, and with the $\hat\epsilon$ that follows from it."""
+        r"""The estimate with another $\hat x$, and with the $\hat\epsilon$ that follows from it;
+        `level_logits` stay."""
         return replace(self, x=x, eps=Noisy.at(self.x_t, self.t, self.process).eps_of(x))
 
     def with_known(self, clean: Tensor, known: Tensor) -> Estimate:

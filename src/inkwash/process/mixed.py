@@ -1,7 +1,7 @@
-"""Rows of numbers and categories as one process: normal noise for the numbers, another category for the categories.
+"""Rows of numbers and categories as one process: numbers get normal noise, categories are replaced by other categories.
 
-Given the noisy row, the reverse step draws all entries independently, as that of either part does; what they tell of
-one another is in the estimate. The parts share the time, so the bound of the whole is the sum of theirs.
+Given the noisy row, the reverse step draws all entries independently, as in each of the two parts; the estimate holds
+the dependence between them. The parts share the time, so the bound of a row is the sum of their bounds.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from inkwash.process.process import AnyEstimate, Scheduled
 
 @dataclass(frozen=True)
 class Mixed(Scheduled):
-    """The process of rows `(B, D)` of numbers and category numbers.
+    """The process of rows `(B, D)` of numbers and category numbers. Its schedule is that of the numbers.
 
     Args:
         numbers: the process of the numbers.
-        categories: that of the categories.
-        is_category: which entries are categories, D of them.
+        categories: the process of the categories.
+        is_category: for each of the D entries, whether it is a category.
 
     Raises:
-        ConfigError: other categories than the process of categories has, or no numbers.
+        ConfigError: the number of categories is not that of `categories`, or there are no numbers.
     """
 
     numbers: Gaussian
@@ -44,32 +44,29 @@ class Mixed(Scheduled):
         object.__setattr__(self, "schedule", self.numbers.schedule)
         if sum(self.is_category) != len(self.categories.sizes) or all(self.is_category):
             got = f"{sum(self.is_category)} of {len(self.is_category)} entries"
-            raise ConfigError(
-                "mixed.is_category", got, f"{len(self.categories.sizes)} categories, and one or more numbers"
-            )
+            need = f"{len(self.categories.sizes)} categories, and one or more numbers"
+            raise ConfigError("mixed.is_category", got, need)
 
     @cached_property
     def places(self) -> tuple[Tensor, Tensor]:
-        """Where the numbers are, and where the categories."""
+        """The positions of the numbers, and those of the categories."""
         mask = torch.tensor(self.is_category)
         return (~mask).nonzero()[:, 0], mask.nonzero()[:, 0]
 
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers of rows `(B, D)`, and their categories."""
+        """The numbers of rows `(B, D)`, and the categories."""
         numbers, categories = self.places
         return x[:, numbers], x[:, categories]
 
     def joined(self, numbers: Tensor, categories: Tensor) -> Tensor:
-        """The inverse of `parts`."""
+        """The rows `(B, D)` of these parts: the inverse of `parts`."""
         order = torch.cat(self.places).argsort()
         return torch.cat([numbers, categories], 1)[:, order]
 
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Joint:
         """p(x_1) of both."""
-        shapes = ((shape[0], len(place)) for place in self.places)
-        return self._both(
-            *(part.prior(s, like) for part, s in zip((self.numbers, self.categories), shapes, strict=True))
-        )
+        numbers, categories = self._shapes(shape)
+        return self._both(self.numbers.prior(numbers, like), self.categories.prior(categories, like))
 
     def marginal(self, x: Tensor, t: float | Tensor) -> Joint:
         """q(x_t | x) of both."""
@@ -77,13 +74,13 @@ class Mixed(Scheduled):
         return self._both(self.numbers.marginal(numbers, t), self.categories.marginal(categories, t))
 
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """Standard normal numbers, and uniform ones for the categories, float64 whatever the data."""
-        numbers, categories = ((shape[0], len(place)) for place in self.places)
+        """Standard normal numbers for the numbers, and uniform ones for the categories, always float64."""
+        numbers, categories = self._shapes(shape)
         normal = self.numbers.noise(numbers, generator, like)
         return self.joined(normal.double(), self.categories.noise(categories, generator, like))
 
     def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
-        """A draw of `marginal(x, t)`, made from `noise`."""
+        """A draw from `marginal(x, t)`, made of `noise`."""
         (numbers, categories), (normal, uniform) = self.parts(x), self.parts(noise)
         return self.joined(
             self.numbers.diffuse(numbers, t, normal.to(x)), self.categories.diffuse(categories, t, uniform)
@@ -96,27 +93,33 @@ class Mixed(Scheduled):
 
     def posterior(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Joint:
         """q(x_s | x_t, x) of both."""
-        (number_t, category_t), (number, category) = self.parts(x_t), self.parts(x)
+        (numbers_t, categories_t), (numbers, categories) = self.parts(x_t), self.parts(x)
         return self._both(
-            self.numbers.posterior(number_t, number, s, t), self.categories.posterior(category_t, category, s, t)
+            self.numbers.posterior(numbers_t, numbers, s, t),
+            self.categories.posterior(categories_t, categories, s, t),
         )
 
     def reverse(self, x_t: Tensor, estimate: MixedEstimate, s: float | Tensor, t: float | Tensor) -> Joint:
         """p(x_s | x_t) of both."""
-        numbers, categories = self.parts(x_t)
+        numbers_t, categories_t = self.parts(x_t)
         return self._both(
-            self.numbers.reverse(numbers, estimate.numbers, s, t),
-            self.categories.reverse(categories, estimate.categories, s, t),
+            self.numbers.reverse(numbers_t, estimate.numbers, s, t),
+            self.categories.reverse(categories_t, estimate.categories, s, t),
         )
 
     def decoder(self, x_t: Tensor, estimate: MixedEstimate, times: Tensor, lattice: Lattice | Bins | None) -> Joint:
-        """p(x | x_t) of both; the lattice, of all entries, says which numbers are whole."""
-        numbers, categories = self.parts(x_t)
+        """p(x | x_t) of both; the bins of all entries show which numbers are integers."""
+        numbers_t, categories_t = self.parts(x_t)
         bins = Bins(lattice.spacing[self.places[0]]) if isinstance(lattice, Bins) else None
         return self._both(
-            self.numbers.decoder(numbers, estimate.numbers, times, bins),
-            self.categories.decoder(categories, estimate.categories, times),
+            self.numbers.decoder(numbers_t, estimate.numbers, times, bins),
+            self.categories.decoder(categories_t, estimate.categories, times),
         )
+
+    def _shapes(self, shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The shapes of the numbers and of the categories in rows of `shape`."""
+        numbers, categories = self.places
+        return (shape[0], len(numbers)), (shape[0], len(categories))
 
     def _both(self, numbers: Any, categories: Any) -> Joint:
         return Joint(numbers, categories, self)
@@ -124,12 +127,12 @@ class Mixed(Scheduled):
 
 @dataclass(frozen=True)
 class Joint(Comparable):
-    """Independent numbers and categories.
+    """The law of a row whose numbers are independent of its categories.
 
     Args:
         numbers: the law of the numbers.
-        categories: that of the categories.
-        process: knows which entries are which.
+        categories: the law of the categories.
+        process: the process, which knows which entries are categories.
     """
 
     numbers: Any
@@ -138,15 +141,15 @@ class Joint(Comparable):
 
     @property
     def mean(self) -> Tensor:
-        """Means of the numbers, and of the numbers of the categories."""
+        """The means of the numbers, and the means of the category numbers, `(B, D)`."""
         return self.process.joined(self.numbers.mean, self.categories.mean)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, D)`."""
         return self.process.joined(self.numbers.draw(generator), self.categories.draw(generator))
 
-    def final(self, generator: torch.Generator) -> Tensor:
-        return self.process.joined(self.numbers.final(generator), self.categories.final(generator))
+    def last_draw(self, generator: torch.Generator) -> Tensor:
+        return self.process.joined(self.numbers.last_draw(generator), self.categories.last_draw(generator))
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
         numbers, categories = self.process.parts(x)
@@ -161,12 +164,12 @@ class Joint(Comparable):
 
 @dataclass(frozen=True)
 class MixedEstimate(AnyEstimate):
-    """What is believed of clean numbers and categories.
+    """The estimate of a clean row of numbers and categories, given the noisy one.
 
     Args:
-        numbers: of the numbers.
-        categories: of the categories.
-        process: the process of both.
+        numbers: the estimate of the numbers.
+        categories: the estimate of the categories.
+        process: the process of the rows.
     """
 
     numbers: Estimate
@@ -175,12 +178,12 @@ class MixedEstimate(AnyEstimate):
 
     @property
     def x_t(self) -> Tensor:
-        """The noisy row, `(B, D)`."""
+        """The noisy rows, `(B, D)`."""
         return self.process.joined(self.numbers.x_t, self.categories.x_t)
 
     @property
     def x(self) -> Tensor:
-        """Estimates of the numbers, and the likeliest categories, `(B, D)`."""
+        """The estimates of the numbers, and the likeliest categories, `(B, D)`."""
         return self.process.joined(self.numbers.x, self.categories.x)
 
     @property
@@ -188,9 +191,10 @@ class MixedEstimate(AnyEstimate):
         return Joint(self.numbers.law, self.categories.law, self.process)
 
     def with_known(self, clean: Tensor, known: Tensor) -> MixedEstimate:
-        (number, category), (of_numbers, of_categories) = self.process.parts(clean), self.process.parts(known)
-        numbers, categories = (
-            self.numbers.with_known(number, of_numbers),
-            self.categories.with_known(category, of_categories),
+        numbers, categories = self.process.parts(clean)
+        numbers_known, categories_known = self.process.parts(known)
+        return replace(
+            self,
+            numbers=self.numbers.with_known(numbers, numbers_known),
+            categories=self.categories.with_known(categories, categories_known),
         )
-        return replace(self, numbers=numbers, categories=categories)

@@ -1,16 +1,16 @@
-"""What a process is: a fixed way to spread data into noise, and the family of its reverse steps.
+"""A process is a fixed way to spread data into noise, together with the family of its reverse steps.
 
-For any pair of times `0 <= s < t <= 1` a process gives the distributions of diffusion by name. Striding, respacing and
-few-step sampling need nothing more: a step is a pair of times. The bound and the ancestral sampler are written against
-this interface alone.
+For any pair of times `0 <= s < t <= 1`, a process gives the distributions of diffusion by name. A step is a pair of
+times, so striding, respacing and few-step sampling need nothing more. The bound and the ancestral sampler use only
+this interface.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any, ClassVar, Protocol, Self, cast
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -20,62 +20,60 @@ from inkwash.process.noise.schedule import Schedule
 
 
 class Distribution(Protocol):
-    """What a process returns; see `inkwash.process.distributions`."""
+    """A distribution that a process returns; see `inkwash.process.distributions`."""
 
     @property
     def mean(self) -> Tensor: ...
 
     def draw(self, generator: torch.Generator) -> Tensor: ...
 
-    def final(self, generator: torch.Generator) -> Tensor: ...
+    def last_draw(self, generator: torch.Generator) -> Tensor: ...
 
     def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor: ...
 
 
 class Kernel(Distribution, Protocol):
-    """A step, or several at once, of the walk between data and noise."""
+    """The distribution of one step, or of several steps at once, of the walk between data and noise."""
 
     def entropy(self, present: Tensor | None = None) -> Tensor: ...
 
     def kl(self, other: Any, present: Tensor | None = None) -> Tensor: ...
 
 
+@dataclass(frozen=True)
 class AnyEstimate(ABC):
-    """What a denoiser believes of clean data, given noisy data; a frozen dataclass, one kind for each process."""
+    """What a denoiser estimates about clean data from noisy data; each process has its kind, a frozen dataclass."""
 
     @property
     @abstractmethod
     def law(self) -> Distribution:
-        """The law of clean data under the estimate, independent entries, float64."""
+        """The law of clean data under the estimate, with independent entries; float64."""
 
     @abstractmethod
     def with_known(self, clean: Tensor, known: Tensor) -> Self:
-        """The estimate with the entries of `clean` `(B, *event)` put in where the boolean `known` is true."""
+        """The estimate with the entries of `clean` `(B, *event)` in place of its own where `known` is true."""
 
     def rows(self, index: Tensor) -> Self:
-        """The estimate of some rows."""
-        kept = {item.name: _rows(getattr(self, item.name), index) for item in fields(cast(Any, self))}
-        return cast(Self, replace(cast(Any, self), **kept))
+        """The estimate of the selected rows."""
+        return replace(self, **{field.name: _rows(getattr(self, field.name), index) for field in fields(self)})
 
 
 def _rows(part: Any, index: Tensor) -> Any:
-    """Some rows of what has rows; anything else as it is."""
+    """The selected rows of an estimate or of a tensor that has rows; any other field stays as it is."""
     if isinstance(part, AnyEstimate):
         return part.rows(index)
     return part[index] if isinstance(part, Tensor) and part.ndim else part
 
 
 class Process(ABC):
-    """The forward process q and the family of the reverse kernel p. Times are `()` or `(B,)`, data `(B, *event)`.
-
-    `lattice` holds the values that data, clean or noisy, take under the process; None where they are real numbers.
-    """
+    """The forward process q and the family of the reverse kernel p. Times are `()` or `(B,)`, data `(B, *event)`."""
 
     lattice: ClassVar[Lattice | None] = None
+    """The values that clean and noisy data take, the same for every entry; None if there is no such lattice."""
 
     @abstractmethod
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Kernel:
-        """p(x_1), for data of `shape` (batch included), in the dtype and on the device of `like`."""
+        """p(x_1) for data of `shape`, which includes the batch, in the dtype and on the device of `like`."""
 
     @abstractmethod
     def marginal(self, x: Tensor, t: float | Tensor) -> Kernel:
@@ -83,11 +81,11 @@ class Process(ABC):
 
     @abstractmethod
     def noise(self, shape: Sequence[int], generator: torch.Generator, like: Tensor | None = None) -> Tensor:
-        """The randomness of `marginal`, for data of `shape`: the same on every device."""
+        """The randomness that `diffuse` needs for data of `shape`; it is the same on every device."""
 
     @abstractmethod
     def diffuse(self, x: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
-        """A draw of `marginal(x, t)`, made from `noise`."""
+        """A draw from `marginal(x, t)`, made of `noise`."""
 
     @abstractmethod
     def transition(self, x_s: Tensor, s: float | Tensor, t: float | Tensor) -> Kernel:
@@ -99,14 +97,14 @@ class Process(ABC):
 
     @abstractmethod
     def reverse(self, x_t: Tensor, estimate: Any, s: float | Tensor, t: float | Tensor) -> Kernel:
-        """p(x_s | x_t), with the parameters implied by `estimate`, of the kind that denoisers of this process give."""
+        """p(x_s | x_t), with the parameters that `estimate` implies; it is of this process's own kind of estimate."""
 
     @abstractmethod
     def decoder(self, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None) -> Distribution:
-        """p(x | x_t) at the first time after 0 of the decreasing grid `times`; on `lattice` for discrete data."""
+        """p(x | x_t) at the first time t after 0 of the decreasing grid `times`; on `lattice` for discrete data."""
 
 
 class Scheduled(Process):
-    """A process whose noise follows a schedule."""
+    """A process whose noise level follows a schedule."""
 
     schedule: Schedule

@@ -1,47 +1,49 @@
-r"""Variances of the reverse step $p(x_s \mid x_t)$, around the posterior mean at $\hat x$.
+r"""Variances of the reverse step $p(x_s \mid x_t)$, whose mean is the posterior mean at $\hat x$.
 
-For the pair (s, t) the posterior's own variance is $\tilde\beta = \sigma_{ts}^2\sigma_s^2/\sigma_t^2$, that of the
-transition $\beta = \sigma_{ts}^2$. The posterior mean has x with the coefficient
-$c = \alpha_s\sigma_{ts}^2/\sigma_t^2$, so an estimate whose mean squared error is e leaves $\tilde\beta + c^2 e$ to be
-covered.
+For a pair (s, t), the posterior has the variance $\tilde\beta = \sigma_{ts}^2\sigma_s^2/\sigma_t^2$, and the transition
+has $\beta = \sigma_{ts}^2$. In the posterior mean, x has the coefficient $c = \alpha_s\sigma_{ts}^2/\sigma_t^2$. If the
+mean squared error of the estimate is e, the reverse step should therefore have the variance $\tilde\beta + c^2 e$.
 
-The last step, to the data, is the decoder's: its pair is $(0, \tau_1)$, where $\tilde\beta = 0$ and c = 1. Where a
-variance starts from $\tilde\beta$, the decoder starts from that of $(\tau_1, \tau_2)$ (Nichol & Dhariwal 2021).
+The last step, to the data, belongs to the decoder. Its pair is $(0, \tau_1)$, where $\tilde\beta = 0$ and c = 1. If a
+variance is built on $\tilde\beta$, its decoder uses the $\tilde\beta$ of $(\tau_1, \tau_2)$ instead (Nichol & Dhariwal
+2021).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import PlainVarianceName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, over
 from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 
-Variance = Literal["small", "large", "analytic", "learned", "free"]
-
 
 class ReverseVariance(ABC):
-    """How wide a reverse step is. Answers have shape `()`, `(B,)` or `(B, *event)`; `spread` is the network's say."""
+    """The variance of a reverse step, of shape `()`, `(B,)` or `(B, *event)`.
+
+    `spread` is what the network outputs for the variance, `(B, *event)`; None if the variance needs no such output.
+    """
 
     needs_spread = False
-    """Whether the network has to give one more number per entry."""
+    """Whether the network has to output one more number for each entry."""
 
     @abstractmethod
     def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
-        """Variance of p(x_s | x_t)."""
+        """The variance of p(x_s | x_t)."""
 
     @abstractmethod
     def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
-        """Variance of the step to the data, from the first time after 0 of the decreasing grid `times`."""
+        """The variance of the step to the data from the first time after 0 of the decreasing grid `times`."""
 
 
 class Small(ReverseVariance):
-    r"""$\tilde\beta$, the posterior's: the optimum for data that is a point (Ho et al. 2020, §3.2)."""
+    r"""The variance $\tilde\beta$ of the posterior, which is optimal if the data is a single point (Ho et al. 2020,
+    §3.2)."""
 
     def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
         return steps.posterior_var(schedule, s, t)
@@ -51,7 +53,7 @@ class Small(ReverseVariance):
 
 
 class Large(ReverseVariance):
-    r"""$\beta$, the transition's: the optimum for standard normal data (Ho et al. 2020, §3.2)."""
+    r"""The variance $\beta$ of the transition, which is optimal for standard normal data (Ho et al. 2020, §3.2)."""
 
     def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
         return steps.transition_var(schedule, s, t)
@@ -73,7 +75,8 @@ class Learned(ReverseVariance):
 
 
 class Free(ReverseVariance):
-    r"""$\tilde\beta\exp(\mathrm{spread})$: any diagonal variance (Sohl-Dickstein et al. 2015, Table App. 1)."""
+    r"""$\tilde\beta\exp(\mathrm{spread})$, which is free to be any diagonal variance (Sohl-Dickstein et al. 2015, Table
+    App. 1)."""
 
     needs_spread = True
 
@@ -85,18 +88,18 @@ class Free(ReverseVariance):
 
 
 class Analytic(nn.Module, ReverseVariance):
-    r"""$\tilde\beta + c^2 e(t)$, the best variance that depends on time alone (Bao et al. 2022, theorem 1).
+    r"""$\tilde\beta + c^2 e(t)$, the best variance that depends only on time (Bao et al. 2022, theorem 1).
 
-    e is the mean squared error of $\hat x$ per entry. It is measured on data at some log-SNRs, and log e is
-    interpolated linearly in log-SNR in between. `inkwash train` measures it whenever it saves, on the averaged weights,
-    clipped if the model is; no objective is trained on it.
+    e is the mean squared error of $\hat x$ per entry. It is measured on data at some log-SNRs; between them, log e is
+    interpolated linearly in log-SNR. `inkwash train` measures e at every save, with the averaged weights and with the
+    model's clipping. No objective trains it.
 
     Args:
-        log_snr: where e was measured, increasing, `(K,)`.
-        error: mean squared error there, positive, `(K,)`.
+        log_snr: the log-SNRs at which e was measured, increasing, `(K,)`.
+        error: the mean squared error at each of them, positive, `(K,)`.
 
     Raises:
-        ConfigError: shapes that differ, log-SNRs that do not increase, errors that are not positive.
+        ConfigError: the shapes differ, the log-SNRs do not increase, or an error is not positive.
     """
 
     log_snr: Tensor
@@ -112,8 +115,8 @@ class Analytic(nn.Module, ReverseVariance):
         self.register_buffer("log_error", error.double().log())
 
     def error(self, log_snr: Tensor) -> Tensor:
-        """Mean squared error of the estimate per entry, at any log-SNR: constant below the first, and above the last
-        going on along the last piece."""
+        """The mean squared error of the estimate per entry at any log-SNR. It is constant below the first log-SNR of
+        the table, and continues along the last segment above the last."""
         index = torch.searchsorted(self.log_snr, log_snr.contiguous()).clamp(1, len(self.log_snr) - 1)
         left, right = self.log_snr[index - 1], self.log_snr[index]
         share = ((log_snr - left) / (right - left)).clamp(min=0)
@@ -127,24 +130,32 @@ class Analytic(nn.Module, ReverseVariance):
         return self.of_step(schedule, 0.0, times[-2], spread)
 
 
-SIMPLE: dict[str, ReverseVariance] = {"small": Small(), "large": Large(), "learned": Learned(), "free": Free()}
+SIMPLE: dict[PlainVarianceName, ReverseVariance] = {
+    "small": Small(),
+    "large": Large(),
+    "learned": Learned(),
+    "free": Free(),
+}
 """Reverse variances that a name alone describes."""
 
 
 def _first_posterior_var(schedule: Schedule, times: Tensor) -> Tensor:
+    r"""$\tilde\beta$ of $(\tau_1, \tau_2)$, the first pair of the grid without time 0."""
     if len(times) < 3:
         raise ConfigError("steps", 1, "at least 2 steps with this reverse variance, or variance='large'")
     return steps.posterior_var(schedule, times[-2], times[-3])
 
 
 def _between(small: Tensor, large: Tensor, spread: Tensor | None) -> Tensor:
+    """The variance between two others that has the share `(spread + 1) / 2`, in the logarithm."""
     share = (_required(spread).double() + 1) / 2
     return torch.exp(share * over(large.log(), share) + (1 - share) * over(small.log(), share))
 
 
 def _scaled(small: Tensor, spread: Tensor | None) -> Tensor:
-    wide = _required(spread).double()
-    return over(small, wide) * wide.exp()
+    """The variance `small`, times the exponential of the spread."""
+    log_factor = _required(spread).double()
+    return over(small, log_factor) * log_factor.exp()
 
 
 def _required(spread: Tensor | None) -> Tensor:

@@ -1,12 +1,13 @@
-"""Samplers: ways to walk along a grid of times from the prior to data."""
+"""Samplers, which walk along a grid of times from the prior to data."""
 
+from inkwash.core.config import SamplerName
 from inkwash.sample.ancestral import DDIM, Ancestral
 from inkwash.sample.grids import GRIDS, AngleGrid, Grid, KarrasGrid, LogSnrGrid, QuadraticGrid, UniformGrid
 from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
 from inkwash.sample.sampler import Multistep, Sampler
 from inkwash.sample.singlestep import Heun, SingleStep
 from inkwash.sample.stochastic import AnnealedLangevin, EulerMaruyama, PredictorCorrector
-from inkwash.sample.walk import State, Walk, Walkable
+from inkwash.sample.walk import Plan, State, Stepwise, Walkable, Walker
 
 __all__ = [
     "DDIM",
@@ -24,17 +25,19 @@ __all__ = [
     "KarrasGrid",
     "LogSnrGrid",
     "Multistep",
+    "Plan",
     "PredictorCorrector",
     "QuadraticGrid",
     "Sampler",
     "SingleStep",
     "State",
+    "Stepwise",
     "UniformGrid",
-    "Walk",
     "Walkable",
+    "Walker",
 ]
 
-SAMPLERS: dict[str, type[Sampler]] = {
+SAMPLERS: dict[SamplerName, type[Sampler]] = {
     "ancestral": Ancestral,
     "ddim": DDIM,
     "heun": Heun,
@@ -46,4 +49,4 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "langevin": AnnealedLangevin,
     "predictor-corrector": PredictorCorrector,
 }
-"""Samplers by the name the command line knows them by."""
+"""Samplers by the name that the command line knows them by."""

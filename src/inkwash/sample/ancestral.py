@@ -19,7 +19,7 @@ class Ancestral(Sampler):
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)
-        return reverse.final(generator) if s == 0 else reverse.draw(generator)
+        return reverse.last_draw(generator) if s == 0 else reverse.draw(generator)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.config import GridName
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.process.noise.grid import uniform_grid
 from inkwash.process.noise.schedule import Schedule
@@ -95,14 +96,14 @@ class AngleGrid(Grid):
         return _closed(schedule.time(-2 * _even(start, torch.maximum(start / steps, own), steps).tan().log()))
 
 
-GRIDS: dict[str, type[Grid]] = {
+GRIDS: dict[GridName, type[Grid]] = {
     "uniform": UniformGrid,
     "quadratic": QuadraticGrid,
     "log-snr": LogSnrGrid,
     "karras": KarrasGrid,
     "angle": AngleGrid,
 }
-"""Grids by the name the command line knows them by."""
+"""Grids by the name that the command line knows them by."""
 
 
 def _smallest(steps: int, finest: int) -> float:

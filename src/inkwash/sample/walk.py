@@ -1,14 +1,15 @@
 r"""A walk from noise to data as it goes on: where it is, and what it takes the data to be.
 
-A denoiser is asked at least once per step, and what it answers holds $\hat x(x_t)$, an estimate of the clean data (Ho
-et al. 2020, eq. 15 and fig. 6). So the estimates along a walk cost nothing: they are noted as the sampler asks for
-them.
+A sampler evaluates the denoiser at least once per step, and the result holds $\hat x(x_t)$, an estimate of the clean
+data (Ho et al. 2020, eq. 15 and fig. 6). The estimates along a walk therefore cost nothing: they are noted as the
+sampler evaluates them.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,14 +24,14 @@ from inkwash.sample.sampler import Sampler
 
 
 class State(NamedTuple):
-    r"""What a walk has come to after a step.
+    r"""Where a walk is after a step.
 
     Args:
         s: the time; 0 is data.
         x_s: noisy data, `(B, *event)`, model units.
-        x: $\hat x$, the last estimate of the clean data that the step asked for, `(B, *event)`, model units. Samplers
-            that ask once per step ask at its start, so that this is $\hat x(x_t)$ of the state before. None where a
-            walk asks for other rows than its own, as particles do.
+        x: $\hat x$, the last estimate of the clean data in the step, `(B, *event)`, model units. Samplers that evaluate
+            the denoiser once per step do so at its start, so that this is $\hat x(x_t)$ of the state before. None for
+            particles, which evaluate the denoiser at other rows than those of the state.
     """
 
     s: float
@@ -38,66 +39,45 @@ class State(NamedTuple):
     x: Tensor | None
 
 
+class Walker(ABC):
+    """What walks from noise to data: a denoiser that a sampler steps with, or particles."""
+
+    @abstractmethod
+    def walk(
+        self, x_t: Tensor, times: Tensor, generator: torch.Generator, rows: slice = slice(None)
+    ) -> Iterator[State]:
+        """Walk from `x_t` `(B, *event)` along the decreasing grid `times`, which starts at its time.
+
+        Args:
+            x_t: where to start, model units.
+            times: float64, `(K + 1,)`.
+            generator: of the noise.
+            rows: the rows of a state that are passed on; the others walk along.
+
+        Returns:
+            A state after each step.
+        """
+
+
 @dataclass(frozen=True)
-class Walk:
-    """How to walk: the kind of steps, and their times.
+class Stepwise(Walker):
+    """A denoiser, and the sampler that takes the steps.
 
     Args:
-        sampler: the kind of steps.
-        times: float64, `(K + 1,)`, decreasing from 1 to 0.
+        denoiser: the denoiser.
+        sampler: the sampler.
     """
 
+    denoiser: AnyDenoiser
     sampler: Sampler
-    times: Tensor
 
-
-@torch.no_grad()
-def plan(
-    process: Process,
-    own_steps: int,
-    *,
-    sampler: Sampler | None = None,
-    steps: int | None = None,
-    times: Tensor | None = None,
-    grid: Grid | None = None,
-) -> Walk:
-    """The walk that options ask for, or else that of a model of `own_steps` steps.
-
-    Raises:
-        ConfigError: a bad option, or two that exclude each other.
-    """
-    sampler = Ancestral() if sampler is None else sampler
-    require_kind("sampler", sampler, Sampler)
-    if grid is None:
-        return Walk(sampler, as_grid(steps, times, own_steps))
-    require_kind("grid", grid, Grid)
-    if times is not None:
-        raise ConfigError("times", times, "either times or a grid, not both")
-    if not isinstance(process, Scheduled):
-        raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
-    return Walk(sampler, grid.times(process.schedule, own_steps if steps is None else steps, own_steps))
-
-
-class Walkable:
-    """What is sampled by walking: a model, or a product of one with factors."""
-
-    walks: Callable[..., list[Iterator[State]]]
-    """The walks that `sample` takes for its `n` examples, one for each slot; none starts before it is asked. The rows
-    of all together are the examples in order, model units. Options and errors are those of `sample`."""
-
-    def progressive(self, n: int, **options: Any) -> Iterator[State]:
-        r"""Yield `(s, x_s, x)` after every step of these walks, all in step.
-
-        `x_s` `(n, *shape)` is noisy data in model units, and x, or $\hat x$, the estimate that the step was taken by:
-        the denoiser is asked no more often. At the end of an ancestral or DDIM walk it is the sample (progressive
-        generation: Ho et al. 2020, fig. 6). Options are those of `sample`.
-        """
-        yield from abreast(self.walks(n, **options))
-
-    def trajectory(self, n: int, **options: Any) -> Iterator[tuple[float, Tensor]]:
-        """As `progressive`, without the estimates: yield `(s, x_s)`."""
-        for state in self.progressive(n, **options):
-            yield state.s, state.x_s
+    @torch.no_grad()
+    def walk(
+        self, x_t: Tensor, times: Tensor, generator: torch.Generator, rows: slice = slice(None)
+    ) -> Iterator[State]:
+        watched = _Watched(self.denoiser)
+        for s, x_s in self.sampler.trajectory(watched, x_t, times, generator):
+            yield State(float(s), x_s[rows], None if watched.x is None else watched.x[rows])
 
 
 class _Watched:
@@ -114,36 +94,86 @@ class _Watched:
         return estimate
 
 
-@torch.no_grad()
-def walk(
-    denoiser: AnyDenoiser,
-    sampler: Sampler,
-    x_t: Tensor,
-    times: Tensor,
-    generator: torch.Generator,
-    rows: slice = slice(None),
-) -> Iterator[State]:
-    """Walk from `x_t` `(B, *event)` along the decreasing grid `times`, which starts at its time.
+class StepOptions(TypedDict, total=False):
+    """Keywords that say which steps to take, as of `Diffusion.sample`."""
+
+    sampler: Sampler | None
+    steps: int | None
+    times: Tensor | None
+    grid: Grid | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a walk: their kind, and their times.
 
     Args:
-        denoiser: what the sampler asks.
-        sampler: how to walk.
-        x_t: where to start, model units.
-        times: float64, `(K + 1,)`.
-        generator: of the noise.
-        rows: which rows of a state are given out; the others walk along.
-
-    Returns:
-        A state after each step.
+        sampler: takes the steps.
+        times: float64, `(K + 1,)`, decreasing from 1 to 0.
     """
-    watched = _Watched(denoiser)
-    for s, x_s in sampler.trajectory(watched, x_t, times, generator):
-        yield State(float(s), x_s[rows], None if watched.x is None else watched.x[rows])
+
+    sampler: Sampler
+    times: Tensor
+
+
+@torch.no_grad()
+def planned(
+    process: Process,
+    own_steps: int,
+    *,
+    sampler: Sampler | None = None,
+    steps: int | None = None,
+    times: Tensor | None = None,
+    grid: Grid | None = None,
+) -> Plan:
+    """The plan that options describe, or else that of a model of `own_steps` steps.
+
+    Raises:
+        ConfigError: a bad option, or two that exclude each other.
+    """
+    sampler = Ancestral() if sampler is None else sampler
+    require_kind("sampler", sampler, Sampler)
+    if grid is None:
+        return Plan(sampler, as_grid(steps, times, own_steps))
+    require_kind("grid", grid, Grid)
+    if times is not None:
+        raise ConfigError("times", times, "either times or a grid, not both")
+    if not isinstance(process, Scheduled):
+        raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
+    return Plan(sampler, grid.times(process.schedule, own_steps if steps is None else steps, own_steps))
+
+
+class Walkable:
+    """What samples by walking: a model, or a product of a model with factors."""
+
+    walks: Callable[..., list[Iterator[State]]]
+    """The walks that `sample` takes for its `n` examples, one for each slot. None starts before it is iterated. The
+    rows of all together are the examples in order, in model units. Options and errors are those of `sample`."""
+
+    def progressive(self, n: int, **options: Any) -> Iterator[State]:
+        r"""Yield `(s, x_s, x)` after every step of these walks, all in step.
+
+        `x_s` `(n, *shape)` is noisy data in model units, and x, or $\hat x$, the estimate that the step was taken with;
+        it costs no further evaluation of the denoiser. At the end of an ancestral or DDIM walk it is the sample
+        (progressive generation: Ho et al. 2020, fig. 6). Options are those of `sample`.
+        """
+        yield from abreast(self.walks(n, **options))
+
+    def trajectory(self, n: int, **options: Any) -> Iterator[tuple[float, Tensor]]:
+        """Yield `(s, x_s)`: as `progressive`, without the estimates."""
+        for state in self.progressive(n, **options):
+            yield state.s, state.x_s
 
 
 def end_of(walk: Iterable[State]) -> State:
-    """Walk to the end; the states on the way are dropped as they come."""
+    """The last state of a walk; those before it are dropped as they come."""
     return deque(walk, maxlen=1).pop()
+
+
+def masked(walk: Iterable[State], present: Tensor) -> Iterator[State]:
+    """A walk that ends in 0 where an entry is not `present`, boolean `(B, *event)`."""
+    for state in walk:
+        yield state._replace(x_s=state.x_s.where(present.to(state.x_s.device), 0)) if state.s == 0 else state
 
 
 def abreast(walks: Iterable[Iterable[State]]) -> Iterator[State]:

@@ -1,7 +1,7 @@
-"""Checkpoints: a folder of one JSON header and safetensors files, listed with their checksums in a manifest.
+"""Checkpoints: a folder of one JSON header and safetensors files, which a manifest lists with their checksums.
 
-A checkpoint is whole or absent. It is written under a hidden name (files, then the manifest, each synced), renamed, and
-read back; only then is an older one removed, and two are always kept. Reading verifies every byte and runs no code.
+A checkpoint is complete or absent. It is written under a hidden name (files, then the manifest, each synced), renamed,
+and read back; only then is an older one removed, and two are always kept. Reading verifies every byte and runs no code.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
     """Write a checkpoint, verify it, and remove all but the newest two.
 
     Args:
-        folder: holds the checkpoints of a run.
-        step: training steps done; names the checkpoint.
-        header: plain data that describes it.
-        groups: named groups of named tensors.
+        folder: the folder that holds the checkpoints of a run.
+        step: the number of training steps done, which names the checkpoint.
+        header: plain data that describes the checkpoint.
+        groups: groups of tensors, by name.
 
     Raises:
         StorageError: a file operation failed; earlier checkpoints are untouched.
-        CheckpointError: what was read back is not what was written.
+        CheckpointError: the files that were read back differ from those that were written.
     """
     target, hidden = folder / f"step-{step:09d}", folder / f".step-{step:09d}.new"
     files = {_HEADER: storage.dump_json(header)}
@@ -63,27 +63,27 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, newest first."""
+    """The checkpoints of a run, newest first."""
     return sorted(folder.glob("step-*"), reverse=True)
 
 
 def _superseded(folder: Path, newest: Path) -> list[Path]:
-    """What is not kept: older checkpoints, and those of later steps, which were passed over as damaged."""
+    """The checkpoints to remove: older ones, and those of later steps, which were passed over because of damage."""
     kept = [path for path in list_checkpoints(folder) if path <= newest][:KEEP]
     return [path for path in list_checkpoints(folder) if path not in kept]
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what a save that was cut short has left behind."""
+    """Remove what saves that were cut short have left behind."""
     for path in folder.glob(".step-*.new"):
         storage.remove(path)
 
 
 def read_checkpoint(path: Path, groups: Iterable[str] = ()) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """The header and the asked-for groups of tensors of one checkpoint, after verifying all of it.
+    """The header and some groups of tensors of one checkpoint, after verifying all of it.
 
     Raises:
-        CheckpointError: anything missing, added or changed by so much as a bit.
+        CheckpointError: anything is missing, was added, or differs in a single bit.
     """
     names = {name: f"{name}.safetensors" for name in groups}
     files = _verified_files(path, (_HEADER, *names.values()))
@@ -98,7 +98,7 @@ def fingerprint(path: Path) -> str:
     """SHA-256 of a checkpoint's manifest, which stands for every byte of the checkpoint.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no manifest.
     """
     return _digest(_read(path / _MANIFEST, _MANIFEST_LIMIT))
 
@@ -107,7 +107,7 @@ def require_same_tensors(found: Tensors, expected: Tensors, where: str) -> None:
     """Check that tensors have exactly the expected names, shapes and dtypes.
 
     Raises:
-        CheckpointError: they do not.
+        CheckpointError: some tensor is missing, unexpected, or of another shape or dtype.
     """
     odd = sorted(found.keys() ^ expected.keys())
     if odd:
@@ -134,7 +134,7 @@ def _digest(content: bytes) -> str:
 
 
 def _verified_files(path: Path, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Contents of the wanted files, after checking every file of the checkpoint against the manifest."""
+    """The contents of the wanted files, after checking every file of the checkpoint against the manifest."""
     manifest = _read(path / _MANIFEST, _MANIFEST_LIMIT)
     plain = storage.parse_json(manifest, str(path / _MANIFEST))
     if isinstance(plain, dict) and plain.get("format") != FORMAT and "files" in plain:
@@ -158,7 +158,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _listed_sizes(manifest: Any) -> dict[str, int]:
-    """Sizes of the files that a manifest lists; what it says otherwise is checked once they are read."""
+    """The sizes of the files that a manifest lists; the rest of the manifest is checked after the files are read."""
     listed = manifest.get("files") if isinstance(manifest, dict) else None
     entries = listed.items() if isinstance(listed, dict) else ()
     sizes = {name: entry.get("bytes") for name, entry in entries if isinstance(entry, dict)}
@@ -177,7 +177,7 @@ def _damage(manifest: Any, contents: Mapping[str, bytes]) -> str:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """A file's content; its kind and size are looked at first."""
+    """The content of a file, after checking its kind and size."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):

@@ -1,4 +1,4 @@
-"""The learned grids of a run: each is learned once, and kept in `RUN/grids` with all that it was learned from."""
+"""The learned grids of a run; each is learned once, and kept in `RUN/grids` with what it was learned from."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class LearnedGrid:
-    """A grid and what it was learned from.
+    """A grid, and what it was learned from.
 
     Args:
-        checkpoint: name of the checkpoint.
-        fingerprint: of the checkpoint, by which a grid that more training has made stale is known.
-        objective: what was made least: "bound" or "trajectory".
-        steps: of the grid.
-        candidates: how many times there were to choose from.
-        examples: training examples of the bound, or trajectories.
-        seed: of the noise.
-        evaluations: network evaluations of one example at one time that it took.
-        seconds: that it took.
+        checkpoint: the name of the checkpoint.
+        fingerprint: the fingerprint of the checkpoint, which shows when more training has made the grid stale.
+        objective: what was minimised: "bound" or "trajectory".
+        steps: the number of steps of the grid.
+        candidates: the number of times that the grid was selected from.
+        examples: the number of training examples of the bound, or of trajectories.
+        seed: the seed of the noise.
+        evaluations: the number of network evaluations, each of one example at one time.
+        seconds: the time that learning took.
         times: the grid, `steps + 1` times.
     """
 
@@ -55,21 +55,22 @@ class LearnedGrid:
 
 
 def learned_grid(run: StrPath, objective: Criterion, steps: int, display: Display) -> Tensor:
-    """The grid learned for the newest valid checkpoint of a run: the one that is kept, or a new one, which then is.
+    """The grid learned for the newest valid checkpoint of a run; if none is kept yet, it is learned and kept.
 
     Args:
         run: the run's folder.
-        objective: "bound" of 256 training examples, or deviation from a "trajectory" of the flow, mean of 64.
-        steps: at least 2.
-        display: where to say what it cost.
+        objective: what to minimise: the "bound", over 256 training examples, or the deviation from a "trajectory" of
+            the flow, over 64 of them.
+        steps: the number of steps, at least 2.
+        display: where to print what the grid cost.
 
     Returns:
         Times that decrease from 1 to 0, `(steps + 1,)`, float64.
 
     Raises:
-        CheckpointError: no run, or a kept grid that is damaged.
-        ConfigError: a bad `steps`; trajectories of a process that is not Gaussian.
-        DataError: the bound's data is gone or has changed.
+        CheckpointError: the folder is not a run, or the grid that it keeps is damaged.
+        ConfigError: `steps` is bad, or the process has no trajectories because it is not Gaussian.
+        DataError: the data, which the bound needs, is gone or has changed.
     """
     require_run(Path(run))
     _, checkpoint = read_header(run)
@@ -109,8 +110,8 @@ def _costs(run: Run, checkpoint: Path, objective: Criterion) -> GridCosts:
     model = load(checkpoint)
     if objective == "trajectory":
         return trajectory_costs(model, _EXAMPLES[objective], seed=_SEED)
-    inside, _ = run.split()
-    return bound_costs(model, run.dataset().data[inside[: _EXAMPLES[objective]]], seed=_SEED)
+    train, _ = run.split()
+    return bound_costs(model, run.dataset().data[train[: _EXAMPLES[objective]]], seed=_SEED)
 
 
 def _read(file: Path, objective: Criterion, steps: int) -> LearnedGrid:

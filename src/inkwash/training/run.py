@@ -1,8 +1,8 @@
-"""A run: the folder that holds a training run, its checkpoints and what was drawn from it.
+"""A run: the folder that holds a training run, its checkpoints and the samples made on the way.
 
 ```
 RUN/config.json              every option, as used
-RUN/split.safetensors        which examples were trained on, which were held out
+RUN/split.safetensors        which examples were trained on, and which were held out
 RUN/metrics.jsonl            one line per `train.log_every` steps
 RUN/checkpoints/step-…/      the newest two
 RUN/samples/  curve.png  summary.json  evaluation/
@@ -11,7 +11,9 @@ RUN/samples/  curve.png  summary.json  evaluation/
 
 import json
 import os
+import platform
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,40 +25,54 @@ from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
-from inkwash.core.config import Config
-from inkwash.core.errors import CheckpointError, ConfigError, DataError
+from inkwash.core.config import ResolvedConfig
+from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from inkwash.core.machine import device_of
 from inkwash.core.options import Range, first_difference, from_json, to_json
 from inkwash.core.shapes import Array
+from inkwash.core.version import __version__
 from inkwash.data.condition import ConditionSpec, goes_with
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.transform import Transform
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.units import require_same_values
 from inkwash.training.build import build_denoiser, build_model, build_process
-from inkwash.training.checkpoint import list_checkpoints, read_checkpoint, require_same_tensors
+from inkwash.training.checkpoint import (
+    clear_unfinished,
+    list_checkpoints,
+    read_checkpoint,
+    require_same_tensors,
+    save_checkpoint,
+)
 from inkwash.training.defaults import resolve
+from inkwash.training.prepare import Prepared
+from inkwash.training.state import TrainState, measure_average
 
 StrPath = str | os.PathLike[str]
+_BEFORE_CHECKPOINTS = {"checkpoints", "config.json", "split.safetensors", "metrics.jsonl", "lock"}
+"""The entries of a run that was cut short before its first checkpoint."""
+
+
+# Annotations are objects in this module, not text: to parse a header, nothing must be compiled.
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself, beside its tensors.
+    """What a checkpoint holds beside its tensors.
 
     Args:
-        config: every option, resolved.
-        transform: data units to model units.
-        condition: what the model can be asked for.
+        config: every option, all decided.
+        transform: converts data units to model units.
+        condition: what the model takes beside noisy data and time.
         fingerprint: SHA-256 of the data, its labels and conditions.
-        examples: how many examples the data has.
-        step: training steps done.
-        skipped: steps that were skipped as not finite.
-        seconds: time spent in training.
-        versions: of inkwash, torch and Python.
+        examples: the number of examples of the data.
+        step: the number of training steps done.
+        skipped: the number of steps that were skipped because they were not finite.
+        seconds: the time spent in training.
+        versions: those of inkwash, torch and Python.
     """
 
-    config: Config
+    config: ResolvedConfig
     transform: Transform
     condition: ConditionSpec
     fingerprint: str
@@ -67,11 +83,26 @@ class Header:
     versions: dict[str, str]
 
     @classmethod
+    def of(cls, prepared: Prepared, state: TrainState) -> "Header":
+        """The header of a checkpoint of a state."""
+        return cls(
+            config=prepared.config,
+            transform=prepared.transform,
+            condition=prepared.examples.condition,
+            fingerprint=prepared.fingerprint,
+            examples=len(prepared.dataset.data),
+            step=state.step,
+            skipped=state.skipped,
+            seconds=state.seconds,
+            versions={"inkwash": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        )
+
+    @classmethod
     def from_json(cls, plain: Any, where: str) -> "Header":
         """Parse and check a header.
 
         Raises:
-            CheckpointError: a missing, unknown or bad entry.
+            CheckpointError: an entry is missing, unknown or bad.
         """
         try:
             header = from_json(cls, plain)
@@ -90,7 +121,7 @@ class Header:
 
 
 def _require_condition(header: Header) -> None:
-    """Check that a header's condition is what its options ask for, and goes with its data."""
+    """Raise a `ConfigError` unless the condition of a header agrees with its options and its data."""
     condition, data = header.condition, header.config.data
     condition.check()
     if (condition.classes is None) != (data.labels is None):
@@ -106,7 +137,7 @@ class Run:
     """A run folder.
 
     Args:
-        path: the folder, a path or text.
+        path: the folder.
     """
 
     path: Path
@@ -116,17 +147,17 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of its checkpoints."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def split_file(self) -> Path:
-        """Which examples are trained on and which are held out."""
+        """The file that lists which examples are trained on, and which are held out."""
         return self.path / "split.safetensors"
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object per line."""
+        """The file of metrics, which has one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     def header(self) -> Header:
@@ -134,25 +165,25 @@ class Run:
         return read_header(self.path)[0]
 
     def restore(self) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
-        """Header and all tensors of the newest valid checkpoint, and where it is."""
+        """The header and all tensors of the newest valid checkpoint, and its path."""
         return _read(self.path, ("weights", "average", "proposal", "optimizer"))
 
     def model(self, device: str | torch.device = "cpu") -> Diffusion:
-        """The distribution: the newest valid checkpoint's moving-average weights; see `load`."""
+        """The distribution that the averaged weights of the newest valid checkpoint stand for; see `load`."""
         return load(self.path, device)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of the metrics file; lines that were cut short are left out."""
+        """The lines of the file of metrics; lines that were cut short are left out."""
         if not self.metrics_file.exists():
             return []
         lines = self.metrics_file.read_bytes().split(b"\n")
         return [line for line in map(_metrics_line, lines[:-1]) if line is not None]
 
     def split(self) -> tuple[Array, Array]:
-        """Indices of the examples trained on, and of those held out.
+        """The indices of the examples trained on, and of those held out.
 
         Raises:
-            CheckpointError: no run, as one of its checkpoints is none, or a damaged split.
+            CheckpointError: the folder is not a run (a single checkpoint is not), or its split is damaged.
         """
         require_run(self.path)
         try:
@@ -169,10 +200,10 @@ class Run:
         """The data of the run, read again.
 
         Args:
-            source: the data, if it was given as an object of Python; by default what the run was trained on by name.
+            source: the data, if it is an object of Python; by default the source that the run names is read.
 
         Raises:
-            DataError: it is gone, or no longer what it was.
+            DataError: the data is gone, or has changed.
         """
         header = self.header()
         data = load_dataset(header.config.source if source is None else source, header.config.data)
@@ -180,15 +211,77 @@ class Run:
             raise DataError(header.config.source, "data that has changed", "the data this run was trained on")
         return data
 
-    def write_start(self, config: Config, train: Array, held_out: Array) -> None:
-        """Write what is fixed for the whole run."""
-        parts = {"train": torch.from_numpy(train), "held_out": torch.from_numpy(held_out)}
-        storage.replace(self.split_file, dump_tensors(parts))
-        storage.replace(self.path / "config.json", storage.dump_json(to_json(config)))
+    def begin(self, prepared: Prepared, state: TrainState) -> None:
+        """Write what is fixed for the run, and the checkpoint before the first step."""
+        split = {"train": prepared.examples.indices, "held_out": prepared.held_out.indices}
+        storage.replace(self.split_file, dump_tensors({name: torch.from_numpy(part) for name, part in split.items()}))
+        storage.replace(self.path / "config.json", storage.dump_json(to_json(prepared.config)))
+        storage.replace(self.metrics_file, b"")
+        self.save(prepared, state)
+
+    def save(self, prepared: Prepared, state: TrainState) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            NonFiniteError: a weight is not finite; nothing has been written.
+        """
+        measure_average(prepared.config, state, prepared.examples)
+        groups = state.tensors()
+        _require_finite(groups, state.step)
+        save_checkpoint(self.checkpoints, state.step, to_json(Header.of(prepared, state)), groups)
+
+    def resume(self, prepared: Prepared, state: TrainState) -> None:
+        """Bring a state to the newest valid checkpoint.
+
+        Raises:
+            ConfigError: the run was started with other options or data.
+            CheckpointError: there is no valid checkpoint, or its tensors do not fit the state.
+        """
+        header, groups, path = self.restore()
+        self._require_same(header, prepared)
+        state.load(groups, str(path))
+        state.step, state.skipped, state.seconds = header.step, header.skipped, header.seconds
+
+    def discard_after(self, step: int) -> None:
+        """Remove saves that were cut short, and the metrics of later steps."""
+        clear_unfinished(self.checkpoints)
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        storage.replace(self.metrics_file, b"".join(storage.dump_line(line) for line in kept))
+
+    def require_place(self, prepared: Prepared) -> None:
+        """Check that training may write into the folder; nothing is written.
+
+        Raises:
+            ConfigError: the folder holds something else than a run, or a run with other options or data.
+        """
+        if list_checkpoints(self.checkpoints):
+            self._require_same(self.header(), prepared)
+        elif self.path.exists():
+            found = self.path.iterdir() if self.path.is_dir() else [self.path]
+            if any(each.name.lstrip(".").removesuffix(".new") not in _BEFORE_CHECKPOINTS for each in found):
+                need = "a run's folder, an empty one or a new one"
+                raise ConfigError("out", f"{self.path}, which is no run", need)
+
+    def _require_same(self, header: Header, prepared: Prepared) -> None:
+        """Raise a `ConfigError` if the run was started with other options or data."""
+        difference = first_difference(prepared.config, header.config)
+        if difference:
+            name, got, need = difference
+            raise ConfigError(name, got, f"{need}, as the run {self.path} was started with (or another --out)")
+        if prepared.fingerprint != header.fingerprint:
+            raise ConfigError("data", "other data than before", f"that of the run {self.path} (or another --out)")
+
+
+def _require_finite(groups: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+    """Raise a `NonFiniteError` if a tensor has an entry that is not finite."""
+    for group in groups.values():
+        for name, tensor in group.items():
+            if not bool(tensor.isfinite().all()):
+                raise NonFiniteError(f"step {step}: {name}", "a weight that is not finite", "finite weights")
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder has what runs or checkpoints have, damaged or not."""
+    """Whether a folder has files of a run or a checkpoint, which may be damaged."""
     return any((path / name).exists() for name in ("checkpoints", "config.json", "manifest.json", "header.json"))
 
 
@@ -196,7 +289,7 @@ def require_run(path: Path) -> None:
     """Check that a folder is a run with a checkpoint.
 
     Raises:
-        CheckpointError: it is not.
+        CheckpointError: the folder is not.
     """
     if not list_checkpoints(path / "checkpoints"):
         got = "a folder without checkpoints" if path.is_dir() else "no such folder"
@@ -206,14 +299,15 @@ def require_run(path: Path) -> None:
 def load(path: StrPath, device: str | torch.device = "cpu") -> Diffusion:
     """Load a trained model from a run, or from one checkpoint of a run; no code in the files is run.
 
+    If the newest checkpoint of a run is damaged, the one before it is loaded, with a warning.
+
     Args:
-        path: the run's folder, or a checkpoint's.
-        device: where the model is to live; "auto" is a CUDA GPU if there is one, and otherwise the CPU.
+        path: the folder of the run or of the checkpoint.
+        device: where the model shall live; "auto" is a CUDA GPU if there is one, and otherwise the CPU.
 
     Raises:
-        ConfigError: "cuda", and no GPU that torch can use.
-        CheckpointError: no run, or no checkpoint that is whole. A damaged newest checkpoint gives way to the one before
-            it, with a warning.
+        ConfigError: the device is "cuda", and torch finds no CUDA GPU.
+        CheckpointError: the folder is not a run, or has no valid checkpoint.
     """
     place = device_of(device)
     header, groups, where = _read(Path(path), ("average",))
@@ -221,7 +315,7 @@ def load(path: StrPath, device: str | torch.device = "cpu") -> Diffusion:
 
 
 def read_header(path: StrPath) -> tuple[Header, Path]:
-    """The header of a run's newest valid checkpoint, or of one checkpoint, and where it is; raises as `load` does."""
+    """The header of a run's newest valid checkpoint, or of one checkpoint, and its path; it raises what `load` does."""
     header, _, where = _read(Path(path), ())
     return header, where
 
@@ -260,10 +354,3 @@ def _model(header: Header, weights: dict[str, Tensor], path: Path, device: torch
     denoiser.load_state_dict(weights)
     denoiser = denoiser.requires_grad_(False).to(device)
     return build_model(header.config, header.transform, denoiser, header.condition)
-
-
-def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:
-    """Cut a permutation of `count` examples: the first floor((1 - held_out) count) to train on, the others held out."""
-    order = np.random.default_rng(seed).permutation(count)
-    cut = min(max(int((1 - held_out) * count), 1), count - 1)
-    return order[:cut], order[cut:]

@@ -5,11 +5,12 @@ import json
 import pytest
 from faults import run_cli
 
+from inkwash.core.randomness import Slots
 from inkwash.model import diffusion as diffusion
 
 
 def test_the_experiment_finds_the_rule_wrong_and_moment_matching_right(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(diffusion, "slot_rows", lambda shape, device: 256)
+    monkeypatch.setattr(Slots, "rows", 256)
     assert run_cli(["papers", "products", "--draws", 256, "--steps", 20, "--out", tmp_path]) == 0
     found = json.loads((tmp_path / "products.json").read_text())
     means = {name: rows["mean"][0] for name, rows in found["methods"].items()}

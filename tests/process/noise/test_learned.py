@@ -1,6 +1,6 @@
-"""Schedules with parameters: whatever the parameters, they are schedules, and their gradients are right.
+"""Schedules with parameters are schedules for any parameters, and their gradients are right.
 
-Their scales are checked to fifty digits with those of all other schedules, in test_noise.
+test_schedule.py checks their scales to fifty digits, as those of all other schedules.
 """
 
 import math
@@ -20,7 +20,7 @@ def learnable():
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("schedule", learnable(), ids=name_of)
-def test_whatever_is_learned_signal_falls(schedule, seed):
+def test_signal_falls_for_any_parameters(schedule, seed):
     t = torch.linspace(0, 1, 2001, dtype=F64)
     wild = trained(deepcopy(schedule), seed, spread=3.0)
     assert bool((wild.log_snr(t).diff() < 0).all())
@@ -31,28 +31,28 @@ def test_whatever_is_learned_signal_falls(schedule, seed):
 @pytest.mark.parametrize("method", ["alpha", "sigma", "log_snr"])
 @pytest.mark.parametrize("schedule", learnable(), ids=name_of)
 def test_gradients_of_parameters_are_those_of_finite_differences(schedule, method):
-    """Along a random direction in the space of all parameters, at times below, on and between grid points."""
+    """The direction in the space of all parameters is random; the times lie below, on and between grid points."""
     t, h = tensor([0.004, 0.1, 0.37, 0.5, 0.93, 1.0]), 1e-6
     names = [name for name, _ in schedule.named_parameters()]
     random = torch.Generator().manual_seed(0)
     point = {n: p.detach().clone() for n, p in schedule.named_parameters()}
     direction = {n: torch.randn(p.shape, generator=random, dtype=F64) for n, p in point.items()}
 
-    def answer(step):
+    def scale(step):
         moved = deepcopy(schedule)
         moved.load_state_dict({n: point[n] + step * direction[n] for n in names})
         return getattr(moved, method)(t)
 
-    got = answer(0.0)
+    got = scale(0.0)
     assert got.requires_grad
     for i in range(len(t)):
         gradients = torch.autograd.grad(getattr(schedule, method)(t)[i], list(schedule.parameters()))
         along = sum(float((g * direction[n]).sum()) for n, g in zip(names, gradients, strict=True))
-        expected = float((answer(h) - answer(-h))[i].detach()) / (2 * h)
+        expected = float((scale(h) - scale(-h))[i].detach()) / (2 * h)
         assert along == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
-def test_learned_betas_start_where_asked_and_keep_the_first():
+def test_learned_betas_start_at_their_schedule_and_keep_the_first():
     start = iw.CosineSchedule(100)
     schedule = iw.process.LearnedBetas(100, 1e-3, start)
     torch.testing.assert_close(schedule.table()[1:].detach(), start.table()[1:], rtol=1e-11, atol=0)
@@ -64,7 +64,7 @@ def test_learned_betas_start_where_asked_and_keep_the_first():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_learned_schedule_hits_its_ends_whatever_its_weights(seed):
+def test_a_learned_schedule_keeps_its_ends_for_any_weights(seed):
     schedule = trained(iw.LearnedSchedule(250, 9.0, -7.5), seed, spread=2.0)
     assert float(schedule.log_snr(1 / 250)) == pytest.approx(9.0, abs=1e-12)
     assert float(schedule.log_snr(1.0)) == pytest.approx(-7.5, abs=1e-12)
@@ -72,7 +72,7 @@ def test_a_learned_schedule_hits_its_ends_whatever_its_weights(seed):
     torch.testing.assert_close(schedule.sigma(at), tensor([0.25, 0.5, 1.0]) * schedule.sigma(1 / 250))
 
 
-def test_ends_are_learned_only_if_asked():
+def test_ends_are_learned_only_if_the_option_says_so():
     fixed, free = iw.LearnedSchedule(), iw.LearnedSchedule(learn_ends=True)
     assert {n for n, p in fixed.named_parameters() if not p.requires_grad} == {"last", "log_range"}
     assert all(p.requires_grad for p in free.parameters())
@@ -81,8 +81,8 @@ def test_ends_are_learned_only_if_asked():
 
 
 @pytest.mark.parametrize("schedule", learnable(), ids=name_of)
-def test_learned_schedules_answer_in_double_precision_even_when_cast(schedule):
-    """A training that casts the whole model leaves parameters of single precision, and answers of double."""
+def test_learned_schedules_return_double_precision_even_when_cast(schedule):
+    """If training casts the model, the parameters have single precision, but the scales still have double."""
     t = tensor([0.0, 0.3, 1.0])
     rough = deepcopy(schedule).float()
     assert rough.log_snr(t).dtype == F64

@@ -1,4 +1,4 @@
-"""Letters of papers and notes: what their authors mean by them, there and back."""
+"""Letters of papers and notes convert to what their authors mean by them, and back."""
 
 import mpmath
 import pytest
@@ -16,7 +16,7 @@ TIGHT = {"ddpm.beta", "su.beta", "note.b", "kingma.gamma", "kingma.snr", "karras
 @schedules
 @pytest.mark.parametrize("letter", noise.LETTERS)
 def test_letters_lead_back_to_the_log_snr(schedule, letter):
-    """Those near 1 where there is little noise lose digits there, since they are not written as a difference from 1."""
+    """Letters near 1 lose digits where there is little noise, since they are not stored as a difference from 1."""
     log_snr = schedule.log_snr(torch.arange(1, 41, dtype=F64) / 40)
     again = iw.process.to_log_snr(letter, iw.process.from_log_snr(letter, log_snr))
     torch.testing.assert_close(again, log_snr, rtol=0, atol=1e-7 if letter not in TIGHT else 1e-8)
@@ -24,7 +24,7 @@ def test_letters_lead_back_to_the_log_snr(schedule, letter):
 
 
 @pytest.mark.parametrize("steps", [21, 1000])
-def test_letters_of_a_schedule_are_what_their_authors_mean(steps):
+def test_letters_of_a_schedule_have_their_authors_meaning(steps):
     schedule, betas, bars = case("linear", steps)
     got = iw.process.letter_table(schedule, steps)
     exact = {
@@ -46,7 +46,7 @@ def test_letters_of_a_schedule_are_what_their_authors_mean(steps):
 
 @schedules
 def test_letters_of_a_step_are_the_transition_of_the_process(schedule):
-    """x_k = alpha_k x_{k-1} + beta_k eps in Su's letters; a process of another scale is first divided by its own."""
+    """In Su's letters, x_k = alpha_k x_{k-1} + beta_k eps; a process of another scale is first divided by its scale."""
     steps = 20
     grid = iw.uniform_grid(steps)
     t, s = grid[:-1].flip(0), grid[1:].flip(0)
@@ -57,8 +57,8 @@ def test_letters_of_a_step_are_the_transition_of_the_process(schedule):
     torch.testing.assert_close(got["su.beta"], step.std[:, 0] / scale_t, rtol=1e-9, atol=0)
 
 
-def test_letters_name_times_of_any_schedule():
-    """EDM's noise levels, found on a variance-preserving schedule: there sigma/alpha is EDM's sigma."""
+def test_letters_determine_times_of_any_schedule():
+    """A variance-preserving schedule has EDM's noise levels, as its sigma/alpha is EDM's sigma."""
     karras, linear = iw.KarrasSchedule(18), iw.LinearSchedule()
     sigma = iw.process.letter_table(karras, 18)["karras.sigma"]
     torch.testing.assert_close(sigma, karras.sigma(torch.arange(1, 19, dtype=F64) / 18), rtol=1e-12, atol=0)
@@ -66,8 +66,8 @@ def test_letters_name_times_of_any_schedule():
     torch.testing.assert_close(linear.sigma(t) / linear.alpha(t), sigma, rtol=1e-10, atol=0)
 
 
-def test_letters_of_steps_are_the_schedule_they_describe():
-    """From anybody's list of steps to our table and back."""
+def test_letters_of_steps_determine_a_schedule():
+    """A list over all steps converts to the log-SNRs of our table."""
     betas = tuple(0.02 + 0.1 * (k / 30) ** 2 for k in range(30))
     expected = iw.TabulatedSchedule(betas).log_snr(torch.arange(1, 31, dtype=F64) / 30)
     for letter, values in (("ddpm.beta", tensor(betas)), ("su.alpha", (1 - tensor(betas)).sqrt())):

@@ -1,7 +1,6 @@
-"""Schedules against 50-digit arithmetic, round trips and monotonicity."""
+"""Schedules agree with 50-digit arithmetic, are monotonic, and invert exactly."""
 
 import math
-from typing import get_args, get_type_hints
 
 import mpmath
 import numpy as np
@@ -26,7 +25,7 @@ schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 
 
 def interpolated(betas):
-    """alpha^2 and sigma^2 of a table: within a step, log alpha-bar is a line."""
+    """alpha^2 and sigma^2 of a table; within a step, log alpha-bar is a straight line."""
     sums = [mpf(0)]
     for beta in betas:
         sums.append(sums[-1] + mpmath.log(1 - beta))
@@ -67,7 +66,7 @@ def rectified(steps):
 
 
 def karras(steps):
-    """The published list sigma_0 … sigma_{N-1}, 0 (Karras et al. 2022, eq. 5), made continuous by i = N - t N."""
+    """The published list sigma_0 … sigma_{N-1}, 0 (Karras et al. 2022, eq. 5), for any time by i = N - t N."""
     low, high, rho, n = mpf(0.002), mpf(80), 7, mpf(steps)
 
     def scales(t):
@@ -79,31 +78,31 @@ def karras(steps):
 
 
 def zero_terminal(kind):
-    """Lin et al. (2023), Alg. 1, on the square roots of alpha-bar: shift so that the last is 0, scale so that time 0
-    keeps its 1."""
+    """Lin et al. (2023), Alg. 1, on the square roots of alpha-bar: a shift makes the last one 0, a scale keeps the 1 at
+    time 0."""
 
     def make(steps):
         base, scales = table(kind)(steps)
         last = mpmath.sqrt(scales(mpf(1))[0])
 
-        def bent(t):
+        def shifted(t):
             alpha = (mpmath.sqrt(scales(t)[0]) - last) / (1 - last)
             return alpha**2, 1 - alpha**2
 
-        return iw.process.ZeroTerminalSchedule(base), bent
+        return iw.process.ZeroTerminalSchedule(base), shifted
 
     return make
 
 
 def learned_betas(steps):
-    """Trained logits; the first beta is not among them."""
+    """Betas with trained logits, except for the first."""
     schedule = trained(iw.process.LearnedBetas(steps, 2e-4, iw.CosineSchedule(steps, max_beta=0.9)))
     betas = [mpf(2e-4)] + [1 / (1 + mpmath.exp(-mpf(v))) for v in schedule.logits.tolist()]
     return schedule, interpolated(betas)
 
 
 def learned(steps):
-    """Kingma et al. (2021), App. H, with the first layer the identity."""
+    """Kingma et al. (2021), App. H, where the first layer is the identity."""
     schedule = trained(iw.LearnedSchedule(steps, learn_ends=True, width=5))
     names = ("log_slopes", "biases", "log_heights")
     weights = [[mpf(v) for v in getattr(schedule, name).tolist()] for name in names]
@@ -145,7 +144,7 @@ CASES += [("tabulated", t) for t in (1, 10, 1000)]
 
 
 def grid_indices(steps):
-    """Both ends densely, the rest sparsely."""
+    """The indices of a grid, dense at both ends and sparse between."""
     return sorted(
         {*range(1, min(steps, 20) + 1), *range(max(1, steps - 20), steps + 1), *range(1, steps, 1 + steps // 50)}
     )
@@ -157,9 +156,7 @@ def test_every_public_schedule_has_an_exact_twin():
     assert {name for name in noise.SCHEDULES if not name.startswith("learned")} < set(EXACT)
 
 
-def test_names_are_those_of_the_command_line_and_steps_are_those_of_the_table():
-    hint = get_type_hints(iw.ProcessConfig)["schedule"]
-    assert get_args(get_args(hint)[0]) == tuple(noise.SCHEDULES)
+def test_steps_are_those_of_the_table():
     t = torch.linspace(0, 1, 101, dtype=F64)
     for name in set(noise.SCHEDULES) & set(EXACT):
         make = noise.SCHEDULES[name]
@@ -186,7 +183,7 @@ def shifted_but_not_scaled(self, t):
 )
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)
 def test_scales_agree_with_fifty_digits_on_the_grid(kind, steps):
-    """At t = k/T with k/T exact, though the float t is rounded."""
+    """The expected values take t = k/T exactly, though the float t is rounded."""
     make, _ = EXACT[kind]
     schedule, scales = make(steps)
     k = grid_indices(steps)
@@ -194,7 +191,7 @@ def test_scales_agree_with_fifty_digits_on_the_grid(kind, steps):
 
 
 def compare(schedule, t, exact, slack=0.0):
-    """Relative errors of the scales, absolute errors of log-SNR and of the time it is inverted to."""
+    """Check the relative errors of the scales, and the absolute errors of the log-SNR and of its inverse."""
     alpha = tensor([float(mpmath.sqrt(power)) for power, _ in exact])
     sigma = tensor([float(mpmath.sqrt(var)) for _, var in exact])
     log_snr = tensor([float(mpmath.log(power / var)) if power else -math.inf for power, var in exact])
@@ -208,8 +205,8 @@ def compare(schedule, t, exact, slack=0.0):
 
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)
 def test_scales_agree_with_fifty_digits_off_the_grid(kind, steps):
-    """Also next to both ends, where differences cancel. The time is exact as it stands; a table may round it once more
-    when it counts steps, which shows on the steepest steps alone."""
+    """This includes times next to both ends, where differences cancel. The time is exact as a float. A table may round
+    it again when it counts steps, which matters only on the steepest steps."""
     make, _ = EXACT[kind]
     schedule, scales = make(steps)
     t = [1e-12, 1e-6, 0.3 / steps, 1.7 / steps, 0.1, 0.37, 0.5, 0.77, 1 - 0.4 / steps, 1 - 2**-30, 1 - 2**-44]
@@ -218,13 +215,13 @@ def test_scales_agree_with_fifty_digits_off_the_grid(kind, steps):
 
 
 def steepness(schedule, t):
-    """Slope of log alpha-bar within the steps of a table; 0 for a schedule without one."""
+    """The slope of log alpha-bar within the steps of a table; 0 for a schedule without a table."""
     base = schedule.base if isinstance(schedule, iw.process.ZeroTerminalSchedule) else schedule
     return slope(base.log_alpha_bar, t).abs() if hasattr(base, "table") else torch.zeros_like(t)
 
 
 def slope(f, t):
-    """Derivative of f at each of the times t."""
+    """The derivative of f at each of the times t."""
     t = t.clone().requires_grad_(True)
     return torch.autograd.grad(f(t).sum(), t)[0]
 
@@ -240,7 +237,7 @@ def one_step_late(self, t):
 @bug("time off by one grid step", tables._Tabulated, "log_alpha_bar", one_step_late, kind="linear", steps=50)
 @pytest.mark.parametrize(("kind", "steps"), [c for c in CASES if c[1] > 1])
 def test_neighbours_give_ddpms_letters(kind, steps):
-    """beta_k and beta-tilde_k of Ho et al. (2020), in 50 digits, from the pair ((k-1)/T, k/T)."""
+    """The pair ((k-1)/T, k/T) gives beta_k and beta-tilde_k of Ho et al. (2020), here in 50 digits."""
     schedule, betas, bars = case(kind, steps)
     process = iw.Gaussian(schedule)
     k = grid_indices(steps)[1:]
@@ -266,8 +263,8 @@ def test_signal_falls_and_noise_rises_with_time(schedule, a, b):
 
 
 @schedules
-def test_continuous_everywhere(schedule):
-    """Halving the step halves the largest change, so there is no jump; nor is there one at time 1."""
+def test_schedules_are_continuous(schedule):
+    """Halving the step halves the largest change, so there is no jump; there is none at time 1 either."""
 
     def largest_change(n):
         t = torch.linspace(1e-3, 1 - 1e-3, n + 1, dtype=F64)
@@ -298,7 +295,7 @@ def test_log_snr_is_the_ratio_of_the_scales(schedule, t):
 
 
 @schedules
-def test_no_answer_is_nan_and_no_slope_infinite(schedule):
+def test_no_scale_is_nan_and_no_slope_is_infinite(schedule):
     t = torch.cat([torch.logspace(-300, -3, 60, dtype=F64), torch.linspace(0.001, 0.999, 101, dtype=F64)])
     t = torch.cat([tensor([0.0]), t, 1 - torch.logspace(-3, -15, 20, dtype=F64), tensor([1.0])])
     for f in (schedule.alpha, schedule.sigma, schedule.log_snr):
@@ -315,7 +312,7 @@ def test_no_answer_is_nan_and_no_slope_infinite(schedule):
 
 @schedules
 def test_slopes_are_those_of_finite_differences(schedule):
-    """A continuous-time bound differentiates log-SNR; here against central differences away from kinks."""
+    """A continuous-time bound differentiates the log-SNR; the times of the differences lie away from kinks."""
     t, h = tensor([0.00021, 0.03141, 0.26181, 0.51231, 0.87071]), 1e-7
     for f in (schedule.alpha, schedule.sigma, schedule.log_snr):
         difference = (f(t + h) - f(t - h)) / (2 * h)
@@ -343,16 +340,16 @@ def test_time_zero_is_data(schedule):
 
 
 @schedules
-def test_answers_do_not_depend_on_shape_or_type_of_times(schedule):
+def test_scales_do_not_depend_on_the_shape_or_type_of_times(schedule):
     t = torch.tensor([[0.1, 0.35], [0.6, 0.999]], dtype=F64)
     for method in (schedule.alpha, schedule.sigma, schedule.log_snr):
-        answer = method(t)
-        assert answer.dtype == F64
-        assert torch.equal(answer, torch.stack([torch.stack([method(float(u)) for u in row]) for row in t]))
+        scale = method(t)
+        assert scale.dtype == F64
+        assert torch.equal(scale, torch.stack([torch.stack([method(float(u)) for u in row]) for row in t]))
 
 
-def test_each_step_of_sohl_dicksteins_schedule_erases_the_same_share():
-    """beta_k = 1/(T - k + 1), whatever T."""
+def test_each_step_of_sohl_dicksteins_schedule_removes_the_same_power():
+    """That is, beta_k = 1/(T - k + 1) for any T."""
     for steps in (2, 10, 1000):
         grid = iw.uniform_grid(steps)
         beta = transition_var(iw.SohlDicksteinSchedule(), grid[1:], grid[:-1])
@@ -361,7 +358,7 @@ def test_each_step_of_sohl_dicksteins_schedule_erases_the_same_share():
 
 @pytest.mark.parametrize(("steps", "rho"), [(18, 7.0), (18, 2.5), (1000, 7.0)])
 def test_the_grid_of_the_karras_schedule_is_edms_list(steps, rho):
-    """`t_steps` as in the published sampler: its first entry is sigma_max, its last but one sigma_min, its last 0."""
+    """The list is `t_steps` of the published sampler, which starts at sigma_max and ends in sigma_min and 0."""
     i = np.arange(steps)
     listed = (80 ** (1 / rho) + i / (steps - 1) * (0.002 ** (1 / rho) - 80 ** (1 / rho))) ** rho
     got = iw.KarrasSchedule(steps, rho=rho).sigma(iw.uniform_grid(steps)).numpy()
@@ -370,8 +367,8 @@ def test_the_grid_of_the_karras_schedule_is_edms_list(steps, rho):
 
 
 @pytest.mark.parametrize("base", [iw.LinearSchedule(), iw.CosineSchedule(), iw.TabulatedSchedule((0.1, 0.3, 0.2))])
-def test_zero_terminal_is_the_published_algorithm_but_for_the_end_that_is_kept(base):
-    """Lin et al. (2023), Alg. 1, as published: it keeps the first entry of its list, ours the 1 before it."""
+def test_zero_terminal_is_the_published_algorithm_except_for_the_first_entry(base):
+    """Lin et al. (2023), Alg. 1, keeps the first entry of its list, and ours keeps the 1 before it."""
     betas = base.table().numpy()
     root = np.sqrt(np.cumprod(1 - betas))
     first, last = root[0], root[-1]
@@ -433,8 +430,8 @@ def test_bad_arguments_are_refused(make):
         make()
 
 
-def test_grids_hit_the_steps_of_the_table():
-    """The T-step grid of a T-step schedule visits each listed beta once, whatever T."""
+def test_uniform_grids_visit_the_steps_of_a_table():
+    """For any T, the grid of T steps visits each beta of a schedule of T steps once."""
     for steps in (3, 10, 49, 1000):
         schedule = iw.TabulatedSchedule(tuple(torch.linspace(0.01, 0.2, steps, dtype=F64).tolist()))
         grid = iw.uniform_grid(steps)
@@ -442,7 +439,7 @@ def test_grids_hit_the_steps_of_the_table():
         torch.testing.assert_close(beta, schedule.table(), rtol=1e-10, atol=0)
 
 
-def test_a_grid_is_taken_as_given_or_by_its_steps():
+def test_a_grid_comes_from_its_times_or_from_a_number_of_steps():
     times = tensor([1.0, 0.3, 0.0])
     assert torch.equal(as_grid(None, times, 5), times)
     assert torch.equal(as_grid(4, None, 5), tensor([1.0, 0.75, 0.5, 0.25, 0.0]))

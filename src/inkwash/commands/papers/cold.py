@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from inkwash.commands.papers.report import Findings, report
+from inkwash.core.config import DegradationName, NormName
 from inkwash.core.display import Display
 from inkwash.core.options import Count, Positive, Range, Seed
 from inkwash.core.randomness import Purpose, derived_seed, generator
@@ -62,7 +63,7 @@ class Options:
 
     out: str = "papers/cold"
     """Folder to write to."""
-    degradation: Literal["blur", "pixelate", "mask"] = "blur"
+    degradation: DegradationName = "blur"
     """What is done to the digits."""
     steps: Count = 600
     """Training steps of 64 digits."""
@@ -74,7 +75,7 @@ class Options:
     """Time to which held-out digits are degraded before they are restored."""
     noise: Annotated[float, Range(0)] = 0.002
     """Standard deviation of what is added to each pixel of a drawn start, model units; tells equal starts apart."""
-    norm: Literal["l1", "l2"] = "l1"
+    norm: NormName = "l1"
     """Norm of the training loss."""
     seed: Seed = 0
     """Seed of weights, batches and starts."""
@@ -120,7 +121,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
     objective, losses = Restoration(options.norm), deque[float](maxlen=100)
     optimizer = torch.optim.AdamW(restorer.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps + 1)
-    with display.walk("training") as done:
+    with display.bar("training") as done:
         for step in range(options.steps):
             random = generator(options.seed, Purpose.TRAIN, step)
             batch = x[torch.randint(len(x), (64,), generator=random)]

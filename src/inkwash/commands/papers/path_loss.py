@@ -12,8 +12,8 @@ $\lVert\epsilon_k - (b_k/\bar b_k)\,\hat\epsilon(x_k)\rVert^2$. To estimate its 
 
 The note expects the variance to fall with the number of variables drawn. From 1 to 2 it does not: $(x_k, \epsilon_k)$
 has the same law in both, and merging saves work alone. From 2 to 3 it does, by an amount that is known for any network
-(see `variance_gap`), and what is left is `inkwash.training.Regression` times $b_k^2/\bar b_k^2$ plus a constant: the loss that
-is used.
+(see `variance_gap`), and what is left is `inkwash.training.Regression` times $b_k^2/\bar b_k^2$ plus a constant: the
+loss that is used.
 """
 
 from __future__ import annotations

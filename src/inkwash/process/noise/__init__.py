@@ -1,12 +1,13 @@
-r"""Noise schedules: signal scale $\alpha(t)$ and noise scale $\sigma(t)$ of $x_t = \alpha(t)\,x + \sigma(t)\,\epsilon$.
+r"""Noise schedules give the scales of the signal and of the noise in $x_t = \alpha(t)\,x + \sigma(t)\,\epsilon$.
 
-A time is a float in $[0, 1]$; 0 is data, 1 is noise. Everything here is float64, whatever the dtype of the data.
-Scales are accurate to a relative 1e-12, and log-SNRs to an absolute 1e-12, beyond what the rounding of t itself does.
-No answer is NaN: where there is no noise the log-SNR is $+\infty$, where no signal is left it is $-\infty$.
+A time is a float in $[0, 1]$; 0 is data, 1 is noise. Everything here is float64, whatever the dtype of the data. Scales
+have a relative error of 1e-12, and log-SNRs an absolute error of 1e-12, apart from the effect of the rounding of t.
+No result is NaN: the log-SNR is $+\infty$ where there is no noise, and $-\infty$ where no signal is left.
 """
 
 from collections.abc import Callable
 
+from inkwash.core.config import ScheduleName
 from inkwash.process.noise.closed import (
     KarrasSchedule,
     LogLinearSchedule,
@@ -43,7 +44,7 @@ __all__ = [
     "uniform_grid",
 ]
 
-SCHEDULES: dict[str, Callable[[int], Schedule]] = {
+SCHEDULES: dict[ScheduleName, Callable[[int], Schedule]] = {
     "linear": LinearSchedule,
     "cosine": CosineSchedule,
     "log-linear": LogLinearSchedule,
@@ -54,5 +55,5 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "learned-betas": LearnedBetas,
     "learned": lambda steps: LearnedSchedule(steps, learn_ends=True),
 }
-"""Schedules by the name the command line knows them by, each from a number of steps; those without a table have the
-same scales whatever the number."""
+"""Schedules by the name that the command line knows them by, each made from a number of steps; those without a table
+have the same scales whatever the number."""

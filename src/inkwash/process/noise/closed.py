@@ -1,4 +1,4 @@
-r"""Schedules in closed form, and the one that takes the last signal from another."""
+r"""Schedules in closed form, and a schedule that removes the last signal from another one."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from inkwash.process.noise.schedule import Schedule, VariancePreserving, log_alp
 
 @dataclass(frozen=True)
 class SohlDicksteinSchedule(VariancePreserving):
-    r"""$\bar\alpha(t) = 1 - t$: every step erases the same share of the signal's power.
+    r"""$\bar\alpha(t) = 1 - t$: every step removes the same amount of the signal's power.
 
     On the grid of T steps, for any T, these are the betas $\beta_k = 1/(T-k+1)$ (Sohl-Dickstein et al. 2015, §2.4.1,
-    there for binomial diffusion). No signal is left at t = 1, so a network cannot predict the noise: it predicts x
+    there for binomial diffusion). No signal is left at t = 1, so a network cannot predict the noise; it must predict x
     or v.
     """
 
@@ -32,7 +32,8 @@ class SohlDicksteinSchedule(VariancePreserving):
 class RectifiedSchedule(Schedule):
     r"""$\alpha(t) = 1 - t$, $\sigma(t) = t$: a straight line from data to noise (Liu et al. 2022, §2.1).
 
-    Neither variance-preserving nor exploding; no signal is left at t = 1, so a network predicts x or v.
+    The schedule is neither variance-preserving nor variance-exploding. No signal is left at t = 1, so a network must
+    predict x or v.
     """
 
     def alpha(self, t: float | Tensor) -> Tensor:
@@ -51,19 +52,19 @@ class RectifiedSchedule(Schedule):
 
 @dataclass(frozen=True)
 class LogLinearSchedule(VariancePreserving):
-    r"""A log-SNR that falls on a line, with the variance kept:
+    r"""A variance-preserving schedule whose log-SNR falls on a straight line:
 
     $\lambda(t) = \lambda_0 + (\lambda_1 - \lambda_0)\,u$ with $u = \frac{t - 1/T}{1 - 1/T}$ for $t \ge 1/T$, and
     $\alpha^2 = \mathrm{sigmoid}(\lambda)$.
 
-    It is where `LearnedSchedule` starts (Kingma et al. 2021, App. H). Below $t = 1/T$, $\sigma$ falls linearly to 0, so
+    `LearnedSchedule` starts from it (Kingma et al. 2021, App. H). Below $t = 1/T$, $\sigma$ falls linearly to 0, so
     that time 0 is data.
 
     Args:
-        steps: T: the end point $\lambda_0$ is taken at t = 1/T; at least 2.
-        log_snr_first: $\lambda_0$, log-SNR at t = 1/T. At 13.3, $\sigma/\alpha$ is a sixth of the distance between
-            neighbours of 256 levels in [-1, 1]; at $2\log(3(L-1))$ it is of L levels.
-        log_snr_last: $\lambda_1$, log-SNR at t = 1; less than `log_snr_first`.
+        steps: T, at least 2; the log-SNR is $\lambda_0$ at t = 1/T.
+        log_snr_first: $\lambda_0$, the log-SNR at t = 1/T. At 13.3, $\sigma/\alpha$ is a sixth of the distance between
+            neighbours of 256 levels in [-1, 1]; for L levels, this holds at $2\log(3(L-1))$.
+        log_snr_last: $\lambda_1$, the log-SNR at t = 1; less than `log_snr_first`.
     """
 
     steps: int = 1000
@@ -91,13 +92,13 @@ class KarrasSchedule(Schedule):
     $\sigma(t) = \big(\sigma_{\min}^{1/\rho} + u\,(\sigma_{\max}^{1/\rho} - \sigma_{\min}^{1/\rho})\big)^\rho$ with
     $u = \tfrac{tT - 1}{T - 1}$ (Karras et al. 2022, eq. 5).
 
-    The times 1, (T-1)/T, …, 1/T, 0 give the list of the paper: its $\sigma_i$ belongs to the time $(T-i)/T$, its last,
-    0, to time 0. Below $t = 1/T$, $\sigma = \sigma_{\min} t T$, so that time 0 is data.
+    The times 1, (T-1)/T, …, 1/T, 0 give the paper's list: its $\sigma_i$ belongs to the time $(T-i)/T$, and its last
+    entry, 0, to time 0. Below $t = 1/T$, $\sigma = \sigma_{\min} t T$, so that time 0 is data.
 
     Args:
         steps: T, at least 2.
-        sigma_min: the smallest positive noise scale, in model units.
-        sigma_max: the largest.
+        sigma_min: the noise scale at t = 1/T, in model units; positive.
+        sigma_max: the noise scale at t = 1, in model units.
         rho: how strongly the steps crowd at low noise; 1 spaces $\sigma$ evenly.
     """
 
@@ -120,7 +121,7 @@ class KarrasSchedule(Schedule):
         return self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
 
     def alpha(self, t: float | Tensor) -> Tensor:
-        return as_time(t) ** 0  # 1, with a derivative
+        return as_time(t) ** 0  # 1, but differentiable in t
 
     def sigma(self, t: float | Tensor) -> Tensor:
         low, high = self._root_ends
@@ -141,13 +142,13 @@ class KarrasSchedule(Schedule):
 
 @dataclass(frozen=True)
 class ZeroTerminalSchedule(Schedule):
-    r"""A variance-preserving schedule bent so that no signal is left at t = 1 (Lin et al. 2023, Alg. 1):
+    r"""A variance-preserving schedule, changed so that no signal is left at t = 1 (Lin et al. 2023, Alg. 1):
 
-    $\alpha(t) = \frac{a(t) - a(1)}{1 - a(1)}$ with a the signal scale of the base, $\sigma^2 = 1 - \alpha^2$.
+    $\alpha(t) = \frac{a(t) - a(1)}{1 - a(1)}$, where a is the signal scale of the base, and $\sigma^2 = 1 - \alpha^2$.
 
-    The paper shifts the list $a_1 … a_T$ and scales it so that its first entry, at t = 1/T, is kept. Here $a(0) = 1$ is
-    kept, since time 0 is data: ours is theirs times $\frac{a_1 - a_T}{a_1 (1 - a_T)}$, a little less than 1. A network
-    cannot predict the noise at t = 1: it predicts x or v.
+    The paper shifts the list $a_1 … a_T$ and scales it so that its first entry, at t = 1/T, stays the same. Here
+    $a(0) = 1$ stays the same, since time 0 is data. Our scale is theirs times $\frac{a_1 - a_T}{a_1 (1 - a_T)}$, which
+    is a little less than 1. A network cannot predict the noise at t = 1; it must predict x or v.
 
     Args:
         base: a variance-preserving schedule that keeps some signal at t = 1.
@@ -162,11 +163,11 @@ class ZeroTerminalSchedule(Schedule):
             raise ConfigError("schedule.base", type(self.base).__name__, "a schedule that keeps some signal at time 1")
 
     def _lost(self, t: float | Tensor) -> Tensor:
-        """1 - a(t), with its relative precision near 0."""
+        """1 - a(t), with its relative precision near t = 0."""
         return -torch.expm1(0.5 * self.base.log_alpha_bar(t))
 
     def alpha(self, t: float | Tensor) -> Tensor:
-        left = -torch.expm1(-0.5 * self.base.log_alpha_bar_left(t))  # 1 - a(1)/a(t), with its precision near 1
+        left = -torch.expm1(-0.5 * self.base.log_alpha_bar_left(t))  # 1 - a(1)/a(t), precise near t = 1
         return self.base.alpha(t) * left / self._lost(1.0).to(left.device)
 
     def sigma(self, t: float | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Grids of times: a model of T steps is a decreasing tensor of T + 1 times from 1 to 0."""
+"""Grids of times: a model with T steps has a decreasing tensor of T + 1 times from 1 to 0."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,16 @@ from inkwash.core.shapes import as_time
 
 
 def uniform_grid(steps: float) -> Tensor:
-    """The T-step grid `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
+    """The uniform grid of T steps, `1, (T-1)/T, …, 1/T, 0`: shape `(T + 1,)`, float64, decreasing."""
     require_integer("steps", steps)
     return torch.arange(steps, -1, -1, dtype=torch.float64) / steps
 
 
 def as_grid(steps: float | None, times: Tensor | None, default: int) -> Tensor:
-    """The grid asked for by a number of steps or by its times; `default` steps if by neither.
+    """The grid with these times, or the uniform grid with this number of steps; `default` steps if both are None.
 
     Raises:
-        ConfigError: both given, or times that do not decrease from 1 to 0.
+        ConfigError: both are given, or the times do not decrease from 1 to 0.
     """
     if times is None:
         return uniform_grid(default if steps is None else steps)
@@ -30,10 +30,10 @@ def as_grid(steps: float | None, times: Tensor | None, default: int) -> Tensor:
 
 
 def grid_from(t: float, grid: Tensor) -> Tensor:
-    """The part of a grid below time `t`, with `t` itself before it.
+    """The grid that starts at `t` and continues with the times of `grid` below `t`.
 
     Raises:
-        ConfigError: `t` outside (0, 1].
+        ConfigError: `t` is outside (0, 1].
     """
     if not 0 < t <= 1:
         raise ConfigError("t", t, "a time above 0 and at most 1")

@@ -1,7 +1,6 @@
-r"""Schedules with parameters: modules whose answers are differentiable in what is trained.
+r"""Schedules with parameters: modules whose scales are differentiable in the parameters.
 
-Parameters are float64. The scales stay a schedule for any values of the parameters: betas in (0, 1), a log-SNR that
-falls.
+The parameters are float64. Any values of them give a valid schedule, with betas in (0, 1) and a falling log-SNR.
 """
 
 import math
@@ -17,16 +16,16 @@ from inkwash.process.noise.tables import LinearSchedule, find, read, running_sum
 
 
 class LearnedBetas(VariancePreserving, nn.Module):
-    r"""T betas, of which $\beta_1$ is fixed and the others are trained, $\beta_k = \mathrm{sigmoid}(\theta_k)$
-    (Sohl-Dickstein et al. 2015, §2.4.1).
+    r"""T betas: $\beta_1$ is fixed, and the others are trained, $\beta_k = \mathrm{sigmoid}(\theta_k)$ (Sohl-Dickstein
+    et al. 2015, §2.4.1).
 
-    $\beta_1$ is a small constant, lest the bound be won by overfitting the last step to the data. Between the times
-    k/T, $\log\bar\alpha$ is interpolated linearly, as in all tables of betas.
+    $\beta_1$ is a small constant, because training could otherwise improve the bound by overfitting the last step to
+    the data. Between the times k/T, $\log\bar\alpha$ is interpolated linearly, as in all tables of betas.
 
     Args:
         steps: T, at least 2.
         beta_1: the fixed $\beta_1$, in (0, 1).
-        start: the schedule whose betas training starts from, those from $\beta_2$ on; `LinearSchedule(steps)` if None.
+        start: the schedule whose betas, from $\beta_2$ on, training starts from; `LinearSchedule(steps)` if None.
     """
 
     def __init__(self, steps: int = 1000, beta_1: float = 1e-4, start: Schedule | None = None) -> None:
@@ -56,7 +55,7 @@ class LearnedBetas(VariancePreserving, nn.Module):
 
 @torch.no_grad()
 def _logits(start: Schedule, steps: int) -> Tensor:
-    r"""Logits of the betas $\beta_2 … \beta_T$ of a schedule on the T-step grid.
+    r"""The logits of the betas $\beta_2 … \beta_T$ of a schedule on the uniform grid of T steps.
 
     With $\lambda$ the log-SNR, $\bar\alpha_k/\bar\alpha_{k-1} = 1 - \beta_k$ and
     $\beta_k = (1-\bar\alpha_k)(1 - e^{\lambda_k - \lambda_{k-1}})$.
@@ -75,18 +74,19 @@ class LearnedSchedule(VariancePreserving, nn.Module):
     $\tilde\gamma(u) = u + \sum_i h_i\,\mathrm{sigmoid}(w_i u + b_i)$ with $h_i, w_i > 0$,
     $\gamma = \gamma_0 + (\gamma_1 - \gamma_0)
     \frac{\tilde\gamma(u) - \tilde\gamma(0)}{\tilde\gamma(1) - \tilde\gamma(0)}$, and
-    $\alpha^2 = \mathrm{sigmoid}(-\gamma)$. The paper's first layer and the last bias are left out: the second layer and
-    the rescaling absorb them. Below $t = 1/T$, $\sigma$ falls linearly to 0, so that time 0 is data.
+    $\alpha^2 = \mathrm{sigmoid}(-\gamma)$. The paper's first layer and last bias are left out, because the second layer
+    and the rescaling absorb them. Below $t = 1/T$, $\sigma$ falls linearly to 0, so that time 0 is data.
 
-    The bound in continuous time depends on the end points alone. `inkwash.training.objective.ContinuousBound`
-    trains these on it, and the shape on the variance of its estimate; `PairBound` trains both on the bound of T steps.
+    The bound in continuous time depends only on the end points. `inkwash.training.objective.ContinuousBound` therefore
+    trains the end points to minimise the bound, and the shape to minimise the variance of its estimate. `PairBound`
+    trains both to minimise the bound of T steps.
 
     Args:
-        steps: T: the end point $\gamma_0$ is taken at t = 1/T; at least 2.
-        log_snr_first: $-\gamma_0$, log-SNR at t = 1/T, where training starts.
-        log_snr_last: $-\gamma_1$, log-SNR at t = 1; less than `log_snr_first`.
-        learn_ends: train the two end points too.
-        width: number of terms of the sum; the paper has 1024.
+        steps: T, at least 2; the end point $\gamma_0$ belongs to t = 1/T.
+        log_snr_first: $-\gamma_0$, the log-SNR at t = 1/T with which training starts.
+        log_snr_last: $-\gamma_1$, the log-SNR at t = 1 with which training starts; less than `log_snr_first`.
+        learn_ends: whether to train the two end points too.
+        width: the number of terms of the sum; the paper has 1024.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         self.steps = steps
         self.last = nn.Parameter(as_time(log_snr_last), requires_grad=learn_ends)
         self.log_range = nn.Parameter(as_time(log_snr_first - log_snr_last).log(), requires_grad=learn_ends)
-        # Sigmoids of one slope, evenly over [0, 1], of total height 1: the start is nearly linear in t.
+        # The sigmoids have one slope, lie evenly over [0, 1], and have total height 1: the start is nearly linear in t.
         centres = (torch.arange(width, dtype=torch.float64) + 0.5) / width
         slope = 10.0
         self.log_slopes = nn.Parameter(torch.full_like(centres, math.log(slope)))
@@ -111,7 +111,7 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         self.log_heights = nn.Parameter(torch.full_like(centres, -math.log(width)))
 
     def shape(self) -> list[nn.Parameter]:
-        """The parameters of the way between the end points, which are `last` and `log_range`."""
+        """The parameters of the curve between its end points, which `last` and `log_range` set."""
         return [self.log_slopes, self.biases, self.log_heights]
 
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
@@ -120,10 +120,11 @@ class LearnedSchedule(VariancePreserving, nn.Module):
         return log_alpha_bar_between(times, self.steps, first, last, self._share_left).to(as_time(t).device)
 
     def _share_left(self, u: Tensor) -> Tensor:
-        """How much of the way to the last log-SNR is left at u: falls from exactly 1 at 0 to exactly 0 at 1."""
+        """The share of the fall of the log-SNR that is left at u; it falls from exactly 1 at 0 to exactly 0 at 1."""
         start, stop = self._rise(torch.tensor([0.0, 1.0], dtype=torch.float64, device=u.device))
         return (stop - self._rise(u)) / (stop - start)
 
     def _rise(self, u: Tensor) -> Tensor:
+        r"""$\tilde\gamma(u)$."""
         slopes, heights = self.log_slopes.double().exp(), self.log_heights.double().exp()
         return u + (torch.sigmoid(u[..., None] * slopes + self.biases.double()) * heights).sum(-1)

@@ -1,11 +1,13 @@
-r"""The letters of papers and notes, each as a function of the log-SNR $\lambda$ and back.
+r"""The letters of papers and notes, converted to the log-SNR $\lambda$ and back.
 
-Two noisy variables that differ by a factor carry the same information, so all letters say the same thing: how much
-noise there is. $\lambda$ is the hub. A letter that presumes a scale belongs to the process rescaled to it:
-$\bar\alpha = \mathrm{sigmoid}(\lambda)$ where the variance is preserved, $\sigma = e^{-\lambda/2}$ where alpha is 1.
+Two noisy variables that differ only by a factor carry the same information, so all letters measure the same thing: the
+amount of noise. All conversions go through $\lambda$. A letter that presumes a scale belongs to the process rescaled to
+it: $\bar\alpha = \mathrm{sigmoid}(\lambda)$ where the variance is preserved, $\sigma = e^{-\lambda/2}$ where $\alpha$
+is 1.
 
-A letter of a time is a function of $\lambda$ at that time. A letter of a step belongs to a pair of neighbours; a list
-of them, from the first step after data on, stands for the whole list of $\lambda$, and the other way round.
+Some letters belong to a time: each is a function of $\lambda$ at that time. Others belong to a step, that is, to a pair
+of neighbouring times. The list of such a letter over all steps, from the step next to data on, determines the list of
+all $\lambda$, and vice versa.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import require_one_of
 from inkwash.core.shapes import as_time
 from inkwash.process.noise.grid import uniform_grid
 from inkwash.process.noise.schedule import Schedule, log_snr_of
@@ -24,7 +26,7 @@ _Map = Callable[[Tensor], Tensor]
 
 
 def _steps_to_log_snr(log_alpha: Tensor) -> Tensor:
-    r"""$\lambda$ at $\tau_1 … \tau_T$ from each step's $\log\alpha_k = \log(\bar\alpha_k/\bar\alpha_{k-1})$."""
+    r"""$\lambda$ at $\tau_1 … \tau_T$ from $\log\alpha_k = \log(\bar\alpha_k/\bar\alpha_{k-1})$ of every step."""
     return log_snr_of(log_alpha.cumsum(0))
 
 
@@ -42,6 +44,8 @@ def _step_alphas(log_snr: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Letter:
+    """A letter, as its conversion to log-SNR and back."""
+
     to_log_snr: _Map
     from_log_snr: _Map
 
@@ -73,40 +77,39 @@ _LETTERS = {
 }
 
 LETTERS = tuple(_LETTERS)
-"""The letters known: whose, then which. See the page on notation for what each means."""
+"""The letters that can be converted, as `paper.letter`; the page on notation explains each."""
 
 
 def to_log_snr(letter: str, value: float | Tensor) -> Tensor:
-    r"""Log-SNR from somebody's letter, float64; `schedule.time` then says when a schedule gets there.
+    r"""The log-SNR for a value of a letter, float64; `schedule.time` then gives the time at which a schedule has it.
 
     Args:
         letter: one of `LETTERS`.
-        value: its value at any times; for a letter of a step (`ddpm.beta`, `ddpm.alpha`, `su.beta`, `su.alpha`,
-            `note.a`, `note.b`) the list of all steps, `(T,)`, the first one next to data. The answer is then the
-            log-SNR after each step.
+        value: the value of the letter at any times. For a letter of a step (`ddpm.beta`, `ddpm.alpha`, `su.beta`,
+            `su.alpha`, `note.a`, `note.b`), the list of its values at all steps, `(T,)`, with the step next to data
+            first. The result is then the log-SNR after each step.
 
     Raises:
-        ConfigError: an unknown letter.
+        ConfigError: the letter is unknown.
     """
     return _find(letter).to_log_snr(as_time(value))
 
 
 def from_log_snr(letter: str, log_snr: float | Tensor) -> Tensor:
-    """Somebody's letter from log-SNR: the inverse of `to_log_snr`, with the same arguments, float64.
+    """The value of a letter for a log-SNR, float64: the inverse of `to_log_snr`.
 
     Raises:
-        ConfigError: an unknown letter.
+        ConfigError: the letter is unknown.
     """
     return _find(letter).from_log_snr(as_time(log_snr))
 
 
 def letter_table(schedule: Schedule, steps: int) -> dict[str, Tensor]:
-    """All letters of a schedule on the uniform grid, by name: entry k - 1 belongs to the time or step k = 1 … T."""
+    """All letters of a schedule on the uniform grid, by name; entry k - 1 belongs to the time or step k = 1 … T."""
     log_snr = schedule.log_snr(uniform_grid(steps).flip(0)[1:])
     return {letter: from_log_snr(letter, log_snr) for letter in LETTERS}
 
 
 def _find(letter: str) -> _Letter:
-    if letter not in _LETTERS:
-        raise ConfigError("letter", repr(letter), "one of " + ", ".join(LETTERS))
+    require_one_of("letter", letter, LETTERS)
     return _LETTERS[letter]

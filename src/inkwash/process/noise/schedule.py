@@ -1,4 +1,4 @@
-r"""What a schedule answers, and what all variance-preserving ones share."""
+r"""The interface of a noise schedule, and what all variance-preserving schedules share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,18 +15,18 @@ _HALVINGS = 64
 
 
 class Schedule(ABC):
-    r"""What a schedule answers; every method takes times of any shape and returns float64 of that shape.
+    r"""A noise schedule; every method takes times of any shape and returns float64 of that shape.
 
     `alpha`, `sigma` and `log_snr` are differentiable in t for $0 < t < 1$.
     """
 
     @abstractmethod
     def alpha(self, t: float | Tensor) -> Tensor:
-        r"""Signal scale $\alpha(t)$; $\alpha(0) = 1$."""
+        r"""The signal scale $\alpha(t)$; $\alpha(0) = 1$."""
 
     @abstractmethod
     def sigma(self, t: float | Tensor) -> Tensor:
-        r"""Noise scale $\sigma(t)$, a standard deviation; $\sigma(0) = 0$."""
+        r"""The noise scale $\sigma(t)$, a standard deviation; $\sigma(0) = 0$."""
 
     @abstractmethod
     def log_snr(self, t: float | Tensor) -> Tensor:
@@ -36,7 +36,8 @@ class Schedule(ABC):
     def time(self, log_snr: float | Tensor) -> Tensor:
         """The time at which the schedule reaches `log_snr`: the inverse of the method `log_snr`.
 
-        By bisection, down to neighbouring floats; it carries no gradient. A schedule with a closed inverse has its own.
+        It is found by bisection, down to neighbouring floats, and carries no gradient. Schedules whose inverse has a
+        closed form override this method.
         """
         target = as_time(log_snr)
         low, high = torch.zeros_like(target), torch.ones_like(target)
@@ -52,10 +53,10 @@ class VariancePreserving(Schedule):
 
     @abstractmethod
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
-        r"""$\log\bar\alpha(t) = 2\log\alpha(t)$ (Ho et al. 2020, below eq. 4); keeps its relative precision near 0."""
+        r"""$\log\bar\alpha(t) = 2\log\alpha(t)$ (Ho et al. 2020, below eq. 4), with its relative precision near 0."""
 
     def log_alpha_bar_left(self, t: float | Tensor) -> Tensor:
-        r"""$\log(\bar\alpha(t)/\bar\alpha(1))$: what is still to be lost. Finite where $\alpha(1) > 0$."""
+        r"""$\log(\bar\alpha(t)/\bar\alpha(1))$, which measures the signal yet to be lost; finite if $\alpha(1) > 0$."""
         return self.log_alpha_bar(t) - self.log_alpha_bar(1.0).to(as_time(t).device)
 
     def alpha(self, t: float | Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class VariancePreserving(Schedule):
         return torch.where(clean, torch.inf, log_snr_of(self.log_alpha_bar(noisy)))
 
     def _split(self, t: float | Tensor) -> tuple[Tensor, Tensor]:
-        """Which times are 0, and the times with others put in their place: a gradient at time 0 would be NaN."""
+        """Which times are 0, and the times with 0.5 in place of 0, where a gradient would be NaN."""
         t = as_time(t)
         return t == 0, torch.where(t == 0, 0.5, t)
 
@@ -87,7 +88,7 @@ def log_alpha_bar_between(
         steps: T, at least 2.
         first: log-SNR at t = 1/T.
         last: log-SNR at t = 1.
-        share_left: how much of the way is left at $u = \frac{t - 1/T}{1 - 1/T}$: 1 at 0, 0 at 1.
+        share_left: the share of the fall that is left at $u = \frac{t - 1/T}{1 - 1/T}$, from 1 at u = 0 to 0 at u = 1.
     """
     position = t * steps
     log_snr = last + (first - last) * share_left(((position - 1) / (steps - 1)).clamp(min=0))
@@ -101,10 +102,10 @@ def log_snr_of(log_alpha_bar: Tensor) -> Tensor:
 
 
 def require_ends(steps: int, log_snr_first: float, log_snr_last: float) -> None:
-    """Check a number of steps and the log-SNRs after the first and the last of them.
+    """Check a number of steps, and the log-SNRs after the first and the last of them.
 
     Raises:
-        ConfigError: fewer than 2 steps, or log-SNRs that are not finite and falling.
+        ConfigError: there are fewer than 2 steps, or the log-SNRs are not finite and falling.
     """
     require_integer("schedule.steps", steps, least=2)
     if not -math.inf < log_snr_last < log_snr_first < math.inf:

@@ -1,7 +1,8 @@
-r"""What a Gaussian step from time t to s < t is made of: functions of a schedule and two times, float64.
+r"""The coefficients of a Gaussian step between the times s < t, as functions of a schedule; float64.
 
-Differences of variances are formed from log-SNRs, $\sigma_{ts}^2 = -\sigma_t^2\,\mathrm{expm1}(\lambda_t - \lambda_s)$,
-which keeps their relative precision when s and t are close.
+Let $\alpha_{ts} = \alpha_t/\alpha_s$ and $\sigma_{ts}^2 = \sigma_t^2 - \alpha_{ts}^2\sigma_s^2$. Differences of
+variances are computed from log-SNRs, $\sigma_{ts}^2 = -\sigma_t^2\,\mathrm{expm1}(\lambda_t - \lambda_s)$, which keeps
+their relative precision when s and t are close.
 """
 
 import torch
@@ -12,12 +13,15 @@ from inkwash.process.noise.schedule import Schedule
 
 
 def transition_var(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
-    r"""$\sigma_{ts}^2$, DDPM's $\beta$ for neighbours."""
+    r"""$\sigma_{ts}^2$, the variance of $q(x_t \mid x_s)$; DDPM's $\beta$ for neighbours on a grid."""
     return -(schedule.sigma(t) ** 2) * torch.expm1(_log_snr_change(schedule, s, t))
 
 
 def posterior_var(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
-    r"""$\sigma_{ts}^2\sigma_s^2/\sigma_t^2$, DDPM's $\tilde\beta$ for neighbours; 0 at s = 0."""
+    r"""$\sigma_{ts}^2\sigma_s^2/\sigma_t^2$, the variance of $q(x_s \mid x_t, x)$; DDPM's $\tilde\beta$ for neighbours.
+
+    It is 0 at s = 0.
+    """
     return -(schedule.sigma(s) ** 2) * torch.expm1(_log_snr_change(schedule, s, t))
 
 
@@ -33,4 +37,5 @@ def keep(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
 
 
 def _log_snr_change(schedule: Schedule, s: float | Tensor, t: float | Tensor) -> Tensor:
+    r"""$\lambda_t - \lambda_s$."""
     return schedule.log_snr(as_time(t)) - schedule.log_snr(as_time(s))

@@ -1,7 +1,7 @@
 r"""Variance-preserving schedules given by a table of T betas.
 
-They are exact at the times k/T; in between, $\log\bar\alpha = \log\alpha^2$ is interpolated linearly, that is, noise
-comes at a constant rate within a step.
+They are exact at the times k/T. In between, $\log\bar\alpha = \log\alpha^2$ is interpolated linearly, so noise is added
+at a constant rate within a step.
 """
 
 import math
@@ -19,12 +19,12 @@ from inkwash.process.noise.schedule import VariancePreserving
 
 
 def running_sum(steps: Tensor) -> Tensor:
-    """`0, s_1, s_1 + s_2, …`: `(T,)` to `(T + 1,)`."""
+    """The sums `0, s_1, s_1 + s_2, …`: from `(T,)` to `(T + 1,)`."""
     return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
 
 
 def read(table: Tensor, t: Tensor) -> Tensor:
-    """A table of values at the times k/T, shape `(T + 1,)`, read at times t on its line segments."""
+    """The value at times t of a table of values at the times k/T, `(T + 1,)`, interpolated linearly."""
     table = table.to(t.device)
     position = t * (len(table) - 1)
     index = position.floor().long().clamp(0, len(table) - 2)
@@ -52,7 +52,7 @@ class _Tabulated(VariancePreserving):
 
     @cached_property
     def _log_alpha_bar_left(self) -> Tensor:
-        """Summed from the end, where the sum from the start has lost the small differences."""
+        """The sums from the end, where those from the start have lost the small differences."""
         return running_sum(-torch.log1p(-self.table()).flip(0))
 
     def log_alpha_bar(self, t: float | Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class _Tabulated(VariancePreserving):
 
 @dataclass(frozen=True)
 class TabulatedSchedule(_Tabulated):
-    r"""The schedule of a given list of betas, $\bar\alpha_k = \prod_{i\le k}(1-\beta_i)$.
+    r"""The schedule of a list of betas, $\bar\alpha_k = \prod_{i\le k}(1-\beta_i)$.
 
     Args:
         betas: $\beta_1 … \beta_T$, each in (0, 1).
@@ -88,10 +88,10 @@ class TabulatedSchedule(_Tabulated):
 
 @dataclass(frozen=True)
 class LinearSchedule(_Tabulated):
-    r"""Betas on a line, from 1e-4 to 0.02 at T = 1000; scaled by 1000/T for another T (Ho et al. 2020, §4).
+    r"""Betas on a straight line, from 1e-4 to 0.02 at T = 1000, scaled by 1000/T for another T (Ho et al. 2020, §4).
 
     Args:
-        steps: T; at least 21, below which the scaled betas would reach 1.
+        steps: T; with the default betas at least 21, as the scaled betas must stay below 1.
         beta_start: $\beta_1$ at T = 1000.
         beta_end: $\beta_T$ at T = 1000.
     """
@@ -123,7 +123,7 @@ class CosineSchedule(_Tabulated):
     Args:
         steps: T.
         offset: the paper's s; keeps the first betas from being too small.
-        max_beta: cap on each beta, so that the last step keeps some signal.
+        max_beta: the cap on each beta, which makes the last step keep some signal.
     """
 
     steps: int = 1000

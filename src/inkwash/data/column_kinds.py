@@ -1,0 +1,129 @@
+"""Decides whether the columns of a table hold numbers or categories.
+
+Text, booleans and pandas categories are categories. Integers are categories too if they take 2 to 16 neighbouring
+values, such as 1 to 5, and if some value occurs more than once. All other numbers are numbers. The options
+`data.categories` and `data.numbers` come before these rules.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
+from inkwash.data.cells import is_date, is_integer, is_plain_integer
+from inkwash.data.columns import Column, Type
+
+_MOST_NEIGHBOURS = 16
+"""Most different values of integers that are categories."""
+_MOST_TEXTS, _MOST_CATEGORIES = 64, 1024
+"""Most categories of a column of text, and of any column that `data.categories` names."""
+
+
+def number_column(where: str, dtype: Type, values: Array, categories: bool | None = None) -> tuple[Column, Array]:
+    """A column of numbers: what it is, and what stands in the data for its cells.
+
+    Args:
+        where: table and column, for messages.
+        dtype: type of the numbers.
+        values: float64 `(N,)`, NaN where a cell is missing.
+        categories: whether they are categories; None: they are if they are integers with few neighbouring values.
+
+    Raises:
+        DataError: all cells are missing, all have the same number, or real numbers are meant to be categories.
+    """
+    seen = np.unique(values[~np.isnan(values)])
+    _require_two(where, [f"{value:g}" for value in seen[:2]], "constant ")
+    if not (_are_categories(dtype, values, seen) if categories is None else categories):
+        return Column(dtype, None, bool(np.isnan(values).any())), values
+    if not np.array_equal(seen, np.rint(seen)):
+        raise DataError(where, "real numbers", "whole numbers or text, to be categories")
+    numbers = np.where(np.isnan(values), np.nan, np.searchsorted(seen, values))
+    return category_column(where, dtype, [str(int(value)) for value in seen], numbers)
+
+
+def _are_categories(dtype: Type, values: Array, seen: Array) -> bool:
+    """Whether numbers are integers that take few neighbouring values, some of them more than once."""
+    neighbours = Column(dtype).is_integer and bool(seen[-1] - seen[0] == len(seen) - 1)
+    again = len(seen) < int((~np.isnan(values)).sum())
+    return neighbours and again and len(seen) <= _MOST_NEIGHBOURS
+
+
+def text_column(
+    where: str, names: Sequence[str], numbers: Array, wanted: bool = False, typed: bool = False
+) -> tuple[Column, Array]:
+    """A column of text: what it is, and what stands in the data for its cells.
+
+    If the source has no types, `false` and `true`, in upper or lower case, are booleans, and integers are integers if
+    they are written as usual: 7, not 007.
+
+    Args:
+        where: table and column, for messages.
+        names: the different texts.
+        numbers: float64 `(N,)`, the place of each cell's text in `names`, NaN where a cell is missing.
+        wanted: whether the user wants these to be categories.
+        typed: whether the source has types, and these cells are text there.
+
+    Raises:
+        DataError: there is only one text, there are too many of them, or as many as cells, or they are dates.
+    """
+    require_few(where, len(names), wanted)
+    if names and not wanted and all(map(is_date, names)):
+        refuse_dates(where)
+    if not wanted and 1 < len(names) == np.count_nonzero(~np.isnan(numbers)):
+        raise DataError(where, "a text of its own in each row", "categories; data.drop leaves the column out")
+    integers = all(map(is_integer, names))
+    order = sorted(range(len(names)), key=lambda i: (int(names[i]) if integers else 0, names[i]))
+    ordered = [names[i] for i in order]
+    rank = np.append(np.argsort(order), np.nan)[np.where(np.isnan(numbers), -1, numbers).astype(int)]
+    return category_column(where, "str" if typed else _type_of(ordered), ordered, rank)
+
+
+def _type_of(names: Sequence[str]) -> str:
+    """The type of a column with these texts, in order, from a source that has no types."""
+    if [name.lower() for name in names] == ["false", "true"]:
+        return "bool"
+    return "int64" if all(map(is_plain_integer, names)) else "str"
+
+
+def category_column(where: str, dtype: Any, names: Sequence[str], numbers: Array) -> tuple[Column, Array]:
+    """A column of categories in their order, and the numbers of its cells, float64 `(N,)`, NaN where one is missing.
+
+    Raises:
+        DataError: fewer than two categories occur, or there are too many.
+    """
+    seen = np.unique(numbers[~np.isnan(numbers)])
+    _require_two(where, [repr(names[int(i)]) for i in seen[:2]])
+    require_few(where, len(names), wanted=True)
+    return Column(dtype, tuple(names), bool(np.isnan(numbers).any())), numbers
+
+
+def require_few(where: str, count: int, wanted: bool) -> None:
+    """Refuse more categories than a column may have; it may have more if the user wants categories.
+
+    Raises:
+        DataError: there are more.
+    """
+    most = _MOST_CATEGORIES if wanted else _MOST_TEXTS
+    if count > most:
+        more = "" if wanted else f", or up to {_MOST_CATEGORIES} with data.categories"
+        need = f"at most {most}{more}; data.drop leaves the column out"
+        raise DataError(where, f"{count} or more categories", need)
+
+
+def refuse_dates(where: str) -> None:
+    """Refuse a column of dates.
+
+    Raises:
+        DataError: always.
+    """
+    need = "numbers, as days since the first one, or year, month and weekday; data.drop leaves the column out"
+    raise DataError(where, "dates", need)
+
+
+def _require_two(where: str, seen: Sequence[str], what: str = "") -> None:
+    if not seen:
+        raise DataError(where, "no value", "cells that are not all missing; data.drop leaves the column out")
+    if len(seen) == 1:
+        raise DataError(where, f"the {what}{seen[0]} in every row", "values that vary; data.drop leaves the column out")
