@@ -12,6 +12,7 @@ def task(x, target):
 
 
 @pytest.mark.parametrize(("target", "classify"), [(1, True), (2, False)])
+@pytest.mark.quick_cases("1-True")
 def test_fresh_data_teaches_as_much_as_training_data(target, classify):
     """Over many draws the difference is zero in the mean; samples without the dependence teach nothing."""
     z = []
