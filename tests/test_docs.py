@@ -54,7 +54,7 @@ def with_marks(page: Path) -> Any:
     return pytest.param(page, id=page.stem, marks=() if page.stem in READ_FIRST else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("page", map(with_marks, WITH_CODE))
+@pytest.mark.parametrize("page", [with_marks(page) for page in WITH_CODE])
 def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page, one after another; a run that a block would train is the tiny one."""
 

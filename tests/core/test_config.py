@@ -13,23 +13,27 @@ import pytest
 from inkwash.core import config
 from inkwash.core.config import Config, EvaluateConfig, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.options import Range, check, describe, first_difference, from_json, to_json
+from inkwash.core.options import Range, check, describe, first_difference, from_json, narrowed, to_json
 from inkwash.data.builtin import BUILTIN
 from inkwash.denoise.prediction import NAMED
+from inkwash.nn import NETWORKS
 from inkwash.posterior import METHODS
 from inkwash.process.degradations import DEGRADATIONS
 from inkwash.process.noise import SCHEDULES
 from inkwash.process.variance import SIMPLE
 from inkwash.sample import GRIDS, SAMPLERS
+from inkwash.training.kinds import KINDS
 from inkwash.training.objective import REGRESSIONS
 from inkwash.training.times import PROPOSALS
 
-GOOD = Config("digits", network=NetworkConfig("unet", 8, 1, (1, 2), (False, True)), train=TrainConfig(steps=5))
+GOOD = Config("digits", network=NetworkConfig("unet", 8, 1, (1, 2), (False, True), 0.0), train=TrainConfig(steps=5))
 NAN, INF = float("nan"), float("inf")
 
 
 REGISTRIES = [
     (config.BUILTIN_NAMES, BUILTIN),
+    (config.ProcessName, KINDS),
+    (config.NetworkName, NETWORKS),
     (config.ScheduleName, SCHEDULES),
     (config.PlainPredictionName, NAMED),
     (config.PlainVarianceName, SIMPLE),
@@ -50,6 +54,30 @@ def test_a_registry_has_the_names_of_the_options_in_their_order(names, registry)
 def test_the_methods_to_impute_with_are_those_that_take_examples_side_by_side():
     several = {name for name, method in METHODS.items() if method.side_by_side}
     assert several == set(typing.get_args(config.ImputeMethodName))
+
+
+def names_of(options):
+    return [item.name for item in dataclasses.fields(options)]
+
+
+@pytest.mark.parametrize("section", ["ProcessConfig", "NetworkConfig", "TrainConfig", "Config"])
+def test_decided_options_are_those_that_were_open_in_their_order(section):
+    assert names_of(getattr(config, f"Resolved{section}")) == names_of(getattr(config, section))
+
+
+def test_the_options_of_a_kind_are_options_of_its_section():
+    for kind in KINDS.values():
+        assert set(names_of(kind.options)) <= set(names_of(config.ProcessConfig))
+    for options in NETWORKS.values():
+        assert set(names_of(options)) <= set(names_of(NetworkConfig))
+
+
+def test_what_is_narrowed_has_no_field_left_open():
+    decided = narrowed(NETWORKS["unet"], GOOD.network, "network")
+    assert [getattr(decided, name) for name in names_of(decided)] == [8, 1, (1, 2), (False, True), 0.0]
+    open_network = dataclasses.replace(GOOD.network, width=None)
+    with pytest.raises(ConfigError, match=r"^network\.width: got None, need an integer$"):
+        narrowed(NETWORKS["unet"], open_network, "network")
 
 
 def leaves(kind, where=""):

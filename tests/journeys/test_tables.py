@@ -15,7 +15,7 @@ from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, tra
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted
 from inkwash.data.frames import to_frame
-from inkwash.evaluation import evaluate as evaluation
+from inkwash.evaluation import metrics
 from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
@@ -180,7 +180,7 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
 
 def few_shuffles(monkeypatch):
     quick = partial(two_sample_test, shuffles=2)
-    monkeypatch.setattr(evaluation, "two_sample_test", quick)
+    monkeypatch.setattr(metrics, "two_sample_test", quick)
 
 
 def test_evaluation_compares_columns_cell_by_cell(run, monkeypatch):
@@ -230,7 +230,8 @@ def test_options_that_do_not_go_with_a_mixed_table_are_refused(words, message, t
 def test_categories_are_an_option_of_tables_that_have_them(tmp_path, capsys):
     write(tmp_path / "data.csv", table()[:, [1, 2]], ["income", "age"])
     assert run_cli(["train", tmp_path / "data.csv", "--process.categories", "uniform"]) == 2
-    assert "process.categories: got uniform, need a table with categories" in capsys.readouterr().err
+    needed = "process.categories: got uniform, need the process mixed or categorical; gaussian has none"
+    assert needed in capsys.readouterr().err
 
 
 def test_a_stopped_run_goes_on_bit_identically(tmp_path, quick):

@@ -14,7 +14,7 @@ from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.frames import read_rows
+from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath, load

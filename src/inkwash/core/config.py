@@ -8,7 +8,7 @@ module imports nothing heavy, so that the command line answers at once.
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from inkwash.core.options import Count, Positive, Range, Seed, Share
+from inkwash.core.options import Count, Fraction, Positive, Range, Seed, Share
 
 Device = Literal["auto", "cpu", "cuda"]
 BUILTIN_NAMES = (
@@ -28,7 +28,7 @@ BUILTIN_NAMES = (
 """The built-in data sets."""
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
 """Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
-by where C fits; the others have to be requested."""
+by where C fits; the others are never guessed."""
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
 ProcessName = Literal["gaussian", "bernoulli", "mixed", "categorical"]
 CategoryNoise = Literal["uniform", "absorbing"]
@@ -72,6 +72,9 @@ ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
 
+Width = Annotated[int, Range(8, 4096)]
+Depth = Annotated[int, Range(1, 64)]
+
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, an .npy, .npz, .csv, "
     ".parquet or IDX file, or hf:NAME."
@@ -86,18 +89,19 @@ class DataConfig:
     key: str | None = None
     """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
     labels: str | None = None
-    """Train a model that can be asked for a label: which array of an .npz file (y_train, say), which column of a .csv
-    file, or which file beside an .npy or IDX file holds one for each example; folder for pictures in folders; digit for
-    digits, and so on."""
+    """Train a model that takes a label as a condition. The option says where the labels of the examples are: in an
+    array of an .npz file (y_train, say), a column of a .csv file, or a file beside an .npy or IDX file; folder is for
+    pictures in folders, digit for digits, and so on."""
     condition: str | None = None
-    """Train a model that can be given numbers or an image: which array of an .npz file, which file beside an .npy or
-    IDX file, or which column of a table, or several with commas between them, holds those of each example."""
+    """Train a model that takes numbers or an image as a condition. The option says where those of the examples are: in
+    an array of an .npz file, a file beside an .npy or IDX file, or a column of a table, or several with commas between
+    them."""
     shrink: Annotated[int, Range(2)] | None = None
-    """Train a model that can be given a small image and draws the large one: the condition is the examples' own means
-    over blocks with so many places a side."""
+    """Train a model that takes a small image as a condition and samples the large one. The small image holds the means
+    of the example over blocks with so many places a side."""
     layout: Literal["auto", Layout] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
-    series, which has to be asked for."""
+    series, a layout that is never guessed."""
     levels: Annotated[int, Range(2, 65536)] | None = None
     """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
     drop: tuple[str, ...] | None = None
@@ -107,19 +111,20 @@ class DataConfig:
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False
-    """NaN in an array of vectors stands for a missing entry; without this it is refused. Tables need no option."""
+    """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
+    option."""
     transform: TransformKind = "standard"
-    """How real numbers go to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
+    """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
     numbers (quantile). Whole numbers, categories and levels have a map of their own."""
-    held_out: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.2
-    """Share of the examples that is never trained on, and evaluated on."""
+    held_out: Fraction = 0.2
+    """Share of the examples that is used for evaluation, and never for training."""
     split_seed: Seed = 0
     """Seed of the permutation that decides which examples are held out."""
 
     @property
     def conditional(self) -> bool:
-        """Whether a model is to be told something of an example."""
+        """Whether the model takes a condition."""
         return (self.labels, self.condition, self.shrink) != (None, None, None)
 
 
@@ -136,16 +141,18 @@ class ProcessConfig:
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
     kind: ProcessName | None = None
-    """gaussian adds normal noise; bernoulli, for data with 2 levels alone, replaces bits by random ones; categorical is
-    for tables of categories alone, mixed for those of numbers and categories, and for no others. By default gaussian,
-    mixed or categorical, as the data asks."""
-    rate: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
-    """Bernoulli alone: the probability that a random bit is 1, by default 0.5."""
+    """gaussian adds normal noise. bernoulli replaces bits by random ones, and is for data with 2 levels. categorical is
+    for tables of categories only, and mixed for tables of numbers and categories. By default gaussian, mixed or
+    categorical, by the data."""
+    rate: Fraction | None = None
+    """Bernoulli only: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
-    """log-linear alone: log-SNR at the first time; by default where sigma/alpha is a sixth of the distance between
-    neighbouring levels if these are predicted, 13.3 for 256 of them, and 9.2 otherwise, where it is 0.01."""
+    """log-linear only: log-SNR at the first time. By default, if levels are predicted, it is where sigma/alpha is a
+    sixth of the distance between neighbouring levels, 13.3 for 256 of them; otherwise it is 9.2, where sigma/alpha is
+    0.01."""
     categories: CategoryNoise | None = None
-    """Of a table with categories: replace them by random ones (uniform), or mask them (absorbing, the default)."""
+    """Tables with categories only: noise replaces these by random ones (uniform), or masks them (absorbing, the
+    default)."""
 
 
 @dataclass(frozen=True)
@@ -153,38 +160,38 @@ class DenoiserConfig:
     """What the network's output means."""
 
     predicts: PredictionName | None = None
-    """Gaussian and mixed alone: what the network predicts; by default the levels of integer data if they are few, and
-    otherwise F (EDM), or v by a network that is blind."""
+    """Gaussian and mixed only: what the network predicts. By default it predicts the levels of integer data if they are
+    few, and otherwise F (EDM), or v if it does not see the noise level."""
     variance: VarianceName | None = None
-    """Gaussian alone: variance of the reverse step; by default small (the posterior's) for levels, and large (the
-    transition's) otherwise."""
+    """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
+    (the transition's) otherwise."""
     sees: SightName = "log_snr"
-    """What the network is told of the noise level; nothing makes it blind, and F cannot be predicted then."""
+    """What the network sees of the noise level. With nothing it cannot predict F."""
     clip: bool | None = None
-    """Gaussian alone: clip estimates of the clean data to its range; by default where it has levels and they are not
+    """Gaussian and mixed only: clip estimates of the clean data to its range; by default if it has levels that are not
     predicted."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network; what is left open is chosen from the shape of the data."""
+    """The network; the shape of the data decides what is left open."""
 
     kind: NetworkName | None = None
-    """For series, images and volumes unet, the default, or dit, a transformer of patches; for vectors mlp, the default,
-    or transformer, whose columns attend to each other."""
-    width: Annotated[int, Range(8, 4096)] | None = None
-    """Features (of a U-Net: at full resolution, a multiple of 8; of a transformer: of a token)."""
-    depth: Annotated[int, Range(1, 64)] | None = None
-    """Residual blocks (of a U-Net: per resolution)."""
+    """For series, images and volumes unet, the default, or dit, a transformer of patches; for vectors and tables mlp,
+    the default, or transformer, whose columns attend to each other."""
+    width: Width | None = None
+    """Features: of a U-Net at full resolution, a multiple of 8; of a transformer for each token."""
+    depth: Depth | None = None
+    """Residual blocks; those of a U-Net count for each resolution."""
     multipliers: tuple[Annotated[int, Range(1, 64)], ...] | None = None
-    """U-Net: features at each resolution in units of the width."""
+    """U-Net only: features at each resolution in units of the width."""
     attention: tuple[bool, ...] | None = None
-    """U-Net: for each resolution, whether it has self-attention."""
+    """U-Net only: for each resolution, whether it has self-attention."""
     dropout: Share | None = None
-    """Probability of dropping a feature in training; by default 0.5 for vectors and tables of less than 1,000
+    """Probability of dropping a feature in training; by default 0.5 for vectors and tables of fewer than 1,000
     examples, and 0 otherwise."""
     patch: Count | None = None
-    """DiT: places of a patch along each side, or the whole of a shorter side."""
+    """DiT only: places of a patch along each side; a shorter side is one patch."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,8 @@ class TrainConfig:
 
     steps: Count | None = None
     """Number of optimizer steps; the learning rate reaches zero at the last. By default 1,500 for series, images and
-    volumes, and for vectors and tables 3 per example, from 300 to 5,000: few are learnt by heart."""
+    volumes, and for vectors and tables 3 per example, but at least 300 and at most 5,000, because a network learns few
+    examples by heart."""
     batch_size: Count | None = None
     """Examples per step, over all processes."""
     learning_rate: Positive | None = None
@@ -205,19 +213,19 @@ class TrainConfig:
     clip_grad: Positive = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
     ema: Share = 0.999
-    """Decay of the moving average of the weights, which is what samples are drawn with."""
+    """Decay of the moving average of the weights, with which the model samples."""
     objective: ObjectiveName | None = None
-    """What training lowers; by default the bound in continuous time for levels and the learned schedule, the bound on
-    the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
+    """What training minimises; by default the bound in continuous time for levels and the learned schedule, the bound
+    on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
     where F is predicted, v where v is, and simple otherwise."""
     times: TimesName | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
-    low-discrepancy otherwise, and for the learned schedule, whose shape is a density of its own."""
-    condition_dropout: Annotated[float, Range(0, 1, open_low=True, open_high=True)] | None = None
-    """With a condition alone: how often all that is told of an example is hidden, which trains the model without
-    condition; 0.1 by default."""
+    low-discrepancy otherwise, also for the learned schedule, whose shape is a density of its own."""
+    condition_dropout: Fraction | None = None
+    """With a condition only: how often the condition of an example is hidden, which also trains the model without one;
+    by default 0.1."""
     seed: Seed = 0
-    """Seed of the initial weights, the order, the times, the noise and the conditions hidden."""
+    """Seed of the initial weights, the order, the times, the noise and the hidden conditions."""
     save_every: Count = 500
     """Steps between checkpoints: the most that a killed run loses."""
     monitor_every: Count = 500
@@ -225,13 +233,12 @@ class TrainConfig:
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
     micro_batch_size: Count | None = None
-    """Most examples that a process takes at a time, to save memory; the step remains that of the whole batch, which is
-    the default."""
+    """Most examples that a process takes at a time, to save memory; by default the batch. The step is the same."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """All that decides a training run, but for the data itself."""
+    """All that decides a training run, except the data itself."""
 
     source: str
     """The data, by its name or path; see `SOURCES`."""
@@ -242,6 +249,45 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResolvedProcessConfig(ProcessConfig):
+    """`ProcessConfig` once it is decided. The options of one kind of process or schedule are None for the others."""
+
+    schedule: ScheduleName
+    kind: ProcessName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedNetworkConfig(NetworkConfig):
+    """`NetworkConfig` once it is decided. The options of one kind of network are None for the others."""
+
+    kind: NetworkName
+    width: Width
+    depth: Depth
+    dropout: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedTrainConfig(TrainConfig):
+    """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None."""
+
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    objective: ObjectiveName
+    times: TimesName
+    micro_batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(Config):
+    """`Config` once it is decided, by `inkwash.training.defaults.resolve`; in JSON both look the same."""
+
+    process: ResolvedProcessConfig
+    network: ResolvedNetworkConfig
+    train: ResolvedTrainConfig
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How much to evaluate."""
@@ -249,32 +295,32 @@ class EvaluateConfig:
     examples: Annotated[int, Range(10)] = 1000
     """At most this many held-out examples, and as many training examples and samples."""
     terms: Count = 100
-    """Diffusion terms of the bound evaluated per example; at the number of steps less one, all of them."""
+    """Diffusion terms of the bound that are evaluated per example; one less than the number of steps is all of them."""
     steps: Count | Literal["inf"] | None = None
-    """Steps of the bound, by default those the model was made with; inf is continuous time but for the last step."""
+    """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
     sampler_steps: Count = 250
     """Steps of the sampler, which is ancestral."""
     guidance: Annotated[float, Range(0)] = 1.0
-    """Guidance of the samples by the conditions of the held-out examples, of a model with a condition."""
+    """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
     imputed: Annotated[int, Range(0)] | None = None
-    """Of at most this many held-out examples, of up to 256 entries each, some entries are hidden and drawn given the
-    others; 0 is none. By default 32 of vectors, and none of others, which take seconds each."""
+    """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
+    others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How to walk from noise to data. An option that neither the sampler nor the grid has is refused."""
+    """How to walk from noise to data; an option that neither the sampler nor the grid has is refused."""
 
     sampler: SamplerName = "ancestral"
     """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
     steps: Count | None = None
-    """Number of steps; by default those the model was made with."""
+    """Number of steps; by default that of the model."""
     grid: Literal[GridName, "learned"] = "uniform"
-    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent; or
-    learned once for so many --steps, and kept in RUN/grids: for ancestral the grid of the least bound, for another
-    sampler the one that strays least from trajectories of the flow."""
+    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent (angle).
+    A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral it is the grid of the
+    least bound, for another sampler the one that strays least from trajectories of the flow."""
     eta: Annotated[float, Range(0, 1)] | None = None
     """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
     order: Annotated[int, Range(1, 4)] | None = None
@@ -288,7 +334,7 @@ class SamplingConfig:
     s_max: Annotated[float, Range(0)] | None = None
     """heun: largest sigma/alpha at which noise is renewed."""
     s_noise: Annotated[float, Range(0)] | None = None
-    """heun: scale of the noise renewed, by default 1."""
+    """heun: scale of the renewed noise, by default 1."""
     corrections: Count | None = None
     """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
     snr: Positive | None = None

@@ -43,6 +43,7 @@ Count = Annotated[int, Range(1)]
 Positive = Annotated[float, Range(0, open_low=True)]
 Seed = Annotated[int, Range(0)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
+Fraction = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 
 C = TypeVar("C")
 
@@ -68,6 +69,15 @@ def from_json(kind: type[C], plain: Any, where: str = "") -> C:
         ConfigError: a missing, unknown or bad entry, by its dotted name.
     """
     return _options(kind, _read(plain), where)
+
+
+def narrowed(kind: type[C], config: Any, where: str = "") -> C:
+    """The dataclass of options of one kind, from the fields of the same names of a config.
+
+    Raises:
+        ConfigError: a field that the kind does not leave open and the config does.
+    """
+    return _options(kind, _Names((name, getattr(config, name)) for name in _names(kind)), where)
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:
@@ -119,18 +129,18 @@ def _read(plain: Any) -> Any:
 
 def _options(kind: type[C], given: Any, where: str) -> C:
     """A dataclass of options, checked, from itself or from names."""
-    names = [item.name for item in dataclasses.fields(typing.cast(Any, kind))]
+    names, hints = _names(kind), typing.get_type_hints(kind, include_extras=True)
     values = _Names((name, getattr(given, name)) for name in names) if type(given) is kind else given
     if not isinstance(values, _Names):
         raise ConfigError(where or kind.__name__, repr(given), describe(kind))
     for odd in sorted({*values} ^ {*names}):
         got = "an unknown option" if odd in values else "nothing"
         raise ConfigError(_dotted(where, odd), got, "exactly " + ", ".join(names))
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+    for name in names:
         try:
-            values[name] = _value(hint, values[name], _dotted(where, name))
+            values[name] = _value(hints[name], values[name], _dotted(where, name))
         except _MisfitError:
-            raise ConfigError(_dotted(where, name), repr(values[name]), describe(hint)) from None
+            raise ConfigError(_dotted(where, name), repr(values[name]), describe(hints[name])) from None
     return given if type(given) is kind else kind(**values)
 
 
@@ -169,11 +179,9 @@ def _first_fit(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise _MisfitError
 
 
+def _names(kind: Any) -> list[str]:
+    return [item.name for item in dataclasses.fields(kind)]
+
+
 def _dotted(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
-
-
-def chosen(value: C | None) -> C:
-    if value is None:
-        raise TypeError("an option of an unresolved config")
-    return value

@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, Transformer
+from inkwash.nn.options import NetworkOptions, Ports
 
 
 class ColumnTransformer(nn.Module):
@@ -55,6 +59,35 @@ class ColumnTransformer(nn.Module):
         tokens = torch.einsum("bcf,cfw->bcw", features, self.into.maps()) + self.name
         outputs = torch.einsum("bcw,cfw->bcf", self.transformer(tokens, t, **condition), self.out_of.maps())
         return self.out_of.gather(outputs) + self.bias
+
+
+@dataclass(frozen=True)
+class ColumnTransformerOptions(NetworkOptions):
+    """Options of a `ColumnTransformer`.
+
+    Args:
+        width: features of a token.
+        depth: number of blocks.
+        dropout: probability of dropping a hidden feature of a block.
+    """
+
+    of_places = False
+    width: int
+    depth: int
+    dropout: float
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 32, config.depth or 3, dropout)
+
+    def build(self, ports: Ports) -> ColumnTransformer:
+        return ColumnTransformer(ports.inputs, self.width, self.depth, self.dropout, ports.outputs, ports.condition)
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        return f"transformer of columns, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 1e-3
 
 
 def _owners(sizes: Sequence[int], columns: int) -> list[int]:

@@ -4,14 +4,21 @@ The data is cut into patches, and each patch is one token. If a side is no multi
 it, and the output is cropped there.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, Transformer, given_channels, zero
+from inkwash.nn.options import NetworkOptions, Ports
+
+_MOST_PATCHES = 64
 
 
 class DiT(nn.Module):
@@ -74,6 +81,58 @@ class DiT(nn.Module):
         sides = [torch.arange(n, dtype=self.rates.dtype, device=self.rates.device) for n in grid]
         angle = (torch.stack(torch.meshgrid(*sides, indexing="ij"), -1)[..., None] * self.rates).flatten(-2)
         return torch.cat([angle.sin(), angle.cos()], -1)
+
+
+@dataclass(frozen=True)
+class DiTOptions(NetworkOptions):
+    """Options of a `DiT`.
+
+    Args:
+        width: features of a token.
+        depth: number of blocks.
+        dropout: probability of dropping a hidden feature of a block.
+        patch: places of a patch along each side; a shorter side is one patch.
+    """
+
+    of_places = True
+    width: int
+    depth: int
+    dropout: float
+    patch: int
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 128, config.depth or 4, dropout, config.patch or _patch_side(size))
+
+    def build(self, ports: Ports) -> DiT:
+        patch, outputs = self.sides(ports.size), sum(ports.outputs)
+        return DiT(
+            sum(ports.inputs), patch, self.width, self.depth, self.dropout, outputs, ports.condition, ports.given
+        )
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        patch = self.sides(size)
+        grid = [math.ceil(side / places) for side, places in zip(size, patch, strict=True)]
+        covered = tuple(count * places for count, places in zip(grid, patch, strict=True))
+        padded = "" if covered == size else f", padded to {_by(covered)}"
+        return f"DiT, {_by(grid)} patches of {_by(patch)}{padded}, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 1e-3
+
+    def sides(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Sides of a patch of examples with these sides."""
+        return tuple(min(self.patch, side) for side in size)
+
+
+def _patch_side(size: tuple[int, ...]) -> int:
+    """The smallest side of a patch, at least 2, that leaves few enough patches to attend to each other."""
+    few = (n for n in itertools.count(2) if math.prod(math.ceil(side / n) for side in size) <= _MOST_PATCHES)
+    return next(few)
+
+
+def _by(sides: Iterable[int]) -> str:
+    return "x".join(map(str, sides))
 
 
 def cut(x: Tensor, patch: Sequence[int]) -> Tensor:

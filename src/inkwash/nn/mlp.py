@@ -1,11 +1,15 @@
 """Multilayer perceptrons for vectors: a residual one that takes the noise level, and a plain one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import NetworkConfig
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
+from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 
 class MLP(nn.Module):
@@ -56,6 +60,36 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level).chunk(2, dim=1)
         return h + self.layers(torch.addcmul(shift, self.norm(h), 1 + scale))
+
+
+@dataclass(frozen=True)
+class MLPOptions(NetworkOptions):
+    """Options of an `MLP`.
+
+    Args:
+        width: features of a block.
+        depth: number of blocks.
+        dropout: probability of dropping a feature.
+    """
+
+    of_places = False
+    width: int
+    depth: int
+    dropout: float
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        return cls(config.width or 128, config.depth or 4, dropout)
+
+    def build(self, ports: Ports) -> MLP:
+        inputs, outputs = sum(ports.inputs), sum(ports.outputs)
+        return MLP(inputs, self.width, self.depth, self.dropout, outputs, ports.condition)
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        return f"MLP, width {self.width}, depth {self.depth}"
+
+    def learning_rate(self, entries: int) -> float:
+        return 2e-3 if entries <= SMALL else 5e-4
 
 
 def perceptron(*widths: int) -> nn.Sequential:

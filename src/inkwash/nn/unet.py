@@ -5,15 +5,22 @@ axis. Odd sizes need no padding or cropping: on the descent, a strided convoluti
 the features are resized to exactly the size they had before.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inkwash.core.config import NetworkConfig
+from inkwash.core.errors import ConfigError
 from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
+_ATTENTION_PLACES = 64
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channels_last_3d}
 """The memory format in which convolutions are fastest, by the number of axes of their input."""
@@ -77,6 +84,79 @@ class UNet(nn.Module):
         # This follows the first convolution, because a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=_LAYOUTS[x_t.ndim])
         return self.leave(self.stages(h, level))
+
+
+@dataclass(frozen=True)
+class UNetOptions(NetworkOptions):
+    """Options of a `UNet`.
+
+    Args:
+        width: features at the full resolution.
+        depth: residual blocks at each resolution.
+        multipliers: features at each resolution, in units of the width.
+        attention: for each resolution, whether it has self-attention.
+        dropout: probability of dropping a feature.
+
+    Raises:
+        ConfigError: a width that is no multiple of 8; more or fewer entries in `attention` than in `multipliers`.
+    """
+
+    of_places = True
+    width: int
+    depth: int
+    multipliers: tuple[int, ...]
+    attention: tuple[bool, ...]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        if self.width % 8:
+            raise ConfigError("network.width", self.width, "a multiple of 8")
+        if len(self.attention) != len(self.multipliers):
+            need = f"{len(self.multipliers)} entries, as network.multipliers has"
+            raise ConfigError("network.attention", self.attention, need)
+
+    @classmethod
+    def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
+        multipliers = config.multipliers or _multipliers(size)
+        attention = config.attention or _attention(size, len(multipliers))
+        depth = config.depth or (1 if math.prod(size) <= SMALL else 2)
+        return cls(config.width or 32, depth, multipliers, attention, dropout)
+
+    def build(self, ports: Ports) -> UNet:
+        return UNet(
+            sum(ports.inputs),
+            self.width,
+            self.multipliers,
+            self.depth,
+            self.attention,
+            self.dropout,
+            sum(ports.outputs),
+            ports.condition,
+            len(ports.size),
+            ports.given,
+        )
+
+    def describe(self, size: tuple[int, ...]) -> str:
+        resolutions = f"multipliers {self.multipliers}, attention {self.attention}"
+        return f"U-Net, width {self.width}, {resolutions}, {self.depth} block(s) each"
+
+    def learning_rate(self, entries: int) -> float:
+        return 3e-3
+
+
+def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Halve until the longest side is down to four to seven places, at most three times. A series is halved until its
+    last resolution has attention, because it sees all of the series in no other way."""
+    halvings = min(max(int(math.log2(max(size) / 4)), 0), 3)
+    if len(size) == 1:
+        halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
+    return (1, *(2,) * halvings)
+
+
+def _attention(size: tuple[int, ...], resolutions: int) -> tuple[bool, ...]:
+    """Attention between the places of each resolution but the first, where they are few."""
+    places = [math.prod(math.ceil(side / 2**i) for side in size) for i in range(resolutions)]
+    return tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
 
 
 class _Stage(nn.Module):

@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inkwash.core import storage
-from inkwash.core.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.core.config import (
+    Config,
+    DataConfig,
+    DenoiserConfig,
+    NetworkConfig,
+    ProcessConfig,
+    ResolvedTrainConfig,
+    TrainConfig,
+)
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
-from inkwash.core.options import chosen
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.loop import training
@@ -98,16 +105,16 @@ def fit(
         with storage.lock(run.path / "lock") if main else nullcontext():
             reporter = Reporter(prepared, run, shown, report)
             _resume(state, prepared, run, accelerator, shown)
-            if state.step < chosen(prepared.config.train.steps):
+            if state.step < prepared.config.train.steps:
                 _train(state, prepared, run, accelerator, reporter)
             if main:
                 reporter.conclude(state)
     return run
 
 
-def _require_equal_shares(config: TrainConfig, processes: int) -> None:
+def _require_equal_shares(config: ResolvedTrainConfig, processes: int) -> None:
     """Raise a `ConfigError` if the processes cannot share a batch equally."""
-    if chosen(config.batch_size) % processes:
+    if config.batch_size % processes:
         raise ConfigError("train.batch_size", config.batch_size, f"a multiple of the {processes} processes")
 
 
@@ -128,7 +135,7 @@ def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Acceler
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
     config, main = prepared.config.train, accelerator.is_main_process
     seconds, began = state.seconds, time.monotonic()
-    with _stop_signals(main) as caught, reporter.display.progress(chosen(config.steps), state.step) as bar:
+    with _stop_signals(main) as caught, reporter.display.progress(config.steps, state.step) as bar:
         for done in training(state, prepared.examples, prepared.config, accelerator):
             if not main:
                 continue

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, TrainConfig
+from inkwash.core.config import ResolvedConfig, ResolvedTrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
-from inkwash.core.options import chosen
 from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
@@ -64,7 +63,11 @@ class Step:
 
 
 def training(
-    state: TrainState, examples: Examples, config: Config, accelerator: Accelerator, objective: Objective | None = None
+    state: TrainState,
+    examples: Examples,
+    config: ResolvedConfig,
+    accelerator: Accelerator,
+    objective: Objective | None = None,
 ) -> Iterator[Step]:
     """Train to the last step of the config, and yield after each step and its update of the average.
 
@@ -81,8 +84,8 @@ def training(
     """
     objective = objective or build_objective(config, examples.transform.lattice)
     loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
-    failures, rows = 0, chosen(config.train.micro_batch_size)
-    while state.step < chosen(config.train.steps):
+    failures, rows = 0, config.train.micro_batch_size
+    while state.step < config.train.steps:
         rate = learning_rate(config.train, state.step)
         batch = draw_batch(state, examples, config.train, accelerator)
         while (losses := _backward(loss_of, batch, rows, state.step, config.train.seed, accelerator)) is None:
@@ -178,7 +181,7 @@ def _divergence(done: Step, indices: Array) -> NonFiniteError:
 
 
 @torch.no_grad()
-def held_out_loss(config: Config, state: TrainState, held_out: Examples) -> float:
+def held_out_loss(config: ResolvedConfig, state: TrainState, held_out: Examples) -> float:
     """The loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
     random, positions = generator(config.train.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
     objective, process = build_objective(config, held_out.transform.lattice), state.average.process
@@ -229,9 +232,9 @@ class Batch:
         return (self.part(slice(first, first + rows)) for first in range(0, len(self.x), rows))
 
 
-def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accelerator: Accelerator) -> Batch:
+def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator) -> Batch:
     """The batch of the next step: a pure function of the seed, the step, the data, the proposal and the process."""
-    count, process = chosen(config.batch_size), state.denoiser.process
+    count, process = config.batch_size, state.denoiser.process
     positions = order(config.seed, state.step, count, len(examples))
     random = generator(config.seed, Purpose.TRAIN, state.step)
     times = state.proposal.draw(count, process.schedule, random)
@@ -246,10 +249,10 @@ def draw_batch(state: TrainState, examples: Examples, config: TrainConfig, accel
     return batch.to(accelerator.device)
 
 
-def hidden_conditions(config: TrainConfig, step: int) -> Tensor:
+def hidden_conditions(config: ResolvedTrainConfig, step: int) -> Tensor:
     """For which examples of a step's global batch the condition is hidden, bool `(B,)`."""
     random = generator(config.seed, Purpose.CONDITION, step)
-    return torch.rand(chosen(config.batch_size), generator=random) < (config.condition_dropout or 0.0)
+    return torch.rand(config.batch_size, generator=random) < (config.condition_dropout or 0.0)
 
 
 def order(seed: int, step: int, count: int, examples: int) -> Array:
@@ -263,7 +266,7 @@ def _epoch(seed: int, epoch: int, examples: int) -> Array:
     return np.random.default_rng(derived_seed(seed, Purpose.ORDER, epoch)).permutation(examples)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: ResolvedTrainConfig, step: int) -> float:
     """The learning rate of a step: it rises linearly over the warm-up, and falls linearly to zero at the last step."""
     rise = min((step + 1) / max(config.warmup, 1), 1.0)
-    return chosen(config.learning_rate) * rise * (1 - step / chosen(config.steps))
+    return config.learning_rate * rise * (1 - step / config.steps)

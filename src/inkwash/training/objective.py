@@ -1,7 +1,7 @@
 r"""Training objectives: what is compared at a time, and with what weight.
 
 An objective is an integral over times, $\int_0^1 w(t)\,\mathbb E\,\mathrm{error}(t)\,dt$. Which times a step looks at
-is another matter, see `inkwash.training.times`: proposals change the variance of a loss, objectives its meaning.
+is a separate choice, see `inkwash.training.times`: proposals change the variance of a loss, and objectives its meaning.
 Losses are per example, `(B,)`, and per entry: nats per entry where the objective is a bound.
 """
 
@@ -55,13 +55,13 @@ Compared = Literal["x", "eps", "v", "score"]
 
 
 class Objective(ABC):
-    """What training lowers."""
+    """What training minimises."""
 
     @abstractmethod
     def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         """Loss per example, `(B,)`, for clean `x` `(B, *event)` noised with `noise` at times `t` `(B,)`.
 
-        Entries that are not `present`, boolean `(B, *event)`, count nothing; None: all are.
+        Entries that are not `present`, boolean `(B, *event)`, do not count; None: all are present.
         """
 
 
@@ -105,7 +105,7 @@ class Regression(Objective):
     Args:
         compare: "x", "eps", "v" or "score".
         weight: name of one of `WEIGHTS`.
-        first: with "half-rate", whose integral has no end at time 0, earlier times count nothing.
+        first: with "half-rate", whose integral diverges at time 0, earlier times do not count.
 
     Raises:
         ConfigError: an unknown name.
@@ -143,19 +143,20 @@ REGRESSIONS: dict[RegressionName, tuple[Compared, str]] = {
     "edm": ("x", "edm"),
     "continuous": ("eps", "half-rate"),
 }
-"""Regressions, as what is compared and its weight, by the name that the command line knows them by."""
+"""Regressions by the name that the command line knows them by: what each compares, and its weight."""
 
 
 @dataclass(frozen=True)
 class PairBound(Objective):
-    r"""The variational bound on a grid, one pair of it at a time: T times the term of the pair that holds t, with the
-    decoder's term for the first pair and the prior's added to all, nats per entry (Ho et al. 2020, eqs. 5 and 12).
+    r"""The variational bound on a grid, one pair of neighbouring times at a time: T times the term of the pair that
+    holds t, nats per entry (Ho et al. 2020, eqs. 5 and 12). The first pair has the decoder's term; the prior's is added
+    to all.
 
-    Its integral over t is the bound. Serves any process, and any reverse variance.
+    Its integral over t is the bound. It serves any process, and any reverse variance.
 
     Args:
         steps: steps T of a uniform grid, at least 2.
-        lattice: the values discrete data takes; None for those of the process, or a density.
+        lattice: the values that discrete data takes; None for those of the process, or for a density.
     """
 
     steps: int = 1000
@@ -179,7 +180,7 @@ class PairBound(Objective):
         estimate: Estimate,
         present: Tensor | None = None,
     ) -> Tensor:
-        """The loss, given the estimate at step k `(B,)`."""
+        """The loss from the estimate at step k `(B,)`."""
         process, last = denoiser.process, k == 1
         s, t = ((k - 1).clamp(min=1) / self.steps, k.clamp(min=2) / self.steps)
         pair = step_kl(process, x, x_t, estimate, s, t, present)
@@ -196,18 +197,18 @@ def _prior(process: Process, x: Tensor, present: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class MixedLoss(Objective):
-    r"""Of rows of numbers and categories: a regression for the numbers, the bound for the categories, nats, each entry
-    counted alike.
+    r"""For rows of numbers and categories: a regression for the numbers and the bound, in nats, for the categories; all
+    entries count the same.
 
     The bound is that of a grid of T steps which passes through t: T times the divergence of the step from t to
     $t - 1/T$, or of the one from the first time to 0.
 
     Args:
-        regression: of the numbers.
+        regression: the regression of the numbers.
         steps: T.
 
     Raises:
-        ConfigError: by `loss`, for a process that is not mixed.
+        ConfigError: by `loss`, if the process is not mixed.
     """
 
     regression: Regression = Regression()
@@ -229,24 +230,24 @@ class MixedLoss(Objective):
 
 @dataclass(frozen=True)
 class ContinuousBound(Objective):
-    r"""The bound in continuous time with a `LearnedSchedule`, nats per entry: its end points are trained on the bound,
-    the way between them on the variance of the estimate (Kingma et al. 2021, App. I.2).
+    r"""The bound in continuous time with a `LearnedSchedule`, nats per entry. The end points of the schedule are
+    trained on the bound, and its shape on the variance of the estimate (Kingma et al. 2021, App. I.2).
 
-    The diffusion part at one time is $L = \tfrac12\lvert d\lambda/dt\rvert\,\mathrm{mse}(\epsilon)$, nothing before
-    t = 1/T; prior and decoder, at t = 1/T, are added to all. Its integral over t is the bound, in which the schedule
-    counts with its end points alone; but $\mathbb E L^2$ depends on all of it, and is least where $dt/d\lambda$ is
-    proportional to the root mean square of what a unit of log-SNR adds. So in the parameters of the shape
-    the gradient is that of $L^2$ instead, for batches whose times are all weighted with 1. In all others it is that of
-    the bound, which is also the value.
+    The diffusion part at one time is $L = \tfrac12\lvert d\lambda/dt\rvert\,\mathrm{mse}(\epsilon)$, and 0 before
+    t = 1/T; prior and decoder, at t = 1/T, are added to all. Its integral over t is the bound, which depends on the end
+    points of the schedule only. But $\mathbb E L^2$ depends on all of the schedule, and is least where $dt/d\lambda$ is
+    proportional to the root mean square of what a unit of log-SNR adds. The gradient in the parameters of the shape is
+    therefore that of $L^2$, for batches whose times are all weighted with 1. In all other parameters it is that of the
+    bound, which is also the value.
 
     The decoder takes a second evaluation of the network. The small reverse variance makes it depend on the log-SNR at
-    t = 2/T as well; of this the shape is told nothing.
+    t = 2/T as well; the gradient of the shape leaves this out.
 
     Args:
-        lattice: the values discrete data takes; None for a density.
+        lattice: the values that discrete data takes; None for a density.
 
     Raises:
-        ConfigError: by `loss`, for another schedule.
+        ConfigError: by `loss`, if the schedule is another one.
     """
 
     lattice: Lattice | Bins | None = None
@@ -267,7 +268,8 @@ class ContinuousBound(Objective):
 
 
 def _redirected(loss: Tensor, other: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    """`loss` `(B,)`, whose mean has the gradient of the mean of `other` in some parameters, and its own in the rest."""
+    """`loss` `(B,)`, with a mean whose gradient is that of the mean of `other` in some parameters, and its own in the
+    rest."""
     trained = [p for p in parameters if p.requires_grad]
     if not (trained and torch.is_grad_enabled()):
         return loss
@@ -278,11 +280,11 @@ def _redirected(loss: Tensor, other: Tensor, parameters: list[nn.Parameter]) -> 
 
 @dataclass(frozen=True)
 class Hybrid(Objective):
-    r"""$L_\mathrm{simple} + \lambda L_\mathrm{bound}$, where the bound trains the reverse variance alone: its mean is
+    r"""$L_\mathrm{simple} + \lambda L_\mathrm{bound}$, where the bound trains the reverse variance only: its mean is
     held fixed (Nichol & Dhariwal 2021, eq. 16).
 
     Args:
-        bound: the bound's objective.
+        bound: the objective of the bound.
         share: $\lambda$.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.core.config import Config
+from inkwash.core.config import Config, ResolvedConfig
 from inkwash.core.errors import DataError
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
@@ -84,7 +84,7 @@ class Prepared:
         fingerprint: SHA-256 of the data, its labels and conditions.
     """
 
-    config: Config
+    config: ResolvedConfig
     dataset: Dataset
     examples: Examples
     held_out: Examples
@@ -104,21 +104,21 @@ class Prepared:
         return self.dataset.conditions(np.resize(self.held_out.indices, count))
 
 
-def prepare(config: Config, source: Any = None) -> Prepared:
+def prepare(options: Config, source: Any = None) -> Prepared:
     """Check options, read the data, decide what the options leave open, split the data and fit its transforms.
 
     Args:
-        config: the options.
-        source: the data, if it is an object of Python; by default the config's source is read.
+        options: the options, some of them left open.
+        source: the data, if it is an object of Python; by default the source of the options is read.
 
     Raises:
         ConfigError: the options are bad, or do not fit each other or the data.
         DataError: the data is bad, or some class is found only among the examples that are held out.
     """
-    check(config)
-    require_possible(config)
-    dataset = load_dataset(config.source if source is None else source, config.data)
-    config = resolve(config, dataset.spec, len(dataset.data))
+    check(options)
+    require_possible(options)
+    dataset = load_dataset(options.source if source is None else source, options.data)
+    config = resolve(options, dataset.spec, len(dataset.data))
     train, held_out = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
     condition, given = dataset.condition, None
     if dataset.given is not None:

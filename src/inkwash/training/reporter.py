@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
-from inkwash.core.options import chosen, from_json
+from inkwash.core.options import from_json
 from inkwash.data import pictures
 from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
@@ -50,7 +50,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
     objective = f"objective {train.objective}, times {train.times}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {objective}"
-    if count < chosen(train.batch_size):
+    if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
     if not spec.size and spec.shape[0] > 4096:
         entries = f"{spec.shape[0]} entries per example, in no order"
@@ -66,8 +66,8 @@ def announce_cost(prepared: Prepared, state: TrainState, accelerator: Accelerato
     config = prepared.config.train
     batch = draw_batch(state, prepared.examples, config, accelerator)
     objective = build_objective(prepared.config, prepared.transform.lattice)
-    cost = measure_cost(state, batch, objective, chosen(config.micro_batch_size))
-    display.say(f"cost      about {cost.describe(chosen(config.steps))}")
+    cost = measure_cost(state, batch, objective, config.micro_batch_size)
+    display.say(f"cost      about {cost.describe(config.steps)}")
 
 
 class Reporter:

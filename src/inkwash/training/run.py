@@ -25,7 +25,7 @@ from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
-from inkwash.core.config import Config
+from inkwash.core.config import ResolvedConfig
 from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from inkwash.core.machine import device_of
 from inkwash.core.options import Range, first_difference, from_json, to_json
@@ -72,7 +72,7 @@ class Header:
         versions: those of inkwash, torch and Python.
     """
 
-    config: Config
+    config: ResolvedConfig
     transform: Transform
     condition: ConditionSpec
     fingerprint: str

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config
+from inkwash.core.config import ResolvedConfig
 from inkwash.core.randomness import Purpose, generator
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
 from inkwash.nn.levels import LevelNet
@@ -81,7 +81,7 @@ class TrainState:
             self.optimizer.state[parameter] = {**zeros, "step": torch.zeros((), device=parameter.device)}
 
 
-def start(config: Config, examples: Examples, device: torch.device) -> TrainState:
+def start(config: ResolvedConfig, examples: Examples, device: torch.device) -> TrainState:
     """The state before the first step.
 
     Args:
@@ -106,7 +106,7 @@ def start(config: Config, examples: Examples, device: torch.device) -> TrainStat
     return TrainState(denoiser, average, build_proposal(config), optimizer)
 
 
-def measure_average(config: Config, state: TrainState, examples: Examples) -> None:
+def measure_average(config: ResolvedConfig, state: TrainState, examples: Examples) -> None:
     """Measure what the averaged denoiser needs and training does not learn: the errors of an analytic variance."""
     average = state.average
     if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):

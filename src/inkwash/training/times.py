@@ -1,6 +1,6 @@
 r"""Which times a training step looks at: $t \sim p(t)$ on (0, 1], and the weight $1/p(t)$ that keeps the loss unbiased.
 
-A proposal may learn from the losses it led to; what it has learned is part of a checkpoint.
+A proposal may learn from the losses that its times led to; what it has learned is part of a checkpoint.
 """
 
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ _FIRST, _LOWEST = 1e-3, -20.0
 
 
 class Proposal(nn.Module, ABC):
-    """Where to look; a module, so that what it learns is kept with the run."""
+    """Where training looks; a module, so that what it learns is kept with the run."""
 
     @abstractmethod
     def draw(self, count: int, schedule: Schedule, generator: torch.Generator) -> Times:
@@ -60,11 +60,11 @@ class LowDiscrepancy(Proposal):
 class LogNormal(Proposal):
     r"""$\ln(\sigma/\alpha) \sim \mathcal N(\mathrm{mean}, \mathrm{std}^2)$, cut off at time 1 (Karras et al. 2022).
 
-    Weights are 1: it is part of what EDM's objective is, not a way to estimate another.
+    Weights are 1, because the density of times is part of EDM's objective and not a means to estimate another.
 
     Args:
-        mean: of the logarithm of the noise-to-signal ratio.
-        std: of the same.
+        mean: mean of the logarithm of the noise-to-signal ratio.
+        std: its standard deviation.
     """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
@@ -84,8 +84,8 @@ class LossHistory(Proposal):
     its fill (Nichol & Dhariwal 2021, eq. 18).
 
     Args:
-        bins: of equal width.
-        keep: losses remembered per bin.
+        bins: number of bins, all equally wide.
+        keep: number of losses that are remembered per bin.
         floor: share of the proposals that stays uniform.
     """
 
@@ -122,11 +122,11 @@ class LogSnrDensity(Proposal):
     r"""A piecewise-constant density over log-SNR that learns $p(\lambda) \propto \sqrt{\mathbb E[g^2 \mid \lambda]}$,
     where $g = L\,|dt/d\lambda|$ is what the loss adds per unit of log-SNR: the density of least variance.
 
-    Times before `first` are never proposed: that is where the decoder of a bound takes over. Neither are log-SNRs below
-    -20, where nothing is left to see.
+    Times before `first` are never proposed, because there the decoder of a bound takes over. Log-SNRs below -20 are
+    never proposed either, because no signal is left to see there.
 
     Args:
-        bins: of equal width in log-SNR.
+        bins: number of bins, all equally wide in log-SNR.
         first: earliest time proposed.
         memory: share of its past that a bin keeps at each look.
         floor: share of the proposals that stays uniform in log-SNR.
@@ -198,5 +198,5 @@ def _inverse_cdf(density: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """Positions in [0, 1] that uniform numbers stand for under a density over equal bins, and their bins."""
     edges = torch.cat([density.new_zeros(1), density.cumsum(0) / density.sum()])
     index = (torch.searchsorted(edges, uniform, right=True) - 1).clamp(0, len(density) - 1)
-    inside = (uniform - edges[index]) / (edges[index + 1] - edges[index])
-    return (index + inside) / len(density), index
+    within = (uniform - edges[index]) / (edges[index + 1] - edges[index])
+    return (index + within) / len(density), index

@@ -1,0 +1,251 @@
+"""One record for each kind of process: the data it is for, what it decides, how it is built and how it is described."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from inkwash.core.config import (
+    CategoryNoise,
+    ObjectiveName,
+    PredictionName,
+    ProcessName,
+    RegressionName,
+    ResolvedConfig,
+    ResolvedProcessConfig,
+    ScheduleName,
+    VarianceName,
+)
+from inkwash.core.errors import ConfigError
+from inkwash.core.options import Fraction, narrowed
+from inkwash.data.spec import DataSpec
+from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.discrete import BitDenoiser, CategoryDenoiser, MixedDenoiser
+from inkwash.denoise.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.process.bernoulli import Bernoulli
+from inkwash.process.categorical import Categorical
+from inkwash.process.distributions import Lattice
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.mixed import Mixed
+from inkwash.process.noise import SCHEDULES
+from inkwash.process.noise.closed import LogLinearSchedule, SohlDicksteinSchedule
+from inkwash.process.noise.schedule import Schedule
+from inkwash.process.process import Scheduled
+from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
+from inkwash.training.objective import MixedLoss, Objective, Regression
+
+_KNOTS = 32
+_TRAINED: tuple[ScheduleName, ...] = ("learned-betas", "learned")
+_UNBOUNDED: tuple[ScheduleName, ...] = ("karras",)
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """A process without options of its own has none."""
+
+
+@dataclass(frozen=True)
+class BitOptions:
+    """Options of the process of bits."""
+
+    rate: Fraction = 0.5
+
+
+@dataclass(frozen=True)
+class CategoryOptions:
+    """Options of a process with categories."""
+
+    categories: CategoryNoise = "absorbing"
+
+
+@dataclass(frozen=True)
+class NumberOptions:
+    """Options of a denoiser of numbers."""
+
+    predicts: PredictionName
+    variance: VarianceName
+    clip: bool
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of process.
+
+    Args:
+        data: the data it is for, in words.
+        suits: whether it is for data of a spec.
+        process: makes the process.
+        denoiser: makes the denoiser around a network.
+        describe: says in a few words what the process is and what the network predicts.
+        options: the options of `ProcessConfig` that other kinds may not have, with their defaults.
+        schedule: the default schedule.
+        impossible: the schedules that do not go with it.
+        gives: what the network gives: predictions of "numbers", which then have `NumberOptions`, "odds", or both.
+        variances: the reverse variances that numbers can have.
+        objectives: the objectives that train all of it.
+        regression: makes the objective from that of the numbers and the number of steps.
+    """
+
+    data: str
+    suits: Callable[[DataSpec], bool]
+    process: Callable[[ResolvedProcessConfig, DataSpec], Scheduled]
+    denoiser: Callable[[ResolvedConfig, DataSpec, nn.Module], NetworkDenoiser]
+    describe: Callable[[ResolvedConfig], str]
+    options: type = NoOptions
+    schedule: ScheduleName = "log-linear"
+    impossible: tuple[ScheduleName, ...] = ()
+    gives: tuple[Literal["numbers", "odds"], ...] = ("numbers",)
+    variances: tuple[VarianceName, ...] = get_args(VarianceName)
+    objectives: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
+    regression: Callable[[Regression, int], Objective] = lambda regression, steps: regression
+
+
+def _gaussian(config: ResolvedProcessConfig, spec: DataSpec) -> Gaussian:
+    return Gaussian(_schedule(config))
+
+
+def _bernoulli(config: ResolvedProcessConfig, spec: DataSpec) -> Bernoulli:
+    return Bernoulli(_schedule(config), narrowed(BitOptions, config, "process").rate)
+
+
+def _categorical(config: ResolvedProcessConfig, spec: DataSpec) -> Categorical:
+    return _categories(config, spec, _schedule(config))
+
+
+def _mixed(config: ResolvedProcessConfig, spec: DataSpec) -> Mixed:
+    """Numbers follow the schedule of the config, and categories one of their own."""
+    categories = _categories(config, spec, SohlDicksteinSchedule())
+    return Mixed(Gaussian(_schedule(config)), categories, tuple(size > 0 for size in spec.sizes))
+
+
+def _categories(config: ResolvedProcessConfig, spec: DataSpec, schedule: Schedule) -> Categorical:
+    sizes = tuple(size for size in spec.sizes if size)
+    return Categorical(schedule, sizes, narrowed(CategoryOptions, config, "process").categories)
+
+
+def _schedule(config: ResolvedProcessConfig) -> Schedule:
+    if config.log_snr_first is not None:
+        return LogLinearSchedule(config.steps, config.log_snr_first)
+    return SCHEDULES[config.schedule](config.steps)
+
+
+def _number_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> Denoiser:
+    process = _gaussian(config.process, spec)
+    prediction, variance = _prediction(config, spec), _variance(config, process)
+    return Denoiser(network, process, prediction, variance, config.denoiser.sees)
+
+
+def _bit_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> BitDenoiser:
+    return BitDenoiser(network, _bernoulli(config.process, spec), config.denoiser.sees)
+
+
+def _category_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> CategoryDenoiser:
+    return CategoryDenoiser(network, _categorical(config.process, spec), config.denoiser.sees)
+
+
+def _mixed_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> MixedDenoiser:
+    process = _mixed(config.process, spec)
+    prediction, variance = _prediction(config, spec), _variance(config, process.numbers)
+    return MixedDenoiser(network, process, prediction, variance, config.denoiser.sees)
+
+
+def _prediction(config: ResolvedConfig, spec: DataSpec) -> Prediction:
+    name = narrowed(NumberOptions, config.denoiser, "denoiser").predicts
+    if name == "mean":
+        return Mean(config.process.steps)
+    return Levels(lattice_of(spec)) if name == "levels" else NAMED[name]
+
+
+def lattice_of(spec: DataSpec) -> Lattice:
+    """The values of data with levels, in model units.
+
+    Raises:
+        ConfigError: data without levels.
+    """
+    if spec.lattice is None:
+        raise ConfigError("denoiser.predicts", "levels", "data with levels")
+    return spec.lattice
+
+
+def _variance(config: ResolvedConfig, process: Gaussian) -> ReverseVariance:
+    """The reverse variance, before anything is measured."""
+    name = narrowed(NumberOptions, config.denoiser, "denoiser").variance
+    if name != "analytic":
+        return SIMPLE[name]
+    first, last = (float(process.schedule.log_snr(t)) for t in (1.0, 1 / config.process.steps))
+    log_snr = torch.linspace(max(first, -20.0), last, _KNOTS, dtype=torch.float64)
+    return Analytic(log_snr, 1 / (1 + log_snr.exp()))
+
+
+def _describe_gaussian(config: ResolvedConfig) -> str:
+    denoiser = narrowed(NumberOptions, config.denoiser, "denoiser")
+    clipped = ", clipped" if denoiser.clip else ""
+    return f"gaussian, {_walk(config)}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
+
+
+def _describe_bernoulli(config: ResolvedConfig) -> str:
+    rate = narrowed(BitOptions, config.process, "process").rate
+    return f"bernoulli, rate {rate:g}, {_walk(config)}the log-odds of each bit"
+
+
+def _describe_categorical(config: ResolvedConfig) -> str:
+    return f"{config.process.categories} noise on categories, {_walk(config)}their log-weights"
+
+
+def _describe_mixed(config: ResolvedConfig) -> str:
+    return f"{_describe_gaussian(config)}; {config.process.categories} noise on categories"
+
+
+def _walk(config: ResolvedConfig) -> str:
+    return f"{config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
+
+
+KINDS: dict[ProcessName, Kind] = {
+    "gaussian": Kind(
+        data="data without categories",
+        suits=lambda spec: not any(spec.sizes),
+        process=_gaussian,
+        denoiser=_number_denoiser,
+        describe=_describe_gaussian,
+    ),
+    "bernoulli": Kind(
+        data="data with 2 levels",
+        suits=lambda spec: spec.levels == 2 and not any(spec.sizes),
+        process=_bernoulli,
+        denoiser=_bit_denoiser,
+        describe=_describe_bernoulli,
+        options=BitOptions,
+        schedule="linear",
+        impossible=_TRAINED + _UNBOUNDED,
+        gives=("odds",),
+        objectives=("bound",),
+    ),
+    "mixed": Kind(
+        data="tables of numbers and categories",
+        suits=lambda spec: any(spec.sizes) and not all(spec.sizes),
+        process=_mixed,
+        denoiser=_mixed_denoiser,
+        describe=_describe_mixed,
+        options=CategoryOptions,
+        impossible=_TRAINED,
+        gives=("numbers", "odds"),
+        variances=("small", "large"),
+        objectives=(*get_args(RegressionName), "bound"),
+        regression=MixedLoss,
+    ),
+    "categorical": Kind(
+        data="tables of categories",
+        suits=lambda spec: any(spec.sizes) and all(spec.sizes),
+        process=_categorical,
+        denoiser=_category_denoiser,
+        describe=_describe_categorical,
+        options=CategoryOptions,
+        schedule="sohl-dickstein",
+        impossible=_TRAINED + _UNBOUNDED,
+        gives=("odds",),
+        objectives=("bound",),
+    ),
+}
+"""Kinds of process by the name that the command line knows them by; the first that suits the data is the default."""
