@@ -6,7 +6,7 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["bugs", "pytester"]
+pytest_plugins = ["bugs", "slow", "pytester"]
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

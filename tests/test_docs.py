@@ -54,7 +54,7 @@ def with_marks(page: Path) -> Any:
     return pytest.param(page, id=page.stem, marks=() if page.stem in READ_FIRST else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("page", map(with_marks, WITH_CODE))
+@pytest.mark.parametrize("page", [with_marks(page) for page in WITH_CODE])
 def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page, one after another; a run that a block would train is the tiny one."""
 
@@ -179,11 +179,12 @@ def test_readme_has_the_two_commands() -> None:
 
 
 def test_every_option_named_in_prose_exists() -> None:
-    from inkwash.commands.cli import COMMANDS, _options
+    from inkwash.commands.cli import COMMANDS
     from inkwash.commands.papers import EXPERIMENTS, load_options
+    from inkwash.commands.parse import option_names
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
-    known = {name.replace("_", "-") for command in commands for name in _options(command)} | {
+    known = {name.replace("_", "-") for command in commands for name in option_names(command)} | {
         "debug",
         "help",
         "version",

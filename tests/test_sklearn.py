@@ -128,6 +128,7 @@ def test_a_pipeline_scores_what_it_scales():
     assert np.array_equal(scaled.score_samples(rows(9, 1)), scaled[-1].score_samples(scaled_rows))
 
 
+@pytest.mark.slow
 def test_a_search_finds_the_better_of_two():
     """Untrained it is one normal, where there are two. With the numbers of NumPy that a search is often given."""
     x = np.random.default_rng(0).choice([-3.0, 5.0], size=(100, 1)) + rows(100)[:, 1:]
@@ -234,6 +235,7 @@ def test_a_density_of_logarithms_is_that_of_the_data():
         found.score_samples(-np.exp(z[:2]))
 
 
+@pytest.mark.slow
 def test_training_finds_a_normal():
     found = DiffusionDensity(steps=400, width=32, depth=2, dropout=0.0).fit(rows(1000))
     with evaluating():

@@ -299,6 +299,7 @@ def table(folder, least=1e-3):
 
 
 @pytest.mark.parametrize("kind", ["min-max", "quantile", "log"])
+@pytest.mark.quick_cases("quantile")
 def test_a_table_from_the_command_line_to_completion(kind, tmp_path, monkeypatch, capsys):
     without_pictures(monkeypatch)
     monkeypatch.chdir(tmp_path)

@@ -131,6 +131,7 @@ def test_a_deep_picture_that_cannot_be_shown_upright_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "depth"), [(2, 8), (2, 16), (3, 16), (4, 16)])
+@pytest.mark.quick_cases("2-8", "3-16")
 def test_pictures_come_back_at_their_depth_and_in_their_mode(tmp_path, monkeypatch, channels, depth):
     without_pictures(monkeypatch)
     monkeypatch.chdir(tmp_path)

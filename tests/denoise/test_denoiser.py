@@ -426,6 +426,7 @@ def draws(data, n, random):
     return torch.where(which[:, None], *parts)
 
 
+@pytest.mark.slow
 def test_in_many_dimensions_a_blind_denoiser_loses_little():
     """In many dimensions the data reveals the noise level, so the cost of blindness falls towards zero."""
     schedule, random, excess = SCHEDULES[0], torch.Generator().manual_seed(1), []

@@ -52,6 +52,7 @@ LOG_WEIGHTS = property(lambda self: self.log_weights)
 
 @bug("weights for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
 @processes
+@pytest.mark.quick_cases("uniform")
 def test_the_bound_falls_to_the_entropy(process):
     """A step draws the entries independently, which matters less and less as the steps get finer."""
     x = ROWS.repeat_interleave(2000, 0)
@@ -66,6 +67,7 @@ def test_the_bound_falls_to_the_entropy(process):
 
 
 @processes
+@pytest.mark.quick_cases("absorbing")
 def test_samples_have_the_law_of_the_data(process):
     samples = model_of(process).sample(8000, seed=1, steps=200).long()
     share = torch.bincount(2 * samples[:, 0] + samples[:, 1], minlength=6) / len(samples)
@@ -79,6 +81,7 @@ def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
 
 
 @processes
+@pytest.mark.quick_cases("absorbing")
 def test_training_learns_the_joint_law(process):
     """The network starts from the frequencies, whose bound is the entropy of independent entries, and learns more."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"

@@ -292,6 +292,7 @@ def levels_that_decode_the_prior(self, output, noisy):
 
 @bug("levels decoded before their evidence", iw.denoise.Levels, "read", levels_that_decode_the_prior, data=ONE_ENTRY)
 @pytest.mark.parametrize("data", [ONE_ENTRY, APART, TOGETHER], ids=["one", "apart", "together"])
+@pytest.mark.quick_cases("one", "together")
 def test_the_bound_by_level_falls_to_the_entropy_with_more_steps(data):
     """It never falls below; and extrapolation of the linear and quadratic terms in the step leaves nothing above."""
     schedule = Straight(8.0, -9.0)

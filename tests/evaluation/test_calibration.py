@@ -138,6 +138,7 @@ def plane_rows(count):
     return PLANE.marginal(1.0, 0.0).sample((count,)).numpy()
 
 
+@pytest.mark.slow
 def test_the_draws_of_an_exact_model_are_calibrated_and_score_what_their_law_does():
     torch.manual_seed(0)
     model = iw.Diffusion(exact_denoiser(PLANE, iw.CosineSchedule()), (2,), dtype=F64)

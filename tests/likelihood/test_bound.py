@@ -61,6 +61,7 @@ def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
 @variances
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
+@pytest.mark.slow_cases("100 steps")
 def test_the_bound_of_gaussian_data_has_its_closed_form(schedule, variance, grid, data):
     times = GRIDS[grid]
     z, eps = cubature(data.size)
@@ -139,6 +140,7 @@ def true_entropy(data):
 @variances
 @pytest.mark.parametrize("steps", [3, 30])
 @pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
+@pytest.mark.slow_cases("-30-")
 def test_the_bound_never_undercuts_the_entropy(schedule, variance, steps, data):
     x, weights = quadrature_points(data)
     _, mean = expected_total(data, x, weights, schedule, variance, iw.uniform_grid(steps))

@@ -39,6 +39,7 @@ pytestmark = pytest.mark.usefixtures("slot")
 )
 @schedules
 @kinds
+@pytest.mark.slow_cases("LearnedSchedule")
 def test_the_log_density_is_the_true_one(schedule, data):
     check_log_density(schedule, data)
 
@@ -98,6 +99,7 @@ def law_of_the_model(data, schedule):
 
 
 @schedules
+@pytest.mark.slow_cases("LearnedSchedule")
 def test_from_the_prior_it_is_that_of_the_model(schedule):
     x = points(PLANE)
     result = iw.likelihood.flow_log_prob(exact_denoiser(PLANE, schedule), x, solver=TIGHT)
@@ -252,6 +254,7 @@ def test_the_divergence_is_exact_up_to_64_entries_and_estimated_beyond():
     [{"divergence": "exact"}, {"divergence": "hutchinson", "probes": 2}],
     ids=["exact", "hutchinson"],
 )
+@pytest.mark.quick_cases("hutchinson")
 def test_an_example_has_the_same_bits_whatever_stands_beside_it(options):
     """In single precision, over two slots, beside an example that needs many more steps."""
     torch.manual_seed(0)
@@ -324,6 +327,7 @@ def test_levels_with_the_noise_of_the_process_have_their_log_mass():
     assert float(result.value.exp().sum()) < 1 + 1e-3
 
 
+@pytest.mark.slow
 def test_levels_with_uniform_noise_have_the_mean_log_density_of_their_cells():
     """The model is Gaussian, so the mean over a cell is known by quadrature."""
     result = dequantised(exact_denoiser(LINE, LINEAR), "uniform", draws=40, solver=iw.Fixed(8))

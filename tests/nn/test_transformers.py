@@ -246,6 +246,7 @@ RUNS = {
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", RUNS)
+@pytest.mark.quick_cases("labelled images")
 def test_an_interrupted_run_resumes_bit_identically_and_samples(name, tmp_path):
     """The runs have labels, levels, bits, a learned variance, blindness to the noise level, and dropout."""
     arrays, parts = RUNS[name]

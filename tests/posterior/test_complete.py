@@ -52,6 +52,7 @@ def test_each_row_has_the_conditional_law_of_a_normal():
 
 
 @pytest.mark.parametrize("method", [iw.SMC(), iw.RePaint(8, 4)], ids=["smc", "repaint"])
+@pytest.mark.quick_cases("smc")
 def test_other_methods_come_near_the_conditional_law(method):
     x = tensor([[2.0, NAN], [NAN, -0.5]])
     draws = plane().impute(x, 640, seed=0, steps=60, method=method)
@@ -117,6 +118,7 @@ def test_complete_rows_are_given_back_and_cost_nothing():
 
 
 @pytest.mark.parametrize("noise", ["uniform", "absorbing"])
+@pytest.mark.quick_cases("absorbing")
 def test_rows_of_numbers_and_categories_have_their_conditional_law(noise):
     """The number given the category, and the category given the number."""
     n, value = 750, 0.9

@@ -48,6 +48,7 @@ def test_a_step_is_the_product_of_the_steps_of_both_parts(noise):
 
 
 @BOTH
+@pytest.mark.quick_cases("absorbing")
 def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
     x = rows(6000)
     bound = model_of(noise).bound(x, terms=60)
@@ -55,6 +56,7 @@ def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
 
 
 @BOTH
+@pytest.mark.quick_cases("absorbing")
 def test_samples_have_the_law_of_the_data(noise):
     samples = model_of(noise).sample(6000, seed=0, steps=250)
     for category in range(3):
@@ -75,6 +77,7 @@ def test_samples_have_the_law_of_the_data(noise):
 )
 @BOTH
 @pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.quick_cases("absorbing")
 def test_the_bound_of_rows_with_missing_cells_is_that_of_the_present_ones(noise, column):
     x = rows(6000)
     x[:, column] = torch.nan

@@ -100,6 +100,7 @@ def analytic_with(coefficient):
 @schedules
 @grids
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
+@pytest.mark.slow_cases("40 steps")
 def test_the_analytic_variance_costs_the_least(schedule, grid, data):
     times = GRIDS[grid]
     denoiser = iw.Denoiser(exact_network(data, schedule), iw.Gaussian(schedule), "x", analytic(data, schedule, times))
@@ -134,6 +135,7 @@ def share_not_shifted(small, large, spread):
 @schedules
 @grids
 @pytest.mark.parametrize("spread", [-1.0, -0.3, 0.5, 1.0, 1.2])
+@pytest.mark.slow_cases("40 steps")
 def test_the_learned_variance_lies_between_small_and_large(schedule, grid, spread):
     times = GRIDS[grid]
     result = spread_bound(PLANE, spread_denoiser(PLANE, schedule, "learned", spread), times)
@@ -153,6 +155,7 @@ def test_the_ends_of_the_learned_variance_are_the_fixed_ones(spread, name):
 @schedules
 @grids
 @pytest.mark.parametrize("spread", [-0.7, 0.0, 1.3])
+@pytest.mark.slow_cases("40 steps")
 def test_the_free_variance_is_a_multiple_of_the_small_one(schedule, grid, spread):
     result = spread_bound(PLANE, spread_denoiser(PLANE, schedule, "free", spread), GRIDS[grid])
     _, gain = ratio_and_gain(PLANE, schedule, GRIDS[grid])
@@ -188,6 +191,7 @@ def zero_decoder(schedule, times):
 @bug("no rule for the last step", variance, "_first_posterior_var", zero_decoder, schedule=SCHEDULES[0], grid="uneven")
 @schedules
 @grids
+@pytest.mark.slow_cases("40 steps")
 def test_with_the_best_free_variance_the_bound_is_the_entropy_and_the_gap_of_the_prior(schedule, grid):
     """If each entry has a variance of its own, each reverse step can be exact on any grid, and the bound is the entropy
     plus the gap of the prior."""

@@ -93,6 +93,7 @@ def trained_on(x, given, spec, steps=250, **parts):
     return build_model(config, examples.transform, state.average, condition)
 
 
+@pytest.mark.slow
 def test_a_short_training_finds_the_conditional_mean_and_variance():
     """x = (sin y, 2 y + 1) + noise: both moments at a few y, and the information log p(x | y) - log p(x) is gained."""
     random = np.random.default_rng(0)

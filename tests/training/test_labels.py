@@ -104,6 +104,7 @@ def test_the_class_of_no_label_is_not_trained(state):
     assert bool(first.denoiser.network.embed.condition["label"].table.weight[1:].any())
 
 
+@pytest.mark.slow
 def test_a_short_training_tells_classes_apart():
     """Without a label a sample may be of any class; a label says log 3 nats of far-apart classes of equal size."""
     asked = np.repeat(NAMES, 60)

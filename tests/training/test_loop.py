@@ -272,6 +272,7 @@ def test_the_average_drops_nothing():
     assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(trainer):
     _, steps, *_ = trainer(steps=400, batch_size=32, learning_rate=1e-2, predicts="eps")
     losses = [done.loss for done in steps]

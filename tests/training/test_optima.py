@@ -93,6 +93,7 @@ def test_learned_betas_reach_the_best_ones():
     assert PLANE.entropy() < ended < began - 0.03
 
 
+@pytest.mark.slow
 def test_a_learned_log_snr_reaches_the_best_one():
     def falling(point):
         return point[0] - np.concatenate([[0.0], np.cumsum(np.exp(point[1:]))])

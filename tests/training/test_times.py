@@ -136,6 +136,7 @@ def constant_rate(schedule, t):
 )
 @schedules
 @pytest.mark.parametrize("name", UNBIASED)
+@pytest.mark.slow_cases("LearnedSchedule")
 def test_weighted_means_are_integrals_over_what_is_covered(schedule, name):
     """Of several functions of time, by proposals that are far from uniform."""
     times = tilted(name).draw(100_000, schedule, random())
@@ -305,6 +306,7 @@ def test_a_history_lowers_the_variance_of_the_weighted_loss():
 
 @schedules
 @pytest.mark.parametrize("name", PROPOSALS)
+@pytest.mark.slow_cases("LearnedSchedule")
 def test_what_is_learned_survives_a_round_trip(schedule, name):
     old, new, generator = PROPOSALS[name](), PROPOSALS[name](), random(6)
     for _ in range(40):
