@@ -68,7 +68,9 @@ def _modules(place: re.Match[str]) -> str:
     room = import_module(place[1])
     names = [name for _, name, _ in walk_packages(getattr(room, "__path__", ()), f"{room.__name__}.")]
     parts = [inspect.cleandoc(room.__doc__ or "")] if names else [f"::: {room.__name__}"]
-    parts += [f"## {name.removeprefix('inkwash.')}\n\n::: {name}\n    options:\n      heading_level: 3" for name in names]
+    parts += [
+        f"## {name.removeprefix('inkwash.')}\n\n::: {name}\n    options:\n      heading_level: 3" for name in names
+    ]
     return "\n\n".join(parts)
 
 

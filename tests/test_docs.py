@@ -179,11 +179,12 @@ def test_readme_has_the_two_commands() -> None:
 
 
 def test_every_option_named_in_prose_exists() -> None:
-    from inkwash.commands.cli import COMMANDS, _options
+    from inkwash.commands.cli import COMMANDS
     from inkwash.commands.papers import EXPERIMENTS, load_options
+    from inkwash.commands.parse import option_names
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
-    known = {name.replace("_", "-") for command in commands for name in _options(command)} | {
+    known = {name.replace("_", "-") for command in commands for name in option_names(command)} | {
         "debug",
         "help",
         "version",

@@ -19,7 +19,7 @@ from PIL import Image
 import inkwash as iw
 from inkwash.commands import cli, sample as drawing
 from inkwash.commands.papers import EXPERIMENTS
-from inkwash.core.config import WalkConfig
+from inkwash.core.config import SamplingConfig
 from inkwash.sample import SAMPLERS
 from inkwash.sample.grids import GRIDS
 from inkwash.training import cost, run as runs
@@ -45,29 +45,31 @@ BAD = {
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
     "papers cold --steps 0": "steps: got 0, need an integer >= 1",
     "papers cold --start 0": "start: got 0",
-    "papers path-loss 5": "5",
+    "papers path-loss 5": "inkwash papers path-loss: got '5', need only options, each with its value",
     "papers questions --seed -1": "seed: got -1",
-    "papers --seed 1": "unknown option",
-    "papers -q": "-q",
-    "train": "DATA",
-    "sample": "RUN",
-    "inpaint": "RUN",
-    "inpaint run --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
+    "papers --seed 1": "experiment: got '--seed', need one of path-loss, cold, products, questions",
+    "papers -q": "experiment: got '-q', need one of path-loss",
+    "train": "inkwash train: got nothing, need DATA and options, each with its value",
+    "train --train.stps 5 digits": "did you mean --train.steps?",
+    "sample": "inkwash sample: got nothing, need RUN and options",
+    "inpaint": "inkwash inpaint: got nothing, need RUN EXAMPLE and options",
+    "inpaint run 3 --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
     "inpaint run 3": "mask: got both or neither",
     "papers products --correlation 1": "correlation: got 1",
-    "evaluate": "RUN",
-    "inspect": "RUN|DATA",
-    "train digits more": "more",
+    "evaluate": "inkwash evaluate: got nothing, need RUN and options",
+    "inspect": "inkwash inspect: got nothing, need RUN|DATA and options",
+    "train digits more": "inkwash train: got 'digits more', need DATA and options",
     "train digits --train.stps 5": "did you mean --train.steps?",
     "train digits --steps 5": "did you mean --",
     "train digits --qqqq 5": "unknown option",
-    "train digits -q": "-q",
-    "train digits --train.steps": "train.steps",
+    "train digits -q": "inkwash train: got 'digits -q', need DATA and options",
+    "train digits --train.steps": "got 'digits --train.steps', need DATA and options, each with its value",
+    "train digits --train.steps --data.missing": "got 'digits --train.steps --data.missing', need DATA and options,",
     "train digits --train.steps -3": "train.steps: got -3, need an integer >= 1",
     "train digits --train.steps 0": "train.steps: got 0, need an integer >= 1",
     "train digits --train.steps=0": "train.steps: got 0, need an integer >= 1",
-    "train digits --train.steps 2.5": "train.steps",
-    "train digits --train.steps 1e3": "train.steps",
+    "train digits --train.steps 2.5": "train.steps: got '2.5', need an integer >= 1",
+    "train digits --train.steps 1e3": "train.steps: got '1e3', need an integer >= 1",
     "train digits --train.steps many": "train.steps: got 'many', need an integer >= 1",
     "train digits --train.batch-size 0": "train.batch_size: got 0, need an integer >= 1",
     "train digits --train.learning-rate nan": "train.learning_rate: got nan",
@@ -88,7 +90,7 @@ BAD = {
     "train heartbeat --process.kind bernoulli --process.rate 1": "process.rate: got 1",
     "train digits --process.kind bernoulli": "process.kind: got bernoulli, and image 1x8x8, uint8 [0, 16] (17 levels)",
     "train swiss-roll --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
-    "train digits --denoiser.clip maybe": "denoiser.clip",
+    "train digits --denoiser.clip maybe": "denoiser.clip: got 'maybe', need true or false",
     "train swiss-roll --denoiser.clip True": "denoiser.clip",
     "train digits --network.kind mlp": "network.kind",
     "train digits --network.kind vit": "network.kind",
@@ -98,13 +100,13 @@ BAD = {
     "train swiss-roll --network.kind unet": "network.kind",
     "train swiss-roll --network.multipliers 1 2": "network.multipliers",
     "train digits --network.multipliers 0": "network.multipliers",
-    "train digits --network.multipliers 1 x": "network.multipliers",
+    "train digits --network.multipliers 1 x": "network.multipliers: got (1, 'x'), need a list, each an integer >= 1",
     "train digits --network.width 12": "network.width: got 12, need a multiple of 8",
     "train digits --network.width 1": "network.width",
     "train digits --network.attention True": "network.attention",
     "sample RUN -n 0": "n: got 0, need an integer >= 1",
     "sample RUN -n -1": "n: got -1, need an integer >= 1",
-    "sample RUN -n five": "inkwash sample: got Value error Error parsing -n/--n: invalid literal",
+    "sample RUN -n five": "n: got 'five', need an integer >= 1",
     "sample RUN --n five": "n: got 'five'",
     "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
     "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
@@ -122,12 +124,13 @@ BAD = {
     "sample RUN --smapler ddim": "did you mean --sampler?",
     "sample RUN --frames 5": "frames: got 5, need a film",
     "sample RUN --film a.gif --frames 0": "frames: got 0",
-    "relatives RUN": "EXAMPLE",
+    "relatives RUN": "inkwash relatives: got 'RUN', need RUN EXAMPLE and options",
     "relatives RUN 0 --t 0": "t: got (0.0,)",
     "relatives RUN 0 --t 0.5 1.5": "t: got (0.5, 1.5)",
-    "relatives RUN 0 --t half": "t: got 'half'",
+    "relatives RUN 0 --t half": "t: got ('half',), need a list, each a number > 0 and <= 1",
     "relatives RUN 0 --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option",
-    "interpolate RUN 0": "B",
+    "interpolate RUN 0": "inkwash interpolate: got 'RUN 0', need RUN A B and options",
+    "interpolate RUN 0 1 --steps many": "steps: got 'many', need an integer >= 1",
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
     "interpolate RUN 0 1 --t 0": "t: got 0",
     "interpolate RUN 0 1 --sampler ddim": "t: got None, need a time",
@@ -136,7 +139,7 @@ BAD = {
     "evaluate RUN --examples 0": "examples: got 0",
     "evaluate RUN --terms -5": "terms: got -5",
     "inspect RUN --more": "unknown option",
-    "--bogus": "--bogus",
+    "--bogus": "command: got '--bogus', need one of train, sample",
 }
 
 
@@ -240,7 +243,7 @@ def test_a_folder_that_cannot_be_written_ends_in_exit_6(alone, capsys):
 def test_a_disk_without_space_ends_in_exit_6(home, alone):
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-    code = limit + "import sys; from inkwash.cli import main; main(sys.argv[1:])"
+    code = limit + "import sys; from inkwash.commands.cli import main; main(sys.argv[1:])"
     words = ["sample", home / "points", "-n", "2000", "--out", alone / "drawn"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
     assert done.returncode == 6
@@ -323,7 +326,7 @@ def test_the_command_draws_what_the_library_draws(home, alone, options):
 
 def test_every_sampler_and_grid_and_option_of_them_is_within_reach():
     """A class keeps its name on the command line, and an option its own."""
-    hints = typing.get_type_hints(WalkConfig)
+    hints = typing.get_type_hints(SamplingConfig)
     assert set(SAMPLERS.values()) == set(public(iw.sample.Sampler))
     options = {option.name for kind in (*SAMPLERS.values(), *GRIDS.values()) for option in fields(kind)}
     assert set(hints) == {"sampler", "steps", "grid"} | options

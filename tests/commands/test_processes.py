@@ -13,15 +13,21 @@ from faults import STEPS, digests, run_cli, train_words, tree
 from inkwash.training.run import Run
 
 
+def running(*words):
+    """Code that runs a command, which may exit."""
+    return f"from inkwash.commands import cli\ntry: cli.main({list(words)})\nexcept SystemExit: pass"
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import inkwash",
-        "import inkwash, inkwash.cli, inkwash.config, inkwash.errors, inkwash.storage",
-        "import inkwash.cli\ntry: inkwash.cli.main(['--help'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['train', '--help'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['train', 'digits', '--train.steps', '0'])\nexcept SystemExit: pass",
-        "import inkwash.cli\ntry: inkwash.cli.main(['papers'])\nexcept SystemExit: pass",
+        "import inkwash, inkwash.commands.cli, inkwash.core.config, inkwash.core.errors, inkwash.core.storage",
+        running("--help"),
+        running("train", "--help"),
+        running("train", "digits", "--train.steps", "0"),
+        running("sample", "runs/digits", "--smapler", "ddim"),
+        running("papers"),
     ],
 )
 def test_nothing_heavy_is_imported_for_nothing(code):

@@ -8,7 +8,10 @@ from faults import fail_at, hooked, newest, points, tiny, without_pictures
 from PIL import Image
 
 from inkwash.commands.inspect import inspect_run
-from inkwash.commands.sample import draw_share, draw_to_folder
+from inkwash.commands.options import SamplingOptions
+from inkwash.commands.output import Output
+from inkwash.commands.sample import sample_share, sample_to_folder
+from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, StorageError
 from inkwash.data.pictures import grid, to_pixels
@@ -38,7 +41,7 @@ def test_drawing_is_sampling(runs):
 
 
 def test_images_are_written_one_by_one_and_all_in_one(runs, tmp_path, capsys):
-    draw_to_folder(runs / "images", tmp_path / "a" / "b", 3, Display(), seed=5)
+    sample_to_folder(runs / "images", 3, SamplingOptions(seed=5), Output(tmp_path / "a" / "b"))
     expected = load(runs / "images").sample(3, seed=5)
     assert np.array_equal(np.load(tmp_path / "a" / "b" / "samples.npy", allow_pickle=False), expected)
     assert expected.shape == (3, 4, 6, 3)
@@ -50,7 +53,7 @@ def test_images_are_written_one_by_one_and_all_in_one(runs, tmp_path, capsys):
 
 
 def test_points_are_written_as_an_array_and_a_picture(runs, tmp_path):
-    draw_to_folder(runs / "points", tmp_path, 4, Display(shown=False), seed=0)
+    sample_to_folder(runs / "points", 4, SamplingOptions(), Output(tmp_path).silent())
     assert {path.name for path in tmp_path.iterdir()} == {"samples.npy", "samples.png"}
     with Image.open(tmp_path / "samples.png") as picture:
         picture.verify()
@@ -70,13 +73,14 @@ def test_processes_share_the_slots_and_give_what_one_gives(runs, monkeypatch, n,
     model, shares = load(runs / "images"), []
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(count):
-        draw_share(model, n, Display(shown=False), Place(index, count), None, seed=3)
+        sample_share(model, n, Display(shown=False), Place(index, count), None, seed=3)
     assert len(shares) == min(count, -(-n // 56))
     assert np.array_equal(np.concatenate(shares), model.sample(n, seed=3))
 
 
 def test_a_film_shows_the_first_of_the_samples_that_are_drawn(runs, tmp_path, capsys):
-    draw_to_folder(runs / "images", tmp_path, 70, Display(), film="film.webp", frames=5, seed=5, steps=10)
+    options = SamplingOptions(seed=5, walk=SamplingConfig(steps=10))
+    sample_to_folder(runs / "images", 70, options, Output(tmp_path), film="film.webp", frames=5)
     assert f"film      {tmp_path / 'film.webp'}" in capsys.readouterr().out
     assert np.array_equal(np.load(tmp_path / "samples.npy"), load(runs / "images").sample(70, seed=5, steps=10))
     spec = load(runs / "images").transform.spec
@@ -90,7 +94,7 @@ def test_a_film_shows_the_first_of_the_samples_that_are_drawn(runs, tmp_path, ca
 def test_a_film_of_another_kind_is_refused_before_anything_is_drawn(runs, tmp_path):
     for film in ("film.mpeg", "samples.png", "000002.png", "deep/film.png", "../film.png"):
         with pytest.raises(ConfigError, match="film: got"):
-            draw_to_folder(runs / "points", tmp_path, 4, Display(shown=False), film=film, seed=0)
+            sample_to_folder(runs / "points", 4, SamplingOptions(), Output(tmp_path).silent(), film=film)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +102,7 @@ def test_a_full_disk_leaves_no_half_written_samples(runs, tmp_path):
     for k in range(8):
         out = tmp_path / f"{k}"
         with hooked(fail_at(k, OSError(28, "No space left on device"))), pytest.raises(StorageError):
-            draw_to_folder(runs / "points", out, 4, Display(shown=False), seed=0)
+            sample_to_folder(runs / "points", 4, SamplingOptions(), Output(out).silent())
         if (out / "samples.npy").exists():
             assert np.load(out / "samples.npy").shape == (4, 2)
         if (out / "samples.png").exists():

@@ -16,7 +16,8 @@ from inkwash.data import column_kinds, frames
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
-from inkwash.data.frames import dump_parquet, read_rows
+from inkwash.data.frames import dump_parquet
+from inkwash.data.readers import read_rows
 from inkwash.data.transform import fit_transform
 
 pandas = pytest.importorskip("pandas")

@@ -17,18 +17,21 @@ import inkwash as iw
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.data.condition import ConditionSpec
 from inkwash.data.dataset import Dataset
 from inkwash.data.pictures import grid, to_pixels
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
-from inkwash.evaluation import evaluate, evaluate as evaluation, pictures as exhibits
+from inkwash.evaluation import metrics, pictures, subject
 from inkwash.evaluation.calibration import coverage, crps, hide
 from inkwash.evaluation.drift import drift
+from inkwash.evaluation.evaluate import evaluate
 from inkwash.evaluation.features import principal_components
 from inkwash.evaluation.fidelity import fidelity
-from inkwash.evaluation.metrics import memorisation_test, two_sample_test
+from inkwash.evaluation.memorisation import memorisation_test
+from inkwash.evaluation.metrics import two_sample_test
+from inkwash.evaluation.subject import subject_of
 from inkwash.likelihood.ode import Adaptive
-from inkwash.model.factors import Condition
 from inkwash.training.fit import fit
 from inkwash.training.prepare import split_indices
 from inkwash.training.run import load
@@ -49,8 +52,8 @@ def arrays(kind):
 def few_shuffles():
     """A two-sample test and a map that take less time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exhibits, "_MAP_SIDE", 10)
-        patch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
+        patch.setattr(pictures, "_MAP_SIDE", 10)
+        patch.setattr(metrics, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
         yield
 
 
@@ -174,7 +177,7 @@ def test_drift_is_that_of_each_channel_in_data_units(run, result):
 
 
 def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, result):
-    """By hand, with the module's scores alone: what is hidden, drawn by the model; of images only when asked for."""
+    """By hand, with only the scores of the module. Entries of images are hidden only if an option says so."""
     model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
     if run.header().transform.spec.is_image:
         assert result["imputation"] is None
@@ -194,7 +197,7 @@ def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, resul
 
 def test_imputation_of_large_examples_is_refused_before_the_work(tmp_path, monkeypatch):
     run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 16, 17)).astype(np.uint8))
-    monkeypatch.setattr(evaluation, "draw", None)
+    monkeypatch.setattr(subject, "draw", None)
     with pytest.raises(ConfigError, match=r"^evaluate\.imputed: got 3, need 0: an example has 272 entries"):
         evaluate(run, replace(QUICK, imputed=3))
 
@@ -225,12 +228,12 @@ def test_features_of_ones_own_are_one_more_space(run):
     "wrong", [lambda x: x.sum(), lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
 )
 def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monkeypatch):
-    monkeypatch.setattr(evaluation, "draw", None)
+    monkeypatch.setattr(subject, "draw", None)
     with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
         evaluate(run.path, QUICK, features=wrong)
 
 
-def test_what_is_evaluated_is_what_was_asked_for(run, tmp_path):
+def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
     """By hand: samples of that seed and number of steps, beside all that was trained on; the grid of the bound."""
     steps = "inf" if run.header().transform.spec.is_image else 4
     copy = shutil.copytree(run.path, tmp_path / "run")
@@ -249,7 +252,7 @@ def test_what_is_evaluated_is_what_was_asked_for(run, tmp_path):
 def test_the_samples_nearest_to_training_data_are_shown_over_it(run, result):
     spec = run.header().transform.spec
     if not spec.is_image:
-        pytest.skip("pictures alone")
+        pytest.skip("only pictures have neighbours.png")
     samples, known = load(run.path).sample(16, seed=0, steps=5), run.dataset().data[run.split()[0]]
     distances = np.linalg.norm(samples[:, None].astype(float) - known[None], axis=(2, 3))
     closest = np.argsort(distances.min(1))[:12]
@@ -330,15 +333,15 @@ def test_a_column_that_is_missing_in_the_held_out_part_is_no_obstacle(tmp_path, 
     assert (mean["score"], mean["data"]) == (0, x[held_rows[0], 2] if known else None)
 
 
-def subject(data, network, split, spec, given=None):
+def subject_like(data, network, split, spec, given=None):
     """The model of a network that says what is expected of x in data units, and what an evaluation compares."""
     dataset = Dataset("data", data, spec, given=given)
     transform = Transform(spec, (0.0,) * spec.shape[0], (1.0,) * spec.shape[0])
-    condition = Condition(given=given and Transform(given.spec, (0.0,) * 8, (1.0,) * 8))
+    condition = ConditionSpec(given=given and Transform(given.spec, (0.0,) * 8, (1.0,) * 8))
     denoiser = iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), predicts="x", variance="large")
     model = iw.Diffusion(denoiser, spec.shape, transform, condition=condition)
     config = EvaluateConfig(examples=400, sampler_steps=40)
-    return evaluation._subject(model, dataset, split, config, Display(shown=False))
+    return subject_of(model, dataset, split, config, Display(shown=False))
 
 
 def posterior_mean(x_t, t, mean, var):
@@ -358,9 +361,9 @@ def test_samples_of_the_exact_conditional_law_are_no_closer_to_held_out_data_tha
     data = given + random.normal(0, 0.01, given.shape).astype(np.float32)
     spec = DataSpec((8,), "ND", "float32", -20.0, 20.0, None)
     network = lambda x_t, t, given: posterior_mean(x_t, t, given, 1e-4)  # noqa: E731
-    found = subject(data, network, SPLIT, spec, Dataset("given", given, spec))
+    found = subject_like(data, network, SPLIT, spec, Dataset("given", given, spec))
     assert [len(part) for part in found.parts.compared] == [400] * 3
-    assert np.abs(found.parts.samples - found.asked["given"]).max() < 0.2
+    assert np.abs(found.parts.samples - found.sampled_under["given"]).max() < 0.2
     copies = memorisation_test(found.space.samples, found.train, found.space.held_out)
     assert abs(copies.to_train - 0.5) < 4 * copies.to_train_std_error
     assert abs(copies.closer - 0.5) < 4 * copies.closer_std_error
@@ -381,13 +384,13 @@ def test_an_exact_model_of_gaps_that_depend_on_the_rest_does_not_drift():
         mean = torch.stack([torch.where(present[:, 1], -2.0, 5.0), torch.ones(len(present))], 1)
         return posterior_mean(x_t, t, mean, 1.0)
 
-    found = subject(data, network, SPLIT, spec).parts
+    found = subject_like(data, network, SPLIT, spec).parts
     assert np.array_equal(np.isnan(found.samples), np.isnan(data[1200:]))
     assert not any(moved.beyond for moved in drift(found.samples, found.held_out, "ab"))
 
 
 def test_guidance_keeps_what_is_present():
-    """All that the network is asked, with the condition and without, is of the row as it is."""
+    """With the condition and without it, the network sees the row as it is."""
     seen = []
 
     def network(x_t, t, present=None, label=None):
@@ -398,7 +401,7 @@ def test_guidance_keeps_what_is_present():
     denoiser = iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), predicts="x")
     for guidance in (0, 2):
         denoiser(torch.ones(1, 2), 0.5, present=present, label=label, guidance=guidance)
-    assert [asked for _, asked in seen] == [True, False, True]
+    assert [unlabelled for _, unlabelled in seen] == [True, False, True]
     assert all(each is present for each, _ in seen)
 
 
@@ -406,18 +409,18 @@ def test_conditions_need_held_out_examples_of_their_own():
     x = np.random.default_rng(0).normal(size=(99, 8)).astype(np.float32)
     spec = DataSpec((8,), "ND", "float32", -9.0, 9.0, None)
     with pytest.raises(DataError, match="got 19 held-out examples, need at least 20"):
-        subject(x, None, (np.arange(80), np.arange(80, 99)), spec, Dataset("given", x, spec))
+        subject_like(x, None, (np.arange(80), np.arange(80, 99)), spec, Dataset("given", x, spec))
 
 
 def test_an_evaluation_does_not_hold_the_training_part(tmp_path, monkeypatch):
-    """The forest of labels, the components and the columns drawn independently take some rows alone."""
-    monkeypatch.setattr(evaluation, "_MOST_FITTED", 30)
+    """The forest of labels, the components and the columns drawn independently take only some rows."""
+    monkeypatch.setattr(subject, "MOST_FITTED", 30)
     x = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
     spec = DataSpec((8,), "ND", "float32", -9.0, 9.0, None)
     network = lambda x_t, t, given=None: x_t  # noqa: E731
-    found = subject(x, network, (np.arange(340), np.arange(340, 400)), spec, Dataset("given", x, spec))
+    found = subject_like(x, network, (np.arange(340), np.arange(340, 400)), spec, Dataset("given", x, spec))
     assert len(found.parts.train) == 30
     assert np.array_equal(found.parts.fitted, x[:60])
-    assert len(found.known["given"]) == 60
+    assert len(found.fitted_condition["given"]) == 60
     assert len(found.train) == 340
     np.testing.assert_array_equal(found.train[300:330], x[300:330])

@@ -2,7 +2,6 @@
 
 import base64
 import shlex
-from copy import deepcopy
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -12,9 +11,18 @@ from faults import run_cli, tiny, without_pictures
 
 from inkwash.commands.cli import _parse
 from inkwash.core.config import DenoiserConfig, EvaluateConfig
-from inkwash.evaluation import evaluate, evaluate as evaluation
-from inkwash.evaluation.metrics import two_sample_test
-from inkwash.evaluation.report import MEANINGS, SCORES, command_of, lines, warnings_of
+from inkwash.core.display import Display
+from inkwash.evaluation import calibration, fidelity, metrics
+from inkwash.evaluation.calibration import Imputation, Mean
+from inkwash.evaluation.drift import Drift, Moved
+from inkwash.evaluation.evaluate import evaluate
+from inkwash.evaluation.fidelity import Spaces
+from inkwash.evaluation.likelihood import BoundByTime, Likelihood, Overfitting
+from inkwash.evaluation.memorisation import Memorisation
+from inkwash.evaluation.metrics import TwoSample, two_sample_test
+from inkwash.evaluation.report import command_of
+from inkwash.evaluation.result import Evaluation
+from inkwash.likelihood.bound import MeanBound
 from inkwash.training.fit import fit
 
 NASTY = "<script>alert(1)</script>"
@@ -45,9 +53,20 @@ class Page(HTMLParser):
         self.text += data
 
 
+class Recorder(Display):
+    """Keeps what is printed."""
+
+    def __init__(self):
+        super().__init__(shown=False)
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The evaluation of a table whose columns have names that are no text for HTML, and its page."""
+    """The evaluation of a table whose columns have names that are no text for HTML, its page, and what it printed."""
     folder = tmp_path_factory.mktemp("table") / "a & <b>'s"
     folder.mkdir()
     rows = np.random.default_rng(0).normal([3, 100, -7], [1, 20, 4], (90, 3))
@@ -58,9 +77,10 @@ def made(tmp_path_factory):
         config = tiny(folder / "people.csv", steps=1)
         run = fit(replace(config, denoiser=DenoiserConfig(predicts="eps")), folder / "run")  # whose samples drift
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
-        result = evaluate(run.path, CONFIG)
-    return run, result, (run.path / "evaluation" / "report.html").read_text("utf-8")
+        patch.setattr(metrics, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
+        display = Recorder()
+        result = evaluate(run.path, CONFIG, display)
+    return run, result, (run.path / "evaluation" / "report.html").read_text("utf-8"), display.lines
 
 
 def test_the_page_is_html_that_runs_nothing_and_asks_for_nothing(made):
@@ -84,7 +104,7 @@ def test_a_name_is_shown_as_it_is(made):
 
 
 def test_the_pictures_are_those_of_the_folder(made):
-    run, _, content = made
+    run, _, content, _ = made
     embedded = {base64.b64decode(v.partition(",")[2]) for name, v in Page(content).attributes if name == "src"}
     beside = {path.read_bytes() for path in (run.path / "evaluation").glob("*.png")}
     assert embedded == beside
@@ -92,11 +112,11 @@ def test_the_pictures_are_those_of_the_folder(made):
 
 
 def test_the_page_says_what_was_measured(made):
-    _, result, content = made
+    _, result, content, _ = made
     text = Page(content).text
     for found in result["bound"].values():
         assert f"{found['total']:.3f}" in text
-    for key, (title, meaning) in MEANINGS.items():
+    for key, (title, meaning) in fidelity.MEANINGS.items():
         assert title in text
         assert meaning in text
         for which in ("samples", "floor"):
@@ -105,8 +125,8 @@ def test_the_page_says_what_was_measured(made):
         assert f"{found['samples']:.4g}{found['floor']:.4g}" in text.replace("\n", "")
     found = result["imputation"]
     for key, mean in found["model"]["numbers"].items():
-        alone = found["independent"]["numbers"][key]["value"]
-        line = f"{SCORES[key][0]}{mean['value']:.4g}{mean['std_error']:.4g}{alone:.4g}"
+        independent = found["independent"]["numbers"][key]["value"]
+        line = f"{calibration.MEANINGS[key][0]}{mean['value']:.4g}{mean['std_error']:.4g}{independent:.4g}"
         assert line in text.replace("\n", "")
     assert f"R² {result['utility']['samples']:.3f}" in text
     assert f"{100 * result['memorisation']['to_train']:.1f}" in text
@@ -115,17 +135,17 @@ def test_the_page_says_what_was_measured(made):
 
 
 def test_warnings_come_first(made):
-    _, result, content = made
+    _, result, content, printed = made
     text = Page(content).text
     assert result["warnings"]  # one step teaches nothing
     for warning in result["warnings"]:
         assert text.index(warning) < text.index("Data and model")
-    printed = list(lines(result, "report.html", made[0].path))
+    printed = [line for line in printed if not line.endswith("…")]  # what it does while it works
     assert printed[: len(result["warnings"])] == [f"warning       {warning}" for warning in result["warnings"]]
 
 
 def test_the_command_makes_the_same_evaluation(made):
-    run, _, content = made
+    run, _, content, _ = made
     words = shlex.split(command_of(run.path, CONFIG))
     assert command_of(run.path, CONFIG) in Page(content).text
     command = _parse(words[1:])
@@ -134,8 +154,8 @@ def test_the_command_makes_the_same_evaluation(made):
 
 
 def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
-    monkeypatch.setattr(evaluation, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
-    run, _, content = made
+    monkeypatch.setattr(metrics, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
+    run, _, content, _ = made
     assert run_cli(shlex.split(command_of(run.path, CONFIG))[1:]) == 0
     printed = capsys.readouterr().out
     assert f"report        {run.path / 'evaluation' / 'report.html'}" in printed
@@ -143,14 +163,26 @@ def test_the_command_line_says_where_the_report_is(made, capsys, monkeypatch):
     assert (run.path / "evaluation" / "report.html").read_text("utf-8") == content
 
 
-CLEAN = {
-    "imputation": None,
-    "drift": [{"where": "channel 0", "what": "mean", "samples": 1.0, "data": 1.1, "score": -2.0, "beyond": False}],
-    "memorisation": {"closer": 0.52, "closer_std_error": 0.02, "to_train": 0.49, "to_train_std_error": 0.03},
-    "overfitting": {"gap": 0.1, "std_error": 0.05},
-    "bound": {"train": {"unit": "bits/dim"}},
-    "two_sample": {"accuracy": 0.51, "null_high": 0.53},
-}
+CLEAN = Evaluation(
+    step=1,
+    data="data",
+    config=CONFIG,
+    likelihood=Likelihood(
+        bound={"held_out": MeanBound(0.0, 1.0, 2.0, 3.0, 0.1, "bits/dim", 16)},
+        bound_by_time=BoundByTime([1.0, 0.0], [1.0], [1.0]),
+        overfitting=Overfitting(0.1, 0.05),
+        log_density=None,
+    ),
+    two_sample=TwoSample(accuracy=0.51, null_mean=0.5, null_high=0.53, p_value=0.4, per_sample=16),
+    fidelity=Spaces({}),
+    memorisation=Memorisation(1.0, 1.0, 0.52, 0.02, 0.0, 0.49, 0.03, np.zeros(16, int), np.ones(16)),
+    drift=Drift((Moved("channel 0", "mean", 1.0, 1.1, -2.0, False),)),
+    imputation=None,
+    series=None,
+    columns=None,
+    utility=None,
+    labels=None,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,44 +190,48 @@ CLEAN = {
     [
         ("memorisation", {"closer": 0.57}, "closer to training data than held-out data does (0.570)"),
         ("memorisation", {"to_train": 0.6}, "60.0% of samples are closest to training data"),
-        ("overfitting", {"gap": 0.16}, "0.160 bits/dim worse on held-out data"),
+        ("likelihood", {"overfitting": Overfitting(0.16, 0.05)}, "0.160 bits/dim worse on held-out data"),
         ("two_sample", {"accuracy": 0.54}, "right of 54.0% of both"),
     ],
 )
 def test_what_is_beyond_error_is_warned_of(where, worse, words):
-    assert warnings_of(CLEAN) == []
-    result = deepcopy(CLEAN)
-    result[where] |= worse
-    (warning,) = warnings_of(result)
+    assert CLEAN.warnings() == []
+    (warning,) = replace(CLEAN, **{where: replace(getattr(CLEAN, where), **worse)}).warnings()
     assert words in warning
 
 
 def test_drift_is_warned_of_in_words():
-    result = deepcopy(CLEAN)
-    result["drift"][0] |= {"beyond": True, "score": -7.0}
+    moved = replace(CLEAN.drift.moves[0], beyond=True, score=-7.0)
     expected = "drift: the mean of channel 0 is 1 among samples and 1.1 in data, 7.0 standard errors apart"
-    assert warnings_of(result) == [expected]
+    assert replace(CLEAN, drift=Drift((moved,))).warnings() == [expected]
 
 
-def test_intervals_that_hold_too_little_are_warned_of(made):
-    result = deepcopy(made[1])
-    result["imputation"]["model"]["numbers"] |= {
-        "coverage_50": {"value": 0.44, "std_error": 0.03},
-        "coverage_90": {"value": 0.7, "std_error": 0.03},
-    }
-    printed = [warning for warning in warnings_of(result) if warning.startswith("too sure")]
-    assert printed == ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
-    result["imputation"]["model"]["numbers"]["coverage_90"]["value"] = 0.82
-    assert not any(warning.startswith("too sure") for warning in warnings_of(result))
+def warnings_of_imputation(**model):
+    return replace(CLEAN, imputation=Imputation(16, 32, 64, model, {})).warnings()
+
+
+def test_intervals_that_hold_too_little_are_warned_of():
+    numbers = {"coverage_50": Mean(0.44, 0.03), "coverage_90": Mean(0.7, 0.03)}
+    expected = ["too sure: 70.0% of the numbers hidden lie within the central 90 % of their draws"]
+    assert warnings_of_imputation(numbers=numbers) == expected
+    assert warnings_of_imputation(numbers=numbers | {"coverage_90": Mean(0.82, 0.03)}) == []
     for error, many in ((0.0, 1), (None, 0)):
-        result["imputation"]["model"]["numbers"]["coverage_90"] = {"value": 0.0, "std_error": error}
-        assert sum(warning.startswith("too sure: 0.0% of the numbers") for warning in warnings_of(result)) == many
+        found = warnings_of_imputation(numbers=numbers | {"coverage_90": Mean(0.0, error)})
+        assert sum(warning.startswith("too sure: 0.0% of the numbers") for warning in found) == many
 
 
 def test_categories_claimed_more_often_than_hit_are_warned_of():
-    scores = {"hit": {"value": 0.5, "std_error": 0.1}, "claim": {"value": 0.8, "std_error": 0.1}}
+    scores = {"hit": Mean(0.5, 0.1), "claim": Mean(0.8, 0.1)}
+    expected = "too sure: 50.0% of the draws of hidden categories are right, and 80.0% are claimed to be"
     for excess, error, warned in ((0.3, 0.09, True), (0.3, 0.11, False), (1.0, 0.0, True), (-0.3, 0.0, False)):
-        scores["excess"] = {"value": excess, "std_error": error}
-        printed = warnings_of(CLEAN | {"imputation": {"model": {"categories": scores}}})
-        expected = "too sure: 50.0% of the draws of hidden categories are right, and 80.0% are claimed to be"
-        assert printed == [expected] * warned
+        assert warnings_of_imputation(categories=scores | {"excess": Mean(excess, error)}) == [expected] * warned
+
+
+def test_json_begins_with_the_options_and_the_bound_and_ends_with_the_warnings():
+    plain = CLEAN.to_json()
+    assert list(plain)[:3] == ["step", "data", "examples"]
+    assert {"config", "likelihood"} & set(plain) == set()
+    assert plain["bound"]["held_out"]["unit"] == "bits/dim"
+    assert plain["memorisation"]["closer"] == 0.52
+    assert {"nearest", "distances"} & set(plain["memorisation"]) == set()
+    assert list(plain)[-1] == "warnings"

@@ -16,7 +16,7 @@ from PIL import Image
 
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted
-from inkwash.evaluation import evaluate as evaluation
+from inkwash.evaluation import metrics
 from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
@@ -70,7 +70,7 @@ def test_evaluation_knows_bits(run, monkeypatch, capsys):
     def quick_test(a, b, seed):
         return two_sample_test(a, b, seed, shuffles=2)
 
-    monkeypatch.setattr(evaluation, "two_sample_test", quick_test)
+    monkeypatch.setattr(metrics, "two_sample_test", quick_test)
     assert run_cli(["evaluate", run.path, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "bits/dim"

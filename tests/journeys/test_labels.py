@@ -14,7 +14,7 @@ import inkwash as iw
 from inkwash.commands.inpaint import hide
 from inkwash.core.errors import RunInterrupted
 from inkwash.data.dataset import load_dataset
-from inkwash.evaluation import evaluate as evaluation, pictures as exhibits
+from inkwash.evaluation import metrics, pictures as exhibits
 from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
@@ -104,7 +104,7 @@ def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, 
     def quick_test(a, b, seed):
         return two_sample_test(a, b, seed, shuffles=2)
 
-    monkeypatch.setattr(evaluation, "two_sample_test", quick_test)
+    monkeypatch.setattr(metrics, "two_sample_test", quick_test)
     monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
     words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0

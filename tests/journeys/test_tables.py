@@ -15,7 +15,7 @@ from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, tra
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted
 from inkwash.data.frames import to_frame
-from inkwash.evaluation import evaluate as evaluation
+from inkwash.evaluation import metrics
 from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
@@ -180,7 +180,7 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
 
 def few_shuffles(monkeypatch):
     quick = partial(two_sample_test, shuffles=2)
-    monkeypatch.setattr(evaluation, "two_sample_test", quick)
+    monkeypatch.setattr(metrics, "two_sample_test", quick)
 
 
 def test_evaluation_compares_columns_cell_by_cell(run, monkeypatch):

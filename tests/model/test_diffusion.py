@@ -25,7 +25,7 @@ from torch import nn
 
 import inkwash as iw
 from inkwash.core import randomness
-from inkwash.core.randomness import derived_seed, slots
+from inkwash.core.randomness import derived_seed, slots_of
 from inkwash.model import diffusion as models
 
 LINEAR = iw.LinearSchedule()
@@ -106,7 +106,12 @@ def test_seeds_of_likelihoods_differ():
         assert not torch.equal(ask(1), ask(2))
 
 
-@bug("two uses under one key", models, "slots", lambda x, seed, purpose: slots(x, seed, randomness.Purpose.SAMPLE_FROM))
+@bug(
+    "two uses under one key",
+    models,
+    "slots_of",
+    lambda x, seed, purpose: slots_of(x, seed, randomness.Purpose.SAMPLE_FROM),
+)
 def test_no_two_uses_of_a_seed_share_numbers():
     seed = 3
     model, x = plane_model(), torch.ones(2, 2, dtype=F64)

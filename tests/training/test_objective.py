@@ -24,7 +24,7 @@ from oracles import (
 
 import inkwash as iw
 from inkwash.core.shapes import sum_event
-from inkwash.likelihood import bound
+from inkwash.likelihood.bound import bound
 from inkwash.training import objective, times as propose
 from inkwash.training.objective import REGRESSIONS, WEIGHTS
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from inkwash.commands.output import require_no_leftovers, write_array, write_table
-from inkwash.core import storage
-from inkwash.core.config import Device
-from inkwash.core.display import Display
+from inkwash.commands.keywords import walk_options
+from inkwash.commands.options import SamplingOptions
+from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.frames import read_rows
+from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
+from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath, load
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -42,51 +41,44 @@ def read_incomplete(path: Path, spec: DataSpec) -> Array:
 
 
 def impute_to_folder(
-    run: StrPath,
-    source: Path,
-    n: int,
-    out: Path,
-    display: Display,
-    *,
-    device: Device = "auto",
-    **options: Any,
+    run: StrPath, source: Path, n: int, options: SamplingOptions, output: Output, *, method: Method | None = None
 ) -> None:
-    """Complete examples `n` times, into `out`: of a table `completed-001.csv` and so on, or `.parquet` if it came so,
-    and `cells.csv`, which has for each missing cell quantiles of the draws or, of a category, the likeliest one and its
-    share; of other data `completed.npy` `(n, B, …)`.
+    """Write `n` completions of examples with missing entries.
+
+    For a table these are `completed-001.csv` and so on, or `.parquet` if the table came so, and `cells.csv`. That has
+    for each missing cell quantiles of the draws or, if it holds a category, the likeliest one and its share. For other
+    data it is `completed.npy` `(n, B, …)`.
 
     Args:
         run: folder of a run or checkpoint.
         source: file of the examples; see `read_incomplete`.
-        n: how many draws, at least 1.
-        out: folder to write to; made if need be.
-        display: where to report.
-        device: where to draw.
-        **options: as of `Diffusion.impute`.
+        n: how many, at least 1.
+        options: seed, condition, device and walk.
+        output: where to write.
+        method: how to sample; see `Diffusion.impute`.
 
     Raises:
-        ConfigError: `out` holds draws of another kind or of a larger `n`.
+        ConfigError: the folder holds completions of another kind or of a larger `n`.
         DataError: an unreadable file, or one without a missing entry.
     """
-    model = load(run, device)
+    keywords = walk_options(options, run, output.display)
+    model = load(run, options.device)
     spec = model.units.spec
     given = read_incomplete(source, spec)
     gone = np.isnan(given)
     if not gone.any():
         raise DataError(str(source), "no missing entry", "examples with some")
-    display.say(
-        f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples"
-    )
+    output.say(f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples")
     names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
-    require_no_leftovers(out, "completed-[0-9]*", names)
-    draws = model.impute(given, n, **options)
+    output.refuse_leftovers("completed-[0-9]*", names)
+    draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
     if spec.columns is None:
-        return write_array(out / "completed.npy", draws, display)
+        return output.array("completed.npy", draws)
     for name, drawn in zip(names, draws, strict=True):
-        write_table(out / name, spec, drawn, display if name in (names[0], names[-1]) else Display(shown=False))
-    storage.replace(out / "cells.csv", _cells(spec, gone, draws))
-    display.say(f"cells     {out / 'cells.csv'} (one line for each missing cell)")
-    display.say(f"next      inkwash evaluate {run}")
+        (output if name in (names[0], names[-1]) else output.silent()).table(name, spec, drawn)
+    cells = output.write("cells.csv", _cells(spec, gone, draws))
+    output.say(f"cells     {cells} (one line for each missing cell)")
+    output.say(f"next      inkwash evaluate {run}")
 
 
 def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from inkwash.commands.output import write_array
+from inkwash.commands.keywords import condition_keywords, step_options
+from inkwash.commands.options import SamplingOptions
+from inkwash.commands.output import Output
 from inkwash.commands.relatives import example
-from inkwash.core.config import Device, HideName
-from inkwash.core.display import Display
+from inkwash.core.config import HideName
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
@@ -20,6 +20,7 @@ from inkwash.data.images import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.watch import draw
+from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath, load
 
 
@@ -61,17 +62,12 @@ def inpaint_to_folder(
     name: str,
     mask: Array | HideName,
     n: int,
-    out: Path,
-    display: Display,
+    options: SamplingOptions,
+    output: Output,
     *,
-    seed: int,
-    label: str | None = None,
-    given: Array | None = None,
-    guidance: float = 1.0,
-    device: Device = "auto",
-    **options: Any,
+    method: Method | None = None,
 ) -> None:
-    """Draw `n` examples that agree with what is known of one, into `out`: `draws.npy`, `mean.npy`, `spread.npy` (the
+    """Write `n` samples that agree with what is known of an example: `draws.npy`, `mean.npy`, `spread.npy` (the
     standard deviation of each entry) and `inpainted.png`.
 
     Args:
@@ -79,34 +75,31 @@ def inpaint_to_folder(
         name: of the example; see `inkwash.commands.relatives.example`.
         mask: what is known of it, boolean, of its `size` or as it is; or what to hide.
         n: how many, at least 2.
-        out: folder to write to; made if need be.
-        display: where to report.
-        seed: of the draws, and of what is hidden at random.
-        label: of a model with labels, the class to draw from: the factor `Condition`.
-        given: of a model with a condition in numbers, these, likewise.
-        guidance: of that factor.
-        device: where to draw.
-        **options: as of `Product.sample`.
+        options: seed, also of what is hidden at random; condition, which is a factor; device and walk.
+        output: where to write.
+        method: how to sample from the product; see `Product.sample`.
 
     Raises:
         ConfigError: a run of vectors, or options that do not go together.
     """
-    model = load(run, device)
+    steps = step_options(options.walk, run, output.display)
+    condition = Condition(**condition_keywords(options), guidance=options.guidance)
+    model = load(run, options.device)
     spec = model.units.spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
         raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
-    known = hide(mask, spec, seed) if isinstance(mask, str) else np.asarray(mask)
+    known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
-    product = model * Observed(known, image) * Condition(label, given, guidance)
-    draws = draw(product, n, display, seed=seed, **options)
+    product = model * Observed(known, image) * condition
+    draws = draw(product, n, output.display, seed=options.seed, method=method, **steps)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
-        write_array(out / f"{part}.npy", array, display)
-    pictures.save_pixels(out / "inpainted.png", _sheet(spec, image, known, draws, mean, spread))
-    display.say(f"picture   {out / 'inpainted.png'}: the picture, what is known of it, mean, spread, then the draws")
-    display.say(f"next      inkwash inpaint {run} 1 --hide left")
+        output.array(f"{part}.npy", array)
+    about = ": the picture, what is known of it, mean, spread, then the draws"
+    output.picture("inpainted.png", _sheet(spec, image, known, draws, mean, spread), about)
+    output.say(f"next      inkwash inpaint {run} 1 --hide left")
 
 
 def _for_each_channel(known: Array, spec: DataSpec) -> Array:

@@ -1,40 +1,28 @@
-"""Options of a walk, from the command line to what `Diffusion.sample` takes."""
+"""The options that every command which samples has."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from inkwash.core.config import WalkConfig
-from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError
-from inkwash.core.options import check
-from inkwash.sample import SAMPLERS
-from inkwash.sample.grids import GRIDS
-from inkwash.training.learned_grid import learned_grid
-from inkwash.training.run import StrPath
+from inkwash.commands.parse import NO_PREFIX
+from inkwash.core.config import Device, SamplingConfig
+from inkwash.core.options import Range, Seed
 
 
-def walk_options(config: WalkConfig, run: StrPath, display: Display) -> dict[str, Any]:
-    """The sampler, number of steps and grid that a config asks for, as `Diffusion.sample` takes them.
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What decides a sample, and where it is computed."""
 
-    Raises:
-        ConfigError: an option that neither the sampler nor the grid has, or a bad value.
-    """
-    check(config)
-    given = {name: value for name, value in asdict(config).items() if value is not None}
-    name, grid, steps = given.pop("sampler"), given.pop("grid"), given.pop("steps", None)
-    kinds: dict[str, Any] = {"sampler": SAMPLERS[name]} | ({} if grid == "learned" else {"grid": GRIDS[grid]})
-    made: dict[str, Any] = {}
-    for part, kind in kinds.items():
-        own = {option.name for option in fields(kind)} & set(given)
-        made[part] = kind(**{option: given.pop(option) for option in own})
-    for option, value in given.items():
-        every: list[tuple[str, Any]] = [*SAMPLERS.items(), *GRIDS.items()]
-        having = (k for k, kind in every if option in {own.name for own in fields(kind)})
-        raise ConfigError(option, value, f"a sampler or grid that has this option: {', '.join(having)}")
-    if grid != "learned":
-        return made | {"steps": steps}
-    if steps is None:
-        raise ConfigError("steps", steps, "a number of steps, for which the grid is learned")
-    return made | {"times": learned_grid(run, "bound" if name == "ancestral" else "trajectory", steps, display)}
+    seed: Seed = 0
+    """Seed of the noise. Sample i of a seed is the same however many you ask for, and in however many processes."""
+    label: str | None = None
+    """For a model with labels: the class to sample from; by default all of them."""
+    given: str | None = None
+    """For a model with a condition in numbers: an .npy file with the condition of all samples, or a row for each."""
+    guidance: Annotated[float, Range(0)] = 1.0
+    """How much a label or given file counts: 0 ignores it, 1 samples the data under that condition, and more
+    exaggerates what sets that data apart."""
+    device: Device = "auto"
+    """Where to compute; auto is a CUDA GPU if there is one, and otherwise the CPU."""
+    walk: Annotated[SamplingConfig, NO_PREFIX] = field(default_factory=SamplingConfig)

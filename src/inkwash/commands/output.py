@@ -1,9 +1,10 @@
-"""What commands write: arrays, tables and pictures in a folder, each with a line that says where."""
+"""What commands write: arrays, tables, pictures and films in a folder, each with a line that says where."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,94 @@ import numpy as np
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
+from inkwash.core.shapes import Array
+from inkwash.data import pictures
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.frames import dump_parquet
 from inkwash.data.spec import DataSpec
+from inkwash.model.watch import Film
 
 
-def write_array(path: Path, data: Any, display: Display) -> None:
-    """Write examples as .npy, into a folder that is made if need be, and say so."""
-    storage.make_folder(path.parent)
-    buffer = io.BytesIO()
-    np.save(buffer, data, allow_pickle=False)
-    storage.replace(path, buffer.getvalue())
-    display.say(f"array     {path} ({data.dtype} {data.shape}, data units)")
+@dataclass(frozen=True)
+class Output:
+    """A folder to write to, and a display to report on. The folder is made when the first file is written.
+
+    Args:
+        folder: where the files go.
+        display: where each file is announced.
+    """
+
+    folder: Path
+    display: Display = field(default_factory=Display)
+
+    def silent(self) -> Output:
+        """The same folder, and nothing is reported."""
+        return replace(self, display=Display(shown=False))
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self.display.say(text)
+
+    def refuse_leftovers(self, pattern: str, names: Iterable[str]) -> None:
+        """Refuse a folder in which older files, by their pattern, would stand among those to be written.
+
+        Raises:
+            ConfigError: there are such files.
+        """
+        if {path.name for path in self.folder.glob(pattern)} - set(names):
+            got = f"{self.folder}, which holds more files of an earlier draw"
+            raise ConfigError("out", got, "an empty folder or a new one")
+
+    def array(self, name: str, data: Any) -> None:
+        """Write examples as .npy."""
+        buffer = io.BytesIO()
+        np.save(buffer, data, allow_pickle=False)
+        path = self.write(name, buffer.getvalue())
+        self.say(f"array     {path} ({data.dtype} {data.shape}, data units)")
+
+    def table(self, name: str, spec: DataSpec, data: Any) -> None:
+        """Write rows of a table as .csv or .parquet."""
+        dump = dump_parquet if name.endswith(".parquet") else dump_csv
+        path = self.write(name, dump(spec, data))
+        self.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
+
+    def picture(self, name: str, pixels: Array, about: str = "") -> None:
+        """Write one picture `(H, W[, C])` as PNG; `about` goes on with the line that says where it is."""
+        path = self.place(name)
+        pictures.save_pixels(path, pixels)
+        self.say(f"picture   {path}{about}")
+
+    def rows(self, name: str, spec: DataSpec, rows: Sequence[Array]) -> None:
+        """Write sets of examples of equal size as one picture, one set below another."""
+        path = self.place(name)
+        pictures.save_rows(path, spec, rows)
+        self.say(f"picture   {path}")
+
+    def images(self, spec: DataSpec, data: Array) -> None:
+        """Write series, images or volumes as a PNG each, by number."""
+        for i, pixels in enumerate(pictures.to_files(spec, data)):
+            pictures.save_pixels(self.place(image_name(i)), pixels)
+        ends = "bottom to top" if spec.kind == "series" else "black to white"
+        span = f"[{spec.low:g}, {spec.high:g}] shown as {ends}"
+        self.say(f"images    {self.folder / image_name(0)} … {image_name(len(data) - 1)}; {span}")
+
+    def film(self, film: Film) -> None:
+        """Write a film that has been recorded."""
+        film.save()
+        self.say(f"film      {film.path}")
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file, report nothing, and return where it is."""
+        path = self.place(name)
+        storage.replace(path, content)
+        return path
+
+    def place(self, name: str) -> Path:
+        """Where a file goes, in a folder that exists."""
+        storage.make_folder(self.folder)
+        return self.folder / name
 
 
-def write_table(path: Path, spec: DataSpec, data: Any, display: Display) -> None:
-    """Write rows of a table as .csv or .parquet, into a folder that is made if need be, and say so."""
-    storage.make_folder(path.parent)
-    storage.replace(path, (dump_parquet if path.suffix == ".parquet" else dump_csv)(spec, data))
-    display.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
-
-
-def require_no_leftovers(out: Path, pattern: str, names: Iterable[str]) -> None:
-    """Refuse a folder in which files of an earlier draw, by their pattern, would stand among those to be written."""
-    if {path.name for path in out.glob(pattern)} - set(names):
-        raise ConfigError("out", f"{out}, which holds more files of an earlier draw", "an empty folder or a new one")
+def image_name(i: int) -> str:
+    """The name of the file of image `i`."""
+    return f"{i:06d}.png"

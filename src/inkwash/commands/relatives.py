@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from inkwash.commands.output import write_array
-from inkwash.core.config import Device
-from inkwash.core.display import Display
+from inkwash.commands.keywords import condition_keywords, walk_options
+from inkwash.commands.options import SamplingOptions
+from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data import pictures
 from inkwash.data.readers import read_example
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.watch import noisy_to_data
@@ -37,67 +35,52 @@ def example(run: StrPath, model: Diffusion, name: str) -> Array:
 
 
 def relatives_to_folder(
-    run: StrPath,
-    name: str,
-    at: Sequence[float],
-    n: int,
-    out: Path,
-    display: Display,
-    *,
-    seed: int,
-    device: Device = "auto",
-    **options: Any,
+    run: StrPath, name: str, at: Sequence[float], n: int, options: SamplingOptions, output: Output
 ) -> None:
-    """For each time, `n` relatives of an example into `out`: `relatives.npy` `(len(at), n, …)` and `relatives.png`.
+    """Write `n` relatives of an example for each time: `relatives.npy` `(len(at), n, …)` and `relatives.png`.
 
-    A row of the picture has the example, the latent that is shared, and the relatives.
+    A row of the picture shows the example, the latent that its relatives share, and the relatives.
 
     Args:
         run: folder of a run.
         name: of the example; see `example`.
         at: times of the latents.
         n: how many relatives at each time, at least 1.
-        out: folder to write to; made if need be.
-        display: where to report.
-        seed: of the noise.
-        device: where to draw.
-        **options: as of `Diffusion.sample_from`.
+        options: seed, condition, device and walk.
+        output: where to write.
     """
-    model = load(run, device)
+    keywords = walk_options(options, run, output.display)
+    model = load(run, options.device)
     x = example(run, model, name)[None]
-    drawn = []
-    with display.bar(f"drawing {n} relatives at each time") as done:
+    samples = []
+    with output.display.bar(f"drawing {n} relatives at each time") as advance:
         for t in at:
-            drawn.append(model.relatives(x[0], t, n, seed=seed, **options))
-            done(len(drawn) / len(at))
-    latents = [noisy_to_data(model, model.diffuse(x, t, seed=seed), t) for t in at]
-    rows = [np.concatenate([x, *parts]) for parts in zip(latents, drawn, strict=True)]
-    _write(out, "relatives", model, np.stack(drawn), rows, display)
-    display.say(f"next      inkwash interpolate {run} {name} 0")
+            samples.append(model.relatives(x[0], t, n, seed=options.seed, **keywords))
+            advance(len(samples) / len(at))
+    latents = [noisy_to_data(model, model.diffuse(x, t, seed=options.seed), t) for t in at]
+    output.array("relatives.npy", np.stack(samples))
+    rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
+    output.rows("relatives.png", model.units.spec, rows)
+    output.say(f"next      inkwash interpolate {run} {name} 0")
 
 
 def interpolate_to_folder(
-    run: StrPath, a: str, b: str, n: int, out: Path, display: Display, *, device: Device = "auto", **options: Any
+    run: StrPath, a: str, b: str, n: int, options: SamplingOptions, output: Output, *, t: float | None = None
 ) -> None:
-    """`n` examples on the way from `a` to `b` into `out`: `interpolation.npy` and `interpolation.png`.
+    """Write `n` examples between `a` and `b`: `interpolation.npy` and `interpolation.png`.
 
     Args:
         run: folder of a run.
         a: an example; see `example`.
         b: another.
         n: how many, both ends among them.
-        out: folder to write to; made if need be.
-        display: where to report.
-        device: where to draw.
-        **options: as of `Diffusion.interpolate`.
+        options: seed, condition and device, and, with `t`, guidance and walk.
+        output: where to write.
+        t: mix noisy versions of this time; None mixes codes.
     """
-    model = load(run, device)
-    data = model.interpolate(example(run, model, a), example(run, model, b), n, **options)
-    _write(out, "interpolation", model, data, [data], display)
-    display.say(f"next      inkwash relatives {run} {a}")
-
-
-def _write(out: Path, name: str, model: Diffusion, data: Array, rows: Sequence[Array], display: Display) -> None:
-    write_array(out / f"{name}.npy", data, display)
-    pictures.save_rows(out / f"{name}.png", model.units.spec, rows)
-    display.say(f"picture   {out / f'{name}.png'}")
+    keywords = condition_keywords(options) if t is None else walk_options(options, run, output.display)
+    model = load(run, options.device)
+    data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **keywords)
+    output.array("interpolation.npy", data)
+    output.rows("interpolation.png", model.units.spec, [data])
+    output.say(f"next      inkwash relatives {run} {a}")

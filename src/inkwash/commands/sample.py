@@ -1,14 +1,15 @@
-"""Draw samples into a folder, and say what a run is: what `inkwash sample` and `inkwash inspect` do."""
+"""Sample into a folder: what `inkwash sample` does."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from inkwash.commands.output import require_no_leftovers, write_array, write_table
-from inkwash.core.config import Device
+from inkwash.commands.keywords import walk_options
+from inkwash.commands.options import SamplingOptions
+from inkwash.commands.output import Output, image_name
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
@@ -16,6 +17,7 @@ from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.options import WalkOptions
 from inkwash.model.watch import Film, draw
 from inkwash.training.run import StrPath, load, read_header
 
@@ -23,76 +25,79 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def draw_share(
-    model: Diffusion, n: int, display: Display, place: Accelerator, film: Film | None, **options: Any
-) -> Any:
-    """As `draw`, the slots shared out over the processes that run this: all get the result, bit for bit that of one."""
-    from accelerate.utils import gather_object
-
-    model.condition.inputs(n, options.get("label"), options.get("given"))  # checks them whole
-    rows = Slots(model.shape, model.device).rows
-    slots, index, count = -(-n // rows), place.process_index, place.num_processes
-    first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
-    film = film if place.is_main_process else None
-    given, taken = options.get("given"), model.condition.given
-    if given is not None and taken is not None and np.ndim(given) > len(taken.spec.data_shape):
-        options["given"] = given[first:end]
-    share = [draw(model, end - first, display, film, first=first, **options)] if end > first else []
-    return np.concatenate(gather_object(share))
-
-
-def draw_to_folder(
-    run: StrPath,
-    out: Path,
-    n: int,
-    display: Display,
-    *,
-    device: Device = "auto",
-    film: str | None = None,
-    frames: int = 40,
-    **options: Any,
+def sample_to_folder(
+    run: StrPath, n: int, options: SamplingOptions, output: Output, *, film: str | None = None, frames: int = 40
 ) -> None:
-    """Draw `n` samples from a run into `out`: `samples.npy` or, of a table, `samples.csv` or, where it came from
-    such a file, `samples.parquet`; one picture of all, and a PNG each but for vectors.
+    """Write `n` samples of a run: `samples.npy` or, for a table, `samples.csv`, or `samples.parquet` if the table came
+    from such a file; one picture of all samples; and a PNG for each sample that is no vector.
 
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
     Args:
         run: folder of a run or checkpoint.
-        out: folder to write to; made if need be.
         n: how many, at least 1.
-        display: where to report.
-        device: where to draw.
-        film: name, within `out`, of a film of the first samples; see `Film`. None: there is none.
+        options: seed, condition, device and walk.
+        output: where to write.
+        film: name, within the folder, of a film of the first samples; see `Film`. None: there is none.
         frames: of the film, at most.
-        **options: as of `Diffusion.sample`, the seed among them.
+
+    Raises:
+        ConfigError: a bad option, or a folder with more images of earlier samples.
     """
-    place, model = accelerator(), load(run, device)
+    place = accelerator()
+    output = output if place.is_main_process else output.silent()
+    keywords = walk_options(options, run, output.display)
+    model = load(run, options.device)
     spec = model.units.spec
-    require_no_leftovers(out, "[0-9]" * 6 + ".png", [f"{i:06d}.png" for i in range(n if spec.size else 0)])
-    if film is not None and (Path(film).name != film or Path(film).stem == "samples" or Path(film).stem.isdecimal()):
-        raise ConfigError("film", film, "a name, without a folder, that no file of samples has")
-    recorded = None if film is None else Film(model, out / film, frames)
-    display = display if place.is_main_process else Display(shown=False)
-    data = draw_share(model, n, display, place, recorded, **options)
+    output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
+    recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
+    data = sample_share(model, n, output.display, place, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
-        _write(out, spec, data, read_header(run)[0].config.source, display)
+        _write(output, spec, data, read_header(run)[0].config.source)
         if recorded is not None:
-            recorded.save()
-            display.say(f"film      {recorded.path}")
-        display.say(f"next      inkwash evaluate {run}")
+            output.film(recorded)
+        output.say(f"next      inkwash evaluate {run}")
 
 
-def _write(out: Path, spec: DataSpec, data: Any, source: str, display: Display) -> None:
+def sample_share(
+    model: Diffusion,
+    n: int,
+    display: Display,
+    place: Accelerator,
+    film: Film | None,
+    *,
+    seed: int | None = None,
+    **options: Unpack[WalkOptions],
+) -> Any:
+    """`n` samples, whose slots are divided among the processes that run this.
+
+    Every process gets all samples, bit for bit those that a single process would make.
+    """
+    from accelerate.utils import gather_object
+
+    given, condition = options.get("given"), model.condition
+    condition.inputs(n, options.get("label"), given)  # refuses a bad condition in every process
+    rows = Slots(model.shape, model.device).rows
+    slots, index, count = -(-n // rows), place.process_index, place.num_processes
+    first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
+    if given is not None and condition.given is not None and np.ndim(given) > len(condition.given.spec.data_shape):
+        options["given"] = given[first:end]
+    film = film if place.is_main_process else None
+    share = [draw(model, end - first, display, film, first=first, seed=seed, **options)] if end > first else []
+    return np.concatenate(gather_object(share))
+
+
+def _film_name(name: str) -> str:
+    if Path(name).name != name or Path(name).stem == "samples" or Path(name).stem.isdecimal():
+        raise ConfigError("film", name, "a name, without a folder, that no file of samples has")
+    return name
+
+
+def _write(output: Output, spec: DataSpec, data: Any, source: str) -> None:
     if spec.columns:
-        write_table(out / f"samples{'.parquet' if source.endswith('.parquet') else '.csv'}", spec, data, display)
+        output.table(f"samples{'.parquet' if source.endswith('.parquet') else '.csv'}", spec, data)
     else:
-        write_array(out / "samples.npy", data, display)
-    pictures.save_samples(out / "samples.png", spec, data)
-    display.say(f"picture   {out / 'samples.png'}")
+        output.array("samples.npy", data)
+    output.picture("samples.png", pictures.sheet(spec, data))
     if spec.size:
-        for i, pixels in enumerate(pictures.to_files(spec, data)):
-            pictures.save_pixels(out / f"{i:06d}.png", pixels)
-        last, span = len(data) - 1, f"[{spec.low:g}, {spec.high:g}]"
-        ends = "bottom to top" if spec.kind == "series" else "black to white"
-        display.say(f"images    {out / '000000.png'} … {last:06d}.png; {span} shown as {ends}")
+        output.images(spec, data)

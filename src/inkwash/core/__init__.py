@@ -7,8 +7,8 @@ from inkwash.core.config import (
     EvaluateConfig,
     NetworkConfig,
     ProcessConfig,
+    SamplingConfig,
     TrainConfig,
-    WalkConfig,
 )
 from inkwash.core.errors import (
     CheckpointError,
@@ -35,7 +35,7 @@ __all__ = [
     "ProcessConfig",
     "RunInUseError",
     "RunInterrupted",
+    "SamplingConfig",
     "StorageError",
     "TrainConfig",
-    "WalkConfig",
 ]

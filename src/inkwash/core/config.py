@@ -310,7 +310,7 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
-class WalkConfig:
+class SamplingConfig:
     """How to walk from noise to data; an option that neither the sampler nor the grid has is refused."""
 
     sampler: SamplerName = "ancestral"

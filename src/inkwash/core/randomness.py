@@ -92,7 +92,7 @@ class Slots:
     """The slots that examples are processed in, each of a fixed number of rows.
 
     Matrix kernels may round differently at different batch sizes. Example i therefore always sits in slot `i // rows`,
-    and a slot is always computed in full: sample i of a seed has the same bits however many are drawn.
+    and a slot is always computed in full: sample i of a seed has the same bits however many there are.
 
     Args:
         shape: shape of one example.
@@ -116,7 +116,7 @@ class Slots:
             yield Slot(number, places, slice(max(-start, 0), min(n - start, self.rows)))
 
 
-def slots(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
+def slots_of(x: Tensor, seed: int, purpose: Purpose) -> Iterator[tuple[Tensor, torch.Generator]]:
     """For each slot of `x` `(B, *event)` the places in x of its examples, and a generator of its own.
 
     The last slot is filled up with copies of its last example; what is computed from it has to be cut back to B rows.

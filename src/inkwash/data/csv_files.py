@@ -22,7 +22,15 @@ from inkwash.data.column_kinds import number_column, require_few, text_column
 from inkwash.data.columns import LARGEST_INTEGER, Column
 from inkwash.data.raw import Raw, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import as_labels, as_raw, entry_columns, holds_categories, require_rows
+from inkwash.data.table import (
+    as_labels,
+    as_raw,
+    encode,
+    entry_columns,
+    holds_categories,
+    known_columns,
+    require_rows,
+)
 
 _ROWS = 4096
 Row = tuple[int, list[str]]
@@ -56,14 +64,16 @@ def read_csv(path: Path, config: DataConfig) -> Raw:
         return _parsed(str(path), lines, config)
 
 
-def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns of a `.csv` file, and the cells of each row as text, without the space around it.
+def read_csv_rows(path: Path, spec: DataSpec) -> Array:
+    """New rows of a known table from a `.csv` file, float64 `(N, D)`.
 
     Raises:
-        DataError: an unreadable file.
+        DataError: an unreadable file, other columns, or a cell that its column cannot hold.
     """
+    columns = known_columns(str(path), spec)
     with _opened(path) as lines:
-        return lines.names, [[cell.strip() for cell in row] for _, row in lines.rows]
+        rows = [[cell.strip() for cell in row] for _, row in lines.rows]
+        return encode(columns, str(path), lines.names, rows)
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.column_kinds import category_column, number_column, refuse_dates, text_column
 from inkwash.data.columns import LARGEST_INTEGER, Column, Type
-from inkwash.data.csv_files import read_cells
 from inkwash.data.raw import Raw, require_extra, require_room, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import as_labels, as_raw, encode, entry_columns, holds_categories, require_rows
+from inkwash.data.table import as_labels, as_raw, encode, entry_columns, holds_categories, known_columns, require_rows
 
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
@@ -131,18 +130,9 @@ def arrow_frame(table: Any) -> Any:
     return table.to_pandas(types_mapper=kinds.get)
 
 
-def read_rows(path: Path, spec: DataSpec) -> Array:
-    """New rows of a known table, as `from_frame`, from a `.csv` or `.parquet` file.
-
-    Raises:
-        DataError: a file of another kind, or rows that do not fit the table.
-    """
-    columns = _columns(str(path), spec)
-    if path.suffix == ".csv":
-        return encode(columns, str(path), *read_cells(path))
-    if path.suffix == ".parquet":
-        return _encode_frame(columns, str(path), _parquet_frame(path))
-    raise DataError(str(path), f"a {path.suffix or 'nameless'} file", "a .csv or .parquet file")
+def read_parquet_rows(path: Path, spec: DataSpec) -> Array:
+    """New rows of a known table from a `.parquet` file, as `from_frame`."""
+    return _encode_frame(known_columns(str(path), spec), str(path), _parquet_frame(path))
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
@@ -168,7 +158,7 @@ def to_frame(spec: DataSpec, data: Array) -> Any:
     """
     import pandas
 
-    columns = _columns("to_frame", spec)
+    columns = known_columns("to_frame", spec)
     return pandas.DataFrame({name: _series(column, data[:, i]) for i, (name, column) in enumerate(columns.items())})
 
 
@@ -182,7 +172,7 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
     Raises:
         DataError: other columns, an unknown category or no finite number; the message has its row, counted from 0.
     """
-    columns = _columns("from_frame", spec)
+    columns = known_columns("from_frame", spec)
     if hasattr(table, "columns"):
         return _encode_frame(columns, "table", table)
     return encode(columns, "table", list(columns), table)
@@ -191,12 +181,6 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
 def _encode_frame(columns: dict[str, Column], where: str, frame: Any) -> Array:
     cells = frame.astype(object).where(frame.notna(), None)
     return encode(columns, where, [str(name) for name in frame.columns], cells.itertuples(index=False, name=None))
-
-
-def _columns(where: str, spec: DataSpec) -> dict[str, Column]:
-    if spec.columns is None:
-        raise DataError(where, spec.describe(), "a table, with names of columns")
-    return spec.columns
 
 
 def _series(column: Column, values: Array) -> Any:

@@ -21,8 +21,8 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.csv_files import read_csv
-from inkwash.data.frames import read_frame, read_parquet
+from inkwash.data.csv_files import read_csv, read_csv_rows
+from inkwash.data.frames import read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import SUFFIXES, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.objects import is_array, read_array, read_items, read_tensor
@@ -40,6 +40,7 @@ class Reader:
         read: takes the source, and the options of the data, to an array.
         options: options that go with this kind of source, and not with every kind.
         name: what messages and runs call a source of this kind; None: by its own name or path.
+        read_rows: takes the path of a table, and what a known table is, to new rows of that table.
     """
 
     words: str
@@ -47,6 +48,7 @@ class Reader:
     read: Callable[[Any, DataConfig], Raw]
     options: tuple[str, ...] = ()
     name: str | None = None
+    read_rows: Callable[[Path, DataSpec], Array] | None = None
 
 
 def _read_builtin(name: str, _config: DataConfig) -> Raw:
@@ -91,8 +93,8 @@ FILES = (
     Reader("an .npy file", _ends_in(".npy"), read_array_file),
     Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
     Reader("an IDX file", is_idx, read_array_file),
-    Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE),
-    Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE),
+    Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE, read_rows=read_csv_rows),
+    Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE, read_rows=read_parquet_rows),
 )
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
@@ -135,6 +137,19 @@ def read(source: Any, config: DataConfig) -> Raw:
     reader = _reader_of(found)
     _require_fitting(config, reader)
     return reader.read(found, config)
+
+
+def read_rows(path: Path, spec: DataSpec) -> Array:
+    """New rows of a known table from a file, float64 `(N, D)`, as `inkwash.data.from_frame`.
+
+    Raises:
+        DataError: a file of another kind, or rows that do not fit the table.
+    """
+    tables = [(reader, reader.read_rows) for reader in FILES if reader.read_rows is not None]
+    read_new = next((rows for reader, rows in tables if reader.recognises(path)), None)
+    if read_new is None:
+        raise DataError(str(path), f"a {path.suffix or 'nameless'} file", _words(reader for reader, _ in tables))
+    return read_new(path, spec)
 
 
 def _is_name(text: str) -> bool:

@@ -14,6 +14,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.cells import is_integer, is_number
 from inkwash.data.columns import Column, listed
 from inkwash.data.raw import Raw
+from inkwash.data.spec import DataSpec
 
 
 def entry_columns(where: str, names: Sequence[str], config: DataConfig) -> list[str]:
@@ -83,6 +84,17 @@ def as_raw(found: Mapping[str, tuple[Column, Array]], labels: Mapping[str, Array
     columns = {name: column for name, (column, _) in found.items()}
     data = np.stack([values for _, values in found.values()], axis=1)
     return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns)
+
+
+def known_columns(where: str, spec: DataSpec) -> dict[str, Column]:
+    """The columns of a known table.
+
+    Raises:
+        DataError: the spec describes no table.
+    """
+    if spec.columns is None:
+        raise DataError(where, spec.describe(), "a table, with names of columns")
+    return spec.columns
 
 
 def encode(columns: Mapping[str, Column], where: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:

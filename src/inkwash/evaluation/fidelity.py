@@ -1,4 +1,4 @@
-r"""How close are samples to data, in a space of features? Distances of laws, and what is realistic or missed.
+r"""How close samples are to data in a space of features: distances of laws, and what is realistic or missed.
 
 For samples y and data x as features `(N, F)`:
 
@@ -6,24 +6,31 @@ For samples y and data x as features `(N, F)`:
   $\lVert\mu_x - \mu_y\rVert^2 + \mathrm{tr}\,(\Sigma_x + \Sigma_y - 2(\Sigma_x\Sigma_y)^{1/2})$, in squared units of
   the features. It is 0 for equal moments and biased upwards, the more so the fewer the examples.
 - Kernel distance: the squared maximum mean discrepancy under $k(x, y) = (x\cdot y/F + 1)^3$, unbiased (Binkowski et al.
-  2018, §4). In the mean it is 0 for equal laws, and may be negative.
-- Precision and recall (Kynkäänniemi et al. 2019, eq. 1): the share of samples in the union of balls around data, each
-  as wide as the distance to its k-th neighbour; and the share of data in that around samples.
-- Density and coverage (Naeem et al. 2020, eq. 5 and 6): how many of these balls around data a sample is in, divided by
-  k, whose mean is 1 for equal laws; and the share of balls with a sample in them.
+  2018, §4). For equal laws its mean is 0, and it may be negative.
+- Precision and recall (Kynkäänniemi et al. 2019, eq. 1): precision is the share of samples in the union of balls around
+  data, where the radius of a ball is the distance to the k-th neighbour; recall is the share of data in the union of
+  balls around samples.
+- Density and coverage (Naeem et al. 2020, eq. 5 and 6): density is the number of balls around data that a sample is in,
+  divided by k, and its mean is 1 for equal laws; coverage is the share of balls with a sample in them.
 
-What equal laws would give at that number of examples is the floor: the same between training and held-out data, see
-`inkwash.evaluation.metrics.with_floor`.
+What equal laws would give at the same number of examples is the floor: the same numbers of training against held-out
+data, see `inkwash.evaluation.metrics.with_floor`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
+from inkwash.evaluation.features import classifier_features, principal_components, require_features
+from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.metrics import with_floor
+from inkwash.evaluation.subject import Subject
 
 _MANIFOLD, _COVERAGE = 3, 5
 
@@ -49,8 +56,28 @@ class Fidelity:
     coverage: float
 
 
+MEANINGS = {
+    "frechet": ("Fréchet distance", "distance between means and covariances, squared; low is good"),
+    "kernel": (
+        "kernel distance",
+        "distance between moments up to the third, unbiased; 0 for equal laws, below 0 by chance",
+    ),
+    "precision": ("precision", "share of samples that lie where data lies: are they realistic?"),
+    "recall": ("recall", "share of data that lies where samples lie: is anything missed?"),
+    "density": ("density", "precision that counts how much data lies around each sample; 1 for equal laws"),
+    "coverage": ("coverage", "recall that counts only whether each data point has a sample near it"),
+}
+"""Name and meaning of each number of `Fidelity`."""
+SPACES = {
+    "components": "the principal components of the entries",
+    "classifier": "features of a small classifier of the labels",
+    "given": "the features given from Python",
+}
+"""The spaces of features in words."""
+
+
 def fidelity(samples: Array, data: Array) -> Fidelity:
-    """All that this module measures, with the k of the papers: 3 for precision and recall, 5 for density and coverage.
+    """Everything that this module measures, with the k of the papers: 3 for precision and recall, 5 for the others.
 
     Args:
         samples: features `(M, F)`.
@@ -64,7 +91,7 @@ def fidelity(samples: Array, data: Array) -> Fidelity:
 
 
 def frechet_distance(a: Array, b: Array) -> float:
-    """The Fréchet distance, `(M, F)` and `(N, F)`.
+    """The Fréchet distance of features `(M, F)` and `(N, F)`.
 
     Raises:
         ConfigError: fewer than 2 of either, or another number of features.
@@ -82,7 +109,7 @@ def root_trace(x: Array, y: Array) -> float:
 
 
 def kernel_distance(a: Array, b: Array) -> float:
-    """The unbiased kernel distance, `(M, F)` and `(N, F)`: pairs of one example with itself are left out.
+    """The unbiased kernel distance of features `(M, F)` and `(N, F)`; pairs of an example with itself are left out.
 
     Raises:
         ConfigError: fewer than 2 of either, or another number of features.
@@ -92,7 +119,7 @@ def kernel_distance(a: Array, b: Array) -> float:
 
 
 def mean_pair(x: Array) -> float:
-    """Mean kernel of two different examples of `(N, F)`."""
+    """Mean kernel over pairs of different examples of `(N, F)`."""
     kernel = _kernel(x, x)
     return float((kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)))
 
@@ -102,7 +129,7 @@ def _kernel(x: Array, y: Array) -> Array:
 
 
 def precision_recall(samples: Array, data: Array, k: int = _MANIFOLD) -> tuple[float, float]:
-    """Precision and recall, of features `(M, F)` and `(N, F)`.
+    """Precision and recall of features `(M, F)` and `(N, F)`.
 
     Raises:
         ConfigError: no more than k of either, or another number of features.
@@ -114,7 +141,7 @@ def precision_recall(samples: Array, data: Array, k: int = _MANIFOLD) -> tuple[f
 
 
 def density_coverage(samples: Array, data: Array, k: int = _COVERAGE) -> tuple[float, float]:
-    """Density and coverage, of features `(M, F)` and `(N, F)`.
+    """Density and coverage of features `(M, F)` and `(N, F)`.
 
     Raises:
         ConfigError: no more than k of either, or another number of features.
@@ -125,7 +152,7 @@ def density_coverage(samples: Array, data: Array, k: int = _COVERAGE) -> tuple[f
 
 
 def reach(x: Array, k: int) -> Array:
-    """Distance of each of `(N, F)` to the k-th nearest other one, `(N,)`."""
+    """The distance of each row of `(N, F)` to its k-th nearest other row, `(N,)`."""
     return np.partition(_apart(x, x), k, axis=1)[:, k]
 
 
@@ -140,3 +167,53 @@ def _require(a: Array, b: Array, count: int) -> None:
         raise ConfigError("features", f"arrays of shapes {a.shape} and {b.shape}", "(M, F) and (N, F)")
     if min(len(a), len(b)) < count:
         raise ConfigError("features", f"{min(len(a), len(b))} examples", f"at least {count} of each kind")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Samples against held-out data in one space of features, and their floor.
+
+    Args:
+        size: number of features.
+        samples: what samples reach.
+        floor: what training data reaches.
+    """
+
+    size: int
+    samples: Fidelity
+    floor: Fidelity
+
+    def words(self) -> str:
+        """All numbers in words."""
+        ours, floor = vars(self.samples), vars(self.floor)
+        return ", ".join(f"{name} {ours[key]:.3g} ({floor[key]:.3g})" for key, (name, _) in MEANINGS.items())
+
+
+@dataclass(frozen=True)
+class Spaces(Finding):
+    """Samples against held-out data in each space of features, by the name of the space."""
+
+    spaces: dict[str, Space]
+
+    def to_json(self) -> Any:
+        return super().to_json()["spaces"]
+
+    def lines(self) -> Iterator[str]:
+        for name, space in self.spaces.items():
+            yield f"{name:<13} {space.words()} (in brackets: the floor)"
+
+
+def measure_fidelity(subject: Subject) -> Spaces:
+    """Samples against held-out data in each space of features.
+
+    The spaces are fitted on training examples other than those of the floor.
+    """
+    space, kept, labels = subject.space, len(subject.parts.train), subject.fitted_condition.get("label")
+    maps = {"components": principal_components(space.fitted[kept:])}
+    if labels:
+        maps["classifier"] = classifier_features(space.fitted[kept:], labels[kept:], subject.config.seed)
+    found = {name: [features(x) for x in space.compared] for name, features in maps.items()}
+    if subject.features is not None:
+        examples = map(subject.spec.to_channels_first, subject.parts.compared)
+        found["given"] = [require_features(subject.features, x) for x in examples]
+    return Spaces({name: Space(sets[0].shape[1], *with_floor(fidelity, *sets)) for name, sets in found.items()})

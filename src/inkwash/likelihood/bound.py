@@ -7,8 +7,8 @@ For a grid $1 = \tau_T > … > \tau_1 > \tau_0 = 0$ (Ho et al. 2020, eq. 5):
   $\sum_{k\ge2} \mathbb E\,\mathrm{KL}(q(x_{\tau_{k-1}} \mid x_{\tau_k}, x) \,\|\, p(x_{\tau_{k-1}} \mid x_{\tau_k}))$,
 - reconstruction: $\mathbb E[-\log p(x \mid x_{\tau_1})]$, by the decoder.
 
-Divergences are in closed form and float64; the expectation over $x_t$ takes one draw per term. In continuous time, the
-limit of ever finer grids before $\tau_1$, the diffusion part is
+Divergences are in closed form and float64; the expectation over $x_t$ takes one sample per term. In continuous time,
+the limit of ever finer grids before $\tau_1$, the diffusion part is
 $\tfrac12\int \mathbb E\lVert\epsilon - \hat\epsilon\rVert^2\,d\lambda$ over the log-SNR $\lambda$ between times 1 and
 $\tau_1$, whatever the reverse variance (Kingma et al. 2021, eq. 11).
 """
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_integer
-from inkwash.core.randomness import Purpose, slots
+from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
@@ -169,16 +169,16 @@ def bound(
     NaN are missing: the bound is then on -log p of the others, and the denoiser is given which these are.
 
     Args:
-        denoiser: gives the reverse kernel.
+        denoiser: implies the reverse kernel.
         x: clean data, model units, `(B, *event)`.
         times: decreasing from 1 to 0, `(T + 1,)`.
-        lattice: the values discrete data takes; None for those of the process, and where it has none, for continuous
-            data, whose decoder is a density.
-        terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches and
-            one pair is drawn from each, which is unbiased. None evaluates all. In continuous time, there are so many
-            stretches of log-SNR, with a point drawn from each.
+        lattice: the values of discrete data; None for those of the process or, where it has none, for continuous data,
+            whose decoder is a density.
+        terms: how many of the T - 1 diffusion terms to evaluate per example: the grid is cut into so many stretches,
+            and one pair is drawn from each, which is unbiased. None evaluates all. In continuous time, there are so
+            many stretches of log-SNR, with a point drawn from each.
         seed: of the noise.
-        continuous: take the limit of ever finer grids before the last step.
+        continuous: whether to take the limit of ever finer grids before the last step.
         condition: inputs of the denoiser by name, with a row for each example: the bound is then on
             -log p(x | condition).
 
@@ -194,7 +194,7 @@ def bound(
         inputs["present"] = ~missing
     parts = [
         _slot_terms(under(denoiser, inputs, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
-        for rows, random in slots(x, seed, Purpose.BOUND)
+        for rows, random in slots_of(x, seed, Purpose.BOUND)
     ]
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)
@@ -217,7 +217,7 @@ class _Stretches:
 
     Args:
         edges: the times that separate the stretches, decreasing, `(K + 1,)`.
-        term: what stretch i adds, `(denoiser, x, present, i, random) -> (B,)`, estimated from one draw per example.
+        term: what stretch i adds, `(denoiser, x, present, i, random) -> (B,)`, estimated from one sample per example.
     """
 
     edges: Tensor
@@ -255,7 +255,7 @@ def step_kl(
 
 
 def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:
-    """Stretches of equal length in log-SNR; what lies below a log-SNR of -20 is left out."""
+    """Stretches of equal length in log-SNR, without what lies below a log-SNR of -20."""
     count = len(times) - 2 if terms is None else terms
     schedule = require_gaussian(denoiser.process, "continuous").schedule
     low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])

@@ -10,10 +10,10 @@ $$\frac{dz}{d\varphi} = \cos\varphi\,\hat\epsilon - \sin\varphi\,\hat x, \qquad
 
 the velocity of Salimans & Ho (2022, App. D). Data is at $\varphi = 0$ and noise at $\pi/2$ or just below, for any
 schedule: variance preserving or exploding, rectified, with or without signal at time 1. Standard normal data does not
-move at all, so a solver needs few steps. The denoiser is asked at log-SNRs within ±20 only; the velocity beyond follows
-from that at the limit, for data that is smooth at the scale of $e^{-10}$.
+move at all, so a solver needs few steps. The denoiser is evaluated only at log-SNRs within ±20; the velocity beyond
+follows from that at the limit, for data that is smooth at the scale of $e^{-10}$.
 
-All is computed in float64; the network in its own type.
+Everything is computed in float64, except the network, which has its own dtype.
 """
 
 import math
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_integer
-from inkwash.core.randomness import Purpose, slots
+from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import event_size, over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
@@ -39,7 +39,7 @@ Divergence = Literal["auto", "exact", "hutchinson"]
 _MAX_LOG_SNR = 20.0
 _LIMIT = math.atan(math.exp(-_MAX_LOG_SNR / 2))
 EXACT_UP_TO = 64
-"""Entries of an example up to which divergences are exact by default."""
+"""By default divergences are exact for examples of up to so many entries."""
 
 _PROBES = 8
 _LOGISTIC_SCALE = 2.0
@@ -47,12 +47,13 @@ _LOGISTIC_SCALE = 2.0
 
 @dataclass(frozen=True)
 class LogProb:
-    """A log-probability and how it was come by; nats per example.
+    """A log-probability, nats per example, and how sure it is.
 
     Args:
         value: shape `(B,)`: a log-density for continuous data, a lower bound on a log-mass for data with levels.
-        std_error: standard error of `value`, `(B,)`; NaN where there was one draw or probe. None: nothing was random.
-        evaluations: how often the denoiser was evaluated for each example, `(B,)`.
+        std_error: standard error of `value`, `(B,)`; NaN where there was only one sample or probe. None: nothing was
+            random.
+        evaluations: how many times the denoiser was evaluated for each example, `(B,)`.
     """
 
     value: Tensor
@@ -64,18 +65,18 @@ class LogProb:
 class Dequantise:
     r"""How data with levels is spread over the gaps between them, so that it has a density.
 
-    "noise" is the process's own, at the model's first time $\tau_1$, undone by the model's own decoder: the bound with
-    its diffusion and prior parts replaced by the exact density of the flow,
+    "noise" is that of the process, at the model's first time $\tau_1$, and the model's own decoder undoes it. The
+    result is the bound, with its diffusion and prior parts replaced by the exact density of the flow,
     $\log P(x) \ge \mathbb E_{q(x_{\tau_1}\mid x)}[\log p(x\mid x_{\tau_1}) + \log p(x_{\tau_1}) -
     \log q(x_{\tau_1}\mid x)]$ (variational dequantisation: Ho et al. 2019, eq. 10).
 
     "uniform" adds uniform noise as wide as a level, $\log P(x) \ge \mathbb E_u[\log p(x + u)] + d\log\delta$ (Theis et
-    al. 2016, §3.1). It is meant for models trained on such data: one trained on the levels themselves has next to no
-    density between them, and its bound is then far too low.
+    al. 2016, §3.1). It is meant for models trained on such data: a model trained on the levels themselves has almost no
+    density between them, and its bound is far too low.
 
     Args:
         kind: "noise" or "uniform".
-        draws: how many times each example is spread; the bound is their mean.
+        draws: how many times each example is spread; the result is a mean over them.
     """
 
     kind: Literal["noise", "uniform"] = "noise"
@@ -100,12 +101,12 @@ def transport(
     """Follow the flow from time t to time s, in either direction: data to noise, or noise to data.
 
     Args:
-        denoiser: gives the velocity.
+        denoiser: implies the velocity.
         x_t: where to start, model units, `(B, *event)`.
-        t: the time there; 0 is data.
-        s: the time to go to.
+        t: the time of `x_t`; 0 is data.
+        s: the time to reach.
         solver: `Adaptive()` by default.
-        condition: what the denoiser is asked with, a row for each example.
+        condition: inputs of the denoiser by name, with a row for each example.
 
     Returns:
         x_s `(B, *event)`, float64.
@@ -118,7 +119,7 @@ def transport(
         return _follow(denoiser, field, block, t, s, solver, 0)[0]
 
     x_t = x_t.double()
-    parts = [moved(under(denoiser, condition, rows), x_t[rows]) for rows, _ in slots(x_t, 0, Purpose.FLOW)]
+    parts = [moved(under(denoiser, condition, rows), x_t[rows]) for rows, _ in slots_of(x_t, 0, Purpose.FLOW)]
     return torch.cat(parts)[: len(x_t)]
 
 
@@ -135,24 +136,24 @@ def flow_log_prob(
     seed: int = 0,
     condition: Mapping[str, Any] | None = None,
 ) -> LogProb:
-    r"""Log-density of `x_t` at time t: that of the noise it is moved to, and how far the way there spreads.
+    r"""Log-density of `x_t` at time t: that of the noise it moves to, plus how much the flow expands on its path.
 
     $\log p(x_t) = \log p(x_1) + d\log\frac{c_1}{c_t} + \int\operatorname{div}\frac{dz}{d\varphi}\,d\varphi$
     with $c = \sqrt{\alpha^2+\sigma^2}$ (Song et al. 2021, eq. 39).
 
     Args:
-        denoiser: gives the velocity, by a network that torch can differentiate.
+        denoiser: implies the velocity, by a network that torch can differentiate.
         x_t: continuous data, model units, `(B, *event)`.
         t: its time; 0 is data.
         divergence: "exact", one backward pass per entry of an example; "hutchinson", estimated from random signs
-            (Grathwohl et al. 2019, eq. 8), which are kept along the whole way; "auto" is exact for up to 64 entries.
-        probes: how many vectors of signs the estimate takes, 8 by default; each has a backward pass.
+            (Grathwohl et al. 2019, eq. 8), which stay the same along the flow; "auto" is exact for up to 64 entries.
+        probes: how many vectors of signs the estimate takes, 8 by default; each takes a backward pass.
         solver: `Adaptive()` by default.
-        terminal: law of x_1. By default the process's prior, which samples start from: the density is then that of the
+        terminal: law of x_1; by default the prior of the process, where samples start: the density is then that of the
             model. The law of data at time 1 is $\mathcal N(\alpha_1\mathbb E x, …)$, and differs from the prior by
-            what signal is left there.
-        seed: of the signs, which depend on it and on the place of an example in `x_t` alone.
-        condition: what the denoiser is asked with, a row for each example: the density is then that given it.
+            the signal that is left there.
+        seed: of the signs, which depend only on it and on the place of an example in `x_t`.
+        condition: inputs of the denoiser by name, with a row for each example: the density is then conditional.
 
     Raises:
         ConfigError: a bad option, or a tolerance that is not reached.
@@ -162,7 +163,7 @@ def flow_log_prob(
     x_t = x_t.double()
     parts = [
         _log_probs(under(denoiser, condition, rows), x_t[rows], t, trace, solver, terminal, random)
-        for rows, random in slots(x_t, seed, Purpose.FLOW)
+        for rows, random in slots_of(x_t, seed, Purpose.FLOW)
     ]
     return _summary(parts, len(x_t), trace.exact)
 
@@ -184,11 +185,11 @@ def dequantised_log_prob(
     """A lower bound on the log-mass of data with levels; see `Dequantise`, and `flow_log_prob` for the other arguments.
 
     Args:
-        denoiser: gives the velocity.
+        denoiser: implies the velocity.
         x: data on the lattice, model units, `(B, *event)`.
-        times: the model's grid, whose first time after 0 the noise is of.
-        lattice: the values the data takes.
-        dequantise: how it is spread.
+        times: the model's grid; the noise is that of its first time after 0.
+        lattice: the values of the data.
+        dequantise: how the data is spread.
         divergence: of `flow_log_prob`.
         probes: of `flow_log_prob`.
         solver: of `flow_log_prob`.
@@ -198,10 +199,10 @@ def dequantised_log_prob(
     trace = _Trace.of(divergence, probes, event_size(x.shape[1:]))
     spread = _with_noise if dequantise.kind == "noise" else _with_uniform
     x, parts = x.double(), []
-    for rows, random in slots(x, seed, Purpose.FLOW):
-        told = under(denoiser, condition, rows)
-        spreads = [spread(told, x[rows], times, lattice, random) for _ in range(dequantise.draws)]
-        flows = [_log_probs(told, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]
+    for rows, random in slots_of(x, seed, Purpose.FLOW):
+        conditioned = under(denoiser, condition, rows)
+        spreads = [spread(conditioned, x[rows], times, lattice, random) for _ in range(dequantise.draws)]
+        flows = [_log_probs(conditioned, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]
         values = [log_probs.mean(1) + gain for (log_probs, _), (_, _, gain) in zip(flows, spreads, strict=True)]
         parts.append((torch.stack(values, 1), torch.stack([n for _, n in flows]).sum(0)))
     return _summary(parts, len(x), exact=False)
@@ -209,7 +210,7 @@ def dequantised_log_prob(
 
 @dataclass(frozen=True)
 class _Trace:
-    """How a divergence is computed: exactly, or from K probes."""
+    """How a divergence is computed: exactly, or by probes."""
 
     exact: bool
     probes: int
@@ -232,7 +233,7 @@ class _Trace:
         return (2.0 * torch.randint(0, 2, (self.probes, *like.shape), generator=random) - 1).to(like)
 
     def rates(self, velocity: Tensor, z: Tensor, probes: Tensor) -> Tensor:
-        r"""Of products $p^\top J p$ with the probes: their sum, `(B, 1)`, or each as an estimate, `(B, K)`."""
+        r"""The products $p^\top J p$ with the probes: their sum, `(B, 1)`, or each as an estimate, `(B, K)`."""
         products = [sum_event(p * torch.autograd.grad(velocity, z, p, retain_graph=True)[0]) for p in probes]
         stacked = torch.stack(products, 1)
         return stacked.sum(1, keepdim=True) if self.exact else stacked
@@ -247,7 +248,7 @@ def _log_probs(
     terminal: Distribution | None,
     random: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Independent estimates of log p(x_t), `(B, K)`, K = 1 if it is exact, and the evaluations they took, `(B,)`."""
+    """Independent estimates of log p(x_t), `(B, K)`, where K = 1 if it is exact; the evaluations they took, `(B,)`."""
     probes = trace.draw(x_t, random)
 
     def field(z: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,7 +273,7 @@ def _follow(
     solver: Solver | None,
     columns: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x_s, the integrals of the `columns` rates that the field gives beside the velocity, and the evaluations."""
+    """x_s, the integrals of the `columns` rates that the field has beside the velocity, and the evaluations."""
     size = event_size(x_t.shape[1:])
 
     def flat_field(angle: Tensor, state: Tensor) -> Tensor:
@@ -293,14 +294,14 @@ def _process(denoiser: AnyDenoiser) -> Gaussian:
 def _velocity(denoiser: AnyDenoiser, z: Tensor, angle: Tensor) -> Tensor:
     r"""$dz/d\varphi$ at states `z` `(B, *event)` and angles `(B,)`.
 
-    Next to data $\hat\epsilon$ shrinks in proportion to the noise; next to noise $\hat x$ is constant. So the velocity
-    beyond the log-SNRs that the denoiser is asked at follows from that at the limit.
+    Close to data $\hat\epsilon$ shrinks in proportion to the noise; close to noise $\hat x$ is constant. The velocity
+    beyond the limits of log-SNR therefore follows from that at the limit.
     """
-    asked = angle.clamp(_LIMIT, math.pi / 2 - _LIMIT)
-    t = _process(denoiser).schedule.time(-2 * asked.tan().log())
+    limited = angle.clamp(_LIMIT, math.pi / 2 - _LIMIT)
+    t = _process(denoiser).schedule.time(-2 * limited.tan().log())
     radius = over(_process(denoiser).scale(t), z)
     velocity = denoiser(radius * z, t).v / radius
-    near_data, near_noise = (angle / asked).clamp(max=1), (angle.cos() - asked.cos()).clamp(max=0)
+    near_data, near_noise = (angle / limited).clamp(max=1), (angle.cos() - limited.cos()).clamp(max=0)
     return over(near_data, z) * velocity + over(near_noise, z) * z
 
 
@@ -312,7 +313,7 @@ def _angle(denoiser: AnyDenoiser, t: float) -> Tensor:
 def _with_noise(
     denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
-    """Data with the process's first noise, its time, and what the step back to the lattice adds to the log-density."""
+    """Data with noise of the first time, that time, and what the step back to the lattice adds to the log-density."""
     first, process = times[-2], denoiser.process
     marginal = process.marginal(x, first)
     x_t = marginal.draw(random)
@@ -323,7 +324,7 @@ def _with_noise(
 def _with_uniform(
     denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
-    """Data with uniform noise as wide as a level, the time 0, and the log-volume of a cell; real numbers stay."""
+    """Data with uniform noise as wide as a level, time 0, and the log-volume of a cell; real numbers get no noise."""
     noise = torch.rand(x.shape, generator=random, dtype=x.dtype).to(x.device) - 0.5
     width = torch.as_tensor(lattice.spacing).to(x).expand(x.shape[1:])
     volume = float(width[width > 0].log().sum())
@@ -331,9 +332,9 @@ def _with_uniform(
 
 
 def _summary(parts: list[tuple[Tensor, Tensor]], count: int, exact: bool) -> LogProb:
-    """Mean and standard error over the estimates `(rows, K)` of the slots, cut to the first `count` examples.
+    """Mean and standard error over the estimates `(rows, K)` of the slots, for the first `count` examples.
 
-    Reduced slot by slot: sums over arrays of another size may round differently.
+    Each slot is reduced by itself: sums over arrays of another size may round differently.
     """
     means = [values.mean(1) for values, _ in parts]
     errors = [_error_of_mean(values) for values, _ in parts]
@@ -342,6 +343,6 @@ def _summary(parts: list[tuple[Tensor, Tensor]], count: int, exact: bool) -> Log
 
 
 def _error_of_mean(values: Tensor) -> Tensor:
-    """Standard error of the mean of each row; NaN, 0 / 0, where there is one column."""
+    """Standard error of the mean of each row; NaN, 0 / 0, where there is only one column."""
     repeats = values.shape[1]
     return (((values - values.mean(1, keepdim=True)) ** 2).sum(1) / (repeats - 1) / repeats).sqrt()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import require_integer
-from inkwash.core.randomness import Purpose, slots
+from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import event_size, over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.flow import _LOGISTIC_SCALE, _MAX_LOG_SNR, LogProb, _process
@@ -22,16 +22,17 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
 
     $-\log p(x) = \frac d2\ln 2\pi e - \frac12\int\big[d\,\mathrm{sigmoid}(\lambda) -
     \mathbb E\lVert\epsilon - \hat\epsilon\rVert^2\big]\,d\lambda$ over the log-SNR (Guo et al. 2005; Kong et al. 2023,
-    eq. 9). It holds for the exact denoiser of continuous data; of any other it gives a number without a law.
+    eq. 9). It holds for the exact denoiser of continuous data; for any other denoiser its value is not the logarithm of
+    a density.
 
-    The integral is estimated from two draws in each of so many strata of a logistic law of log-SNRs, each with noise
-    of both signs. Below the schedule's range, or log-SNR -20, the denoiser knows no more than the mean, and the rest is
-    added in closed form; above log-SNR 20 the integrand falls as exp(-log-SNR) and is left out.
+    The integral is estimated from two samples in each of a number of strata of a logistic law of log-SNRs, each with
+    noise of both signs. Below the range of the schedule, or log-SNR -20, the denoiser knows no more than the mean, and
+    the rest is added in closed form; above log-SNR 20 the integrand falls as exp(-log-SNR) and is left out.
 
     Args:
-        denoiser: of continuous data.
+        denoiser: a denoiser of continuous data.
         x: model units, `(B, *event)`.
-        strata: how many; the denoiser is evaluated four times in each.
+        strata: how many strata; the denoiser is evaluated four times in each.
         seed: of the log-SNRs and the noise.
 
     Raises:
@@ -41,7 +42,7 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
     times = torch.tensor([1.0, 0.0], dtype=torch.float64)
     ends = _process(denoiser).schedule.log_snr(times).clamp(-_MAX_LOG_SNR, _MAX_LOG_SNR)
     values, errors = [], []
-    for rows, random in slots(x, seed, Purpose.IMMSE):
+    for rows, random in slots_of(x, seed, Purpose.IMMSE):
         block = x[rows].double()
         pairs = torch.stack([_immse_pair(denoiser, block, ends, i, strata, random) for i in range(strata)])
         rest = _immse_rest(denoiser, block, ends[0], random)
@@ -54,14 +55,14 @@ def immse_log_prob(denoiser: AnyDenoiser, x: Tensor, *, strata: int = 64, seed: 
 def _immse_pair(
     denoiser: AnyDenoiser, x: Tensor, ends: Tensor, stratum: int, strata: int, random: torch.Generator
 ) -> Tensor:
-    """Two independent estimates of the integral from one of the strata, `(2, B)`."""
+    """Two independent estimates of the integral, from one of the strata, `(2, B)`."""
     return torch.stack([_immse_draw(denoiser, x, ends, stratum, strata, random) for _ in range(2)])
 
 
 def _immse_draw(
     denoiser: AnyDenoiser, x: Tensor, ends: Tensor, stratum: int, strata: int, random: torch.Generator
 ) -> Tensor:
-    """The integrand over the density of the log-SNR drawn, `(B,)`."""
+    """The integrand over the density of a random log-SNR, `(B,)`."""
     low, high = torch.sigmoid(ends / _LOGISTIC_SCALE)
     share = (stratum + torch.rand(len(x), generator=random, dtype=torch.float64)) / strata
     level = low + share * (high - low)
@@ -81,7 +82,7 @@ def _immse_integrand(denoiser: AnyDenoiser, x: Tensor, log_snr: Tensor, eps: Ten
 
 
 def _immse_rest(denoiser: AnyDenoiser, x: Tensor, lowest: Tensor, random: torch.Generator) -> Tensor:
-    """The integral below the log-SNR `lowest`, up to order 3/2 in its SNR: there the estimate stays as it is."""
+    """The integral below the log-SNR `lowest`, up to order 3/2 in its SNR: the estimate is constant there."""
     estimate = _at_log_snr(denoiser, x, lowest, standard_normal(x.shape, random, like=x))
     snr = lowest.exp().to(x.device)
     return event_size(x.shape[1:]) * torch.log1p(snr) - snr * sum_event((x - estimate.x) ** 2)

@@ -1,8 +1,9 @@
-r"""Ordinary differential equations $dy/d\tau = f(\tau, y)$ for a batch, each example at a pace of its own.
+r"""Ordinary differential equations $dy/d\tau = f(\tau, y)$ for a batch, each example at its own pace.
 
-A solver is a frozen dataclass; its fields are its options. It moves states `(B, D)` from one time to another and says
-how often the field was evaluated for each example. Adaptive steps are controlled per example, so that a result does not
-depend on which other examples are in the batch. A solver that does not get there raises; it never returns what it has.
+A solver is a frozen dataclass; its fields are its options. It moves states `(B, D)` from one time to another, and
+counts the evaluations of the field for each example. Adaptive steps are controlled per example, so that a result does
+not depend on the other examples in the batch. A solver that fails to arrive raises; it never returns an intermediate
+state.
 """
 
 from abc import ABC, abstractmethod
@@ -15,21 +16,21 @@ from torch import Tensor
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
 
 Field = Callable[[Tensor, Tensor], Tensor]
-"""The field: times `(B,)` and states `(B, D)` to slopes `(B, D)`."""
+"""A field takes times `(B,)` and states `(B, D)` to slopes `(B, D)`."""
 
 
 class Solver(ABC):
-    """A way to follow a field."""
+    """Follows a field."""
 
     @abstractmethod
     def solve(self, field: Field, state: Tensor, start: float, stop: float) -> tuple[Tensor, Tensor]:
-        """From `state` `(B, D)` at time `start` to time `stop`, in either direction.
+        """Move `state` `(B, D)` from time `start` to time `stop`, in either direction.
 
         Returns:
             The state at `stop`, and the number of evaluations of the field for each example, `(B,)`.
 
         Raises:
-            NonFiniteError: the field is NaN or infinite on the way.
+            NonFiniteError: the field is NaN or infinite between them.
             ConfigError: the tolerance is not reached within the evaluations allowed.
         """
 
@@ -62,14 +63,14 @@ class Fixed(Solver):
 
 @dataclass(frozen=True)
 class Adaptive(Solver):
-    """The embedded Runge-Kutta pair of orders 5 and 4 of Dormand & Prince (1980), with steps chosen per example.
+    """The embedded Runge-Kutta pair of orders 5 and 4 of Dormand & Prince (1980), with the size of steps per example.
 
-    A step is taken if the estimated error of every entry of the state is at most `atol + rtol |entry|`.
+    A step is accepted if the estimated error of every entry of the state is at most `atol + rtol |entry|`.
 
     Args:
         rtol: tolerance per step relative to an entry.
         atol: absolute tolerance per step, in the unit of an entry.
-        max_evaluations: of the field, for one example; more raises.
+        max_evaluations: the most evaluations of the field for one example.
     """
 
     rtol: float = 1e-5
@@ -110,16 +111,14 @@ class Adaptive(Solver):
 
     def _require_progress(self, active: Tensor, time: Tensor, step: Tensor, evaluations: Tensor) -> None:
         if bool((active & (time + step == time)).any()):
-            raise NonFiniteError(
-                "flow", "NaN, infinity or a jump on the way", "a network that is finite and continuous"
-            )
+            raise NonFiniteError("flow", "NaN, infinity or a jump", "a network that is finite and continuous")
         if int(evaluations.max()) + 6 > self.max_evaluations:
             need = f"more, or looser tolerances: {int(active.sum())} examples are not done"
             raise ConfigError("solver.max_evaluations", self.max_evaluations, need)
 
 
 _FIRST_STEP = 1 / 32
-"""Length of the first step tried, relative to the whole way."""
+"""Length of the first step tried, as a share of the distance."""
 
 _NODES = (0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1, 1)
 _STAGES: tuple[Sequence[float], ...] = (
@@ -137,7 +136,7 @@ _ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 /
 def _dormand_prince(
     field: Field, time: Tensor, state: Tensor, slope: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of each example: the state of order 5, the slope there, and the difference to the state of order 4."""
+    """One step for each example: the state of order 5, the slope there, and the difference to the state of order 4."""
     slopes, new, h = [slope], state, step[:, None]
     for node, weights in zip(_NODES[1:], _STAGES[1:], strict=True):
         new = state + h * _combine(weights, slopes)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError, require_integer, require_kind
-from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots
+from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import as_batch, as_time
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
@@ -130,11 +130,11 @@ class Diffusion(Walkable):
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, **options: Unpack[WalkOptions]
     ) -> list[Iterator[State]]:
-        slots, number = self.slots(n, first), seed_of(seed)
+        slots, fixed_seed = self.slots(n, first), seed_of(seed)
         (condition, plan), present = self._planned(n, **options), options.get("present")
 
         def walk_slot(slot: Slot) -> Iterator[State]:
-            x_1, random = self.start(slot, number)
+            x_1, random = self.start(slot, fixed_seed)
             walker = Stepwise(under(self.denoiser, condition, slot.places), plan.sampler)
             states = walker.walk(x_1, plan.times, random, slot.own)
             yield from states if present is None else masked(states, present[slot.places[slot.own]])
@@ -186,12 +186,11 @@ class Diffusion(Walkable):
         """
         if not 0 <= t <= 1:
             raise ConfigError("t", t, "a time from 0 to 1")
-        model_x, process = self.units.complete(x).to(self.dtype), self.process
-        noisy = [
-            process.diffuse(model_x[rows], t, process.noise(model_x[rows].shape, random, like=model_x))
-            for rows, random in slots(model_x, seed_of(seed), Purpose.DIFFUSE)
-        ]
-        return torch.cat(noisy)[: len(model_x)]
+        x, noisy = self.units.complete(x).to(self.dtype), []
+        for rows, random in slots_of(x, seed_of(seed), Purpose.DIFFUSE):
+            noise = self.process.noise(x[rows].shape, random, like=x)
+            noisy.append(self.process.diffuse(x[rows], t, noise))
+        return torch.cat(noisy)[: len(x)]
 
     def sample_from(self, x_t: Tensor, t: float, *, seed: int | None = None, **options: Unpack[WalkOptions]) -> Any:
         r"""Sample $p(x \mid x_t)$ once for each row: walk from time `t` down.
@@ -213,7 +212,7 @@ class Diffusion(Walkable):
             ConfigError: a bad `t`, `seed`, `steps` or `times`.
         """
         x_t = self.units.shaped("x_t", x_t).to(self.dtype)
-        starts = slots(x_t, seed_of(seed), Purpose.SAMPLE_FROM)
+        starts = slots_of(x_t, seed_of(seed), Purpose.SAMPLE_FROM)
         return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
 
     def _walk_down(
@@ -313,7 +312,7 @@ class Diffusion(Walkable):
         given: Any = None,
         **others: Any,
     ) -> Any:
-        """Data between the codes of two `ends`, noisy data at time t; refuses options of a walk."""
+        """Data between the codes of two `ends`, noisy data at time t, without `others`: the options of a walk."""
         for name, value in others.items():
             raise ConfigError(name, value, "a time t to walk from; between codes there is a solver")
         condition = self.condition.inputs(2, label, given)

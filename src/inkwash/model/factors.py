@@ -1,9 +1,9 @@
 r"""Factors: functions r(x) that multiply a model's distribution, $\tilde p(x) \propto p(x)\,r(x)$.
 
-A factor is stated in data units. Bound to a model it becomes `Evidence`, in model units: entries that are known,
-measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. Where the map between the units is
-affine a linear measurement remains one; elsewhere it is refused. A factor that changes what the denoiser believes, and
-is no function of x, wraps it.
+A factor is stated in data units. Multiplied with a model it becomes `Evidence` in model units: known entries,
+measurements $y = A x + \mathrm{noise}$, and any other differentiable $\log r$. A linear measurement remains linear
+where the map between the units is affine; elsewhere it is refused. A factor that changes the belief of the denoiser,
+and is no function of x, wraps the denoiser.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Observed(Factor):
-    r"""Entries that are known: $r(x) = \prod_{i \in \mathrm{mask}} \delta(x_i - \mathrm{values}_i)$.
+    r"""Known entries: $r(x) = \prod_{i \in \mathrm{mask}} \delta(x_i - \mathrm{values}_i)$.
 
     Args:
-        mask: boolean, true where an entry is known; the shape of one example in data units, or what broadcasts to it.
-        values: what is known, data units, likewise; where the mask is false it is not looked at.
+        mask: boolean, true where an entry is known; of the shape of one example in data units, or one that broadcasts
+            to it.
+        values: their values in data units, of such a shape too; they have no meaning where the mask is false.
 
     Raises:
-        ConfigError: when it multiplies a model: a mask that is not boolean, or knows nothing, or another shape.
-        DataError: values that the model's data cannot take.
+        ConfigError: when it multiplies a model, a mask that is not boolean or nowhere true, or another shape.
+        DataError: then too, values that the model's data cannot take.
     """
 
     mask: Any
@@ -53,7 +54,7 @@ class Observed(Factor):
         return Evidence(torch.tensor(mask, device=units.device), x)
 
     def known(self, units: Units) -> tuple[Array, Array]:
-        """Mask and values at the full shape of an example as it came; values without meaning where nothing is known."""
+        """Mask and values in the full shape of one example in data units."""
         shape = units.data_shape
         mask, values = _broadcast("observed.mask", self.mask, shape), _broadcast("observed.values", self.values, shape)
         if mask.dtype != np.bool_ or not mask.any():
@@ -63,8 +64,8 @@ class Observed(Factor):
         return mask, values
 
 
-def _broadcast(where: str, given: Any, shape: tuple[int, ...]) -> Array:
-    array = np.asarray(given)
+def _broadcast(where: str, part: Any, shape: tuple[int, ...]) -> Array:
+    array = np.asarray(part)
     try:
         return np.array(np.broadcast_to(array, shape))
     except ValueError:
@@ -78,14 +79,15 @@ class Measurement(Factor):
     Args:
         A: a matrix `(m, d)` for the d entries of an example in one row; or a callable that takes examples `(B,
             *shape)`, shaped as in model units (images channels first) but in data units, to anything of B rows, in
-            torch. It must be linear, or affine; its adjoint is found by automatic differentiation. See
+            torch. It must be linear, or affine; automatic differentiation finds its adjoint. See
             `inkwash.model.operators`.
-        y: what was measured, as many numbers as A gives for one example, in A's units.
-        noise: standard deviation of the noise, in A's units, at least 0; a number, or one for each of y. With 0 draws
-            fit y as nearly as the method's arithmetic does; entries that must come back exactly are for `Observed`.
+        y: the measurement, as many numbers as A gives for one example, in A's units.
+        noise: standard deviation of the noise, in A's units, at least 0; one number, or one for each of y. With 0,
+            samples fit y as closely as the arithmetic of the method allows; use `Observed` for entries that must come
+            back exactly.
 
     Raises:
-        ConfigError: when it multiplies a model: an A that is not affine, noise below 0, sizes that do not fit, or a
+        ConfigError: when it multiplies a model, an A that is not affine, noise below 0, sizes that do not fit, or a
             model whose own map to data units is not affine.
     """
 
@@ -133,14 +135,14 @@ class Measurement(Factor):
 
 @dataclass(frozen=True, eq=False)
 class Classifier(Factor):
-    r"""Any differentiable $\log r(x)$: the log-probability that a classifier gives to a label, for one.
+    r"""Any differentiable $\log r(x)$, for example the log-probability that a classifier gives to a label.
 
     Args:
         log_prob: takes examples `(B, *shape)`, shaped as in model units (images channels first) but in data units, as
-            real numbers, to log r `(B,)`, in torch, each row by itself. A constant in it makes no difference.
+            real numbers, to log r `(B,)`, in torch, each row by itself. Adding a constant makes no difference.
 
     Raises:
-        ConfigError: when it multiplies a model: another shape than `(B,)`; on use, a function without a derivative, by
+        ConfigError: when it multiplies a model, another shape than `(B,)`; on use, a function without a derivative, for
             methods other than `SMC`.
     """
 
@@ -160,8 +162,8 @@ class Classifier(Factor):
 class Condition(Factor):
     r"""A condition y of a model that was trained with one: $r(x) = p(y \mid x)^w$, as the network knows it.
 
-    Alone it is the model's own `label`, `given` and `guidance`, draw for draw; with other factors it says which of the
-    model's distributions these multiply.
+    The product of a model with only this factor samples what the model's own `label`, `given` and `guidance` do, bit
+    for bit. With other factors, it selects the distribution of the model that they multiply.
 
     Args:
         label: one class, as of `Diffusion.sample`; None, with guidance 1 and nothing given, changes nothing.
@@ -169,8 +171,8 @@ class Condition(Factor):
         guidance: w.
 
     Raises:
-        ConfigError: when it multiplies a model: one without such a condition, a guidance below 0.
-        DataError: then too: what is given does not fit.
+        ConfigError: when it multiplies a model, one without such a condition, or a guidance below 0.
+        DataError: then too, given values that do not fit.
     """
 
     label: Any = None

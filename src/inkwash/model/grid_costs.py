@@ -1,15 +1,15 @@
-r"""Grids of times learned for a model: of all grids of so many steps among some candidate times, the cheapest.
+r"""Grids of times learned for a model: the cheapest of all grids of a number of steps among candidate times.
 
-Where the cost of a grid is a sum over its steps, and the cost of a step depends on its two times alone, dynamic
-programming finds the cheapest grid exactly. Two costs have this form.
+If the cost of a grid is a sum over its steps, and the cost of a step depends only on its two times, dynamic programming
+finds the cheapest grid exactly. Two costs have this form.
 
 - The variational bound: a step from t to s adds
-  $\mathbb E\,\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, the last one what the decoder adds (Watson et al.
-  2021, "Learning to efficiently sample from diffusion probabilistic models"). The network is asked about each candidate
-  once: what it says at t serves the steps from t to every s.
-- The deviation from trajectories of the probability-flow ODE: a step adds the distance between where one step of DDIM
-  leads from a point of a trajectory and the trajectory itself (Chen et al. 2024, "On the trajectory regularity of
-  ODE-based diffusion sampling").
+  $\mathbb E\,\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, and the last step what the decoder adds (Watson
+  et al. 2021, "Learning to efficiently sample from diffusion probabilistic models"). The network is evaluated once at
+  each candidate: its estimate at t serves the steps from t to every s.
+- The deviation from trajectories of the probability-flow ODE: a step adds the distance between the trajectory and the
+  end of one step of DDIM from a point of it (Chen et al. 2024, "On the trajectory regularity of ODE-based diffusion
+  sampling").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
-from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots
+from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import over
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.likelihood.bound import step_kl
@@ -40,14 +40,14 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class GridCosts:
-    """What the steps between M + 1 candidate times cost, and with them every grid of at least two steps among those.
+    """The costs of steps between M + 1 candidate times, and with them of every grid of at least two steps among these.
 
     Args:
         times: the candidates, decreasing from 1 to 0, `(M + 1,)`, float64.
         step: cost of the step from candidate i to j, `(M, M)`, float64; the steps to time 0 are in `last`.
-        last: cost of the step from candidate j to time 0 where the step before came from candidate i, `(M, M)`.
-        fixed: what every grid costs.
-        evaluations: how many examples the network was evaluated on to measure them, each at one time.
+        last: cost of the step from candidate j to time 0 after a step from candidate i, `(M, M)`.
+        fixed: the cost that all grids share.
+        evaluations: how many examples, each at one time, the network was evaluated on to measure the costs.
     """
 
     times: Tensor
@@ -57,7 +57,7 @@ class GridCosts:
     evaluations: int
 
     def grid(self, steps: int) -> Tensor:
-        """The cheapest grid of so many steps, by dynamic programming in O(M^2 `steps`).
+        """The cheapest grid of a number of steps, by dynamic programming in O(M^2 `steps`).
 
         Args:
             steps: at least 2, at most M.
@@ -67,7 +67,7 @@ class GridCosts:
 
         Raises:
             ConfigError: a bad `steps`.
-            NonFiniteError: every such grid has an infinite cost or one that is not a number.
+            NonFiniteError: every such grid has a cost that is infinite or NaN.
         """
         self._require_steps(steps)
         least = torch.full_like(self.times[:-1], torch.inf)
@@ -110,14 +110,14 @@ class GridCosts:
 def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, seed: int = 0) -> GridCosts:
     """Costs whose sum over a grid is the variational bound of `x` on it: mean over the examples, nats.
 
-    Any process and any reverse variance. The network is evaluated M times per example, and M^2/2 divergences are taken
-    in closed form.
+    They are for any process and any reverse variance. They take M evaluations of the network per example, and M^2/2
+    divergences in closed form.
 
     Args:
         model: the model.
         x: data units, `(B, …)`.
-        candidates: times to choose from, decreasing from 1 to 0; by default those of the model's own grid, or where it
-            has more than 128 steps, those of its times that are nearest to 128 equal steps of log-SNR.
+        candidates: the candidate times, decreasing from 1 to 0; by default those of the model's own grid or, if it has
+            more than 128 steps, those of its times that are closest to 128 equal steps of log-SNR.
         seed: of the noise.
 
     Raises:
@@ -127,7 +127,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
     clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
     lattice = process.lattice if model.transform is None else model.transform.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
-    for rows, random in slots(clean, seed, Purpose.GRID):
+    for rows, random in slots_of(clean, seed, Purpose.GRID):
         own = min(len(rows), len(clean) - int(rows[0]))
         _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
     fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
@@ -146,7 +146,7 @@ def _add_bound_costs(
     random: torch.Generator,
     count: int,
 ) -> None:
-    """Add, to sums over examples, what the first `count` of the slot `x` cost."""
+    """Add the costs of the first `count` examples of the slot `x` to sums over examples."""
     process = denoiser.process
     for i, t in enumerate(times[:-1]):
         x_t = process.marginal(x, t).draw(random)
@@ -159,7 +159,7 @@ def _add_bound_costs(
 def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor, t: Tensor) -> Tensor:
     """What the steps from t to each of `times` add to the bound, summed over the examples: `(len(times),)`.
 
-    Times take the place of examples, and examples that of entries, over which a divergence is a sum.
+    Times take the place of examples, and examples that of entries: a divergence is a sum over entries.
     """
 
     def repeated(tensor: Tensor, count: int) -> Tensor:
@@ -176,7 +176,7 @@ def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor,
 def _decoders(
     process: Process, x_t: Tensor, estimate: Any, times: Tensor, lattice: Lattice | Bins | None
 ) -> list[Distribution]:
-    """The decoders at the last of `times`, one for each time that may come before it, or one that serves them all."""
+    """The decoders at the last of `times`, one for each time that may come before it, or one for all of them."""
     end = torch.tensor([times[-1], 0.0], dtype=torch.float64)
     try:
         return [process.decoder(x_t, estimate, end, lattice)]
@@ -190,14 +190,14 @@ def trajectory_costs(
 ) -> GridCosts:
     r"""Costs whose sum over a grid is how far single steps of DDIM on it lead away from the flow.
 
-    A step's cost is the mean distance between the point $x_s$ of a trajectory of the probability-flow ODE and where one
-    step from its point $x_t$ leads, over $c_s = \sqrt{\alpha_s^2 + \sigma_s^2}$. The trajectories are those of DDIM on
-    all candidates.
+    The cost of a step is the mean distance between the point $x_s$ of a trajectory of the probability-flow ODE and the
+    end of one step from its point $x_t$, over $c_s = \sqrt{\alpha_s^2 + \sigma_s^2}$. The trajectories are those of
+    DDIM on all candidates.
 
     Args:
-        model: the model, of a Gaussian process.
+        model: a model of a Gaussian process.
         n: how many trajectories.
-        candidates: as of `bound_costs`.
+        candidates: as for `bound_costs`.
         seed: of the trajectories' starts; None takes one from torch's global generator.
 
     Raises:
@@ -215,7 +215,7 @@ def trajectory_costs(
 
 
 def _deviations(denoiser: AnyDenoiser, process: Gaussian, x_t: Tensor, times: Tensor) -> Tensor:
-    """How far the step from candidate i to j leads off the trajectories from `x_t`, summed over these: `(M, M + 1)`."""
+    """How far the step from candidate i to j leads off the trajectories from `x_t`, a sum over these: `(M, M + 1)`."""
     points, guesses = [x_t], []
     for t, s in pairwise(times):
         estimate = denoiser(points[-1], t)
@@ -231,13 +231,13 @@ def _deviations(denoiser: AnyDenoiser, process: Gaussian, x_t: Tensor, times: Te
 
 
 def _ddim(process: Gaussian, x: Tensor, eps: Tensor, s: Tensor) -> Tensor:
-    """The steps of DDIM without noise to times `(K,)`, `(K, B, *event)`: the estimates of x and of the noise, put
-    together again at each time."""
+    """The steps of DDIM without noise to times `(K,)`, `(K, B, *event)`: the estimates of x and of the noise, mixed for
+    each time."""
     return process.diffuse(x.expand(len(s), *x.shape), s, eps.expand(len(s), *eps.shape))
 
 
 def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) -> GridCosts:
-    """Means over `count` examples of sums of costs; infinite where a step would not go down."""
+    """Sums of costs over `count` examples as means; infinite where a step would not go down."""
     steps = len(times) - 1
     down = torch.ones(steps, steps, dtype=torch.bool).triu(1)
     step, last = (torch.where(down, total / count, torch.inf) for total in (step, last))
@@ -245,7 +245,7 @@ def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) 
 
 
 def _candidates(model: Diffusion, candidates: Tensor | None) -> Tensor:
-    """The candidates asked for, or those of the model's own grid, thinned evenly in log-SNR."""
+    """The candidates themselves, or the times of the model's own grid, thinned evenly in log-SNR."""
     grid = as_grid(None, candidates, model.steps)
     if candidates is not None or len(grid) <= _CANDIDATES + 1:
         return grid

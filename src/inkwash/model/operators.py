@@ -1,22 +1,19 @@
-r"""Linear maps of images that measurements are often made by: $A$ in $y = A x + \mathrm{noise}$.
+r"""Linear maps of images for common measurements: $A$ in $y = A x + \mathrm{noise}$.
 
-Each function makes a map of images `(B, C, H, W)` in data units. Any other callable that is linear, or affine, serves
-as well, and so does a matrix; see `inkwash.Measurement`.
+Each function makes a map of images `(B, C, H, W)` in data units. A measurement also takes any other callable that is
+linear or affine, or a matrix; see `inkwash.Measurement`.
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError, require_integer
+from inkwash.posterior.evidence import Map
 from inkwash.process.degradations import Blur
 
-Operator = Callable[[Tensor], Tensor]
 
-
-def crop(top: int, left: int, height: int, width: int) -> Operator:
+def crop(top: int, left: int, height: int, width: int) -> Map:
     """A rectangle of the image, `(B, C, height, width)`.
 
     Raises:
@@ -33,8 +30,8 @@ def crop(top: int, left: int, height: int, width: int) -> Operator:
     return apply
 
 
-def downsample(factor: int) -> Operator:
-    """Means over blocks of `factor` by `factor` pixels; pixels beyond the last whole block are left out.
+def downsample(factor: int) -> Map:
+    """Means over blocks of `factor` by `factor` pixels, without the pixels beyond the last complete block.
 
     Raises:
         ConfigError: a factor below 2.
@@ -43,8 +40,8 @@ def downsample(factor: int) -> Operator:
     return lambda x: F.avg_pool2d(x, factor)
 
 
-def blur(std: float) -> Operator:
-    """A Gaussian blur of so many pixels with reflecting edges; see `inkwash.process.Blur`.
+def blur(std: float) -> Map:
+    """A Gaussian blur with a standard deviation in pixels and reflecting edges; see `inkwash.process.Blur`.
 
     Raises:
         ConfigError: a standard deviation that is not positive.
@@ -54,13 +51,14 @@ def blur(std: float) -> Operator:
     return lambda x: Blur(std / max(x.shape[-2:])).degrade(x, 0.5)
 
 
-def grey() -> Operator:
+def grey() -> Map:
     """The mean over channels, `(B, 1, H, W)`."""
     return lambda x: x.mean(1, keepdim=True)
 
 
-def entries(mask: Tensor) -> Operator:
-    """The entries where `mask`, boolean `(*event)`, is true, `(B, m)`: noisy pixels, where `Observed` knows them.
+def entries(mask: Tensor) -> Map:
+    """The entries where `mask`, boolean `(*event)`, is true, `(B, m)`: for noisy pixels, where `Observed` is for exact
+    ones.
 
     Raises:
         ConfigError: a mask that is not boolean.

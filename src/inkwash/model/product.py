@@ -155,10 +155,10 @@ class Product(Walkable):
         seed: int | None = None,
         **steps: Unpack[StepOptions],
     ) -> list[Iterator[State]]:
-        (walker, plan), number = self._composed(method, **steps), seed_of(seed)
+        (walker, plan), fixed_seed = self._composed(method, **steps), seed_of(seed)
 
         def walk_slot(slot: Slot) -> Iterator[State]:
-            x_1, random = self._conditioned.start(slot, number)
+            x_1, random = self._conditioned.start(slot, fixed_seed)
             for state in walker.walk(x_1, plan.times, random, slot.own):
                 yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
 

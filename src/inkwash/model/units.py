@@ -100,7 +100,7 @@ class Units:
             DataError: as `to_model`, or an entry is missing.
         """
         if bool((model_x := self.to_model(x)).isnan().any()):
-            raise DataError("x", "a missing value", "whole examples; bound and impute take others")
+            raise DataError("x", "a missing value", "complete examples; bound and impute take others")
         return model_x
 
     def shaped(self, where: str, x: Any) -> Tensor:

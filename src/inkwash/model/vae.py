@@ -1,10 +1,10 @@
 r"""The variational autoencoder: $p(x) = \int p(z)\,p(x \mid z)\,dz$, with an encoder to find the z that matter.
 
 $-\log p(x) \le \mathrm{KL}(q(z \mid x) \,\|\, p(z)) + \mathbb E_q[-\log p(x \mid z)]$ (Kingma & Welling 2014, eq. 3).
-The gap is $\mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))$: a better encoder closes it, and importance sampling from the
-encoder takes it away without one.
+The gap is $\mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x))$: a better encoder closes it, and so does importance sampling
+from the same encoder.
 
-A diffusion model is a VAE whose encoder is fixed: its latent is the whole path of noisy data. Both answer `sample`,
+A diffusion model is a VAE whose encoder is fixed: its latent is the complete path of noisy data. Both have `sample`,
 `bound` and `log_prob`.
 """
 
@@ -41,14 +41,14 @@ class ImportanceEstimate:
 
     @property
     def value(self) -> Tensor:
-        """The estimate, nats per example, `(B,)`. On average too low, by about `std_error**2 / 2`."""
+        """The estimate, nats per example, `(B,)`. On average it is too low, by about `std_error**2 / 2`."""
         return self.log_weights.logsumexp(0) - math.log(len(self.log_weights))
 
     @property
     def std_error(self) -> Tensor:
-        """Standard error of `value` to first order, `(B,)`: that of the mean weight, over it; NaN for a single draw.
+        """Standard error of `value` to first order, `(B,)`: that of the mean weight, over the mean; NaN for one draw.
 
-        Not to be trusted where `effective_draws` is small: the weights that matter may not have been drawn.
+        Do not trust it where `effective_draws` is small: the draws that matter may be missing.
         """
         draws = len(self.log_weights)
         spread = ((self._relative() - 1) ** 2).sum(0) / (draws - 1)
@@ -56,7 +56,7 @@ class ImportanceEstimate:
 
     @property
     def effective_draws(self) -> Tensor:
-        r"""$(\sum_k w_k)^2/\sum_k w_k^2$, `(B,)`: K for equal weights, 1 where one draw outweighs all others."""
+        r"""$(\sum_k w_k)^2/\sum_k w_k^2$, `(B,)`: K for equal weights, and 1 where one draw outweighs all others."""
         return len(self.log_weights) / (self._relative() ** 2).mean(0)
 
     def _relative(self) -> Tensor:
@@ -68,16 +68,16 @@ class VAE(nn.Module):
     r"""$p(z) = \mathcal N(0, I)$, $p(x \mid z) = \mathcal N(\mu(z), \sigma^2 I)$ and
     $q(z \mid x) = \mathcal N(m(x), \mathrm{diag}\,s^2(x))$ (Kingma & Welling 2014, App. C.2).
 
-    For data with levels p(x | z) is the mass that the normal puts on each level's bin.
+    For data with levels p(x | z) is the mass that the normal law puts on the bin of each level.
 
     Args:
         encoder: a callable from x `(B, *event)` to m(x) and log s²(x) side by side, `(B, 2 * latent)`.
         decoder: a callable from z `(B, latent)` to the mean of x, `(B, *event)`.
         latent: number of entries of z.
-        lattice: the values discrete data takes; None for continuous data, whose decoder is a density.
-        noise_var: $\sigma^2$; where it is learned, its start.
-        learn_noise: whether $\sigma^2$ is trained with the networks. The density of continuous data grows without bound
-            if the decoder can reproduce it exactly; then fix the noise.
+        lattice: the values of discrete data; None for continuous data, whose decoder is a density.
+        noise_var: $\sigma^2$; its initial value where it is learned.
+        learn_noise: whether $\sigma^2$ is trained with the networks. Fix it if the decoder can reproduce continuous
+            data exactly: their density would grow without bound.
 
     Raises:
         ConfigError: `latent` below 1, or `noise_var` not positive.
@@ -113,7 +113,7 @@ class VAE(nn.Module):
         return Normal(mean, mean.new_ones(()))
 
     def encoding(self, x: Tensor) -> Normal:
-        """q(z | x), the encoder's answer to `x` `(B, *event)`.
+        """q(z | x), the output of the encoder for `x` `(B, *event)`.
 
         Raises:
             ConfigError: an encoder whose output is not `(B, 2 * latent)`.
@@ -134,9 +134,9 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, *, seed: int | None = None) -> Tensor:
-        """Draw `n` examples `(n, *event)`: z from the prior, then x from p(x | z).
+        """Sample `n` examples `(n, *event)`: z from the prior, then x from p(x | z).
 
-        Sample i of a seed is the same, bit for bit, whatever `n`.
+        Sample i of a seed is the same, bit for bit, whatever `n` is.
 
         Args:
             n: how many, at least 1.
@@ -155,7 +155,7 @@ class VAE(nn.Module):
         return torch.cat(samples)[:n]
 
     def loss(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """KL(q(z | x) ‖ p(z)) - log p(x | z) at one draw of z, `(B,)`: what training lowers."""
+        """KL(q(z | x) ‖ p(z)) - log p(x | z) at one draw of z, `(B,)`: what training minimises."""
         q = self.encoding(x)
         return q.kl(self.prior(len(x), x)) - self._log_likelihood(x, q.draw(random))
 
@@ -164,9 +164,9 @@ class VAE(nn.Module):
         """The variational bound on -log p(x), nats per example, float64.
 
         Its parts are those of a diffusion model of one step: `prior` is KL(q(z | x) ‖ p(z)), `reconstruction` is
-        E[-log p(x | z)], and between them there is no `diffusion`. The total is the mean of -log w, see
-        `ImportanceEstimate`, and `reconstruction` what is left of it without the divergence, which is in closed form:
-        with the exact posterior for an encoder the total has no noise.
+        E[-log p(x | z)], and `diffusion` between them is 0. The total is the mean of -log w (see `ImportanceEstimate`),
+        and `reconstruction` is the total less the divergence, which is in closed form: if the encoder is the exact
+        posterior, the total has no noise.
 
         Args:
             x: data, `(B, *event)`.
@@ -200,10 +200,10 @@ class VAE(nn.Module):
 
         Args:
             x: data, `(B, *event)`.
-            seed: of the draws of z; with the encoder they are those of `bound`.
+            seed: of the draws of z; with the encoder these are those of `bound`.
             draws: how many draws of z per example.
-            proposal: what they are drawn from: the "encoder", or the "prior" as the definition of p(x) has it. The
-                narrower the decoder's noise, the fewer z explain a given x and the more hopeless the prior becomes.
+            proposal: the law of these draws: the "encoder", or the "prior" as in the definition of p(x). The narrower
+                the noise of the decoder, the fewer z explain an x, and the more hopeless the prior becomes.
 
         Raises:
             DataError: no example, or entries that are not on the lattice.
@@ -215,7 +215,7 @@ class VAE(nn.Module):
         return ImportanceEstimate(self._log_weights(x, seed, draws, proposal))
 
     def _log_weights(self, x: Tensor, seed: int, draws: int, proposal: Proposal) -> Tensor:
-        """Slot by slot, each with noise of its own: `(draws, B)`."""
+        """Log-weights `(draws, B)`; each slot has noise of its own."""
         slots = enumerate(x.split(_rows(x)))
         return torch.cat(
             [self._slot_weights(block, generator(seed, Purpose.BOUND, i), draws, proposal) for i, block in slots], dim=1
@@ -223,13 +223,13 @@ class VAE(nn.Module):
 
     def _slot_weights(self, x: Tensor, random: torch.Generator, draws: int, proposal: Proposal) -> Tensor:
         prior = self.prior(len(x), x)
-        drawn_from = self.encoding(x) if proposal == "encoder" else prior
+        law = self.encoding(x) if proposal == "encoder" else prior
         rows = []
         for _ in range(draws):
             # noise for a full slot: that of an example must not depend on how many come after it
             noise = standard_normal((_rows(x), self.latent), random, like=x)[: len(x)]
-            z = drawn_from.mean + drawn_from.std * noise
-            rows.append(self._log_likelihood(x, z) + prior.log_prob(z) - drawn_from.log_prob(z))
+            z = law.mean + law.std * noise
+            rows.append(self._log_likelihood(x, z) + prior.log_prob(z) - law.log_prob(z))
         return torch.stack(rows)
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -239,7 +239,12 @@ class VAE(nn.Module):
         return decoding.log_prob(x)
 
     def _checked(self, x: Tensor, draws: int = 1) -> Tensor:
-        """`x` in float64 on the model's device, if it is data this model can describe."""
+        """`x` in float64 on the model's device.
+
+        Raises:
+            DataError: no example, or entries that are not on the lattice.
+            ConfigError: `draws` below 1.
+        """
         _require_at_least_one(draws=draws)
         if len(x) == 0:
             raise DataError("x", "no example", "at least one")
@@ -273,7 +278,7 @@ def perceptron_vae(
         shape: of one example.
         latent: number of entries of z.
         width: features of a hidden layer.
-        depth: hidden layers of either network; 0 makes both linear.
+        depth: hidden layers of each network; 0 makes both linear.
         lattice: see `VAE`.
         noise_var: see `VAE`.
         learn_noise: see `VAE`.
@@ -294,13 +299,13 @@ def perceptron_vae(
 def fit_vae(
     vae: VAE, x: Tensor, *, steps: int = 2000, batch_size: int = 128, learning_rate: float = 1e-3, seed: int = 0
 ) -> VAE:
-    """Train a copy of `vae` to lower its bound on `x`, by Adam with a learning rate that falls to zero.
+    """Train a copy of `vae` to minimise its bound on `x`, by Adam with a learning rate that falls to zero.
 
     The result is a pure function of the arguments; `vae` stays as it is.
 
     Args:
-        vae: where to start.
-        x: data, `(N, *event)`, in the values that `vae` models.
+        vae: the start.
+        x: data, `(N, *event)`, with the values that `vae` models.
         steps: optimizer steps.
         batch_size: examples per step, drawn with replacement.
         learning_rate: at the start.
@@ -341,7 +346,7 @@ def _rows(x: Tensor) -> int:
 
 
 def _call(network: Map, x: Tensor) -> Tensor:
-    """The network's answer in the dtype of `x`; a network with parameters is called in theirs."""
+    """The output of a network, in the dtype of `x`; a network with parameters gets its input in theirs."""
     return network(x.to(next(_parameters(network), x).dtype)).to(x.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Drawing from a model multiplied by what is known, p(x) r(x), in model units."""
+"""Sampling from a model multiplied by what is known, p(x) r(x), in model units."""
 
 from inkwash.posterior.entrywise import Entrywise
 from inkwash.posterior.evidence import EachKnown, Evidence, Linear

@@ -1,7 +1,7 @@
-r"""Products of Bernoulli diffusion with what is said of each bit by itself: $\log r(x) = \sum_i h_i x_i$.
+r"""Products of Bernoulli diffusion with factors of single bits: $\log r(x) = \sum_i h_i x_i$.
 
-Log-odds are tilted by h, which is infinite where a bit is known. Of a belief in which bits are independent this is the
-product; of correlated bits it leaves out what a bit tells of the others beyond what their noisy states do.
+Log-odds are tilted by h, which is infinite where a bit is known. If bits are independent under the belief, this is the
+product; if they are correlated, it leaves out what a bit says about the others beyond their noisy states.
 """
 
 from dataclasses import dataclass, replace
@@ -26,10 +26,10 @@ _ROUNDING = 1e-4
 
 
 def require_bernoulli(process: Process, where: str) -> Bernoulli:
-    """The process, for what is made for bits alone.
+    """The process, for what is made only for bits.
 
     Raises:
-        ConfigError: another process; `where` says who asked.
+        ConfigError: another process; `where` names what needs it.
     """
     if not isinstance(process, Bernoulli):
         raise ConfigError(where, f"a {type(process).__name__} process", "a Bernoulli process")
@@ -37,22 +37,22 @@ def require_bernoulli(process: Process, where: str) -> Bernoulli:
 
 
 def tilt(evidence: Evidence) -> Tensor:
-    """h, `(*shape)`, float64: the slope of log r at bits of one half, which is exact where log r is a sum over bits,
-    each to the second power at most."""
+    """h, `(*shape)`, float64: the slope of log r at bits of one half, which is exact where log r is a sum over bits of
+    polynomials of degree two at most."""
     slope = gradient(evidence.soft, torch.full_like(evidence.values, 0.5)[None])[0]
     certain = torch.where(evidence.values == 1, torch.inf, -torch.inf)
     return torch.where(evidence.known, certain, slope)
 
 
 def log_mass(estimate: BitEstimate, h: Tensor) -> Tensor:
-    """Log of the mean of exp(h x), or of the probability of what is known, under the belief; `(B,)`, float64."""
+    """Log of the mean of exp(h x) under the belief, where known bits count with their probability; `(B,)`, float64."""
     zero, one = Bits(estimate.logits.double()).log_masses
     either = torch.logaddexp(zero, one + h.nan_to_num(posinf=0.0, neginf=0.0))
     return sum_event(torch.where(h == torch.inf, one, torch.where(h == -torch.inf, zero, either)))
 
 
 def beyond(evidence: Evidence, h: Tensor, x: Tensor) -> Tensor:
-    """What log r says of bits `x` `(B, *shape)`, all that is known among them, beyond h x; `(B,)`, float64."""
+    """log r - h x at bits `x` `(B, *shape)` that agree with the known ones; `(B,)`, float64."""
     finite = h.masked_fill(evidence.known, 0)
     return evidence.soft(x.double()) - sum_event(finite * x)
 
@@ -61,8 +61,8 @@ class Tilted(nn.Module):
     """The denoiser of a product of bits.
 
     Args:
-        denoiser: that of the model.
-        h: what is added to the log-odds, `(*shape)`.
+        denoiser: the denoiser of the model.
+        h: added to the log-odds, `(*shape)`.
     """
 
     def __init__(self, denoiser: AnyDenoiser, h: Tensor) -> None:
@@ -74,16 +74,16 @@ class Tilted(nn.Module):
         return self.of(self.denoiser(x_t, t, **condition))
 
     def of(self, estimate: BitEstimate) -> BitEstimate:
-        """The product's estimate, from the model's."""
+        """The estimate under the product, from that of the model."""
         return replace(estimate, logits=estimate.logits + self.h.to(estimate.logits))
 
 
 @dataclass(frozen=True)
 class Entrywise(Method):
-    """For bits: the belief about each bit is multiplied by what is said of it. Exact where bits are independent.
+    """For bits: the belief about each bit is multiplied by its factor. It is exact where bits are independent.
 
     Raises:
-        ConfigError: on use: a process that is not Bernoulli, or a log r that is no sum over bits.
+        ConfigError: on use, a process that is not Bernoulli, or a log r that is no sum over bits.
     """
 
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:

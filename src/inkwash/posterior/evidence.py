@@ -1,6 +1,6 @@
-r"""Evidence: what factors r(x) say of an example, in model units, where methods need nothing but tensors.
+r"""`Evidence`: what factors r(x) say about an example, as tensors in model units.
 
-Entries are known, measured as $y = A x + \mathrm{noise}$, or weighed by any other differentiable $\log r$.
+Entries may be known, measured as $y = A x + \mathrm{noise}$, or weighed by any other differentiable $\log r$.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from torch import Tensor
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, sum_event
 
+Map = Callable[[Tensor], Tensor]
+"""A map of rows: what it gives for a row does not depend on the other rows."""
+
 Potential = Callable[[Tensor], Tensor]
+"""A log r(x), up to a constant: examples `(B, *shape)` to `(B,)`, each row by itself."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +27,19 @@ class Linear:
     r"""$y = A x + \mathcal N(0, \mathrm{var})$ in model units.
 
     Args:
-        apply: A, maps `(B, *shape)` to `(B, m)`, linear.
+        apply: A, a linear map from `(B, *shape)` to `(B, m)`.
         shape: of one example.
-        y: what was measured, `(m,)`, float64; or `(groups, m)`, of several examples in turn.
+        y: the measurement, `(m,)`, float64; or `(groups, m)`, one for each of several examples in turn.
         var: variance of its noise, `(m,)`, float64; 0 where there is none.
     """
 
-    apply: Potential
+    apply: Map
     shape: tuple[int, ...]
     y: Tensor
     var: Tensor
 
     def adjoint(self, w: Tensor) -> Tensor:
-        r"""$A^\top w$ `(B, *shape)` of `w` `(B, m)`."""
+        r"""$A^\top w$, `(B, *shape)`, for `w` `(B, m)`."""
         with torch.inference_mode(False), torch.enable_grad():
             x = w.new_zeros((len(w), *self.shape)).requires_grad_()
             return torch.autograd.grad(self.apply(x), x, w)[0]
@@ -52,13 +56,13 @@ class Linear:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What factors say of x, in model units.
+    """What factors say about x, in model units.
 
     Args:
         known: which entries are known, boolean `(*shape)`.
-        values: what they are, `(*shape)`, float64; elsewhere without meaning.
+        values: their values, `(*shape)`, float64; they have no meaning elsewhere.
         measured: linear measurements.
-        potentials: functions `(B, *shape) -> (B,)`, each a log r(x).
+        potentials: other factors, each as a log r(x).
         differentiable: whether torch can differentiate all of them.
     """
 
@@ -82,7 +86,7 @@ class Evidence:
 
     @cached_property
     def linear(self) -> Linear | None:
-        """Everything linear as one measurement, known entries as measured without noise; None if there is nothing."""
+        """All measurements as one, with known entries as measurements without noise; None if there are none."""
         parts, values = list(self.measured), self.values[self.known]
         if len(values):
             parts.append(Linear(lambda x: x[:, self.known], tuple(self.known.shape), values, 0 * values))
@@ -106,11 +110,11 @@ class Evidence:
         return 1
 
     def known_of(self, x: Tensor) -> Tensor:
-        """Which entries of `x` `(B, *shape)` are known, likewise."""
+        """Which entries of `x` `(B, *shape)` are known, boolean `(B, *shape)`."""
         return self.known.expand(x.shape)
 
     def with_known(self, x: Tensor) -> Tensor:
-        """`x` `(B, *shape)` with the known entries put in."""
+        """`x` `(B, *shape)` with known entries replaced by their values."""
         return torch.where(self.known_of(x), self.values.to(x), x)
 
     def potential(self, x: Tensor) -> Tensor:
@@ -118,16 +122,16 @@ class Evidence:
         return sum((potential(x) for potential in self.potentials), x.new_zeros(len(x)))
 
     def require_derivatives(self) -> None:
-        """Check that the potentials have derivatives, for a method that looks at nothing else of them.
+        """Check that the potentials have derivatives, for a method that uses nothing else of them.
 
         Raises:
-            ConfigError: one has none, and would count for nothing.
+            ConfigError: one has none, so that it would have no effect.
         """
         if not self.differentiable:
             raise ConfigError("classifier.log_prob", "a function without a derivative", "one in torch; or SMC")
 
     def soft(self, x: Tensor) -> Tensor:
-        """log r(x) but for the known entries, `(B,)`, up to a constant.
+        """log r(x) without the factor of known entries, `(B,)`, up to a constant.
 
         Raises:
             ConfigError: a measurement without noise, which has no density.
@@ -142,7 +146,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class EachKnown(Evidence):
-    """What is known of several examples side by side: `known` and `values` are `(groups, *shape)`."""
+    """The known entries of several examples side by side: `known` and `values` are `(groups, *shape)`."""
 
     @property
     def groups(self) -> int:
@@ -156,7 +160,7 @@ class EachKnown(Evidence):
 
     @cached_property
     def linear(self) -> Linear:
-        """The known entries as measured without noise; what is not known as a measurement of nothing."""
+        """The known entries as measurements without noise; every other entry is a measurement of 0 as 0."""
 
         def apply(x: Tensor) -> Tensor:
             return (x * self.known_of(x)).flatten(1)
@@ -166,7 +170,8 @@ class EachKnown(Evidence):
 
 
 def gradient(potential: Potential, x: Tensor) -> Tensor:
-    """The gradient at `x` `(B, *shape)` of a function `(B, *shape) -> (B,)` that takes each row by itself."""
+    """The gradient at `x` `(B, *shape)` of a function to `(B,)` that takes each row by itself; 0 if it does not depend
+    on x."""
     with torch.inference_mode(False), torch.enable_grad():
         x = x.clone().requires_grad_()
         value = potential(x).sum()
@@ -174,6 +179,6 @@ def gradient(potential: Potential, x: Tensor) -> Tensor:
 
 
 def nothing(shape: tuple[int, ...], device: torch.device) -> Evidence:
-    """Evidence that says nothing of an example of `shape`."""
+    """Evidence that says nothing about an example of `shape`."""
     known = torch.zeros(shape, dtype=torch.bool, device=device)
     return Evidence(known, torch.zeros(shape, dtype=torch.float64, device=device))

@@ -1,4 +1,4 @@
-"""Methods by name, and the one that a product is sampled with by default."""
+"""Methods by name, and the default method."""
 
 from inkwash.core.config import MethodName
 from inkwash.posterior.entrywise import Entrywise
@@ -22,5 +22,5 @@ METHODS: dict[MethodName, type[Method]] = {
 
 
 def default_method(process: Process) -> Method:
-    """The default: `MomentMatching()` for real numbers, and `SMC()` for others."""
+    """`MomentMatching()` for real numbers, and `SMC()` for others."""
     return MomentMatching() if isinstance(process, Gaussian) else SMC()

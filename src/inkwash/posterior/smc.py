@@ -1,16 +1,16 @@
-r"""Twisted sequential Monte Carlo (Wu et al. 2023): draws of a product that are exact in the limit of many particles.
+r"""Twisted sequential Monte Carlo (Wu et al. 2023): samples of a product, exact in the limit of many particles.
 
-A population walks back together. Its target at time t is $p(x_t)\,\psi_t(x_t)$, with a twist $\psi_t$ that guesses
-$\mathbb E[r(x) \mid x_t]$ from the denoiser's estimate. A particle moves by the reverse kernel of the guided estimate
-and is weighed by
+A population of particles walks back together. Its target at time t is $p(x_t)\,\psi_t(x_t)$, with a twist $\psi_t$ that
+approximates $\mathbb E[r(x) \mid x_t]$ from the denoiser's estimate. A particle moves by the reverse kernel of the
+guided estimate and gets the weight
 
 $$
 w_s = \frac{p(x_s \mid x_t)}{\tilde p(x_s \mid x_t)}\,\frac{\psi_s(x_s)}{\psi_t(x_t)} .
 $$
 
 Any positive twist is right in the limit; a good one wastes fewer particles. For real numbers it is PiGDM's, and the
-last weighing is at the first time of the grid, where the estimate is nearly x. For bits it is the product of each
-bit's belief with what is said of it, and the last weighing is by r(x) itself.
+last weight is that at the first time of the grid, where the estimate is nearly x. For bits it is the product
+of the means of each bit's factor under the belief, and the last weight is r(x) itself.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from inkwash.sample.walk import State, Walker
 class SMC(Method):
     """Twisted sequential Monte Carlo; exact in the limit of many particles and steps. See `inkwash.posterior.smc`.
 
-    Draws of one slot (`inkwash.core.randomness.Slots`) come from one population and are dependent: the fewer the
-    effective particles, the more alike. `Product.population` says how many they were.
+    The samples of one slot (`inkwash.core.randomness.Slots`) come from one population and are dependent: the fewer
+    particles are effective, the more alike they are. `Product.population` reports that number.
 
     Args:
-        particles: for each draw of a slot.
-        threshold: the population is drawn anew where its effective size falls below this share.
+        particles: how many there are for each sample of a slot.
+        threshold: the population is resampled where its effective size falls below this share.
 
     Raises:
         ConfigError: `particles` below 1, or a threshold outside (0, 1].
@@ -69,23 +69,29 @@ class SMC(Method):
 
 @dataclass(frozen=True)
 class View:
-    """What is believed at $(x_t, t)$: by the model, under the product, and the log-twist `(P,)`, float64."""
+    """The belief at $(x_t, t)$.
+
+    Args:
+        plain: the estimate of the model.
+        guided: the estimate under the product.
+        log_twist: `(P,)`, float64.
+    """
 
     plain: Any
     guided: Any
     log_twist: Tensor
 
     def rows(self, index: Tensor) -> View:
-        """The same of some particles."""
+        """The belief of some of the particles."""
         return View(self.plain.rows(index), self.guided.rows(index), self.log_twist[index])
 
 
 class Twist(ABC):
-    """The guided steps of a process, and what they are worth."""
+    """Guides the particles of a process, and weighs them."""
 
     @abstractmethod
     def look(self, x_t: Tensor, t: Tensor) -> View:
-        """What is believed at `x_t` `(P, *shape)`."""
+        """The belief at `x_t` `(P, *shape)`."""
 
     @abstractmethod
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -93,7 +99,7 @@ class Twist(ABC):
 
 
 class RealTwist(Twist):
-    """That of a Gaussian process."""
+    """The twist of a Gaussian process."""
 
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
         self.guided = Guided(denoiser, evidence, PiGDM())
@@ -107,7 +113,7 @@ class RealTwist(Twist):
 
 
 class BitTwist(Twist):
-    """That of a Bernoulli process."""
+    """The twist of a Bernoulli process."""
 
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
         self.evidence, self.tilted = evidence, Tilted(denoiser, tilt(evidence))
@@ -117,19 +123,20 @@ class BitTwist(Twist):
         return View(plain, self.tilted.of(plain), log_mass(plain, self.tilted.h))
 
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A draw of the tilted belief; its probability over the model's is exp(h x) over the twist, and r is left."""
+        """A sample of the tilted belief. Its probability over the model's is exp(h x) over the twist; the rest of r is
+        the gain."""
         zero = torch.zeros_like(t)
         x = self.tilted.process.reverse(view.guided.x_t, view.guided, zero, t).draw(generator)
         return x, beyond(self.evidence, self.tilted.h, x)
 
 
 class KnownTwist(Twist):
-    """That of known entries, for any process: they are moved by the posterior of what is known, and the twist is their
-    probability under the belief, of numbers with the variance of PiGDM."""
+    """The twist of known entries, for any process: they move by the posterior of their values, and the twist is their
+    probability under the belief, where numbers have the variance of PiGDM."""
 
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
         if evidence.measured or evidence.potentials:
-            raise ConfigError("method SMC", "other factors than known entries", "Observed alone, for this process")
+            raise ConfigError("method SMC", "other factors than known entries", "only Observed, for this process")
         if not isinstance(denoiser.process, Scheduled):
             raise ConfigError("method SMC", f"a {type(denoiser.process).__name__} process", "a process with noise")
         self.denoiser, self.evidence = denoiser, evidence
@@ -140,19 +147,19 @@ class KnownTwist(Twist):
         return View(plain, plain.with_known(clean, known), plain.law.log_prob(clean.double(), known).double())
 
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A draw of the guided belief, whose probability over the model's is one over the twist."""
+        """A sample of the guided belief, whose probability over the model's is one over the twist."""
         process, x_t = self.denoiser.process, view.guided.x_t
         return process.reverse(x_t, view.guided, torch.zeros_like(t), t).last_draw(generator), 0 * view.log_twist
 
 
 TWISTS: dict[type[Process], Callable[[AnyDenoiser, Evidence], Twist]] = {Gaussian: RealTwist, Bernoulli: BitTwist}
-"""The twist for the factors of one example, by the process; `KnownTwist` serves any other."""
+"""The twist for the factors of one example, by process; any other process has `KnownTwist`."""
 
 
 def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
-    """The twist for a process."""
-    alone = evidence.groups == 1
-    return (TWISTS.get(type(denoiser.process), KnownTwist) if alone else KnownTwist)(denoiser, evidence)
+    """The twist for evidence about one example, or about several."""
+    kind = TWISTS.get(type(denoiser.process), KnownTwist) if evidence.groups == 1 else KnownTwist
+    return kind(denoiser, evidence)
 
 
 class Weighed(NamedTuple):
@@ -220,7 +227,7 @@ class Particles(Walker):
         return x, (model.log_prob(x) - kernel.log_prob(x)).double() + seen.log_twist - view.log_twist, seen
 
     def _renewed(self, log_weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Weights after populations were drawn anew, and of which they consist; None if that was not needed."""
+        """Log-weights after worn populations were resampled, and the particles that remain; None if none was worn."""
         worn = effective_share(log_weight, self.groups) < self.options.threshold
         if not bool(worn.any()):
             return log_weight, None
@@ -229,14 +236,14 @@ class Particles(Walker):
         return log_weight.masked_fill(renewed, 0.0), torch.where(renewed, drawn, every.to(drawn))
 
     def _drawn(self, log_weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """The places of `count` rows drawn by weight, each among those of its example."""
+        """Places of `count` rows sampled by weight, each among those of its example."""
         each = [_drawn(column, count // self.groups, generator) for column in log_weight.reshape(-1, self.groups).T]
         return (torch.stack(each, 1) * self.groups + torch.arange(self.groups, device=log_weight.device)).flatten()
 
 
 def effective_share(log_weight: Tensor, groups: int = 1) -> Tensor:
-    r"""$(\sum w)^2/(P\sum w^2)$ of log-weights `(P * groups,)` (Kong et al. 1994), `(groups,)`: 1 if all weigh the
-    same, 1/P if one has it all.
+    r"""$(\sum w)^2/(P\sum w^2)$ for log-weights `(P * groups,)` (Kong et al. 1994), `(groups,)`: 1 if all weights are
+    equal, 1/P if one particle has all the weight.
 
     Raises:
         NonFiniteError: no particle of an example has any weight.

@@ -1,7 +1,7 @@
-r"""Walks of a product: methods that leave the belief about x as it is and change the steps.
+r"""Methods that change the steps of a walk, and leave the belief about x as it is.
 
-What one entry tells of the others passes through their noisy states alone, so the draws follow another law than the
-product's, at any number of steps. `RePaint` mends that by repeating steps.
+Known entries affect the others only through their noisy states, so the samples follow another law than the product's,
+at any number of steps. `RePaint` mends that by repeating steps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ Options = TypeVar("Options", bound=Method)
 @dataclass(frozen=True)
 class StepProduct(Method):
     r"""The rule of the study notes and of Sohl-Dickstein et al. (2015, §2.5): every step is multiplied by the factor,
-    $\tilde p(x_s \mid x_t) \propto p(x_s \mid x_t)\,r(x_s)$, as if noisy data were data. Known entries are put in as
-    they are, measurements multiply the normal step, another $\log r$ shifts its mean by var times its gradient (eq.
-    2.5's first order); bits are tilted. Approximate: it does **not** converge to the product, however many steps.
+    $\tilde p(x_s \mid x_t) \propto p(x_s \mid x_t)\,r(x_s)$, as if noisy data were data. Known entries take their
+    values, measurements multiply the normal step, and another $\log r$ shifts its mean by the variance times its
+    gradient (the first order of their eq. 2.5); bits are tilted. The rule is an approximation that does **not**
+    converge to the product, however many steps there are.
     """
 
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
@@ -52,42 +53,43 @@ class _Multiplied(Sampler):
         if s == 0:
             return reverse.mean
         if not isinstance(reverse, Normal) or reverse.var.ndim:
-            raise ConfigError("method StepProduct", "a variance that is learned", "one that depends on time alone")
+            raise ConfigError("method StepProduct", "a variance that is learned", "one that depends only on time")
         shifted = reverse.mean + reverse.var * gradient(self.evidence.potential, reverse.mean)
         return self._measured(Normal(shifted, reverse.var).draw(generator), reverse.var, generator)
 
     def _measured(self, x: Tensor, var: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw x of N(., var) moved to one of that law times the measurements (Matheron's rule)."""
+        """A sample x of N(., var), moved to a sample of that law times the measurements (Matheron's rule)."""
         linear = self.evidence.linear
         if linear is None:
             return x
         noise = standard_normal((len(x), len(linear.var)), generator, like=x) * linear.var.sqrt().to(x)
-        whole = (var.double() * linear.gram + linear.var.diag())[None]
-        return x + var * linear.adjoint(solve_floored(whole, LEAST * var, linear.residual(x) + noise))
+        matrix = (var.double() * linear.gram + linear.var.diag())[None]
+        return x + var * linear.adjoint(solve_floored(matrix, LEAST * var, linear.residual(x) + noise))
 
 
 @dataclass(frozen=True)
 class _Composed(Sampler, Generic[Options]):
-    """A step of another sampler, of any kind, and something after it, as a method's options say."""
+    """Steps of another sampler, each followed by what a method adds."""
 
     sampler: Sampler
     evidence: Evidence
     options: Options
 
     def inner(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        """x_s by the other sampler alone."""
+        """x_s as the other sampler gives it."""
         *_, (_, x_s) = self.sampler.trajectory(denoiser, x_t, torch.stack([t, s]), generator)
         return x_s
 
 
 @dataclass(frozen=True)
 class RePaint(Method):
-    r"""For known entries, any process: after each step they are replaced by draws of $q(x_s \mid x)$; every `jump`
-    steps are walked `repeats` times, with noise added in between to get back to where they began (Lugmayr et al. 2022,
-    algorithm 1). One repeat is the replacement of Song et al. (2021, App. I.2). Approaches the product as repeats grow.
+    r"""For known entries under any process: after each step they are replaced by samples of $q(x_s \mid x)$. Every
+    stretch of `jump` steps is walked `repeats` times, with noise added in between to return to its start (Lugmayr et
+    al. 2022, algorithm 1). One repeat is the replacement of Song et al. (2021, App. I.2). The method approaches the
+    product as repeats grow.
 
     Args:
-        repeats: how often each stretch is walked.
+        repeats: how many times each stretch is walked.
         jump: steps of a stretch.
 
     Raises:
@@ -104,7 +106,7 @@ class RePaint(Method):
 
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         if evidence.measured or evidence.potentials:
-            raise ConfigError("method RePaint", "other factors than known entries", "Observed alone")
+            raise ConfigError("method RePaint", "other factors than known entries", "only Observed")
         return Stepwise(denoiser, _Repainted(sampler, evidence, self))
 
 
@@ -130,9 +132,9 @@ class _Repainted(_Composed[RePaint]):
 @dataclass(frozen=True)
 class DPS(Method):
     r"""Diffusion posterior sampling (Chung et al. 2023, algorithm 1): after each step,
-    $x_s \leftarrow x_s - \mathrm{scale}\,\nabla_{x_t}\lVert y - A\hat x(x_t)\rVert$, the norm of each example by
-    itself, in model units. The noise of the measurement is not looked at. Draws are drawn to y; their law is not that
-    of the product.
+    $x_s \leftarrow x_s - \mathrm{scale}\,\nabla_{x_t}\lVert y - A\hat x(x_t)\rVert$, with the norm of each example by
+    itself, in model units. The method ignores the noise of the measurement. It pulls samples towards y; their law is
+    not that of the product.
 
     Args:
         scale: step size along the gradient of the norm, the paper's $\zeta'$.
@@ -150,7 +152,7 @@ class DPS(Method):
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         require_gaussian(denoiser.process, "method DPS")
         if evidence.potentials:
-            raise ConfigError("method DPS", "a Classifier", "known entries and linear measurements alone")
+            raise ConfigError("method DPS", "a Classifier", "only known entries and linear measurements")
         return Stepwise(denoiser, _Descended(sampler, evidence, self))
 
 

@@ -15,7 +15,7 @@ from inkwash.sample.sampler import Sampler
 
 @dataclass(frozen=True)
 class Ancestral(Sampler):
-    """Draw each x_s from the reverse kernel p(x_s | x_t) (DDPM algorithm 2); any process, any grid."""
+    """Samples each x_s from the reverse kernel p(x_s | x_t) (DDPM algorithm 2); it takes any process and any grid."""
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)

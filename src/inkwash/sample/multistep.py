@@ -1,12 +1,12 @@
 r"""Multistep solvers: each step uses the estimates of the steps before it, one evaluation per step.
 
-Polynomials through the newest estimates stand for what the denoiser says in the exact solution
-(`inkwash.sample.quadrature`), each in a variable of its own: $\ell = \log(\alpha/\sigma)$, $\varsigma = \sigma/\alpha$,
-or $\varphi = \arctan(\sigma/\alpha)$.
+Polynomials through the newest estimates take the place of the denoiser in the exact solution
+(`inkwash.sample.quadrature`). Each solver has a variable of its own: $\ell = \log(\alpha/\sigma)$,
+$\varsigma = \sigma/\alpha$, or $\varphi = \arctan(\sigma/\alpha)$.
 
-A walk starts with one estimate, and order 1. Where the variable is infinite the order falls as well: in $\ell$ and
-$\varsigma$ an estimate at a time without signal has no place and is not used again; in $\ell$ the step to time 0 ends
-at $\hat x$ itself, and so it does in $\varsigma$, such that clipped estimates stay within their bounds.
+A walk starts with one estimate, and order 1. The order also falls where the variable is infinite: in $\ell$ and
+$\varsigma$ an estimate at a time without signal has no place and is not used again. In both the step to time 0 ends at
+$\hat x$ itself, so that clipped estimates stay within their bounds.
 """
 
 import math
@@ -35,11 +35,11 @@ from inkwash.sample.quadrature import (
 from inkwash.sample.sampler import Multistep
 
 Past = list[tuple[Level, Estimate]]
-"""Levels and what was estimated there, the newest first."""
+"""Levels and the estimates there, the newest first."""
 
 
 class _Polynomial(Multistep):
-    """Steps along a polynomial through the newest estimates. A corrector takes each step but the last again, once the
+    """Steps along a polynomial through the newest estimates. A corrector repeats each step but the last, once the
     estimate at its end is known, which the next step needs anyway."""
 
     order: int
@@ -64,7 +64,7 @@ class _Polynomial(Multistep):
 
     @abstractmethod
     def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
-        """From x at one level to the next."""
+        """Step from x at one level to the next."""
 
     def _kept(self, seen: Past) -> Past:
         """The estimates that have a place on the axis."""
@@ -76,14 +76,13 @@ class DPMSolver(_Polynomial):
     r"""DPM-Solver++ of several steps, in data prediction (Lu et al. 2022b, §4 and App. D).
 
     The polynomial in $\ell$ is integrated exactly, on any grid. With the corrector it is UniPC (Zhao et al. 2023, Alg.
-    1), one order higher at no cost; their B(h) cancels, since all its equations are solved. With $\eta > 0$ the
-    solution of the stochastic equation is taken: SDE-DPM-Solver++ at $\eta = 1$, and with the corrector SA-Solver (Xue
-    et al. 2023).
+    1), one order higher at no cost; their B(h) cancels, since all its equations are solved. With $\eta > 0$ the steps
+    solve the stochastic equation: SDE-DPM-Solver++ at $\eta = 1$, and with the corrector SA-Solver (Xue et al. 2023).
 
     Args:
         order: how many estimates the polynomial goes through, 1 to 3.
         eta: 0 is the deterministic flow, 1 the reverse stochastic equation; order 1 is then `DDIM`.
-        corrector: take each step but the last again once the estimate at its end is known.
+        corrector: repeat each step but the last once the estimate at its end is known.
 
     Raises:
         ConfigError: an option out of range.
@@ -109,14 +108,14 @@ class Adams(_Polynomial):
 
     $z_s = z_t + \int_{\varphi_t}^{\varphi_s}(\cos\varphi\,\hat\epsilon - \sin\varphi\,\hat x)\,d\varphi$,
 
-    the flow in the variables of Salimans & Ho (2022, App. D). Polynomials in $\varphi$ stand for $\hat x$ and
+    the flow in the variables of Salimans & Ho (2022, App. D). Polynomials in $\varphi$ take the place of $\hat x$ and
     $\hat\epsilon$; the rotation is exact, so that order 1 without the corrector is `DDIM()`. The angle is finite at
     both ends: the order does not fall at time 0, nor at a time without signal. The last step therefore does not end at
-    $\hat x$, and clipped estimates may be passed a little.
+    $\hat x$, and a sample may lie a little beyond the bounds of clipped estimates.
 
     Args:
         order: how many estimates the polynomials go through, 1 to 4.
-        corrector: take each step but the last again once the estimate at its end is known, one order higher.
+        corrector: repeat each step but the last once the estimate at its end is known, for one order more.
 
     Raises:
         ConfigError: an order out of range.
@@ -145,8 +144,8 @@ class Adams(_Polynomial):
 class IPNDM(_Polynomial):
     r"""iPNDM: Adams-Bashforth steps for the noise as a function of $\sigma/\alpha$ (Zhang & Chen 2022, §3.3).
 
-    The coefficients follow the grid (their $\rho$AB). The fixed ones of iPNDM, (3, -1)/2 and so on, are those of equal
-    steps of $\sigma/\alpha$; on other grids they would leave the order at 2.
+    The coefficients follow the grid (their $\rho$AB). The fixed coefficients of iPNDM, (3, -1)/2 and so on, are those
+    of equal steps of $\sigma/\alpha$; on other grids they would not exceed order 2.
 
     Args:
         order: how many estimates the polynomial goes through, 1 to 4; 1 is `DDIM()`.
@@ -161,7 +160,7 @@ class IPNDM(_Polynomial):
         require_order(self.order, 1, 4)
 
     def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
-        """DDIM's step, and what the differences of the noise estimates add to it."""
+        """DDIM's step, to which the differences of the noise estimates are added."""
         newest = seen[0][1]
         first = combine([then.alpha, then.sigma], [newest.x, newest.eps])
         if len(seen) == 1 or then.sigma == 0:

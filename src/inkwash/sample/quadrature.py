@@ -1,7 +1,7 @@
-r"""Steps by interpolatory quadrature, the one core of the solvers of higher order.
+r"""Steps by interpolatory quadrature, the core of the solvers of higher order.
 
-Between two times, a solver integrates what the denoiser says against a kernel that is known. It interpolates the
-estimates it has by a polynomial, and integrates that exactly: on any grid, even or not. The weights are computed in
+Between two times, a solver integrates the denoiser's estimate against a known kernel. It interpolates the estimates it
+has by a polynomial, and integrates that exactly on any grid, even or not. The weights are computed in
 float64 from the places of the estimates; the step goes from place 0 to place 1.
 """
 
@@ -19,7 +19,7 @@ from inkwash.process.noise.schedule import Schedule
 Number = TypeVar("Number", float, complex)
 
 _HIGHEST = 20
-"""Degree at which the backward recursion starts; what it forgets is below 1/20! there."""
+"""Degree at which the backward recursion starts; its error is below 1/20! there."""
 
 _GAUSS_NODES, _GAUSS_WEIGHTS = (np.polynomial.legendre.leggauss(16) + np.array([[1.0], [0.0]])) / 2
 
@@ -82,13 +82,13 @@ def power_moments(count: int) -> list[float]:
 
 def rotation_moments(start: float, length: float, count: int) -> list[complex]:
     r"""$\int_0^1 e^{i(\varphi + hr)}\,r^k\,h\,dr$ for k below `count`, from the angle $\varphi$ over the length h: the
-    real part for a cosine, the imaginary for a sine; by a rule that is exact to rounding for h up to $\pi$."""
+    real part is for a cosine, the imaginary part for a sine. The rule is exact to rounding for h up to $\pi$."""
     kernel = length * _GAUSS_WEIGHTS * np.exp(1j * (start + length * _GAUSS_NODES))
     return [complex(kernel @ _GAUSS_NODES**k) for k in range(count)]
 
 
 def weights(places: Sequence[float], moments: Sequence[Number]) -> list[Number]:
-    """What each place's value counts for: exact for polynomials of degree below the number of places."""
+    """Weights of the values at the places, exact for polynomials of degree below the number of places."""
     return np.linalg.solve(np.vander(places, increasing=True).T, moments).tolist()
 
 
@@ -111,13 +111,13 @@ def exponential_step(
     \quad h = \ell_s - \ell_t
     $$
 
-    (Lu et al. 2022b, eq. 8 for $\eta = 0$; Xue et al. 2023, prop. 4.2). Where h is infinite, the first of the estimates
-    alone stands for $\hat x$.
+    (Lu et al. 2022b, eq. 8 for $\eta = 0$; Xue et al. 2023, prop. 4.2). Where h is infinite, only the first of the
+    estimates stands for $\hat x$.
 
     Args:
         x_t: where the step starts, `(B, *event)`.
         now: the level there.
-        then: the level to go to.
+        then: the level to reach.
         seen: levels and estimates of x that the polynomial goes through.
         eta: 0 is the flow, 1 the reverse stochastic equation.
         noise: standard normal z, `(B, *event)`; None adds none.
@@ -136,6 +136,10 @@ def exponential_step(
 
 
 def require_order(order: int, lowest: int, highest: int) -> None:
-    """Refuse an order that a solver does not have."""
+    """Check that a solver has an order.
+
+    Raises:
+        ConfigError: it does not.
+    """
     if isinstance(order, bool) or order not in range(lowest, highest + 1):
         raise ConfigError("sampler.order", order, f"an integer from {lowest} to {highest}")

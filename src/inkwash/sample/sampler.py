@@ -1,8 +1,8 @@
-"""What a sampler is: a walk along a grid of times, from the prior to data.
+"""`Sampler`: how to step along a grid of times, from the prior to data.
 
-A sampler is a frozen dataclass; its fields are its options. A one-step method implements `step` alone. A trajectory is
-a generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise to real
-numbers; where the values are discrete it is a draw, since their mean is none of them.
+A sampler is a frozen dataclass; its fields are its options. A one-step method implements only `step`. A trajectory is a
+generator, so progress bars, films and early stops need no callbacks. The last step, to time 0, adds no noise to real
+numbers; discrete values are sampled, since their mean is not one of them.
 """
 
 from abc import ABC, abstractmethod
@@ -18,10 +18,10 @@ from inkwash.process.noise.schedule import Schedule
 
 
 class Sampler(ABC):
-    """A way to walk back from noise to data."""
+    """Takes the steps of a walk from noise to data."""
 
     def schedule(self, denoiser: AnyDenoiser) -> Schedule:
-        """The schedule of a Gaussian process, for samplers that are made for it alone.
+        """The schedule of a Gaussian process, for samplers that take no other process.
 
         Raises:
             ConfigError: another process.
@@ -44,7 +44,7 @@ class Sampler(ABC):
 
 class Multistep(Sampler):
     """A sampler whose steps depend on the rest of the walk. What it remembers belongs to a trajectory, never to the
-    sampler; a step alone is a walk of one step."""
+    sampler; a single step is a walk of one step."""
 
     @abstractmethod
     def trajectory(

@@ -24,7 +24,8 @@ class SingleStep(Sampler):
 
     The polynomial goes through the estimates at the start of the step and at an inner time, which order 3 reaches by a
     step of order 2 of its own. The inner times divide the step into equal parts of log-SNR. A step takes as many
-    evaluations as the order; but one, of order 1, where no signal is left at its start or no noise at its end.
+    evaluations as the order, except where no signal is left at its start or no noise at its end: there it is of order
+    1, and takes one.
 
     Args:
         order: 2 or 3.
@@ -60,15 +61,15 @@ class Heun(Multistep):
     churn (Karras et al. 2022, Alg. 1 and 2).
 
     With churn, a step first adds noise, up to $\hat\varsigma = \varsigma(1 + \gamma)$,
-    $\gamma = \min(S_{\mathrm{churn}}/N, \sqrt2 - 1)$ for N steps, but never beyond the noise at time 1: the denoiser
-    knows of no more. A step takes two evaluations; but one, Euler's (which is `DDIM()`), where no signal is left at its
-    start or no noise at its end.
+    $\gamma = \min(S_{\mathrm{churn}}/N, \sqrt2 - 1)$ for N steps, but never beyond the noise at time 1, the most that
+    the denoiser knows. A step takes two evaluations, except where no signal is left at its start or no noise at its
+    end: there it is Euler's (which is `DDIM()`), and takes one.
 
     Args:
         s_churn: $S_{\mathrm{churn}}$, how much noise all steps together renew; 0 is deterministic.
         s_min: smallest $\varsigma$ at which noise is added.
-        s_max: largest.
-        s_noise: $S_{\mathrm{noise}}$, scale of the noise added.
+        s_max: largest $\varsigma$ at which noise is added.
+        s_noise: $S_{\mathrm{noise}}$, scale of the added noise.
 
     Raises:
         ConfigError: an option out of range.
@@ -99,7 +100,7 @@ class Heun(Multistep):
     def _churn(
         self, schedule: Schedule, x_t: Tensor, t: Tensor, growth: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Noise added, and the time that then is."""
+        """`x_t` with more noise, and the time that belongs to it."""
         log_snr = schedule.log_snr(t)
         if not self.s_min <= torch.exp(-log_snr / 2) <= self.s_max:
             return x_t, t

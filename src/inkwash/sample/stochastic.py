@@ -1,10 +1,10 @@
-r"""Stochastic samplers that draw on the score: the reverse stochastic equation in Euler's steps, and Langevin dynamics.
+r"""Stochastic samplers by the score: the reverse stochastic equation in Euler's steps, and Langevin dynamics.
 
-A Langevin step at time t is $x \leftarrow x + a\,\hat s + \sqrt{2a}\,z$. Its length comes from a ratio of signal to
-noise r, $a = 2(r\sigma_t)^2$, that of Song et al. 2021 (Alg. 4 and 5), $2(r\lVert z\rVert/\lVert\hat s\rVert)^2$, with
-the norms that noise alone would have. It depends on the time alone: the step is then a Markov chain with a known
-stationary law, and no example sees another. Around a normal law of variance V that law has the variance
-$V/(1 - \tfrac{a}{2V})$.
+A Langevin step at time t is $x \leftarrow x + a\,\hat s + \sqrt{2a}\,z$. Its length follows from a ratio r of signal to
+noise, $a = 2(r\sigma_t)^2$. That is the length of Song et al. 2021 (Alg. 4 and 5),
+$2(r\lVert z\rVert/\lVert\hat s\rVert)^2$, with the norms for pure noise. It depends only on the time: the steps are
+then a Markov chain with a known stationary law, and no example affects another. Around a normal law of variance V that
+law has the variance $V/(1 - \tfrac{a}{2V})$.
 """
 
 import math
@@ -29,8 +29,8 @@ class EulerMaruyama(Sampler):
 
     $y_s = y_t - \frac{\varsigma_t^2 - \varsigma_s^2}{\varsigma_t}\hat\epsilon + \sqrt{\varsigma_t^2-\varsigma_s^2}\,z$.
 
-    No noise is added by the step to time 0, which ends at $\hat x$. From a time without signal, where the noise would
-    be infinite, the exact solution is taken: `DDIM(eta=1)`.
+    The step to time 0 adds no noise and ends at $\hat x$. From a time without signal, where the noise would be
+    infinite, the step is the exact solution, `DDIM(eta=1)`.
     """
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
@@ -46,7 +46,7 @@ class EulerMaruyama(Sampler):
 
 @dataclass(frozen=True)
 class Corrected(Sampler):
-    r"""A step, then Langevin steps at its end, but none at time 0, where the score has no scale.
+    r"""A step, and then Langevin steps at its end; there are none at time 0, where the score has no scale.
 
     Args:
         corrections: Langevin steps after each step, one evaluation each.
@@ -66,7 +66,7 @@ class Corrected(Sampler):
 
     @abstractmethod
     def predict(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
-        """x_s before it is corrected."""
+        """x_s before the correction."""
 
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:
         return self.correct(denoiser, self.predict(denoiser, x_t, t, s, generator), s, generator)
@@ -82,8 +82,8 @@ class Corrected(Sampler):
 
 @dataclass(frozen=True)
 class AnnealedLangevin(Corrected):
-    r"""Annealed Langevin dynamics (Song & Ermon 2019, Alg. 1): $x_t/\alpha_t$ is kept from a time to the next, and
-    Langevin steps are taken there. The step to time 0 ends at $\hat x$ (Jolicoeur-Martineau et al. 2021, §3.1); from a
+    r"""Annealed Langevin dynamics (Song & Ermon 2019, Alg. 1): $x_t/\alpha_t$ is kept from one time to the next, where
+    Langevin steps follow. The step to time 0 ends at $\hat x$ (Jolicoeur-Martineau et al. 2021, §3.1); from a
     time without signal x_s is a `DDIM()` step. Options are those of `Corrected`.
     """
 
@@ -96,7 +96,7 @@ class AnnealedLangevin(Corrected):
 
 @dataclass(frozen=True)
 class PredictorCorrector(Corrected):
-    """An ancestral step, then Langevin steps at its end (Song et al. 2021, Alg. 1). Options are those of
+    """An ancestral step, and then Langevin steps at its end (Song et al. 2021, Alg. 1). Options are those of
     `Corrected`."""
 
     def predict(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Experiments as such: each is listed, answers at once when asked for help, and writes what it says it does."""
+"""Every experiment is listed, shows its help at once, and writes what it says it writes."""
 
 import json
 
@@ -7,6 +7,7 @@ import pytest
 from faults import run_cli
 from PIL import Image
 
+from inkwash.commands.output import Output
 from inkwash.commands.papers import EXPERIMENTS, cold, load_options
 from inkwash.commands.papers.report import Findings, report
 from inkwash.core.display import Display
@@ -22,7 +23,7 @@ def test_every_experiment_has_sound_options_and_a_folder_of_its_own(name):
 
 def test_a_report_is_json_pictures_and_words(tmp_path, capsys):
     findings = Findings({"a": 1.5}, ("one", "two"), {"p": np.zeros((3, 4), np.uint8)})
-    report("x", findings, tmp_path / "out", Display())
+    report("x", findings, Output(tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "x.json").read_text()) == {"a": 1.5}
     with Image.open(tmp_path / "out" / "p.png") as picture:
         assert picture.size == (4, 3)
@@ -32,7 +33,7 @@ def test_a_report_is_json_pictures_and_words(tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["blur", "pixelate", "mask"])
 def test_cold_runs_and_measures_what_the_numbers_are_named_after(kind, tmp_path, monkeypatch):
     """With no training to speak of: the network starts as the identity, and then the walks are known."""
-    monkeypatch.setattr(cold, "_accuracy", lambda drawn, held_out: 0.5)
+    monkeypatch.setattr(cold, "_accuracy", lambda made, held_out: 0.5)
     words = ["papers", "cold", "--degradation", kind, "--steps", 1, "--learning-rate", 1e-12, "--walk", 3]
     assert run_cli([*words, "--out", tmp_path]) == 0
     found = json.loads((tmp_path / "cold.json").read_text())

@@ -9,7 +9,7 @@ from oracles import F64, LINE, PLANE, exact_denoiser, gauss_hermite, tensor
 
 import inkwash as iw
 from inkwash.commands.papers import path_loss
-from inkwash.commands.papers.path_loss import ClosedForm, Merged, Options, WholePath, variance_gap
+from inkwash.commands.papers.path_loss import ClosedForm, FullPath, Merged, Options, variance_gap
 from inkwash.process import distributions
 
 BETAS = (0.02, 0.1, 0.25, 0.4)
@@ -57,10 +57,10 @@ def moments(loss, denoiser, data, path=PATH):
 @cases
 def test_the_three_have_one_mean_and_the_closed_form_the_least_variance(name, data):
     denoiser = denoisers(data)[name]
-    whole, merged, closed = (moments(loss(), denoiser, data) for loss in (WholePath, Merged, ClosedForm))
-    assert whole[0] == pytest.approx(merged[0], rel=1e-9)
+    full, merged, closed = (moments(loss(), denoiser, data) for loss in (FullPath, Merged, ClosedForm))
+    assert full[0] == pytest.approx(merged[0], rel=1e-9)
     assert closed[0] == pytest.approx(merged[0], rel=1e-9)
-    assert whole[1] == pytest.approx(merged[1], rel=1e-9)  # merging alone lowers nothing
+    assert full[1] == pytest.approx(merged[1], rel=1e-9)  # merging lowers nothing
     assert closed[1] < 0.9 * merged[1]
     gap = variance_gap(PROCESS, PATH, closed[0], data.size)
     assert merged[1] - closed[1] == pytest.approx(gap, rel=1e-9)
@@ -71,13 +71,13 @@ def test_the_exact_denoiser_is_left_with_what_x_t_cannot_tell(data):
     """Cov of the step's noise given x_t: q² plus the share of what is unknown of all the noise, SNR mmse."""
     snr = SCHEDULE.log_snr(0.75).exp()
     expected = SHARE_VAR * float(snr * data.mmse(snr)) / data.size + 1 - SHARE_VAR
-    for loss in (WholePath(), Merged(), ClosedForm()):
+    for loss in (FullPath(), Merged(), ClosedForm()):
         assert moments(loss, denoisers(data)["exact"], data)[0] == pytest.approx(expected, rel=1e-9)
 
 
 def test_without_a_guess_the_loss_is_a_chi_square_over_its_size():
     nothing = denoisers(PLANE)["nothing"]
-    for loss in (WholePath(), Merged()):
+    for loss in (FullPath(), Merged()):
         assert moments(loss, nothing, PLANE) == pytest.approx((1, 2 / 2))
     assert moments(ClosedForm(), nothing, PLANE) == pytest.approx((1, SHARE_VAR**2 * 2 / 2))
 
@@ -93,7 +93,7 @@ def test_the_closed_form_is_the_simple_loss_scaled_and_shifted():
 
 def test_at_the_first_step_all_the_noise_is_the_noise_of_the_step():
     path, denoiser = PATH[:2], denoisers(LINE)["wrong"]
-    found = [moments(loss, denoiser, LINE, path) for loss in (WholePath(), ClosedForm())]
+    found = [moments(loss, denoiser, LINE, path) for loss in (FullPath(), ClosedForm())]
     assert found[0] == pytest.approx(found[1])
     assert variance_gap(PROCESS, path, 0.3, 1) == pytest.approx(0, abs=1e-12)
 
@@ -112,10 +112,10 @@ def test_the_experiment_finds_it_on_digits():
     found = path_loss.measure(Options(steps=50, draws=3000, path_draws=1500, points=3))
     assert [row["step"] for row in found.numbers["rows"]] == [2, 10, 50]
     for row in found.numbers["rows"]:
-        whole, merged, closed = (row[name] for name in path_loss.LOSSES)
-        for a, b in itertools.pairwise((whole, merged, closed)):
+        full, merged, closed = (row[name] for name in path_loss.LOSSES)
+        for a, b in itertools.pairwise((full, merged, closed)):
             assert abs(a["mean"] - b["mean"]) < 4.5 * (a["std_error"] ** 2 + b["std_error"] ** 2) ** 0.5
-        assert whole["variance"] == pytest.approx(merged["variance"], rel=0.2)
+        assert full["variance"] == pytest.approx(merged["variance"], rel=0.2)
         assert merged["variance"] == pytest.approx(closed["variance"] + row["predicted_gap"], rel=0.12)
         assert closed["gradient_variance"] < merged["gradient_variance"]
         assert list(row["draws"].values()) == [row["step"], 2, 1]

@@ -1,7 +1,7 @@
 """Claims of the papers and study notes as experiments: what `inkwash papers NAME` runs.
 
-An experiment is a module with a frozen dataclass of options, `Options`, which, called, measures, writes JSON and PNG,
-and says what was found. This list imports none of them, so that the command line answers at once.
+An experiment is a module with `Options`, a frozen dataclass. A call of an object of it measures, writes JSON and PNG,
+and says what was found. This list imports no experiment, so that the command line answers at once.
 """
 
 from importlib import import_module
@@ -13,9 +13,9 @@ EXPERIMENTS = {
     "products": "Multiply each step by what is known: where does it end, and what ends in the right place? (Note 002)",
     "questions": "What the study notes ask, one small measurement each. (Notes 000 to 004)",
 }
-"""Name to what is asked there, and where the question comes from."""
+"""Name to the question, and where the question comes from."""
 
 
 def load_options(name: str) -> Any:
-    """The options of the experiment `name`, a dataclass; calling one runs the experiment."""
+    """The options of the experiment `name`: a dataclass whose objects run the experiment when they are called."""
     return import_module(f"inkwash.commands.papers.{name.replace('-', '_')}").Options

@@ -1,15 +1,15 @@
 """Is noise needed? Train a small U-Net to undo a deterministic degradation of digits (Bansal et al. 2022).
 
-The network is trained to restore degraded digits. Held-out digits are degraded and restored in one leap, by algorithm 1
-and by algorithm 2; then new digits are made from degraded starts that come from a fitted law. The paper's claim is that
-algorithm 1 loses detail and algorithm 2 does not. See `inkwash.process.degradations`.
+We train the network to restore degraded digits. Then we degrade held-out digits and restore them in one leap, by
+algorithm 1 and by algorithm 2, and make new digits from degraded starts, which come from a fitted distribution. The
+paper claims that algorithm 1 loses detail and algorithm 2 does not. See `inkwash.process.degradations`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inkwash.commands.output import Output
 from inkwash.commands.papers.report import Findings, report
 from inkwash.core.config import DegradationName, NormName
 from inkwash.core.display import Display
@@ -41,7 +42,7 @@ _COLUMNS = 12
 
 
 class Improving(nn.Module):
-    r"""A U-Net that says what to add to the degraded image. It sees $\log\frac{1-t}{t}$ as its level.
+    r"""A U-Net whose output is added to the degraded image. It sees $\log\frac{1-t}{t}$ as its level.
 
     Args:
         channels: channels of an image.
@@ -59,7 +60,7 @@ class Improving(nn.Module):
 
 @dataclass(frozen=True)
 class Options:
-    """Blur, pixelate or cover digits, learn to restore them, and make new ones; no noise anywhere (Cold Diffusion)."""
+    """Blur, pixelate or cover digits, learn to restore them, and make new ones, without any noise (Cold Diffusion)."""
 
     out: str = "papers/cold"
     """Folder to write to."""
@@ -74,19 +75,39 @@ class Options:
     start: Annotated[float, Range(0, 1, open_low=True)] = 0.6
     """Time to which held-out digits are degraded before they are restored."""
     noise: Annotated[float, Range(0)] = 0.002
-    """Standard deviation of what is added to each pixel of a drawn start, model units; tells equal starts apart."""
+    """Standard deviation of the noise that is added to each pixel of a random start, in model units, to make equal
+    starts differ."""
     norm: NormName = "l1"
     """Norm of the training loss."""
     seed: Seed = 0
     """Seed of weights, batches and starts."""
 
     def __call__(self) -> None:
-        display = Display()
-        report("cold", measure(self, display), Path(self.out), display)
+        output = Output(Path(self.out))
+        report("cold", measure(self, output.display), output)
+
+
+@dataclass(frozen=True)
+class Restorations:
+    """What was measured.
+
+    Args:
+        degradation: its name.
+        training_loss: mean over the last hundred steps.
+        rms_error: of degraded and restored held-out digits, by name.
+        detail: root mean square difference of neighbouring pixels, of the digits and of restored ones, by name.
+        two_sample_accuracy: of a classifier of new and real digits, by algorithm.
+    """
+
+    degradation: str
+    training_loss: float
+    rms_error: dict[str, float]
+    detail: dict[str, float]
+    two_sample_accuracy: dict[str, float]
 
 
 def measure(options: Options, display: Display) -> Findings:
-    """Train, restore held-out digits, draw new ones."""
+    """Train, restore held-out digits, and make new ones."""
     dataset = load_dataset("digits")
     order = np.random.default_rng(options.seed).permutation(len(dataset.data))
     known, fresh = dataset.data[order[_HELD_OUT:]], dataset.data[order[:_HELD_OUT]]
@@ -95,17 +116,17 @@ def measure(options: Options, display: Display) -> Findings:
     restorer = _new_restorer(options, x)
     loss = train(restorer, x, options, display)
     restored = {name: walk(restorer, held_out, options) for name, walk in WALKS.items()}
-    drawn = _draw_new(restorer, transform, options)
+    made = _new_digits(restorer, transform, options)
     degraded = restorer.process.marginal(held_out, options.start).mean
-    numbers = {
-        "degradation": options.degradation,
-        "training_loss": loss,
-        "rms_error": {"degraded": _rms(degraded - held_out), **{n: _rms(y - held_out) for n, y in restored.items()}},
-        "detail": {"data": _detail(held_out), **{n: _detail(y) for n, y in restored.items()}},
-        "two_sample_accuracy": {name: _accuracy(transform.to_model(y), held_out) for name, y in drawn.items()},
-    }
-    rows = [held_out, degraded, *restored.values(), *(transform.to_model(y) for y in drawn.values())]
-    return Findings(numbers, _words(numbers, options), {"cold": _strip(dataset, transform, rows)})
+    found = Restorations(
+        options.degradation,
+        loss,
+        {"degraded": _rms(degraded - held_out), **{n: _rms(y - held_out) for n, y in restored.items()}},
+        {"data": _detail(held_out), **{n: _detail(y) for n, y in restored.items()}},
+        {name: _accuracy(transform.to_model(y), held_out) for name, y in made.items()},
+    )
+    rows = [held_out, degraded, *restored.values(), *(transform.to_model(y) for y in made.values())]
+    return Findings(asdict(found), _words(found, options), {"cold": _strip(dataset, transform, rows)})
 
 
 def _new_restorer(options: Options, x: Tensor) -> Restorer:
@@ -121,7 +142,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
     objective, losses = Restoration(options.norm), deque[float](maxlen=100)
     optimizer = torch.optim.AdamW(restorer.parameters(), options.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, options.steps + 1)
-    with display.bar("training") as done:
+    with display.bar("training") as advance:
         for step in range(options.steps):
             random = generator(options.seed, Purpose.TRAIN, step)
             batch = x[torch.randint(len(x), (64,), generator=random)]
@@ -131,7 +152,7 @@ def train(restorer: Restorer, x: Tensor, options: Options, display: Display) -> 
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
-            done((step + 1) / options.steps)
+            advance((step + 1) / options.steps)
     return sum(losses) / len(losses)
 
 
@@ -158,14 +179,14 @@ WALKS: dict[str, Callable[[Restorer, Tensor, Options], Tensor]] = {
 }
 
 
-def _draw_new(restorer: Restorer, transform: Transform, options: Options) -> dict[str, Array]:
+def _new_digits(restorer: Restorer, transform: Transform, options: Options) -> dict[str, Array]:
     """New digits, data units, by both algorithms, from the same fully degraded starts."""
-    drawn = {}
+    made = {}
     for name, improved in (("algorithm 1", False), ("algorithm 2", True)):
         walker = Restorer(restorer.network, replace(restorer.process, improved=improved))
         model = Diffusion(cast(Any, walker), transform.spec.shape, transform, options.walk)
-        drawn[name] = model.sample(_HELD_OUT, seed=options.seed)
-    return drawn
+        made[name] = model.sample(_HELD_OUT, seed=options.seed)
+    return made
 
 
 def _rms(x: Tensor) -> float:
@@ -177,19 +198,19 @@ def _detail(x: Tensor) -> float:
     return (_rms(x.diff(dim=-1)) ** 2 / 2 + _rms(x.diff(dim=-2)) ** 2 / 2) ** 0.5
 
 
-def _accuracy(drawn: Tensor, held_out: Tensor) -> float:
-    return two_sample_test(drawn.numpy(), held_out.numpy(), shuffles=1).accuracy
+def _accuracy(made: Tensor, held_out: Tensor) -> float:
+    return two_sample_test(made.numpy(), held_out.numpy(), shuffles=1).accuracy
 
 
-def _words(numbers: dict[str, Any], options: Options) -> tuple[str, ...]:
-    error, detail, accuracy = (numbers[key] for key in ("rms_error", "detail", "two_sample_accuracy"))
+def _words(found: Restorations, options: Options) -> tuple[str, ...]:
+    error, detail = found.rms_error, found.detail
     lines = [f"{_HELD_OUT} held-out digits, {options.degradation} to t = {options.start:g}, restored:"]
     lines += [f"  {name:<12} error {error[name]:.3f}   detail {detail[name]:.3f}" for name in WALKS]
     return (
         *lines,
         f"  {'(degraded)':<12} error {error['degraded']:.3f}; detail of the digits themselves {detail['data']:.3f}",
-        "New digits told from real ones (a half is chance): "
-        + ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items()),
+        "Accuracy at telling new digits from real ones (chance is a half): "
+        + ", ".join(f"{name} {value:.3f}" for name, value in found.two_sample_accuracy.items()),
         "Rows of the picture: digits, degraded, " + ", ".join(WALKS) + ", new by algorithm 1, new by algorithm 2.",
     )
 

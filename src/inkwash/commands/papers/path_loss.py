@@ -1,19 +1,19 @@
 r"""One training loss, estimated in three ways (study note 003; Su 2022, spaces.ac.cn/9119).
 
 The note trains a network to undo one step of the chain $x_{k} = a_k x_{k-1} + b_k\epsilon_k$, that is, to predict the
-noise $\epsilon_k$ of that step from $x_k$. With $\bar a_k = a_1\cdots a_k$ and $\bar b_k^2 = 1 - \bar a_k^2$, an
-estimate $\hat\epsilon$ of all the noise in $x_k$ answers $(b_k/\bar b_k)\,\hat\epsilon$, and the loss is
-$\lVert\epsilon_k - (b_k/\bar b_k)\,\hat\epsilon(x_k)\rVert^2$. To estimate its mean over all paths:
+noise $\epsilon_k$ of that step from $x_k$. Let $\bar a_k = a_1\cdots a_k$ and $\bar b_k^2 = 1 - \bar a_k^2$. If
+$\hat\epsilon$ estimates all the noise in $x_k$, then $(b_k/\bar b_k)\,\hat\epsilon$ estimates $\epsilon_k$, and the
+loss is $\lVert\epsilon_k - (b_k/\bar b_k)\,\hat\epsilon(x_k)\rVert^2$. Three estimators have its mean over all paths:
 
 1. whole path: draw $\epsilon_1 … \epsilon_k$ and walk;
 2. merged: draw $\bar\epsilon_{k-1}$, all the noise up to the step before, and $\epsilon_k$;
 3. closed form: draw $\epsilon$, all the noise up to k. Given it, $\epsilon_k$ is normal with mean
-   $(b_k/\bar b_k)\,\epsilon$ and variance $q^2 = a_k^2\bar b_{k-1}^2/\bar b_k^2$, so that its mean square is known.
+   $(b_k/\bar b_k)\,\epsilon$ and variance $q^2 = a_k^2\bar b_{k-1}^2/\bar b_k^2$, so its mean square is known.
 
 The note expects the variance to fall with the number of variables drawn. From 1 to 2 it does not: $(x_k, \epsilon_k)$
-has the same law in both, and merging saves work alone. From 2 to 3 it does, by an amount that is known for any network
-(see `variance_gap`), and what is left is `inkwash.training.Regression` times $b_k^2/\bar b_k^2$ plus a constant: the
-loss that is used.
+has the same distribution in both, so merging only saves work. From 2 to 3 it does, by an amount that is known for any
+network (see `variance_gap`), and what is left is `inkwash.training.Regression` times $b_k^2/\bar b_k^2$ plus a
+constant: the loss that is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,8 +30,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from inkwash.commands.output import Output
 from inkwash.commands.papers.report import Findings, report
-from inkwash.core.display import Display
 from inkwash.core.options import Range, Seed
 from inkwash.core.randomness import generator
 from inkwash.core.shapes import mean_event, over, per_row
@@ -46,11 +46,11 @@ from inkwash.process.noise.tables import LinearSchedule
 
 
 class PathLoss(ABC):
-    """A way to estimate the loss of the last step of a path. Paths are increasing grids of times that start at 0."""
+    """An estimator of the loss of the last step of a path, which is an increasing grid of times that starts at 0."""
 
     @abstractmethod
     def draws(self, path: Tensor) -> int:
-        """How many normal variables an entry of an example takes."""
+        """How many normal variables it draws for each entry of an example."""
 
     @abstractmethod
     def loss(self, denoiser: Denoiser, x: Tensor, path: Tensor, generator: torch.Generator) -> Tensor:
@@ -58,8 +58,8 @@ class PathLoss(ABC):
 
 
 @dataclass(frozen=True)
-class WholePath(PathLoss):
-    """Walk the path step by step."""
+class FullPath(PathLoss):
+    """It walks the path step by step."""
 
     def draws(self, path: Tensor) -> int:
         return len(path) - 1
@@ -72,7 +72,7 @@ class WholePath(PathLoss):
 
 @dataclass(frozen=True)
 class Merged(PathLoss):
-    """All noise up to the last step but one in a single draw, and that of the last step in another."""
+    """It draws all the noise up to the last step but one at once, and then that of the last step."""
 
     def draws(self, path: Tensor) -> int:
         return 2
@@ -83,7 +83,7 @@ class Merged(PathLoss):
 
 @dataclass(frozen=True)
 class ClosedForm(PathLoss):
-    """All noise in a single draw; the mean over the rest in closed form."""
+    """It draws all the noise at once, and takes the mean over the rest in closed form."""
 
     def draws(self, path: Tensor) -> int:
         return 1
@@ -96,7 +96,7 @@ class ClosedForm(PathLoss):
         return share**2 * mean_event((eps - denoiser(x_t, t).eps) ** 2) + rest_var
 
 
-LOSSES: dict[str, PathLoss] = {"whole path": WholePath(), "merged": Merged(), "closed form": ClosedForm()}
+LOSSES: dict[str, PathLoss] = {"whole path": FullPath(), "merged": Merged(), "closed form": ClosedForm()}
 
 
 def _last_step(denoiser: Denoiser, x_s: Tensor, path: Tensor, generator: torch.Generator) -> Tensor:
@@ -109,7 +109,8 @@ def _last_step(denoiser: Denoiser, x_s: Tensor, path: Tensor, generator: torch.G
 
 
 def shares(process: Gaussian, path: Tensor) -> tuple[Tensor, Tensor]:
-    r"""$b_k/\bar b_k$ and $q^2$ of a path's last step: what $\epsilon$ says of $\epsilon_k$, and what not."""
+    r"""$b_k/\bar b_k$ and $q^2$ for a path's last step: how much of $\epsilon_k$ is in $\epsilon$, and the variance of
+    the rest."""
     var = steps.transition_var(process.schedule, path[-2], path[-1]) / process.schedule.sigma(path[-1]) ** 2
     return var.sqrt(), 1 - var
 
@@ -126,7 +127,7 @@ def variance_gap(process: Gaussian, path: Tensor, loss: float, size: int) -> flo
 
 
 def linear_denoiser(x: Tensor, process: Gaussian) -> Denoiser:
-    """The best denoiser there is for normal data with the mean and covariance of `x` `(N, *event)`: a fixed network."""
+    """The best denoiser for normal data with the mean and covariance of `x` `(N, *event)`; its network is fixed."""
     flat = x.reshape(len(x), -1).double()
     mean, (values, vectors) = flat.mean(0), torch.linalg.eigh(flat.T.cov(correction=0))
 
@@ -140,7 +141,7 @@ def linear_denoiser(x: Tensor, process: Gaussian) -> Denoiser:
 
 
 def scaled(denoiser: Denoiser, gain: Tensor) -> Denoiser:
-    """The denoiser with its noise estimate times a trained number per example, `(B,)`: a network of one parameter."""
+    """The denoiser with its noise estimate times a number per example, `(B,)`, the one parameter of the network."""
 
     def network(x_t: Tensor, t: Tensor) -> Tensor:
         return over(gain, x_t) * denoiser(x_t, t).eps
@@ -150,7 +151,7 @@ def scaled(denoiser: Denoiser, gain: Tensor) -> Denoiser:
 
 @dataclass(frozen=True)
 class Options:
-    """One training loss estimated in three ways (note 003): means, variances of loss and gradient, cost; on digits."""
+    """Estimate one training loss in three ways (note 003), on digits: means, variances of loss and gradient, cost."""
 
     out: str = "papers/path-loss"
     """Folder to write to."""
@@ -161,12 +162,46 @@ class Options:
     path_draws: Annotated[int, Range(100)] = 2000
     """Losses of the estimator that walks the whole path."""
     points: Annotated[int, Range(2)] = 6
-    """At how many steps of the chain, from 2 to T in equal ratios."""
+    """Number of steps of the chain to look at, from 2 to T in equal ratios."""
     seed: Seed = 0
     """Seed of the noise."""
 
     def __call__(self) -> None:
-        report("path-loss", measure(self), Path(self.out), Display())
+        report("path-loss", measure(self), Output(Path(self.out)))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """One estimator: mean, variance and time of one draw of the loss, and of its gradient in a gain of the network."""
+
+    mean: float
+    std_error: float
+    variance: float
+    gradient_mean: float
+    gradient_variance: float
+    microseconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """All estimators at one step of the chain.
+
+    Args:
+        step: the step k.
+        moments: name to moments.
+        draws: name to the number of normal variables that an entry takes.
+        predicted_gap: `variance_gap`.
+    """
+
+    step: int
+    moments: dict[str, Moments]
+    draws: dict[str, int]
+    predicted_gap: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        moments = {name: asdict(each) for name, each in self.moments.items()}
+        return {"step": self.step, "draws": self.draws, **moments, "predicted_gap": self.predicted_gap}
 
 
 def measure(options: Options) -> Findings:
@@ -176,63 +211,63 @@ def measure(options: Options) -> Findings:
     denoiser = linear_denoiser(x, Gaussian(LinearSchedule(options.steps)))
     ends = torch.linspace(math.log(2), math.log(options.steps), options.points).exp().round().long()
     rows = [_row(denoiser, x, k, options) for k in sorted(set(ends.tolist()))]
-    return Findings({"entries": x[0].numel(), "rows": rows}, tuple(_words(rows)), {"path-loss": _draw(rows)})
+    numbers = {"entries": x[0].numel(), "rows": [row.to_json() for row in rows]}
+    return Findings(numbers, tuple(_words(rows)), {"path-loss": _plot(rows)})
 
 
-def _row(denoiser: Denoiser, x: Tensor, k: int, options: Options) -> dict[str, Any]:
-    """All three estimators at step k."""
+def _row(denoiser: Denoiser, x: Tensor, k: int, options: Options) -> Row:
     path = torch.arange(k + 1, dtype=torch.float64) / options.steps
-    found: dict[str, Any] = {"step": k, "draws": {name: loss.draws(path) for name, loss in LOSSES.items()}}
+    moments: dict[str, Moments] = {}
     for i, (name, loss) in enumerate(LOSSES.items()):
         count = options.path_draws if name == "whole path" else options.draws
         random = generator(options.seed, k, i)
         examples = x[torch.randint(len(x), (count,), generator=random)]
-        found[name] = _moments(loss, denoiser, examples, path, random)
-    found["predicted_gap"] = variance_gap(denoiser.process, path, found["closed form"]["mean"], x[0].numel())
-    return found
+        moments[name] = _moments(loss, denoiser, examples, path, random)
+    gap = variance_gap(denoiser.process, path, moments["closed form"].mean, x[0].numel())
+    return Row(k, moments, {name: loss.draws(path) for name, loss in LOSSES.items()}, gap)
 
 
-def _moments(loss: PathLoss, denoiser: Denoiser, x: Tensor, path: Tensor, random: torch.Generator) -> dict[str, float]:
-    """Mean, variance and time of one draw of the loss, and variance of its gradient in a gain of the network."""
+def _moments(loss: PathLoss, denoiser: Denoiser, x: Tensor, path: Tensor, random: torch.Generator) -> Moments:
     gain = torch.ones(len(x), dtype=x.dtype, requires_grad=True)
     start = time.perf_counter()
     losses = loss.loss(scaled(denoiser, per_row(gain, x)), x, path, random)
     seconds = time.perf_counter() - start
     (gradients,) = torch.autograd.grad(losses.sum(), gain)
     losses = losses.detach()
-    return {
-        "mean": float(losses.mean()),
-        "std_error": float(losses.std() / len(x) ** 0.5),
-        "variance": float(losses.var()),
-        "gradient_mean": float(gradients.mean()),
-        "gradient_variance": float(gradients.var()),
-        "microseconds": 1e6 * seconds / len(x),
-    }
+    return Moments(
+        mean=float(losses.mean()),
+        std_error=float(losses.std() / len(x) ** 0.5),
+        variance=float(losses.var()),
+        gradient_mean=float(gradients.mean()),
+        gradient_variance=float(gradients.var()),
+        microseconds=1e6 * seconds / len(x),
+    )
 
 
-def _words(rows: Sequence[dict[str, Any]]) -> Sequence[str]:
+def _words(rows: Sequence[Row]) -> Sequence[str]:
     lines = [f"{'step':>6}  {'mean loss, per entry (± standard error)':<46}{'variance of one draw':>36}  draws"]
     for row in rows:
-        means = "  ".join(f"{row[n]['mean']:.4f} ±{row[n]['std_error']:.4f}" for n in LOSSES)
-        spread = "  ".join(f"{row[n]['variance']:.2e}" for n in LOSSES)
-        lines.append(f"{row['step']:>6}  {means:<46}  {spread:>34}  {' '.join(str(d) for d in row['draws'].values())}")
+        means = "  ".join(f"{each.mean:.4f} ±{each.std_error:.4f}" for each in row.moments.values())
+        spread = "  ".join(f"{each.variance:.2e}" for each in row.moments.values())
+        lines.append(f"{row.step:>6}  {means:<46}  {spread:>34}  {' '.join(map(str, row.draws.values()))}")
     last = rows[-1]
-    ratio = [last["merged"][kind] / last["closed form"][kind] for kind in ("variance", "gradient_variance")]
+    merged, closed = last.moments["merged"], last.moments["closed form"]
+    ratio = merged.variance / closed.variance, merged.gradient_variance / closed.gradient_variance
     return [
         "columns: " + ", ".join(LOSSES),
         *lines,
         "The means agree. Merging the path leaves the variance as it is and saves time; the closed form lowers it,",
-        f"at step {last['step']} by a factor {ratio[0]:.3g} (of the gradient: {ratio[1]:.3g}).",
+        f"at step {last.step} by a factor {ratio[0]:.3g} (of the gradient: {ratio[1]:.3g}).",
     ]
 
 
-def _draw(rows: Sequence[dict[str, Any]]) -> Any:
+def _plot(rows: Sequence[Row]) -> Any:
     figure, axes = pictures.new_figure(9, 3, columns=3)
-    steps = [row["step"] for row in rows]
     for name, colour in zip(LOSSES, (pictures.WASH, pictures.INK, pictures.ACCENT), strict=True):
-        style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 4, "lw": 4 if name == "whole path" else 1.2}
+        width = 4 if name == "whole path" else 1.2
         for axis, key in zip(axes, ("variance", "gradient_variance", "microseconds"), strict=True):
-            axis.loglog(steps, [row[name][key] for row in rows], label=name, **style)
+            values = [getattr(row.moments[name], key) for row in rows]
+            axis.loglog([row.step for row in rows], values, label=name, color=colour, marker="o", ms=4, lw=width)
     titles = ("variance of one loss", "variance of one gradient", "microseconds per loss")
     for axis, title in zip(axes, titles, strict=True):
         axis.set(title=title, xlabel="step k of the chain")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inkwash.commands.output import Output
 from inkwash.core import storage
-from inkwash.core.display import Display
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 
@@ -32,17 +31,17 @@ class Findings:
     pictures: dict[str, Figure | Array]
 
 
-def report(name: str, findings: Findings, out: Path, display: Display) -> None:
-    """Write `NAME.json` and the pictures into the folder `out`, and say what was found and where it is."""
-    storage.make_folder(out)
-    storage.replace(out / f"{name}.json", storage.dump_json(findings.numbers))
+def report(name: str, findings: Findings, output: Output) -> None:
+    """Write `NAME.json` and the pictures, and say what was found and where it is."""
+    numbers = output.write(f"{name}.json", storage.dump_json(findings.numbers))
+    places = {title: output.place(f"{title}.png") for title in findings.pictures}
     for title, picture in findings.pictures.items():
         if isinstance(picture, np.ndarray):
-            pictures.save_pixels(out / f"{title}.png", picture)
+            pictures.save_pixels(places[title], picture)
         else:
-            pictures.save_figure(out / f"{title}.png", picture)
+            pictures.save_figure(places[title], picture)
     for line in findings.words:
-        display.say(line)
-    display.say(f"numbers   {out / name}.json")
-    display.say("picture   " + ", ".join(str(out / f"{title}.png") for title in findings.pictures))
-    display.say("next      inkwash papers   (lists the experiments)")
+        output.say(line)
+    output.say(f"numbers   {numbers}")
+    output.say("picture   " + ", ".join(map(str, places.values())))
+    output.say("next      inkwash papers   (lists the experiments)")

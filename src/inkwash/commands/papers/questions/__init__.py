@@ -1,12 +1,13 @@
-"""What the study notes ask, each question with a measurement of a few seconds; the answers are in the documentation.
+"""Questions of the study notes, each with a measurement of a few seconds. The documentation has the answers.
 
-The data is a mixture of two normals on the line wherever its exact denoiser and density are needed, and no network is
-trained: what is measured is diffusion itself, not how well a network fits.
+Where the exact denoiser and density are needed, the data is a mixture of two normals on the line. No network is
+trained, so that we measure diffusion itself, and not how well a network fits.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from inkwash.commands.output import Output
 from inkwash.commands.papers.questions.answer import Question
 from inkwash.commands.papers.questions.backward import (
     blind,
@@ -27,7 +28,6 @@ from inkwash.commands.papers.questions.forward import (
     where_to_start,
 )
 from inkwash.commands.papers.report import Findings, report
-from inkwash.core.display import Display
 from inkwash.core.options import Seed
 from inkwash.core.randomness import generator
 
@@ -52,20 +52,20 @@ QUESTIONS: dict[str, Question] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Measure what the study notes ask: a picture and a few numbers for each question."""
+    """Answer the questions of the study notes by measurement: a picture and a few numbers for each."""
 
     out: str = "papers/questions"
     """Folder to write to."""
     seed: Seed = 0
-    """Seed of all draws."""
+    """Seed of everything random."""
 
     def __call__(self) -> None:
-        report("questions", measure(self), Path(self.out), Display())
+        report("questions", measure(self), Output(Path(self.out)))
 
 
 def measure(options: Options) -> Findings:
     """Answer every question."""
-    answers = {name: ask(generator(options.seed, i)) for i, (name, ask) in enumerate(QUESTIONS.items())}
+    answers = {name: answer(generator(options.seed, i)) for i, (name, answer) in enumerate(QUESTIONS.items())}
     words = (
         f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in answer.numbers.items())
         for name, answer in answers.items()

@@ -1,4 +1,4 @@
-"""What an answer is, and data of one entry whose density and denoiser are known exactly."""
+"""What an answer is, and one-dimensional data whose density and denoiser are known exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = (pictures.ACCENT, pictures.INK, pictures.WASH)
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question's measurement gave.
+    """What was measured for one question.
 
     Args:
         numbers: by name.
@@ -73,7 +73,7 @@ class Peaks:
         return sum(w * (m**2 + v) for w, m, v in parts) - self.mean**2
 
     def draw(self, count: int, random: torch.Generator) -> Tensor:
-        """Draws `(count, 1)`, float64."""
+        """Random examples `(count, 1)`, float64."""
         part = torch.multinomial(_column(self.weights), count, replacement=True, generator=random)
         z = torch.randn(count, generator=random, dtype=torch.float64)
         return (_column(self.means)[part] + _column(self.variances)[part].sqrt() * z)[:, None]
@@ -98,7 +98,7 @@ class Peaks:
         return Denoiser(network, process, predicts="x", variance=variance)
 
     def _joint(self, x_t: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> Tensor:
-        """Log of weight times density, part by part: `(B, parts)`."""
+        """Log of weight times density for each part, `(B, parts)`."""
         var = alpha**2 * _column(self.variances) + sigma**2
         distance = (x_t - alpha * _column(self.means)) ** 2 / var
         return _column(self.weights).log() - 0.5 * (distance + torch.log(2 * math.pi * var))

@@ -1,8 +1,9 @@
-"""Questions about the way back, from noise to data, and about the loss that teaches it."""
+"""Questions about the reverse process, from noise to data, and about the loss that trains it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -20,7 +21,7 @@ _F64 = torch.float64
 
 
 def reverse_formula(random: torch.Generator) -> Answer:
-    """Mean and variance of the true q(x_s | x_t) at t = 0.4, and of the formula with the estimate in place of x."""
+    """Mean and variance of the true q(x_s | x_t) at t = 0.4, and by the formula with the estimate in place of x."""
     t, counts = 0.4, [5, 10, 20, 50, 100, 200, 500, 1000]
     wrong, ratio = [], []
     for count in counts:
@@ -36,7 +37,7 @@ def reverse_formula(random: torch.Generator) -> Answer:
 
 
 def normal_steps(random: torch.Generator) -> Answer:
-    """KL of the true q(x_s | x_t) from the normal law of its mean and variance, on average over x_t at t = 0.4."""
+    """KL of the true q(x_s | x_t), t = 0.4, from the normal distribution of equal mean and variance; mean over x_t."""
     t, counts, costs = 0.4, [3, 5, 10, 20, 50, 100, 200, 500, 1000], []
     for count in counts:
         x_t, x_s, weight = _true_reverse(t - 1 / count, t)
@@ -99,7 +100,7 @@ def _path_log_weights(x: Tensor, steps: int, random: torch.Generator) -> Tensor:
 
 
 def edge(random: torch.Generator) -> Answer:
-    """What the last step to data with 17 levels costs as it starts ever nearer to 0: as a density, and as a mass."""
+    """Cost of the last step to data with 17 levels, as a density and as a mass, as its start comes ever nearer to 0."""
     lattice, powers = Lattice(-1.0, 1.0, 17), torch.linspace(-1, -6, 21, dtype=_F64)
     levels = lattice.values()
     x = levels[torch.randint(17, (2000,), generator=random)][:, None]
@@ -145,19 +146,19 @@ def weights(random: torch.Generator) -> Answer:
 
 
 def three_forms(random: torch.Generator) -> Answer:
-    """Tell the network's exact answer in three forms; then add 0.01 to it, and see what becomes of x̂ and ε̂."""
+    """Give the exact prediction in three forms, then add 0.01 to it, and see what that does to x̂."""
     t = torch.linspace(1e-3, 1, 200, dtype=_F64)
     x_t = _PROCESS.marginal(PEAKS.draw(200, random), t).draw(random)
     exact = PEAKS.denoiser(_PROCESS)(x_t, t)
-    told = {"x": exact.x, "eps": exact.eps, "score": exact.score}
+    forms = {"x": exact.x, "eps": exact.eps, "score": exact.score}
 
     def means(off: float) -> dict[str, Tensor]:
-        made = {form: Denoiser(_saying(value + off), _PROCESS, form)(x_t, t) for form, value in told.items()}
+        made = {form: Denoiser(_constant(value + off), _PROCESS, form)(x_t, t) for form, value in forms.items()}
         return {form: estimate.x for form, estimate in made.items()}
 
     same, moved = means(0.0), means(0.01)
     apart = max(float((value - exact.x).abs().max()) for value in same.values())
-    gain = {form: (moved[form] - exact.x).abs()[:, 0] / 0.01 for form in told}
+    gain = {form: (moved[form] - exact.x).abs()[:, 0] / 0.01 for form in forms}
     figure = lines(
         t, {f"predicts {form}": g for form, g in gain.items()}, yscale="log", xlabel="time", ylabel="error of x̂ / error"
     )
@@ -169,12 +170,13 @@ def three_forms(random: torch.Generator) -> Answer:
     return Answer(numbers, figure)
 
 
-def _saying(value: Tensor):  # type: ignore[no-untyped-def]
+def _constant(value: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """A network that predicts the same whatever it sees."""
     return lambda x_t, t: value
 
 
 def blind(random: torch.Generator) -> Answer:
-    """The exact denoiser that is not told the time, beside the one that is; normal data in more and more entries."""
+    """The exact denoiser that does not see the time, beside the one that does; normal data of more and more entries."""
     sizes, times = [1, 4, 16, 64, 256, 1024], torch.linspace(0.01, 1, 100, dtype=_F64)
     alpha, sigma = _LINEAR.alpha(times), _LINEAR.sigma(times)
     mean, var, excess = 0.5, 0.25, []
@@ -197,7 +199,7 @@ def blind(random: torch.Generator) -> Answer:
 
 
 def probability(random: torch.Generator) -> Answer:
-    """log p(x) = log ∫ p(z) p(x|z) dz with x = z + 0.1 noise, by draws from p(z), and by draws near z's posterior."""
+    """Estimates of log ∫ p(z) p(x|z) dz, x = z + 0.1 noise, with z from p(z), and with z from near its posterior."""
     sizes, noise, errors = [1, 2, 4, 8, 16], 0.1, {"draws_from_the_prior": [], "draws_from_an_encoder": []}  # type: ignore[var-annotated]
     exact_hits = 0
     for size in sizes:

@@ -1,4 +1,4 @@
-"""Questions about the way out, from data to noise, and about what training sees of it."""
+"""Questions about the forward process, from data to noise, and about what training sees of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINEAR = LinearSchedule()
 
 
 def square_roots(random: torch.Generator) -> Answer:
-    """Walk 2000 points through 1000 steps by three rules, and follow their variance."""
+    """Take 2000 points through 1000 steps by three rules, and follow their variance."""
     rules = {
         "with_roots": lambda beta: (math.sqrt(1 - beta), math.sqrt(beta)),
         "without_roots": lambda beta: (1 - beta, beta),
@@ -42,7 +42,7 @@ def square_roots(random: torch.Generator) -> Answer:
 
 
 def growing_beta(random: torch.Generator) -> Answer:
-    """The bound in 100 steps with growing betas and with equal ones that destroy as much in all; exact denoiser."""
+    """The bound in 100 steps, exact denoiser, for growing betas and for equal ones that destroy as much in all."""
     growing = LinearSchedule(100)
     rate = -math.expm1(float(growing.log_alpha_bar(1.0)) / 100)
     schedules: dict[str, Schedule] = {"growing": growing, "equal": TabulatedSchedule((rate,) * 100)}
@@ -58,9 +58,9 @@ def growing_beta(random: torch.Generator) -> Answer:
 
 
 def fixed_alpha(random: torch.Generator) -> Answer:
-    """Cost of the diffusion part between the same two log-SNRs, joined by three schedules; nothing is drawn.
+    """Cost of the diffusion part between the same two log-SNRs, joined by three schedules; nothing is random.
 
-    With the exact denoiser and the small variance a step from t to s costs half the change of SNR times mmse(t).
+    With the exact denoiser and the small variance, a step from t to s costs half the change of SNR times mmse(t).
     """
     ends = _LINEAR.log_snr(torch.tensor([1.0, 1e-3], dtype=torch.float64))
     counts = [2**k for k in range(2, 10)]
@@ -106,7 +106,7 @@ def _loss_at(denoiser: Denoiser, t: Tensor, random: torch.Generator) -> Tensor:
 
 
 def same_noise(random: torch.Generator) -> Answer:
-    """Walk with fresh noise in every step, and with the noise of the first step again and again."""
+    """Add fresh noise in every step, or the noise of the first step again and again."""
     traces: dict[str, list[float]] = {"fresh": [], "same": []}
     for name, trace in traces.items():
         x = PEAKS.draw(2000, random)
@@ -120,7 +120,7 @@ def same_noise(random: torch.Generator) -> Answer:
 
 
 def where_to_start(random: torch.Generator) -> Answer:
-    """Walk back from the prior, and from data that was noised: how far what comes out lies from data."""
+    """Walk from the prior, and from noisy data, and measure how far the results lie from data."""
     process = Gaussian(_LINEAR)
     model = Diffusion(PEAKS.denoiser(process), (1,), dtype=torch.float64)
     x, other = PEAKS.draw(4096, random), PEAKS.draw(4096, random)

@@ -1,0 +1,125 @@
+"""From the words of the command line to a command. What is wrong with them becomes one line.
+
+tyro reads the words and prints the help. It reports a mistake in a box of many lines, so it is left with one kind of
+mistake only, words that do not fit the command, and we describe these ourselves. A number or a choice that cannot be
+read stays text, which `inkwash.core.options.check` refuses like any other bad value, by the name of its option.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import typing
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.options import check
+
+C = TypeVar("C")
+
+NO_PREFIX = tyro.conf.arg(name="")
+"""Marks a config within a command whose options have no prefix."""
+
+
+def parse(kind: type[C], prog: str, words: Sequence[str]) -> C:
+    """The command of a kind that the words describe, checked; `--help` prints the help, and exits.
+
+    Args:
+        kind: a dataclass; its fields are the options and words of the command.
+        prog: what the user typed before the words.
+        words: the others.
+
+    Raises:
+        ConfigError: an unknown option, a missing word or one too many, or a bad value.
+    """
+    try:
+        with _READERS, contextlib.redirect_stderr(io.StringIO()):
+            command = tyro.cli(kind, prog=prog, args=words)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise _misfit(kind, prog, words) from None
+    _check(command)
+    return command
+
+
+def require_choice(where: str, got: str, choices: Collection[str]) -> None:
+    """Refuse a word that is none of the choices, and name the nearest one."""
+    if got not in choices:
+        raise ConfigError(where, repr(got), f"one of {', '.join(choices)}{_nearest(got, choices)}")
+
+
+def option_names(kind: type) -> list[str]:
+    """The options of a command, by dotted name."""
+    return [name for name, positional in _arguments(kind) if positional is None]
+
+
+def _arguments(kind: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    """The arguments of a command, or of a config within it: dotted name, and the word in the help for a positional."""
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        bare, *marks = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+        if dataclasses.is_dataclass(bare):
+            yield from _arguments(bare, prefix if NO_PREFIX in marks else f"{prefix}{name}.")
+        else:
+            shown = next((mark.metavar for mark in marks if hasattr(mark, "metavar")), None)
+            yield prefix + name, shown if tyro.conf.Positional in marks else None
+
+
+def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
+    """What to say of words that tyro cannot use."""
+    known = option_names(kind)
+    for word in words:
+        flag = word.partition("=")[0]
+        name = flag[2:].replace("-", "_")
+        if flag.startswith("--") and name not in ("", "help", *known):
+            return ConfigError(flag, "an unknown option", f"one that the command has{_nearest(name, known, '--')}")
+    positionals = " ".join(shown for _, shown in _arguments(kind) if shown)
+    got = repr(" ".join(words)) if words else "nothing"
+    return ConfigError(prog, got, f"{positionals + ' and' if positionals else 'only'} options, each with its value")
+
+
+def _nearest(word: str, known: Collection[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
+
+
+def _check(command: Any) -> None:
+    """Check the fields of a command, and of the configs in it whose options have no prefix."""
+    check(command)
+    for name, hint in typing.get_type_hints(type(command), include_extras=True).items():
+        if NO_PREFIX in typing.get_args(hint):
+            _check(getattr(command, name))
+
+
+_READERS = ConstructorRegistry()
+_TRUTH = {"true": True, "false": False}
+_READ: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda word: _TRUTH.get(word.lower(), word)}
+
+
+@_READERS.primitive_rule
+def _number_or_choice(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro reads a number, a truth value or a choice: as one if it is one, and otherwise as the text it is."""
+    choices = (True, False) if info.type is bool else typing.get_args(info.type)
+    if info.type not in _READ and typing.get_origin(info.type) is not Literal:
+        return None
+    read = _READ.get(info.type, str)
+
+    def read_or_keep(words: list[str]) -> Any:
+        try:
+            return read(words[0])
+        except ValueError:
+            return words[0]
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(map(str, choices)) + "}" if choices else info.type.__name__.upper(),
+        instance_from_str=read_or_keep,
+        is_instance=lambda value: value in choices if choices else isinstance(value, info.type),
+        str_from_instance=lambda value: [str(value)],
+    )

@@ -1,0 +1,113 @@
+"""What an evaluation consists of: its measures, and what they found.
+
+To add a measure, write a module with a `Finding` and a function that makes it from a `Subject`; then give `Evaluation`
+a field for it, call the function in `measure`, and place its lines and warnings among the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from inkwash.core.config import EvaluateConfig
+from inkwash.core.display import Display
+from inkwash.core.options import to_json
+from inkwash.evaluation.calibration import Imputation, measure_imputation
+from inkwash.evaluation.columns import Columns, measure_columns
+from inkwash.evaluation.drift import Drift, measure_drift
+from inkwash.evaluation.fidelity import Spaces, measure_fidelity
+from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.likelihood import Likelihood, measure_likelihood
+from inkwash.evaluation.memorisation import Memorisation, measure_memorisation
+from inkwash.evaluation.metrics import Labels, TwoSample, measure_labels, measure_two_sample
+from inkwash.evaluation.series import Series, measure_series
+from inkwash.evaluation.subject import Subject
+from inkwash.evaluation.utility import Utility, measure_utility
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that an evaluation found; a measure that does not go with the data found None.
+
+    Args:
+        step: training step of the model.
+        data: name of the data.
+        config: how much was evaluated.
+        likelihood: the bound, over-fitting and exact log-density.
+        two_sample: whether a classifier tells samples from data.
+        fidelity: distances in spaces of features.
+        memorisation: whether samples are copies.
+        drift: means and spreads that moved.
+        imputation: how well hidden entries are drawn.
+        series: statistics of series.
+        columns: columns of vectors, and pairs of columns.
+        utility: what can be learned from samples.
+        labels: whether samples are of their class.
+    """
+
+    step: int
+    data: str
+    config: EvaluateConfig
+    likelihood: Likelihood
+    two_sample: TwoSample
+    fidelity: Spaces
+    memorisation: Memorisation
+    drift: Drift
+    imputation: Imputation | None
+    series: Series | None
+    columns: Columns | None
+    utility: Utility | None
+    labels: Labels | None
+
+    def warnings(self) -> list[str]:
+        """What is wrong beyond sampling error, a sentence each."""
+        order = self.drift, self.memorisation, self.likelihood, self.two_sample, self.imputation
+        return [text for finding in order if finding is not None for text in finding.warnings()]
+
+    def lines(self) -> Iterator[str]:
+        """The evaluation as lines for a terminal, after its warnings."""
+        found = self.likelihood, self.two_sample, self.fidelity, self.memorisation, self.drift
+        by_kind = self.labels, self.utility, self.columns, self.imputation, self.series
+        yield from (f"warning       {text}" for text in self.warnings())
+        for finding in (*found, *by_kind):
+            if finding is not None:
+                yield from finding.lines()
+
+    def to_json(self) -> dict[str, Any]:
+        """The evaluation as `evaluation.json` has it."""
+        head = {"step": self.step, "data": self.data, **to_json(self.config), **self.likelihood.to_json()}
+        names = [field.name for field in fields(self)][4:]  # the first four make the head
+        found = {name: _plain(getattr(self, name)) for name in names}
+        return {**head, **found, "warnings": self.warnings()}
+
+
+def _plain(finding: Finding | None) -> Any:
+    return None if finding is None else finding.to_json()
+
+
+def measure(subject: Subject, step: int, display: Display) -> Evaluation:
+    """Take all measures of a subject.
+
+    Args:
+        subject: what is evaluated.
+        step: training step of the model.
+        display: where to show progress.
+    """
+    likelihood = measure_likelihood(subject, display)
+    display.say("testing samples against data …")
+    return Evaluation(
+        step=step,
+        data=subject.name,
+        config=subject.config,
+        likelihood=likelihood,
+        two_sample=measure_two_sample(subject),
+        fidelity=measure_fidelity(subject),
+        memorisation=measure_memorisation(subject),
+        drift=measure_drift(subject),
+        imputation=measure_imputation(subject, display),
+        series=measure_series(subject),
+        columns=measure_columns(subject),
+        utility=measure_utility(subject),
+        labels=measure_labels(subject),
+    )
