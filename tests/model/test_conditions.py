@@ -90,7 +90,7 @@ def test_without_a_condition_the_model_is_that_of_all_data():
 
 def test_a_condition_as_a_factor_goes_with_others():
     model, seen = exact_model(), iw.Observed(np.array([True, False]), np.array([0.3, 0.0]))
-    alone = model * iw.data.ConditionSpec(given=Y[0])
+    alone = model * iw.Condition(given=Y[0])
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=Y[0]))
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=np.repeat(Y[:1], 5, 0)))
     both, truth = (alone * seen).sample(9, seed=0), (model_of(part(Y[0])) * seen).sample(9, seed=0)
