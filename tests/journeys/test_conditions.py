@@ -59,7 +59,7 @@ SPOILT = {
     "text": "condition text: got values of type <U",
     "one": "condition one, column 0: got the constant 1",
     "image": "condition image: got shape (100, 4, 6), need a number or vector for each vector",
-    "things": "need a whole .npz file of numbers",
+    "things": "need a complete .npz file of numbers",
     "angel": "got 'angel', need the name of one of its arrays: x_train, angle",
 }
 

@@ -140,7 +140,7 @@ BAD = {
     "spoilt": "need the name of a class",
     "one": "1 for every example, need labels of at least 2 classes",
     "each": "only among the held-out examples, need examples of every class to train on",
-    "things": "need a whole .npz file of numbers",
+    "things": "need a complete .npz file of numbers",
     "y_tran": "got 'y_tran', need the name of one of its arrays: x_train, y_train",
 }
 

@@ -23,6 +23,7 @@ from inkwash.commands import cli
 from inkwash.core import storage
 from inkwash.core.config import Config, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.data import pictures
+from inkwash.training import reporter
 from inkwash.training.checkpoint import list_checkpoints
 
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
@@ -61,9 +62,11 @@ def train_words(source: object, out: object, *more: object) -> list[str]:
 
 
 def without_pictures(monkeypatch: Any) -> None:
-    """Train without drawing, which takes most of the time of a tiny run."""
+    """Train without pictures, and with few steps for their samples: these take most of the time of a tiny run."""
     for name in ("save_samples", "save_curve"):
-        monkeypatch.setattr(pictures, name, lambda *given: None)
+        monkeypatch.setattr(pictures, name, lambda *content: None)
+    for name in ("_PREVIEW_STEPS", "_SAMPLE_STEPS"):
+        monkeypatch.setattr(reporter, name, 2)
 
 
 def run_cli(words: Sequence[object]) -> int:

@@ -127,12 +127,12 @@ def _read(plain: Any) -> Any:
     return tuple(map(_read, plain)) if isinstance(plain, list) else plain
 
 
-def _options(kind: type[C], given: Any, where: str) -> C:
+def _options(kind: type[C], value: Any, where: str) -> C:
     """A dataclass of options, checked, from itself or from names."""
     names, hints = _names(kind), typing.get_type_hints(kind, include_extras=True)
-    values = _Names((name, getattr(given, name)) for name in names) if type(given) is kind else given
+    values = _Names((name, getattr(value, name)) for name in names) if type(value) is kind else value
     if not isinstance(values, _Names):
-        raise ConfigError(where or kind.__name__, repr(given), describe(kind))
+        raise ConfigError(where or kind.__name__, repr(value), describe(kind))
     for odd in sorted({*values} ^ {*names}):
         got = "an unknown option" if odd in values else "nothing"
         raise ConfigError(_dotted(where, odd), got, "exactly " + ", ".join(names))
@@ -141,7 +141,7 @@ def _options(kind: type[C], given: Any, where: str) -> C:
             values[name] = _value(hints[name], values[name], _dotted(where, name))
         except _MisfitError:
             raise ConfigError(_dotted(where, name), repr(values[name]), describe(hints[name])) from None
-    return given if type(given) is kind else kind(**values)
+    return value if type(value) is kind else kind(**values)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -23,7 +23,7 @@ class Ports:
         inputs: how many features of each channel or column it is shown; they stand side by side.
         outputs: how many numbers it gives for each, side by side. It may have a multiple of the entries of `inputs`,
             which then go round the columns several times.
-        condition: makes the module that embeds each part of the condition, by its name.
+        condition: for each name of a condition, a function that makes its embedding.
         given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
     """
 

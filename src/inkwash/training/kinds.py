@@ -182,23 +182,23 @@ def _variance(config: ResolvedConfig, process: Gaussian) -> ReverseVariance:
 def _describe_gaussian(config: ResolvedConfig) -> str:
     denoiser = narrowed(NumberOptions, config.denoiser, "denoiser")
     clipped = ", clipped" if denoiser.clip else ""
-    return f"gaussian, {_walk(config)}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
+    return f"gaussian, {_on_schedule(config)}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
 
 
 def _describe_bernoulli(config: ResolvedConfig) -> str:
     rate = narrowed(BitOptions, config.process, "process").rate
-    return f"bernoulli, rate {rate:g}, {_walk(config)}the log-odds of each bit"
+    return f"bernoulli, rate {rate:g}, {_on_schedule(config)}the log-odds of each bit"
 
 
 def _describe_categorical(config: ResolvedConfig) -> str:
-    return f"{config.process.categories} noise on categories, {_walk(config)}their log-weights"
+    return f"{config.process.categories} noise on categories, {_on_schedule(config)}their log-weights"
 
 
 def _describe_mixed(config: ResolvedConfig) -> str:
     return f"{_describe_gaussian(config)}; {config.process.categories} noise on categories"
 
 
-def _walk(config: ResolvedConfig) -> str:
+def _on_schedule(config: ResolvedConfig) -> str:
     return f"{config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
 
 
