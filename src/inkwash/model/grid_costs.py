@@ -125,7 +125,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
         ConfigError: bad candidates, or a bad `seed`.
     """
     clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
-    lattice = process.lattice if model.transform is None else model.transform.lattice
+    lattice = model.units.lattice or process.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
     for rows, random in slots_of(clean, seed, Purpose.GRID):
         own = min(len(rows), len(clean) - int(rows[0]))

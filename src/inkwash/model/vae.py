@@ -10,7 +10,7 @@ A diffusion model is a VAE whose encoder is fixed: its latent is the complete pa
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,10 +22,10 @@ from inkwash.core.randomness import Purpose, Slots, derived_seed, generator, see
 from inkwash.core.shapes import event_size
 from inkwash.likelihood.bound import Bound
 from inkwash.nn.mlp import perceptron
+from inkwash.posterior.evidence import Map
 from inkwash.process.distributions import BinnedNormal, DiscretizedNormal, Lattice, Normal, standard_normal
 
 Proposal = Literal["encoder", "prior"]
-Map = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
