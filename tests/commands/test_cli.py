@@ -64,7 +64,7 @@ BAD = {
     "train digits --qqqq 5": "unknown option",
     "train digits -q": "inkwash train: got 'digits -q', need DATA and options",
     "train digits --train.steps": "got 'digits --train.steps', need DATA and options, each with its value",
-    "train digits --train.steps --data.missing": "got 'digits --train.steps --data.missing', need DATA and options,",
+    "train digits --train.steps --data.missing": "--data.missing'",
     "train digits --train.steps -3": "train.steps: got -3, need an integer >= 1",
     "train digits --train.steps 0": "train.steps: got 0, need an integer >= 1",
     "train digits --train.steps=0": "train.steps: got 0, need an integer >= 1",
@@ -86,7 +86,7 @@ BAD = {
     "train digits --process.steps 100000": "process.steps",
     "train digits --denoiser.predicts noise": "denoiser.predicts",
     "train heartbeat --process.kind binomial": "process.kind: got 'binomial', need one of gaussian, bernoulli",
-    "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the bernoulli process",
+    "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
     "train heartbeat --process.kind bernoulli --process.rate 1": "process.rate: got 1",
     "train digits --process.kind bernoulli": "process.kind: got bernoulli, and image 1x8x8, uint8 [0, 16] (17 levels)",
     "train swiss-roll --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
@@ -151,7 +151,7 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
 
 
 IMPOSSIBLE = {
-    "--process.rate 0.3": "process.rate: got 0.3, need the bernoulli process",
+    "--process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
     "--process.schedule linear --process.log-snr-first 9": "process.log_snr_first: got 9.0, need the schedule",
     "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
     "--denoiser.variance learned --train.objective simple": "train.objective: got simple, need hybrid or bound",

@@ -315,6 +315,24 @@ def test_a_density_has_no_bits():
         _ = result.bits_per_dim
 
 
+def test_the_mean_of_a_density_is_in_nats():
+    result = bound(exact_denoiser(PLANE, LINEAR), torch.randn(5, 2), UNEVEN)
+    mean = result.mean()
+    assert (mean.unit, mean.examples) == ("nats", 5)
+    assert mean.total == pytest.approx(float(result.total.mean()), rel=1e-12)
+    assert mean.prior + mean.diffusion + mean.reconstruction == pytest.approx(mean.total, rel=1e-12)
+    assert mean.std_error == pytest.approx(float(result.total.std()) / 5**0.5, rel=1e-12)
+
+
+def test_the_mean_of_levels_is_in_bits_per_dim_and_one_example_has_no_error():
+    result, _ = levels_bound(LINEAR, "small", UNEVEN)
+    mean = result.mean()
+    assert mean.unit == "bits/dim"
+    assert mean.total == pytest.approx(float(result.bits_per_dim.mean()), rel=1e-12)
+    one = bound(exact_denoiser(PLANE, LINEAR), torch.zeros(1, 2), UNEVEN).mean()
+    assert (one.std_error, one.examples) == (None, 1)
+
+
 def test_one_step_needs_the_large_variance():
     x, one = PLANE.whiten_inverse(cubature(2)[0]), tensor([1.0, 0.0])
     with pytest.raises(iw.ConfigError, match="at least 2 steps"):

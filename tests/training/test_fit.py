@@ -1,6 +1,5 @@
 """Training into a run: what is written, what is not, and how it ends when things go wrong."""
 
-import itertools
 import json
 import math
 import os
@@ -31,7 +30,6 @@ from PIL import Image
 from inkwash.core.config import DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.core.options import to_json
-from inkwash.data import pictures
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit, train
 from inkwash.training.objective import Regression
@@ -94,13 +92,6 @@ def test_a_run_holds_what_it_promises(data, tmp_path):
     assert to_json(header.config) == json.loads((run.path / "config.json").read_text())
 
 
-def test_the_stored_bound_is_that_of_the_loaded_model(data, tmp_path, quick):
-    run = fit(tiny(data), tmp_path / "run")
-    summary = json.loads((run.path / "summary.json").read_text())["held_out_bound"]
-    held_out = run.dataset().data[run.split()[1]]
-    assert float(load(run.path).bound(held_out).total.mean()) == pytest.approx(summary["total"], rel=1e-5)
-
-
 def test_the_stored_errors_are_those_of_the_model_that_is_loaded(tmp_path, quick):
     """An analytic variance is that of the denoiser that is sampled, which is clipped."""
     np.save(tmp_path / "levels.npy", np.random.default_rng(1).binomial(4, 0.3, size=(40, 3)).astype(np.uint8))
@@ -114,22 +105,6 @@ def test_the_stored_errors_are_those_of_the_model_that_is_loaded(tmp_path, quick
         measure_variance(table, denoiser, examples, config.train.seed)
     torch.testing.assert_close(again[0].log_error, free.variance.log_error, rtol=1e-6, atol=1e-6)
     assert float((again[1].log_error - again[0].log_error).abs().max()) > 0.1
-
-
-def test_metrics_have_a_line_per_step_and_the_held_out_loss_where_it_was_looked_at(data, tmp_path, quick):
-    lines = fit(tiny(data, monitor_every=5), tmp_path / "run").metrics()
-    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
-    assert [line["step"] for line in lines if "held_out_loss" in line] == [5, 10, 12]
-    assert all(math.isfinite(line["loss"]) and line["grad_norm"] > 0 for line in lines)
-    assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(lines))
-
-
-def test_a_line_of_metrics_is_the_mean_since_the_last(data, tmp_path, quick):
-    each = fit(tiny(data), tmp_path / "each").metrics()
-    some = fit(tiny(data, log_every=4), tmp_path / "some").metrics()
-    assert [line["step"] for line in some] == [4, 8, 12]
-    for i, line in enumerate(some):
-        assert line["loss"] == pytest.approx(np.mean([other["loss"] for other in each[4 * i : 4 * i + 4]]))
 
 
 @pytest.mark.parametrize("options", [{"save_every": 1}, {"save_every": 100}, {"log_every": 7}, {"monitor_every": 2}])
@@ -167,16 +142,6 @@ def test_signal_handlers_are_given_back(data, tmp_path, quick):
     with hooked(at_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM))), pytest.raises(RunInterrupted):
         fit(tiny(data), tmp_path / "b")
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_a_run_stopped_while_concluding_concludes_later(data, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        without_pictures(patch)
-        patch.setattr(pictures, "save_curve", lambda *given: os.kill(os.getpid(), signal.SIGINT))
-        assert run_cli(train_words(data, tmp_path / "run")) == 130
-    assert not (tmp_path / "run" / "summary.json").exists()
-    assert run_cli(train_words(data, tmp_path / "run")) == 0
-    assert (tmp_path / "run" / "curve.png").exists()
 
 
 # Numbers that are not finite

@@ -1,5 +1,6 @@
 """The training loop: what a step takes, what it does, and what never gets through it."""
 
+import functools
 import math
 from dataclasses import replace
 from operator import attrgetter
@@ -11,26 +12,20 @@ import torch
 from accelerate import Accelerator
 from bugs import bug
 from faults import points, tiny
-from oracles import tensor
+from steps import begun, copied, levels_examples, same
 
 from inkwash.core import randomness
-from inkwash.core.config import DenoiserConfig, NetworkConfig, ProcessConfig
-from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
+from inkwash.core.config import ProcessConfig
+from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.dataset import load_dataset
-from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
-from inkwash.denoise.denoiser import Denoiser
-from inkwash.denoise.wrap import Clipped
-from inkwash.process.gaussian import Gaussian
-from inkwash.process.noise.tables import LinearSchedule
-from inkwash.process.variance import Analytic
 from inkwash.training import loop as loop
 from inkwash.training.defaults import resolve
 from inkwash.training.loop import PATIENCE, _halved, _seeded, draw_batch, training
 from inkwash.training.objective import Regression
 from inkwash.training.prepare import Examples
-from inkwash.training.state import measure_variance, start
+from inkwash.training.state import start
 
 
 class Poisoned(Regression):
@@ -84,24 +79,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def trainer(data):
-    """A function that trains from the start with an objective and yields what training yields, and its state."""
-
-    def make(custom=None, predicts=None, **options):
-        config = resolve(replace(tiny(data.name, **options), denoiser=DenoiserConfig(predicts)), data.spec)
-        transform = fit_transform(data.spec, data.data)
-        examples = Examples(data.data, np.arange(len(data.data)), transform)
-        state = start(config, examples, torch.device("cpu"))
-        return state, training(state, examples, config, Accelerator(cpu=True), custom), config, examples
-
-    return make
-
-
-def copied(state):
-    return {f"{g}/{n}": t.clone() for g, tensors in state.tensors().items() for n, t in tensors.items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    return functools.partial(begun, data)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -197,6 +175,28 @@ def test_processes_share_out_the_same_batch(trainer, processes):
         assert all(torch.equal(share.all_times.t, whole.times.t) for share in shares)
 
 
+def test_a_batch_moves_to_a_device_with_all_that_belongs_to_its_examples(trainer):
+    state, _, config, examples = trainer()
+    batch = draw_batch(state, examples, config.train, Accelerator(cpu=True))
+    batch = replace(batch, condition={"label": torch.ones(8), "present": torch.ones(8, 2, dtype=torch.bool)})
+    moved = batch.to(torch.device("meta"))
+    tensors = [moved.x, moved.noise, moved.times.t, moved.times.weight, *moved.condition.values()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert moved.all_times is batch.all_times
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 100])
+def test_the_parts_of_a_batch_are_the_batch(trainer, rows):
+    state, _, config, examples = trainer()
+    batch = draw_batch(state, examples, config.train, Accelerator(cpu=True))
+    batch = replace(batch, condition={"label": torch.arange(8)})
+    parts = list(batch.parts(rows))
+    assert max(len(part.x) for part in parts) == min(rows, 8)
+    assert np.array_equal(np.concatenate([part.indices for part in parts]), batch.indices)
+    for read in (*map(attrgetter, ("x", "noise", "times.t", "times.weight")), lambda part: part.condition["label"]):
+        assert torch.equal(torch.cat([read(part) for part in parts]), read(batch))
+
+
 def test_steps_take_different_times_and_noise(trainer):
     state, _, config, examples = trainer()
     here = Accelerator(cpu=True)
@@ -261,17 +261,6 @@ def test_weight_decay_takes_its_share_of_the_network_alone():
         torch.testing.assert_close(free[name] - decayed[name], share * start_value, rtol=1e-3, atol=1e-7)
 
 
-def test_the_average_drops_nothing():
-    config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
-    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
-    for network in (state.denoiser.network, state.average.network):
-        for parameter in network.parameters():
-            parameter.data += 0.1
-    x, level = torch.randn(64, 2), torch.zeros(64)
-    assert torch.equal(state.average.network(x, level), state.average.network(x, level))
-    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
-
-
 @pytest.mark.slow
 def test_training_lowers_the_loss(trainer):
     _, steps, *_ = trainer(steps=400, batch_size=32, learning_rate=1e-2, predicts="eps")
@@ -289,63 +278,6 @@ def test_gradients_are_clipped_before_the_step(trainer):
         assert done.grad_norm > 1e-3
     assert norms[0] == pytest.approx(1e-3, rel=1e-2)
     assert norms[1] == pytest.approx(done.grad_norm, rel=1e-4)
-
-
-def levels_examples(count=300):
-    spec = DataSpec((2,), "ND", "uint8", 0.0, 4.0, 5)
-    data = np.random.default_rng(2).binomial(4, 0.3, size=(count, 2)).astype(np.uint8)
-    return Examples(data, np.arange(count), fit_transform(spec, data))
-
-
-def test_a_run_on_levels_starts_from_their_frequencies():
-    """Of the examples trained on alone, in the network and in its average."""
-    whole = levels_examples()
-    part = Examples(whole.data, np.arange(0, 300, 2), whole.transform)
-    config = resolve(tiny("x"), whole.transform.spec)
-    state = start(config, part, torch.device("cpu"))
-    counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
-    for denoiser in (state.denoiser, state.average):
-        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
-    assert np.abs(counts / 150 - 0.2).max() > 0.15
-    x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
-    masses = tensor(counts / 150)
-    alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
-    values = part.transform.lattice.values()
-    odds = torch.distributions.Normal(alpha * values, sigma).log_prob(x.double()[..., None]) + masses.log()
-    assert float((denoiser(x, 0.3).x - odds.softmax(-1) @ values).abs().max()) < 0.05
-
-
-def test_measured_errors_are_those_of_the_denoiser():
-    """A denoiser that says zero errs by the mean square of the data, at every noise."""
-    examples = levels_examples()
-    process = Gaussian(LinearSchedule())
-    table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
-    measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
-    square = float(examples.take(np.arange(256)).double().square().mean())
-    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
-
-
-def test_measured_errors_are_those_of_what_is_sampled():
-    """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
-    examples = levels_examples()
-    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
-    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
-    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
-    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
-    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
-
-
-def test_measured_errors_belong_to_their_own_noise():
-    """x_t / alpha errs by the noise-to-signal ratio."""
-    examples, process = levels_examples(), Gaussian(LinearSchedule())
-    log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
-    table = Analytic(log_snr, torch.ones(7))
-    denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
-    measure_variance(table, denoiser, examples, 0)
-    assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
-    before = table.log_error.clone()
-    measure_variance(table, denoiser, examples, 0)
-    assert torch.equal(table.log_error, before)
 
 
 def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
@@ -445,43 +377,3 @@ def test_what_cannot_be_cut_is_refused(trainer):
         next(steps)
     with pytest.raises(ConfigError, match=r"^train\.micro_batch_size: got 8, "):
         _halved(8, 1, SimpleNamespace(num_processes=2))
-
-
-# State
-
-
-def test_a_state_takes_over_the_tensors_of_another(trainer):
-    old, steps, *_ = trainer(steps=10)
-    for _ in range(4):
-        next(steps)
-    new, going_on, *_ = trainer(steps=10, seed=0)
-    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
-    new.step = old.step
-    list(steps), list(going_on)
-    assert same(copied(new), copied(old))
-
-
-def test_a_state_before_the_first_step_can_be_taken_over(trainer):
-    old, *_ = trainer()
-    assert old.tensors()["optimizer"] == {}
-    new, *_ = trainer(seed=5)
-    new.load(old.tensors(), "here")
-    assert same(copied(new), copied(old))
-
-
-@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
-@pytest.mark.parametrize("group", ["weights", "average", "proposal", "optimizer"])
-def test_other_tensors_are_refused(trainer, group, change):
-    old, steps, *_ = trainer(steps=2, times="loss-history")
-    list(steps)
-    groups = {g: dict(tensors) for g, tensors in old.tensors().items()}
-    name = next(iter(groups[group]))
-    if change == "missing":
-        del groups[group][name]
-    elif change == "extra":
-        groups[group]["more"] = torch.zeros(1)
-    else:
-        groups[group][name] = torch.zeros(3, 3, 3)
-    new, *_ = trainer(steps=2, times="loss-history")
-    with pytest.raises(CheckpointError, match="here"):
-        new.load(groups, "here")

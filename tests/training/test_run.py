@@ -29,7 +29,6 @@ import inkwash as iw
 from inkwash.core.errors import CheckpointError, DataError, RunInterrupted
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit
-from inkwash.training.prepare import split_indices
 from inkwash.training.run import Run, load, read_header
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -280,14 +279,6 @@ def test_the_split_is_one_of_all_examples(finished_run):
     assert sorted([*train_rows, *held_rows]) == list(range(40))
     assert len(held_rows) == 8
     assert (len(train_rows), len(held_rows)) == (32, 8)
-
-
-@pytest.mark.parametrize(("count", "held_out"), [(2, 0.2), (2, 0.9), (3, 0.999), (10, 0.001), (1797, 0.2)])
-def test_neither_part_of_a_split_is_empty(count, held_out):
-    train_rows, held_rows = split_indices(count, held_out, 0)
-    assert len(train_rows) >= 1
-    assert len(held_rows) >= 1
-    assert sorted([*train_rows, *held_rows]) == list(range(count))
 
 
 def test_every_changed_bit_of_the_split_is_seen(copy):

@@ -25,7 +25,8 @@ from inkwash.training.run import StrPath, load
 
 
 def read_mask(path: Path) -> Array:
-    """What is known: true in a boolean `.npy` file, white in a picture of black and white; `(H, W)` or as the example.
+    """What is known, `(H, W)` or of the example's shape: true in a boolean `.npy` file, white in a picture of black and
+    white.
 
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
@@ -39,8 +40,8 @@ def read_mask(path: Path) -> Array:
 
 
 def hide(kind: HideName, spec: DataSpec, seed: int) -> Array:
-    """The mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
-    about half of its places at random; of its `size`, true is known.
+    """A mask that hides one half of an example along its last axis (left, right) or the one before (top, bottom), or
+    about half of its places at random. It has the example's `size`, and is true where the example is known.
 
     Raises:
         ConfigError: top or bottom of a series.
@@ -73,7 +74,7 @@ def inpaint_to_folder(
     Args:
         run: folder of a run or checkpoint.
         name: of the example; see `inkwash.commands.relatives.example`.
-        mask: what is known of it, boolean, of its `size` or as it is; or what to hide.
+        mask: true where the example is known, of its `size` or its shape; or what to hide.
         n: how many, at least 2.
         options: seed, also of what is hidden at random; condition, which is a factor; device and walk.
         output: where to write.
@@ -110,8 +111,8 @@ def _for_each_channel(known: Array, spec: DataSpec) -> Array:
 
 
 def _sheet(spec: DataSpec, image: Array, known: Array, draws: Array, mean: Array, spread: Array) -> Array:
-    """All in one picture; what is hidden is in the middle of the range, and the spread goes from its low end, none,
-    to its high end, the largest."""
+    """All of it in one picture. A hidden place shows the middle of the range. The spread is scaled so that its largest
+    value shows the high end of the range, and 0 the low end."""
     middle = (spec.low + spec.high) / 2
     widest = max(float(spread.max()), 1e-12)
     scaled = spec.low + spread / widest * (spec.high - spec.low)

@@ -38,7 +38,7 @@ def inspect_run(run: StrPath, display: Display) -> None:
 
 
 def inspect_data(config: Config, display: Display) -> None:
-    """Say what `train` would make of data, and choose for it; nothing is trained or written.
+    """Print what `train` would make of data, and what it would choose; nothing is trained or written.
 
     Raises:
         ConfigError: a bad option.

@@ -39,8 +39,8 @@ def parse(kind: type[C], prog: str, words: Sequence[str]) -> C:
         ConfigError: an unknown option, a missing word or one too many, or a bad value.
     """
     try:
-        with _READERS, contextlib.redirect_stderr(io.StringIO()):
-            command = tyro.cli(kind, prog=prog, args=words)
+        with contextlib.redirect_stderr(io.StringIO()):
+            command = tyro.cli(kind, prog=prog, args=words, registry=_READERS)
     except SystemExit as end:
         if not end.code:
             raise

@@ -1,0 +1,52 @@
+"""What training starts from: the split, the transform of its training part, and what is missing."""
+
+import numpy as np
+import pytest
+import torch
+from faults import tiny
+
+import inkwash as iw
+from inkwash.training.prepare import prepare, split_indices, with_present
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(2, 0.2), (2, 0.9), (3, 0.999), (10, 0.001), (1797, 0.2)])
+def test_neither_part_of_a_split_is_empty(count, held_out):
+    train_rows, held_rows = split_indices(count, held_out, 0)
+    assert len(train_rows) >= 1
+    assert len(held_rows) >= 1
+    assert sorted([*train_rows, *held_rows]) == list(range(count))
+
+
+def test_both_parts_are_the_data_in_units_of_the_training_part(data):
+    array, prepared = np.load(data), prepare(tiny(data))
+    train, held_out = split_indices(40, 0.2, 0)
+    mean, spread = (getattr(array[train], name)(0) for name in ("mean", "std"))
+    for part, indices in ((prepared.examples, train), (prepared.held_out, held_out)):
+        assert np.array_equal(part.indices, indices)
+        standard = (array[indices] - mean) / spread
+        assert np.allclose(part.take(np.arange(len(part))), standard, atol=1e-5)
+        order = np.argsort(indices)
+        assert np.allclose(torch.cat(list(part.blocks())), standard[order], atol=1e-5)
+
+
+def test_what_is_prepared_depends_on_the_data_and_not_on_where_it_comes_from(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_path, by_value = prepare(tiny(data)), prepare(tiny("points"), np.load(data))
+    assert by_path.fingerprint == by_value.fingerprint
+    assert by_path.transform == by_value.transform
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_take_the_conditions_of_held_out_examples_in_turn():
+    prepared = prepare(iw.Config("digits", data=iw.DataConfig(labels="digit")))
+    held_out = prepared.dataset.labels[prepared.held_out.indices] - 1
+    labels = prepared.conditions(len(held_out) + 2)["label"]
+    assert [int(label) for label in labels] == [*held_out, *held_out[:2]]
+
+
+def test_a_condition_says_which_entries_are_present_only_if_some_are_missing():
+    x, label = torch.tensor([[1.0, torch.nan], [2.0, 3.0]]), {"label": torch.tensor([1, 2])}
+    filled, condition = with_present(x, label)
+    assert filled.tolist() == [[1.0, 0.0], [2.0, 3.0]]
+    assert condition["present"].tolist() == [[True, False], [True, True]]
+    assert with_present(filled, label) == (filled, label)

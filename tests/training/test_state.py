@@ -1,0 +1,136 @@
+"""The state of training: where it starts, what is measured on its average, and how it takes over a checkpoint."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from faults import points, tiny
+from oracles import tensor
+from steps import begun, copied, levels_examples, same
+
+from inkwash.core.config import NetworkConfig
+from inkwash.core.errors import CheckpointError
+from inkwash.data.dataset import load_dataset
+from inkwash.denoise.denoiser import Denoiser
+from inkwash.denoise.wrap import Clipped
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.noise.tables import LinearSchedule
+from inkwash.process.variance import Analytic
+from inkwash.training.defaults import resolve
+from inkwash.training.prepare import Examples
+from inkwash.training.state import measure_variance, start
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    return functools.partial(begun, load_dataset(str(points(tmp_path / "points.npy"))))
+
+
+# The start
+
+
+def test_a_run_on_levels_starts_from_their_frequencies():
+    """Of the examples trained on alone, in the network and in its average."""
+    whole = levels_examples()
+    part = Examples(whole.data, np.arange(0, 300, 2), whole.transform)
+    config = resolve(tiny("x"), whole.transform.spec)
+    state = start(config, part, torch.device("cpu"))
+    counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
+    for denoiser in (state.denoiser, state.average):
+        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
+    assert np.abs(counts / 150 - 0.2).max() > 0.15
+    x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
+    masses = tensor(counts / 150)
+    alpha, sigma = denoiser.schedule.alpha(0.3), denoiser.schedule.sigma(0.3)
+    values = part.transform.lattice.values()
+    odds = torch.distributions.Normal(alpha * values, sigma).log_prob(x.double()[..., None]) + masses.log()
+    assert float((denoiser(x, 0.3).x - odds.softmax(-1) @ values).abs().max()) < 0.05
+
+
+def test_the_average_drops_nothing():
+    config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
+    state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
+    for network in (state.denoiser.network, state.average.network):
+        for parameter in network.parameters():
+            parameter.data += 0.1
+    x, level = torch.randn(64, 2), torch.zeros(64)
+    assert torch.equal(state.average.network(x, level), state.average.network(x, level))
+    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
+
+
+# The average
+
+
+def test_measured_errors_are_those_of_the_denoiser():
+    """A denoiser that says zero errs by the mean square of the data, at every noise."""
+    examples = levels_examples()
+    process = Gaussian(LinearSchedule())
+    table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
+    square = float(examples.take(np.arange(256)).double().square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_are_those_of_what_is_sampled():
+    """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
+    examples = levels_examples()
+    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
+    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
+    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
+    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
+    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+
+
+def test_measured_errors_belong_to_their_own_noise():
+    """x_t / alpha errs by the noise-to-signal ratio."""
+    examples, process = levels_examples(), Gaussian(LinearSchedule())
+    log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
+    table = Analytic(log_snr, torch.ones(7))
+    denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
+    measure_variance(table, denoiser, examples, 0)
+    assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
+    before = table.log_error.clone()
+    measure_variance(table, denoiser, examples, 0)
+    assert torch.equal(table.log_error, before)
+
+
+# A checkpoint
+
+
+def test_a_state_takes_over_the_tensors_of_another(trainer):
+    old, steps, *_ = trainer(steps=10)
+    for _ in range(4):
+        next(steps)
+    new, going_on, *_ = trainer(steps=10, seed=0)
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
+    new.step = old.step
+    list(steps), list(going_on)
+    assert same(copied(new), copied(old))
+
+
+def test_a_state_before_the_first_step_can_be_taken_over(trainer):
+    old, *_ = trainer()
+    assert old.tensors()["optimizer"] == {}
+    new, *_ = trainer(seed=5)
+    new.load(old.tensors(), "here")
+    assert same(copied(new), copied(old))
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+@pytest.mark.parametrize("group", ["weights", "average", "proposal", "optimizer"])
+def test_other_tensors_are_refused(trainer, group, change):
+    old, steps, *_ = trainer(steps=2, times="loss-history")
+    list(steps)
+    groups = {g: dict(tensors) for g, tensors in old.tensors().items()}
+    name = next(iter(groups[group]))
+    if change == "missing":
+        del groups[group][name]
+    elif change == "extra":
+        groups[group]["more"] = torch.zeros(1)
+    else:
+        groups[group][name] = torch.zeros(3, 3, 3)
+    new, *_ = trainer(steps=2, times="loss-history")
+    with pytest.raises(CheckpointError, match="here"):
+        new.load(groups, "here")
