@@ -1,14 +1,8 @@
-"""Journeys end in evaluations of less work."""
-
-from collections.abc import Iterator
+"""Journeys end in quick evaluations."""
 
 import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_evaluation() -> Iterator[None]:
-    from faults import with_quick_evaluation
-
-    with pytest.MonkeyPatch.context() as patch:
-        with_quick_evaluation(patch)
-        yield
+def evaluating_quickly(quick_evaluation):
+    pass
