@@ -29,6 +29,15 @@ def quick(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def quick_evaluation():
+    from faults import with_quick_evaluation
+
+    with pytest.MonkeyPatch.context() as patch:
+        with_quick_evaluation(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
 def data(tmp_path_factory):
     from faults import points
 

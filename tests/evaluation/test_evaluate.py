@@ -22,20 +22,20 @@ from inkwash.data.dataset import Dataset
 from inkwash.data.pictures import grid, to_pixels
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
-from inkwash.evaluation import metrics, pictures, subject
+from inkwash.evaluation import calibration, metrics, subject
 from inkwash.evaluation.calibration import coverage, crps, hide
 from inkwash.evaluation.drift import drift
 from inkwash.evaluation.evaluate import evaluate
 from inkwash.evaluation.features import principal_components
 from inkwash.evaluation.fidelity import fidelity
 from inkwash.evaluation.memorisation import memorisation_test
-from inkwash.evaluation.metrics import two_sample_test
 from inkwash.evaluation.subject import subject_of
 from inkwash.likelihood.ode import Adaptive
 from inkwash.training.fit import fit
 from inkwash.training.prepare import split_indices
 from inkwash.training.run import load
 
+pytestmark = pytest.mark.usefixtures("quick_evaluation")
 QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
 
 
@@ -46,15 +46,6 @@ def arrays(kind):
     if kind == "vectors":
         return random.normal(size=(90, 4))
     return random.integers(0, 256, (90, 4, 5)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_shuffles():
-    """A two-sample test and a map that take less time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "_MAP_SIDE", 10)
-        patch.setattr(metrics, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=3))
-        yield
 
 
 @pytest.fixture(scope="module", params=["points", "vectors", "images"])
@@ -185,7 +176,7 @@ def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, resul
         return
     x, train = data[held_rows[:16]].astype(float), data[train_rows].astype(float)
     hidden = hide(x, 0)
-    draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=50).astype(float)
+    draws = model.impute(np.where(hidden, np.nan, x), 64, seed=0, steps=calibration._IMPUTING_STEPS).astype(float)
     stated = result["imputation"]["model"]["numbers"]
     at = np.nonzero(hidden)
     by_hand = (crps(draws[:, *at], x[at]) / train.std(0)[at[1]]).mean()
@@ -244,7 +235,7 @@ def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
     copies = memorisation_test(samples, known, fresh)
     for name in ("sample_distance", "held_out_distance", "closer"):
         assert result["memorisation"][name] == pytest.approx(getattr(copies, name))
-    assert result["two_sample"] == asdict(two_sample_test(samples, fresh, 3, shuffles=3))
+    assert result["two_sample"] == asdict(metrics.two_sample_test(samples, fresh, 3))
     edges = model.bound(data[:2], steps=math.inf if steps == "inf" else steps, terms=3).time_edges
     assert result["bound_by_time"]["time_edges"] == edges.tolist()
 

@@ -21,8 +21,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
 from inkwash.core.randomness import Slots
 from inkwash.data.dataset import load_dataset
-from inkwash.evaluation import metrics, pictures as exhibits, subject
-from inkwash.evaluation.metrics import two_sample_test
+from inkwash.evaluation import subject
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
 
@@ -187,9 +186,8 @@ def test_processes_share_what_is_given(run, monkeypatch):
         sample_share(model, 149, Display(shown=False), place, None, given=given)
 
 
+@pytest.mark.quick_cases("both", "shrink")
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
-    monkeypatch.setattr(metrics, "two_sample_test", lambda a, b, seed: two_sample_test(a, b, seed, shuffles=2))
-    monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
     drawn = []
     monkeypatch.setattr(
         subject, "draw", lambda model, n, display, **options: drawn.append(options) or model.sample(n, **options)

@@ -14,8 +14,6 @@ import inkwash as iw
 from inkwash.commands.inpaint import hide
 from inkwash.core.errors import RunInterrupted
 from inkwash.data.dataset import load_dataset
-from inkwash.evaluation import metrics, pictures as exhibits
-from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
 
@@ -100,12 +98,8 @@ def test_inspection_says_what_can_be_asked_for(run, capsys):
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_evaluation_reports_with_and_without_labels(run, guidance, monkeypatch, capsys):
-    def quick_test(a, b, seed):
-        return two_sample_test(a, b, seed, shuffles=2)
-
-    monkeypatch.setattr(metrics, "two_sample_test", quick_test)
-    monkeypatch.setattr(exhibits, "_MAP_SIDE", 5)
+@pytest.mark.quick_cases("points-2.0", "images-1.0")
+def test_evaluation_reports_with_and_without_labels(run, guidance, capsys):
     words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
@@ -200,6 +194,7 @@ def test_the_phase_of_a_heartbeat_is_its_first_beat():
 
 
 @pytest.mark.parametrize("step", [2, 5])
+@pytest.mark.quick_cases("5")
 def test_a_stopped_run_goes_on_bit_identically(npz, tmp_path, quick, step):
     config = labelled(npz, condition_dropout=0.3)
     finished_run = fit(config, tmp_path / "finished").path

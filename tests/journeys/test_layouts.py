@@ -29,6 +29,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow_cases("tiny", "colour last", "two channels", "real images", "two examples")
 def test_samples_are_of_the_kind_of_the_data(tmp_path, monkeypatch, kind):
     without_pictures(monkeypatch)
     array = KINDS[kind]
@@ -45,6 +46,7 @@ def test_samples_are_of_the_kind_of_the_data(tmp_path, monkeypatch, kind):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+@pytest.mark.quick_cases("RGBA", "I;16")
 def test_folders_of_pictures_train_and_draw(tmp_path, monkeypatch, mode):
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "pictures"
@@ -53,7 +55,9 @@ def test_folders_of_pictures_train_and_draw(tmp_path, monkeypatch, mode):
         noise = Image.effect_noise((7, 5), 90)
         image = Image.fromarray(np.asarray(noise).astype(np.uint16) * 257) if mode == "I;16" else noise.convert(mode)
         image.save(place / f"{i}.png")
-    assert run_cli(train_words(place, "run", "--train.steps", 2)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        assert run_cli(train_words(place, "run", "--train.steps", 2)) == 0
     assert run_cli(["sample", "run", "-n", 3]) == 0
     x = np.load("samples/samples.npy")
     assert x.dtype == (np.uint16 if mode == "I;16" else np.uint8)

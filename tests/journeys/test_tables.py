@@ -3,9 +3,10 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
-from functools import partial
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,8 +16,6 @@ from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, tra
 import inkwash as iw
 from inkwash.core.errors import RunInterrupted
 from inkwash.data.frames import to_frame
-from inkwash.evaluation import metrics
-from inkwash.evaluation.metrics import two_sample_test
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
 
@@ -67,16 +66,30 @@ TABLES = {
 }
 
 
-@pytest.fixture(scope="module", params=TABLES)
-def run(request, tmp_path_factory):
-    cells, head, options = TABLES[request.param]
-    folder = tmp_path_factory.mktemp("table")
-    write(folder / "data.csv", cells(), head)
-    with pytest.MonkeyPatch.context() as patch:
-        without_pictures(patch)
-        words = train_words(folder / "data.csv", folder / "run", *options, "--train.monitor-every", 6)
-        assert run_cli([*words, "--train.batch-size", 16]) == 0
-    return Run(folder / "run")
+ON_PUSH = ("missing", "uniform categories", "numbers")  # rows, categories and numbers; their variants are slow
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """The run of a table, trained once."""
+
+    @cache
+    def trained(name):
+        cells, head, options = TABLES[name]
+        folder = tmp_path_factory.mktemp("table")
+        write(folder / "data.csv", cells(), head)
+        with pytest.MonkeyPatch.context() as patch:
+            without_pictures(patch)
+            words = train_words(folder / "data.csv", folder / "run", *options, "--train.monitor-every", 6)
+            assert run_cli([*words, "--train.batch-size", 16]) == 0
+        return Run(folder / "run")
+
+    return trained
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name in ON_PUSH else pytest.mark.slow) for name in TABLES])
+def run(request, run_of):
+    return run_of(request.param)
 
 
 def spec_of(run):
@@ -178,14 +191,9 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
     assert not (tmp_path / "imputed").exists()
 
 
-def few_shuffles(monkeypatch):
-    quick = partial(two_sample_test, shuffles=2)
-    monkeypatch.setattr(metrics, "two_sample_test", quick)
-
-
-def test_evaluation_compares_columns_cell_by_cell(run, monkeypatch):
+@pytest.mark.quick_cases("missing", "numbers")
+def test_evaluation_compares_columns_cell_by_cell(run):
     """Samples have the gaps of rows, and no warning speaks of gaps."""
-    few_shuffles(monkeypatch)
     assert run_cli(["evaluate", run.path, "--examples", 16, "--terms", 3, "--sampler-steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "nats"
@@ -243,8 +251,8 @@ def test_a_stopped_run_goes_on_bit_identically(tmp_path, quick):
 
 
 @pytest.mark.parametrize("change", ["another kind", "a category less", "no column", "noise"])
-def test_a_header_of_another_table_is_refused(tmp_path, quick, change):
-    run = fit(tiny(write(tmp_path / "data.csv", table())), tmp_path / "run")
+def test_a_header_of_another_table_is_refused(tmp_path, run_of, change):
+    run = Run(shutil.copytree(run_of("missing").path, tmp_path / "run"))
     header = json.loads((newest(run.path) / "header.json").read_bytes())
     columns = header["transform"]["spec"]["columns"]
     if change == "another kind":
@@ -261,6 +269,7 @@ def test_a_header_of_another_table_is_refused(tmp_path, quick, change):
         iw.load(run.path)
 
 
+@pytest.mark.slow
 def test_training_learns_what_categories_and_numbers_tell_of_each_other(tmp_path, quick):
     """A number whose mean is that of its category: the bound falls below what independent columns cost."""
     random = np.random.default_rng(0)
@@ -288,7 +297,6 @@ def _mixture_density():
 def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, capsys):
     """From training to evaluation and completion, as an array; without the option NaN is refused."""
     monkeypatch.chdir(tmp_path)
-    few_shuffles(monkeypatch)
     x = np.random.default_rng(0).normal(5.0, 3.0, (100, 3)).astype(np.float32)
     x[::4, 1] = np.nan
     np.save("data.npy", x)

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,23 @@ def without_pictures(monkeypatch: Any) -> None:
         monkeypatch.setattr(pictures, name, lambda *content: None)
     for name in ("_PREVIEW_STEPS", "_SAMPLE_STEPS"):
         monkeypatch.setattr(reporter, name, 2)
+
+
+def with_quick_evaluation(monkeypatch: Any) -> None:
+    """Evaluate with fewer trees, shuffles, pixels and steps."""
+    from sklearn import ensemble  # here, since most users of this module never import it
+
+    from inkwash.evaluation import calibration, metrics, pictures as exhibits
+
+    for name in ("RandomForestClassifier", "RandomForestRegressor"):
+        monkeypatch.setattr(ensemble, name, _smaller(getattr(ensemble, name)))
+    monkeypatch.setattr(metrics, "two_sample_test", partial(metrics.two_sample_test, shuffles=2))
+    monkeypatch.setattr(exhibits, "_MAP_SIDE", 10)
+    monkeypatch.setattr(calibration, "_IMPUTING_STEPS", 5)
+
+
+def _smaller(forest: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda trees, **options: forest(30, **options)
 
 
 def run_cli(words: Sequence[object]) -> int:
