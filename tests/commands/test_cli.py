@@ -3,16 +3,16 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
-import subprocess
 import sys
 import typing
 from dataclasses import fields
 
 import numpy as np
 import pytest
-from faults import digests, flip_bit, newest, points, run_cli, train_words, tree, without_pictures
+from faults import digests, flip_bit, fork, newest, points, run_cli, train_words, tree, wait, without_pictures
 from oracles import public
 from PIL import Image
 
@@ -241,14 +241,14 @@ def test_a_folder_that_cannot_be_written_ends_in_exit_6(alone, capsys):
 
 
 def test_a_disk_without_space_ends_in_exit_6(home, alone):
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-    code = limit + "import sys; from inkwash.commands.cli import main; main(sys.argv[1:])"
-    words = ["sample", home / "points", "-n", "2000", "--out", alone / "drawn"]
-    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True)
-    assert done.returncode == 6
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"error: {alone / 'drawn'}")
+    def sample():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        sys.exit(run_cli(["sample", home / "points", "-n", 2000, "--out", alone / "drawn"]))
+
+    assert wait(fork(sample, alone / "log")) == 6
+    (line,) = [line for line in (alone / "log").read_text().splitlines() if not line.endswith("…")]
+    assert line.startswith(f"error: {alone / 'drawn'}")
     assert not (alone / "drawn" / "samples.npy").exists()
 
 

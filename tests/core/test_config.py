@@ -262,6 +262,7 @@ print(len(TABLE), missed)
 """
 
 
+@pytest.mark.slow
 def test_checks_are_there_without_assertions():
     from pathlib import Path
 

@@ -41,6 +41,7 @@ def test_training_and_every_command_keep_freed_memory(monkeypatch, tmp_path):
     assert calls == [fit, cli]
 
 
+@pytest.mark.slow
 def test_large_arrays_reuse_freed_memory():
     if not keep_freed_memory():
         pytest.skip("the C library is not glibc")

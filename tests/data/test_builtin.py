@@ -27,7 +27,7 @@ def test_builtin_data_is_the_same_every_time(name):
 @pytest.mark.parametrize(
     "name", sorted(set(BUILTIN) - {"dead-leaves", "balls"})
 )  # others are of their kinds, and quicker
-@pytest.mark.quick_cases("ar2", "digits", "shop", "two-moons")
+@pytest.mark.quick_cases("digits", "shop", "two-moons")
 def test_builtin_data_trains_loads_and_comes_back_as_it_came(name, tmp_path, monkeypatch):
     without_pictures(monkeypatch)
     fit(tiny(name, steps=1), tmp_path / "run")

@@ -67,7 +67,7 @@ def test_the_bound_falls_to_the_entropy(process):
 
 
 @processes
-@pytest.mark.quick_cases("absorbing")
+@pytest.mark.slow
 def test_samples_have_the_law_of_the_data(process):
     samples = model_of(process).sample(8000, seed=1, steps=200).long()
     share = torch.bincount(2 * samples[:, 0] + samples[:, 1], minlength=6) / len(samples)

@@ -62,6 +62,7 @@ def test_samples_are_drawn_for_a_label(run, tmp_path, monkeypatch):
     assert np.array_equal(drawn[:2], model.sample(2, seed=0, label=["dog", "dog"], guidance=2.5, steps=5))
 
 
+@pytest.mark.slow_cases("images")
 def test_every_command_that_draws_takes_a_label(run, tmp_path):
     """What it writes is what the library draws under the label."""
     model, (_, held_out) = run.model(), run.split()

@@ -223,7 +223,7 @@ def compare_after_kills(data, tmp_path, kills, seed):
 
 
 def test_kills_at_random_times_lose_at_most_one_interval_and_change_nothing(data, tmp_path):
-    compare_after_kills(data, tmp_path, 4, 0)
+    compare_after_kills(data, tmp_path, 2, 0)
 
 
 @pytest.mark.slow

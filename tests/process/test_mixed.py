@@ -16,6 +16,7 @@ ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math
 
 
 BOTH = pytest.mark.parametrize("noise", ["uniform", "absorbing"])
+FEW_OR_MANY = pytest.mark.parametrize("n", [1500, pytest.param(6000, marks=pytest.mark.slow)])
 
 
 def test_joining_inverts_the_split_into_parts():
@@ -49,20 +50,22 @@ def test_a_step_is_the_product_of_the_steps_of_both_parts(noise):
 
 @BOTH
 @pytest.mark.quick_cases("absorbing")
-def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise):
-    x = rows(6000)
+@FEW_OR_MANY
+def test_the_bound_of_the_exact_denoiser_is_the_entropy(noise, n):
+    x = rows(n)
     bound = model_of(noise).bound(x, terms=60)
     assert float(bound.total.mean()) == pytest.approx(ENTROPY, abs=4 * float(bound.std_error) + 0.03)
 
 
 @BOTH
 @pytest.mark.quick_cases("absorbing")
-def test_samples_have_the_law_of_the_data(noise):
-    samples = model_of(noise).sample(6000, seed=0, steps=250)
+@FEW_OR_MANY
+def test_samples_have_the_law_of_the_data(noise, n):
+    samples = model_of(noise).sample(n, seed=0, steps=250)
     for category in range(3):
         found = samples[samples[:, 0] == category, 1]
         share = float(PROBABILITY[category])
-        assert len(found) / 6000 == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 6000))
+        assert len(found) / n == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / n))
         assert float(found.mean()) == pytest.approx(float(MEANS[category]), abs=4 * STD / math.sqrt(len(found)) + 0.01)
         assert float(found.std()) == pytest.approx(STD, abs=4 * STD / math.sqrt(2 * len(found)) + 0.01)
 
@@ -78,8 +81,9 @@ def test_samples_have_the_law_of_the_data(noise):
 @BOTH
 @pytest.mark.parametrize("column", [0, 1])
 @pytest.mark.quick_cases("absorbing")
-def test_the_bound_of_rows_with_missing_cells_is_that_of_the_present_ones(noise, column):
-    x = rows(6000)
+@FEW_OR_MANY
+def test_the_bound_of_rows_with_missing_cells_is_that_of_the_present_ones(noise, column, n):
+    x = rows(n)
     x[:, column] = torch.nan
     if column:
         expected = float(torch.special.entr(PROBABILITY).sum())

@@ -158,6 +158,7 @@ def ddim_with_the_noise_not_taken_off(self, denoiser, x_t, t, s, generator):
 )
 @pytest.mark.parametrize("sampler", [*EXACT_ON_A_POINT, iw.Heun(s_churn=3.0)], ids=str)
 @schedules
+@pytest.mark.slow_cases("SohlDickstein", "LogLinear", "LearnedBetas", "Tabulated")
 def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
     """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
     eye = torch.eye(2, dtype=F64)
@@ -206,6 +207,7 @@ def test_the_last_step_adds_no_noise(sampler, variance):
 
 
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if not isinstance(s, OF_FINITE_STEPS)], ids=str)
+@pytest.mark.slow_cases("SingleStep(order=3)", "EulerMaruyama")
 def test_finer_grids_bring_samples_to_the_law_of_the_data(sampler):
     """Started from the true law of x_1, the errors of mean and covariance at least halve, nearly, with the step."""
     errors = []

@@ -301,6 +301,7 @@ def shape_of_least_variance(steps=1000, updates=150):
     return before, moments(), schedule
 
 
+@pytest.mark.slow
 def test_the_shape_reaches_the_least_variance_and_leaves_the_bound_alone():
     """At one log-SNR the squared error in eps is m chi², its mean square 3 m², with m = SNR mmse. With the rate |dλ/dt|
     in proportion to 1/m the loss is constant in time, and its mean square 3/4 of the squared integral of m over λ."""
