@@ -53,10 +53,11 @@ LOG_WEIGHTS = property(lambda self: self.log_weights)
 @bug("weights for the belief", iw.process.CategoryEstimate, "logits", LOG_WEIGHTS, process=UNIFORM)
 @processes
 @pytest.mark.quick_cases("uniform")
-def test_the_bound_falls_to_the_entropy(process):
+@pytest.mark.parametrize("copies", [400, pytest.param(2000, marks=pytest.mark.slow)])
+def test_the_bound_falls_to_the_entropy(process, copies):
     """A step draws the entries independently, which matters less and less as the steps get finer."""
-    x = ROWS.repeat_interleave(2000, 0)
-    weight = JOINT.flatten().repeat_interleave(2000) / 2000
+    x = ROWS.repeat_interleave(copies, 0)
+    weight = JOINT.flatten().repeat_interleave(copies) / copies
     model, gaps = model_of(process), []
     for steps in (8, 400):
         bound = model.bound(x, steps=steps, terms=None if steps < 20 else 60)

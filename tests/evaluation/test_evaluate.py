@@ -52,9 +52,7 @@ def arrays(kind):
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     np.save(folder / "data.npy", arrays(request.param))
-    with pytest.MonkeyPatch.context() as patch:
-        without_pictures(patch)
-        return fit(tiny(folder / "data.npy", steps=2), folder / "run")
+    return fit(tiny(folder / "data.npy", steps=2), folder / "run", report=False)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +222,7 @@ def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monke
         evaluate(run.path, QUICK, features=wrong)
 
 
+@pytest.mark.slow_cases("points")
 def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
     """By hand: samples of that seed and number of steps, beside all that was trained on; the grid of the bound."""
     steps = "inf" if run.header().transform.spec.is_image else 4
@@ -252,6 +251,7 @@ def test_the_samples_nearest_to_training_data_are_shown_over_it(run, result):
         assert np.array_equal(np.asarray(picture), grid(to_pixels(spec, shown), columns=12))
 
 
+@pytest.mark.quick_cases("vectors")
 def test_the_same_evaluation_gives_the_same_numbers_and_leaves_the_checkpoint_alone(run, result):
     before = tree(newest(run.path))
     assert evaluate(str(run.path), QUICK) == result
@@ -268,9 +268,7 @@ def test_bad_options_are_refused(run, config):
 
 def trained_on(folder, array):
     np.save(folder / "data.npy", array)
-    with pytest.MonkeyPatch.context() as patch:
-        without_pictures(patch)
-        return fit(tiny(folder / "data.npy", steps=1), folder / "run").path
+    return fit(tiny(folder / "data.npy", steps=1), folder / "run", report=False).path
 
 
 def test_changed_and_missing_data_end_in_exit_3(tmp_path, capsys):

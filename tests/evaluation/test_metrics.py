@@ -29,6 +29,7 @@ def test_a_dependence_without_a_shift_is_detected():
     assert two_sample_test(x, y, shuffles=9).p_value == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_equal_laws_pass():
     p_values = [two_sample_test(normal(2 * k), normal(2 * k + 1), seed=k, shuffles=4).p_value for k in range(4)]
     assert 0.3 < np.mean(p_values) < 0.95

@@ -186,7 +186,7 @@ def test_processes_share_what_is_given(run, monkeypatch):
         sample_share(model, 149, Display(shown=False), place, None, given=given)
 
 
-@pytest.mark.quick_cases("both", "shrink")
+@pytest.mark.quick_cases("shrink")
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
     drawn = []
     monkeypatch.setattr(

@@ -121,6 +121,7 @@ def learning(data, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["levels", "analytic", "schedule", "learned"])
+@pytest.mark.quick_cases("levels", "learned")
 def test_what_is_learned_beside_the_weights_is_the_same_after_resuming(data, tmp_path, kind):
     config = learning(data, tmp_path, kind)
     fit(config, tmp_path / "finished")
@@ -234,7 +235,7 @@ def test_twenty_kills_at_random_times_change_nothing(data, tmp_path, seed):
 
 def test_a_crash_at_any_operation_is_resumed_from_bit_identically(data, finished_run, tmp_path):
     total = count_operations(lambda: fit(tiny(data), tmp_path / "probe"))
-    for k in range(0, total, 13):
+    for k in range(0, total, 23):
         run = tmp_path / f"{k}"
         with hooked(fail_at(k, Crash())), pytest.raises(Crash):
             fit(tiny(data), run)

@@ -191,7 +191,7 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
     assert not (tmp_path / "imputed").exists()
 
 
-@pytest.mark.quick_cases("missing", "numbers")
+@pytest.mark.quick_cases("missing")
 def test_evaluation_compares_columns_cell_by_cell(run):
     """Samples have the gaps of rows, and no warning speaks of gaps."""
     assert run_cli(["evaluate", run.path, "--examples", 16, "--terms", 3, "--sampler-steps", 3]) == 0

@@ -61,7 +61,7 @@ def posterior_decoder_at_zero(self, x_t, estimate, times, lattice):
 @variances
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("data", [LINE, PLANE], ids=["line", "plane"])
-@pytest.mark.slow_cases("100 steps")
+@pytest.mark.slow_cases("100 steps", "LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_the_bound_of_gaussian_data_has_its_closed_form(schedule, variance, grid, data):
     times = GRIDS[grid]
     z, eps = cubature(data.size)
@@ -140,7 +140,7 @@ def true_entropy(data):
 @variances
 @pytest.mark.parametrize("steps", [3, 30])
 @pytest.mark.parametrize("data", [LINE, TWO_PEAKS], ids=["line", "peaks"])
-@pytest.mark.slow_cases("-30-")
+@pytest.mark.slow_cases("-30-", "LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_the_bound_never_undercuts_the_entropy(schedule, variance, steps, data):
     x, weights = quadrature_points(data)
     _, mean = expected_total(data, x, weights, schedule, variance, iw.uniform_grid(steps))
@@ -195,6 +195,7 @@ def levels_bound(schedule, variance, times, probabilities=PROBABILITIES, nodes=6
 @schedules
 @variances
 @pytest.mark.parametrize("steps", [3, 30])
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_the_bound_of_levels_never_undercuts_their_entropy(schedule, variance, steps):
     result, weights = levels_bound(schedule, variance, iw.uniform_grid(steps))
     entropy = float(torch.distributions.Categorical(PROBABILITIES).entropy())

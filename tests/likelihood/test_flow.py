@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("slot")
 )
 @schedules
 @kinds
-@pytest.mark.slow_cases("LearnedSchedule")
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_the_log_density_is_the_true_one(schedule, data):
     check_log_density(schedule, data)
 

@@ -195,6 +195,7 @@ FITS = {
 
 
 @pytest.mark.parametrize("kind", FITS)
+@pytest.mark.quick_cases("columns")
 def test_training_comes_near_the_best_estimate_of_normal_data(kind):
     """The output is far better than any estimate that uses only the entry itself."""
     make, shape = FITS[kind]

@@ -328,6 +328,7 @@ def score_of_the_previous_level(self, denoiser, x_t, t, s, generator):
 )
 @samplers
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_a_walk_follows_its_recursion(sampler, schedule):
     """Mean and covariance of samples from the prior, along the principal axes, by the recursion in sigma/alpha."""
     w = (schedule.sigma(UNEVEN) / schedule.alpha(UNEVEN)).tolist()

@@ -115,6 +115,7 @@ def ancestral_step(data, schedule, variance, t, s):
 @schedules
 @pytest.mark.parametrize("variance", ["small", "large"])
 @grids
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_ancestral_sampling_follows_its_recursion(schedule, variance, times):
     mean, cov = prior(PLANE.size)
     walk = moments(iw.Ancestral(), exact_denoiser(PLANE, schedule, variance), times, mean, cov)
@@ -158,7 +159,7 @@ def ddim_with_the_noise_not_taken_off(self, denoiser, x_t, t, s, generator):
 )
 @pytest.mark.parametrize("sampler", [*EXACT_ON_A_POINT, iw.Heun(s_churn=3.0)], ids=str)
 @schedules
-@pytest.mark.slow_cases("SohlDickstein", "LogLinear", "LearnedBetas", "Tabulated")
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_on_a_single_point_every_step_keeps_the_marginal(sampler, schedule):
     """Data that is one point m: started from the law of x_1, each x_s must have the law N(alpha_s m, sigma_s^2)."""
     eye = torch.eye(2, dtype=F64)

@@ -63,10 +63,10 @@ def train_words(source: object, out: object, *more: object) -> list[str]:
 
 
 def without_pictures(monkeypatch: Any) -> None:
-    """Train without pictures, and with few steps for their samples: these take most of the time of a tiny run."""
+    """Train without pictures and with cheap samples and bounds: these take most of the time of a tiny run."""
     for name in ("save_samples", "save_curve"):
         monkeypatch.setattr(pictures, name, lambda *content: None)
-    for name in ("_PREVIEW_STEPS", "_SAMPLE_STEPS"):
+    for name in ("_PREVIEW_STEPS", "_SAMPLE_STEPS", "_SUMMARY_TERMS"):
         monkeypatch.setattr(reporter, name, 2)
 
 

@@ -299,6 +299,7 @@ def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
         assert bool((state.average.schedule.log_snr(torch.linspace(0, 1, 200)).diff() < 0).all())
 
 
+@pytest.mark.slow
 def test_a_weighted_loss_is_what_training_reports(trainer):
     """The mean of the losses times 1/p(t): at a learning rate of next to nothing, that of the objective's integral."""
     for times in ("uniform", "log-snr-density"):

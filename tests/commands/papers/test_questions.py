@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,9 +26,9 @@ BETAS = LINEAR.table()
 DATA = MixtureData([0.3, 0.7], [GaussianData([-1.2], [[0.05]]), GaussianData([0.9], [[0.2]])])
 
 
-@pytest.fixture(scope="module")
-def answers():
-    return {name: ask(generator(0, i)).numbers for i, (name, ask) in enumerate(QUESTIONS.items())}
+@cache
+def answer(name):
+    return QUESTIONS[name](generator(0, list(QUESTIONS).index(name))).numbers
 
 
 # The page
@@ -39,11 +40,11 @@ def section(name):
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_the_page_says_what_is_measured(name, answers):
+def test_the_page_says_what_is_measured(name):
     printed = re.findall(r"`([a-z]\w+)`\s(-?[\d.]+\d(?:e-?\d+)?|\d)", section(name))
     assert len(printed) >= 2
     for key, value in printed:
-        assert float(value) == pytest.approx(answers[name][key], rel=0.03), key
+        assert float(value) == pytest.approx(answer(name)[key], rel=0.03), key
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -103,8 +104,8 @@ def mmse(t):
 # The answers
 
 
-def test_square_roots_keep_the_variance(answers):
-    found, error = answers["square-roots"], 5 * math.sqrt(2 / 2000)
+def test_square_roots_keep_the_variance():
+    found, error = answer("square-roots"), 5 * math.sqrt(2 / 2000)
     without, with_roots = PEAKS.variance, PEAKS.variance
     for beta in BETAS.tolist():
         without = (1 - beta) ** 2 * without + beta**2
@@ -115,8 +116,8 @@ def test_square_roots_keep_the_variance(answers):
     assert found["without_shrinking"] == pytest.approx(PEAKS.variance + float(BETAS.sum()), rel=error)
 
 
-def test_growing_betas_cost_less(answers):
-    found = answers["growing-beta"]
+def test_growing_betas_cost_less():
+    found = answer("growing-beta")
     growing, equal = iw.LinearSchedule(100).table(), -math.expm1(float(iw.LinearSchedule(100).log_alpha_bar(1.0)) / 100)
     assert found["first_beta_growing"] == pytest.approx(float(growing[0]))
     assert found["first_beta_equal"] == pytest.approx(equal)
@@ -126,9 +127,9 @@ def test_growing_betas_cost_less(answers):
     assert found["gap_equal"] - found["gap_growing"] > 4 * error
 
 
-def test_between_fixed_ends_the_way_matters_less_and_less(answers):
+def test_between_fixed_ends_the_way_matters_less_and_less():
     """The limit is the difference of mutual informations at the two ends, by the densities alone."""
-    found = answers["fixed-alpha"]
+    found = answer("fixed-alpha")
 
     def information(t):
         x_t, mass, _ = on_a_grid(t)
@@ -140,8 +141,8 @@ def test_between_fixed_ends_the_way_matters_less_and_less(answers):
     assert found["spread_512"] == pytest.approx(found["spread_16"] * 16 / 512, rel=0.7)
 
 
-def test_one_random_step_has_the_mean_of_all(answers):
-    found = answers["random-steps"]
+def test_one_random_step_has_the_mean_of_all():
+    found = answer("random-steps")
     assert abs(found["all_steps"] - found["one_random_step"]) < 4 * found["one_random_step_error"]
     t = torch.arange(1, 1001, dtype=F64) / 1000
     exact = sum(float(LINEAR.log_snr(u).exp()) * mmse(float(u)) for u in t[9::20]) / 50
@@ -149,8 +150,8 @@ def test_one_random_step_has_the_mean_of_all(answers):
     assert found["all_steps_calls"] == 10 * found["one_random_step_calls"]
 
 
-def test_the_same_noise_adds_up(answers):
-    found, sums, kept = answers["same-noise"], 0.0, 1.0
+def test_the_same_noise_adds_up():
+    found, sums, kept = answer("same-noise"), 0.0, 1.0
     for beta in reversed(BETAS.tolist()):
         sums += kept * math.sqrt(beta)
         kept *= math.sqrt(1 - beta)
@@ -158,8 +159,8 @@ def test_the_same_noise_adds_up(answers):
     assert found["variance_fresh"] == pytest.approx(1, rel=5 * math.sqrt(2 / 2000))
 
 
-def test_prior_and_noised_data_start_alike(answers):
-    found = answers["where-to-start"]
+def test_prior_and_noised_data_start_alike():
+    found = answer("where-to-start")
     alpha_var, sigma_var = float(LINEAR.alpha(1.0) ** 2), float(LINEAR.sigma(1.0) ** 2)
     second = PEAKS.variance + PEAKS.mean**2
     assert found["left_of_data"] == pytest.approx(
@@ -169,8 +170,8 @@ def test_prior_and_noised_data_start_alike(answers):
         assert found[f"distance_{name}"] < 0.06 < found["distance_noise"] / 5
 
 
-def test_three_forms_agree_and_magnify_errors_by_what_the_schedule_says(answers):
-    found = answers["three-forms"]
+def test_three_forms_agree_and_magnify_errors_by_what_the_schedule_says():
+    found = answer("three-forms")
     assert found["difference"] < 1e-10
     for name, t in (("at_1", 1.0), ("at_first", 1e-3)):
         expected = float(torch.exp(-0.5 * LINEAR.log_snr(t)))
@@ -178,9 +179,9 @@ def test_three_forms_agree_and_magnify_errors_by_what_the_schedule_says(answers)
 
 
 @pytest.mark.parametrize("count", [5, 1000])
-def test_the_reverse_mean_is_exact_and_its_variance_lacks_what_is_unknown_of_x(answers, count):
+def test_the_reverse_mean_is_exact_and_its_variance_lacks_what_is_unknown_of_x(count):
     """Var[x_s | x_t] = posterior variance + (weight of x in the posterior mean)² Var[x | x_t]."""
-    found, s, t = answers["reverse-formula"], 0.4 - 1 / count, 0.4
+    found, s, t = answer("reverse-formula"), 0.4 - 1 / count, 0.4
     assert found["mean_error"] < 1e-9
     zero, one = torch.zeros(1, 1, dtype=F64), torch.ones(1, 1, dtype=F64)
     process = iw.Gaussian(LINEAR)
@@ -189,30 +190,30 @@ def test_the_reverse_mean_is_exact_and_its_variance_lacks_what_is_unknown_of_x(a
     assert found[f"variance_ratio_{count}"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_small_steps_are_normal(answers):
-    found = answers["normal-steps"]
+def test_small_steps_are_normal():
+    found = answer("normal-steps")
     assert 0.05 < found["kl_3"] < 1
     assert found["kl_100"] / found["kl_1000"] == pytest.approx(1000, rel=0.3)
 
 
-def test_in_the_limit_one_path_is_enough(answers):
-    found = answers["one-pass"]
+def test_in_the_limit_one_path_is_enough():
+    found = answer("one-pass")
     assert found["mean_3"] < found["mean_300"] < 0
     assert found["spread_30"] / found["spread_300"] == pytest.approx(math.sqrt(10), rel=0.25)
     assert abs(found["mean_300"]) < 0.015  # half the variance of the log-ratio, 0.008, and the sampling error
     assert abs(found["mean_of_weights_300"]) < 5 * found["spread_300"] / math.sqrt(2000)
 
 
-def test_a_density_on_levels_has_no_end_and_a_mass_does(answers):
-    found = answers["edge"]
+def test_a_density_on_levels_has_no_end_and_a_mass_does():
+    found = answer("edge")
     assert found["density_per_decade"] == pytest.approx(-0.5 * math.log(10), abs=0.01)
     assert found["density_last"] < -6
     assert 0 <= found["mass_last"] < 1e-6
 
 
-def test_the_bound_weighs_early_steps_most(answers):
+def test_the_bound_weighs_early_steps_most():
     """The weight of DDPM's eq. 12 with the small variance, beta²/(2 beta-tilde alpha (1 - alpha-bar))."""
-    found, bar = answers["weights"], (1 - BETAS).cumprod(0)
+    found, bar = answer("weights"), (1 - BETAS).cumprod(0)
     tilde = BETAS[1:] * (1 - bar[:-1]) / (1 - bar[1:])
     weight = BETAS[1:] ** 2 / (2 * tilde * (1 - BETAS[1:]) * (1 - bar[1:]))
     assert found["weight_ratio"] == pytest.approx(float(weight[0] / weight[-1]), rel=1e-6)
@@ -225,14 +226,14 @@ def test_the_bound_weighs_early_steps_most(answers):
     assert found["relative_spread_bound"] > 2 * found["relative_spread_simple"]
 
 
-def test_many_entries_tell_the_time(answers):
-    excess = list(answers["blind"].values())
+def test_many_entries_tell_the_time():
+    excess = list(answer("blind").values())
     assert all(0 < later < earlier for earlier, later in pairwise(excess))
     assert excess[-1] == pytest.approx(excess[-2] / 4, rel=0.3)
 
 
-def test_the_prior_misses_what_an_encoder_finds(answers):
-    found = answers["probability"]
+def test_the_prior_misses_what_an_encoder_finds():
+    found = answer("probability")
     assert found["exact_hits"] == 0
     assert found["draws_from_the_prior_16"] > 100
     assert found["draws_from_an_encoder_16"] < 0.1

@@ -182,6 +182,7 @@ def shifted_but_not_scaled(self, t):
     steps=100,
 )
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)
+@pytest.mark.slow_cases("10000")
 def test_scales_agree_with_fifty_digits_on_the_grid(kind, steps):
     """The expected values take t = k/T exactly, though the float t is rounded."""
     make, _ = EXACT[kind]
@@ -204,6 +205,7 @@ def compare(schedule, t, exact, slack=0.0):
 
 
 @pytest.mark.parametrize(("kind", "steps"), EXACT_CASES)
+@pytest.mark.slow_cases("10000")
 def test_scales_agree_with_fifty_digits_off_the_grid(kind, steps):
     """This includes times next to both ends, where differences cancel. The time is exact as a float. A table may round
     it again when it counts steps, which matters only on the steepest steps."""
