@@ -24,12 +24,12 @@ from inkwash.data.spec import DataSpec
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import BitDenoiser, CategoryDenoiser, MixedDenoiser
 from inkwash.denoise.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.process import SCHEDULES
 from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.categorical import Categorical
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.mixed import Mixed
-from inkwash.process.noise import SCHEDULES
 from inkwash.process.noise.closed import LogLinearSchedule, SohlDicksteinSchedule
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import Scheduled
