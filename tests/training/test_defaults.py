@@ -18,9 +18,11 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
 from inkwash.nn import NETWORKS
 from inkwash.training.defaults import resolve
+from inkwash.training.kinds import KINDS
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
+OF_PROCESSES = {option.name for kind in KINDS.values() for option in fields(kind.options)}
 kinds = pytest.mark.parametrize("kind", [None, "transformer"])
 
 
@@ -35,7 +37,7 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
     config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "condition_dropout", "log_snr_first", "categories"} | not_of(config.network.kind)
+        unused = {"condition_dropout", "log_snr_first"} | OF_PROCESSES | not_of(config.network.kind)
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(ResolvedConfig, to_json(config)) == config
