@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import inkwash as iw
-from inkwash.process.noise import SCHEDULES
+from inkwash.process import SCHEDULES
 
 FIXED = ("linear", "cosine", "log-linear", "rectified", "sohl-dickstein", "karras")
 

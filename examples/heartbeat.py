@@ -40,7 +40,7 @@ def best_values(steps):
     ways = torch.tensor([math.comb(4, int(n)) for n in counts.flatten()]).reshape(-1, 5).prod(1) * orders(
         others
     ).repeat(5)
-    x, best, divergence = BEATS[:1].double().expand_as(filled), iw.denoise.BitDenoiser(best_network, process), []
+    x, best, divergence = BEATS[:1].double().expand_as(filled), iw.denoise.OddsDenoiser(best_network, process), []
     for t, s in pairwise(iw.uniform_grid(steps)):
         weight = ways * process.marginal(x, t).log_prob(filled).exp()
         reverse = process.reverse(filled, best(filled, t), s, t)
@@ -59,7 +59,7 @@ def train(steps=600, batch_size=512, grid_steps=2000, seed=0):
     """A denoiser whose network is trained on the bound."""
     torch.manual_seed(seed)
     network, generator = iw.MLP(20, width=128, depth=2), torch.Generator().manual_seed(seed)
-    denoiser, objective = iw.denoise.BitDenoiser(network, process, sees="log_snr"), iw.training.PairBound(grid_steps)
+    denoiser, objective = iw.denoise.OddsDenoiser(network, process, sees="log_snr"), iw.training.PairBound(grid_steps)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

@@ -18,8 +18,8 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.denoise.prediction import NAMED
 from inkwash.nn import NETWORKS
 from inkwash.posterior import METHODS
+from inkwash.process import SCHEDULES
 from inkwash.process.degradations import DEGRADATIONS
-from inkwash.process.noise import SCHEDULES
 from inkwash.process.variance import SIMPLE
 from inkwash.sample import GRIDS, SAMPLERS
 from inkwash.training.kinds import KINDS

@@ -11,12 +11,12 @@ from faults import run_cli, tiny, without_pictures
 from torch.utils.data import TensorDataset
 
 import inkwash as iw
-from inkwash.core.config import SOURCES
 from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.readers import FILES, source_name
 from inkwash.training.fit import fit
 
+YOUR_DATA = Path(__file__).parents[2] / "docs" / "your-data.md"
 RANDOM = np.random.default_rng(6)
 IMAGES = RANDOM.integers(0, 256, (12, 5, 6)).astype(np.uint8)
 CLASSES = RANDOM.permutation(np.arange(12) % 3)
@@ -51,9 +51,9 @@ def test_every_kind_of_file_is_named_where_one_is_wanted(tmp_path):
 
 
 @pytest.mark.parametrize("reader", FILES, ids=lambda reader: reader.words)
-def test_the_command_line_names_every_kind_of_file(reader):
-    """The help is no part of this room: it has to be there before anything heavy is imported."""
-    assert re.search(r"folder|\.\w+|IDX", reader.words)[0] in SOURCES
+def test_the_documentation_has_a_row_for_every_kind_of_file(reader):
+    rows = re.findall(r"^\| (?:an? )(.*?) \|", YOUR_DATA.read_text("utf-8"), re.MULTILINE)
+    assert re.search(r"folder|\.\w+|IDX", reader.words)[0] in " ".join(rows)
 
 
 @pytest.mark.parametrize(

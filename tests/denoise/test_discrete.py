@@ -6,7 +6,6 @@ from bugs import bug
 from oracles import F64, tensor
 
 import inkwash as iw
-from inkwash.process.categorical import log_weights
 
 SIZES = (3, 2)
 JOINT = tensor([[0.30, 0.05], [0.02, 0.18], [0.25, 0.20]])
@@ -30,9 +29,7 @@ def exact_network(process, joint=JOINT):
 
 
 def model_of(process, steps=400):
-    return iw.Diffusion(
-        iw.denoise.CategoryDenoiser(exact_network(process), process), shape=(2,), steps=steps, dtype=F64
-    )
+    return iw.Diffusion(iw.denoise.OddsDenoiser(exact_network(process), process), shape=(2,), steps=steps, dtype=F64)
 
 
 @processes
@@ -77,8 +74,8 @@ def test_samples_have_the_law_of_the_data(process):
 
 
 def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
-    found = log_weights(UNIFORM, tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]))
-    assert found.tolist() == [[[1.0, 2.0, 3.0], [4.0, 5.0, -torch.inf]]]
+    found = UNIFORM.estimate(tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), torch.zeros(1, 2), tensor(0.5))
+    assert found.log_weights.tolist() == [[[1.0, 2.0, 3.0], [4.0, 5.0, -torch.inf]]]
 
 
 @processes
@@ -92,7 +89,7 @@ def test_training_learns_the_joint_law(process):
     count = 4000
     x = ROWS[torch.multinomial(JOINT.flatten(), count, True, generator=torch.Generator().manual_seed(0))].float()
     network.count([x])
-    denoiser = iw.denoise.CategoryDenoiser(network, process, sees="log_snr")
+    denoiser = iw.denoise.OddsDenoiser(network, process, sees="log_snr")
     model, apart = (
         iw.Diffusion(denoiser, shape=(2,), steps=50),
         sum(float(torch.special.entr(JOINT.sum(axis)).sum()) for axis in (0, 1)),

@@ -27,7 +27,7 @@ def rng(seed=0):
 
 def test_the_estimate_is_a_probability():
     logits = tensor([[0.0, 800.0, -800.0, 1.0]])
-    estimate = iw.denoise.BitDenoiser(lambda x_t, t: logits, PROCESS)(torch.ones(1, 4), 0.5)
+    estimate = iw.denoise.OddsDenoiser(lambda x_t, t: logits, PROCESS)(torch.ones(1, 4), 0.5)
     torch.testing.assert_close(estimate.x, torch.tensor([[0.5, 1.0, 0.0, 1 / (1 + math.exp(-1))]]))
     assert estimate.x.dtype == torch.float32
     assert estimate.process is PROCESS
@@ -42,7 +42,7 @@ def test_the_network_is_given_the_time_input_of_the_option(t):
             seen[sees] = level, condition
             return x_t
 
-        iw.denoise.BitDenoiser(network, PROCESS, sees)(torch.ones(3, 2, dtype=F64), t, label=7)
+        iw.denoise.OddsDenoiser(network, PROCESS, sees)(torch.ones(3, 2, dtype=F64), t, label=7)
     each = torch.as_tensor(t, dtype=F64).expand(3)
     torch.testing.assert_close(seen["time"][0], each)
     torch.testing.assert_close(seen["log_snr"][0], torch.log((1 - each) / each))
@@ -51,14 +51,14 @@ def test_the_network_is_given_the_time_input_of_the_option(t):
 
 def test_a_network_is_called_in_the_type_of_its_parameters():
     network = iw.MLP(4, 8, 1)
-    denoiser = iw.denoise.BitDenoiser(network, PROCESS, sees="log_snr")
+    denoiser = iw.denoise.OddsDenoiser(network, PROCESS, sees="log_snr")
     assert denoiser(FOUR_BITS.states, 1.0).logits.dtype == F64
     assert {p.dtype for p in denoiser.parameters()} == {torch.float32}
 
 
 def test_an_unknown_time_input_is_refused():
     with pytest.raises(iw.ConfigError, match="sees: got 'noise', need one of time, log_snr"):
-        iw.denoise.BitDenoiser(lambda x_t, t: x_t, PROCESS, sees="noise")
+        iw.denoise.OddsDenoiser(lambda x_t, t: x_t, PROCESS, sees="noise")
 
 
 # Training on the bound
@@ -95,5 +95,5 @@ def test_the_exact_log_odds_minimise_the_loss():
 
 def slope(scale, shift, seed):
     parameters = tensor([scale, shift]).requires_grad_()
-    denoiser = iw.denoise.BitDenoiser(lambda x_t, t: parameters[0] * EXACT(x_t, t).logits + parameters[1], PROCESS)
+    denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: parameters[0] * EXACT(x_t, t).logits + parameters[1], PROCESS)
     return torch.autograd.grad(losses(denoiser, FOUR_BITS.draw(500, seed), 1000 + seed).mean(), parameters)[0]

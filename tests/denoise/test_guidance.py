@@ -180,7 +180,7 @@ def test_guided_bits_are_sampled_from_the_power(w):
         return several[numbers, torch.arange(len(x_t))]
 
     model = iw.Diffusion(
-        iw.denoise.BitDenoiser(network, iw.Bernoulli(SCHEDULE, rate)), (1,), steps=20, dtype=F64, condition=NAMES
+        iw.denoise.OddsDenoiser(network, iw.Bernoulli(SCHEDULE, rate)), (1,), steps=20, dtype=F64, condition=NAMES
     )
     x = model.sample(4096, seed=0, label=["left", 7] * 2048, guidance=w)[:, 0]
     for k, q in enumerate(conditionals):

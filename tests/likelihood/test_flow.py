@@ -463,7 +463,7 @@ def test_bad_dequantisation_is_refused(kind, draws):
     ids=["log_prob", "encode", "decode", "immse_log_prob"],
 )
 def test_bits_have_no_flow(ask):
-    model = iw.Diffusion(iw.denoise.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (4,))
+    model = iw.Diffusion(iw.denoise.OddsDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (4,))
     with pytest.raises(iw.ConfigError, match="flow: got a Bernoulli process, need a Gaussian process"):
         ask(model, torch.zeros(2, 4))
 

@@ -153,7 +153,7 @@ def test_bad_arguments_are_refused():
             model.interpolate(a, a, **{"n": 3, **options})
     with pytest.raises(iw.DataError, match="x: got shape"):
         model.interpolate(a[None], a[None], 3)
-    bits = iw.Diffusion(iw.denoise.BitDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (2,))
+    bits = iw.Diffusion(iw.denoise.OddsDenoiser(lambda x_t, t: x_t, iw.Bernoulli(LINEAR)), (2,))
     with pytest.raises(iw.ConfigError, match="interpolate"):
         bits.interpolate(a, a, 3, t=0.5)
 

@@ -134,7 +134,7 @@ def test_points_keep_their_axes_from_frame_to_frame(tmp_path):
 
 def test_bits_have_films(tmp_path):
     spec = iw.data.DataSpec((5,), "ND", "uint8", 0.0, 1.0, 2)
-    denoiser = iw.denoise.BitDenoiser(lambda x_t, t: 0.3 + 0 * x_t, iw.Bernoulli(LINEAR))
+    denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: 0.3 + 0 * x_t, iw.Bernoulli(LINEAR))
     model = iw.Diffusion(denoiser, (5,), iw.data.Transform(spec, (0.0,) * 5, (1.0,) * 5))
     film, states = filmed(model, tmp_path / "a.gif")
     assert np.array_equal(film.shots[0][0], states[1].x_s[:4].numpy())

@@ -70,7 +70,7 @@ def test_a_network_at_its_start_is_the_exact_denoiser_of_independent_columns():
     inputs, outputs = iw.nn.TableNet.widths((3, 2))
     network = iw.nn.TableNet(iw.MLP(sum(inputs), 16, 1, outputs=sum(outputs)), (3, 2)).double()
     network.count([tensor([[0, 0], [0, 1], [1, 1], [2, 1], [0, 1]])])
-    denoiser, t = iw.denoise.CategoryDenoiser(network.double(), process), 0.4
+    denoiser, t = iw.denoise.OddsDenoiser(network.double(), process), 0.4
     x_t = tensor([[2.0, 0.0]])
     belief = denoiser(x_t, t).logits.softmax(-1)[0]
     kept = float(process.schedule.alpha(t) ** 2)

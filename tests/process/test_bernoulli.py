@@ -232,7 +232,7 @@ def test_independent_bits_have_no_gap():
 def test_any_other_denoiser_has_a_larger_bound(off):
     process = iw.Bernoulli(iw.SohlDicksteinSchedule(), 0.3)
     exact = exact_bit_denoiser(FOUR_BITS, process.schedule, 0.3)
-    wrong = iw.denoise.BitDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
+    wrong = iw.denoise.OddsDenoiser(lambda x_t, t: off * exact(x_t, t).logits, process)
     best, worse = (integrated_bound(d, FOUR_BITS, UNEVEN) for d in (exact, wrong))
     assert bool((worse[1] > best[1] + 1e-6).all())
     assert worse[2] > best[2] + 1e-6
@@ -327,7 +327,7 @@ def test_counts_give_the_posterior_over_the_five_beats():
 
 
 def heartbeat_denoiser(beat):
-    return iw.denoise.BitDenoiser(beat.network, iw.Bernoulli(iw.SohlDicksteinSchedule(), beat.rate))
+    return iw.denoise.OddsDenoiser(beat.network, iw.Bernoulli(iw.SohlDicksteinSchedule(), beat.rate))
 
 
 def test_the_bound_of_heartbeats_scatters_around_its_exact_value():

@@ -101,7 +101,7 @@ def test_for_real_numbers_the_form_is_the_bound_with_another_last_step(variance)
 def test_the_heartbeat_of_the_paper():
     """With one step, K is that of pure noise; with many, it approaches -log2(5) bits from below."""
     beat, bit = Heartbeat(rate=0.2), math.log(2)
-    denoiser = iw.denoise.BitDenoiser(beat.network, iw.Bernoulli(SCHEDULE, 0.2))
+    denoiser = iw.denoise.OddsDenoiser(beat.network, iw.Bernoulli(SCHEDULE, 0.2))
     null = 20 * (0.2 * math.log2(0.2) + 0.8 * math.log2(0.8))
     one = bound(denoiser, beat.beats, tensor([1.0, 0.0]))
     assert float(one.prior_log_prob[0]) / bit == pytest.approx(null)

@@ -63,7 +63,7 @@ def test_an_estimate_is_that_of_the_state_before(sampler):
 
 def test_bits_have_estimates_too():
     rate = torch.tensor(0.2).logit()
-    denoiser = iw.denoise.BitDenoiser(lambda x_t, t: rate.expand_as(x_t), iw.Bernoulli(iw.CosineSchedule()))
+    denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: rate.expand_as(x_t), iw.Bernoulli(iw.CosineSchedule()))
     *_, last = iw.Diffusion(denoiser, (3,)).progressive(4, seed=0, steps=5)
     torch.testing.assert_close(last.x, torch.full((4, 3), 0.2))
     assert set(last.x_s.unique().tolist()) <= {0.0, 1.0}

@@ -209,11 +209,11 @@ def survival(schedule: iw.process.Schedule, t: float | Tensor) -> Tensor:
     return signal / (signal + schedule.sigma(t) ** 2)
 
 
-def exact_bit_denoiser(data: BitData, schedule: iw.process.Schedule, rate: float) -> iw.denoise.BitDenoiser:
+def exact_bit_denoiser(data: BitData, schedule: iw.process.Schedule, rate: float) -> iw.denoise.OddsDenoiser:
     def network(x_t: Tensor, t: Tensor) -> Tensor:
         return data.denoise(x_t, survival(schedule, t), rate)
 
-    return iw.denoise.BitDenoiser(network, iw.Bernoulli(schedule, rate))
+    return iw.denoise.OddsDenoiser(network, iw.Bernoulli(schedule, rate))
 
 
 @contextmanager

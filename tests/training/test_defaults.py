@@ -1,6 +1,6 @@
 """Options that are left open follow from the data, and options that do not fit it are refused."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from small_specs import image, options, usual, vector
@@ -16,17 +16,19 @@ from inkwash.core.config import (
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
+from inkwash.nn import NETWORKS
 from inkwash.training.defaults import resolve
+from inkwash.training.kinds import KINDS
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
-NOT_OF = {
-    "unet": {"patch"},
-    "dit": {"multipliers", "attention"},
-    "mlp": {"multipliers", "attention", "patch"},
-    "transformer": {"multipliers", "attention", "patch"},
-}
+OF_PROCESSES = {option.name for kind in KINDS.values() for option in fields(kind.options)}
 kinds = pytest.mark.parametrize("kind", [None, "transformer"])
+
+
+def not_of(kind):
+    """The options that other kinds of networks have, and this one does not."""
+    return set(vars(NetworkConfig())) - {option.name for option in fields(NETWORKS[kind])} - {"kind"}
 
 
 @kinds
@@ -35,7 +37,7 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
     config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"rate", "condition_dropout", "log_snr_first", "categories"} | NOT_OF[config.network.kind]
+        unused = {"condition_dropout", "log_snr_first"} | OF_PROCESSES | not_of(config.network.kind)
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(ResolvedConfig, to_json(config)) == config

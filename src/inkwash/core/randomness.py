@@ -76,7 +76,7 @@ def seed_of(seed: int | None) -> int:
 class Slot(NamedTuple):
     """A slot, and which of some examples are in it.
 
-    Args:
+    Attributes:
         number: 0, 1, …; part of the key of its randomness.
         places: which example stands in each of its rows, `(rows,)`; where there is none, a copy of the nearest one.
         own: the rows whose examples are no copies.

@@ -2,14 +2,12 @@
 
 from inkwash.denoise.cold import Restorer
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
-from inkwash.denoise.discrete import BitDenoiser, CategoryDenoiser, MixedDenoiser
+from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
 from inkwash.denoise.prediction import Levels, Mean, Prediction
 from inkwash.denoise.wrap import Clipped, Conditioned, Thresholded
 
 __all__ = [
     "AnyDenoiser",
-    "BitDenoiser",
-    "CategoryDenoiser",
     "Clipped",
     "Conditioned",
     "Denoiser",
@@ -17,6 +15,7 @@ __all__ = [
     "Mean",
     "MixedDenoiser",
     "NetworkDenoiser",
+    "OddsDenoiser",
     "Prediction",
     "Restorer",
     "Thresholded",

@@ -17,55 +17,33 @@ from torch import Tensor, nn
 from inkwash.core.shapes import as_time
 from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser, TimeInput
 from inkwash.denoise.prediction import Prediction
-from inkwash.process.bernoulli import Bernoulli, BitEstimate
-from inkwash.process.categorical import Categorical, CategoryEstimate, log_weights
 from inkwash.process.gaussian import Noisy
 from inkwash.process.mixed import Mixed, MixedEstimate
+from inkwash.process.process import AnyEstimate, Discrete
 from inkwash.process.variance import ReverseVariance
 
 
-class BitDenoiser(NetworkDenoiser):
-    """A network that gives the log-odds of clean bits, with its process.
+class OddsDenoiser(NetworkDenoiser):
+    """A network that gives the odds of clean bits or categories, with its process.
 
     Args:
-        network: a callable `(x_t, t, **condition) -> logits` shaped like `x_t`; `t` comes with shape `(B,)`. A module
-            with parameters is called in their dtype.
-        process: the Bernoulli process.
+        network: a callable `(x_t, t, **condition) -> odds`; `t` comes with shape `(B,)`. For bits, these are the
+            log-odds of a 1, shaped like `x_t`. For categories, `(B, sum(sizes))`, they are the log-weights of the
+            categories of the first entry, then of the second, and so on. A module with parameters is called in their
+            dtype.
+        process: the process of bits or of categories.
         sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
 
     Raises:
         ConfigError: `sees` is unknown.
     """
 
-    process: Bernoulli
+    process: Discrete
 
-    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> BitEstimate:
-        """The estimate at noisy bits `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
+    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> AnyEstimate:
+        """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         t = as_time(t)
-        return BitEstimate(self.predict(x_t, t, guidance, condition)[0], x_t, t, self.process)
-
-
-class CategoryDenoiser(NetworkDenoiser):
-    """A network that gives the log-weights of clean categories, with its process.
-
-    Args:
-        network: a callable `(x_t, t, **condition) -> (B, sum(sizes))`, the log-weights of the categories of the first
-            entry, then of the second, and so on; `t` comes with shape `(B,)`. A module with parameters is called in
-            their dtype.
-        process: the process of categories.
-        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
-
-    Raises:
-        ConfigError: `sees` is unknown.
-    """
-
-    process: Categorical
-
-    def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> CategoryEstimate:
-        """The estimate at noisy categories `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
-        t = as_time(t)
-        output = self.predict(x_t, t, guidance, condition)[0]
-        return CategoryEstimate(log_weights(self.process, output), x_t, t, self.process)
+        return self.process.estimate(self.predict(x_t, t, guidance, condition)[0], x_t, t)
 
 
 class MixedDenoiser(NetworkDenoiser):
@@ -74,7 +52,7 @@ class MixedDenoiser(NetworkDenoiser):
     Args:
         network: a callable `(x_t, t, **condition)` that returns one row for each example: the predictions of the
             numbers, then their spreads if the variance needs them, then the log-weights of the categories in the order
-            of `CategoryDenoiser`.
+            of `OddsDenoiser`.
         process: the mixed process.
         predicts: what the predictions of the numbers mean; see `Denoiser`.
         variance: that of the reverse step of the numbers; see `Denoiser`.
@@ -105,5 +83,5 @@ class MixedDenoiser(NetworkDenoiser):
         output = self.predict(shown, noisy.t, guidance, condition)[0]
         predictions, weights = output.split([output.shape[1] - sum(process.sizes), sum(process.sizes)], 1)
         numbers = self.numbers.read(*self.numbers.split(predictions), noisy)
-        categories = CategoryEstimate(log_weights(process, weights), categories_t, noisy.t, process)
+        categories = process.estimate(weights, categories_t, noisy.t)
         return MixedEstimate(numbers, categories, self.process)

@@ -165,7 +165,7 @@ def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
 class Weighed(NamedTuple):
     """A state of a walk of particles, and how far to trust it.
 
-    Args:
+    Attributes:
         state: rows drawn from the particles by weight.
         effective: the share of particles that are effective, a mean over examples; 1 at best.
     """

@@ -1,5 +1,8 @@
 """A process fixes the forward steps q from data to noise, and the family of the reverse steps p."""
 
+from collections.abc import Callable
+
+from inkwash.core.config import ScheduleName
 from inkwash.process.bernoulli import Bernoulli, BitEstimate
 from inkwash.process.categorical import Categorical, CategoryEstimate
 from inkwash.process.cold import Cold, fit_starts
@@ -25,6 +28,7 @@ from inkwash.process.variance import Analytic
 
 __all__ = [
     "LETTERS",
+    "SCHEDULES",
     "Analytic",
     "AnyEstimate",
     "Bernoulli",
@@ -70,3 +74,17 @@ __all__ = [
     "to_log_snr",
     "uniform_grid",
 ]
+
+SCHEDULES: dict[ScheduleName, Callable[[int], Schedule]] = {
+    "linear": LinearSchedule,
+    "cosine": CosineSchedule,
+    "log-linear": LogLinearSchedule,
+    "sohl-dickstein": lambda steps: SohlDicksteinSchedule(),
+    "rectified": lambda steps: RectifiedSchedule(),
+    "karras": KarrasSchedule,
+    "zero-terminal": lambda steps: ZeroTerminalSchedule(CosineSchedule(steps)),
+    "learned-betas": LearnedBetas,
+    "learned": lambda steps: LearnedSchedule(steps, learn_ends=True),
+}
+"""Schedules by the name that the command line knows them by, each made from a number of steps; those without a table
+have the same scales whatever the number."""

@@ -32,11 +32,11 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, over
 from inkwash.process.distributions import Bins, Bits, Lattice
 from inkwash.process.noise.schedule import Schedule
-from inkwash.process.process import AnyEstimate, Scheduled
+from inkwash.process.process import AnyEstimate, Discrete
 
 
 @dataclass(frozen=True)
-class Bernoulli(Scheduled):
+class Bernoulli(Discrete):
     r"""The Bernoulli process of a schedule; data are zeros and ones in floating-point tensors `(B, *event)`.
 
     Args:
@@ -103,6 +103,10 @@ class Bernoulli(Scheduled):
         if lattice not in (None, self.lattice):
             raise ConfigError("lattice", lattice, f"{self.lattice}, the values of a Bernoulli process")
         return Bits(estimate.logits)
+
+    def estimate(self, odds: Tensor, x_t: Tensor, t: Tensor) -> BitEstimate:
+        """The estimate of log-odds of a 1, shaped like `x_t`."""
+        return BitEstimate(odds, x_t, t, self)
 
     @property
     def _prior_logit(self) -> float:

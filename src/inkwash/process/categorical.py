@@ -29,11 +29,11 @@ from inkwash.core.shapes import as_time, over
 from inkwash.process.bernoulli import step_log_odds
 from inkwash.process.distributions import Lattice, Masses
 from inkwash.process.noise.schedule import Schedule
-from inkwash.process.process import AnyEstimate, Scheduled
+from inkwash.process.process import AnyEstimate, Discrete
 
 
 @dataclass(frozen=True)
-class Categorical(Scheduled):
+class Categorical(Discrete):
     r"""The process of categories; data are their numbers 0, 1, … in floating-point tensors `(B, D)`.
 
     Args:
@@ -114,6 +114,13 @@ class Categorical(Scheduled):
         r"""$p(x \mid x_{\tau_1})$, which is the law of the estimate and also the reverse kernel to s = 0."""
         return self._masses(estimate.logits)
 
+    def estimate(self, odds: Tensor, x_t: Tensor, t: Tensor) -> CategoryEstimate:
+        """The estimate of log-weights `(B, sum(sizes))`: those of the categories of the first entry, then of the
+        second, and so on."""
+        log_weights = odds.new_full((len(odds), *self.possible.shape), -torch.inf)
+        log_weights[:, self.possible] = odds
+        return CategoryEstimate(log_weights, x_t, t, self)
+
     def evidence(self, x_t: Tensor, log_odds: Tensor) -> Tensor:
         r"""$\log q(x_t \mid j)$ for every earlier state j, `(B, D, S)`.
 
@@ -180,10 +187,3 @@ class CategoryEstimate(AnyEstimate):
         certain = one_hot(index, self.log_weights.shape[-1]) == 1
         weights = torch.where(certain, 0.0, -torch.inf).to(self.log_weights)
         return replace(self, log_weights=torch.where(known[..., None], weights, self.log_weights))
-
-
-def log_weights(process: Categorical, output: Tensor) -> Tensor:
-    """A network's output for all categories, `(B, sum(sizes))`, as log-weights `(B, D, S)`."""
-    padded = output.new_full((len(output), *process.possible.shape), -torch.inf)
-    padded[:, process.possible] = output
-    return padded

@@ -108,3 +108,11 @@ class Scheduled(Process):
     """A process whose noise level follows a schedule."""
 
     schedule: Schedule
+
+
+class Discrete(Scheduled):
+    """A process of discrete data, for which a network gives odds."""
+
+    @abstractmethod
+    def estimate(self, odds: Tensor, x_t: Tensor, t: Tensor) -> AnyEstimate:
+        """The estimate that the odds of a network imply at noisy data `x_t` `(B, *event)` and time t, float64."""

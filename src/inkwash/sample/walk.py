@@ -26,7 +26,7 @@ from inkwash.sample.sampler import Sampler
 class State(NamedTuple):
     r"""Where a walk is after a step.
 
-    Args:
+    Attributes:
         s: the time; 0 is data.
         x_s: noisy data, `(B, *event)`, model units.
         x: $\hat x$, the last estimate of the clean data in the step, `(B, *event)`, model units. Samplers that evaluate

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
@@ -22,17 +22,17 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.options import Fraction, narrowed
 from inkwash.data.spec import DataSpec
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
-from inkwash.denoise.discrete import BitDenoiser, CategoryDenoiser, MixedDenoiser
+from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
 from inkwash.denoise.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.process import SCHEDULES
 from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.categorical import Categorical
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.mixed import Mixed
-from inkwash.process.noise import SCHEDULES
 from inkwash.process.noise.closed import LogLinearSchedule, SohlDicksteinSchedule
 from inkwash.process.noise.schedule import Schedule
-from inkwash.process.process import Scheduled
+from inkwash.process.process import Discrete, Scheduled
 from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
 from inkwash.training.objective import MixedLoss, Objective, Regression
 
@@ -137,12 +137,9 @@ def _number_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module)
     return Denoiser(network, process, prediction, variance, config.denoiser.sees)
 
 
-def _bit_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> BitDenoiser:
-    return BitDenoiser(network, _bernoulli(config.process, spec), config.denoiser.sees)
-
-
-def _category_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> CategoryDenoiser:
-    return CategoryDenoiser(network, _categorical(config.process, spec), config.denoiser.sees)
+def _odds_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> OddsDenoiser:
+    process = cast(Discrete, KINDS[config.process.kind].process(config.process, spec))
+    return OddsDenoiser(network, process, config.denoiser.sees)
 
 
 def _mixed_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> MixedDenoiser:
@@ -214,7 +211,7 @@ KINDS: dict[ProcessName, Kind] = {
         data="data with 2 levels",
         suits=lambda spec: spec.levels == 2 and not any(spec.sizes),
         process=_bernoulli,
-        denoiser=_bit_denoiser,
+        denoiser=_odds_denoiser,
         describe=_describe_bernoulli,
         options=BitOptions,
         schedule="linear",
@@ -239,7 +236,7 @@ KINDS: dict[ProcessName, Kind] = {
         data="tables of categories",
         suits=lambda spec: any(spec.sizes) and all(spec.sizes),
         process=_categorical,
-        denoiser=_category_denoiser,
+        denoiser=_odds_denoiser,
         describe=_describe_categorical,
         options=CategoryOptions,
         schedule="sohl-dickstein",

@@ -7,14 +7,14 @@ from betas import case
 from oracles import F64, name_of, public_schedules, tensor
 
 import inkwash as iw
-from inkwash.process import noise
+from inkwash.process.noise.notation import LETTERS
 
 schedules = pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
 TIGHT = {"ddpm.beta", "su.beta", "note.b", "kingma.gamma", "kingma.snr", "karras.sigma"}
 
 
 @schedules
-@pytest.mark.parametrize("letter", noise.LETTERS)
+@pytest.mark.parametrize("letter", LETTERS)
 def test_letters_lead_back_to_the_log_snr(schedule, letter):
     """Letters near 1 lose digits where there is little noise, since they are not stored as a difference from 1."""
     log_snr = schedule.log_snr(torch.arange(1, 41, dtype=F64) / 40)

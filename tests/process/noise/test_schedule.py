@@ -13,7 +13,6 @@ from oracles import F64, name_of, public_schedules, tensor, trained
 
 import inkwash as iw
 from inkwash.core.shapes import as_time
-from inkwash.process import noise
 from inkwash.process.noise import steps as step_terms, tables
 from inkwash.process.noise.grid import as_grid
 from inkwash.process.noise.steps import transition_var
@@ -153,13 +152,13 @@ def grid_indices(steps):
 def test_every_public_schedule_has_an_exact_twin():
     made = {type(make(steps[0])[0]) for make, steps in EXACT.values()}
     assert made == {type(schedule) for schedule in SCHEDULES}
-    assert {name for name in noise.SCHEDULES if not name.startswith("learned")} < set(EXACT)
+    assert {name for name in iw.process.SCHEDULES if not name.startswith("learned")} < set(EXACT)
 
 
 def test_steps_are_those_of_the_table():
     t = torch.linspace(0, 1, 101, dtype=F64)
-    for name in set(noise.SCHEDULES) & set(EXACT):
-        make = noise.SCHEDULES[name]
+    for name in set(iw.process.SCHEDULES) & set(EXACT):
+        make = iw.process.SCHEDULES[name]
         torch.testing.assert_close(make(100).log_snr(t), EXACT[name][0](100)[0].log_snr(t), rtol=0, atol=0)
 
 
