@@ -158,4 +158,4 @@ class Levels(Prediction):
 
 
 NAMED: dict[PlainPredictionName, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
-"""Predictions that a name alone describes."""
+"""Predictions that need nothing but their name."""

@@ -136,7 +136,7 @@ SIMPLE: dict[PlainVarianceName, ReverseVariance] = {
     "learned": Learned(),
     "free": Free(),
 }
-"""Reverse variances that a name alone describes."""
+"""Reverse variances that need nothing but their name."""
 
 
 def _first_posterior_var(schedule: Schedule, times: Tensor) -> Tensor:
