@@ -79,7 +79,7 @@ def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
 
 
 @processes
-@pytest.mark.quick_cases("absorbing")
+@pytest.mark.slow
 def test_training_learns_the_joint_law(process):
     """The network starts from the frequencies, whose bound is the entropy of independent entries, and learns more."""
     sizes, masked = list(SIZES), process.noise_kind == "absorbing"

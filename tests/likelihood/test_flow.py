@@ -137,6 +137,7 @@ def velocity_twice_as_fast(denoiser, z, angle):
 
 @bug("flow at twice its speed", flow, "_velocity", velocity_twice_as_fast, schedule=LINEAR)
 @schedules
+@pytest.mark.slow_cases("LearnedSchedule")
 def test_the_code_of_gaussian_data_is_a_known_map(schedule):
     """In y = x_t / alpha: y - mean grows by sqrt((v + w^2) / v) along a principal axis of variance v."""
     alpha, sigma = schedule.alpha(1.0), schedule.sigma(1.0)

@@ -306,7 +306,7 @@ def no_decoder_for_the_first_pair(self, denoiser, x, x_t, k, estimate, present):
 @schedules
 @pytest.mark.parametrize("kind", ["density", "bins", "levels"])
 @pytest.mark.parametrize("variance", ["small", "large", "learned", "free"])
-@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
+@pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated")
 def test_the_pairs_integrate_to_the_bound(schedule, kind, variance):
     """Row by row, with the same noise in every term: prior, diffusion and decoder of the same model."""
     steps = 6
