@@ -38,7 +38,7 @@ from inkwash.training.objective import MixedLoss, Objective, Regression
 
 _KNOTS = 32
 _TRAINED: tuple[ScheduleName, ...] = ("learned-betas", "learned")
-_UNBOUNDED: tuple[ScheduleName, ...] = ("karras",)
+_UNBOUNDED: tuple[ScheduleName, ...] = ("karras", "geometric")
 
 
 @dataclass(frozen=True)
