@@ -103,8 +103,8 @@ def edm() -> Config:
 
 
 def vdm() -> Config:
-    r"""Variational diffusion models (Kingma et al. 2021): a trained monotone log-SNR (App. H) that the network sees, the
-    prediction of $\epsilon$ (eq. 15), the bound in continuous time (eq. 17), and low-discrepancy times (App. I.1).
+    r"""Variational diffusion models (Kingma et al. 2021): a trained monotone log-SNR (App. H) that the network sees,
+    the prediction of $\epsilon$ (eq. 15), the bound in continuous time (eq. 17), and low-discrepancy times (App. I.1).
 
     The paper shows the network Fourier features of the data; here it sees the data alone.
     """
@@ -140,5 +140,5 @@ PRESETS: Mapping[PresetName, Mapping[ProcessName, Callable[[], Config]]] = {
     "vdm": {"gaussian": vdm},
     "flow-matching": {"gaussian": flow_matching},
 }
-"""Presets by the name that the command line knows them by, for each kind of process for which the paper's choices have a
-meaning; the first is that of data which several suit."""
+"""Presets by the name that the command line knows them by, for each kind of process for which the paper's choices have
+a meaning; the first kind is the usual one."""

@@ -27,7 +27,7 @@ NO_PREFIX = tyro.conf.arg(name="")
 """Marks a config within a command whose options have no prefix."""
 
 
-def parse(kind: type[C], prog: str, words: Sequence[str], default: C | None = None) -> C:
+def parse(kind: type[C], prog: str, words: Sequence[str], default: Any = None) -> C:
     """The command of a kind that the words describe, checked; `--help` prints the help, and exits.
 
     Args:

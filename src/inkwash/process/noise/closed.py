@@ -168,8 +168,8 @@ class KarrasSchedule(_Exploding):
 class GeometricSchedule(_Exploding):
     r"""The variance-exploding schedule of score matching: $\alpha = 1$ and, for $t \ge 1/T$,
 
-    $\sigma(t) = \sigma_{\min}(\sigma_{\max}/\sigma_{\min})^u$ with $u = \tfrac{tT - 1}{T - 1}$, a geometric sequence on the
-    grid of T steps (Song & Ermon 2019, §4.2; Song et al. 2021, App. C). Below $t = 1/T$,
+    $\sigma(t) = \sigma_{\min}(\sigma_{\max}/\sigma_{\min})^u$ with $u = \tfrac{tT - 1}{T - 1}$: a geometric sequence on
+    the grid of T steps (Song & Ermon 2019, §4.2; Song et al. 2021, App. C). Below $t = 1/T$,
     $\sigma = \sigma_{\min} t T$, so that time 0 is data.
 
     Args:
