@@ -47,6 +47,7 @@ def expected(name, schedule, data, t):
         "simple": snr * error,
         "x": error,
         "v": error / sigma**2,  # v is -x / sigma plus what is known, where the variance is preserved
+        "velocity": (snr**0.5 + 1) ** 2 * error,  # the velocity is -(alpha / sigma + 1) x plus what is known
         "score": snr * error / sigma**2,
         "min-snr": min(snr, 5) * error,
         "edm": (snr + 1) * error,
@@ -238,7 +239,7 @@ def test_unknown_names_are_refused(field, value):
 
 def test_every_weight_and_comparison_has_a_name():
     assert {weight for _, weight in REGRESSIONS.values()} == set(WEIGHTS)
-    assert {compare for compare, _ in REGRESSIONS.values()} == {"x", "eps", "v", "score"}
+    assert {compare for compare, _ in REGRESSIONS.values()} == {"x", "eps", "v", "velocity", "score"}
 
 
 # The bound by pairs
