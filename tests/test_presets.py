@@ -19,7 +19,7 @@ from inkwash.data.columns import Column
 from inkwash.data.spec import DataSpec
 from inkwash.presets import PRESETS
 from inkwash.process.noise import closed, tables
-from inkwash.training import objective
+from inkwash.training import build, objective
 from inkwash.training.build import build_denoiser, build_objective, build_process
 from inkwash.training.defaults import resolve
 
@@ -137,7 +137,13 @@ def shown(name, k):
     return seen[0]
 
 
-@bug("betas that are not scaled", tables.LinearSchedule, "table", lambda self: torch.full((1000,), 0.01), name="ddpm")
+@bug(
+    "betas that are not scaled",
+    tables.LinearSchedule,
+    "table",
+    lambda self: torch.full((1000,), 0.01, dtype=F64),
+    name="ddpm",
+)
 @bug("DDPM is shown the log-SNR", iw.Denoiser, "_time_input", lambda self, t: self.schedule.log_snr(t), name="ddpm")
 @bug("the noise of EDM", closed.GeometricSchedule, "_risen", closed.KarrasSchedule()._risen, name="score")
 @pytest.mark.parametrize("name", SCALES)
@@ -166,7 +172,7 @@ LOSSES = {
 }
 
 
-@bug("the velocity is v", objective, "REGRESSIONS", {"velocity": ("v", "one")}, name="flow-matching")
+@bug("the velocity is v", build, "REGRESSIONS", {"velocity": ("v", "one")}, name="flow-matching")
 @bug("EDM without its weight", objective, "WEIGHTS", {"edm": objective.WEIGHTS["one"]}, name="edm")
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_network_that_says_nothing_has_the_loss_of_the_paper(name):
