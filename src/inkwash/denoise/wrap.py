@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, over
 from inkwash.denoise.denoiser import AnyDenoiser, named
+from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.gaussian import Estimate, require_gaussian
-from inkwash.process.variance import SIMPLE, ReverseVariance
+from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
 
 
 class Wrapper(nn.Module, ABC):
@@ -98,10 +99,32 @@ class Clipped(Wrapper):
         return estimate.with_x(estimate.x.clamp(self.low, self.high))
 
 
-def clipped(denoiser: AnyDenoiser, ends: tuple[float, float] | None) -> AnyDenoiser:
-    """The denoiser, clipped to the range between these ends only, or not clipped at all."""
+def clipped(
+    denoiser: AnyDenoiser, clip: bool | tuple[float, float], lattice: Lattice | Bins | None, where: str = "clip"
+) -> AnyDenoiser:
+    """The denoiser, clipped to the range of the data, to another range (low, high), or not at all.
+
+    Args:
+        denoiser: the denoiser, which may be clipped already.
+        clip: whether to clip, or the range, model units.
+        lattice: the values of the data, if it has levels or whole numbers.
+        where: the option, for errors.
+
+    Raises:
+        ConfigError: a process that is not Gaussian, data without a known range, or a bad range.
+    """
+    require_gaussian(denoiser.process, where)
     bare = without(Clipped, denoiser)
-    return bare if ends is None else Clipped(bare, *ends)
+    if clip is False:
+        return bare
+    if clip is True:
+        if not isinstance(lattice, Lattice):
+            raise ConfigError(where, True, "data with levels, whose range is known, or in Python (low, high)")
+        clip = lattice.low, lattice.high
+    low, high = clip
+    if not low < high:
+        raise ConfigError(where, clip, "true, false, or a range (low, high)")
+    return Clipped(bare, low, high)
 
 
 class Thresholded(Wrapper):
@@ -155,8 +178,13 @@ class WithVariance(Wrapper):
         return self.denoiser(x_t, t, **condition).with_variance(self.variance)
 
 
-def with_variance(denoiser: AnyDenoiser, variance: str | ReverseVariance) -> AnyDenoiser:
-    """The denoiser with this variance of the reverse step only: "small", "large", "learned", "free", or an object.
+def with_variance(denoiser: AnyDenoiser, variance: str | ReverseVariance, where: str = "variance") -> AnyDenoiser:
+    """The denoiser with another variance of the reverse step.
+
+    Args:
+        denoiser: the denoiser, which may have another variance already.
+        variance: "small", "large", "learned", "free" or an object; "analytic" if the denoiser was made with one.
+        where: the option, for errors.
 
     Raises:
         ConfigError: an unknown name; a process whose reverse step has no variance of its own; or a variance that needs
@@ -164,14 +192,17 @@ def with_variance(denoiser: AnyDenoiser, variance: str | ReverseVariance) -> Any
     """
     if not denoiser.process.has_variance:
         need = f"none: the reverse step of a {type(denoiser.process).__name__} process follows from its estimate"
-        raise ConfigError("variance", variance, need)
-    if variance == "analytic":
-        raise ConfigError("variance", variance, "a measured one, such as model.measured_variance(x)")
-    bare, decided = without(WithVariance, denoiser), named("variance", variance, SIMPLE)
+        raise ConfigError(where, variance, need)
+    bare = without(WithVariance, denoiser)
     trained = _trained_variance(bare)
+    if variance == "analytic":
+        if not isinstance(trained, Analytic):
+            raise ConfigError(where, variance, "a measured one, such as model.measured_variance(x)")
+        return bare
+    decided = named(where, variance, SIMPLE)
     if decided.needs_spread and trained is not None and type(decided) is not type(trained):
-        need = f"small, large or analytic; or a network that was trained with the {type(decided).__name__.lower()} one"
-        raise ConfigError("variance", variance, need)
+        name = type(decided).__name__.lower()
+        raise ConfigError(where, name, f"small, large or analytic; or a network that was trained with {name} variance")
     return bare if decided is trained else WithVariance(bare, decided)
 
 

@@ -16,6 +16,7 @@ from inkwash.core.shapes import as_batch, as_time
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
+from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import clipped, with_variance
 from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
@@ -27,7 +28,7 @@ from inkwash.model.walking import WalkingModel
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import require_gaussian
 from inkwash.process.noise.grid import as_grid, uniform_grid
-from inkwash.process.variance import ReverseVariance
+from inkwash.process.variance import Analytic, ReverseVariance
 from inkwash.sample.walk import StepOptions, Walking
 
 
@@ -103,10 +104,29 @@ class Diffusion(WalkingModel):
         denoiser, walking = self.denoiser, self.walking.but(**steps)
         walking.plan(self.process, self.steps)  # refuses what does not go together
         if clip is not None:
-            denoiser = clipped(denoiser, self.units.ends(clip))
+            denoiser = clipped(denoiser, clip, self.units.lattice)
         if variance is not None:
             denoiser = with_variance(denoiser, variance)
         return Diffusion(denoiser, self.shape, self.transform, self.steps, self.dtype, self.condition, walking)
+
+    def measured_variance(self, x: Any, *, seed: int = 0, **options: Unpack[ConditionKeywords]) -> Analytic:
+        """The best reverse variance that depends only on time, measured on data: for `with_options(variance=…)`.
+
+        It is that of the model's estimates as they are clipped now. It costs 32 evaluations of the network per example;
+        some hundred examples will do, and they may be those trained on.
+
+        Args:
+            x: data units, `(B, …)`.
+            seed: of the noise.
+            **options: `label` and `given` of the examples, as of `sample`; by default there is no condition.
+
+        Raises:
+            DataError: `x` is not of the model's shape.
+            ConfigError: a process that is not Gaussian, or a bad `label` or `seed`.
+        """
+        model_x = self.to_model(x).to(self.dtype)
+        condition = self.condition.inputs(len(model_x), **options)
+        return measured_variance(self.denoiser, model_x, self.steps, condition, seed_of(seed))
 
     def interpolate(
         self,

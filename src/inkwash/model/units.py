@@ -56,20 +56,6 @@ class Units:
         """The values of entries in model units, where the data has levels or whole numbers."""
         return None if self.transform is None else self.transform.lattice
 
-    def ends(self, clip: bool | tuple[float, float]) -> tuple[float, float] | None:
-        """The ends of the range, model units, that `clip` stands for: the range itself, that of the data, or none.
-
-        Raises:
-            ConfigError: data without a known range, or a bad range.
-        """
-        if clip is True:
-            if not isinstance(self.lattice, Lattice):
-                raise ConfigError("clip", True, "data with levels, whose range is known; or the range (low, high)")
-            return self.lattice.low, self.lattice.high
-        if clip and not (len(clip) == 2 and clip[0] < clip[1]):
-            raise ConfigError("clip", clip, "true, false or a range (low, high)")
-        return clip or None
-
     @property
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one example in data units, as it came."""
