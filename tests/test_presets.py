@@ -44,7 +44,7 @@ FOR_TABLES = {("ddpm", "mixed")}
 
 def settings_of(config):
     """The options that a config sets, by section and name."""
-    for section in ("process", "denoiser", "network", "train"):
+    for section in ("process", "denoiser", "network", "train", "sampling"):
         for option, value in vars(getattr(config, section)).items():
             if value is not None:
                 yield (section, option), value

@@ -1,10 +1,11 @@
 r"""Models as their papers made them: functions that return a `Config` without a source, to train with or to change.
 
 A preset sets what makes the paper's model another distribution or another loss: schedule, number of steps, prediction,
-reverse variance, objective, times, and what the network sees. The papers' networks learn from millions of pictures for
-days. Width, dropout, batch, number of optimizer steps and learning rate are therefore left open, and the data decides
-them as always. The moving average has the decay 0.999, which grows from 0 in the first steps, where the papers have
-0.9999 over about a million steps. Real numbers have standard deviation 1 in model units, and levels lie in [-1, 1].
+reverse variance, objective, times, what the network sees, and how samples are taken. The papers' networks learn from
+millions of pictures for days. Width, dropout, batch, number of optimizer steps and learning rate are therefore left
+open, and the data decides them as always. The moving average has the decay 0.999, which grows from 0 in the first
+steps, where the papers have 0.9999 over about a million steps. Real numbers have standard deviation 1 in model units,
+and levels lie in [-1, 1].
 
     iw.train("digits", config=iw.presets.ddpm())
     dataclasses.replace(iw.presets.ddpm(), network=iw.NetworkConfig(width=64))
@@ -13,7 +14,15 @@ them as always. The moving average has the decay 0.999, which grows from 0 in th
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from inkwash.core.config import Config, DenoiserConfig, PresetName, ProcessConfig, ProcessName, TrainConfig
+from inkwash.core.config import (
+    Config,
+    DenoiserConfig,
+    PresetName,
+    ProcessConfig,
+    ProcessName,
+    SamplingConfig,
+    TrainConfig,
+)
 
 
 def dpm_2015(bits: bool = False) -> Config:
@@ -55,12 +64,13 @@ def ddpm() -> Config:
 
 def ddim() -> Config:
     r"""DDIM (Song et al. 2020): the model of `ddpm`, with deterministic samples (eq. 12, $\eta = 0$) in 50 steps."""
-    return replace(ddpm(), preset="ddim")
+    return replace(ddpm(), sampling=SamplingConfig("ddim", 50), preset="ddim")
 
 
 def iddpm() -> Config:
     r"""Improved DDPM (Nichol & Dhariwal 2021): the cosine schedule (eq. 17) with T = 4000, the network gives
-    $\epsilon$ and the variance between $\tilde\beta$ and $\beta$ (eq. 15), the hybrid loss (eq. 16) at uniform times.
+    $\epsilon$ and the variance between $\tilde\beta$ and $\beta$ (eq. 15), the hybrid loss (eq. 16) at uniform times;
+    ancestral samples in 100 even steps (§4), which the learned variance makes possible.
 
     Their model of the best bound has `train.objective` bound and `train.times` loss-history (eq. 18).
     """
@@ -68,6 +78,7 @@ def iddpm() -> Config:
         process=ProcessConfig("cosine", 4000),
         denoiser=DenoiserConfig("eps", "learned", "time"),
         train=TrainConfig(objective="hybrid", times="uniform", weight_decay=0.0),
+        sampling=SamplingConfig(steps=100),
         preset="iddpm",
     )
 
@@ -75,7 +86,8 @@ def iddpm() -> Config:
 def score() -> Config:
     r"""Score matching with the variance-exploding process (Song & Ermon 2019; Song et al. 2021): noise scales in
     geometric sequence from 0.01 to 50 (App. C), the score as $-\mathrm{network}/\sigma$, its squared error weighted
-    with $\sigma^2$ (2019, eq. 5), uniform times.
+    with $\sigma^2$ (2019, eqs. 5-6), uniform times; samples by 1000 predictor and corrector steps (2021, Alg. 2, with
+    the ratio of signal to noise 0.16).
 
     The noise scales are the paper's for pictures in [0, 1]; model units are about twice as fine. The network is shown
     $x_t$ divided by its spread.
@@ -84,13 +96,15 @@ def score() -> Config:
         process=ProcessConfig("geometric", 1000),
         denoiser=DenoiserConfig("eps", "large", "log_snr", clip=False),
         train=TrainConfig(objective="simple", times="uniform", weight_decay=0.0),
+        sampling=SamplingConfig("predictor-corrector", 1000),
         preset="score",
     )
 
 
 def edm() -> Config:
     r"""EDM (Karras et al. 2022): $\sigma$ from 0.002 to 80 (eq. 5), the preconditioned output F (eq. 7), the loss and
-    the log-normal noise levels of table 1, a network that sees $\ln\sigma$.
+    the log-normal noise levels of table 1, a network that sees $\ln\sigma$; deterministic samples by 18 steps of Heun's
+    method (Alg. 1), evenly spaced in $\sigma^{1/7}$.
 
     $\sigma_\mathrm{data}$ is 1, the standard deviation of standardised data; the paper's pictures have 0.5.
     """
@@ -98,6 +112,7 @@ def edm() -> Config:
         process=ProcessConfig("karras", 1000),
         denoiser=DenoiserConfig("F", "large", "log_snr", clip=False),
         train=TrainConfig(objective="edm", times="log-normal", weight_decay=0.0),
+        sampling=SamplingConfig("heun", 18, "karras"),
         preset="edm",
     )
 
@@ -118,7 +133,8 @@ def vdm() -> Config:
 
 def flow_matching() -> Config:
     r"""Flow matching (Lipman et al. 2023, eqs. 22-23, with $\sigma_{\min} = 0$) and rectified flow (Liu et al. 2022,
-    eq. 1): straight lines from data to noise, whose velocity the network predicts at uniform times.
+    eq. 1): straight lines from data to noise, whose velocity the network predicts at uniform times; deterministic
+    samples by 100 steps of Euler's method. On straight lines these are the steps of DDIM.
 
     Time runs the other way in the papers. Neither has a bound; that of this model takes the variance $\beta$.
     """
@@ -126,6 +142,7 @@ def flow_matching() -> Config:
         process=ProcessConfig("rectified", 1000),
         denoiser=DenoiserConfig("velocity", "large", "time", clip=False),
         train=TrainConfig(objective="velocity", times="uniform", weight_decay=0.0),
+        sampling=SamplingConfig("ddim", 100),
         preset="flow-matching",
     )
 

@@ -13,7 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union
 
@@ -61,6 +61,7 @@ class _Training:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     preset: PresetName | None = None
     """Start from the settings of a paper, which the other options may change; --help shows them. dpm-2015 with
     --process.kind bernoulli is the paper's model of bits."""
@@ -155,7 +156,7 @@ class Interpolate:
     sampling: _Sampling = field(default_factory=SamplingOptions)
 
     def __call__(self) -> None:
-        if self.t is None and (self.sampling.walk, self.sampling.guidance) != (SamplingConfig(), 1):
+        if self.t is None and (replace(self.sampling.walk, clip=None), self.sampling.guidance) != (SamplingConfig(), 1):
             raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
         from inkwash.commands.output import Output
         from inkwash.commands.relatives import interpolate_to_folder

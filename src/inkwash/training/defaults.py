@@ -33,6 +33,7 @@ from inkwash.nn.options import SMALL
 from inkwash.presets import PRESETS
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
+from inkwash.training.sampling import require_sampling
 from inkwash.training.times import PROPOSALS
 
 Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
@@ -127,9 +128,11 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
         process=process,
         network=network,
         train=train,
+        sampling=config.sampling,
         preset=config.preset,
     )
-    KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    untrained = KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    require_sampling(config.sampling, untrained, spec.lattice, "sampling.")
     return decided
 
 

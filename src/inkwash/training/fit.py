@@ -20,6 +20,7 @@ from inkwash.core.config import (
     NetworkConfig,
     ProcessConfig,
     ResolvedTrainConfig,
+    SamplingConfig,
     TrainConfig,
 )
 from inkwash.core.display import Display
@@ -47,6 +48,7 @@ def train(
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
+    sampling: SamplingConfig | None = None,
     display: Display | None = None,
     report: bool = True,
 ) -> Run:
@@ -64,6 +66,7 @@ def train(
         denoiser: what the network's output means.
         network: the network.
         train: how to train it.
+        sampling: how samples are taken by default, on the way and afterwards.
         display: where to print what is done; standard output by default.
         report: whether to sample from the model on the way and, at the end, to leave samples, the learning curve and
             the bound on held-out data. Without a report the run holds its checkpoints and metrics.
@@ -84,6 +87,7 @@ def train(
         denoiser=denoiser or base.denoiser,
         network=network or base.network,
         train=train or base.train,
+        sampling=sampling or base.sampling,
     )
     return fit(options, None if out is None else Path(out), source, display, report)
 
