@@ -1,5 +1,6 @@
 """Presets are the models of their papers: what the network is shown, what is minimised, and for which data."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from bugs import bug
 from faults import without_pictures
-from oracles import F64, tensor
+from oracles import F64, noise_from, tensor
 from small_specs import image, vector
 
 import inkwash as iw
@@ -19,7 +20,8 @@ from inkwash.data.columns import Column
 from inkwash.data.spec import DataSpec
 from inkwash.presets import PRESETS
 from inkwash.process.noise import closed, tables
-from inkwash.training import build, objective
+from inkwash.sample.walk import Walking
+from inkwash.training import build, objective, sampling
 from inkwash.training.build import build_denoiser, build_objective, build_process
 from inkwash.training.defaults import resolve
 
@@ -213,6 +215,92 @@ def test_the_schedules_that_papers_train_are_trained_and_start_where_theirs_do()
     log_snr = build_process(resolve(iw.presets.vdm(), vector(3)).process, vector(3)).schedule
     assert log_snr.log_snr(tensor([0.001, 1.0])).tolist() == pytest.approx([13.3, -5])
     assert all(p.requires_grad for p in log_snr.parameters())
+
+
+# Samples, of normal data with the exact denoiser
+
+MEAN, VAR = 0.7, 0.3
+
+
+def restored(x_t, alpha, sigma):
+    """E[x | x_t]."""
+    return MEAN + alpha * VAR / (alpha**2 * VAR + sigma**2) * (x_t - alpha * MEAN)
+
+
+def by_ddim(x):
+    """Song et al. (2020), eq. 12 with eta = 0, at every 20th of the 1000 steps."""
+    kept = np.concatenate([[1.0], np.cumprod(1 - betas_of_ddpm(1000))])[::-20]
+    for now, then in itertools.pairwise(kept):
+        clean = restored(x, np.sqrt(now), np.sqrt(1 - now))
+        eps = (x - np.sqrt(now) * clean) / np.sqrt(1 - now)
+        x = np.sqrt(then) * clean + np.sqrt(1 - then) * eps
+    return x
+
+
+def by_euler(x):
+    """Liu et al. (2022), §2.2, with time reversed: the velocity is E[eps - x | x_t]."""
+    times = np.arange(100, -1, -1) / 100
+    for t, s in itertools.pairwise(times):
+        clean = restored(x, 1 - t, t)
+        x = x + (s - t) * ((x - (1 - t) * clean) / t - clean)
+    return x
+
+
+def by_heun(x):
+    """Karras et al. (2022), Alg. 1, with 18 noise levels by eq. 5."""
+    levels = np.append(karras(18)[::-1], 0.0)
+    for now, then in itertools.pairwise(levels):
+        slope = (x - restored(x, 1, now)) / now
+        euler = x + (then - now) * slope
+        if then > 0:
+            slope = (slope + (euler - restored(euler, 1, then)) / then) / 2
+        x = x + (then - now) * slope
+    return x
+
+
+def by_predictor_and_corrector(x):
+    """Song et al. (2021), Alg. 2 without its noise, at 1000 levels; a corrector's step is 2 (0.16 sigma)^2 long."""
+
+    def score(x, sigma):
+        return (restored(x, 1, sigma) - x) / sigma**2
+
+    levels = np.geomspace(50, 0.01, 1000)
+    for now, then in itertools.pairwise(levels):
+        x = x + (now**2 - then**2) * score(x, now)
+        x = x + 2 * (0.16 * then) ** 2 * score(x, then)
+    return x + levels[-1] ** 2 * score(x, levels[-1])
+
+
+WALKS = {"ddim": by_ddim, "flow-matching": by_euler, "edm": by_heun, "score": by_predictor_and_corrector}
+
+
+@bug("DDIM of another eta", iw.DDIM, "__post_init__", lambda self: object.__setattr__(self, "eta", 1.0), name="ddim")
+@bug("Heun's method on another grid", sampling, "GRIDS", sampling.GRIDS | {"karras": iw.LogSnrGrid}, name="edm")
+@bug("Langevin steps of another length", iw.PredictorCorrector, "correct", lambda self, d, x, t, g: x, name="score")
+@pytest.mark.parametrize("name", WALKS)
+def test_samples_are_taken_by_the_algorithm_of_the_paper(name):
+    config = resolve(PRESETS[name]["gaussian"](), vector(3))
+    process = build_process(config.process, vector(3))
+
+    def network(x_t, t):
+        return restored(x_t, *(scale(t)[:, None] for scale in (process.schedule.alpha, process.schedule.sigma)))
+
+    denoiser = iw.Denoiser(network, process, "x", config.denoiser.variance)
+    plan = Walking(**sampling.step_options(config.sampling)).plan(process, config.process.steps)
+    start = float(process.scale(1.0)) * row(2)
+    with noise_from(lambda shape: torch.zeros(tuple(shape), dtype=F64)), torch.no_grad():
+        *_, (_, x) = plan.sampler.trajectory(denoiser, start, plan.times, torch.Generator())
+    torch.testing.assert_close(x, tensor(WALKS[name](start.numpy())), rtol=1e-8, atol=1e-8)
+
+
+def test_with_a_single_example_flow_matching_walks_a_straight_line():
+    """From its noise to the example, at a constant speed."""
+    config = resolve(iw.presets.flow_matching(), vector(3))
+    process, point = build_process(config.process, vector(3)), tensor([0.3, -1.0, 2.0])
+    denoiser = iw.Denoiser(lambda x_t, t: (x_t - point) / t[:, None], process, config.denoiser.predicts, "large")
+    plan = Walking(**sampling.step_options(config.sampling)).plan(process, config.process.steps)
+    for s, x in plan.sampler.trajectory(denoiser, row(3), plan.times, torch.Generator()):
+        torch.testing.assert_close(x, torch.lerp(point.expand(5, 3), row(3), float(s)), rtol=1e-10, atol=1e-10)
 
 
 # Training with them
