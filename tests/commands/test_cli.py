@@ -93,7 +93,6 @@ BAD = {
     "train heartbeat --preset edm --process.kind bernoulli": "preset: got edm, and the process bernoulli, need the",
     "train swiss-roll --preset dpm-2015 --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
     "sample RUN --preset ddpm": "--preset: got an unknown option",
-    "inspect RUN --preset ddpm": "no such folder",
     "train digits --denoiser.predicts noise": "denoiser.predicts",
     "train heartbeat --process.kind binomial": "process.kind: got 'binomial', need one of gaussian, bernoulli",
     "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
