@@ -22,7 +22,15 @@ from inkwash.nn.tables import TableNet
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
 from inkwash.training.kinds import KINDS, lattice_of
-from inkwash.training.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
+from inkwash.training.objective import (
+    REGRESSIONS,
+    ContinuousBound,
+    Hybrid,
+    MeanRegression,
+    Objective,
+    PairBound,
+    Regression,
+)
 from inkwash.training.times import PROPOSALS, LogSnrDensity, Proposal
 
 _FEATURES = 32
@@ -125,6 +133,8 @@ def build_objective(config: ResolvedConfig, lattice: Lattice | Bins | None) -> O
     name, steps = config.train.objective, config.process.steps
     if name == "continuous" and config.process.schedule == "learned":
         return ContinuousBound(lattice)
+    if name == "mean":
+        return MeanRegression(steps)
     if name == "bound":
         return PairBound(steps, lattice)
     if name == "hybrid":

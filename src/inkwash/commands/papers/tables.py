@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 """What a cell without a number shows."""
+Named = tuple[str, float | None]
+"""A name, and its number if there is one."""
+_EVEN = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Claim:
     Args:
         text: the claim, in our words.
         found: the numbers that speak for it or against it.
-        holds: whether they bear it out; None if a cell that it needs diverged or was left out.
+        holds: whether they bear it out; None if they are too close, or a cell that it needs diverged.
     """
 
     text: str
@@ -64,6 +67,18 @@ class Claim:
         """The claim as one line."""
         verdict = {True: "agrees", False: "differs", None: "open"}[self.holds]
         return f"{verdict:<8}  {self.text}: {self.found}"
+
+
+def claim_less(text: str, lower: Named, higher: Named, unit: str) -> Claim:
+    """The claim that one number is less than another; it is open if they differ by less than 2 %, or one is missing."""
+    found = ", ".join(f"{name} {number(value)}" for name, value in (lower, higher))
+    return Claim(text, f"{unit} {found}", _is_less(lower[1], higher[1]))
+
+
+def _is_less(a: float | None, b: float | None) -> bool | None:
+    if a is None or b is None or abs(a - b) < _EVEN * max(a, b):
+        return None
+    return a < b
 
 
 def number(value: float | None, digits: int = 2) -> str:
