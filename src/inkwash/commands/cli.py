@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union
 
@@ -58,9 +58,10 @@ class _Training:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def config(self, source: str) -> Config:
-        return Config(source, self.data, self.process, self.denoiser, self.network, self.train)
+        return Config(source, self.data, self.process, self.denoiser, self.network, self.train, self.sampling)
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Interpolate:
     sampling: _Sampling = field(default_factory=SamplingOptions)
 
     def __call__(self) -> None:
-        if self.t is None and (self.sampling.walk, self.sampling.guidance) != (SamplingConfig(), 1):
+        if self.t is None and (replace(self.sampling.walk, clip=None), self.sampling.guidance) != (SamplingConfig(), 1):
             raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
         from inkwash.commands.output import Output
         from inkwash.commands.relatives import interpolate_to_folder

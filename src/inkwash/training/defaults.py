@@ -32,6 +32,7 @@ from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
+from inkwash.training.sampling import require_sampling
 from inkwash.training.times import PROPOSALS
 
 Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
@@ -119,9 +120,16 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
     open_train = _filled(config.train, objective=objective, times=times, learning_rate=rate)
     train = _resolve_train(open_train, spec, examples, config.data.conditional)
     decided = ResolvedConfig(
-        config.source, config.data, denoiser=denoiser, process=process, network=network, train=train
+        config.source,
+        config.data,
+        denoiser=denoiser,
+        process=process,
+        network=network,
+        train=train,
+        sampling=config.sampling,
     )
-    KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    untrained = KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    require_sampling(config.sampling, untrained, spec.lattice, "sampling.")
     return decided
 
 

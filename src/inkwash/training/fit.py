@@ -19,6 +19,7 @@ from inkwash.core.config import (
     NetworkConfig,
     ProcessConfig,
     ResolvedTrainConfig,
+    SamplingConfig,
     TrainConfig,
 )
 from inkwash.core.display import Display
@@ -45,6 +46,7 @@ def train(
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
+    sampling: SamplingConfig | None = None,
     display: Display | None = None,
     report: bool = True,
 ) -> Run:
@@ -60,6 +62,7 @@ def train(
         denoiser: what the network's output means.
         network: the network.
         train: how to train it.
+        sampling: how samples are taken by default, on the way and afterwards.
         display: where to print what is done; standard output by default.
         report: whether to sample from the model on the way and, at the end, to leave samples, the learning curve and
             the bound on held-out data. Without a report the run holds its checkpoints and metrics.
@@ -78,6 +81,7 @@ def train(
         denoiser or DenoiserConfig(),
         network or NetworkConfig(),
         train or TrainConfig(),
+        sampling or SamplingConfig(),
     )
     return fit(config, None if out is None else Path(out), source, display, report)
 

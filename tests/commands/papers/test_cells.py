@@ -9,7 +9,7 @@ import pytest
 
 import inkwash as iw
 from inkwash.commands.papers import cells
-from inkwash.commands.papers.cells import Amount, Cell, View, model_of, outcome_of, outcomes
+from inkwash.commands.papers.cells import Amount, Cell, View, outcome_of, outcomes
 from inkwash.core.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
@@ -57,11 +57,6 @@ def test_figures_are_those_of_the_library(finished, view, variance, steps):
     assert figures.floor == pytest.approx(frechet_distance(floor, theirs), rel=1e-9)
     assert figures.accuracy == two_sample_test(units[0], units[2], seed=5, shuffles=1).accuracy
     assert np.array_equal(outcome.portraits[view], samples[: cells.PORTRAITS])
-
-
-def test_without_a_name_the_variance_is_the_trained_one(finished):
-    model = model_of(iw.Run(finished[0] / "run"), None)
-    assert model.denoiser.denoiser.variance is model_with(finished[0] / "run", "large").denoiser.denoiser.variance
 
 
 def test_what_is_finished_is_neither_trained_nor_measured_again(finished, monkeypatch):

@@ -7,12 +7,14 @@ is finished is neither trained nor measured again.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 
+from inkwash.commands.papers.tables import NOTHING, number, portraits
 from inkwash.core import storage
 from inkwash.core.config import Config, EvaluateConfig, VarianceName
 from inkwash.core.display import Display
@@ -20,15 +22,15 @@ from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.core.options import Count, Range, Seed, from_json, to_json
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
-from inkwash.denoise.denoiser import Denoiser
-from inkwash.denoise.wrap import Clipped
 from inkwash.evaluation.fidelity import measure_fidelity
 from inkwash.evaluation.metrics import two_sample_test
 from inkwash.evaluation.subject import subject_of
 from inkwash.likelihood.bound import MeanBound
-from inkwash.model.diffusion import Diffusion
 from inkwash.training.fit import fit
 from inkwash.training.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PORTRAITS = 12
 """How many samples of each view are kept for pictures."""
@@ -41,8 +43,7 @@ class View:
     """One manner of use of a trained network.
 
     Args:
-        variance: that of the reverse step; None is the one of the training. Only fixed variances can take the place of
-            each other.
+        variance: that of the reverse step; None is the one of the training.
         steps: of sampler and bound; None is the number of steps of the model.
     """
 
@@ -121,6 +122,34 @@ class Outcome:
     skipped: int = 0
     error: str | None = None
 
+    @property
+    def is_unstable(self) -> bool:
+        """Whether any step of the training was not finite, or the cell diverged."""
+        return self.skipped > 0 or self.error is not None
+
+    @property
+    def bound(self) -> float | None:
+        """The least bound over its views; None if it diverged."""
+        return min((figures.bound.total for figures in self.figures.values()), default=None)
+
+    @property
+    def frechet(self) -> float | None:
+        """The least Fréchet distance over its views; None if it diverged."""
+        return min((figures.frechet for figures in self.figures.values()), default=None)
+
+    def texts(self, view: View) -> tuple[str, str, str]:
+        """Bound, Fréchet distance and accuracy of the forest of a view, for a table."""
+        if view.name not in self.figures:
+            return "diverged", NOTHING, NOTHING
+        figures = self.figures[view.name]
+        error = "" if figures.bound.std_error is None else f" ± {figures.bound.std_error:.2f}"
+        return number(figures.bound.total) + error, number(figures.frechet), number(figures.accuracy)
+
+    def to_json(self) -> dict[str, Any]:
+        """What was measured, as plain data."""
+        figures = {view: asdict(each) for view, each in self.figures.items()}
+        return {"figures": figures, "skipped": self.skipped, "error": self.error}
+
 
 @dataclass(frozen=True)
 class _Measured:
@@ -148,14 +177,29 @@ def outcomes(cells: tuple[Cell, ...], amount: Amount, folder: Path, display: Dis
         RunInterrupted: a signal stopped training, after saving.
     """
     found = {}
-    for number, cell in enumerate(cells, 1):
-        display.say(f"cell {number:>2}/{len(cells)}  {cell.name}")
+    for place, cell in enumerate(cells, 1):
+        display.say(f"cell {place:>2}/{len(cells)}  {cell.name}")
         found[cell.name] = outcome = outcome_of(cell, amount, folder / cell.name)
         for view, figures in outcome.figures.items():
             display.say(f"            {view}: {words(figures)}")
         if outcome.error is not None:
             display.say(f"            diverged: {outcome.error}")
     return found
+
+
+def floor_of(found: Iterable[Outcome]) -> str:
+    """The floor of the Fréchet distances of cells on the same data."""
+    floors = (figures.floor for outcome in found for figures in outcome.figures.values())
+    return number(next(floors, None))
+
+
+def gallery(rows: Mapping[str, tuple[Outcome, View]]) -> Figure | None:
+    """Samples of cells on the same data as one picture: a row for each, by its name; None if all of them diverged."""
+    kept = {name: (outcome, view) for name, (outcome, view) in rows.items() if outcome.spec is not None}
+    specs = [outcome.spec for outcome, _ in kept.values() if outcome.spec is not None]
+    if not specs:
+        return None
+    return portraits(specs[0], {name: outcome.portraits[view.name] for name, (outcome, view) in kept.items()})
 
 
 def words(figures: Figures) -> str:
@@ -214,7 +258,7 @@ def measure(run: Run, view: View, amount: Amount) -> tuple[Figures, Array]:
     Raises:
         NonFiniteError: samples or bound are not finite.
     """
-    model = model_of(run, view.variance)
+    model = run.model().with_options(variance=view.variance)
     steps = view.steps or model.steps
     config = EvaluateConfig(amount.examples, amount.terms, steps, steps, imputed=0, seed=amount.seed)
     subject = subject_of(model, run.dataset(), run.split(), config, Display(shown=False))
@@ -225,14 +269,3 @@ def measure(run: Run, view: View, amount: Amount) -> tuple[Figures, Array]:
     accuracy = two_sample_test(space.samples, space.held_out, amount.seed, shuffles=1).accuracy
     figures = Figures(bound.mean(), components.samples.frechet, components.floor.frechet, accuracy)
     return figures, subject.parts.samples[:PORTRAITS]
-
-
-def model_of(run: Run, variance: VarianceName | None) -> Diffusion:
-    """The model of a run, with another fixed variance of the reverse step if one is named."""
-    model = run.model()
-    if variance is None:
-        return model
-    used = model.denoiser
-    inner = cast(Denoiser, getattr(used, "denoiser", used))
-    other = Denoiser(inner.network, inner.process, inner.predicts, variance, inner.sees)
-    return model.with_denoiser(other if inner is used else Clipped(other))

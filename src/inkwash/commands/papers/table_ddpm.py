@@ -8,7 +8,7 @@ Each network with a fixed variance is evaluated with both of the paper's, $\beta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from inkwash.commands.output import Output
-from inkwash.commands.papers.cells import Amount, Cell, Figures, Outcome, View, outcomes
+from inkwash.commands.papers.cells import Amount, Cell, Outcome, View, floor_of, gallery, outcomes
 from inkwash.commands.papers.report import Findings, report
-from inkwash.commands.papers.tables import NOTHING, Claim, Table, claim_less, number, portraits
+from inkwash.commands.papers.tables import NOTHING, Claim, Table, claim_less
 from inkwash.core.config import (
     Config,
     DenoiserConfig,
@@ -121,7 +121,7 @@ def measure(options: Options, output: Output) -> Findings:
         tables.append(_table(name, found))
         drawn |= _pictures(name, found)
         numbers["data"][name] = {
-            "cells": {cell: _plain(outcome) for cell, outcome in found.items()},
+            "cells": {cell: outcome.to_json() for cell, outcome in found.items()},
             "claims": [asdict(claim) for claim in claims[name]],
         }
     return Findings(numbers, tuple(_words(claims, options)), drawn, tuple(tables))
@@ -160,52 +160,26 @@ def _config(row: Row, source: str, options: Options) -> Config:
     )
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    figures = {view: asdict(each) for view, each in outcome.figures.items()}
-    return {"figures": figures, "skipped": outcome.skipped, "error": outcome.error}
-
-
 def _table(name: str, found: Mapping[str, Outcome]) -> Table:
     head = ("predicts: minimises", "evaluated with", "bound", "Fréchet", "forest", "bound", "FID", "IS")
-    rows = []
-    for row in ROWS:
-        outcome = found[row.name]
-        for view in row.views:
-            figures = outcome.figures.get(view.name)
-            variance = view.variance or row.variance
-            rows.append((row.words, variance, *_texts(figures, outcome), row.bound, row.fid, row.inception))
-    title = f"{name}, bits/dim; Fréchet floor {_floor(found)}. The last three columns are the paper's, on CIFAR-10."
+    rows = (
+        (row.words, view.variance or row.variance, *found[row.name].texts(view), row.bound, row.fid, row.inception)
+        for row in ROWS
+        for view in row.views
+    )
+    floor = floor_of(found.values())
+    title = f"{name}, bits/dim; Fréchet floor {floor}. The last three columns are the paper's, on CIFAR-10."
     return Table(title, head, tuple(rows))
 
 
-def _texts(figures: Figures | None, outcome: Outcome) -> tuple[str, str, str]:
-    """Bound, Fréchet distance and accuracy of the forest in a row of the table."""
-    if figures is None:
-        return ("diverged" if outcome.error else NOTHING, NOTHING, NOTHING)
-    error = "" if figures.bound.std_error is None else f" ± {figures.bound.std_error:.2f}"
-    return number(figures.bound.total) + error, number(figures.frechet), number(figures.accuracy)
-
-
-def _floor(found: Mapping[str, Outcome]) -> str:
-    floors = [figures.floor for outcome in found.values() for figures in outcome.figures.values()]
-    return number(floors[0] if floors else None)
-
-
 def _pictures(name: str, found: Mapping[str, Outcome]) -> dict[str, Any]:
-    rows = {
-        f"{row.words} ({view.variance or row.variance})": found[row.name].portraits[view.name]
-        for row in ROWS
-        for view in row.views
-        if view.name in found[row.name].portraits
-    }
-    spec = next((outcome.spec for outcome in found.values() if outcome.spec is not None), None)
-    return {} if spec is None else {f"table-ddpm-{name}": portraits(spec, rows)}
+    views = {f"{row.words} ({v.variance or row.variance})": (found[row.name], v) for row in ROWS for v in row.views}
+    picture = gallery(views)
+    return {} if picture is None else {f"table-ddpm-{name}": picture}
 
 
 def _claims(found: Mapping[str, Outcome]) -> Iterator[Claim]:
     """What the paper says, beside what was found; each network counts with the better of its variances."""
-    frechet = {name: _least(outcome, lambda figures: figures.frechet) for name, outcome in found.items()}
-    bound = {name: _least(outcome, lambda figures: figures.bound.total) for name, outcome in found.items()}
     for text, better, worse in (
         ("eps: L_simple gives better samples than L", "eps-simple-large", "eps-bound-large"),
         ("eps with L_simple gives better samples than the mean with L", "eps-simple-large", "mean-bound-large"),
@@ -213,19 +187,14 @@ def _claims(found: Mapping[str, Outcome]) -> Iterator[Claim]:
         ("mean: a fixed variance gives better samples than a learned one", "mean-bound-large", "mean-bound-free"),
         ("eps: a fixed variance gives better samples than a learned one", "eps-bound-large", "eps-bound-free"),
     ):
-        yield claim_less(text, (better, frechet[better]), (worse, frechet[worse]), "Fréchet")
+        yield claim_less(text, (better, found[better].frechet), (worse, found[worse].frechet), "Fréchet")
     better, worse = "eps-bound-large", "eps-simple-large"
     text = "eps: L gives a better bound than L_simple"
-    yield claim_less(text, (better, bound[better]), (worse, bound[worse]), "bits/dim")
-    here = {name for name, outcome in found.items() if outcome.error is not None or outcome.skipped}
+    yield claim_less(text, (better, found[better].bound), (worse, found[worse].bound), "bits/dim")
+    here = {name for name, outcome in found.items() if outcome.is_unstable}
     blank = {row.name for row in ROWS if row.fid == NOTHING}
     text = f"training is unstable for {' and '.join(sorted(blank))}, and for no other"
     yield Claim(text, f"unstable here: {', '.join(sorted(here)) or 'none'}", here == blank)
-
-
-def _least(outcome: Outcome, value: Callable[[Figures], float]) -> float | None:
-    """The least number of a cell over its variances."""
-    return min(map(value, outcome.figures.values()), default=None)
 
 
 def _words(claims: Mapping[str, tuple[Claim, ...]], options: Options) -> Iterator[str]:
