@@ -7,14 +7,14 @@ is finished is neither trained nor measured again.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
-from inkwash.commands.papers.tables import NOTHING, number, portraits
+from inkwash.commands.papers.tables import NOTHING, Claim, claim_less, number, portraits
 from inkwash.core import storage
 from inkwash.core.config import Config, EvaluateConfig, VarianceName
 from inkwash.core.display import Display
@@ -32,6 +32,7 @@ from inkwash.training.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Unit = Literal["bits/dim", "Fréchet"]
 PORTRAITS = 12
 """How many samples of each view are kept for pictures."""
 
@@ -89,6 +90,12 @@ class Figures:
     accuracy: float
 
 
+_NUMBERS: dict[Unit, Callable[[Figures], float]] = {
+    "bits/dim": lambda figures: figures.bound.total,
+    "Fréchet": lambda figures: figures.frechet,
+}
+
+
 @dataclass(frozen=True)
 class Cell:
     """One model of a table.
@@ -127,15 +134,10 @@ class Outcome:
         """Whether any step of the training was not finite, or the cell diverged."""
         return self.skipped > 0 or self.error is not None
 
-    @property
-    def bound(self) -> float | None:
-        """The least bound over its views; None if it diverged."""
-        return min((figures.bound.total for figures in self.figures.values()), default=None)
-
-    @property
-    def frechet(self) -> float | None:
-        """The least Fréchet distance over its views; None if it diverged."""
-        return min((figures.frechet for figures in self.figures.values()), default=None)
+    def least(self, unit: Unit, views: Iterable[View]) -> float | None:
+        """The least bound, in bits/dim, or Fréchet distance among some views; None if the cell diverged."""
+        figures = (self.figures[view.name] for view in views if view.name in self.figures)
+        return min(map(_NUMBERS[unit], figures), default=None)
 
     def texts(self, view: View) -> tuple[str, str, str]:
         """Bound, Fréchet distance and accuracy of the forest of a view, for a table."""
@@ -200,6 +202,25 @@ def gallery(rows: Mapping[str, tuple[Outcome, View]]) -> Figure | None:
     if not specs:
         return None
     return portraits(specs[0], {name: outcome.portraits[view.name] for name, (outcome, view) in kept.items()})
+
+
+def claims(
+    unit: Unit,
+    comparisons: Iterable[tuple[str, str, str]],
+    found: Mapping[str, Outcome],
+    views: Mapping[str, Iterable[View]],
+) -> Iterator[Claim]:
+    """Claims that one cell has less of a number than another.
+
+    Args:
+        unit: of the number.
+        comparisons: for each claim its words, and the names of the better cell and of the worse.
+        found: what became of the cells.
+        views: the views of each cell; the best of them counts.
+    """
+    for text, *names in comparisons:
+        better, worse = ((name, found[name].least(unit, views[name])) for name in names)
+        yield claim_less(text, better, worse, unit)
 
 
 def words(figures: Figures) -> str:

@@ -19,7 +19,7 @@ NOTHING = "–"
 """What a cell without a number shows."""
 Named = tuple[str, float | None]
 """A name, and its number if there is one."""
-_EVEN = 0.02
+_EVEN = 0.01
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Claim:
 
 
 def claim_less(text: str, lower: Named, higher: Named, unit: str) -> Claim:
-    """The claim that one number is less than another; it is open if they differ by less than 2 %, or one is missing."""
+    """The claim that one number is less than another; it is open if they differ by less than 1 %, or one is missing."""
     found = ", ".join(f"{name} {number(value)}" for name, value in (lower, higher))
     return Claim(text, f"{unit} {found}", _is_less(lower[1], higher[1]))
 
