@@ -8,6 +8,7 @@ from inkwash.nn.levels import LevelNet
 from inkwash.nn.mlp import MLP, MLPOptions, perceptron
 from inkwash.nn.options import NetworkOptions
 from inkwash.nn.tables import TableNet
+from inkwash.nn.times import TimeNet
 from inkwash.nn.unet import UNet, UNetOptions
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LabelEmbedding",
     "LevelNet",
     "TableNet",
+    "TimeNet",
     "UNet",
     "perceptron",
 ]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def train(
     source: Any,
     out: StrPath | None = None,
     *,
+    config: Config | None = None,
     data: DataConfig | None = None,
     process: ProcessConfig | None = None,
     denoiser: DenoiserConfig | None = None,
@@ -57,6 +59,8 @@ def train(
     Args:
         source: the data, by name, by path or as an object; see `inkwash.load_dataset`.
         out: the run's folder; `runs/NAME` by default.
+        config: the options to start from, such as those of `inkwash.presets`. A section that is passed as well replaces
+            the section of the config; the source does in any case.
         data: how to read the data.
         process: how data is turned into noise.
         denoiser: what the network's output means.
@@ -74,16 +78,18 @@ def train(
         RunInUseError: another trainer holds the run.
         RunInterrupted: Ctrl-C or SIGTERM stopped training, after saving.
     """
-    config = Config(
-        source_name(source),
-        data or DataConfig(),
-        process or ProcessConfig(),
-        denoiser or DenoiserConfig(),
-        network or NetworkConfig(),
-        train or TrainConfig(),
-        sampling or SamplingConfig(),
+    base = config or Config()
+    options = replace(
+        base,
+        source=source_name(source),
+        data=data or base.data,
+        process=process or base.process,
+        denoiser=denoiser or base.denoiser,
+        network=network or base.network,
+        train=train or base.train,
+        sampling=sampling or base.sampling,
     )
-    return fit(config, None if out is None else Path(out), source, display, report)
+    return fit(options, None if out is None else Path(out), source, display, report)
 
 
 def fit(
