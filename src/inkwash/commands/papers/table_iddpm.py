@@ -239,9 +239,11 @@ def _plot(found: Mapping[str, Outcome], options: Options) -> Figure:
         line = "-" if network == "cosine-hybrid" else "--"
         for axis, values in zip(axes, zip(*curve, strict=True), strict=True):
             points = [math.nan if value is None else value for value in values]
-            axis.loglog(_all_steps(options), points, line, marker="o", ms=3, label=name, color=colours[variance])
+            axis.semilogx(_all_steps(options), points, line, marker="o", ms=3, label=name, color=colours[variance])
     for axis, title in zip(axes, ("Fréchet distance", "bound, bits/dim"), strict=True):
         axis.set(title=title, xlabel="steps")
+        axis.set_xticks(_all_steps(options), map(str, _all_steps(options)), minor=False)
+        axis.minorticks_off()
     axes[0].legend(frameon=False, fontsize=7)
     return figure
 

@@ -96,10 +96,11 @@ def portraits(spec: DataSpec, rows: Mapping[str, Array]) -> Figure:
     data = np.concatenate(list(rows.values()))
     sheet = pictures.grid(pictures.to_pixels(spec, data), columns=len(data) // len(rows), scale=4)
     height, width = (side / 100 for side in sheet.shape[:2])
-    figure, axis = pictures.new_figure(width + 2.5, height + 0.2)
+    figure, axis = pictures.new_figure(width + 0.1 * max(map(len, rows)), height + 0.2)
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axis.set_yticks([(i + 0.5) * len(sheet) / len(rows) for i in range(len(rows))], list(rows))
     axis.set_xticks([])
+    axis.set_anchor("E")  # names stand in the room on the left
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     return figure
