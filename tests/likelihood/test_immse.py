@@ -117,7 +117,9 @@ def too_sure(*args, **options):
     return iw.likelihood.LogProb(result.value, result.std_error / 2**0.5, result.evaluations)
 
 
-@bug("two samples of a stratum counted as four", iw.likelihood, "immse_log_prob", too_sure, schedule=iw.CosineSchedule())
+@bug(
+    "two samples of a stratum counted as four", iw.likelihood, "immse_log_prob", too_sure, schedule=iw.CosineSchedule()
+)
 @pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
 @pytest.mark.quick_cases("CosineSchedule")
 def test_standard_errors_are_honest_at_every_point(schedule, wide_slots):
