@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "inkwash"
 ROOMS = ("process", "denoise", "likelihood", "sample")
 PYTEST = ("-n", "0", "-s", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0")
-SECONDS, MEMORY = 300, 6 << 30  # the most that the tests of a mutant may take
+SECONDS, MEMORY = 3600, 6 << 30  # the most that the tests of a mutant may take, by the clock and in bytes
 _REFUSED, _IMPORT_FAILS = 3, 4  # how a process may end
 LEFT_OUT = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
 
@@ -248,19 +248,38 @@ def compiled(source: str, file: str) -> CodeType:
     return compile(source, file, "exec", dont_inherit=True)  # otherwise annotations become words, as they are here
 
 
-def plant(file: str, source: str) -> None:
-    """Put the changed code into the functions that are alive, and forget what they have remembered."""
-    old, new = (list(functions_of(compiled(text, file))) for text in (Path(file).read_text("utf-8"), source))
-    changed = {a: b for a, b in zip(old, new, strict=True) if a != b}
-    alive = gc.get_objects()
-    affected = [each for each in alive if type(each) is FunctionType and each.__code__ in changed]
-    for function in affected:
-        function.__code__ = changed[function.__code__]
-    if changed and not affected:
-        raise ValueError("no function has this code")
-    for cached in alive:
-        if type(cached) is functools._lru_cache_wrapper and str(cached.__module__).startswith("inkwash"):
-            cached.cache_clear()
+@dataclass(frozen=True)
+class Alive:
+    """The functions of the package by their code, and the functions that remember results."""
+
+    functions: dict[CodeType, list[FunctionType]]
+    caches: list[Any]
+
+    @classmethod
+    def now(cls) -> Alive:
+        """Those that exist now; the collector leaves them alone from now on, so that forks share their memory."""
+        functions: dict[CodeType, list[FunctionType]] = {}
+        caches = []
+        for each in gc.get_objects():
+            if type(each) is FunctionType and each.__code__.co_filename.startswith(str(SOURCE)):
+                functions.setdefault(each.__code__, []).append(each)
+            elif type(each) is functools._lru_cache_wrapper and str(each.__module__).startswith("inkwash"):
+                caches.append(each)
+        gc.collect()
+        gc.freeze()
+        return cls(functions, caches)
+
+    def plant(self, file: str, source: str) -> None:
+        """Put the changed code into the functions, and forget what they have remembered."""
+        old, new = (list(functions_of(compiled(text, file))) for text in (Path(file).read_text("utf-8"), source))
+        changed = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+        affected = [(function, after) for before, after in changed for function in self.functions.get(before, ())]
+        if changed and not affected:
+            raise ValueError("no function has this code")
+        for function, after in affected:
+            function.__code__ = after
+        for cache in self.caches:
+            cache.cache_clear()
 
 
 def import_all_but_ours(folders: list[str]) -> None:
@@ -302,13 +321,22 @@ def verdict(text: str, status: int) -> tuple[str, str]:
     return ("killed", text) if text else ("survived", "")
 
 
-def try_planted(mutant: Mutant, items: dict[str, pytest.Item], tests: list[str], reach: Reach) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Collected:
+    """The tests of a room, ready to run."""
+
+    items: dict[str, pytest.Item]
+    alive: Alive
+    reach: Reach
+
+
+def try_planted(mutant: Mutant, ready: Collected, tests: list[str]) -> tuple[str, str]:
     def run(pipe: int) -> None:
         try:
-            plant(mutant.file, mutant.source())
+            ready.alive.plant(mutant.file, mutant.source())
         except ValueError:  # the code uses other names of the function around it, so that it does not fit
             os._exit(_REFUSED)
-        os.write(pipe, first_failure([items[test] for test in tests], reach.seconds).encode())
+        os.write(pipe, first_failure([ready.items[test] for test in tests], ready.reach.seconds).encode())
         os._exit(0)
 
     return verdict(*in_child(run, seconds=SECONDS))
@@ -321,7 +349,9 @@ def try_imported(mutant: Mutant, folders: list[str], tests: list[str], reach: Re
         def judge(items: list[pytest.Item]) -> None:
             named = {item.nodeid: item for item in items}
             missing = [test for test in tests if test not in named]
-            os.write(pipe, (missing[0] if missing else first_failure([named[t] for t in tests], reach.seconds)).encode())
+            os.write(
+                pipe, (missing[0] if missing else first_failure([named[t] for t in tests], reach.seconds)).encode()
+            )
             os._exit(0)
 
         collect(folders, judge)
@@ -330,12 +360,12 @@ def try_imported(mutant: Mutant, folders: list[str], tests: list[str], reach: Re
     return verdict(*in_child(run, seconds=SECONDS))
 
 
-def require_survival(items: dict[str, pytest.Item], reach: Reach, budget: float = 5.0) -> None:
+def require_survival(ready: Collected, budget: float = 0.3) -> None:
     """What changes nothing must survive."""
-    for file, lines in reach.lines.items():
-        source = Path(file).read_text("utf-8")
-        same = Mutant("", "", "", "", "", (1, len(source)), file, lambda source=source: source, True, False)  # type: ignore[misc]
-        if lines and (judged := try_planted(same, items, reach.tests(same, budget), reach))[0] != "survived":
+    for file, lines in ready.reach.lines.items():
+        text = Path(file).read_text("utf-8")
+        same = Mutant("", "", "", "", "", (1, len(text)), file, lambda text=text: text, True, False)  # type: ignore[misc]
+        if lines and (judged := try_planted(same, ready, ready.reach.tests(same, budget)))[0] != "survived":
             raise RuntimeError(f"{file}: a change of nothing was {judged}")
 
 
@@ -348,11 +378,11 @@ def judge_all(mutants: list[Mutant], folders: list[str], reach: Reach, options: 
             out.write(json.dumps(facts | {"status": judged[0], "by": judged[1]}) + "\n")
 
     def planted(items: list[pytest.Item]) -> None:
-        named = {item.nodeid: item for item in items}
-        require_survival(named, reach)
+        ready = Collected({item.nodeid: item for item in items}, Alive.now(), reach)
+        require_survival(ready)
         for mutant in (each for each in mutants if each.in_function):
             tests = reach.tests(mutant, options.budget)
-            note(mutant, try_planted(mutant, named, tests, reach) if tests else ("survived", "no test reaches it"))
+            note(mutant, try_planted(mutant, ready, tests) if tests else ("survived", "no test reaches it"))
 
     def run(pipe: int) -> None:
         os._exit(collect(folders, planted))
