@@ -112,8 +112,7 @@ class Finder(cst.CSTVisitor):
             file=str(self.file),
             source=lambda: self.module.deep_replace(node, changed).code,
             in_function=self._is_in_function(),
-            in_message=any(isinstance(each, cst.Raise) for each in [*self.above, node])
-            or (isinstance(node, cst.BaseString) and " " in before.strip()),
+            in_message=self._is_in_message(node),
         )
 
     def _lines(self, node: cst.CSTNode) -> tuple[int, int]:
@@ -122,6 +121,15 @@ class Finder(cst.CSTVisitor):
         place = self.get_metadata(PositionProvider, statements[-1] if statements else node, None)
         place = place or self.get_metadata(PositionProvider, self.above[-1])
         return place.start.line, place.end.line
+
+    def _is_in_message(self, node: cst.CSTNode) -> bool:
+        """Whether a node is a part of an error, a sentence, or the name of an option in a check of it."""
+        if any(isinstance(each, cst.Raise) for each in [*self.above, node]):
+            return True
+        if not isinstance(node, cst.BaseString):
+            return False
+        calls = [self.module.code_for_node(each.func) for each in self.above if isinstance(each, cst.Call)]
+        return " " in self.module.code_for_node(node) or any(name.startswith("require_") for name in calls)
 
     def _is_in_function(self) -> bool:
         """Whether a node is part of what a function does, not of its defaults."""

@@ -2,55 +2,12 @@
 
 import pytest
 import torch
-from oracles import F64, name_of, public_schedules, tensor
-
-import inkwash as iw
-from inkwash.denoise.cold import Restored
-from inkwash.process import Categorical, Cold, Estimate, Gaussian, MixedEstimate, fit_starts
-from inkwash.process.degradations import DEGRADATIONS
-from inkwash.process.gaussian import Noisy
-from inkwash.process.variance import Large
+from every_process import CASES
+from oracles import F64, tensor
 
 ELSEWHERE = "meta"
 """A device that every torch has. It computes only shapes, and refuses to join its tensors with those of the CPU."""
 
-PICTURES = torch.linspace(-1, 1, 160).reshape(5, 2, 4, 4)
-CATEGORIES = torch.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0]])
-NUMBERS = torch.tensor([[0.4, -1.0], [0.1, 0.7], [-0.2, 0.3]])
-
-
-def normal_estimate(process, x_t, t):
-    """The estimate that clean data is zero."""
-    x = torch.zeros_like(x_t)
-    return Estimate(x, Noisy.at(x_t, t, process).eps_of(x), x_t, t, process, Large())
-
-
-def odds_estimate(process, x_t, t):
-    width = sum(process.sizes) if isinstance(process, Categorical) else x_t.shape[1]
-    return process.estimate(x_t.new_zeros(len(x_t), width), x_t, t)
-
-
-def mixed_estimate(process, x_t, t):
-    numbers, categories = process.parts(x_t)
-    parts = normal_estimate(process.numbers, numbers, t), odds_estimate(process.categories, categories, t)
-    return MixedEstimate(*parts, process)
-
-
-CASES = {
-    "bits": (iw.Bernoulli(iw.LinearSchedule(), 0.3), CATEGORIES.clamp(max=1), odds_estimate),
-    "uniform": (Categorical(iw.LinearSchedule(), (3, 2)), CATEGORIES, odds_estimate),
-    "absorbing": (Categorical(iw.SohlDicksteinSchedule(), (3, 2), "absorbing"), CATEGORIES, odds_estimate),
-    "mixed": (
-        iw.Mixed(Gaussian(iw.CosineSchedule()), Categorical(iw.LinearSchedule(), (3, 2)), (False, True, True, False)),
-        torch.cat([NUMBERS[:, :1], CATEGORIES, NUMBERS[:, 1:]], 1),
-        mixed_estimate,
-    ),
-    **{name_of(each): (Gaussian(each), NUMBERS, normal_estimate) for each in public_schedules()},
-    **{
-        name: (Cold(kind(), fit_starts(kind(), PICTURES)), PICTURES, lambda process, x_t, t: Restored(x_t))
-        for name, kind in DEGRADATIONS.items()
-    },
-}
 LAWS = {
     "prior": lambda process, x, estimate, s, t: process.prior(x.shape, like=x),
     "noise": lambda process, x, estimate, s, t: process.noise(x.shape, torch.Generator(), like=x),
@@ -83,3 +40,21 @@ def test_laws_are_where_the_data_is(case, dtype):
             for found in tensors_of(law(process, x.to(device, dtype), estimate, s, t)):
                 assert found.device.type == device, name
                 assert found.dtype == (F64 if case in WITH_UNIFORM_NOISE and name == "noise" else dtype), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_draw_is_a_function_of_its_generator(case):
+    process, x, estimate = CASES[case]
+    for name, law in LAWS.items():
+        made = law(process, x, estimate, tensor(0.3), tensor(0.6))
+        if not isinstance(made, torch.Tensor):
+            for draw in (made.draw, made.last_draw):
+                assert torch.equal(*(draw(torch.Generator().manual_seed(5)) for _ in range(2))), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_data_at_time_zero_is_clean_whatever_the_noise(case):
+    """Noise between 0 and 1, the ends of what a uniform number can be included, replaces no category."""
+    process, x, _ = CASES[case]
+    for noise in (0.0, 1 - 2.0**-53):
+        assert torch.equal(process.diffuse(x, 0.0, torch.full(x.shape, noise, dtype=F64)).to(x), x)
