@@ -455,7 +455,7 @@ def test_options_at_their_limits_are_accepted():
         iw.process.LogLinearSchedule(2),
         iw.process.LearnedBetas(2, start=iw.CosineSchedule(2)),
     ):
-        assert float(schedule.log_snr(1.0)) < float(schedule.log_snr(0.5)) < math.inf
+        assert bool(schedule.log_snr(1.0) < schedule.log_snr(0.5))
 
 
 def test_uniform_grids_visit_the_steps_of_a_table():
