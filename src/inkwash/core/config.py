@@ -288,14 +288,14 @@ class Config:
 
     source: str = ""
     """The data, by its name or path; see `SOURCES`. A preset has none."""
+    preset: PresetName | None = field(default=None, kw_only=True)
+    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    preset: PresetName | None = None
-    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
 
 
 @dataclass(frozen=True, kw_only=True)
