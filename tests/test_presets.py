@@ -243,7 +243,7 @@ def by_ddim(x):
 
 
 def by_euler(x):
-    """Liu et al. (2022), §2.2, with time reversed: the velocity is E[eps - x | x_t]."""
+    """Euler's method with the velocity E[eps - x | x_t] (Liu et al. 2022, eqs. 1-2), with time reversed."""
     times = np.arange(100, -1, -1) / 100
     for t, s in itertools.pairwise(times):
         clean = restored(x, 1 - t, t)
