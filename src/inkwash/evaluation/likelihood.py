@@ -92,9 +92,7 @@ class Likelihood(Finding):
     def lines(self) -> Iterator[str]:
         for name, bound in self.bound.items():
             error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
-            parts = (
-                f"prior {bound.prior:.3f}, diffusion {bound.diffusion:.3f}, reconstruction {bound.reconstruction:.3f}"
-            )
+            parts = ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())
             total = f"{bound.total:.3f}{error} {bound.unit}"
             yield f"{name.replace('_', ' '):<13} {total} ({parts}; {bound.examples} examples)"
         if (exact := self.log_density) is not None:
