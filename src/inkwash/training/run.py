@@ -5,7 +5,7 @@ RUN/config.json              every option, as used
 RUN/split.safetensors        which examples were trained on, and which were held out
 RUN/metrics.jsonl            one line per `train.log_every` steps
 RUN/checkpoints/step-…/      the newest two
-RUN/samples/  curve.png  summary.json  evaluation/
+RUN/samples/  curve.png  summary.json  evaluation/  grids/  variances/
 ```
 """
 
