@@ -127,8 +127,9 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
 
 def _bound(subject: Subject, x: Array, condition: ConditionKeywords | None = None) -> Bound:
     config = subject.config
-    steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **(condition or {}))
+    steps = math.inf if config.bound_steps == "inf" else config.bound_steps
+    seed = derived_seed(config.seed, Purpose.EVALUATE)
+    return subject.model.bound(x, steps=steps, terms=config.bound_terms, seed=seed, **(condition or {}))
 
 
 def _unit(bound: Bound) -> float:
