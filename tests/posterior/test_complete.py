@@ -10,6 +10,7 @@ from mixed_rows import MEANS, PROBABILITY, STD, model_of, rows
 from oracles import F64, PLANE, exact_denoiser, exact_network, tensor
 
 import inkwash as iw
+from inkwash.core.randomness import generator
 from inkwash.posterior import complete as completion, evidence
 
 NAN = math.nan
@@ -98,6 +99,14 @@ def test_the_first_draws_do_not_depend_on_how_many_there_are(monkeypatch):
     for n in (1, 3):
         assert torch.equal(model.impute(x, n, seed=3, steps=5), most[:n])
     assert not torch.equal(model.impute(x, 7, seed=4, steps=5), most)
+
+
+@bug("noise of the first group for all", completion, "generator", lambda *key: generator(*key[:2], 0, key[-1]))
+@bug("noise of the first samples for all", completion, "generator", lambda *key: generator(*key[:-1], 0))
+def test_examples_that_are_alike_have_noise_of_their_own(few_rows):
+    """Whichever group they walk in, and in every walk of the group."""
+    draws = plane().impute(tensor([[2.0, NAN]] * 5), 20, seed=0, steps=3)
+    assert len(draws[..., 1].unique()) == 100
 
 
 def test_complete_rows_are_given_back_and_cost_nothing():
