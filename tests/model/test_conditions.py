@@ -97,6 +97,16 @@ def test_a_condition_as_a_factor_goes_with_others():
     assert torch.allclose(both, truth, atol=1e-5)
 
 
+DECODE = iw.Diffusion.decode
+
+
+@bug("codes decoded without their condition", iw.Diffusion, "decode", lambda self, z, solver, **y: DECODE(self, z))
+def test_between_codes_both_ends_come_back_under_their_condition():
+    a, b = rows(2, n=2)
+    found = exact_model().interpolate(a, b, 3, given=Y[0], solver=iw.Fixed(12))
+    torch.testing.assert_close(found[[0, 2]], torch.stack([a, b]), rtol=0, atol=0.1)
+
+
 def test_one_given_serves_for_all_that_is_asked_of_one_example():
     model, a = exact_model(), rows(3, n=2)
     for draws in (model.relatives(a[0], 0.5, 4, seed=1, given=Y[0]), model.interpolate(*a, 4, t=0.5, given=Y[0])):

@@ -68,6 +68,14 @@ def test_real_particles_weigh_as_much_as_a_normal_law_says():
     require_evidence(float(evidence - constant), model, iw.Measurement(matrix, y, noise))
 
 
+def test_particles_weigh_as_much_as_the_mean_of_the_exponential_of_a_line():
+    """Of standard normal data, as the last look knows it."""
+    slope, data = tensor([0.8, -0.5]), GaussianData([0.0, 0.0], torch.eye(2).tolist())
+    model = iw.Diffusion(exact_denoiser(data, LINEAR, "large"), (2,), dtype=F64)
+    known = 1 - LINEAR.sigma(1 / 12) ** 2
+    require_evidence(float(known * slope @ slope / 2), model, iw.Classifier(lambda x: x @ slope))
+
+
 def end_by_the_model(self, view, t, generator):
     x = self.tilted.process.reverse(view.plain.x_t, view.plain, torch.zeros_like(t), t).draw(generator)
     return x, smc.beyond(self.evidence, self.tilted.h, x)
