@@ -39,7 +39,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     state = start(config, part, torch.device("cpu"))
     counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
     for denoiser in (state.denoiser, state.average):
-        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
+        assert np.abs(denoiser.network.head.log_prior.exp().numpy() - counts / 150).max() < 0.02
     assert np.abs(counts / 150 - 0.2).max() > 0.15
     x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
     masses = tensor(counts / 150)

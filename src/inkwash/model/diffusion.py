@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.randomness import Purpose, generator, seed_of
-from inkwash.core.shapes import as_batch, as_time
+from inkwash.core.shapes import Array, as_batch, as_time, over
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
@@ -22,11 +22,12 @@ from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood.ode import Solver
 from inkwash.model.interpolation import diffuse_alike, linear, spherical
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units, require_same_values
 from inkwash.model.walking import WalkingModel
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import require_gaussian
+from inkwash.process.gaussian import Gaussian, require_gaussian
 from inkwash.process.noise.grid import as_grid, uniform_grid
 from inkwash.process.variance import Analytic, ReverseVariance
 from inkwash.sample.walk import StepOptions, Walking
@@ -325,3 +326,19 @@ class Diffusion(WalkingModel):
         if not bool(((as_time(t) >= 0) & (as_time(t) <= 1)).all()):
             raise ConfigError("t", t, "times from 0 to 1")
         return self.denoiser(x_t, t, **guided(self.condition.inputs(len(x_t), **options), guidance)).score
+
+    def noisy_to_data(self, x_t: Tensor, t: float) -> Array:
+        """As of `Model`; noisy data has the scale of clean data."""
+        scaled = x_t / over(self.process.scale(t), x_t) if isinstance(self.process, Gaussian) else x_t
+        return self.units.to_unrounded(scaled)
+
+
+def require_diffusion(model: Model, where: str) -> Diffusion:
+    """The model itself, for what only a diffusion model of the data can do.
+
+    Raises:
+        ConfigError: another kind of model.
+    """
+    if not isinstance(model, Diffusion):
+        raise ConfigError(where, f"a {type(model).__name__}", "a Diffusion, whose noisy data has the size of the data")
+    return model

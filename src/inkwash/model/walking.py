@@ -14,6 +14,7 @@ from inkwash.core.shapes import as_batch
 from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units
 from inkwash.posterior.complete import complete
@@ -23,10 +24,10 @@ from inkwash.process.noise.grid import grid_from
 from inkwash.process.process import Process
 from inkwash.sample.grids import Grid
 from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walkable, Walking, end_of, masked
+from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walking, end_of, masked
 
 
-class WalkingModel(Walkable):
+class WalkingModel(Model):
     """What of `inkwash.Diffusion` walks from noise to data."""
 
     denoiser: AnyDenoiser

@@ -155,7 +155,7 @@ class Walking:
             return Plan(sampler, as_grid(self.steps, self.times, own_steps))
         require_kind("grid", grid, Grid)
         if self.times is not None:
-            raise ConfigError("times", self.times, "either times or a grid, not both")
+            raise ConfigError("times", self.times.tolist(), "either times or a grid, not both")
         if not isinstance(process, Scheduled):
             raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
         steps = own_steps if self.steps is None else self.steps
@@ -168,6 +168,8 @@ class Walkable:
     walks: Callable[..., list[Iterator[State]]]
     """The walks that `sample` takes for its `n` examples, one for each slot. None starts before it is iterated. The
     rows of all together are the examples in order, in model units. Options and errors are those of `sample`."""
+    to_data: Callable[[Tensor], Any]
+    """Examples in model units to data units."""
 
     def progressive(self, n: int, **options: Any) -> Iterator[State]:
         r"""Yield `(s, x_s, x)` after every step of these walks, all in step.

@@ -204,5 +204,4 @@ def _closing_words(run: Run, summary: Summary) -> Iterator[str]:
 def _bound_words(bound: MeanBound, name: str) -> Iterator[str]:
     error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
     yield f"held out  {bound.total:.3f}{error} {bound.unit} ({name}, {bound.examples} examples)"
-    parts = {"prior": bound.prior, "diffusion": bound.diffusion, "reconstruction": bound.reconstruction}
-    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in parts.items())
+    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())

@@ -92,7 +92,7 @@ def start(config: ResolvedConfig, examples: Examples, device: torch.device) -> T
     denoiser = build_denoiser(config, examples.transform.spec, examples.condition)
     if isinstance(denoiser.network, LevelNet):
         lattice = cast(Lattice, examples.transform.lattice)
-        denoiser.network.count(lattice.index(block) for block in examples.blocks())
+        denoiser.network.head.count(lattice.index(block) for block in examples.blocks())
     elif isinstance(denoiser.network, TableNet):
         denoiser.network.count(examples.blocks())
     denoiser = denoiser.to(device)
