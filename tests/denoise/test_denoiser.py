@@ -246,6 +246,13 @@ def test_a_bad_quantile_is_refused(quantile):
         iw.Thresholded(exact_denoiser(PLANE, SCHEDULES[0]), quantile)
 
 
+@pytest.mark.parametrize(("wrap", "where"), [(iw.Clipped, "clip"), (iw.Thresholded, "threshold")])
+def test_bits_have_no_bounds_to_clip_to(wrap, where):
+    denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: x_t, iw.Bernoulli(SCHEDULES[0]))
+    with pytest.raises(iw.ConfigError, match=rf"^{where}: got a Bernoulli process, need a Gaussian process"):
+        wrap(denoiser)
+
+
 def test_clipping_does_not_change_estimates_in_range():
     x_t = 0.1 * rows(9)
     free = exact_denoiser(PLANE, SCHEDULES[0], "large")
