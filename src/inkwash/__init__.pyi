@@ -9,6 +9,7 @@ from . import (
     model as model,
     nn as nn,
     posterior as posterior,
+    presets as presets,
     process as process,
     sample as sample,
     sklearn as sklearn,
@@ -20,6 +21,7 @@ from .core.config import (
     DenoiserConfig as DenoiserConfig,
     NetworkConfig as NetworkConfig,
     ProcessConfig as ProcessConfig,
+    SamplingConfig as SamplingConfig,
     TrainConfig as TrainConfig,
 )
 from .core.errors import (

@@ -40,13 +40,16 @@ def one_line(capsys):
 BAD = {
     "trian digits": "did you mean train?",
     "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, impute, evaluate",
-    "papers path-los": "need one of path-loss, cold, products, questions; did you mean path-loss?",
+    "papers path-los": "need one of path-loss, cold, products, questions, ",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",
     "papers cold --steps 0": "steps: got 0, need an integer >= 1",
     "papers cold --start 0": "start: got 0",
     "papers path-loss 5": "inkwash papers path-loss: got '5', need only options, each with its value",
     "papers questions --seed -1": "seed: got -1",
+    "papers table-idppm": "did you mean table-iddpm?",
+    "papers table-ddpm --chain 20": "chain: got 20, need an integer >= 21 and <= 10000",
+    "papers table-iddpm --strides 200": "strides: got 200, need numbers below the chain, 200",
     "papers --seed 1": "experiment: got '--seed', need one of path-loss, cold, products, questions",
     "papers -q": "experiment: got '-q', need one of path-loss",
     "train": "inkwash train: got nothing, need DATA and options, each with its value",
@@ -82,8 +85,17 @@ BAD = {
     "train digits --data.held-out 1": "data.held_out: got 1",
     "train digits --data.layout HW": "data.layout: got 'HW', need one of",
     "train digits --process.schedule cosin": "process.schedule: got 'cosin', need one of",
-    "train digits --process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
+    "train digits --process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x, v or velocity",
     "train digits --process.steps 100000": "process.steps",
+    "train digits --preset dppm": "preset: got 'dppm', need one of dpm-2015, ddpm, ddim, iddpm, score, edm, vdm,",
+    "train digits --preset": "inkwash train: got 'digits --preset', need DATA and options, each with its value",
+    "train --preset ddpm": "inkwash train: got '--preset ddpm', need DATA and options",
+    "train digits --preset ddpm --train.steps 0": "train.steps: got 0, need an integer >= 1",
+    "train digits --preset ddpm --denoiser.predicts levels": "denoiser.predicts: got levels, need data with levels",
+    "train shop --preset iddpm": "preset: got iddpm, and the process mixed, need the process gaussian, for data",
+    "train heartbeat --preset edm --process.kind bernoulli": "preset: got edm, and the process bernoulli, need the",
+    "train swiss-roll --preset dpm-2015 --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
+    "sample RUN --preset ddpm": "--preset: got an unknown option",
     "train digits --denoiser.predicts noise": "denoiser.predicts",
     "train heartbeat --process.kind binomial": "process.kind: got 'binomial', need one of gaussian, bernoulli",
     "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
@@ -108,13 +120,13 @@ BAD = {
     "sample RUN -n -1": "n: got -1, need an integer >= 1",
     "sample RUN -n five": "n: got 'five', need an integer >= 1",
     "sample RUN --n five": "n: got 'five'",
-    "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
+    "sample RUN --sampler adams --eta 0.5": "eta: got 0.5, need a sampler or grid that has this",
     "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
     "sample RUN --sampler ddim --order 2": "order: got 2",
     "sample RUN --sampler dpm-solver --order 4": "sampler.order: got 4, need an integer from 1 to 3",
     "sample RUN --sampler heun --s-churn -1": "s_churn: got -1",
     "sample RUN --sampler langevin --snr 0": "snr: got 0",
-    "sample RUN --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
+    "sample RUN --grid angle --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
     "sample RUN --grid karass": "grid: got 'karass', need one of uniform, quadratic, log-snr, karras, angle",
     "sample RUN --sampler ddim --eta 2": "eta: got 2",
     "sample RUN --sampler ddim --eta nan": "eta: got nan",
@@ -128,7 +140,6 @@ BAD = {
     "relatives RUN 0 --t 0": "t: got (0.0,)",
     "relatives RUN 0 --t 0.5 1.5": "t: got (0.5, 1.5)",
     "relatives RUN 0 --t half": "t: got ('half',), need a list, each a number > 0 and <= 1",
-    "relatives RUN 0 --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option",
     "interpolate RUN 0": "inkwash interpolate: got 'RUN 0', need RUN A B and options",
     "interpolate RUN 0 1 --steps many": "steps: got 'many', need an integer >= 1",
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
@@ -137,7 +148,7 @@ BAD = {
     "interpolate RUN 0 1 --guidance 2": "t: got None, need a time",
     "sample RUN --device tpu": "device: got 'tpu', need one of auto, cpu, cuda",
     "evaluate RUN --examples 0": "examples: got 0",
-    "evaluate RUN --terms -5": "terms: got -5",
+    "evaluate RUN --bound-terms -5": "bound_terms: got -5",
     "inspect RUN --more": "unknown option",
     "--bogus": "command: got '--bogus', need one of train, sample",
 }
@@ -153,7 +164,7 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
 IMPOSSIBLE = {
     "--process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
     "--process.schedule linear --process.log-snr-first 9": "process.log_snr_first: got 9.0, need the schedule",
-    "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x or v",
+    "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x, v or velocity",
     "--denoiser.variance learned --train.objective simple": "train.objective: got simple, need hybrid or bound",
     "--train.batch-size 8 --train.micro-batch-size 9": "train.micro_batch_size: got 9, need at most",
 }
@@ -329,7 +340,7 @@ def test_every_sampler_and_grid_and_option_of_them_is_within_reach():
     hints = typing.get_type_hints(SamplingConfig)
     assert set(SAMPLERS.values()) == set(public(iw.sample.Sampler))
     options = {option.name for kind in (*SAMPLERS.values(), *GRIDS.values()) for option in fields(kind)}
-    assert set(hints) == {"sampler", "steps", "grid"} | options
+    assert set(hints) == {"sampler", "steps", "grid", "variance", "clip"} | options
 
 
 def test_pixels_are_the_levels_stretched_to_eight_bits(home, alone):

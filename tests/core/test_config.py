@@ -18,6 +18,7 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.denoise.prediction import NAMED
 from inkwash.nn import NETWORKS
 from inkwash.posterior import METHODS
+from inkwash.presets import PRESETS
 from inkwash.process import SCHEDULES
 from inkwash.process.degradations import DEGRADATIONS
 from inkwash.process.variance import SIMPLE
@@ -43,6 +44,7 @@ REGISTRIES = [
     (config.SamplerName, SAMPLERS),
     (config.GridName, GRIDS),
     (config.MethodName, METHODS),
+    (config.PresetName, PRESETS),
 ]
 
 
@@ -188,7 +190,7 @@ def test_a_section_of_another_kind_is_refused():
             check(with_value(GOOD, "train", wrong))
 
 
-@pytest.mark.parametrize("config", [GOOD, Config("a"), EvaluateConfig(examples=50, terms=6, seed=7)])
+@pytest.mark.parametrize("config", [GOOD, Config("a"), EvaluateConfig(examples=50, bound_terms=6, seed=7)])
 def test_a_config_survives_json(config):
     again = from_json(type(config), json.loads(json.dumps(to_json(config))))
     assert again == config

@@ -20,6 +20,7 @@ from inkwash.core.options import check
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser
 from inkwash.denoise.wrap import Clipped
+from inkwash.nn.layers import LevelEmbedding
 from inkwash.process.distributions import Lattice
 from inkwash.training.build import (
     build_denoiser,
@@ -53,7 +54,7 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     else:
         expected = (3, asked * x.shape[1], *x.shape[2:])
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
-    fixed = {"log_prior"} & set(network.state_dict())
+    fixed = {"head.log_prior"} & set(network.state_dict())
     assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
     assert "parameters" in describe_network(config.network, spec.size, network)
     estimate = build_denoiser(config, spec)(x, 0.5)
@@ -74,6 +75,26 @@ def test_few_vectors_are_looked_at_less_long_and_with_dropout(examples, steps, d
     kept = resolve(given, vector(3), examples)
     assert (kept.train.steps, kept.network.dropout) == (7, 0.1)
     assert resolve(Config("x"), image(1, 8, 8), examples) == resolve(Config("x"), image(1, 8, 8))
+
+
+SEEN = {
+    "numbers": (vector(3), Config(denoiser=DenoiserConfig(sees="time"))),
+    "pictures": (image(1, 4, 4), Config(denoiser=DenoiserConfig(sees="time"))),
+    "bits": (
+        vector(3, levels=2),
+        Config(process=ProcessConfig(kind="bernoulli"), denoiser=DenoiserConfig(sees="time")),
+    ),
+}
+
+
+@pytest.mark.parametrize("data", SEEN)
+def test_a_network_that_sees_the_time_is_given_it_at_the_levels_that_it_embeds(data):
+    spec, config = SEEN[data]
+    denoiser, seen = build_denoiser(resolve(config, spec), spec), []
+    (embed,) = (module for module in denoiser.modules() if isinstance(module, LevelEmbedding))
+    embed.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    denoiser(torch.zeros(4, *spec.shape), torch.tensor([0.1, 0.25, 0.5, 1.0]))
+    assert seen[0].tolist() == pytest.approx([-16, -10, 0, 20], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +182,7 @@ def test_the_first_noise_leaves_neighbouring_levels_apart(levels):
     assert resolve(Config("x", process=given), image(1, 8, 8, levels=levels)).process.log_snr_first == 5.0
 
 
+SMALL = NetworkConfig(width=8, depth=1)
 COMBINATIONS = [
     combination
     for combination in itertools.product(
@@ -192,9 +214,25 @@ def test_every_objective_has_a_finite_gradient_with_every_prediction_and_varianc
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())
 
 
+@pytest.mark.parametrize("objective", ["bound", "hybrid"])
+@pytest.mark.parametrize("variance", ["learned", "free"])
+def test_a_new_network_that_predicts_the_mean_has_a_finite_gradient(objective, variance):
+    """Its estimates of x lie thousands of standard deviations away, where the decoder of the first step leaves no
+    mass."""
+    spec = image(1, 8, 8, levels=17)
+    denoising, train = DenoiserConfig("mean", variance), TrainConfig(objective=objective)
+    process = ProcessConfig("linear", 250)
+    config = resolve(Config("x", process=process, denoiser=denoising, network=SMALL, train=train), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    t, lattice = torch.tensor([1 / 250, 0.01, 0.5, 1.0], dtype=torch.float64), build_lattice(config, spec)
+    x = lattice.values().float()[torch.randint(17, (4, 1, 8, 8), generator=random)]
+    loss = build_objective(config, lattice).loss(denoiser, x, t, torch.randn(x.shape, generator=random))
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters() if p.grad is not None)
+
+
 BITS = [replace(vector(5, levels=2), low=0.0), image(2, 5, 7, levels=2)]
 bits = pytest.mark.parametrize("spec", BITS, ids=["vector", "image"])
-SMALL = NetworkConfig(width=8, depth=1)
 
 
 @bits
@@ -229,7 +267,7 @@ def test_bits_have_a_finite_gradient_at_every_step_of_every_schedule(spec, sched
 def test_a_head_of_levels_says_nothing_twice(levels):
     """Log-odds count up to a constant: beside it, no column of the head is a combination of the others."""
     spec = image(1, 4, 4, levels=levels)
-    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.weight[:levels].double()
+    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.linear.weight[:levels].double()
     columns = torch.cat([torch.ones(levels, 1), head], 1)
     assert torch.linalg.matrix_rank(columns) == columns.shape[1]
 
@@ -237,7 +275,9 @@ def test_a_head_of_levels_says_nothing_twice(levels):
 def test_what_grows_with_the_picture_and_what_does_not():
     """A head of many levels costs the network no more than one of some; large pictures come in smaller batches."""
     few, many = (image(1, 4, 4, levels=levels) for levels in (64, 256))
-    sizes = {build_network(resolve(Config("x", network=SMALL), spec), spec).head.in_features for spec in (few, many)}
+    sizes = {
+        build_network(resolve(Config("x", network=SMALL), spec), spec).head.linear.in_features for spec in (few, many)
+    }
     assert len(sizes) == 1
     small, large = (resolve(Config("x"), image(1, side, side)) for side in (8, 64))
     assert small.train.batch_size > large.train.batch_size

@@ -39,21 +39,22 @@ ScheduleName = Literal[
     "sohl-dickstein",
     "rectified",
     "karras",
+    "geometric",
     "zero-terminal",
     "learned-betas",
     "learned",
 ]
 # "Plain" names say all there is to say; what the others stand for depends on more than the name.
-PlainPredictionName = Literal["x", "eps", "score", "v", "F"]
+PlainPredictionName = Literal["x", "eps", "score", "v", "velocity", "F"]
 PredictionName = Literal[PlainPredictionName, "mean", "levels"]
 PlainVarianceName = Literal["small", "large", "learned", "free"]
 VarianceName = Literal[PlainVarianceName, "analytic"]
-SightName = Literal["log_snr", "nothing"]
+SightName = Literal["log_snr", "time", "nothing"]
 NetworkName = Literal["unet", "dit", "mlp", "transformer"]
 DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
-RegressionName = Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous"]
-ObjectiveName = Literal[RegressionName, "bound", "hybrid"]
+RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
+ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
     "ancestral",
@@ -71,6 +72,8 @@ GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
 ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
+
+PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm", "flow-matching"]
 
 Width = Annotated[int, Range(8, 4096)]
 Depth = Annotated[int, Range(1, 64)]
@@ -133,11 +136,11 @@ class ProcessConfig:
     """How data is spread into noise."""
 
     schedule: ScheduleName | None = None
-    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
-    signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
-    one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
-    the variance of the estimate). By default log-linear for the gaussian and the mixed process, linear for the
-    bernoulli one, and sohl-dickstein for the categorical one."""
+    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM), geometric (NCSN);
+    one that leaves no signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified,
+    zero-terminal (cosine, bent); one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its
+    ends on the bound, its shape on the variance of the estimate). By default log-linear for the gaussian and the mixed
+    process, linear for the bernoulli one, and sohl-dickstein for the categorical one."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
     kind: ProcessName | None = None
@@ -166,7 +169,8 @@ class DenoiserConfig:
     """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
     (the transition's) otherwise."""
     sees: SightName = "log_snr"
-    """What the network sees of the noise level. With nothing it cannot predict F."""
+    """What the network sees of the noise level: the log-SNR, as EDM's, or the time, as DDPM's. With nothing it cannot
+    predict F; to predict levels it must see the log-SNR."""
     clip: bool | None = None
     """Gaussian and mixed only: clip estimates of the clean data to its range; by default if it has levels that are not
     predicted."""
@@ -217,7 +221,7 @@ class TrainConfig:
     objective: ObjectiveName | None = None
     """What training minimises; by default the bound in continuous time for levels and the learned schedule, the bound
     on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
-    where F is predicted, v where v is, and simple otherwise."""
+    where F is predicted, v or velocity where that is, and simple otherwise."""
     times: TimesName | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
     low-discrepancy otherwise, also for the learned schedule, whose shape is a density of its own."""
@@ -237,16 +241,61 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class SamplingConfig:
+    """How the trained network is used: all that can be decided after training. What is left open is as the run decides;
+    an option that neither the sampler nor the grid has is refused."""
+
+    sampler: SamplerName | None = None
+    """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few."""
+    steps: Count | None = None
+    """Number of steps of the sampler; by default that of the model, and 250 to evaluate."""
+    grid: Literal[GridName, "learned"] | None = None
+    """What the steps are even in: time (uniform, the default), its root, log-SNR, a power of sigma/alpha (karras), or
+    its arctangent (angle). A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral
+    it is the grid of the least bound, for another sampler the one that strays least from trajectories of the flow."""
+    variance: VarianceName | None = None
+    """Variance of the reverse step, by default that of the training. Every network of numbers takes small, large and
+    analytic, which is measured on the training data and kept in RUN/variances; learned and free need one that was
+    trained so."""
+    clip: bool | None = None
+    """Whether estimates of the clean data are clipped to its range, which is known for data with levels; by default as
+    in training."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    order: Annotated[int, Range(1, 4)] | None = None
+    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
+    corrector: bool | None = None
+    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
+    s_churn: Annotated[float, Range(0)] | None = None
+    """heun: noise that all steps together renew, by default 0."""
+    s_min: Annotated[float, Range(0)] | None = None
+    """heun: smallest sigma/alpha at which noise is renewed."""
+    s_max: Annotated[float, Range(0)] | None = None
+    """heun: largest sigma/alpha at which noise is renewed."""
+    s_noise: Annotated[float, Range(0)] | None = None
+    """heun: scale of the renewed noise, by default 1."""
+    corrections: Count | None = None
+    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
+    snr: Positive | None = None
+    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
+    rho: Positive | None = None
+    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All that decides a training run, except the data itself."""
 
-    source: str
-    """The data, by its name or path; see `SOURCES`."""
+    source: str = ""
+    """The data, by its name or path; see `SOURCES`. A preset has none."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    preset: PresetName | None = None
+    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,16 +339,14 @@ class ResolvedConfig(Config):
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How much to evaluate."""
+    """How much to evaluate, and of what: the model with these options of sampling."""
 
     examples: Annotated[int, Range(10)] = 1000
     """At most this many held-out examples, and as many training examples and samples."""
-    terms: Count = 100
+    bound_terms: Count = 100
     """Diffusion terms of the bound that are evaluated per example; one less than the number of steps is all of them."""
-    steps: Count | Literal["inf"] | None = None
+    bound_steps: Count | Literal["inf"] | None = None
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
-    sampler_steps: Count = 250
-    """Steps of the sampler, which is ancestral."""
     guidance: Annotated[float, Range(0)] = 1.0
     """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
     imputed: Annotated[int, Range(0)] | None = None
@@ -307,37 +354,4 @@ class EvaluateConfig:
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How to walk from noise to data; an option that neither the sampler nor the grid has is refused."""
-
-    sampler: SamplerName = "ancestral"
-    """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
-    steps: Count | None = None
-    """Number of steps; by default that of the model."""
-    grid: Literal[GridName, "learned"] = "uniform"
-    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent (angle).
-    A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral it is the grid of the
-    least bound, for another sampler the one that strays least from trajectories of the flow."""
-    eta: Annotated[float, Range(0, 1)] | None = None
-    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
-    order: Annotated[int, Range(1, 4)] | None = None
-    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
-    corrector: bool | None = None
-    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
-    s_churn: Annotated[float, Range(0)] | None = None
-    """heun: noise that all steps together renew, by default 0."""
-    s_min: Annotated[float, Range(0)] | None = None
-    """heun: smallest sigma/alpha at which noise is renewed."""
-    s_max: Annotated[float, Range(0)] | None = None
-    """heun: largest sigma/alpha at which noise is renewed."""
-    s_noise: Annotated[float, Range(0)] | None = None
-    """heun: scale of the renewed noise, by default 1."""
-    corrections: Count | None = None
-    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
-    snr: Positive | None = None
-    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
-    rho: Positive | None = None
-    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)

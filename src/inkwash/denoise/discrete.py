@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import SightName
 from inkwash.core.shapes import as_time
-from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser, TimeInput
+from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser
 from inkwash.denoise.prediction import Prediction
 from inkwash.process.gaussian import Noisy
 from inkwash.process.mixed import Mixed, MixedEstimate
@@ -71,10 +72,15 @@ class MixedDenoiser(NetworkDenoiser):
         process: Mixed,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: TimeInput = "time",
+        sees: SightName = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.numbers = Denoiser(nn.Identity(), process.numbers, predicts, variance, sees)
+
+    @property
+    def variance(self) -> ReverseVariance:
+        """The variance of the reverse step of the numbers."""
+        return self.numbers.variance
 
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> MixedEstimate:
         """The estimate at noisy rows `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""

@@ -10,6 +10,7 @@ other half.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from torch.nn import Module
@@ -24,9 +25,10 @@ from inkwash.evaluation.features import Features, require_features
 from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
 from inkwash.evaluation.result import measure
-from inkwash.evaluation.subject import FEWEST, subject_of
+from inkwash.evaluation.subject import FEWEST, USUAL, subject_of
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.gaussian import require_gaussian
+from inkwash.training.decided import decided
 from inkwash.training.run import Run, StrPath
 
 
@@ -44,7 +46,7 @@ def evaluate(
 
     Args:
         run: the run's folder.
-        config: how much to evaluate.
+        config: how much to evaluate, and with which options of sampling; the run decides what these leave open.
         display: where to report; nowhere by default.
         data: what the run was trained on, if that was an object of Python; by default it is read again.
         device: where to evaluate.
@@ -53,15 +55,16 @@ def evaluate(
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits, guidance for a model without condition, features of another
-            shape, imputation of examples of more than 256 entries.
+        ConfigError: options that do not go together; continuous time for a process of bits, guidance for a model
+            without condition, features of another shape, imputation of examples of more than 256 entries.
         DataError: the data is gone or has changed, or there are too few examples: fewer than 20 to train on, or fewer
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
-    model, dataset = folder.model(device), folder.dataset(data)
     split = folder.split()
+    model, sampling = decided(run, config.sampling, display, device, USUAL)
+    config, dataset = replace(config, sampling=sampling), folder.dataset(data)
     _require_possible(model, dataset, config)
     if features is not None:
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
@@ -85,6 +88,6 @@ def _require_possible(model: Diffusion, dataset: Dataset, config: EvaluateConfig
     Raises:
         ConfigError: see `evaluate`.
     """
-    if config.steps == "inf":
-        require_gaussian(model.process, "steps inf")
+    if config.bound_steps == "inf":
+        require_gaussian(model.process, "bound_steps inf")
     rows_to_hide(dataset.spec, config)

@@ -92,9 +92,7 @@ class Likelihood(Finding):
     def lines(self) -> Iterator[str]:
         for name, bound in self.bound.items():
             error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
-            parts = (
-                f"prior {bound.prior:.3f}, diffusion {bound.diffusion:.3f}, reconstruction {bound.reconstruction:.3f}"
-            )
+            parts = ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())
             total = f"{bound.total:.3f}{error} {bound.unit}"
             yield f"{name.replace('_', ' '):<13} {total} ({parts}; {bound.examples} examples)"
         if (exact := self.log_density) is not None:
@@ -129,8 +127,9 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
 
 def _bound(subject: Subject, x: Array, condition: ConditionKeywords | None = None) -> Bound:
     config = subject.config
-    steps, seed = math.inf if config.steps == "inf" else config.steps, derived_seed(config.seed, Purpose.EVALUATE)
-    return subject.model.bound(x, steps=steps, terms=config.terms, seed=seed, **(condition or {}))
+    steps = math.inf if config.bound_steps == "inf" else config.bound_steps
+    seed = derived_seed(config.seed, Purpose.EVALUATE)
+    return subject.model.bound(x, steps=steps, terms=config.bound_terms, seed=seed, **(condition or {}))
 
 
 def _unit(bound: Bound) -> float:

@@ -7,6 +7,7 @@ network. All text is escaped as it is put in.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import platform
 import shlex
@@ -69,9 +70,10 @@ def page(found: Evaluation, run: Run, network: Module, shown: Mapping[str, Path]
 
 def command_of(run: Path, config: EvaluateConfig) -> str:
     """The command line that makes an evaluation again."""
-    options = [word for name, value in to_json(config).items() if value is not None for word in (name, str(value))]
-    options[::2] = [f"--{name.replace('_', '-')}" for name in options[::2]]
-    return shlex.join(["inkwash", "evaluate", str(run), *options])
+    options = to_json(config)
+    options |= options.pop("sampling")
+    words = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
+    return shlex.join(["inkwash", "evaluate", str(run), *itertools.chain(*words)])
 
 
 def _about(header: Header, network: Module) -> dict[str, str]:

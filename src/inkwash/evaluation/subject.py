@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from inkwash.core.config import EvaluateConfig
+from inkwash.core.config import EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
@@ -27,6 +27,8 @@ FEWEST = 10
 """Fewest examples of any part."""
 MOST_FITTED = 4096
 """Most training examples that spaces, forests and neighbours are fitted on."""
+USUAL = SamplingConfig("ancestral", 250, "uniform")
+"""How samples are taken where neither options nor the run decide it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Subject:
         name: of the data.
         model: the model.
         spec: what an example is.
-        config: how much to evaluate.
+        config: how much to evaluate, and how the model was sampled.
         parts: samples and data, data units.
         space: the same parts in the space in which distances are taken and forests grow: model units or, for tables,
             that of `inkwash.evaluation.tabular.embed`.
@@ -129,7 +131,7 @@ def subject_of(
         model: the model.
         dataset: the data of the run.
         split: places of the training part and of the held-out part in the data.
-        config: how much to evaluate.
+        config: how much to evaluate, and how the model was sampled.
         display: where to show progress.
         features: see `Subject`.
 
@@ -175,7 +177,6 @@ def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateC
         len(others),
         display,
         guidance=config.guidance,
-        steps=config.sampler_steps,
         seed=config.seed,
         **dataset.conditions(others),
     )

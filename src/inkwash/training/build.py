@@ -19,10 +19,20 @@ from inkwash.nn.layers import ConditionEmbedding, GivenEmbedding, LabelEmbedding
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.options import NetworkOptions, Ports
 from inkwash.nn.tables import TableNet
+from inkwash.nn.times import TimeNet
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
 from inkwash.training.kinds import KINDS, lattice_of
-from inkwash.training.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
+from inkwash.training.objective import (
+    REGRESSIONS,
+    ContinuousBound,
+    Hybrid,
+    MeanRegression,
+    Objective,
+    PairBound,
+    Regression,
+)
+from inkwash.training.sampling import step_options
 from inkwash.training.times import PROPOSALS, LogSnrDensity, Proposal
 
 _FEATURES = 32
@@ -71,10 +81,11 @@ def _backbone(
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
 ) -> nn.Module:
-    """A network of what stands side by side for each channel or column."""
+    """A network of what stands side by side for each channel or column, which sees what the config lets it see."""
     beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
     ports = Ports(spec.size, inputs, outputs, _embeddings(condition), beside)
-    return network_options(config.network).build(ports)
+    network = network_options(config.network).build(ports)
+    return TimeNet(network) if config.denoiser.sees == "time" else network
 
 
 def _embeddings(condition: ConditionSpec) -> dict[str, ConditionEmbedding]:
@@ -112,12 +123,18 @@ def build_model(
 ) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     used = in_use(config, denoiser)
-    return Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
+    model = Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
+    return model.with_options(variance=config.sampling.variance, **step_options(config.sampling))
 
 
 def in_use(config: ResolvedConfig, denoiser: NetworkDenoiser) -> AnyDenoiser:
     """The denoiser as the model of a config uses it: clipped or not."""
-    return Clipped(denoiser) if config.denoiser.clip else denoiser
+    return Clipped(denoiser) if clips(config) else denoiser
+
+
+def clips(config: ResolvedConfig) -> bool:
+    """Whether the model of a config clips estimates of the clean data."""
+    return bool(config.denoiser.clip if config.sampling.clip is None else config.sampling.clip)
 
 
 def build_objective(config: ResolvedConfig, lattice: Lattice | Bins | None) -> Objective:
@@ -125,6 +142,8 @@ def build_objective(config: ResolvedConfig, lattice: Lattice | Bins | None) -> O
     name, steps = config.train.objective, config.process.steps
     if name == "continuous" and config.process.schedule == "learned":
         return ContinuousBound(lattice)
+    if name == "mean":
+        return MeanRegression(steps)
     if name == "bound":
         return PairBound(steps, lattice)
     if name == "hybrid":

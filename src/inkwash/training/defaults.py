@@ -30,8 +30,10 @@ from inkwash.core.options import narrowed
 from inkwash.data.spec import DataSpec
 from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
+from inkwash.presets import PRESETS
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
+from inkwash.training.sampling import require_sampling
 from inkwash.training.times import PROPOSALS
 
 Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
@@ -46,6 +48,7 @@ _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
     "F": "edm",
     "v": "v",
+    "velocity": "velocity",
     "mean": "bound",
 }
 """The usual objective of a prediction, if it is not the simple one."""
@@ -119,9 +122,17 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
     open_train = _filled(config.train, objective=objective, times=times, learning_rate=rate)
     train = _resolve_train(open_train, spec, examples, config.data.conditional)
     decided = ResolvedConfig(
-        config.source, config.data, denoiser=denoiser, process=process, network=network, train=train
+        config.source,
+        config.data,
+        denoiser=denoiser,
+        process=process,
+        network=network,
+        train=train,
+        sampling=config.sampling,
+        preset=config.preset,
     )
-    KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    untrained = KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    require_sampling(config.sampling, untrained, spec.lattice, "sampling.")
     return decided
 
 
@@ -131,6 +142,9 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
     kind, schedule = KINDS[name], process.schedule or KINDS[name].schedule
     if name not in possible:
         raise ConfigError("process.kind", f"{name}, and {spec.describe()}", " or ".join(possible))
+    if config.preset and name not in PRESETS[config.preset]:
+        need = " or ".join(f"the process {kind}, for {KINDS[kind].data}" for kind in PRESETS[config.preset])
+        raise ConfigError("preset", f"{config.preset}, and the process {name}", need)
     _require_own("process", process, name, {other: kind.options for other, kind in KINDS.items()})
     if schedule in kind.impossible:
         need = f"a schedule that is not trained and keeps the variance bounded, for the {name} process"
@@ -155,8 +169,8 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
     by_level = predicts == "levels"
-    if by_level and (spec.levels is None or config.sees == "nothing"):
-        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the noise level")
+    if by_level and (spec.levels is None or config.sees != "log_snr"):
+        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
     variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
     filled = _filled(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
@@ -174,15 +188,21 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
             need = f"the gaussian process; for the {name} one the network gives log-odds, and the reverse step follows"
             raise ConfigError(f"denoiser.{option}", getattr(config, option), need)
     if config.sees == "nothing":
-        raise ConfigError("denoiser.sees", config.sees, f"log_snr, for the {name} process")
+        raise ConfigError("denoiser.sees", config.sees, f"log_snr or time, for the {name} process")
     return config
 
 
 def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
-    """Levels where there are few; else F, or v where the network must not see the noise that scales its input."""
+    """Levels where there are few and the network sees the log-SNR; else F, or v where the network must not see the
+    noise that scales its input."""
     if config.sees == "nothing":
         return "v"
-    few = spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
+    few = (
+        config.sees == "log_snr"
+        and spec.levels is not None
+        and spec.levels <= 256
+        and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
+    )
     return "levels" if few else "F"
 
 
@@ -255,8 +275,8 @@ def _possible_times(process: ResolvedProcessConfig, objective: ObjectiveName) ->
     """The proposals of times that an objective goes with, the usual one first."""
     if objective == "continuous" and process.schedule == "learned":
         return _UNWEIGHTED  # the schedule itself is the density: with another one its shape would find no optimum
-    if objective in ("hybrid", "bound"):
-        return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step, which is the decoder's
+    if objective in ("mean", "hybrid", "bound"):
+        return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step of the grid
     usual: TimesName = "log-snr-density" if objective == "continuous" else "low-discrepancy"
     if (process.schedule, objective, KINDS[process.kind].gives) == ("karras", "edm", ("numbers",)):
         usual = "log-normal"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inkwash.core import storage
+from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.core.options import from_json
@@ -18,12 +19,12 @@ from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.gaussian import Gaussian
-from inkwash.sample.ancestral import DDIM, Ancestral
 from inkwash.training.build import build_objective, describe_network, describe_process
 from inkwash.training.cost import measure_cost
 from inkwash.training.loop import Step, draw_batch, held_out_loss
 from inkwash.training.prepare import Prepared
 from inkwash.training.run import Run
+from inkwash.training.sampling import merged, step_options
 from inkwash.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ class Reporter:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"
         count = 64 if spec.size else 2048
         storage.make_folder(folder)
-        sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # DDIM serves no other process
+        quick = SamplingConfig("ddim" if isinstance(model.process, Gaussian) else "ancestral", _PREVIEW_STEPS)
+        steps = step_options(merged(self.prepared.config.sampling, quick))
         with suppress(NonFiniteError):  # the samples of a young network may grow to infinity: no picture of that
             conditions = self.prepared.conditions(count)
-            data = model.sample(count, seed=0, sampler=sampler, steps=_PREVIEW_STEPS, **conditions)
+            data = model.sample(count, seed=0, **steps, **conditions)
             pictures.save_samples(folder / f"step-{step:09d}.png", spec, data)
 
     def log(self, state: TrainState, done: Step, held_out: float | None) -> None:
@@ -140,8 +142,9 @@ class Reporter:
             self.display.say(line)
 
     def _draw_results(self, model: Diffusion) -> None:
-        spec, steps = self.prepared.transform.spec, min(_SAMPLE_STEPS, self.prepared.config.process.steps)
+        spec, config = self.prepared.transform.spec, self.prepared.config
         count = 64 if spec.size else 4096
+        steps = config.sampling.steps or min(_SAMPLE_STEPS, config.process.steps)
         data = model.sample(count, seed=0, steps=steps, **self.prepared.conditions(count))
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
@@ -201,5 +204,4 @@ def _closing_words(run: Run, summary: Summary) -> Iterator[str]:
 def _bound_words(bound: MeanBound, name: str) -> Iterator[str]:
     error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
     yield f"held out  {bound.total:.3f}{error} {bound.unit} ({name}, {bound.examples} examples)"
-    parts = {"prior": bound.prior, "diffusion": bound.diffusion, "reconstruction": bound.reconstruction}
-    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in parts.items())
+    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import ResolvedConfig
-from inkwash.core.randomness import Purpose, generator
-from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
+from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.measure import measured_variance
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.tables import TableNet
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import require_gaussian
 from inkwash.process.variance import Analytic
 from inkwash.training.build import build_denoiser, build_proposal, in_use
 from inkwash.training.checkpoint import require_same_tensors
-from inkwash.training.prepare import Examples, with_present
+from inkwash.training.prepare import Examples
 from inkwash.training.times import Proposal
 
-_MEASURED = 256
+MEASURED = 256
+"""Most training examples that an analytic variance is measured on."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def start(config: ResolvedConfig, examples: Examples, device: torch.device) -> T
     denoiser = build_denoiser(config, examples.transform.spec, examples.condition)
     if isinstance(denoiser.network, LevelNet):
         lattice = cast(Lattice, examples.transform.lattice)
-        denoiser.network.count(lattice.index(block) for block in examples.blocks())
+        denoiser.network.head.count(lattice.index(block) for block in examples.blocks())
     elif isinstance(denoiser.network, TableNet):
         denoiser.network.count(examples.blocks())
     denoiser = denoiser.to(device)
@@ -110,24 +110,7 @@ def measure_average(config: ResolvedConfig, state: TrainState, examples: Example
     """Measure what the averaged denoiser needs and training does not learn: the errors of an analytic variance."""
     average = state.average
     if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
-        measure_variance(average.variance, in_use(config, average), examples, config.train.seed)
-
-
-@torch.no_grad()
-def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
-    """Measure the errors of a denoiser that an analytic reverse variance needs.
-
-    Args:
-        table: the variance; its errors are overwritten.
-        denoiser: the denoiser, as it is sampled from.
-        examples: the examples trained on; at most 256 are used, under their conditions if there are any.
-        seed: of the noise.
-    """
-    device, positions = table.log_snr.device, np.arange(min(len(examples), _MEASURED))
-    x, condition = with_present(examples.take(positions), examples.conditions(positions))
-    x = x.to(device)
-    process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
-    for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
-        x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
-        error = (denoiser(x_t, t, **condition).x - x).double() ** 2
-        table.log_error[i] = error[condition.get("present", ...)].mean().clamp(min=1e-30).log()
+        positions, used = np.arange(min(len(examples), MEASURED)), in_use(config, average)
+        x, condition = examples.take(positions).to(state.device), examples.conditions(positions)
+        measured = measured_variance(used, x, config.process.steps, condition, config.train.seed)
+        average.variance.log_error.copy_(measured.log_error)

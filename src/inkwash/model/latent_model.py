@@ -1,0 +1,297 @@
+r"""What a VAE and a latent diffusion model share: $p(x) = \int p(z)\,p(x \mid z)\,dz$, with an encoder $q(z \mid x)$
+that finds the z that matter."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Unpack, get_args
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, DataError, require_integer
+from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
+from inkwash.core.shapes import as_batch
+from inkwash.data.condition import ConditionSpec
+from inkwash.data.transform import Transform
+from inkwash.model.autoencoder import Autoencoder
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.factors import Classifier
+from inkwash.model.importance import Codes, Proposal
+from inkwash.model.model import Model
+from inkwash.model.product import Factor, Population, Product, gathered, with_observed
+from inkwash.model.units import Units
+from inkwash.posterior.method import Method
+from inkwash.posterior.smc import SMC
+from inkwash.process.distributions import Lattice, Normal, standard_normal
+from inkwash.sample.walk import State, StepOptions, Walkable
+
+_OFF = 1e-3
+
+
+class LatentModel(Model, ABC):
+    """A model with a latent.
+
+    Args:
+        autoencoder: its encoder and decoder.
+        shape: shape of one example in model units.
+        latents: the distribution of the latents.
+        transform: takes data units to model units and back; None where they are the same.
+
+    Raises:
+        ConfigError: a decoder whose values are not those of the transform.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        shape: tuple[int, ...],
+        latents: Diffusion,
+        transform: Transform | None = None,
+        condition: ConditionSpec | None = None,
+    ) -> None:
+        values = None if transform is None else transform.lattice
+        if isinstance(values, Lattice) and values != autoencoder.lattice:
+            raise ConfigError("autoencoder", autoencoder.lattice, f"a decoder of {values}")
+        self.autoencoder = autoencoder.eval()
+        self.shape, self.transform, self.latents = tuple(shape), transform, latents
+        self.condition = condition or ConditionSpec()
+        like = autoencoder.like
+        self.device, self.dtype = like.device, like.dtype
+        self.units = Units(self.shape, transform, self.condition, None, self.device, self.dtype)
+
+    @torch.no_grad()
+    def encode(self, x: Any, *, seed: int | None = None) -> Tensor:
+        """The mean of q(z | x), or with a seed a draw of it, `(B, *latent)`, float64.
+
+        Args:
+            x: data units, `(B, …)`.
+            seed: of the draws; None takes the mean.
+
+        Raises:
+            DataError: `x` is not of the model's shape, or an entry is missing.
+        """
+        x, codes = self._complete(x), []
+        for rows, random in slots_of(x, seed or 0, Purpose.ENCODE):
+            law = self.autoencoder.encoding(x[rows])
+            codes.append(law.mean if seed is None else law.draw(random))
+        return torch.cat(codes)[: len(x)]
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, *, seed: int | None = None) -> Any:
+        """The mean of p(x | z), or with a seed a draw of it, data units, as `sample`; levels are the nearest ones.
+
+        Args:
+            z: latents, `(B, *latent)`.
+            seed: of the draws; None takes the mean.
+
+        Raises:
+            DataError: `z` has another shape.
+        """
+        return self.to_data(self.decoded(self.latents.units.shaped("z", z), seed=seed))
+
+    @torch.no_grad()
+    def decoded(self, z: Tensor, *, first: int = 0, seed: int | None = None) -> Tensor:
+        """As `decode`, but in model units; z are those of the samples `first`, `first` + 1, … of the seed."""
+        found = []
+        for slot in Slots(self.shape, self.device).of(len(z), first):
+            law = self.autoencoder.decoding(z[slot.places.to(z.device)])
+            x = law.mean if seed is None else law.draw(generator(seed, Purpose.DECODE, slot.number))
+            found.append(x[slot.own])
+        return torch.cat(found)
+
+    def interpolate(self, a: Any, b: Any, n: int, **options: Any) -> Any:
+        """Decode `n` latents that lead from that of `a` to that of `b`, as `self.latents.interpolate` makes them.
+
+        The ends are what the decoder makes of the latents of a and b, so they resemble a and b but are not equal to
+        them.
+
+        Args:
+            a: one example in data units.
+            b: another.
+            n: how many, including both ends; at least 2.
+            **options: of `Diffusion.interpolate`.
+        """
+        ends = torch.cat([self.encode(as_batch(x)) for x in (a, b)])
+        return self.decode(self._between(ends[0], ends[1], n, **options))
+
+    @abstractmethod
+    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
+        """`n` latents from latent a to latent b."""
+
+    @abstractmethod
+    def prior(self, n: int) -> Normal:
+        """The law that proposes latents without an encoder, for `n` examples, float64."""
+
+    def codes(self, x: Tensor, seed: int, draws: int, proposal: Proposal = "encoder") -> Codes:
+        """Draw latents of `x`, model units, `draws` times each; each slot of examples has noise of its own.
+
+        Raises:
+            ConfigError: `draws` below 1, an unknown `proposal`, or networks whose outputs do not fit `x`.
+        """
+        require_integer("draws", draws)
+        if proposal not in get_args(Proposal):
+            raise ConfigError("proposal", repr(proposal), "one of " + ", ".join(get_args(Proposal)))
+        parts = [
+            self._slot_codes(x[rows], random, draws, proposal) for rows, random in slots_of(x, seed, Purpose.ENCODE)
+        ]
+        z, log_proposal, log_likelihood, entropy = zip(*parts, strict=True)
+        every = [torch.cat(each, 1)[:, : len(x)] for each in (z, log_proposal, log_likelihood)]
+        return Codes(every[0], every[1], every[2], torch.cat(entropy)[: len(x)])
+
+    @torch.no_grad()
+    def _slot_codes(
+        self, x: Tensor, random: torch.Generator, draws: int, proposal: Proposal
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        encoding = self.autoencoder.encoding(x)
+        law = encoding if proposal == "encoder" else self.prior(len(x))
+        noise = (standard_normal((len(x), *self.autoencoder.latent), random, like=x) for _ in range(draws))
+        z = torch.stack([law.mean + law.std * each for each in noise])
+        log_proposal = torch.stack([law.log_prob(each) for each in z])
+        log_likelihood = torch.stack([self.autoencoder.log_likelihood(x, each) for each in z])
+        return z, log_proposal, log_likelihood, encoding.entropy()
+
+    def __mul__(self, factor: Factor) -> LatentProduct:
+        return LatentProduct(self, factor.parts) if isinstance(factor, Factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def ended(self, walks: list[Iterator[State]], n: int, first: int, seed: int, mean: bool) -> list[Iterator[State]]:
+        """Walks of the latents of the samples `first` to `first + n - 1` of a seed, with ends that are decoded."""
+        start, found = first, []
+        for slot, walk in zip(self.latents.slots(n, first), walks, strict=True):
+            found.append(self._ended(walk, start, seed, mean))
+            start += slot.own.stop - slot.own.start
+        return found
+
+    def _ended(self, walk: Iterator[State], first: int, seed: int, mean: bool) -> Iterator[State]:
+        for state in walk:
+            yield state if state.s > 0 else self._end(state.x_s, first, seed, mean)
+
+    def _end(self, z: Tensor, first: int, seed: int, mean: bool) -> State:
+        middle = self.decoded(z, first=first)
+        return State(0.0, middle if mean else self.decoded(z, first=first, seed=seed), middle)
+
+    def _complete(self, x: Any) -> Tensor:
+        """Complete examples in model units, float64, on the model's device.
+
+        Raises:
+            DataError: another shape, a missing entry, or entries that are not on the lattice.
+        """
+        model_x, lattice = self.units.complete(x).double(), self.autoencoder.lattice
+        if isinstance(lattice, Lattice):
+            off = float((lattice.low + lattice.index(model_x) * lattice.spacing - model_x).abs().max())
+            if off > _OFF * lattice.spacing:
+                raise DataError("x", f"a value {off:g} off the lattice", f"values of {lattice}")
+        return model_x
+
+    @property
+    def _levels(self) -> int | None:
+        return None if self.autoencoder.lattice is None else self.autoencoder.lattice.levels
+
+
+class LatentProduct(Walkable):
+    r"""A model with a latent, times known entries of x and a condition: $\tilde p(x) \propto p(x)\,r(x)$.
+
+    With entries $x_K$ known, $\tilde p(z) \propto p(z)\,p(x_K \mid z)$, where the second factor is in closed form: the
+    entries of p(x | z) are independent. Its samples are those of the product of the latents' diffusion model with the
+    factor $\log p(x_K \mid z)$, by any method for real numbers. Given z, the other entries follow p(x | z), which is
+    exact, and the known ones are what they are.
+
+    Args:
+        model: the model.
+        factors: what multiplies it: `Observed`, and at most one `Condition`.
+
+    Raises:
+        ConfigError: another factor, one that does not fit the model, or two that contradict each other.
+    """
+
+    def __init__(self, model: LatentModel, factors: tuple[Factor, ...]) -> None:
+        self.model, self.factors = model, factors
+        self.evidence = gathered(model.units, factors)
+        if self.evidence.measured or self.evidence.potentials:
+            raise ConfigError(
+                "factor", "a measurement or a classifier", "Observed or a Condition: this model has a latent"
+            )
+        conditions = tuple(factor for factor in factors if factor.is_condition)
+        known = () if self.evidence.is_empty else (Classifier(self._log_known),)
+        self.latents = Product(model.latents, (*known, *conditions))
+
+    def __mul__(self, factor: Factor) -> LatentProduct:
+        return (
+            LatentProduct(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented
+        )
+
+    __rmul__ = __mul__
+
+    def sample(
+        self,
+        n: int,
+        *,
+        method: Method | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        mean: bool = False,
+        **steps: Unpack[StepOptions],
+    ) -> Any:
+        """Sample `n` examples. Known entries are exactly what they are known to be, in data units.
+
+        Sample i of a seed is the same, bit for bit, whatever `n` is.
+
+        Args:
+            n: how many, at least 1.
+            method: how to sample latents: one of `inkwash.posterior`. By default `MomentMatching()`, which takes the
+                decoder as linear around each estimate; `SMC()` is exact in the limit of many particles and steps.
+            first: number of the first one.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            mean: whether to take the mean of p(x | z) for unknown entries in place of a draw.
+            **steps: `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`.
+
+        Returns:
+            As of the model's `sample`.
+
+        Raises:
+            ConfigError: a bad option, or one that the method cannot use.
+        """
+        seed = seed_of(seed)
+        z = self.latents.sample(n, method=method, first=first, seed=seed, **steps)
+        return self.to_data(self._completed(z, first, seed, mean))
+
+    def walks(
+        self,
+        n: int,
+        *,
+        method: Method | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        mean: bool = False,
+        **steps: Unpack[StepOptions],
+    ) -> list[Iterator[State]]:
+        """The walks of the latents, as of `LatentDiffusion.walks`; known entries are set at the end."""
+        seed = seed_of(seed)
+        walks = self.latents.walks(n, method=method, first=first, seed=seed, **steps)
+        return [map(self._with_known, walk) for walk in self.model.ended(walks, n, first, seed, mean)]
+
+    def population(self, n: int, *, method: SMC | None = None, seed: int | None = None, **options: Any) -> Population:
+        """What `sample` gives with `method`, `SMC()` by default, and the share of particles that are effective."""
+        seed = seed_of(seed)
+        found = self.latents.population(n, method=method, seed=seed, **options)
+        return Population(self.to_data(self._completed(found.x, options.get("first", 0), seed, False)), found.effective)
+
+    def to_data(self, x: Tensor) -> Any:
+        """Model units to data units, known entries as they were given."""
+        return with_observed(self.model.to_data(x), self.factors, self.model.units)
+
+    def _completed(self, z: Tensor, first: int, seed: int, mean: bool) -> Tensor:
+        """Examples of latents, model units, with known entries."""
+        return self.evidence.with_known(self.model.decoded(z, first=first, seed=None if mean else seed))
+
+    def _with_known(self, state: State) -> State:
+        return state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+
+    def _log_known(self, z: Tensor) -> Tensor:
+        """log p(known entries | z), nats, `(B,)`."""
+        law, known = self.model.autoencoder.decoding(z), self.evidence.known
+        values = self.evidence.values.to(z).expand(len(z), *known.shape)
+        return law.log_prob(values, known.expand_as(values))
