@@ -65,7 +65,7 @@ class Mutant:
 
 
 class Finder(cst.CSTVisitor):
-    """All mutants of a file; those of messages are marked, and annotations, decorators and imports have none."""
+    """All mutants of a file; those of messages are marked. Annotations, decorators, imports and docstrings have none."""
 
     METADATA_DEPENDENCIES = (PositionProvider,)
 
@@ -90,9 +90,10 @@ class Finder(cst.CSTVisitor):
         self.above.pop()
 
     def _is_documentation(self, node: cst.CSTNode) -> bool:
+        """Whether a node is a docstring, the list of public names, or the name of a type, such as `Field = Callable`."""
         if isinstance(node, cst.Expr):
             return isinstance(node.value, cst.BaseString)
-        return isinstance(node, cst.Assign) and self.module.code_for_node(node).startswith("__all__")
+        return isinstance(node, cst.Assign) and bool(re.match("__all__|_?[A-Z][a-z]", self.module.code_for_node(node)))
 
     def _mutant(self, node: cst.CSTNode, changed: cst.CSTNode) -> Mutant:
         before, after = (" ".join(self.module.code_for_node(each).split()) for each in (node, changed))
