@@ -291,7 +291,7 @@ def test_data_lies_between_minus_one_and_one_unless_other_bounds_are_named():
 @pytest.mark.parametrize("predicts", ["eps", "score"])
 def test_noise_without_signal_is_no_prediction(predicts):
     """Noise that is all there is says nothing of the data."""
-    with pytest.raises(iw.ConfigError, match=f"^predicts: got '{predicts}', need x or v"):
+    with pytest.raises(iw.ConfigError, match=f"^predicts: got '{predicts}', need x, v or velocity"):
         iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(iw.RectifiedSchedule()), predicts)
 
 
