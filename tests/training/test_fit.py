@@ -33,9 +33,10 @@ from inkwash.core.options import to_json
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit, train
 from inkwash.training.objective import Regression
-from inkwash.training.prepare import Examples
+from inkwash.training.examples import Examples
 from inkwash.training.run import load
-from inkwash.training.state import TrainState, measure_variance
+from inkwash.training.families.diffusion import measure_variance
+from inkwash.training.state import TrainState
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,10 @@ from inkwash.denoise.wrap import Clipped
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import LinearSchedule
 from inkwash.process.variance import Analytic
-from inkwash.training.defaults import resolve
-from inkwash.training.prepare import Examples
-from inkwash.training.state import measure_variance, start
+from inkwash.training.resolve import resolve
+from inkwash.training.examples import Examples
+from inkwash.training.families.diffusion import measure_variance
+from inkwash.training.state import start
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     config = resolve(tiny("x"), whole.transform.spec)
     state = start(config, part, torch.device("cpu"))
     counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
-    for denoiser in (state.denoiser, state.average):
+    for denoiser in (state.trained, state.average):
         assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
     assert np.abs(counts / 150 - 0.2).max() > 0.15
     x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
@@ -52,12 +53,12 @@ def test_a_run_on_levels_starts_from_their_frequencies():
 def test_the_average_drops_nothing():
     config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
     state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
-    for network in (state.denoiser.network, state.average.network):
+    for network in (state.trained.network, state.average.network):
         for parameter in network.parameters():
             parameter.data += 0.1
     x, level = torch.randn(64, 2), torch.zeros(64)
     assert torch.equal(state.average.network(x, level), state.average.network(x, level))
-    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
+    assert not torch.equal(state.trained.network(x, level), state.trained.network(x, level))
 
 
 # The average

@@ -23,6 +23,7 @@ from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.commands.parse import NO_PREFIX, parse, require_choice
 from inkwash.core.config import (
     SOURCES,
+    AutoencoderConfig,
     Config,
     DataConfig,
     DenoiserConfig,
@@ -31,6 +32,7 @@ from inkwash.core.config import (
     HideName,
     ImputeMethodName,
     MethodName,
+    ModelName,
     NetworkConfig,
     ProcessConfig,
     SamplingConfig,
@@ -58,9 +60,22 @@ class _Training:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    model: ModelName = "diffusion"
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of the latents
+    of one (latent)."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
     def config(self, source: str) -> Config:
-        return Config(source, self.data, self.process, self.denoiser, self.network, self.train)
+        return Config(
+            source,
+            self.data,
+            self.process,
+            self.denoiser,
+            self.network,
+            self.train,
+            model=self.model,
+            autoencoder=self.autoencoder,
+        )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC"
 """Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
 by where C fits; the others are never guessed."""
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
+ModelName = Literal["diffusion", "vae", "latent"]
+StagesName = Literal["two-stage", "joint"]
 ProcessName = Literal["gaussian", "bernoulli", "mixed", "categorical"]
 CategoryNoise = Literal["uniform", "absorbing"]
 ScheduleName = Literal[
@@ -195,6 +197,28 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class AutoencoderConfig:
+    """The encoder and decoder of a VAE, and of a diffusion model of its latents."""
+
+    channels: Count | None = None
+    """Channels of a latent or, for vectors, its entries."""
+    factor: Annotated[int, Range(1, 64)] | None = None
+    """Series, images and volumes only: places of an example for each place of its latent along a side, a power of 2."""
+    width: Width | None = None
+    """Features of encoder and decoder, at full resolution."""
+    depth: Depth | None = None
+    """Residual blocks of each, at each resolution."""
+    kl_weight: Annotated[float, Range(0)] | None = None
+    """Weight of the divergence of the encoder from the prior while the autoencoder is trained. With 1, the default for
+    a VAE, training minimises the bound."""
+    stages: StagesName | None = None
+    """Latent only: two-stage, the default, trains the autoencoder first and then the diffusion of its latents; joint
+    trains both on the whole bound."""
+    steps: Count | None = None
+    """Two-stage only: how many of the steps of training are the autoencoder's; by default half of them."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the network is trained."""
 
@@ -247,6 +271,10 @@ class Config:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    model: ModelName = "diffusion"
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of the latents
+    of one (latent)."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,24 +296,75 @@ class ResolvedNetworkConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResolvedAutoencoderConfig(AutoencoderConfig):
+    """`AutoencoderConfig` once it is decided. `factor` is None for vectors, and `stages` and `steps` where nothing is
+    trained in stages."""
+
+    channels: Count
+    width: Width
+    depth: Depth
+    kl_weight: Annotated[float, Range(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
     """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None."""
 
     steps: Count
     batch_size: Count
     learning_rate: Positive
+    micro_batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
+    """`TrainConfig` once it is decided for a denoiser."""
+
     objective: ObjectiveName
     times: TimesName
-    micro_batch_size: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(Config):
     """`Config` once it is decided, by `inkwash.training.defaults.resolve`; in JSON both look the same."""
 
+    train: ResolvedTrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDenoisingConfig(ResolvedConfig):
+    """The decided options of a model with a denoiser."""
+
     process: ResolvedProcessConfig
     network: ResolvedNetworkConfig
-    train: ResolvedTrainConfig
+    train: ResolvedDenoisingTrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
+    """The decided options of a diffusion model."""
+
+    model: Literal["diffusion"] = "diffusion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedVAEConfig(ResolvedConfig):
+    """The decided options of a variational autoencoder."""
+
+    model: Literal["vae"] = "vae"
+    autoencoder: ResolvedAutoencoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedLatentConfig(ResolvedDenoisingConfig):
+    """The decided options of a diffusion model of latents."""
+
+    model: Literal["latent"] = "latent"
+    autoencoder: ResolvedAutoencoderConfig
+
+
+AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatentConfig
+"""What a run stores; `model` says which of them it is."""
 
 
 @dataclass(frozen=True)

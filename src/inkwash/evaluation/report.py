@@ -22,7 +22,7 @@ from inkwash.core.version import __version__
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
 from inkwash.evaluation.result import Evaluation
-from inkwash.training.build import describe_network, describe_process
+from inkwash.training.resolve import family_of
 from inkwash.training.run import Header, Run
 
 _MOVES = 12
@@ -76,15 +76,14 @@ def command_of(run: Path, config: EvaluateConfig) -> str:
 
 def _about(header: Header, network: Module) -> dict[str, str]:
     """Data, model and training, a line each."""
-    train, labels = header.config.train, header.condition
+    train, labels, family = header.config.train, header.condition, family_of(header.config)
     about = {
         "Data": f"{header.config.source}: {header.examples} examples, SHA-256 {header.fingerprint}",
         "An example": header.transform.describe(),
         "Labels": f"{header.config.data.labels}: {labels.describe()}" if labels.classes else "none",
-        "Process": describe_process(header.config),
-        "Network": describe_network(header.config.network, header.transform.spec.size, network),
+        **{name.capitalize(): text for name, text in family.describe(header.config, header.transform.spec, network).items()},
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
-        f"{header.skipped} skipped as not finite; objective {train.objective}, peak learning rate "
+        f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak learning rate "
         f"{train.learning_rate:g}, moving average {train.ema:g}, seed {train.seed}",
     }
     return about | {"Trained with": ", ".join(f"{name} {version}" for name, version in header.versions.items())}

@@ -10,13 +10,15 @@ from torch import nn
 
 from inkwash.core.config import (
     Config,
+    DataConfig,
     DenoiserConfig,
     NetworkConfig,
     ObjectiveName,
     PredictionName,
     ProcessConfig,
     ProcessName,
-    ResolvedConfig,
+    ResolvedDenoisingConfig,
+    ResolvedDenoisingTrainConfig,
     ResolvedNetworkConfig,
     ResolvedProcessConfig,
     ResolvedTrainConfig,
@@ -34,6 +36,7 @@ from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
 from inkwash.training.times import PROPOSALS
 
+D = TypeVar("D", bound=ResolvedDenoisingConfig)
 Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
@@ -58,49 +61,13 @@ _TRAINS_VARIANCE: Mapping[VarianceName | None, tuple[ObjectiveName, ...]] = {
     "free": ("hybrid", "bound"),
 }
 _UNWEIGHTED: tuple[TimesName, ...] = ("low-discrepancy", "uniform")
-_EXAMPLES_OF_DATA = [
-    spec
-    for levels in (None, 2, 256)
-    for spec in (
-        DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
-        DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
-    )
-]
-"""Data of every kind but tables with categories."""
 
 
-def require_possible(config: Config) -> None:
-    """Refuse options that no data goes with, before any is read.
-
-    Raises:
-        ConfigError: the error of `resolve`, if it is the same for every kind of data. Options of tables with categories
-            wait for the table.
-    """
-    if _is_for_tables(config.process):
-        return
-    refused = {}
-    for spec in _EXAMPLES_OF_DATA:
-        try:
-            resolve(config, spec)
-        except ConfigError as error:
-            refused[str(error)] = error
-        else:
-            return
-    if len(refused) == 1:
-        raise refused.popitem()[1]
-
-
-def _is_for_tables(config: ProcessConfig) -> bool:
-    """Whether options belong to processes that only tables with categories go through."""
-    options = {option.name for option in fields(config) if getattr(config, option.name) is not None}
-    kinds = [kind for kind in KINDS if config.kind == kind or options & _names(KINDS[kind].options)]
-    return any(not any(map(KINDS[kind].suits, _EXAMPLES_OF_DATA)) for kind in kinds)
-
-
-def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> ResolvedConfig:
-    """The config with every option that was left open decided by the data.
+def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: int | None = None) -> D:
+    """The config with every option of the process, the denoiser, the network and the training decided by the data.
 
     Args:
+        kind: what to return.
         config: the options that are set, and None for the others.
         spec: what the data is.
         examples: how many there are; None counts as many.
@@ -108,8 +75,6 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
     Raises:
         ConfigError: an option that the process, network or schedule does not have, or that does not go with the data.
     """
-    if config.data.transform != "standard" and not spec.is_real.any():
-        raise ConfigError("data.transform", config.data.transform, "data with real numbers")
     process = _resolve_process(config, spec)
     denoiser = _resolve_denoiser(config.denoiser, process.kind, spec)
     network = _resolve_network(config.network, spec, examples)
@@ -117,10 +82,9 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
     times = _times(config.train, process, objective)
     rate = network_options(network).learning_rate(math.prod(spec.shape))
     open_train = _filled(config.train, objective=objective, times=times, learning_rate=rate)
-    train = _resolve_train(open_train, spec, examples, config.data.conditional)
-    decided = ResolvedConfig(
-        config.source, config.data, denoiser=denoiser, process=process, network=network, train=train
-    )
+    train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
+    values = {option.name: getattr(config, option.name) for option in fields(config)}
+    decided = kind(**{**values, "process": process, "denoiser": denoiser, "network": network, "train": train})
     KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
     return decided
 
@@ -200,8 +164,13 @@ def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None
     return narrowed(ResolvedNetworkConfig, replace(config, kind=name, **asdict(options)), "network")
 
 
-def _resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, conditional: bool) -> ResolvedTrainConfig:
-    if not conditional and config.condition_dropout is not None:
+def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, data: DataConfig) -> ResolvedTrainConfig:
+    """The options of training whose learning rate is decided, with everything else decided that all models need.
+
+    Raises:
+        ConfigError: hidden conditions without a condition, or a part of a batch that is larger than the batch.
+    """
+    if not data.conditional and config.condition_dropout is not None:
         need = "data.labels, data.condition or data.shrink; there is nothing to hide"
         raise ConfigError("train.condition_dropout", config.condition_dropout, need)
     small = math.prod(spec.shape) <= SMALL
@@ -213,7 +182,7 @@ def _resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, co
         steps=1500 if spec.size else _steps(examples),
         batch_size=batch_size,
         micro_batch_size=batch_size,
-        condition_dropout=0.1 if conditional else None,
+        condition_dropout=0.1 if data.conditional else None,
     )
     return narrowed(ResolvedTrainConfig, filled, "train")
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from inkwash.core import storage
 from inkwash.core.config import (
+    AutoencoderConfig,
     Config,
     DataConfig,
     DenoiserConfig,
+    ModelName,
     NetworkConfig,
     ProcessConfig,
     ResolvedTrainConfig,
@@ -45,10 +47,12 @@ def train(
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
+    model: ModelName = "diffusion",
+    autoencoder: AutoencoderConfig | None = None,
     display: Display | None = None,
     report: bool = True,
 ) -> Run:
-    """Fit a diffusion model to data.
+    """Fit a model to data: a diffusion model, a variational autoencoder, or a diffusion model of its latents.
 
     Called again with the same arguments, it resumes the run, or returns it if it is finished.
 
@@ -60,6 +64,8 @@ def train(
         denoiser: what the network's output means.
         network: the network.
         train: how to train it.
+        model: which kind of model.
+        autoencoder: the encoder and decoder of models that have them.
         display: where to print what is done; standard output by default.
         report: whether to sample from the model on the way and, at the end, to leave samples, the learning curve and
             the bound on held-out data. Without a report the run holds its checkpoints and metrics.
@@ -78,6 +84,8 @@ def train(
         denoiser or DenoiserConfig(),
         network or NetworkConfig(),
         train or TrainConfig(),
+        model=model,
+        autoencoder=autoencoder or AutoencoderConfig(),
     )
     return fit(config, None if out is None else Path(out), source, display, report)
 
@@ -136,7 +144,7 @@ def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Acceler
     config, main = prepared.config.train, accelerator.is_main_process
     seconds, began = state.seconds, time.monotonic()
     with _stop_signals(main) as caught, reporter.display.progress(config.steps, state.step) as bar:
-        for done in training(state, prepared.examples, prepared.config, accelerator):
+        for done in training(state, prepared.examples, config, accelerator):
             if not main:
                 continue
             state.seconds = seconds + time.monotonic() - began

@@ -1,0 +1,158 @@
+"""Diffusion models of data: a denoiser is trained, in one stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from inkwash.core.config import Config, ResolvedDiffusionConfig
+from inkwash.core.randomness import Purpose, generator
+from inkwash.data.condition import ConditionSpec
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
+from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
+from inkwash.denoise.wrap import under
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.options import WalkOptions
+from inkwash.model.units import require_same_values
+from inkwash.nn.levels import LevelNet
+from inkwash.nn.tables import TableNet
+from inkwash.process.distributions import Lattice
+from inkwash.process.gaussian import Gaussian, require_gaussian
+from inkwash.process.variance import Analytic
+from inkwash.sample.ancestral import DDIM, Ancestral
+from inkwash.training.build import (
+    build_denoiser,
+    build_lattice,
+    build_model,
+    build_objective,
+    build_process,
+    build_proposal,
+    describe_network,
+    describe_process,
+    in_use,
+)
+from inkwash.training.defaults import resolve_denoising
+from inkwash.training.examples import Examples, with_present
+from inkwash.training.families.family import Family, refuse_options
+from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
+from inkwash.training.objective import Objective
+from inkwash.training.times import Proposal, Times
+
+_MEASURED = 256
+
+
+@dataclass(frozen=True)
+class Denoising(Lesson[NetworkDenoiser]):
+    """An objective at random times.
+
+    Args:
+        objective: what is minimised.
+    """
+
+    objective: Objective
+
+    def draw(
+        self, trained: NetworkDenoiser, proposal: Proposal, x: Shape, random: torch.Generator
+    ) -> tuple[Times, Noise]:
+        times = proposal.draw(x[0], trained.process.schedule, random)
+        return times, (trained.process.noise(x, random),)
+
+    def loss(self, trained: NetworkDenoiser, batch: Batch) -> Tensor:
+        conditioned, (noise,) = under(trained, batch.condition, slice(None)), batch.noise
+        return self.objective.loss(conditioned, batch.x, batch.times.t, noise, batch.condition.get("present"))
+
+    def learn(self, trained: NetworkDenoiser, proposal: Proposal, times: Times, losses: Tensor) -> None:
+        proposal.learn(times, losses, trained.process.schedule)
+
+
+class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
+    """Diffusion models."""
+
+    def resolve(self, config: Config, spec: DataSpec, examples: int | None = None) -> ResolvedDiffusionConfig:
+        refuse_options("autoencoder", config.autoencoder, "--model vae or latent, which have an autoencoder")
+        return resolve_denoising(ResolvedDiffusionConfig, config, spec, examples)
+
+    def lattice(self, config: ResolvedDiffusionConfig, spec: DataSpec) -> Lattice | None:
+        return build_lattice(config, spec)
+
+    def build(
+        self, config: ResolvedDiffusionConfig, transform: Transform, condition: ConditionSpec
+    ) -> NetworkDenoiser:
+        return build_denoiser(config, transform.spec, condition)
+
+    def prime(self, trained: NetworkDenoiser, examples: Examples) -> None:
+        if isinstance(trained.network, LevelNet):
+            lattice = cast(Lattice, examples.transform.lattice)
+            trained.network.count(lattice.index(block) for block in examples.blocks())
+        elif isinstance(trained.network, TableNet):
+            trained.network.count(examples.blocks())
+
+    def stages(self, config: ResolvedDiffusionConfig, transform: Transform) -> tuple[Stage, ...]:
+        lesson = Denoising(build_objective(config, transform.lattice))
+        return (Stage(lesson, 0, config.train.steps, undecayed=schedule_parameters),)
+
+    def proposal(self, config: ResolvedDiffusionConfig) -> Proposal:
+        return build_proposal(config)
+
+    def measure(self, config: ResolvedDiffusionConfig, average: NetworkDenoiser, examples: Examples) -> None:
+        """Measure the errors of an analytic variance."""
+        if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
+            measure_variance(average.variance, in_use(config, average), examples, config.train.seed)
+
+    def check(self, config: ResolvedDiffusionConfig, transform: Transform) -> None:
+        require_same_values(build_process(config.process, transform.spec), transform)
+
+    def model(
+        self,
+        config: ResolvedDiffusionConfig,
+        transform: Transform,
+        trained: NetworkDenoiser,
+        condition: ConditionSpec,
+    ) -> Diffusion:
+        return build_model(config, transform, trained, condition)
+
+    def preview(self, model: Diffusion, steps: int) -> WalkOptions:
+        sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # DDIM serves no other process
+        return {"sampler": sampler, "steps": steps}
+
+    def describe(
+        self, config: ResolvedDiffusionConfig, spec: DataSpec, trained: NetworkDenoiser
+    ) -> dict[str, str]:
+        return {
+            "network": describe_network(config.network, spec.size, trained),
+            "process": describe_process(config),
+        }
+
+    def goal(self, config: ResolvedDiffusionConfig) -> str:
+        return f"objective {config.train.objective}, times {config.train.times}"
+
+
+def schedule_parameters(denoiser: NetworkDenoiser) -> Iterable[nn.Parameter]:
+    """The parameters of a learned schedule, which no weight decay acts on."""
+    return denoiser.schedule.parameters() if isinstance(denoiser.schedule, nn.Module) else ()
+
+
+@torch.no_grad()
+def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
+    """Measure the errors of a denoiser that an analytic reverse variance needs.
+
+    Args:
+        table: the variance; its errors are overwritten.
+        denoiser: the denoiser, as it is sampled from.
+        examples: the examples trained on; at most 256 are used, under their conditions if there are any.
+        seed: of the noise.
+    """
+    device, positions = table.log_snr.device, np.arange(min(len(examples), _MEASURED))
+    x, condition = with_present(examples.take(positions), examples.conditions(positions))
+    x = x.to(device)
+    process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
+    for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
+        x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
+        error = (denoiser(x_t, t, **condition).x - x).double() ** 2
+        table.log_error[i] = error[condition.get("present", ...)].mean().clamp(min=1e-30).log()
