@@ -40,7 +40,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     state = start(config, part, torch.device("cpu"))
     counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
     for denoiser in (state.trained, state.average):
-        assert np.abs(denoiser.network.log_prior.exp().numpy() - counts / 150).max() < 0.02
+        assert np.abs(denoiser.network.head.log_prior.exp().numpy() - counts / 150).max() < 0.02
     assert np.abs(counts / 150 - 0.2).max() > 0.15
     x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
     masses = tensor(counts / 150)
@@ -105,8 +105,7 @@ def test_a_state_takes_over_the_tensors_of_another(trainer):
     for _ in range(4):
         next(steps)
     new, going_on, *_ = trainer(steps=10, seed=0)
-    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
-    new.step = old.step
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, old.step, "here")
     list(steps), list(going_on)
     assert same(copied(new), copied(old))
 
@@ -115,7 +114,7 @@ def test_a_state_before_the_first_step_can_be_taken_over(trainer):
     old, *_ = trainer()
     assert old.tensors()["optimizer"] == {}
     new, *_ = trainer(seed=5)
-    new.load(old.tensors(), "here")
+    new.load(old.tensors(), 0, "here")
     assert same(copied(new), copied(old))
 
 
@@ -134,4 +133,4 @@ def test_other_tensors_are_refused(trainer, group, change):
         groups[group][name] = torch.zeros(3, 3, 3)
     new, *_ = trainer(steps=2, times="loss-history")
     with pytest.raises(CheckpointError, match="here"):
-        new.load(groups, "here")
+        new.load(groups, old.step, "here")

@@ -32,6 +32,7 @@ by where C fits; the others are never guessed."""
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
 ModelName = Literal["diffusion", "vae", "latent"]
 StagesName = Literal["two-stage", "joint"]
+OutputName = Literal["levels", "entry", "shared"]
 ProcessName = Literal["gaussian", "bernoulli", "mixed", "categorical"]
 CategoryNoise = Literal["uniform", "absorbing"]
 ScheduleName = Literal[
@@ -201,21 +202,25 @@ class AutoencoderConfig:
     """The encoder and decoder of a VAE, and of a diffusion model of its latents."""
 
     channels: Count | None = None
-    """Channels of a latent or, for vectors, its entries."""
+    """Channels of a latent; of vectors, its entries."""
     factor: Annotated[int, Range(1, 64)] | None = None
-    """Series, images and volumes only: places of an example for each place of its latent along a side, a power of 2."""
+    """Series, images and volumes only: how many times fewer places a latent has along each side, a power of 2."""
     width: Width | None = None
-    """Features of encoder and decoder, at full resolution."""
+    """Features of encoder and decoder: at full resolution, a multiple of 8."""
     depth: Depth | None = None
-    """Residual blocks of each, at each resolution."""
+    """Residual blocks of each of them at each resolution; of vectors, hidden layers."""
+    output: OutputName | None = None
+    """What the decoder gives for each entry of the data: a probability for each of its levels (levels, the default for
+    few levels), or a normal law with a mean and a spread of its own (entry, the default otherwise) or with one spread
+    for all entries (shared)."""
     kl_weight: Annotated[float, Range(0)] | None = None
-    """Weight of the divergence of the encoder from the prior while the autoencoder is trained. With 1, the default for
-    a VAE, training minimises the bound."""
+    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a
+    vae, training minimises the bound."""
     stages: StagesName | None = None
-    """Latent only: two-stage, the default, trains the autoencoder first and then the diffusion of its latents; joint
-    trains both on the whole bound."""
+    """Latent only: two-stage, the default, trains the autoencoder and then the diffusion of its latents; joint trains
+    both at once on the bound."""
     steps: Count | None = None
-    """Two-stage only: how many of the steps of training are the autoencoder's; by default half of them."""
+    """Two-stage only: how many of the steps of training are those of the autoencoder, by default half of them."""
 
 
 @dataclass(frozen=True)
@@ -297,13 +302,14 @@ class ResolvedNetworkConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAutoencoderConfig(AutoencoderConfig):
-    """`AutoencoderConfig` once it is decided. `factor` is None for vectors, and `stages` and `steps` where nothing is
-    trained in stages."""
+    """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and `steps`
+    unless training has two stages."""
 
     channels: Count
+    factor: Annotated[int, Range(1, 64)]
     width: Width
     depth: Depth
-    kl_weight: Annotated[float, Range(0)]
+    output: OutputName
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     def prime(self, trained: NetworkDenoiser, examples: Examples) -> None:
         if isinstance(trained.network, LevelNet):
             lattice = cast(Lattice, examples.transform.lattice)
-            trained.network.count(lattice.index(block) for block in examples.blocks())
+            trained.network.head.count(lattice.index(block) for block in examples.blocks())
         elif isinstance(trained.network, TableNet):
             trained.network.count(examples.blocks())
 

@@ -1,0 +1,133 @@
+"""The autoencoder of a model: what is decided about it, how it is built, and the lesson that trains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.core.config import AutoencoderConfig, Config, OutputName, ResolvedAutoencoderConfig
+from inkwash.core.errors import ConfigError
+from inkwash.core.options import narrowed
+from inkwash.core.randomness import Purpose, derived_seed
+from inkwash.data.spec import DataSpec
+from inkwash.data.transform import Transform
+from inkwash.model.autoencoder import Autoencoder, EntryNoise, LevelOdds, Output, SharedNoise
+from inkwash.nn.autoencoder import AutoencoderOptions
+from inkwash.nn.levels import LevelHead
+from inkwash.process.distributions import Lattice
+from inkwash.training.build import count_parameters
+from inkwash.training.defaults import filled, has_few_levels
+from inkwash.training.examples import Examples
+from inkwash.training.latents import CodeLoss
+from inkwash.training.lesson import Batch, Lesson, Noise, Shape
+from inkwash.training.times import Proposal, Times
+
+_FEATURES = 32
+
+
+@dataclass(frozen=True)
+class Coding(Lesson[Autoencoder]):
+    """An autoencoder's own bound, at one draw of each latent; it looks at no times.
+
+    Args:
+        loss_of: the bound, with a weight for its divergence.
+    """
+
+    loss_of: CodeLoss
+
+    def draw(self, trained: Autoencoder, proposal: Proposal, x: Shape, random: torch.Generator) -> tuple[Times, Noise]:
+        all_one = torch.ones(x[0], dtype=torch.float64)
+        return Times(all_one, all_one), (torch.randn((x[0], *trained.latent), generator=random),)
+
+    def loss(self, trained: Autoencoder, batch: Batch) -> Tensor:
+        return self.loss_of.loss(trained, batch.x, *batch.noise)
+
+
+def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: object) -> ResolvedAutoencoderConfig:
+    """The options of an autoencoder, all decided by the shape of the data, or by other defaults.
+
+    Raises:
+        ConfigError: data with categories or missing values, or options that do not go with each other or the data.
+    """
+    if any(spec.sizes) or spec.may_miss.any():
+        kind = "a table with categories" if any(spec.sizes) else "data with missing values"
+        raise ConfigError("model", f"{config.model}, and {kind}", "diffusion, which models them")
+    usual = {**_usual(config.autoencoder, spec), **defaults}
+    decided = narrowed(ResolvedAutoencoderConfig, filled(config.autoencoder, **usual), "autoencoder")
+    autoencoder_options(decided).latent(spec.shape)  # refuses what does not go with the shape
+    if decided.output == "levels" and spec.lattice is None:
+        raise ConfigError("autoencoder.output", decided.output, "entry or shared, for data without levels")
+    return decided
+
+
+def _usual(config: AutoencoderConfig, spec: DataSpec) -> dict[str, object]:
+    """The defaults by the shape of the data."""
+    output: OutputName = "levels" if has_few_levels(spec) else "entry"
+    if not spec.size:
+        entries = math.prod(spec.shape)
+        return {"channels": min(entries, 16), "factor": 1, "width": 128, "depth": 2, "output": output}
+    return {"channels": 4, "factor": _factor(spec.size), "width": 32, "depth": 1, "output": output}
+
+
+def _factor(size: tuple[int, ...]) -> int:
+    """The power of 2, up to 8, that leaves at least 8 places along the longest side, or 2 for sides below 16."""
+    return min(max(1 << int(math.log2(max(size) / 8)), 2), 8) if max(size) > 1 else 1
+
+
+def autoencoder_options(config: ResolvedAutoencoderConfig) -> AutoencoderOptions:
+    """The options that the networks have."""
+    return narrowed(AutoencoderOptions, config, "autoencoder")
+
+
+def build_autoencoder(config: ResolvedAutoencoderConfig, transform: Transform, seed: int) -> Autoencoder:
+    """The autoencoder of data that a transform takes to model units; its weights depend on the seed only."""
+    shape, options = transform.spec.shape, autoencoder_options(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, Purpose.WEIGHTS))
+        return Autoencoder(*OUTPUTS[config.output](options, shape, transform))
+
+
+Parts = tuple[nn.Module, nn.Module, tuple[int, ...], Output]
+
+
+def _levels(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
+    lattice = cast(Lattice, transform.lattice)
+    features = min(_FEATURES, lattice.levels - 1)
+    encoder, decoder = options.build(shape, shape[0] * features)
+    head = LevelHead(shape, lattice.levels, features)
+    return encoder, nn.Sequential(decoder, head), options.latent(shape), LevelOdds(lattice)
+
+
+def _entry(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
+    return *options.build(shape, 2 * shape[0]), options.latent(shape), EntryNoise(transform.lattice)
+
+
+def _shared(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
+    return *options.build(shape, shape[0]), options.latent(shape), SharedNoise(lattice=transform.lattice)
+
+
+OUTPUTS: dict[OutputName, Callable[[AutoencoderOptions, tuple[int, ...], Transform], Parts]] = {
+    "levels": _levels,
+    "entry": _entry,
+    "shared": _shared,
+}
+"""How the parts of an autoencoder are built, by what its decoder gives."""
+
+
+def count_levels(autoencoder: Autoencoder, examples: Examples) -> None:
+    """Let a decoder that gives probabilities of levels start from their frequencies."""
+    if isinstance(autoencoder.output, LevelOdds):
+        lattice, head = autoencoder.output.lattice, cast(nn.Sequential, autoencoder.decoder)[-1]
+        head.count(lattice.index(block) for block in examples.blocks())
+
+
+def describe_autoencoder(config: ResolvedAutoencoderConfig, shape: tuple[int, ...], autoencoder: Autoencoder) -> str:
+    """The networks and what they give, in a few words."""
+    words = {"levels": "the odds of each level", "entry": "a mean and a spread of each entry", "shared": "means"}
+    million = count_parameters(autoencoder) / 1e6
+    return f"{autoencoder_options(config).describe(shape)}, {million:.2f} M parameters; it gives {words[config.output]}"
