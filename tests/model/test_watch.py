@@ -9,7 +9,6 @@ from PIL import Image, ImageSequence
 
 import inkwash as iw
 from inkwash.data.pictures import grid, sheet, to_pixels
-from inkwash.model.watch import noisy_to_data
 
 LINEAR = iw.LinearSchedule()
 
@@ -115,7 +114,7 @@ def test_noisy_data_is_shown_at_the_scale_of_clean_data():
     x = np.random.default_rng(0).normal(size=(400, 1, 5, 4)).astype(np.float32)
     x *= 3
     for t in (0.01, 0.5, 1.0):
-        assert noisy_to_data(model, model.diffuse(x, t), t).std() == pytest.approx(3, rel=0.04)
+        assert model.noisy_to_data(model.diffuse(x, t), t).std() == pytest.approx(3, rel=0.04)
 
 
 def test_points_keep_their_axes_from_frame_to_frame(tmp_path):

@@ -11,7 +11,7 @@ from oracles import TERNARY, Straight, tensor
 from torch import nn
 
 import inkwash as iw
-from inkwash.nn.levels import LevelNet
+from inkwash.nn.levels import LevelHead, LevelNet
 from inkwash.nn.mlp import MLP
 from inkwash.nn.unet import UNet
 
@@ -49,58 +49,58 @@ def moved(network, seed=1):
 
 
 def counted_without_prior(self, blocks):
-    blocks = list(blocks)
-    counts = torch.stack([sum((block == v).sum(0) for block in blocks) for v in range(len(self.values))], -1).double()
+    blocks, levels = list(blocks), range(self.log_prior.shape[-1])
+    counts = torch.stack([sum((block == v).sum(0) for block in blocks) for v in levels], -1).double()
     self.log_prior.copy_((counts / counts.sum(-1, keepdim=True)).log())
 
 
-@bug("frequencies without smoothing", LevelNet, "count", counted_without_prior, shape=(3, 4, 2))
+@bug("frequencies without smoothing", LevelHead, "count", counted_without_prior, shape=(3, 4, 2))
 @shapes
 def test_frequencies_are_counted_for_each_entry_and_shrink_towards_the_pooled_ones(shape):
     """The expected values count one number after another; the pooled frequencies, plus one, weigh two examples."""
     index = examples(shape, 23)
     network = level_net(shape)
-    network.count(iter(index.split(7)))
+    network.head.count(iter(index.split(7)))
     pooled = Counter(index.flatten().tolist())
     prior = [(pooled[v] + 1) / (index.numel() + 4) for v in range(4)]
     for place in product(*map(range, shape)):
         counted = Counter(index[(slice(None), *place)].tolist())
         expected = [(counted[v] + 2 * prior[v]) / (23 + 2) for v in range(4)]
-        assert network.log_prior[place].exp().tolist() == pytest.approx(expected, rel=1e-5)
+        assert network.head.log_prior[place].exp().tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_counting_again_starts_over():
     once, twice = level_net((3,)), level_net((3,))
     index = examples((3,), 9)
-    once.count([index])
-    twice.count([examples((3,), 50, seed=5)])
-    twice.count([index])
-    assert torch.equal(once.log_prior, twice.log_prior)
+    once.head.count([index])
+    twice.head.count([examples((3,), 50, seed=5)])
+    twice.head.count([index])
+    assert torch.equal(once.head.log_prior, twice.head.log_prior)
 
 
-FORWARD = LevelNet.forward
+FORWARD = LevelHead.forward
 
 
-def forward_without_the_log_prior(self, x_t, log_snr):
-    output = FORWARD(self, x_t, log_snr)
-    return torch.cat([output[..., : len(self.values)] - self.log_prior, output[..., len(self.values) :]], -1)
+def forward_without_the_log_prior(self, features):
+    output, levels = FORWARD(self, features), self.log_prior.shape[-1]
+    return torch.cat([output[..., :levels] - self.log_prior, output[..., levels:]], -1)
 
 
-@bug("log-frequencies left out", LevelNet, "forward", forward_without_the_log_prior, shape=(3, 4, 2), log_snr=2.0)
+@bug("log-frequencies left out", LevelHead, "forward", forward_without_the_log_prior, shape=(3, 4, 2), log_snr=2.0)
 @shapes
 @pytest.mark.parametrize("log_snr", [-15.0, -1.0, 2.0, 12.0])
 def test_at_the_start_it_is_the_exact_denoiser_of_independent_entries(shape, log_snr):
     """The expected value is Bayes' rule for each entry, in double precision."""
     index, schedule = examples(shape, 23), Straight()
     network = level_net(shape)
-    network.count([index])
+    network.head.count([index])
     t = schedule.time(log_snr)
     alpha, sigma, values = float(schedule.alpha(t)), float(schedule.sigma(t)), LATTICE.values()
     noise = torch.randn(index.shape, generator=torch.Generator().manual_seed(3))
     x_t = alpha * values[index].float() + sigma * noise
     estimate = iw.Denoiser(network, iw.Gaussian(schedule), iw.denoise.Levels(LATTICE), sees="log_snr")(x_t, t)
     likelihood = torch.distributions.Normal(alpha * values, sigma).log_prob(x_t.double()[..., None])
-    posterior = (likelihood + network.log_prior.double()).softmax(-1)
+    posterior = (likelihood + network.head.log_prior.double()).softmax(-1)
     torch.testing.assert_close(estimate.x.double(), posterior @ values, rtol=0, atol=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_outputs_beyond_the_levels_are_passed_on_unchanged(shape, outputs):
     x_t, level = torch.randn(6, *shape), 5 * torch.randn(6)
     out = network(x_t, level)
     assert out.shape == (6, *shape, outputs)
-    network.log_prior += 1.5
+    network.head.log_prior += 1.5
     torch.testing.assert_close(network(x_t, level)[..., :4], out[..., :4] + 1.5, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(network(x_t, level)[..., 4:], out[..., 4:], rtol=1e-4, atol=1e-4)
 
@@ -126,7 +126,7 @@ def test_the_network_is_shown_the_posterior_of_each_entry():
             return torch.zeros(len(h), 2 * 5, *h.shape[2:])
 
     network = LevelNet(Spy(), (2, 1, 3), TERNARY.values(), 5, 3)
-    network.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
+    network.head.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
     x_t, log_snr = torch.randn(3, 2, 1, 3), torch.tensor([-3.0, 1.0, 4.0])
     network(x_t, log_snr)
     alpha = log_snr.sigmoid().sqrt().double()
@@ -134,7 +134,7 @@ def test_the_network_is_shown_the_posterior_of_each_entry():
     h = seen[0].reshape(3, 2, 7, 1, 3)
     assert torch.equal(h[:, :, 0], x_t)
     for b, c, place in product(range(3), range(2), range(3)):
-        y, prior = float(x_t[b, c, 0, place]), network.log_prior[c, 0, place].double()
+        y, prior = float(x_t[b, c, 0, place]), network.head.log_prior[c, 0, place].double()
         law = torch.distributions.Normal(alpha[b] * values, (1 - alpha[b] ** 2).sqrt())
         posterior = (law.log_prob(tensor(y)) + prior).softmax(-1)
         for k, wave in product(range(3), range(2)):
@@ -155,7 +155,7 @@ def test_examples_do_not_mix_and_every_weight_matters(shape):
 
 
 def test_the_features_start_as_coefficients_of_cosines_of_the_level():
-    head = LevelNet(nn.Identity(), (1,), torch.linspace(-1, 1, 9), 8, 9).head.weight
+    head = LevelNet(nn.Identity(), (1,), torch.linspace(-1, 1, 9), 8, 9).head.linear.weight
     place = torch.linspace(0, 1, 9)
     for k in range(1, 9):
         torch.testing.assert_close(head[:, k - 1], torch.cos(math.pi * k * place) / math.sqrt(k), rtol=0, atol=1e-5)

@@ -53,7 +53,7 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     else:
         expected = (3, asked * x.shape[1], *x.shape[2:])
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
-    fixed = {"log_prior"} & set(network.state_dict())
+    fixed = {"head.log_prior"} & set(network.state_dict())
     assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
     assert "parameters" in describe_network(config.network, spec.size, network)
     estimate = build_denoiser(config, spec)(x, 0.5)
@@ -229,7 +229,7 @@ def test_bits_have_a_finite_gradient_at_every_step_of_every_schedule(spec, sched
 def test_a_head_of_levels_says_nothing_twice(levels):
     """Log-odds count up to a constant: beside it, no column of the head is a combination of the others."""
     spec = image(1, 4, 4, levels=levels)
-    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.weight[:levels].double()
+    head = build_network(resolve(Config("x", network=SMALL), spec), spec).head.linear.weight[:levels].double()
     columns = torch.cat([torch.ones(levels, 1), head], 1)
     assert torch.linalg.matrix_rank(columns) == columns.shape[1]
 
@@ -237,7 +237,9 @@ def test_a_head_of_levels_says_nothing_twice(levels):
 def test_what_grows_with_the_picture_and_what_does_not():
     """A head of many levels costs the network no more than one of some; large pictures come in smaller batches."""
     few, many = (image(1, 4, 4, levels=levels) for levels in (64, 256))
-    sizes = {build_network(resolve(Config("x", network=SMALL), spec), spec).head.in_features for spec in (few, many)}
+    sizes = {
+        build_network(resolve(Config("x", network=SMALL), spec), spec).head.linear.in_features for spec in (few, many)
+    }
     assert len(sizes) == 1
     small, large = (resolve(Config("x"), image(1, side, side)) for side in (8, 64))
     assert small.train.batch_size > large.train.batch_size

@@ -14,7 +14,6 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.readers import read_example
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.watch import noisy_to_data
 from inkwash.training.run import Run, StrPath, load
 
 
@@ -57,7 +56,7 @@ def relatives_to_folder(
         for t in at:
             samples.append(model.relatives(x[0], t, n, seed=options.seed, **keywords))
             advance(len(samples) / len(at))
-    latents = [noisy_to_data(model, model.diffuse(x, t, seed=options.seed), t) for t in at]
+    latents = [model.noisy_to_data(model.diffuse(x, t, seed=options.seed), t) for t in at]
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
     output.rows("relatives.png", model.units.spec, rows)

@@ -39,6 +39,8 @@ class Purpose(IntEnum):
     DIFFUSE = 15
     INTERPOLATE = 16
     IMPUTE = 17
+    ENCODE = 18
+    DECODE = 19
 
 
 def derived_seed(seed: int, *key: int) -> int:

@@ -43,6 +43,7 @@ class MeanBound:
         std_error: the standard error of `total`, in `unit`; None for a single example.
         unit: "bits/dim" for data with levels, "nats" otherwise.
         examples: the number of examples.
+        entropy: the fourth part, in `unit`; None where there is none.
     """
 
     prior: float
@@ -52,6 +53,13 @@ class MeanBound:
     std_error: float | None
     unit: str
     examples: int
+    entropy: float | None = None
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The parts by name, in `unit`."""
+        found = {name: getattr(self, name) for name in ("prior", "diffusion", "reconstruction", "entropy")}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,10 @@ class Bound:
         lower: for a diffusion model, Sohl-Dickstein's K (2015, eq. 14), whose mean is a lower bound on the mean of
             log p(x), `(B,)`: entropies take the place of the prior and the reconstruction. The last step is that of the
             forward kernel, and the data must have the prior's moments: bits the mean of its rate, real numbers
-            $\mathbb E\lVert x\rVert^2 = d$. NaN for a VAE, which has none.
+            $\mathbb E\lVert x\rVert^2 = d$. NaN for a model with a latent, which has none.
         prior_log_prob: for a diffusion model, the log-density or log-mass of x under the prior, $L_\mathrm{null}$ in
-            the same paper, `(B,)`. NaN for a VAE.
+            the same paper, `(B,)`. NaN for a model with a latent.
+        entropy: for a latent diffusion model, minus the entropy of its encoder, `(B,)`; None for others.
     """
 
     prior: Tensor
@@ -83,11 +92,13 @@ class Bound:
     levels: int | None
     lower: Tensor
     prior_log_prob: Tensor
+    entropy: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
         """The bound, nats per example, `(B,)`."""
-        return self.prior + self.diffusion + self.reconstruction
+        parts = self.prior + self.diffusion + self.reconstruction
+        return parts if self.entropy is None else parts + self.entropy
 
     @property
     def bits_per_dim(self) -> Tensor:
@@ -135,6 +146,7 @@ class Bound:
             std_error=float(unit(self.std_error)) if len(self.total) > 1 else None,
             unit="bits/dim" if discrete else "nats",
             examples=len(self.total),
+            entropy=None if self.entropy is None else float(unit(self.entropy.mean())),
         )
 
 

@@ -1,35 +1,45 @@
 """The distribution that users hold: a model, its units, and its products with factors."""
 
+from inkwash.model.autoencoder import Autoencoder, EntryNoise, LevelOdds, Output, SharedNoise
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Classifier, Condition, Measurement, Observed
 from inkwash.model.grid_costs import GridCosts, bound_costs, trajectory_costs
+from inkwash.model.latent import LatentDiffusion
+from inkwash.model.latent_model import ImportanceEstimate, LatentModel
+from inkwash.model.model import Model
 from inkwash.model.operators import blur, crop, downsample, entries, grey
 from inkwash.model.product import Factor, Population, Product
 from inkwash.model.units import Units
-from inkwash.model.vae import VAE, ImportanceEstimate, fit_vae, perceptron_vae
+from inkwash.model.vae import VAE
 from inkwash.model.watch import Film
 
 __all__ = [
     "VAE",
+    "Autoencoder",
     "Classifier",
     "Condition",
     "Diffusion",
+    "EntryNoise",
     "Factor",
     "Film",
     "GridCosts",
     "ImportanceEstimate",
+    "LatentDiffusion",
+    "LatentModel",
+    "LevelOdds",
     "Measurement",
+    "Model",
     "Observed",
+    "Output",
     "Population",
     "Product",
+    "SharedNoise",
     "Units",
     "blur",
     "bound_costs",
     "crop",
     "downsample",
     "entries",
-    "fit_vae",
     "grey",
-    "perceptron_vae",
     "trajectory_costs",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError, require_integer, require_kind
 from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots_of
-from inkwash.core.shapes import as_batch, as_time
+from inkwash.core.shapes import Array, as_batch, as_time, over
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
@@ -22,20 +22,21 @@ from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood.ode import Solver
 from inkwash.model.interpolation import diffuse_alike, linear, spherical
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units, require_same_values
 from inkwash.posterior.complete import complete
 from inkwash.posterior.method import Method
 from inkwash.posterior.methods import default_method
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import require_gaussian
+from inkwash.process.gaussian import Gaussian, require_gaussian
 from inkwash.process.noise.grid import as_grid, grid_from, uniform_grid
 from inkwash.sample.grids import Grid
 from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walkable, end_of, masked, planned
+from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, end_of, masked, planned
 
 
-class Diffusion(Walkable):
+class Diffusion(Model):
     """A diffusion model as a probability distribution over data of one shape.
 
     Args:
@@ -490,10 +491,7 @@ class Diffusion(Walkable):
         )
         return self.units.with_known(x, self.to_data(samples.flatten(0, 1)), n)
 
-    def to_model(self, x: Any, missing: bool = False) -> Tensor:
-        """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""
-        return self.units.to_model(x, missing)
-
-    def to_data(self, x: Tensor) -> Any:
-        """Model units to data units."""
-        return self.units.to_data(x)
+    def noisy_to_data(self, x_t: Tensor, t: float) -> Array:
+        """As of `Model`; noisy data has the scale of clean data."""
+        scaled = x_t / over(self.process.scale(t), x_t) if isinstance(self.process, Gaussian) else x_t
+        return self.units.to_unrounded(scaled)

@@ -14,24 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, require_integer
-from inkwash.core.shapes import Array, over
+from inkwash.core.shapes import Array
 from inkwash.data.pictures import save_pixels, sheet
-from inkwash.model.diffusion import Diffusion
-from inkwash.model.product import Product
-from inkwash.process.gaussian import Gaussian
-from inkwash.sample.walk import State
+from inkwash.model.model import Model
+from inkwash.sample.walk import State, Walkable
 
 _MILLISECONDS, _HOLD = 80, 1500
 FORMATS = (".gif", ".webp", ".png")
 """Films by the suffix of their name; a PNG is a strip of all frames."""
 
 
-def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
+def draw(model: Walkable, n: int, display: Display, film: Film | None = None, **options: Any) -> Any:
     """`model.sample(n, **options)` with a progress bar; a film records its first slot of examples."""
     walks = model.walks(n, **options)
     if film is not None:
@@ -43,17 +40,6 @@ def draw(model: Diffusion | Product, n: int, display: Display, film: Film | None
                 done((k + 1 - state.s) / len(walks))
             ends.append(state.x_s)
     return model.to_data(torch.cat(ends))
-
-
-def noisy_to_data(model: Diffusion, x_t: Tensor, t: float) -> Array:
-    """Noisy data at time `t` as it is shown: in data units, at the scale of clean data, and not moved to levels.
-
-    Raises:
-        ConfigError: a model without a transform.
-    """
-    if isinstance(model.process, Gaussian):
-        x_t = x_t / over(model.process.scale(t), x_t)
-    return model.units.to_unrounded(x_t)
 
 
 class Film:
@@ -75,7 +61,7 @@ class Film:
         ConfigError: another suffix, a model without transform, or bad numbers.
     """
 
-    def __init__(self, model: Diffusion, path: str | Path, frames: int = 40, examples: int | None = None) -> None:
+    def __init__(self, model: Model, path: str | Path, frames: int = 40, examples: int | None = None) -> None:
         self.model, self.path, self.frames, self.spec = model, Path(path), frames, model.units.spec
         if self.path.suffix not in FORMATS:
             raise ConfigError("film", str(path), "a name that ends in " + ", ".join(FORMATS))
@@ -96,13 +82,9 @@ class Film:
             yield state
 
     def _shot(self, state: State) -> tuple[Array, Array]:
-        """Noisy data and estimate in data units; at the end they are moved to levels, as samples are."""
-        if state.x is None:
-            raise ConfigError("film", "a walk without estimates of its rows", "one that is not of particles")
-        noisy, estimate = state.x_s[: self.examples], state.x[: self.examples]
-        if state.s == 0:
-            return self.model.to_data(noisy), self.model.to_data(estimate)
-        return noisy_to_data(self.model, noisy, state.s), noisy_to_data(self.model, estimate, 0.0)
+        """Noisy data and estimate of the examples that are shown, in data units."""
+        estimate = None if state.x is None else state.x[: self.examples]
+        return self.model.shown(State(state.s, state.x_s[: self.examples], estimate))
 
     def pictures(self) -> list[Array]:
         """The frames, pixels `(H, W)` or `(H, W, C)`."""

@@ -1,4 +1,4 @@
-"""A network for integer data, which gives the log-odds of every entry's levels."""
+"""Networks for integer data, which give the log-odds of every entry's levels."""
 
 import math
 from collections.abc import Iterable
@@ -8,45 +8,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class LevelNet(nn.Module):
-    r"""Adds the output of a network for the full example to the log-frequencies of each entry's levels.
-
-    The network's input is the noisy data and, for each entry, the expectations of a few sines and cosines of its level,
-    given only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level.
-    A shared linear map turns the network's features into log-odds; it starts as cosines of the level, of which the
-    first features have the smoothest.
+class LevelHead(nn.Module):
+    """A shared linear map from features to log-odds of levels, added to the log-frequencies of each entry's levels. It
+    starts as cosines of the level, of which the first features have the smoothest.
 
     Args:
-        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
-            `(B, C * features, *size)`; the channels that belong to a channel of the data lie side by side.
         shape: the shape of an example, `(C, *size)`.
-        values: the values of the levels in model units, `(L,)`.
-        features: the number of features that the network gives for each entry.
+        levels: the number of levels, L.
+        features: the number of features for each entry.
         outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
     """
 
-    FREQUENCIES = 3
     log_prior: Tensor
-    values: Tensor
-    waves: Tensor
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...], values: Tensor, features: int, outputs: int) -> None:
+    def __init__(self, shape: tuple[int, ...], levels: int, features: int, outputs: int | None = None) -> None:
         super().__init__()
-        self.network = network
-        levels = len(values)
-        self.head = nn.Linear(features, outputs, bias=False)
+        self.beyond = (outputs or levels) - levels
+        self.linear = nn.Linear(features, levels + self.beyond, bias=False)
         order = torch.arange(1, features + 1)
         place = torch.linspace(0, math.pi, levels)[:, None]
-        self.head.weight.data[:levels] = torch.cos(place * order) / order.sqrt()
+        self.linear.weight.data[:levels] = torch.cos(place * order) / order.sqrt()
         self.register_buffer("log_prior", torch.full((*shape, levels), -math.log(levels)))
-        self.register_buffer("values", values.float(), persistent=False)
-        angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)
-        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1).float(), persistent=False)
-
-    @classmethod
-    def inputs_per_channel(cls) -> int:
-        """The number of channels that the network is given for each channel of the data."""
-        return 1 + 2 * cls.FREQUENCIES
 
     def count(self, blocks: Iterable[Tensor]) -> None:
         """Set the log-frequencies from blocks of examples, given as level indices `(N, *shape)`. With few examples, the
@@ -59,15 +41,51 @@ class LevelNet(nn.Module):
         smooth = counts + 2 * pooled / pooled.sum()
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features `(B, C * features, *size)`, those of a channel side by side, to `(B, *shape, outputs)`."""
+        each = features.unflatten(1, (self.log_prior.shape[0], -1)).movedim(2, -1)
+        return self.linear(each) + F.pad(self.log_prior, (0, self.beyond))
+
+
+class LevelNet(nn.Module):
+    r"""Adds the output of a network for the full example to the log-frequencies of each entry's levels.
+
+    The network's input is the noisy data and, for each entry, the expectations of a few sines and cosines of its level,
+    given only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level.
+    A `LevelHead` turns the network's features into log-odds.
+
+    Args:
+        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
+            `(B, C * features, *size)`; the channels that belong to a channel of the data lie side by side.
+        shape: the shape of an example, `(C, *size)`.
+        values: the values of the levels in model units, `(L,)`.
+        features: the number of features that the network gives for each entry.
+        outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
+    """
+
+    FREQUENCIES = 3
+    values: Tensor
+    waves: Tensor
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], values: Tensor, features: int, outputs: int) -> None:
+        super().__init__()
+        self.network = network
+        self.head = LevelHead(shape, len(values), features, outputs)
+        self.register_buffer("values", values.float(), persistent=False)
+        angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)
+        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1).float(), persistent=False)
+
+    @classmethod
+    def inputs_per_channel(cls) -> int:
+        """The number of channels that the network is given for each channel of the data."""
+        return 1 + 2 * cls.FREQUENCIES
+
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
-        channels = x_t.shape[1]
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
-        logits = torch.addcmul(self.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
+        logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
         shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
-        features = self.network(shown, log_snr, **condition).unflatten(1, (channels, -1)).movedim(2, -1)
-        beyond = self.head.out_features - len(self.values)
-        return self.head(features) + F.pad(self.log_prior, (0, beyond))
+        return self.head(self.network(shown, log_snr, **condition))

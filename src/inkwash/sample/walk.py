@@ -149,6 +149,8 @@ class Walkable:
     walks: Callable[..., list[Iterator[State]]]
     """The walks that `sample` takes for its `n` examples, one for each slot. None starts before it is iterated. The
     rows of all together are the examples in order, in model units. Options and errors are those of `sample`."""
+    to_data: Callable[[Tensor], Any]
+    """Examples in model units to data units."""
 
     def progressive(self, n: int, **options: Any) -> Iterator[State]:
         r"""Yield `(s, x_s, x)` after every step of these walks, all in step.

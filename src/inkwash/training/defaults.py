@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 from torch import nn
 
 from inkwash.core.config import (
+    AutoencoderConfig,
     Config,
     DataConfig,
     DenoiserConfig,
@@ -17,6 +18,7 @@ from inkwash.core.config import (
     PredictionName,
     ProcessConfig,
     ProcessName,
+    ResolvedConfig,
     ResolvedDenoisingConfig,
     ResolvedDenoisingTrainConfig,
     ResolvedNetworkConfig,
@@ -37,7 +39,8 @@ from inkwash.training.kinds import KINDS
 from inkwash.training.times import PROPOSALS
 
 D = TypeVar("D", bound=ResolvedDenoisingConfig)
-Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
+R = TypeVar("R", bound=ResolvedConfig)
+Section = TypeVar("Section", AutoencoderConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
@@ -81,10 +84,9 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     objective = _objective(config.train, process, denoiser)
     times = _times(config.train, process, objective)
     rate = network_options(network).learning_rate(math.prod(spec.shape))
-    open_train = _filled(config.train, objective=objective, times=times, learning_rate=rate)
+    open_train = filled(config.train, objective=objective, times=times, learning_rate=rate)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
-    values = {option.name: getattr(config, option.name) for option in fields(config)}
-    decided = kind(**{**values, "process": process, "denoiser": denoiser, "network": network, "train": train})
+    decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
     KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
     return decided
 
@@ -103,7 +105,7 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
         raise ConfigError("process.log_snr_first", process.log_snr_first, "the schedule log-linear")
     first = _first_log_snr(config.denoiser, spec) if schedule == "log-linear" else None
     own = {option.name: option.default for option in fields(kind.options)}
-    filled = _filled(process, kind=name, schedule=schedule, log_snr_first=first, **own)
+    filled = filled(process, kind=name, schedule=schedule, log_snr_first=first, **own)
     return narrowed(ResolvedProcessConfig, filled, "process")
 
 
@@ -122,7 +124,7 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if by_level and (spec.levels is None or config.sees == "nothing"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the noise level")
     variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
-    filled = _filled(config, predicts=predicts, variance=variance, clip=clip)
+    filled = filled(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
@@ -146,8 +148,12 @@ def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
     """Levels where there are few; else F, or v where the network must not see the noise that scales its input."""
     if config.sees == "nothing":
         return "v"
-    few = spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
-    return "levels" if few else "F"
+    return "levels" if has_few_levels(spec) else "F"
+
+
+def has_few_levels(spec: DataSpec) -> bool:
+    """Whether a network can give the odds of every level of every entry."""
+    return spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
 
 
 def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None) -> ResolvedNetworkConfig:
@@ -177,7 +183,7 @@ def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, dat
     batch_size = config.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.micro_batch_size or 1) > batch_size:
         raise ConfigError("train.micro_batch_size", config.micro_batch_size, f"at most train.batch_size, {batch_size}")
-    filled = _filled(
+    filled = filled(
         config,
         steps=1500 if spec.size else _steps(examples),
         batch_size=batch_size,
@@ -232,7 +238,12 @@ def _possible_times(process: ResolvedProcessConfig, objective: ObjectiveName) ->
     return (usual, *(name for name in PROPOSALS if name != usual))
 
 
-def _filled(config: Section, **defaults: Any) -> Section:
+def with_sections(kind: type[R], config: Config, **sections: Any) -> R:
+    """A config as another kind of config, with other sections."""
+    return kind(**{option.name: getattr(config, option.name) for option in fields(config)} | sections)
+
+
+def filled(config: Section, **defaults: Any) -> Section:
     """A config whose fields that are None take their default."""
     return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import AutoencoderConfig, Config, OutputName, ResolvedAutoencoderConfig
+from inkwash.core.config import Config, OutputName, ResolvedAutoencoderConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
@@ -48,7 +48,7 @@ class Coding(Lesson[Autoencoder]):
         return self.loss_of.loss(trained, batch.x, *batch.noise)
 
 
-def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: object) -> ResolvedAutoencoderConfig:
+def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: Any) -> ResolvedAutoencoderConfig:
     """The options of an autoencoder, all decided by the shape of the data, or by other defaults.
 
     Raises:
@@ -57,7 +57,7 @@ def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: object) -> R
     if any(spec.sizes) or spec.may_miss.any():
         kind = "a table with categories" if any(spec.sizes) else "data with missing values"
         raise ConfigError("model", f"{config.model}, and {kind}", "diffusion, which models them")
-    usual = {**_usual(config.autoencoder, spec), **defaults}
+    usual = {**_usual(spec), **defaults}
     decided = narrowed(ResolvedAutoencoderConfig, filled(config.autoencoder, **usual), "autoencoder")
     autoencoder_options(decided).latent(spec.shape)  # refuses what does not go with the shape
     if decided.output == "levels" and spec.lattice is None:
@@ -65,7 +65,7 @@ def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: object) -> R
     return decided
 
 
-def _usual(config: AutoencoderConfig, spec: DataSpec) -> dict[str, object]:
+def _usual(spec: DataSpec) -> dict[str, Any]:
     """The defaults by the shape of the data."""
     output: OutputName = "levels" if has_few_levels(spec) else "entry"
     if not spec.size:
@@ -117,6 +117,17 @@ OUTPUTS: dict[OutputName, Callable[[AutoencoderOptions, tuple[int, ...], Transfo
     "shared": _shared,
 }
 """How the parts of an autoencoder are built, by what its decoder gives."""
+
+
+def kl_weight_of(config: ResolvedAutoencoderConfig) -> float:
+    """The weight of the divergence, which is 1 where training is on the bound."""
+    return 1.0 if config.kl_weight is None else config.kl_weight
+
+
+def words_of_bound(config: ResolvedAutoencoderConfig) -> str:
+    """What the autoencoder is trained on, in a few words."""
+    weight = kl_weight_of(config)
+    return "objective: its bound" + ("" if weight == 1 else f", the divergence with weight {weight:g}")
 
 
 def count_levels(autoencoder: Autoencoder, examples: Examples) -> None:

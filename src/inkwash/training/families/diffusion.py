@@ -103,7 +103,8 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     def measure(self, config: ResolvedDiffusionConfig, average: NetworkDenoiser, examples: Examples) -> None:
         """Measure the errors of an analytic variance."""
         if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
-            measure_variance(average.variance, in_use(config, average), examples, config.train.seed)
+            x, condition = some_examples(examples, average.variance.log_snr.device)
+            measure_variance(average.variance, in_use(config, average), x, condition, config.train.seed)
 
     def check(self, config: ResolvedDiffusionConfig, transform: Transform) -> None:
         require_same_values(build_process(config.process, transform.spec), transform)
@@ -138,19 +139,26 @@ def schedule_parameters(denoiser: NetworkDenoiser) -> Iterable[nn.Parameter]:
     return denoiser.schedule.parameters() if isinstance(denoiser.schedule, nn.Module) else ()
 
 
+def some_examples(examples: Examples, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    """At most 256 of the examples trained on, and their conditions, to measure an analytic variance on."""
+    positions = np.arange(min(len(examples), _MEASURED))
+    x, condition = with_present(examples.take(positions), examples.conditions(positions))
+    return x.to(device), condition
+
+
 @torch.no_grad()
-def measure_variance(table: Analytic, denoiser: AnyDenoiser, examples: Examples, seed: int) -> None:
+def measure_variance(
+    table: Analytic, denoiser: AnyDenoiser, x: Tensor, condition: dict[str, Tensor], seed: int
+) -> None:
     """Measure the errors of a denoiser that an analytic reverse variance needs.
 
     Args:
         table: the variance; its errors are overwritten.
         denoiser: the denoiser, as it is sampled from.
-        examples: the examples trained on; at most 256 are used, under their conditions if there are any.
+        x: examples trained on, `(B, *event)`.
+        condition: their condition by name, if there is one.
         seed: of the noise.
     """
-    device, positions = table.log_snr.device, np.arange(min(len(examples), _MEASURED))
-    x, condition = with_present(examples.take(positions), examples.conditions(positions))
-    x = x.to(device)
     process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
     for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
         x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from inkwash.core.config import Config, DataConfig, ResolvedTrainConfig, ResolvedVAEConfig
+from inkwash.core.config import Config, DataConfig, ResolvedVAEConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.options import narrowed
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
@@ -12,14 +11,16 @@ from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.vae import VAE
-from inkwash.training.defaults import filled, resolve_train
+from inkwash.training.defaults import filled, resolve_train, with_sections
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
     build_autoencoder,
     count_levels,
     describe_autoencoder,
+    kl_weight_of,
     resolve_autoencoder,
+    words_of_bound,
 )
 from inkwash.training.families.family import Family, refuse_options
 from inkwash.training.latents import CodeLoss
@@ -45,4 +46,38 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
             if getattr(autoencoder, option) is not None:
                 raise ConfigError(f"autoencoder.{option}", getattr(autoencoder, option), "--model latent")
         train = resolve_train(filled(config.train, learning_rate=_LEARNING_RATE), spec, examples, config.data)
-        return narrowed_config(config, train, autoencoder)
+        return with_sections(ResolvedVAEConfig, config, train=train, autoencoder=autoencoder)
+
+    def build(self, config: ResolvedVAEConfig, transform: Transform, condition: ConditionSpec) -> Autoencoder:
+        return build_autoencoder(config.autoencoder, transform, config.train.seed)
+
+    def prime(self, trained: Autoencoder, examples: Examples) -> None:
+        count_levels(trained, examples)
+
+    def stages(self, config: ResolvedVAEConfig, transform: Transform) -> tuple[Stage, ...]:
+        lesson = Coding(CodeLoss(kl_weight_of(config.autoencoder)))
+        return (Stage(lesson, 0, config.train.steps, undecayed=lambda trained: trained.output.parameters()),)
+
+    def proposal(self, config: ResolvedVAEConfig) -> Proposal:
+        return Uniform()
+
+    def model(
+        self, config: ResolvedVAEConfig, transform: Transform, trained: Autoencoder, condition: ConditionSpec
+    ) -> VAE:
+        return VAE(trained, transform.spec.shape, transform)
+
+    def preview(self, model: Model, steps: int) -> WalkOptions:
+        return {}
+
+    def describe(self, config: ResolvedVAEConfig, spec: DataSpec, trained: Autoencoder) -> dict[str, str]:
+        return {"network": describe_autoencoder(config.autoencoder, spec.shape, trained)}
+
+    def goal(self, config: ResolvedVAEConfig) -> str:
+        return words_of_bound(config.autoencoder)
+
+
+def _require_unconditional(config: DataConfig) -> None:
+    """Raise a `ConfigError` for conditions, which a VAE does not take."""
+    for option in ("labels", "condition", "shrink"):
+        if getattr(config, option) is not None:
+            raise ConfigError(f"data.{option}", getattr(config, option), "--model diffusion or latent; a vae takes none")

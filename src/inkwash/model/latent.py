@@ -1,0 +1,213 @@
+r"""Latent diffusion: an autoencoder whose prior is a diffusion model of the latents.
+
+$$-\log p(x) \le \mathbb E_{q(z \mid x)}\big[-\log p(x \mid z) + B(z)\big] - H[q(z \mid x)],$$
+
+where $B(z) \ge -\log p(z)$ is the bound of the diffusion model, so that there is one bound on data (Vahdat et al. 2021,
+eq. 2; Wehenkel & Louppe 2021). It holds for any latents, encoder and number of draws. The diffusion model knows the
+latents only, and one trained after the autoencoder can only lower the bound, by a better $p(z)$.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError
+from inkwash.core.randomness import Purpose, derived_seed, seed_of
+from inkwash.core.shapes import Array, event_size, over
+from inkwash.data.condition import ConditionKeywords
+from inkwash.data.transform import Transform
+from inkwash.likelihood.bound import Bound
+from inkwash.likelihood.flow import Divergence
+from inkwash.likelihood.ode import Solver
+from inkwash.model.autoencoder import Autoencoder
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.latent_model import ImportanceEstimate, LatentModel
+from inkwash.model.options import WalkOptions
+from inkwash.process.distributions import Normal
+from inkwash.process.gaussian import require_gaussian
+from inkwash.sample.walk import State
+
+
+class LatentDiffusion(LatentModel):
+    """A latent diffusion model as a probability distribution over data of one shape.
+
+    Args:
+        autoencoder: its encoder and decoder.
+        latents: the diffusion model of the latents, over their shape and without a transform; its condition is that of
+            the model.
+        shape: shape of one example in model units.
+        transform: takes data units to model units and back. None: the two are the same.
+
+    Raises:
+        ConfigError: a decoder whose values are not those of the transform; latents of another shape, with a transform,
+            or with a process that is not Gaussian.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        latents: Diffusion,
+        shape: tuple[int, ...],
+        transform: Transform | None = None,
+    ) -> None:
+        require_gaussian(latents.process, "latents")
+        if latents.shape != autoencoder.latent or latents.transform is not None:
+            raise ConfigError("latents", f"shape {latents.shape}", f"{autoencoder.latent}, without a transform")
+        super().__init__(autoencoder, shape, latents, transform, latents.condition)
+        self.steps = latents.steps
+
+    def sample(
+        self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Unpack[WalkOptions]
+    ) -> Any:
+        """Sample `n` examples: z from the diffusion model, then x from p(x | z).
+
+        Sample i of a seed is the same, bit for bit, whatever `n` and `first` are.
+
+        Args:
+            n: how many, at least 1.
+            first: number of the first one.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            mean: whether to take the mean of p(x | z) in place of a draw. It looks smoother, and is no sample.
+            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `Diffusion.sample`.
+
+        Returns:
+            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
+
+        Raises:
+            ConfigError: a bad option.
+        """
+        seed = seed_of(seed)
+        z = self.latents.sample(n, first=first, seed=seed, **options)
+        return self.to_data(self.decoded(z, first=first, seed=None if mean else seed))
+
+    def walks(
+        self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Unpack[WalkOptions]
+    ) -> list[Iterator[State]]:
+        """The walks of the latents. Their last states hold examples, model units, and all before them latents, which
+        `noisy_to_data` shows."""
+        seed, start, found = seed_of(seed), first, []
+        walks = self.latents.walks(n, first=first, seed=seed, **options)
+        for slot, walk in zip(self.latents.slots(n, first), walks, strict=True):
+            found.append(self._ended(walk, start, seed, mean))
+            start += slot.own.stop - slot.own.start
+        return found
+
+    def _ended(self, walk: Iterator[State], first: int, seed: int, mean: bool) -> Iterator[State]:
+        """A walk of latents whose end is decoded; they are those of the samples from `first` on."""
+        for state in walk:
+            yield state if state.s > 0 else self._end(state.x_s, first, seed, mean)
+
+    def _end(self, z: Tensor, first: int, seed: int, mean: bool) -> State:
+        middle = self.decoded(z, first=first)
+        return State(0.0, middle if mean else self.decoded(z, first=first, seed=seed), middle)
+
+    def noisy_to_data(self, x_t: Tensor, t: float) -> Array:
+        """The mean of p(x | z) for noisy latents at time `t`, scaled as clean ones."""
+        process = require_gaussian(self.latents.process, "latents")
+        return self.units.to_unrounded(self.decoded(x_t / over(process.scale(t), x_t)))
+
+    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
+        return self.latents.interpolate(a, b, n, **options)
+
+    def prior(self, n: int) -> Normal:
+        raise ConfigError("proposal", "'prior'", "'encoder': the law of the latents is no normal one")
+
+    @torch.no_grad()
+    def bound(
+        self,
+        x: Any,
+        *,
+        steps: float | None = None,
+        times: Tensor | None = None,
+        terms: int | None = None,
+        seed: int = 0,
+        draws: int = 1,
+        **options: Unpack[ConditionKeywords],
+    ) -> Bound:
+        """The variational bound on -log p(x), or on -log p(x | label, given), nats per example, float64.
+
+        `reconstruction` is E[-log p(x | z)], `prior` and `diffusion` bound the negative log-density of the latents, and
+        `entropy` is minus that of q(z | x). The last stretch of `diffusion` is the decoder of the latents, at their
+        first time.
+
+        Args:
+            x: data units, `(B, …)`.
+            steps: of the latents' grid, as of `Diffusion.bound`; `math.inf` is continuous time.
+            times: the grid itself, in place of `steps`.
+            terms: how many diffusion terms to evaluate per example and draw; all by default.
+            seed: of the draws of z and of the noise.
+            draws: how many draws of z to average over, per example.
+            **options: `label` and `given` of the examples, as of `sample`; by default there is no condition.
+
+        Raises:
+            DataError: `x` is not of the model's shape, an entry is missing, or entries are not on the lattice.
+            ConfigError: a bad option, or networks whose outputs do not fit `x`.
+        """
+        model_x = self._complete(x)
+        codes, found = self.codes(model_x, seed, draws), []
+        for k, z in enumerate(codes.z):
+            key = derived_seed(seed, Purpose.BOUND, k)
+            found.append(self.latents.bound(z, steps=steps, times=times, terms=terms, seed=key, **options))
+        prior, reconstruction = (_mean(found, name) for name in ("prior", "reconstruction"))
+        per_time = torch.cat([_mean(found, "per_time"), reconstruction[:, None]], 1)
+        surprise = codes.log_proposal.mean(0) + codes.entropy  # 0 on average
+        return Bound(
+            prior=prior,
+            diffusion=per_time.sum(1),
+            reconstruction=surprise - codes.log_likelihood.mean(0),
+            entropy=-codes.entropy,
+            per_time=per_time,
+            time_edges=torch.cat([found[0].time_edges, torch.zeros(1, dtype=torch.float64)]),
+            dims=event_size(self.shape),
+            levels=self._levels,
+            lower=torch.full_like(prior, torch.nan),
+            prior_log_prob=torch.full_like(prior, torch.nan),
+        ).with_log_det(self.units.log_det(model_x))
+
+    @torch.no_grad()
+    def log_prob(
+        self,
+        x: Any,
+        *,
+        seed: int = 0,
+        draws: int = 10,
+        divergence: Divergence = "auto",
+        probes: int | None = None,
+        solver: Solver | None = None,
+        **options: Unpack[ConditionKeywords],
+    ) -> ImportanceEstimate:
+        """Estimate log p(x), or log p(x | label, given), by importance sampling from the encoder.
+
+        The density of the latents is that of their probability-flow ODE. It is exact for latents of up to 64 entries;
+        for larger ones it is estimated, and the weights have noise of their own. Samples of another sampler than an ODE
+        solver have a slightly different distribution, which `bound` bounds.
+
+        Args:
+            x: data units, `(B, …)`.
+            seed: of the draws of z, which are those of `bound`, and of the signs of the divergence.
+            draws: how many draws of z per example; each takes a walk along the flow.
+            divergence: of `Diffusion.log_prob`.
+            probes: of `Diffusion.log_prob`.
+            solver: of `Diffusion.log_prob`.
+            **options: `label` and `given` of the examples, as of `sample`; by default there is no condition.
+
+        Raises:
+            DataError: as `bound`.
+            ConfigError: a bad option, or a tolerance that is not reached.
+        """
+        model_x = self._complete(x)
+        codes = self.codes(model_x, seed, draws)
+        density = partial(self.latents.log_prob, divergence=divergence, probes=probes, solver=solver, **options)
+        log_prior = torch.stack([density(z, seed=seed).value for z in codes.z])
+        log_weights = codes.log_likelihood + log_prior - codes.log_proposal
+        return ImportanceEstimate(log_weights + self.units.log_det(model_x))
+
+
+def _mean(bounds: list[Bound], name: str) -> Tensor:
+    """The mean of a part over draws, `(B, …)`."""
+    return torch.stack([getattr(each, name) for each in bounds]).mean(0)
