@@ -10,10 +10,10 @@ from faults import tiny
 from inkwash.core.config import DenoiserConfig
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
-from inkwash.training.resolve import resolve
+from inkwash.training.examples import Examples
 from inkwash.training.families.diffusion import Denoising
 from inkwash.training.loop import training
-from inkwash.training.examples import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 

@@ -15,9 +15,9 @@ import inkwash as iw
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
 from inkwash.training.build import build_model
-from inkwash.training.resolve import resolve
-from inkwash.training.loop import draw_batch, training
 from inkwash.training.examples import Examples
+from inkwash.training.loop import draw_batch, training
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 RANDOM = np.random.default_rng(4)

@@ -12,9 +12,9 @@ from inkwash.core.config import Config, NetworkConfig, TrainConfig
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 from inkwash.training import cost
-from inkwash.training.resolve import resolve
-from inkwash.training.loop import Batch, draw_batch
 from inkwash.training.examples import Examples
+from inkwash.training.loop import Batch, draw_batch
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 

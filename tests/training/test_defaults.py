@@ -17,8 +17,8 @@ from inkwash.core.config import (
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
 from inkwash.nn import NETWORKS
-from inkwash.training.resolve import resolve
 from inkwash.training.kinds import KINDS
+from inkwash.training.resolve import resolve
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]

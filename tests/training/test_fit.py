@@ -31,11 +31,11 @@ from inkwash.core.config import DataConfig, DenoiserConfig, NetworkConfig, Proce
 from inkwash.core.errors import ConfigError, NonFiniteError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
+from inkwash.training.examples import Examples
+from inkwash.training.families.diffusion import measure_variance
 from inkwash.training.fit import fit, train
 from inkwash.training.objective import Regression
-from inkwash.training.examples import Examples
 from inkwash.training.run import load
-from inkwash.training.families.diffusion import measure_variance
 from inkwash.training.state import TrainState
 
 

@@ -14,9 +14,9 @@ from bugs import bug
 import inkwash as iw
 from inkwash.data.transform import fit_transform
 from inkwash.training.build import build_model
-from inkwash.training.resolve import resolve
-from inkwash.training.loop import draw_batch, hidden_conditions, training
 from inkwash.training.examples import Examples
+from inkwash.training.loop import draw_batch, hidden_conditions, training
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 SPEC, CONDITION = iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.data.ConditionSpec(("cat", "dog", "emu"))

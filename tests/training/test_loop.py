@@ -21,10 +21,10 @@ from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
-from inkwash.training.resolve import resolve
+from inkwash.training.examples import Examples
 from inkwash.training.loop import PATIENCE, _halved, _seeded, draw_batch, training
 from inkwash.training.objective import Regression
-from inkwash.training.examples import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 

@@ -18,9 +18,9 @@ from inkwash.denoise.wrap import Clipped
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import LinearSchedule
 from inkwash.process.variance import Analytic
-from inkwash.training.resolve import resolve
 from inkwash.training.examples import Examples
 from inkwash.training.families.diffusion import measure_variance
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 

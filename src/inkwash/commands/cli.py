@@ -61,8 +61,8 @@ class _Training:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     model: ModelName = "diffusion"
-    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of the latents
-    of one (latent)."""
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
+    autoencoder's latents (latent)."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
     def config(self, source: str) -> Config:

@@ -277,8 +277,8 @@ class Config:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     model: ModelName = "diffusion"
-    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of the latents
-    of one (latent)."""
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
+    autoencoder's latents (latent)."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
@@ -302,8 +302,8 @@ class ResolvedNetworkConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAutoencoderConfig(AutoencoderConfig):
-    """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and `steps`
-    unless training has two stages."""
+    """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and
+    `steps` unless training has two stages."""
 
     channels: Count
     factor: Annotated[int, Range(1, 64)]

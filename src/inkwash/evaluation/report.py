@@ -81,7 +81,10 @@ def _about(header: Header, network: Module) -> dict[str, str]:
         "Data": f"{header.config.source}: {header.examples} examples, SHA-256 {header.fingerprint}",
         "An example": header.transform.describe(),
         "Labels": f"{header.config.data.labels}: {labels.describe()}" if labels.classes else "none",
-        **{name.capitalize(): text for name, text in family.describe(header.config, header.transform.spec, network).items()},
+        **{
+            name.capitalize(): text
+            for name, text in family.describe(header.config, header.transform.spec, network).items()
+        },
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
         f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak learning rate "
         f"{train.learning_rate:g}, moving average {train.ema:g}, seed {train.seed}",

@@ -102,13 +102,18 @@ def build_lattice(config: ResolvedDenoisingConfig, spec: DataSpec) -> Lattice | 
     return build_process(config.process, spec).lattice or spec.lattice
 
 
-def build_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec | None = None) -> NetworkDenoiser:
+def build_denoiser(
+    config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec | None = None
+) -> NetworkDenoiser:
     """The denoiser of a resolved config, as it is before training; see `build_network`."""
     return KINDS[config.process.kind].denoiser(config, spec, build_network(config, spec, condition))
 
 
 def build_model(
-    config: ResolvedDenoisingConfig, transform: Transform, denoiser: NetworkDenoiser, condition: ConditionSpec | None = None
+    config: ResolvedDenoisingConfig,
+    transform: Transform,
+    denoiser: NetworkDenoiser,
+    condition: ConditionSpec | None = None,
 ) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     used = in_use(config, denoiser)

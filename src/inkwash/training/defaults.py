@@ -84,7 +84,7 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     objective = _objective(config.train, process, denoiser)
     times = _times(config.train, process, objective)
     rate = network_options(network).learning_rate(math.prod(spec.shape))
-    open_train = filled(config.train, objective=objective, times=times, learning_rate=rate)
+    open_train = with_defaults(config.train, objective=objective, times=times, learning_rate=rate)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
     decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
     KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
@@ -105,7 +105,7 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
         raise ConfigError("process.log_snr_first", process.log_snr_first, "the schedule log-linear")
     first = _first_log_snr(config.denoiser, spec) if schedule == "log-linear" else None
     own = {option.name: option.default for option in fields(kind.options)}
-    filled = filled(process, kind=name, schedule=schedule, log_snr_first=first, **own)
+    filled = with_defaults(process, kind=name, schedule=schedule, log_snr_first=first, **own)
     return narrowed(ResolvedProcessConfig, filled, "process")
 
 
@@ -124,7 +124,7 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if by_level and (spec.levels is None or config.sees == "nothing"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the noise level")
     variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
-    filled = filled(config, predicts=predicts, variance=variance, clip=clip)
+    filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
@@ -183,7 +183,7 @@ def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, dat
     batch_size = config.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.micro_batch_size or 1) > batch_size:
         raise ConfigError("train.micro_batch_size", config.micro_batch_size, f"at most train.batch_size, {batch_size}")
-    filled = filled(
+    filled = with_defaults(
         config,
         steps=1500 if spec.size else _steps(examples),
         batch_size=batch_size,
@@ -243,7 +243,7 @@ def with_sections(kind: type[R], config: Config, **sections: Any) -> R:
     return kind(**{option.name: getattr(config, option.name) for option in fields(config)} | sections)
 
 
-def filled(config: Section, **defaults: Any) -> Section:
+def with_defaults(config: Section, **defaults: Any) -> Section:
     """A config whose fields that are None take their default."""
     return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
 

@@ -14,7 +14,8 @@ from inkwash.core.shapes import Array
 from inkwash.training.examples import Examples
 from inkwash.training.times import Proposal, Times
 
-Shape, Noise = tuple[int, ...], tuple[Tensor, ...]
+Shape = tuple[int, ...]
+Noise = tuple[Tensor, ...]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -42,16 +43,17 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """This share on a device; the times of the global batch stay where they are."""
         condition = {name: value.to(device) for name, value in self.condition.items()}
-        times, noise = Times(self.times.t.to(device), self.times.weight.to(device)), tuple(n.to(device) for n in self.noise)
+        times, noise = (
+            Times(self.times.t.to(device), self.times.weight.to(device)),
+            tuple(n.to(device) for n in self.noise),
+        )
         return replace(self, x=self.x.to(device), times=times, noise=noise, condition=condition)
 
     def part(self, rows: slice) -> Batch:
         """Some of its examples."""
         condition = {name: value[rows] for name, value in self.condition.items()}
         times, noise = Times(self.times.t[rows], self.times.weight[rows]), tuple(n[rows] for n in self.noise)
-        return replace(
-            self, indices=self.indices[rows], x=self.x[rows], times=times, noise=noise, condition=condition
-        )
+        return replace(self, indices=self.indices[rows], x=self.x[rows], times=times, noise=noise, condition=condition)
 
     def parts(self, rows: int) -> Iterator[Batch]:
         """Its examples in order, `rows` at a time."""

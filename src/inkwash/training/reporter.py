@@ -96,10 +96,10 @@ class Reporter:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"
         count = 64 if spec.size else 2048
         storage.make_folder(folder)
-        walk = family_of(self.prepared.config).preview(model, _PREVIEW_STEPS)
+        config = self.prepared.config
+        walk = family_of(config).preview(config, _PREVIEW_STEPS)
         with suppress(NonFiniteError):  # the samples of a young network may grow to infinity: no picture of that
-            conditions = self.prepared.conditions(count)
-            data = model.sample(count, seed=0, **walk, **conditions)
+            data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
             pictures.save_samples(folder / f"step-{step:09d}.png", spec, data)
 
     def log(self, state: TrainState, done: Step, held_out: float | None) -> None:
@@ -142,9 +142,9 @@ class Reporter:
             self.display.say(line)
 
     def _draw_results(self, model: Model) -> None:
-        spec, steps = self.prepared.transform.spec, min(_SAMPLE_STEPS, self.prepared.config.process.steps)
-        count = 64 if spec.size else 4096
-        data = model.sample(count, seed=0, steps=steps, **self.prepared.conditions(count))
+        spec, config = self.prepared.transform.spec, self.prepared.config
+        count, walk = 64 if spec.size else 4096, family_of(config).walk(config, _SAMPLE_STEPS)
+        data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
 

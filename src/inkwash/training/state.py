@@ -59,7 +59,8 @@ class TrainState:
 
     def move_to(self, number: int) -> None:
         """Train what a stage trains, with an optimizer that knows nothing yet."""
-        self.number, part = number, self.stage.part(self.trained)
+        self.number = number
+        part = self.stage.part(self.trained)
         if part is not self.trained:
             self.trained.requires_grad_(False)
             part.requires_grad_(True)

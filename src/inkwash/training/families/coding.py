@@ -21,7 +21,7 @@ from inkwash.nn.autoencoder import AutoencoderOptions
 from inkwash.nn.levels import LevelHead
 from inkwash.process.distributions import Lattice
 from inkwash.training.build import count_parameters
-from inkwash.training.defaults import filled, has_few_levels
+from inkwash.training.defaults import has_few_levels, with_defaults
 from inkwash.training.examples import Examples
 from inkwash.training.latents import CodeLoss
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape
@@ -58,7 +58,7 @@ def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: Any) -> Reso
         kind = "a table with categories" if any(spec.sizes) else "data with missing values"
         raise ConfigError("model", f"{config.model}, and {kind}", "diffusion, which models them")
     usual = {**_usual(spec), **defaults}
-    decided = narrowed(ResolvedAutoencoderConfig, filled(config.autoencoder, **usual), "autoencoder")
+    decided = narrowed(ResolvedAutoencoderConfig, with_defaults(config.autoencoder, **usual), "autoencoder")
     autoencoder_options(decided).latent(spec.shape)  # refuses what does not go with the shape
     if decided.output == "levels" and spec.lattice is None:
         raise ConfigError("autoencoder.output", decided.output, "entry or shared, for data without levels")

@@ -23,7 +23,7 @@ from inkwash.model.units import require_same_values
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.tables import TableNet
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import Gaussian, require_gaussian
+from inkwash.process.gaussian import require_gaussian
 from inkwash.process.variance import Analytic
 from inkwash.sample.ancestral import DDIM, Ancestral
 from inkwash.training.build import (
@@ -81,9 +81,7 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     def lattice(self, config: ResolvedDiffusionConfig, spec: DataSpec) -> Lattice | None:
         return build_lattice(config, spec)
 
-    def build(
-        self, config: ResolvedDiffusionConfig, transform: Transform, condition: ConditionSpec
-    ) -> NetworkDenoiser:
+    def build(self, config: ResolvedDiffusionConfig, transform: Transform, condition: ConditionSpec) -> NetworkDenoiser:
         return build_denoiser(config, transform.spec, condition)
 
     def prime(self, trained: NetworkDenoiser, examples: Examples) -> None:
@@ -118,13 +116,14 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     ) -> Diffusion:
         return build_model(config, transform, trained, condition)
 
-    def preview(self, model: Diffusion, steps: int) -> WalkOptions:
-        sampler = DDIM() if isinstance(model.process, Gaussian) else Ancestral()  # DDIM serves no other process
+    def preview(self, config: ResolvedDiffusionConfig, steps: int) -> WalkOptions:
+        sampler = DDIM() if config.process.kind == "gaussian" else Ancestral()  # DDIM serves no other process
         return {"sampler": sampler, "steps": steps}
 
-    def describe(
-        self, config: ResolvedDiffusionConfig, spec: DataSpec, trained: NetworkDenoiser
-    ) -> dict[str, str]:
+    def walk(self, config: ResolvedDiffusionConfig, steps: int) -> WalkOptions:
+        return {"steps": min(steps, config.process.steps)}
+
+    def describe(self, config: ResolvedDiffusionConfig, spec: DataSpec, trained: NetworkDenoiser) -> dict[str, str]:
         return {
             "network": describe_network(config.network, spec.size, trained),
             "process": describe_process(config),

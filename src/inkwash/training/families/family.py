@@ -74,8 +74,12 @@ class Family(ABC, Generic[C, M]):
         """The distribution that what is trained stands for."""
 
     @abstractmethod
-    def preview(self, model: Model, steps: int) -> WalkOptions:
-        """How to sample from a model in a hurry."""
+    def preview(self, config: C, steps: int) -> WalkOptions:
+        """How to sample on the way, in about so many steps."""
+
+    @abstractmethod
+    def walk(self, config: C, steps: int) -> WalkOptions:
+        """How to sample at the end, in at most so many steps."""
 
     @abstractmethod
     def describe(self, config: C, spec: DataSpec, trained: M) -> dict[str, str]:

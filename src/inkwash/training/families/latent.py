@@ -20,7 +20,6 @@ from inkwash.denoise.wrap import under
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.latent import LatentDiffusion
-from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.process.variance import Analytic
 from inkwash.sample.ancestral import DDIM
@@ -31,7 +30,7 @@ from inkwash.training.build import (
     describe_network,
     describe_process,
 )
-from inkwash.training.defaults import filled, resolve_denoising
+from inkwash.training.defaults import resolve_denoising, with_defaults
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
@@ -191,8 +190,11 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         )
         return LatentDiffusion(trained.autoencoder, latents, transform.spec.shape, transform)
 
-    def preview(self, model: Model, steps: int) -> WalkOptions:
+    def preview(self, config: ResolvedLatentConfig, steps: int) -> WalkOptions:
         return {"sampler": DDIM(), "steps": steps}
+
+    def walk(self, config: ResolvedLatentConfig, steps: int) -> WalkOptions:
+        return {"steps": min(steps, config.process.steps)}
 
     def describe(self, config: ResolvedLatentConfig, spec: DataSpec, trained: Networks) -> dict[str, str]:
         size = latent_spec(config.autoencoder, spec).size
@@ -227,7 +229,7 @@ def _require_bound(config: TrainConfig) -> TrainConfig:
         raise ConfigError("train.objective", config.objective, "continuous, for joint training, which is on the bound")
     if config.times not in (None, "low-discrepancy", "uniform"):
         raise ConfigError("train.times", config.times, "low-discrepancy or uniform, for joint training")
-    return filled(config, objective="continuous", times="low-discrepancy")
+    return with_defaults(config, objective="continuous", times="low-discrepancy")
 
 
 def _staged(config: ResolvedAutoencoderConfig, steps: int) -> ResolvedAutoencoderConfig:

@@ -8,10 +8,9 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
-from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.vae import VAE
-from inkwash.training.defaults import filled, resolve_train, with_sections
+from inkwash.training.defaults import resolve_train, with_defaults, with_sections
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
@@ -45,7 +44,7 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
         for option in ("stages", "steps"):
             if getattr(autoencoder, option) is not None:
                 raise ConfigError(f"autoencoder.{option}", getattr(autoencoder, option), "--model latent")
-        train = resolve_train(filled(config.train, learning_rate=_LEARNING_RATE), spec, examples, config.data)
+        train = resolve_train(with_defaults(config.train, learning_rate=_LEARNING_RATE), spec, examples, config.data)
         return with_sections(ResolvedVAEConfig, config, train=train, autoencoder=autoencoder)
 
     def build(self, config: ResolvedVAEConfig, transform: Transform, condition: ConditionSpec) -> Autoencoder:
@@ -66,7 +65,10 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
     ) -> VAE:
         return VAE(trained, transform.spec.shape, transform)
 
-    def preview(self, model: Model, steps: int) -> WalkOptions:
+    def preview(self, config: ResolvedVAEConfig, steps: int) -> WalkOptions:
+        return {}
+
+    def walk(self, config: ResolvedVAEConfig, steps: int) -> WalkOptions:
         return {}
 
     def describe(self, config: ResolvedVAEConfig, spec: DataSpec, trained: Autoencoder) -> dict[str, str]:
@@ -80,4 +82,6 @@ def _require_unconditional(config: DataConfig) -> None:
     """Raise a `ConfigError` for conditions, which a VAE does not take."""
     for option in ("labels", "condition", "shrink"):
         if getattr(config, option) is not None:
-            raise ConfigError(f"data.{option}", getattr(config, option), "--model diffusion or latent; a vae takes none")
+            raise ConfigError(
+                f"data.{option}", getattr(config, option), "--model diffusion or latent; a vae takes none"
+            )
