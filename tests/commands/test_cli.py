@@ -108,13 +108,13 @@ BAD = {
     "sample RUN -n -1": "n: got -1, need an integer >= 1",
     "sample RUN -n five": "n: got 'five', need an integer >= 1",
     "sample RUN --n five": "n: got 'five'",
-    "sample RUN --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
+    "sample RUN --sampler adams --eta 0.5": "eta: got 0.5, need a sampler or grid that has this",
     "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
     "sample RUN --sampler ddim --order 2": "order: got 2",
     "sample RUN --sampler dpm-solver --order 4": "sampler.order: got 4, need an integer from 1 to 3",
     "sample RUN --sampler heun --s-churn -1": "s_churn: got -1",
     "sample RUN --sampler langevin --snr 0": "snr: got 0",
-    "sample RUN --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
+    "sample RUN --grid angle --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
     "sample RUN --grid karass": "grid: got 'karass', need one of uniform, quadratic, log-snr, karras, angle",
     "sample RUN --sampler ddim --eta 2": "eta: got 2",
     "sample RUN --sampler ddim --eta nan": "eta: got nan",
@@ -128,7 +128,6 @@ BAD = {
     "relatives RUN 0 --t 0": "t: got (0.0,)",
     "relatives RUN 0 --t 0.5 1.5": "t: got (0.5, 1.5)",
     "relatives RUN 0 --t half": "t: got ('half',), need a list, each a number > 0 and <= 1",
-    "relatives RUN 0 --eta 0.5": "eta: got 0.5, need a sampler or grid that has this option",
     "interpolate RUN 0": "inkwash interpolate: got 'RUN 0', need RUN A B and options",
     "interpolate RUN 0 1 --steps many": "steps: got 'many', need an integer >= 1",
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
@@ -329,7 +328,7 @@ def test_every_sampler_and_grid_and_option_of_them_is_within_reach():
     hints = typing.get_type_hints(SamplingConfig)
     assert set(SAMPLERS.values()) == set(public(iw.sample.Sampler))
     options = {option.name for kind in (*SAMPLERS.values(), *GRIDS.values()) for option in fields(kind)}
-    assert set(hints) == {"sampler", "steps", "grid"} | options
+    assert set(hints) == {"sampler", "steps", "grid", "variance", "clip"} | options
 
 
 def test_pixels_are_the_levels_stretched_to_eight_bits(home, alone):

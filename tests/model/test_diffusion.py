@@ -26,7 +26,7 @@ from torch import nn
 import inkwash as iw
 from inkwash.core import randomness
 from inkwash.core.randomness import derived_seed, slots_of
-from inkwash.model import diffusion as models
+from inkwash.model import walking as models
 
 LINEAR = iw.LinearSchedule()
 SAMPLERS = [*(kind() for kind in public(iw.sample.Sampler)), iw.DDIM(eta=0.7)]

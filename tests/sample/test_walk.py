@@ -18,7 +18,7 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.model import diffusion as models
+from inkwash.model import walking as models
 from inkwash.sample import walk
 
 LINEAR = iw.LinearSchedule()

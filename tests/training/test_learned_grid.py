@@ -16,13 +16,13 @@ from inkwash.training import learned_grid as learned_grids
 from inkwash.training.checkpoint import fingerprint
 from inkwash.training.fit import fit
 from inkwash.training.learned_grid import learned_grid
-from inkwash.training.run import Run
+from inkwash.training.run import Run, load
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 def grid_of(run, objective="trajectory", steps=3, display=None):
-    return learned_grid(run, objective, steps, display or Display(shown=False))
+    return learned_grid(run, load(run), objective, steps, display or Display(shown=False))
 
 
 def test_the_grid_is_that_of_the_library(copy):

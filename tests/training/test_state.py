@@ -14,12 +14,11 @@ from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import CheckpointError
 from inkwash.data.dataset import load_dataset
 from inkwash.denoise.denoiser import Denoiser
+from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import Clipped
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import LinearSchedule
-from inkwash.process.variance import Analytic
 from inkwash.training.examples import Examples
-from inkwash.training.families.diffusion import measure_variance
 from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
@@ -64,37 +63,39 @@ def test_the_average_drops_nothing():
 # The average
 
 
+def levels():
+    return levels_examples().take(np.arange(256))
+
+
 def test_measured_errors_are_those_of_the_denoiser():
     """A denoiser that says zero errs by the mean square of the data, at every noise."""
-    examples = levels_examples()
-    process = Gaussian(LinearSchedule())
-    table = Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
-    measure_variance(table, Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "x", table), examples, 0)
-    square = float(examples.take(np.arange(256)).double().square().mean())
-    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+    x, denoiser = levels(), Denoiser(lambda x_t, t: torch.zeros_like(x_t), Gaussian(LinearSchedule()), "x")
+    error = measured_variance(denoiser, x, 100).log_error.exp()
+    assert error.tolist() == pytest.approx([float(x.double().square().mean())] * len(error), rel=1e-6)
 
 
 def test_measured_errors_are_those_of_what_is_sampled():
     """A denoiser that says 3 and is clipped to 1 errs by the mean of (1 - x)²."""
-    examples = levels_examples()
-    process, table = Gaussian(LinearSchedule()), Analytic(torch.linspace(-8, 8, 9), torch.ones(9))
-    network = lambda x_t, t: torch.full_like(x_t, 3.0)  # noqa: E731
-    measure_variance(table, Clipped(Denoiser(network, process, "x", table)), examples, 0)
-    square = float((1 - examples.take(np.arange(256)).double()).square().mean())
-    assert table.log_error.exp().tolist() == pytest.approx([square] * 9, rel=1e-6)
+    x, denoiser = levels(), Denoiser(lambda x_t, t: torch.full_like(x_t, 3.0), Gaussian(LinearSchedule()), "x")
+    error = measured_variance(Clipped(denoiser), x, 100).log_error.exp()
+    assert error.tolist() == pytest.approx([float((1 - x.double()).square().mean())] * len(error), rel=1e-6)
 
 
 def test_measured_errors_belong_to_their_own_noise():
     """x_t / alpha errs by the noise-to-signal ratio."""
-    examples, process = levels_examples(), Gaussian(LinearSchedule())
-    log_snr = torch.linspace(-4, 8, 7, dtype=torch.float64)
-    table = Analytic(log_snr, torch.ones(7))
-    denoiser = Denoiser(lambda x_t, t: torch.zeros_like(x_t), process, "eps", table)
-    measure_variance(table, denoiser, examples, 0)
-    assert (table.log_error + log_snr).tolist() == pytest.approx([0] * 7, abs=0.3)
-    before = table.log_error.clone()
-    measure_variance(table, denoiser, examples, 0)
-    assert torch.equal(table.log_error, before)
+    x, denoiser = levels(), Denoiser(lambda x_t, t: torch.zeros_like(x_t), Gaussian(LinearSchedule()), "eps")
+    table = measured_variance(denoiser, x, 100)
+    assert (table.log_error + table.log_snr).tolist() == pytest.approx([0] * len(table.log_snr), abs=0.3)
+    assert torch.equal(measured_variance(denoiser, x, 100).log_error, table.log_error)
+    assert not torch.equal(measured_variance(denoiser, x, 100, seed=1).log_error, table.log_error)
+
+
+def test_errors_of_missing_entries_are_left_out():
+    """The errors of a denoiser that says zero are those of the entries that are there."""
+    x = torch.where(torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) < 0.3, torch.nan, 2.0)
+    network = lambda x_t, t, present: torch.where(present, 0.0, 99.0)  # noqa: E731
+    table = measured_variance(Denoiser(network, Gaussian(LinearSchedule()), "x"), x, 100)
+    assert table.log_error.exp().tolist() == pytest.approx([4.0] * len(table.log_snr))
 
 
 # A checkpoint

@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union
 
@@ -60,6 +60,7 @@ class _Training:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     model: ModelName = "diffusion"
     """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
     autoencoder's latents (latent)."""
@@ -73,6 +74,7 @@ class _Training:
             self.denoiser,
             self.network,
             self.train,
+            self.sampling,
             model=self.model,
             autoencoder=self.autoencoder,
         )
@@ -164,7 +166,7 @@ class Interpolate:
     sampling: _Sampling = field(default_factory=SamplingOptions)
 
     def __call__(self) -> None:
-        if self.t is None and (self.sampling.walk, self.sampling.guidance) != (SamplingConfig(), 1):
+        if self.t is None and (replace(self.sampling.walk, clip=None), self.sampling.guidance) != (SamplingConfig(), 1):
             raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
         from inkwash.commands.output import Output
         from inkwash.commands.relatives import interpolate_to_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inkwash.commands.keywords import walk_options
+from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
@@ -17,7 +17,7 @@ from inkwash.data.arrays import read_npy
 from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
-from inkwash.training.run import StrPath, load
+from inkwash.training.run import StrPath
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _HEADER = ("row", "column", *(f"q{level:.0%}".replace("%", "") for level in _LEVELS), "likeliest", "probability")
@@ -61,8 +61,7 @@ def impute_to_folder(
         ConfigError: the folder holds completions of another kind or of a larger `n`.
         DataError: an unreadable file, or one without a missing entry.
     """
-    keywords = walk_options(options, run, output.display)
-    model = load(run, options.device)
+    keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
     given = read_incomplete(source, spec)
     gone = np.isnan(given)

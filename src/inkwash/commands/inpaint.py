@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inkwash.commands.keywords import condition_keywords, step_options
+from inkwash.commands.keywords import condition_keywords, model_of
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.commands.relatives import example
@@ -21,7 +21,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.watch import draw
 from inkwash.posterior.method import Method
-from inkwash.training.run import StrPath, load
+from inkwash.training.run import StrPath
 
 
 def read_mask(path: Path) -> Array:
@@ -83,9 +83,8 @@ def inpaint_to_folder(
     Raises:
         ConfigError: a run of vectors, or options that do not go together.
     """
-    steps = step_options(options.walk, run, output.display)
     condition = Condition(**condition_keywords(options), guidance=options.guidance)
-    model = load(run, options.device)
+    model = model_of(run, options, output.display)
     spec = model.units.spec
     if not spec.size:
         need = "one of series, images or volumes; in Python, model * Observed takes any data"
@@ -94,7 +93,7 @@ def inpaint_to_folder(
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
     product = model * Observed(known, image) * condition
-    draws = draw(product, n, output.display, seed=options.seed, method=method, **steps)
+    draws = draw(product, n, output.display, seed=options.seed, method=method)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
         output.array(f"{part}.npy", array)

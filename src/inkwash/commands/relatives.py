@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from inkwash.commands.keywords import condition_keywords, walk_options
+from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.readers import read_example
-from inkwash.model.diffusion import Diffusion
-from inkwash.training.run import Run, StrPath, load
+from inkwash.model.model import Model
+from inkwash.training.run import Run, StrPath
 
 
-def example(run: StrPath, model: Diffusion, name: str) -> Array:
+def example(run: StrPath, model: Model, name: str) -> Array:
     """The example that a word of the command line names: a file, or the number of a held-out example of the run.
 
     Raises:
@@ -48,8 +48,7 @@ def relatives_to_folder(
         options: seed, condition, device and walk.
         output: where to write.
     """
-    keywords = walk_options(options, run, output.display)
-    model = load(run, options.device)
+    keywords, model = walk_options(options), model_of(run, options, output.display)
     x = example(run, model, name)[None]
     samples = []
     with output.display.bar(f"drawing {n} relatives at each time") as advance:
@@ -77,8 +76,8 @@ def interpolate_to_folder(
         output: where to write.
         t: mix noisy versions of this time; None mixes codes.
     """
-    keywords = condition_keywords(options) if t is None else walk_options(options, run, output.display)
-    model = load(run, options.device)
+    keywords = condition_keywords(options) if t is None else walk_options(options)
+    model = model_of(run, options, output.display)
     data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **keywords)
     output.array("interpolation.npy", data)
     output.rows("interpolation.png", model.units.spec, [data])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from inkwash.commands.keywords import walk_options
+from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
 from inkwash.core.display import Display
@@ -16,10 +16,10 @@ from inkwash.core.machine import accelerator
 from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.watch import Film, draw
-from inkwash.training.run import StrPath, load, read_header
+from inkwash.training.run import StrPath, read_header
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,8 +46,7 @@ def sample_to_folder(
     """
     place = accelerator()
     output = output if place.is_main_process else output.silent()
-    keywords = walk_options(options, run, output.display)
-    model = load(run, options.device)
+    keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
@@ -60,7 +59,7 @@ def sample_to_folder(
 
 
 def sample_share(
-    model: Diffusion,
+    model: Model,
     n: int,
     display: Display,
     place: Accelerator,

@@ -266,6 +266,48 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class SamplingConfig:
+    """How the trained network is used: all that can be decided after training. What is left open is as the run decides;
+    an option that neither the sampler nor the grid has is refused."""
+
+    sampler: SamplerName | None = None
+    """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few."""
+    steps: Count | None = None
+    """Number of steps of the sampler; by default that of the model."""
+    grid: Literal[GridName, "learned"] | None = None
+    """What the steps are even in: time (uniform, the default), its root, log-SNR, a power of sigma/alpha (karras), or
+    its arctangent (angle). A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral
+    it is the grid of the least bound, for another sampler the one that strays least from trajectories of the flow."""
+    variance: VarianceName | None = None
+    """Variance of the reverse step, by default that of the training. Every network of numbers takes small, large and
+    analytic, which is measured on the training data and kept in RUN/variances; learned and free need one that was
+    trained so."""
+    clip: bool | None = None
+    """Whether estimates of the clean data are clipped to its range, which is known for data with levels; by default as
+    in training."""
+    eta: Annotated[float, Range(0, 1)] | None = None
+    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
+    order: Annotated[int, Range(1, 4)] | None = None
+    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
+    corrector: bool | None = None
+    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
+    s_churn: Annotated[float, Range(0)] | None = None
+    """heun: noise that all steps together renew, by default 0."""
+    s_min: Annotated[float, Range(0)] | None = None
+    """heun: smallest sigma/alpha at which noise is renewed."""
+    s_max: Annotated[float, Range(0)] | None = None
+    """heun: largest sigma/alpha at which noise is renewed."""
+    s_noise: Annotated[float, Range(0)] | None = None
+    """heun: scale of the renewed noise, by default 1."""
+    corrections: Count | None = None
+    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
+    snr: Positive | None = None
+    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
+    rho: Positive | None = None
+    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All that decides a training run, except the data itself."""
 
@@ -276,6 +318,7 @@ class Config:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     model: ModelName = "diffusion"
     """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
     autoencoder's latents (latent)."""
@@ -392,37 +435,3 @@ class EvaluateConfig:
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
-
-
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How to walk from noise to data; an option that neither the sampler nor the grid has is refused."""
-
-    sampler: SamplerName = "ancestral"
-    """The kind of steps; ancestral goes with every model, adams and dpm-solver need few."""
-    steps: Count | None = None
-    """Number of steps; by default that of the model."""
-    grid: Literal[GridName, "learned"] = "uniform"
-    """What the steps are even in: time, its root, log-SNR, a power of sigma/alpha (karras), or its arctangent (angle).
-    A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral it is the grid of the
-    least bound, for another sampler the one that strays least from trajectories of the flow."""
-    eta: Annotated[float, Range(0, 1)] | None = None
-    """ddim, dpm-solver: how much fresh noise a step adds, from 0 (none, the default) to 1."""
-    order: Annotated[int, Range(1, 4)] | None = None
-    """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
-    corrector: bool | None = None
-    """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
-    s_churn: Annotated[float, Range(0)] | None = None
-    """heun: noise that all steps together renew, by default 0."""
-    s_min: Annotated[float, Range(0)] | None = None
-    """heun: smallest sigma/alpha at which noise is renewed."""
-    s_max: Annotated[float, Range(0)] | None = None
-    """heun: largest sigma/alpha at which noise is renewed."""
-    s_noise: Annotated[float, Range(0)] | None = None
-    """heun: scale of the renewed noise, by default 1."""
-    corrections: Count | None = None
-    """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
-    snr: Positive | None = None
-    """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
-    rho: Positive | None = None
-    """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""

@@ -177,7 +177,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 def _first_fit(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     """The value as the first kind that allows it; None is tried first. Of several dataclasses, names stand for the one
     whose fields with a single possible name have that name."""
-    several = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    several: list[Any] = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
     if len(several) > 1 and isinstance(value, _Names):
         return _options(next((kind for kind in several if _is_named(kind, value)), several[0]), value, where)
     for kind in sorted(kinds, key=lambda kind: kind is not type(None)):

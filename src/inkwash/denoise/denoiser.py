@@ -154,8 +154,8 @@ class Denoiser(NetworkDenoiser):
         sees: TimeInput = "time",
     ) -> None:
         super().__init__(network, process, sees)
-        self.predicts = _named("predicts", predicts, prediction.NAMED)
-        self.variance = _named("variance", variance, SIMPLE)
+        self.predicts = named("predicts", predicts, prediction.NAMED)
+        self.variance = named("variance", variance, SIMPLE)
         if sees == "nothing" and isinstance(self.predicts, prediction.F):
             raise ConfigError("sees", "'nothing'", "another prediction than F, whose input the noise level scales")
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
@@ -188,7 +188,7 @@ class Denoiser(NetworkDenoiser):
         return predicted, spread
 
 
-def _named(where: str, value: str | Named, names: Mapping[Any, Named]) -> Named:
+def named(where: str, value: str | Named, names: Mapping[Any, Named]) -> Named:
     """The object that a name stands for; an object stands for itself."""
     if not isinstance(value, str):
         return value

@@ -75,6 +75,11 @@ class MixedDenoiser(NetworkDenoiser):
         super().__init__(network, process, sees)
         self.numbers = Denoiser(nn.Identity(), process.numbers, predicts, variance, sees)
 
+    @property
+    def variance(self) -> ReverseVariance:
+        """The variance of the reverse step of the numbers."""
+        return self.numbers.variance
+
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> MixedEstimate:
         """The estimate at noisy rows `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
         (numbers_t, categories_t), process = self.process.parts(x_t), self.process.categories

@@ -1,5 +1,6 @@
-"""Wrappers: denoisers that change the estimate of another denoiser, by a condition or by the range of the data."""
+"""Wrappers: denoisers that change the estimate of another denoiser, by a condition, a variance or the range of data."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,38 @@ from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, over
-from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.denoise.denoiser import AnyDenoiser, named
+from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.gaussian import Estimate, require_gaussian
+from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
 
 
-class Conditioned(nn.Module):
+class Wrapper(nn.Module, ABC):
+    """A denoiser that changes the estimate of another one.
+
+    Args:
+        denoiser: the denoiser to wrap.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.process = denoiser.process
+
+    @abstractmethod
+    def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
+        """The same wrapper around another denoiser."""
+
+
+def without(kind: type[Wrapper], denoiser: AnyDenoiser) -> AnyDenoiser:
+    """The denoiser without its wrappers of a kind."""
+    if not isinstance(denoiser, Wrapper):
+        return denoiser
+    inner = without(kind, denoiser.denoiser)
+    return inner if isinstance(denoiser, kind) else denoiser.around(inner)
+
+
+class Conditioned(Wrapper):
     """A denoiser under a fixed condition.
 
     Args:
@@ -22,10 +50,11 @@ class Conditioned(nn.Module):
     """
 
     def __init__(self, denoiser: AnyDenoiser, condition: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.process = denoiser.process
+        super().__init__(denoiser)
         self.condition = condition
+
+    def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
+        return Conditioned(denoiser, self.condition)
 
     def forward(self, x_t: Tensor, t: float | Tensor) -> Any:
         """The wrapped denoiser's estimate under the condition."""
@@ -44,7 +73,7 @@ def under(denoiser: AnyDenoiser, condition: Mapping[str, Any] | None, rows: Tens
     return Conditioned(denoiser, kept)
 
 
-class Clipped(nn.Module):
+class Clipped(Wrapper):
     r"""A denoiser whose $\hat x$ is clipped to the range of bounded data; $\hat\epsilon$ is recomputed from it.
 
     Args:
@@ -57,10 +86,12 @@ class Clipped(nn.Module):
     """
 
     def __init__(self, denoiser: AnyDenoiser, low: float = -1.0, high: float = 1.0) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.process = require_gaussian(denoiser.process, "clip")
+        super().__init__(denoiser)
+        require_gaussian(denoiser.process, "clip")
         self.low, self.high = low, high
+
+    def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
+        return Clipped(denoiser, self.low, self.high)
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The wrapped denoiser's estimate, clipped."""
@@ -68,7 +99,35 @@ class Clipped(nn.Module):
         return estimate.with_x(estimate.x.clamp(self.low, self.high))
 
 
-class Thresholded(nn.Module):
+def clipped(
+    denoiser: AnyDenoiser, clip: bool | tuple[float, float], lattice: Lattice | Bins | None, where: str = "clip"
+) -> AnyDenoiser:
+    """The denoiser, clipped to the range of the data, to another range (low, high), or not at all.
+
+    Args:
+        denoiser: the denoiser, which may be clipped already.
+        clip: whether to clip, or the range, model units.
+        lattice: the values of the data, if it has levels or whole numbers.
+        where: the option, for errors.
+
+    Raises:
+        ConfigError: a process that is not Gaussian, data without a known range, or a bad range.
+    """
+    require_gaussian(denoiser.process, where)
+    bare = without(Clipped, denoiser)
+    if clip is False:
+        return bare
+    if clip is True:
+        if not isinstance(lattice, Lattice):
+            raise ConfigError(where, True, "data with levels, whose range is known, or in Python (low, high)")
+        clip = lattice.low, lattice.high
+    low, high = clip
+    if not low < high:
+        raise ConfigError(where, clip, "true, false, or a range (low, high)")
+    return Clipped(bare, low, high)
+
+
+class Thresholded(Wrapper):
     r"""A denoiser with dynamic thresholding (Saharia et al. 2022, §2.3); $\hat\epsilon$ is recomputed from $\hat x$.
 
     $\hat x$ is clipped to $[-s, s]$ and divided by s, which is the larger of 1 and a quantile of $|\hat x|$ over the
@@ -83,15 +142,72 @@ class Thresholded(nn.Module):
     """
 
     def __init__(self, denoiser: AnyDenoiser, quantile: float = 0.995) -> None:
-        super().__init__()
+        super().__init__(denoiser)
         if not 0 <= quantile <= 1:
             raise ConfigError("threshold.quantile", quantile, "a number between 0 and 1")
-        self.denoiser = denoiser
-        self.process = require_gaussian(denoiser.process, "threshold")
+        require_gaussian(denoiser.process, "threshold")
         self.quantile = quantile
+
+    def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
+        return Thresholded(denoiser, self.quantile)
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:
         """The wrapped denoiser's estimate, thresholded."""
         estimate = self.denoiser(x_t, t, **condition)
         bound = over(estimate.x.abs().flatten(1).quantile(self.quantile, dim=1).clamp(min=1), x_t)
         return estimate.with_x(estimate.x.clamp(-bound, bound) / bound)
+
+
+class WithVariance(Wrapper):
+    """A denoiser whose reverse steps have another variance; a spread that its network gives is not used.
+
+    Args:
+        denoiser: the denoiser to wrap.
+        variance: the variance.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser, variance: ReverseVariance) -> None:
+        super().__init__(denoiser)
+        self.variance = variance
+
+    def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
+        return WithVariance(denoiser, self.variance)
+
+    def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Any:
+        """The wrapped denoiser's estimate, with the variance."""
+        return self.denoiser(x_t, t, **condition).with_variance(self.variance)
+
+
+def with_variance(denoiser: AnyDenoiser, variance: str | ReverseVariance, where: str = "variance") -> AnyDenoiser:
+    """The denoiser with another variance of the reverse step.
+
+    Args:
+        denoiser: the denoiser, which may have another variance already.
+        variance: "small", "large", "learned", "free" or an object; "analytic" if the denoiser was made with one.
+        where: the option, for errors.
+
+    Raises:
+        ConfigError: an unknown name; a process whose reverse step has no variance of its own; or a variance that needs
+            a spread which the network was not trained to give.
+    """
+    if not denoiser.process.has_variance:
+        need = f"none: the reverse step of a {type(denoiser.process).__name__} process follows from its estimate"
+        raise ConfigError(where, variance, need)
+    bare = without(WithVariance, denoiser)
+    trained = _trained_variance(bare)
+    if variance == "analytic":
+        if not isinstance(trained, Analytic):
+            raise ConfigError(where, variance, "a measured one, such as model.measured_variance(x)")
+        return bare
+    decided = named(where, variance, SIMPLE)
+    if decided.needs_spread and trained is not None and type(decided) is not type(trained):
+        name = type(decided).__name__.lower()
+        raise ConfigError(where, name, f"small, large or analytic; or a network that was trained with {name} variance")
+    return bare if decided is trained else WithVariance(bare, decided)
+
+
+def _trained_variance(denoiser: AnyDenoiser) -> ReverseVariance | None:
+    """The variance that a network was made for; None if the denoiser does not say."""
+    return (
+        _trained_variance(denoiser.denoiser) if isinstance(denoiser, Wrapper) else getattr(denoiser, "variance", None)
+    )

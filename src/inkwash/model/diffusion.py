@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
@@ -11,13 +10,14 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.errors import ConfigError, require_integer, require_kind
-from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots_of
+from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.randomness import Purpose, generator, seed_of
 from inkwash.core.shapes import Array, as_batch, as_time, over
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
-from inkwash.denoise.wrap import under
+from inkwash.denoise.measure import measured_variance
+from inkwash.denoise.wrap import clipped, with_variance
 from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood.ode import Solver
@@ -25,18 +25,15 @@ from inkwash.model.interpolation import diffuse_alike, linear, spherical
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units, require_same_values
-from inkwash.posterior.complete import complete
-from inkwash.posterior.method import Method
-from inkwash.posterior.methods import default_method
+from inkwash.model.walking import WalkingModel
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Gaussian, require_gaussian
-from inkwash.process.noise.grid import as_grid, grid_from, uniform_grid
-from inkwash.sample.grids import Grid
-from inkwash.sample.sampler import Sampler
-from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, end_of, masked, planned
+from inkwash.process.noise.grid import as_grid, uniform_grid
+from inkwash.process.variance import Analytic, ReverseVariance
+from inkwash.sample.walk import StepOptions, Walking
 
 
-class Diffusion(Model):
+class Diffusion(WalkingModel):
     """A diffusion model as a probability distribution over data of one shape.
 
     Args:
@@ -44,9 +41,10 @@ class Diffusion(Model):
         shape: shape of one example in model units.
         transform: takes data units to model units and back. None: the two are the same, and data are
             continuous tensors.
-        steps: steps of the model's own grid, used where neither `steps` nor `times` is given.
+        steps: steps of the model's own grid: that of the bound and, unless `walking` decides otherwise, of walks.
         dtype: of the noisy data while sampling; by default that of the network's parameters, or torch's default.
         condition: what the network takes beside noisy data and time; nothing by default.
+        walking: how to walk where no option says so; see `with_options`.
 
     Raises:
         ConfigError: a transform to other values than those of a discrete process; classes with equal names.
@@ -60,6 +58,7 @@ class Diffusion(Model):
         steps: int = 1000,
         dtype: torch.dtype | None = None,
         condition: ConditionSpec | None = None,
+        walking: Walking | None = None,
     ) -> None:
         self.denoiser = denoiser.eval() if isinstance(denoiser, nn.Module) else denoiser
         self.process = denoiser.process
@@ -68,6 +67,7 @@ class Diffusion(Model):
         self.shape = tuple(shape)
         self.transform = transform
         self.steps = steps
+        self.walking = walking or Walking()
         self.condition = condition or ConditionSpec()
         self.condition.check()
         parameter = next(parameters_of(denoiser), None)
@@ -77,179 +77,57 @@ class Diffusion(Model):
 
     def with_denoiser(self, denoiser: AnyDenoiser) -> Diffusion:
         """The same model around another denoiser."""
-        return Diffusion(denoiser, self.shape, self.transform, self.steps, self.dtype, self.condition)
+        return Diffusion(denoiser, self.shape, self.transform, self.steps, self.dtype, self.condition, self.walking)
 
-    def sample(
+    def with_options(
         self,
-        n: int,
         *,
-        first: int = 0,
-        seed: int | None = None,
-        sampler: Sampler | None = None,
-        steps: int | None = None,
-        times: Tensor | None = None,
-        grid: Grid | None = None,
-        label: Any = None,
-        given: Any = None,
-        guidance: float = 1.0,
-        present: Tensor | None = None,
-    ) -> Any:
-        """Sample `n` examples.
+        variance: str | ReverseVariance | None = None,
+        clip: bool | tuple[float, float] | None = None,
+        **steps: Unpack[StepOptions],
+    ) -> Diffusion:
+        """The same network as a model with other options of its own, which were open until now.
 
-        Sample i of a seed is the same, bit for bit, whatever `n` and `first` are, and whatever the conditions of the
-        others. Slots are sampled one after another, so only the result grows with `n`.
+        Whatever walks or bounds take from the model is then as decided here, unless an argument of theirs says
+        otherwise. None leaves an option as it is.
 
         Args:
-            n: how many, at least 1.
-            first: number of the first one; with `first=k` these are the samples k to k + n - 1 of the seed.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            sampler: takes the steps; `Ancestral()` by default.
-            steps: number of steps of the grid; the model's own by default.
-            times: the grid itself, decreasing from 1 to 0, in place of `steps`.
-            grid: how the steps are spread; `UniformGrid()` by default.
-            label: the class to sample from, or one for each example; None samples from the model without a condition.
-            given: numbers or an image, as the model was trained with, in their own units: one for all examples, or one
-                for each along an additional first axis; None samples from the model without a condition.
-            guidance: w, the power of p(y | x_t) that multiplies p(x_t), where y is label and given: 0 ignores them, 1
-                samples from p(x | y), and more favours what distinguishes y from other conditions. Any other number
-                takes two evaluations of the network in place of one. See `inkwash.denoise.denoiser.NetworkDenoiser`.
-            present: for a model of rows that may have gaps, which entries the rows have, boolean `(n, *shape)`, model
-                units; the others have no meaning. All by default.
-
-        Returns:
-            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
+            variance: of the reverse step: "small", "large", or an `Analytic`, such as `measured_variance` gives; and
+                "learned" or "free" for a network that was trained so.
+            clip: whether estimates of clean data are clipped to its range; or to which range, model units.
+            **steps: `sampler`, `steps`, `times` and `grid` of walks, as of `sample`. `steps` does not change the grid
+                of the bound.
 
         Raises:
-            ConfigError: a bad option, or `times` beside `steps` or `grid`.
-            DataError: `given` does not fit.
+            ConfigError: a bad option, or two that exclude each other; a variance for a process of bits or categories,
+                or one that the network was not trained for; clipping of data without a known range.
         """
-        options: WalkOptions = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
-        options |= {"label": label, "given": given, "guidance": guidance, "present": present}
-        walks = self.walks(n, first=first, seed=seed, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
+        denoiser, walking = self.denoiser, self.walking.but(**steps)
+        walking.plan(self.process, self.steps)  # refuses what does not go together
+        if clip is not None:
+            denoiser = clipped(denoiser, clip, self.units.lattice)
+        if variance is not None:
+            denoiser = with_variance(denoiser, variance)
+        return Diffusion(denoiser, self.shape, self.transform, self.steps, self.dtype, self.condition, walking)
 
-    def walks(
-        self, n: int, *, first: int = 0, seed: int | None = None, **options: Unpack[WalkOptions]
-    ) -> list[Iterator[State]]:
-        slots, fixed_seed = self.slots(n, first), seed_of(seed)
-        (condition, plan), present = self._planned(n, **options), options.get("present")
+    def measured_variance(self, x: Any, *, seed: int = 0, **options: Unpack[ConditionKeywords]) -> Analytic:
+        """The best reverse variance that depends only on time, measured on data: for `with_options(variance=…)`.
 
-        def walk_slot(slot: Slot) -> Iterator[State]:
-            x_1, random = self.start(slot, fixed_seed)
-            walker = Stepwise(under(self.denoiser, condition, slot.places), plan.sampler)
-            states = walker.walk(x_1, plan.times, random, slot.own)
-            yield from states if present is None else masked(states, present[slot.places[slot.own]])
-
-        return [walk_slot(slot) for slot in slots]
-
-    def slots(self, n: int, first: int = 0) -> list[Slot]:
-        """The slots of the samples `first` to `first + n - 1` of a seed.
-
-        Raises:
-            ConfigError: `n` below 1, or `first` below 0.
-        """
-        require_integer("n", n, 1)
-        require_integer("first", first, 0)
-        return list(Slots(self.shape, self.device).of(n, first))
-
-    def start(self, slot: Slot, seed: int) -> tuple[Tensor, torch.Generator]:
-        """x_1 of every row of a slot, model units, and the generator of the noise of the walk from there."""
-        random = generator(seed, Purpose.SAMPLE, slot.number)
-        return self.process.prior((len(slot.places), *self.shape), like=self.units.like).draw(random), random
-
-    def _planned(
-        self,
-        n: int,
-        *,
-        label: Any = None,
-        given: Any = None,
-        guidance: float = 1.0,
-        present: Tensor | None = None,
-        **steps: Unpack[StepOptions],
-    ) -> tuple[Mapping[str, Any], Plan]:
-        """The inputs of the denoiser for `n` examples, by name, and the steps of their walk."""
-        condition = guided(self.condition.inputs(n, label, given), guidance)
-        if present is not None:
-            condition = {**condition, "present": present}
-        return condition, planned(self.process, self.steps, **steps)
-
-    def diffuse(self, x: Any, t: float, *, seed: int = 0) -> Tensor:
-        r"""Sample $q(x_t \mid x)$ once for each example, `(B, *shape)` in model units.
+        It is that of the model's estimates as they are clipped now. It costs 32 evaluations of the network per example;
+        some hundred examples will do, and they may be those trained on.
 
         Args:
             x: data units, `(B, …)`.
-            t: from 0 to 1.
-            seed: of the noise, which for example i is the same however many there are.
+            seed: of the noise.
+            **options: `label` and `given` of the examples, as of `sample`; by default there is no condition.
 
         Raises:
             DataError: `x` is not of the model's shape.
-            ConfigError: a bad `t` or `seed`.
+            ConfigError: a process that is not Gaussian, or a bad `label` or `seed`.
         """
-        if not 0 <= t <= 1:
-            raise ConfigError("t", t, "a time from 0 to 1")
-        x, noisy = self.units.complete(x).to(self.dtype), []
-        for rows, random in slots_of(x, seed_of(seed), Purpose.DIFFUSE):
-            noise = self.process.noise(x[rows].shape, random, like=x)
-            noisy.append(self.process.diffuse(x[rows], t, noise))
-        return torch.cat(noisy)[: len(x)]
-
-    def sample_from(self, x_t: Tensor, t: float, *, seed: int | None = None, **options: Unpack[WalkOptions]) -> Any:
-        r"""Sample $p(x \mid x_t)$ once for each row: walk from time `t` down.
-
-        The noise of row i is the same, bit for bit, however many there are.
-
-        Args:
-            x_t: model units, `(B, *shape)`.
-            t: their time, above 0 and at most 1.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `sample`; the walk
-                takes the times below `t`.
-
-        Returns:
-            `B` examples, as `sample`.
-
-        Raises:
-            DataError: `x_t` is not of the model's shape.
-            ConfigError: a bad `t`, `seed`, `steps` or `times`.
-        """
-        x_t = self.units.shaped("x_t", x_t).to(self.dtype)
-        starts = slots_of(x_t, seed_of(seed), Purpose.SAMPLE_FROM)
-        return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
-
-    def _walk_down(
-        self, x_t: Tensor, t: float, starts: Iterable[tuple[Tensor, torch.Generator]], **options: Unpack[WalkOptions]
-    ) -> Tensor:
-        """The ends of walks from `x_t` at time `t`: each from some of its rows, with the noise of a generator."""
-        condition, plan = self._planned(len(x_t), **options)
-        times, ends = grid_from(t, plan.times), []
-        for rows, random in starts:
-            walker = Stepwise(under(self.denoiser, condition, rows), plan.sampler)
-            ends.append(end_of(walker.walk(x_t[rows], times, random)).x_s)
-        return torch.cat(ends)
-
-    def relatives(self, x: Any, t: float, n: int, *, seed: int | None = None, **options: Unpack[WalkOptions]) -> Any:
-        r"""Sample `n` examples that share a latent with `x`: one $x_t \sim q(x_t \mid x)$, and `n` walks from it.
-
-        The later `t`, the less they share (Ho et al. 2020, fig. 7). Their $x_t$ is `diffuse(x[None], t, seed=seed)`.
-
-        Args:
-            x: one example in data units.
-            t: the time of the latent, above 0 and at most 1.
-            n: how many, at least 1.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            **options: as of `sample_from`.
-
-        Returns:
-            `n` examples, as `sample`.
-
-        Raises:
-            DataError: `x` is not of the model's shape.
-            ConfigError: a bad `n`, `t` or `seed`, or option.
-        """
-        require_integer("n", n, 1)
-        seed = seed_of(seed)
-        x_t = self.diffuse(as_batch(x), t, seed=seed)
-        return self.sample_from(x_t.expand(n, *self.shape), t, seed=seed, **options)
+        model_x = self.to_model(x).to(self.dtype)
+        condition = self.condition.inputs(len(model_x), **options)
+        return measured_variance(self.denoiser, model_x, self.steps, condition, seed_of(seed))
 
     def interpolate(
         self,
@@ -449,49 +327,18 @@ class Diffusion(Model):
             raise ConfigError("t", t, "times from 0 to 1")
         return self.denoiser(x_t, t, **guided(self.condition.inputs(len(x_t), **options), guidance)).score
 
-    def impute(
-        self,
-        x: Any,
-        n: int = 100,
-        *,
-        seed: int | None = None,
-        method: Method | None = None,
-        **options: Unpack[WalkOptions],
-    ) -> Any:
-        """Sample the missing entries of examples, given the others: as `(self * Observed(mask, values)).sample` for
-        each of them, but all side by side.
-
-        Sample i of a seed is the same, bit for bit, whatever `n` is.
-
-        Args:
-            x: data units, `(B, …)`, or a `pandas.DataFrame` of the table; NaN where an entry is missing. Whole numbers
-                and levels are then written as real numbers.
-            n: how many samples of each, at least 1.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            method: by default `MomentMatching()` for real numbers and `SMC()` for others; or `RePaint()`, or these with
-                other options.
-            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `sample`; one
-                condition for all examples, or one for each.
-
-        Returns:
-            `(n, B, …)`, otherwise as `sample`; known entries are exactly what they were.
-
-        Raises:
-            DataError: `x` is not of the model's shape, or holds what its data cannot.
-            ConfigError: a bad option, or a method that takes only one example.
-        """
-        require_integer("n", n)
-        method = method or default_method(self.process)
-        require_kind("method", method, Method)
-        x = self.units.from_frame(x)
-        model_x = self.units.to_model(x, missing=True).double()
-        condition, plan = self._planned(len(model_x), **options)
-        samples = complete(
-            self.denoiser, model_x, n, method, plan, dtype=self.dtype, seed=seed_of(seed), condition=condition
-        )
-        return self.units.with_known(x, self.to_data(samples.flatten(0, 1)), n)
-
     def noisy_to_data(self, x_t: Tensor, t: float) -> Array:
         """As of `Model`; noisy data has the scale of clean data."""
         scaled = x_t / over(self.process.scale(t), x_t) if isinstance(self.process, Gaussian) else x_t
         return self.units.to_unrounded(scaled)
+
+
+def require_diffusion(model: Model, where: str) -> Diffusion:
+    """The model itself, for what only a diffusion model of the data can do.
+
+    Raises:
+        ConfigError: another kind of model.
+    """
+    if not isinstance(model, Diffusion):
+        raise ConfigError(where, f"a {type(model).__name__}", "a Diffusion, whose noisy data has the size of the data")
+    return model

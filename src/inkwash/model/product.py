@@ -22,7 +22,7 @@ from inkwash.posterior.evidence import Evidence, nothing
 from inkwash.posterior.method import Method
 from inkwash.posterior.methods import default_method
 from inkwash.posterior.smc import SMC, Particles
-from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walkable, Walker, end_of, planned
+from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walkable, Walker, end_of
 
 
 class Factor:
@@ -239,7 +239,7 @@ class Product(Walkable):
         if method is not None:
             require_kind("method", method, Method)
         model = self._conditioned
-        plan = planned(model.process, model.steps, **steps)
+        plan = model.plan(**steps)
         if not self.evidence.is_empty:
             method = method or default_method(model.process)
             return method.compose(model.denoiser, self.evidence, plan.sampler), plan

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class Gaussian(Scheduled):
     """
 
     schedule: Schedule
+    has_variance: ClassVar[bool] = True
 
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Normal:
         r"""$p(x_1) = \mathcal N(0, \alpha_1^2 + \sigma_1^2)$: the mean and variance, at t = 1, of data with mean 0 and
@@ -193,6 +195,10 @@ class Estimate(AnyEstimate):
         r"""The estimate with another $\hat x$, and with the $\hat\epsilon$ that follows from it;
         `level_logits` stay."""
         return replace(self, x=x, eps=Noisy.at(self.x_t, self.t, self.process).eps_of(x))
+
+    def with_variance(self, variance: ReverseVariance) -> Estimate:
+        """The estimate with another variance of the reverse step."""
+        return replace(self, variance=variance)
 
     def with_known(self, clean: Tensor, known: Tensor) -> Estimate:
         return self.with_x(torch.where(known, clean, self.x))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from inkwash.process.distributions import Bins, Comparable, Lattice
 from inkwash.process.gaussian import Estimate, Gaussian
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Scheduled
+from inkwash.process.variance import ReverseVariance
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Mixed(Scheduled):
     categories: Categorical
     is_category: tuple[bool, ...]
     schedule: Schedule = field(init=False, repr=False)
+    has_variance: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", self.numbers.schedule)
@@ -189,6 +191,10 @@ class MixedEstimate(AnyEstimate):
     @property
     def law(self) -> Joint:
         return Joint(self.numbers.law, self.categories.law, self.process)
+
+    def with_variance(self, variance: ReverseVariance) -> MixedEstimate:
+        """The estimate with another variance of the reverse step of the numbers."""
+        return replace(self, numbers=self.numbers.with_variance(variance))
 
     def with_known(self, clean: Tensor, known: Tensor) -> MixedEstimate:
         numbers, categories = self.process.parts(clean)

@@ -70,6 +70,8 @@ class Process(ABC):
 
     lattice: ClassVar[Lattice | None] = None
     """The values that clean and noisy data take, the same for every entry; None if there is no such lattice."""
+    has_variance: ClassVar[bool] = False
+    """Whether the reverse step has a variance that an estimate does not imply: a `ReverseVariance` decides it."""
 
     @abstractmethod
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Kernel:

@@ -22,6 +22,8 @@ from inkwash.core.shapes import as_time, over
 from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 
+_KNOTS, _NOISIEST = 32, -20.0
+
 
 class ReverseVariance(ABC):
     """The variance of a reverse step, of shape `()`, `(B,)` or `(B, *event)`.
@@ -104,6 +106,14 @@ class Analytic(nn.Module, ReverseVariance):
 
     log_snr: Tensor
     log_error: Tensor
+
+    @classmethod
+    def of_normal_data(cls, schedule: Schedule, steps: int) -> Analytic:
+        r"""The table of standard normal data, whose error is $1/(1 + \mathrm{SNR})$, at the log-SNRs where errors are
+        measured: evenly from time 1 to the first time of a grid of `steps` steps."""
+        first, last = (float(schedule.log_snr(t)) for t in (1.0, 1 / steps))
+        log_snr = torch.linspace(max(first, _NOISIEST), last, _KNOTS, dtype=torch.float64)
+        return cls(log_snr, 1 / (1 + log_snr.exp()))
 
     def __init__(self, log_snr: Tensor, error: Tensor) -> None:
         super().__init__()

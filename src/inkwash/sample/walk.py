@@ -8,8 +8,8 @@ sampler evaluates them.
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -116,31 +116,50 @@ class Plan:
     times: Tensor
 
 
-@torch.no_grad()
-def planned(
-    process: Process,
-    own_steps: int,
-    *,
-    sampler: Sampler | None = None,
-    steps: int | None = None,
-    times: Tensor | None = None,
-    grid: Grid | None = None,
-) -> Plan:
-    """The plan that options describe, or else that of a model of `own_steps` steps.
+@dataclass(frozen=True, eq=False)
+class Walking:
+    """How to walk, as far as it is decided; what is None is open.
 
-    Raises:
-        ConfigError: a bad option, or two that exclude each other.
+    Args:
+        sampler: takes the steps; `Ancestral()` if it is open.
+        steps: number of steps; if it is open, that of the model's own grid.
+        times: the grid itself, in place of `steps` and `grid`.
+        grid: how the steps are spread; `UniformGrid()` if it is open.
     """
-    sampler = Ancestral() if sampler is None else sampler
-    require_kind("sampler", sampler, Sampler)
-    if grid is None:
-        return Plan(sampler, as_grid(steps, times, own_steps))
-    require_kind("grid", grid, Grid)
-    if times is not None:
-        raise ConfigError("times", times, "either times or a grid, not both")
-    if not isinstance(process, Scheduled):
-        raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
-    return Plan(sampler, grid.times(process.schedule, own_steps if steps is None else steps, own_steps))
+
+    sampler: Sampler | None = None
+    steps: int | None = None
+    times: Tensor | None = None
+    grid: Grid | None = None
+
+    def but(self, **options: Unpack[StepOptions]) -> "Walking":
+        """The same, but for options that are not None. These come first: a grid of `times` gives way to `steps` or a
+        `grid`, and these to `times`."""
+        passed: StepOptions = {name: value for name, value in options.items() if value is not None}  # type: ignore[assignment]
+        if passed.keys() & {"steps", "grid"}:
+            passed.setdefault("times", None)
+        elif "times" in passed:
+            passed |= {"steps": None, "grid": None}
+        return replace(self, **passed)
+
+    @torch.no_grad()
+    def plan(self, process: Process, own_steps: int) -> Plan:
+        """The steps for a process, in a model whose own grid has `own_steps` steps.
+
+        Raises:
+            ConfigError: a bad option, or two that exclude each other.
+        """
+        sampler, grid = Ancestral() if self.sampler is None else self.sampler, self.grid
+        require_kind("sampler", sampler, Sampler)
+        if grid is None:
+            return Plan(sampler, as_grid(self.steps, self.times, own_steps))
+        require_kind("grid", grid, Grid)
+        if self.times is not None:
+            raise ConfigError("times", self.times, "either times or a grid, not both")
+        if not isinstance(process, Scheduled):
+            raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
+        steps = own_steps if self.steps is None else self.steps
+        return Plan(sampler, grid.times(process.schedule, steps, own_steps))
 
 
 class Walkable:

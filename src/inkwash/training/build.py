@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from inkwash.core.config import ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
+from inkwash.core.config import ResolvedConfig, ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.condition import ConditionSpec
@@ -23,6 +23,7 @@ from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
 from inkwash.training.kinds import KINDS, lattice_of
 from inkwash.training.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
+from inkwash.training.sampling import step_options
 from inkwash.training.times import PROPOSALS, LogSnrDensity, Proposal
 
 _FEATURES = 32
@@ -117,12 +118,18 @@ def build_model(
 ) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     used = in_use(config, denoiser)
-    return Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
+    model = Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
+    return model.with_options(variance=config.sampling.variance, **step_options(config.sampling))
 
 
 def in_use(config: ResolvedDenoisingConfig, denoiser: NetworkDenoiser) -> AnyDenoiser:
     """The denoiser as the model of a config uses it: clipped or not."""
-    return Clipped(denoiser) if config.denoiser.clip else denoiser
+    return Clipped(denoiser) if clips(config) else denoiser
+
+
+def clips(config: ResolvedConfig) -> bool:
+    """Whether the model of a config clips estimates of the clean data."""
+    return bool(config.denoiser.clip if config.sampling.clip is None else config.sampling.clip)
 
 
 def build_objective(config: ResolvedDenoisingConfig, lattice: Lattice | Bins | None) -> Objective:

@@ -36,6 +36,7 @@ from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
+from inkwash.training.sampling import require_sampling
 from inkwash.training.times import PROPOSALS
 
 D = TypeVar("D", bound=ResolvedDenoisingConfig)
@@ -87,7 +88,8 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     open_train = with_defaults(config.train, objective=objective, times=times, learning_rate=rate)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
     decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
-    KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    untrained = KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
+    require_sampling(config.sampling, untrained, spec.lattice, "sampling.")
     return decided
 
 

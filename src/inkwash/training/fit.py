@@ -21,6 +21,7 @@ from inkwash.core.config import (
     NetworkConfig,
     ProcessConfig,
     ResolvedTrainConfig,
+    SamplingConfig,
     TrainConfig,
 )
 from inkwash.core.display import Display
@@ -47,6 +48,7 @@ def train(
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
+    sampling: SamplingConfig | None = None,
     model: ModelName = "diffusion",
     autoencoder: AutoencoderConfig | None = None,
     display: Display | None = None,
@@ -64,6 +66,7 @@ def train(
         denoiser: what the network's output means.
         network: the network.
         train: how to train it.
+        sampling: how samples are taken by default, on the way and afterwards.
         model: which kind of model.
         autoencoder: the encoder and decoder of models that have them.
         display: where to print what is done; standard output by default.
@@ -84,6 +87,7 @@ def train(
         denoiser or DenoiserConfig(),
         network or NetworkConfig(),
         train or TrainConfig(),
+        sampling or SamplingConfig(),
         model=model,
         autoencoder=autoencoder or AutoencoderConfig(),
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-import torch
 from torch import nn
 
 from inkwash.core.config import (
@@ -36,7 +35,6 @@ from inkwash.process.process import Discrete, Scheduled
 from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
 from inkwash.training.objective import MixedLoss, Objective, Regression
 
-_KNOTS = 32
 _TRAINED: tuple[ScheduleName, ...] = ("learned-betas", "learned")
 _UNBOUNDED: tuple[ScheduleName, ...] = ("karras",)
 
@@ -171,9 +169,7 @@ def _variance(config: ResolvedDenoisingConfig, process: Gaussian) -> ReverseVari
     name = narrowed(NumberOptions, config.denoiser, "denoiser").variance
     if name != "analytic":
         return SIMPLE[name]
-    first, last = (float(process.schedule.log_snr(t)) for t in (1.0, 1 / config.process.steps))
-    log_snr = torch.linspace(max(first, -20.0), last, _KNOTS, dtype=torch.float64)
-    return Analytic(log_snr, 1 / (1 + log_snr.exp()))
+    return Analytic.of_normal_data(process.schedule, config.process.steps)
 
 
 def _describe_gaussian(config: ResolvedDenoisingConfig) -> str:

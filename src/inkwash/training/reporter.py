@@ -152,8 +152,9 @@ class Reporter:
         """The bound on held-out examples and, if these have conditions, the one given them."""
         indices = self.prepared.held_out.indices[:_SUMMARY_EXAMPLES]
         x, conditions = take(self.prepared.dataset.data, indices), self.prepared.dataset.conditions(indices)
-        bound = model.bound(x, terms=_SUMMARY_TERMS).mean()
-        return bound, model.bound(x, terms=_SUMMARY_TERMS, **conditions).mean() if conditions else None
+        terms = {"terms": _SUMMARY_TERMS} if model.steps > 1 else {}
+        bound = model.bound(x, **terms).mean()
+        return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
 
 
 @dataclass(frozen=True)
@@ -203,5 +204,4 @@ def _closing_words(run: Run, summary: Summary) -> Iterator[str]:
 def _bound_words(bound: MeanBound, name: str) -> Iterator[str]:
     error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
     yield f"held out  {bound.total:.3f}{error} {bound.unit} ({name}, {bound.examples} examples)"
-    parts = {"prior": bound.prior, "diffusion": bound.diffusion, "reconstruction": bound.reconstruction}
-    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in parts.items())
+    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())

@@ -133,7 +133,7 @@ def words_of_bound(config: ResolvedAutoencoderConfig) -> str:
 def count_levels(autoencoder: Autoencoder, examples: Examples) -> None:
     """Let a decoder that gives probabilities of levels start from their frequencies."""
     if isinstance(autoencoder.output, LevelOdds):
-        lattice, head = autoencoder.output.lattice, cast(nn.Sequential, autoencoder.decoder)[-1]
+        lattice, head = autoencoder.output.lattice, cast(LevelHead, cast(nn.Sequential, autoencoder.decoder)[-1])
         head.count(lattice.index(block) for block in examples.blocks())
 
 

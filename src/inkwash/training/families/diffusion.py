@@ -10,22 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, ResolvedDiffusionConfig
-from inkwash.core.randomness import Purpose, generator
+from inkwash.core.config import Config, ResolvedDiffusionConfig, SamplerName, SamplingConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
-from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
+from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import under
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.options import WalkOptions
 from inkwash.model.units import require_same_values
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.tables import TableNet
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import require_gaussian
 from inkwash.process.variance import Analytic
-from inkwash.sample.ancestral import DDIM, Ancestral
+from inkwash.sample.walk import StepOptions
 from inkwash.training.build import (
     build_denoiser,
     build_lattice,
@@ -38,13 +36,15 @@ from inkwash.training.build import (
     in_use,
 )
 from inkwash.training.defaults import resolve_denoising
-from inkwash.training.examples import Examples, with_present
+from inkwash.training.examples import Examples
 from inkwash.training.families.family import Family, refuse_options
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
 from inkwash.training.objective import Objective
+from inkwash.training.sampling import merged, step_options
 from inkwash.training.times import Proposal, Times
 
-_MEASURED = 256
+MEASURED = 256
+"""Most training examples that an analytic variance is measured on."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     def measure(self, config: ResolvedDiffusionConfig, average: NetworkDenoiser, examples: Examples) -> None:
         """Measure the errors of an analytic variance."""
         if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
-            x, condition = some_examples(examples, average.variance.log_snr.device)
-            measure_variance(average.variance, in_use(config, average), x, condition, config.train.seed)
+            x, condition = some_examples(examples, average.variance.log_error.device)
+            measured = measured_variance(in_use(config, average), x, config.process.steps, condition, config.train.seed)
+            average.variance.log_error.copy_(measured.log_error)
 
     def check(self, config: ResolvedDiffusionConfig, transform: Transform) -> None:
         require_same_values(build_process(config.process, transform.spec), transform)
@@ -116,12 +117,14 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     ) -> Diffusion:
         return build_model(config, transform, trained, condition)
 
-    def preview(self, config: ResolvedDiffusionConfig, steps: int) -> WalkOptions:
-        sampler = DDIM() if config.process.kind == "gaussian" else Ancestral()  # DDIM serves no other process
-        return {"sampler": sampler, "steps": steps}
+    def preview(self, config: ResolvedDiffusionConfig, steps: int) -> StepOptions:
+        usual: SamplerName = (
+            "ddim" if config.process.kind == "gaussian" else "ancestral"
+        )  # DDIM serves no other process
+        return step_options(merged(config.sampling, SamplingConfig(usual, steps)))
 
-    def walk(self, config: ResolvedDiffusionConfig, steps: int) -> WalkOptions:
-        return {"steps": min(steps, config.process.steps)}
+    def walk(self, config: ResolvedDiffusionConfig, steps: int) -> StepOptions:
+        return {"steps": config.sampling.steps or min(steps, config.process.steps)}
 
     def describe(self, config: ResolvedDiffusionConfig, spec: DataSpec, trained: NetworkDenoiser) -> dict[str, str]:
         return {
@@ -140,26 +143,5 @@ def schedule_parameters(denoiser: NetworkDenoiser) -> Iterable[nn.Parameter]:
 
 def some_examples(examples: Examples, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
     """At most 256 of the examples trained on, and their conditions, to measure an analytic variance on."""
-    positions = np.arange(min(len(examples), _MEASURED))
-    x, condition = with_present(examples.take(positions), examples.conditions(positions))
-    return x.to(device), condition
-
-
-@torch.no_grad()
-def measure_variance(
-    table: Analytic, denoiser: AnyDenoiser, x: Tensor, condition: dict[str, Tensor], seed: int
-) -> None:
-    """Measure the errors of a denoiser that an analytic reverse variance needs.
-
-    Args:
-        table: the variance; its errors are overwritten.
-        denoiser: the denoiser, as it is sampled from.
-        x: examples trained on, `(B, *event)`.
-        condition: their condition by name, if there is one.
-        seed: of the noise.
-    """
-    process, random = require_gaussian(denoiser.process, "variance"), generator(seed, Purpose.VARIANCE)
-    for i, t in enumerate(process.schedule.time(table.log_snr.cpu())):
-        x_t = process.diffuse(x, t, process.noise(x.shape, random, like=x))
-        error = (denoiser(x_t, t, **condition).x - x).double() ** 2
-        table.log_error[i] = error[condition.get("present", ...)].mean().clamp(min=1e-30).log()
+    positions = np.arange(min(len(examples), MEASURED))
+    return examples.take(positions).to(device), examples.conditions(positions)

@@ -14,8 +14,8 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.model.model import Model
-from inkwash.model.options import WalkOptions
 from inkwash.process.distributions import Lattice
+from inkwash.sample.walk import StepOptions
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
 from inkwash.training.times import Proposal
@@ -74,11 +74,11 @@ class Family(ABC, Generic[C, M]):
         """The distribution that what is trained stands for."""
 
     @abstractmethod
-    def preview(self, config: C, steps: int) -> WalkOptions:
+    def preview(self, config: C, steps: int) -> StepOptions:
         """How to sample on the way, in about so many steps."""
 
     @abstractmethod
-    def walk(self, config: C, steps: int) -> WalkOptions:
+    def walk(self, config: C, steps: int) -> StepOptions:
         """How to sample at the end, in at most so many steps."""
 
     @abstractmethod

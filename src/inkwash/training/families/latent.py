@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, ResolvedAutoencoderConfig, ResolvedLatentConfig, TrainConfig
+from inkwash.core.config import Config, ResolvedAutoencoderConfig, ResolvedLatentConfig, SamplingConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import under
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.latent import LatentDiffusion
-from inkwash.model.options import WalkOptions
 from inkwash.process.variance import Analytic
-from inkwash.sample.ancestral import DDIM
+from inkwash.sample.walk import StepOptions
 from inkwash.training.build import (
     build_denoiser,
     build_objective,
@@ -42,10 +42,11 @@ from inkwash.training.families.coding import (
     resolve_autoencoder,
     words_of_bound,
 )
-from inkwash.training.families.diffusion import Denoising, measure_variance, schedule_parameters, some_examples
+from inkwash.training.families.diffusion import Denoising, schedule_parameters, some_examples
 from inkwash.training.families.family import Family
 from inkwash.training.latents import CodeLoss, JointLoss
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
+from inkwash.training.sampling import merged, step_options
 from inkwash.training.times import Proposal, Times
 
 _KL_WEIGHT = 0.01
@@ -180,7 +181,8 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             x, condition = some_examples(examples, denoiser.variance.log_snr.device)
             with torch.no_grad():
                 z = average.autoencoder.encoding(x).mean
-            measure_variance(denoiser.variance, denoiser, z, condition, config.train.seed)
+            found = measured_variance(denoiser, z, config.process.steps, condition, config.train.seed)
+            denoiser.variance.log_error.copy_(found.log_error)
 
     def model(
         self, config: ResolvedLatentConfig, transform: Transform, trained: Networks, condition: ConditionSpec
@@ -188,13 +190,14 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         latents = Diffusion(
             trained.denoiser, trained.autoencoder.latent, steps=config.process.steps, condition=condition
         )
+        latents = latents.with_options(variance=config.sampling.variance, **step_options(config.sampling))
         return LatentDiffusion(trained.autoencoder, latents, transform.spec.shape, transform)
 
-    def preview(self, config: ResolvedLatentConfig, steps: int) -> WalkOptions:
-        return {"sampler": DDIM(), "steps": steps}
+    def preview(self, config: ResolvedLatentConfig, steps: int) -> StepOptions:
+        return step_options(merged(config.sampling, SamplingConfig("ddim", steps)))
 
-    def walk(self, config: ResolvedLatentConfig, steps: int) -> WalkOptions:
-        return {"steps": min(steps, config.process.steps)}
+    def walk(self, config: ResolvedLatentConfig, steps: int) -> StepOptions:
+        return {"steps": config.sampling.steps or min(steps, config.process.steps)}
 
     def describe(self, config: ResolvedLatentConfig, spec: DataSpec, trained: Networks) -> dict[str, str]:
         size = latent_spec(config.autoencoder, spec).size

@@ -8,8 +8,8 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
-from inkwash.model.options import WalkOptions
 from inkwash.model.vae import VAE
+from inkwash.sample.walk import StepOptions
 from inkwash.training.defaults import resolve_train, with_defaults, with_sections
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
@@ -65,10 +65,10 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
     ) -> VAE:
         return VAE(trained, transform.spec.shape, transform)
 
-    def preview(self, config: ResolvedVAEConfig, steps: int) -> WalkOptions:
+    def preview(self, config: ResolvedVAEConfig, steps: int) -> StepOptions:
         return {}
 
-    def walk(self, config: ResolvedVAEConfig, steps: int) -> WalkOptions:
+    def walk(self, config: ResolvedVAEConfig, steps: int) -> StepOptions:
         return {}
 
     def describe(self, config: ResolvedVAEConfig, spec: DataSpec, trained: Autoencoder) -> dict[str, str]:
