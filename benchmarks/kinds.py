@@ -73,8 +73,8 @@ def slug(name: str) -> str:
 def measured(words: list[str], out: Path, options: argparse.Namespace) -> str:
     """Train, evaluate, and return the results as cells of a table."""
     steps = [] if options.steps is None else ["--train.steps", str(options.steps)]
-    quick = ["--examples", str(options.examples), "--terms", str(options.terms)]
-    walk = ["--sampler-steps", str(options.sampler_steps)]
+    quick = ["--examples", str(options.examples), "--bound-terms", str(options.bound_terms)]
+    walk = ["--steps", str(options.sampler_steps)]
     for call in (["train", *words, "--out", str(out), *steps], ["evaluate", str(out), *quick, *walk]):
         done = command([*CALL, *call], capture_output=True, text=True)
         if done.returncode:
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of sets")
     parser.add_argument("--steps", type=int, help="optimizer steps of each, by default those of inkwash train")
     parser.add_argument("--examples", type=int, default=1000)
-    parser.add_argument("--terms", type=int, default=100)
+    parser.add_argument("--bound-terms", type=int, default=100)
     parser.add_argument("--sampler-steps", type=int, default=250)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import inkwash as iw
 from inkwash import sklearn as estimator
-from inkwash.core.config import EvaluateConfig
 from inkwash.core.randomness import Slots, generator
 from inkwash.data import frames
 from inkwash.likelihood import flow
@@ -91,9 +90,9 @@ def tiny():
     return DiffusionDensity(**TINY).fit(table())
 
 
-def evaluating(**options):
-    """Other numbers of steps and terms than those the estimator takes."""
-    return mock.patch.object(estimator, "_USUAL", EvaluateConfig(**options))
+def evaluating(steps=250, terms=100):
+    """Numbers of steps and terms, by default those that the estimator takes."""
+    return mock.patch.multiple(estimator, _STEPS=steps, _TERMS=terms)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +100,7 @@ def in_less_time():
     """Few rows take less time when there is less to fill up, and what is not known exactly in few steps."""
     with ExitStack() as patches:
         patches.enter_context(mock.patch.object(Slots, "rows", 256))
-        patches.enter_context(evaluating(sampler_steps=10, terms=10))
+        patches.enter_context(evaluating(steps=10, terms=10))
         yield
 
 
@@ -218,7 +217,7 @@ def test_missing_entries_of_a_normal_are_normal_given_the_rest():
 def test_rows_are_imputed_apart():
     """Draws for one row say nothing of those for another, side by side or not."""
     few = mock.patch.object(Slots, "rows", 128)
-    with few, evaluating(sampler_steps=20):
+    with few, evaluating(steps=20):
         draws = np.stack(exact().impute(np.array([[3.0, NAN]] * 3), n=256, random_state=0))
     assert np.abs(np.triu(np.corrcoef(draws[:, :, 1].T), 1)).max() < 0.25
 
@@ -290,7 +289,7 @@ TEXT_COLUMN = frames.text_column
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})
-    with evaluating(sampler_steps=2):
+    with evaluating(steps=2):
         (same,) = DiffusionDensity(**TINY | {"steps": 1}).fit(texts).impute(texts)
     pandas.testing.assert_frame_equal(same, texts)
 

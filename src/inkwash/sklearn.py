@@ -19,20 +19,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash.core import storage
-from inkwash.core.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind
+from inkwash.core.config import DataConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
 from inkwash.data.frames import from_frame, to_frame
+from inkwash.evaluation.likelihood import TERMS
+from inkwash.evaluation.subject import USUAL
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.gaussian import Gaussian
 from inkwash.training.checkpoint import save_checkpoint
 from inkwash.training.fit import train
 from inkwash.training.run import Run, StrPath, load
 
-_USUAL = EvaluateConfig()
+_STEPS = USUAL.steps
 _ONE_ROW = 1e-9
 """Share of the rows that is held out. It comes to a single row, as users of `fit` hold out rows themselves."""
 
@@ -138,7 +140,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self._require_density()
         x, model = self._rows(X), self.model_
         if self.density == "bound":
-            return -model.bound(x, terms=_USUAL.terms).total.double().numpy()
+            return -model.bound(x, terms=TERMS).total.double().numpy()
         if not isinstance(model.process, Gaussian) or np.isnan(x).any():
             raise ConfigError("density", "flow", "bound, for categories and missing values")
         return model.log_prob(x).value.double().numpy()
@@ -159,7 +161,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             An array `(n_samples, D)` or a `DataFrame`, with the types of the data that `fit` took.
         """
         check_is_fitted(self, "model_")
-        return self._as_fitted(self.model_.sample(n_samples, seed=_seed(random_state), steps=_USUAL.sampler_steps))
+        return self._as_fitted(self.model_.sample(n_samples, seed=_seed(random_state), steps=_STEPS))
 
     def impute(self, X: Any, n: int = 1, random_state: Any = None) -> list[Any]:
         """Sample the missing values of each row of `X` `(N, D)` from the model, given the other values of the row.
@@ -174,7 +176,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             `n` completed tables, each `(N, D)` and of the types that `sample` returns; the other values are unchanged.
         """
         x = self._rows(X)
-        completed = self.model_.impute(x, n, seed=_seed(random_state), steps=_USUAL.sampler_steps)
+        completed = self.model_.impute(x, n, seed=_seed(random_state), steps=_STEPS)
         tables = [self._as_fitted(each) for each in completed]
         return [table.set_axis(X.index) for table in tables] if self._is_framed and _is_frame(X) else tables
 

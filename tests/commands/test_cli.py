@@ -136,7 +136,7 @@ BAD = {
     "interpolate RUN 0 1 --guidance 2": "t: got None, need a time",
     "sample RUN --device tpu": "device: got 'tpu', need one of auto, cpu, cuda",
     "evaluate RUN --examples 0": "examples: got 0",
-    "evaluate RUN --terms -5": "terms: got -5",
+    "evaluate RUN --bound-terms -5": "bound_terms: got -5",
     "inspect RUN --more": "unknown option",
     "--bogus": "command: got '--bogus', need one of train, sample",
 }

@@ -188,7 +188,7 @@ def test_a_section_of_another_kind_is_refused():
             check(with_value(GOOD, "train", wrong))
 
 
-@pytest.mark.parametrize("config", [GOOD, Config("a"), EvaluateConfig(examples=50, terms=6, seed=7)])
+@pytest.mark.parametrize("config", [GOOD, Config("a"), EvaluateConfig(examples=50, bound_terms=6, seed=7)])
 def test_a_config_survives_json(config):
     again = from_json(type(config), json.loads(json.dumps(to_json(config))))
     assert again == config

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 
 import inkwash as iw
-from inkwash.core.config import EvaluateConfig
+from inkwash.core.config import EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.data.condition import ConditionSpec
@@ -36,7 +36,7 @@ from inkwash.training.prepare import split_indices
 from inkwash.training.run import load
 
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
-QUICK = EvaluateConfig(examples=16, terms=4, sampler_steps=5)
+QUICK = EvaluateConfig(examples=16, bound_terms=4, sampling=SamplingConfig(steps=5))
 
 
 def arrays(kind):
@@ -227,7 +227,7 @@ def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
     """By hand: samples of that seed and number of steps, beside all that was trained on; the grid of the bound."""
     steps = "inf" if run.header().transform.spec.is_image else 4
     copy = shutil.copytree(run.path, tmp_path / "run")
-    result = evaluate(copy, replace(QUICK, seed=3, steps=steps, terms=3))
+    result = evaluate(copy, replace(QUICK, seed=3, bound_steps=steps, bound_terms=3))
     model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
     parts = model.sample(16, seed=3, steps=5), data[train_rows], data[held_rows[:16]]
     samples, known, fresh = (model.to_model(x).numpy() for x in parts)
@@ -259,7 +259,7 @@ def test_the_same_evaluation_gives_the_same_numbers_and_leaves_the_checkpoint_al
 
 
 @pytest.mark.parametrize(
-    "config", [{"examples": 9}, {"examples": 0}, {"terms": 0}, {"steps": -1}, {"seed": -1}, {"imputed": -1}]
+    "config", [{"examples": 9}, {"examples": 0}, {"bound_terms": 0}, {"bound_steps": -1}, {"seed": -1}, {"imputed": -1}]
 )
 def test_bad_options_are_refused(run, config):
     with pytest.raises(ConfigError, match=r"^evaluate\."):
@@ -287,7 +287,7 @@ def test_changed_and_missing_data_end_in_exit_3(tmp_path, capsys):
 @pytest.mark.parametrize("count", [2, 12])
 def test_too_little_data_to_test_is_reported_in_one_line(tmp_path, capsys, count):
     run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (count, 3, 3)).astype(np.uint8))
-    assert run_cli(["evaluate", run, "--terms", 2, "--sampler-steps", 2]) in (2, 3)
+    assert run_cli(["evaluate", run, "--bound-terms", 2, "--steps", 2]) in (2, 3)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "need at least 10" in err
@@ -295,7 +295,7 @@ def test_too_little_data_to_test_is_reported_in_one_line(tmp_path, capsys, count
 
 def test_the_command_says_where_the_report_is(tmp_path, capsys):
     run = trained_on(tmp_path, arrays("vectors"))
-    assert run_cli(["evaluate", run, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
+    assert run_cli(["evaluate", run, "--examples", 10, "--bound-terms", 3, "--steps", 3]) == 0
     printed = capsys.readouterr().out
     assert f"report        {run / 'evaluation'}" in printed
     assert "held out " in printed
@@ -328,8 +328,8 @@ def subject_like(data, network, split, spec, given=None):
     transform = Transform(spec, (0.0,) * spec.shape[0], (1.0,) * spec.shape[0])
     condition = ConditionSpec(given=given and Transform(given.spec, (0.0,) * 8, (1.0,) * 8))
     denoiser = iw.Denoiser(network, iw.Gaussian(iw.CosineSchedule()), predicts="x", variance="large")
-    model = iw.Diffusion(denoiser, spec.shape, transform, condition=condition)
-    config = EvaluateConfig(examples=400, sampler_steps=40)
+    model = iw.Diffusion(denoiser, spec.shape, transform, condition=condition).with_options(steps=40)
+    config = EvaluateConfig(examples=400)
     return subject_of(model, dataset, split, config, Display(shown=False))
 
 

@@ -10,7 +10,7 @@ import pytest
 from faults import run_cli, tiny, without_pictures
 
 from inkwash.commands.cli import _command
-from inkwash.core.config import DenoiserConfig, EvaluateConfig
+from inkwash.core.config import DenoiserConfig, EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.calibration import Imputation, Mean
@@ -27,7 +27,7 @@ from inkwash.training.fit import fit
 
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
 NASTY = "<script>alert(1)</script>"
-CONFIG = EvaluateConfig(examples=16, terms=2, sampler_steps=3, seed=5)
+CONFIG = EvaluateConfig(examples=16, bound_terms=2, seed=5, sampling=SamplingConfig("ancestral", 3, "uniform"))
 EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
 

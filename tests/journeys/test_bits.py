@@ -66,7 +66,7 @@ def test_samples_are_like_the_data(run, tmp_path, monkeypatch):
 
 @pytest.mark.quick_cases("whole numbers")
 def test_evaluation_knows_bits(run, capsys):
-    assert run_cli(["evaluate", run.path, "--examples", 10, "--terms", 3, "--sampler-steps", 3]) == 0
+    assert run_cli(["evaluate", run.path, "--examples", 10, "--bound-terms", 3, "--steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "bits/dim"
     assert result["log_density"] is None

@@ -192,7 +192,7 @@ def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_
     monkeypatch.setattr(
         subject, "draw", lambda model, n, display, **options: drawn.append(options) or model.sample(n, **options)
     )
-    assert run_cli(["evaluate", run.path, "--examples", 18, "--terms", 2, "--sampler-steps", 3]) == 0
+    assert run_cli(["evaluate", run.path, "--examples", 18, "--bound-terms", 2, "--steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     held_rows = run.split()[1]
     assert np.array_equal(drawn[0]["given"], run.dataset().given.data[held_rows[10:20]])

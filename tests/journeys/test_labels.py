@@ -101,7 +101,7 @@ def test_inspection_says_what_can_be_asked_for(run, capsys):
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 @pytest.mark.quick_cases("points-2.0", "images-1.0")
 def test_evaluation_reports_with_and_without_labels(run, guidance, capsys):
-    words = ["--examples", 18, "--terms", 3, "--sampler-steps", 3, "--guidance", guidance]
+    words = ["--examples", 18, "--bound-terms", 3, "--steps", 3, "--guidance", guidance]
     assert run_cli(["evaluate", run.path, *words]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     model, data, asked = run.model(), run.dataset(), run.split()[1][10:]

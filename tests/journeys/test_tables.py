@@ -194,7 +194,7 @@ def test_a_file_without_missing_cells_is_not_completed(run, tmp_path, monkeypatc
 @pytest.mark.quick_cases("missing")
 def test_evaluation_compares_columns_cell_by_cell(run):
     """Samples have the gaps of rows, and no warning speaks of gaps."""
-    assert run_cli(["evaluate", run.path, "--examples", 16, "--terms", 3, "--sampler-steps", 3]) == 0
+    assert run_cli(["evaluate", run.path, "--examples", 16, "--bound-terms", 3, "--steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     assert result["bound"]["held_out"]["unit"] == "nats"
     assert result["log_density"] is None
@@ -313,7 +313,7 @@ def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, 
         model.bound(other)
     np.save("new.npy", other[:3])
     assert run_cli(["sample", "run", "-n", 3]) == 0
-    assert run_cli(["evaluate", "run", "--examples", 16, "--terms", 2, "--sampler-steps", 2]) == 0
+    assert run_cli(["evaluate", "run", "--examples", 16, "--bound-terms", 2, "--steps", 2]) == 0
     assert run_cli(["impute", "run", "new.npy", "-n", 2, "--steps", 4, "--out", "done"]) == 0
     for bad, message in (
         (np.array(["1.5", "nan"]), "new.npy: got values of type <U3, need numbers"),

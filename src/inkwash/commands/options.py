@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from inkwash.commands.parse import NO_PREFIX
 from inkwash.core.config import Device, SamplingConfig
 from inkwash.core.options import Range, Seed
 
@@ -25,4 +24,4 @@ class SamplingOptions:
     exaggerates what sets that data apart."""
     device: Device = "auto"
     """Where to compute; auto is a CUDA GPU if there is one, and otherwise the CPU."""
-    walk: Annotated[SamplingConfig, NO_PREFIX] = field(default_factory=SamplingConfig)
+    walk: SamplingConfig = field(default_factory=SamplingConfig)

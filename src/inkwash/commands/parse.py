@@ -23,8 +23,8 @@ from inkwash.core.options import check
 
 C = TypeVar("C")
 
-NO_PREFIX = tyro.conf.arg(name="")
-"""Marks a config within a command whose options have no prefix."""
+NO_PREFIX: Any = tyro.conf.OmitArgPrefixes
+"""Marks a config within a command: neither its options nor those of the configs in it have a prefix."""
 
 
 def parse(kind: type[C], prog: str, words: Sequence[str]) -> C:
@@ -60,12 +60,14 @@ def option_names(kind: type) -> list[str]:
     return [name for name, positional in _arguments(kind) if positional is None]
 
 
-def _arguments(kind: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """The arguments of a command, or of a config within it: dotted name, and the word in the help for a positional."""
+def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tuple[str, str | None]]:
+    """The arguments of a command, or of a config within it: dotted name, and the word in the help for a positional.
+    What is flat has no prefix."""
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         bare, *marks = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
         if dataclasses.is_dataclass(bare):
-            yield from _arguments(bare, prefix if NO_PREFIX in marks else f"{prefix}{name}.")
+            flat_too = flat or NO_PREFIX in marks
+            yield from _arguments(bare, prefix if flat_too else f"{prefix}{name}.", flat_too)
         else:
             shown = next((mark.metavar for mark in marks if hasattr(mark, "metavar")), None)
             yield prefix + name, shown if tyro.conf.Positional in marks else None
@@ -89,12 +91,13 @@ def _nearest(word: str, known: Collection[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def _check(command: Any) -> None:
-    """Check the fields of a command, and of the configs in it whose options have no prefix."""
-    check(command)
+def _check(command: Any, flat: bool = False) -> None:
+    """Check the fields of a command; those of configs whose options have no prefix come first, by their bare names."""
     for name, hint in typing.get_type_hints(type(command), include_extras=True).items():
-        if NO_PREFIX in typing.get_args(hint):
-            _check(getattr(command, name))
+        part, flat_too = getattr(command, name), flat or NO_PREFIX in typing.get_args(hint)
+        if flat_too and dataclasses.is_dataclass(part):
+            _check(part, flat_too)
+    check(command)
 
 
 _READERS = ConstructorRegistry()

@@ -273,7 +273,7 @@ class SamplingConfig:
     sampler: SamplerName | None = None
     """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few."""
     steps: Count | None = None
-    """Number of steps of the sampler; by default that of the model."""
+    """Number of steps of the sampler; by default that of the model, and 250 to evaluate."""
     grid: Literal[GridName, "learned"] | None = None
     """What the steps are even in: time (uniform, the default), its root, log-SNR, a power of sigma/alpha (karras), or
     its arctangent (angle). A learned grid is learned once for a number of --steps, and kept in RUN/grids: for ancestral
@@ -418,16 +418,15 @@ AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatent
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How much to evaluate."""
+    """How much to evaluate, and of what: the model with these options of sampling."""
 
     examples: Annotated[int, Range(10)] = 1000
     """At most this many held-out examples, and as many training examples and samples."""
-    terms: Count = 100
-    """Diffusion terms of the bound that are evaluated per example; one less than the number of steps is all of them."""
-    steps: Count | Literal["inf"] | None = None
+    bound_terms: Count | None = None
+    """Diffusion terms of the bound that are evaluated per example, by default 100; one less than the number of steps is
+    all of them."""
+    bound_steps: Count | Literal["inf"] | None = None
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
-    sampler_steps: Count = 250
-    """Steps of the sampler, which is ancestral."""
     guidance: Annotated[float, Range(0)] = 1.0
     """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
     imputed: Annotated[int, Range(0)] | None = None
@@ -435,3 +434,4 @@ class EvaluateConfig:
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)

@@ -2,8 +2,9 @@ r"""Dead leaves: images of discs that hide one another, with edges, flat parts a
 
 Discs fall one after another, without end. Each has a centre uniform over the plane, a radius r with density
 $\propto r^{-3}$ between two ends, and a grey level or a colour, whose levels are uniform over 0…255. The image is what
-lies on top (Lee, Mumford & Huang 2001, §3). The code places the topmost disc first and adds discs below until no pixel is left, which samples from
-the model exactly; many discs placed from below would only come near to it (Kendall & Thönnes 1999).
+lies on top (Lee, Mumford & Huang 2001, §3). The code places the topmost disc first and adds discs below until no pixel
+is left, which samples from the model exactly; many discs placed from below would only come near to it (Kendall &
+Thönnes 1999).
 
 Two points a distance d apart lie on the same leaf with probability $\gamma(d) / (2\gamma(0) - \gamma(d))$, where
 $\gamma(d)$ is the mean area that a disc shares with itself moved by d. This is also the correlation of their levels.

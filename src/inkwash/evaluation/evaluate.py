@@ -10,9 +10,8 @@ other half.
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from torch.nn import Module
+from dataclasses import replace
+from typing import Any
 
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
@@ -24,9 +23,11 @@ from inkwash.evaluation.features import Features, require_features
 from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
 from inkwash.evaluation.result import measure
-from inkwash.evaluation.subject import FEWEST, subject_of
-from inkwash.model.diffusion import Diffusion
+from inkwash.evaluation.subject import FEWEST, USUAL, subject_of
+from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
+from inkwash.training.decided import decided
 from inkwash.training.run import Run, StrPath
 
 
@@ -44,7 +45,7 @@ def evaluate(
 
     Args:
         run: the run's folder.
-        config: how much to evaluate.
+        config: how much to evaluate, and with which options of sampling; the run decides what these leave open.
         display: where to report; nowhere by default.
         data: what the run was trained on, if that was an object of Python; by default it is read again.
         device: where to evaluate.
@@ -53,16 +54,17 @@ def evaluate(
 
     Raises:
         CheckpointError: no run.
-        ConfigError: continuous time for a process of bits, guidance for a model without condition, features of another
-            shape, imputation of examples of more than 256 entries.
+        ConfigError: options that do not go together; continuous time for a process of bits, guidance for a model
+            without condition, features of another shape, imputation of examples of more than 256 entries.
         DataError: the data is gone or has changed, or there are too few examples: fewer than 20 to train on, or fewer
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
-    model, dataset = folder.model(device), folder.dataset(data)
     split = folder.split()
-    _require_possible(model, dataset, config)
+    model, sampling = decided(run, config.sampling, display, device, USUAL)
+    config, dataset = replace(config, sampling=sampling), folder.dataset(data)
+    config = _possible(model, dataset, config)
     if features is not None:
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
     subject = subject_of(model, dataset, split, config, display, features)
@@ -71,7 +73,7 @@ def evaluate(
     storage.make_folder(target)
     storage.replace(target / "evaluation.json", storage.dump_json(result))
     pictures = draw_pictures(target, subject, found)
-    storage.replace(target / "report.html", page(found, folder, cast(Module, model.denoiser), pictures))
+    storage.replace(target / "report.html", page(found, folder, model, pictures))
     for line in found.lines():
         display.say(line)
     display.say(f"report        {target / 'report.html'}")
@@ -79,12 +81,19 @@ def evaluate(
     return result
 
 
-def _require_possible(model: Diffusion, dataset: Dataset, config: EvaluateConfig) -> None:
-    """Refuse options that do not go with the model or the data, before the work.
+def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> EvaluateConfig:
+    """The options that go with the model and the data; others are refused before the work.
 
     Raises:
         ConfigError: see `evaluate`.
     """
-    if config.steps == "inf":
-        require_gaussian(model.process, "steps inf")
+    if model.steps == 1:
+        model.refuse({"bound_terms": config.bound_terms, "bound_steps": config.bound_steps})
+    if not isinstance(model, Diffusion):
+        if config.imputed:
+            require_diffusion(model, "imputed")
+        return replace(config, imputed=0)
+    if config.bound_steps == "inf":
+        require_gaussian(model.process, "bound_steps inf")
     rows_to_hide(dataset.spec, config)
+    return config

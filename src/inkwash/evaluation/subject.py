@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from inkwash.core.config import EvaluateConfig
+from inkwash.core.config import EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
@@ -20,13 +20,15 @@ from inkwash.data.rows import take
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.features import Features
 from inkwash.evaluation.tabular import categories_of, embed, table_of
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.model.watch import draw
 
 FEWEST = 10
 """Fewest examples of any part."""
 MOST_FITTED = 4096
 """Most training examples that spaces, forests and neighbours are fitted on."""
+USUAL = SamplingConfig("ancestral", 250, "uniform")
+"""How samples are taken where neither options nor the run decide it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Subject:
         name: of the data.
         model: the model.
         spec: what an example is.
-        config: how much to evaluate.
+        config: how much to evaluate, and how the model was sampled.
         parts: samples and data, data units.
         space: the same parts in the space in which distances are taken and forests grow: model units or, for tables,
             that of `inkwash.evaluation.tabular.embed`.
@@ -100,7 +102,7 @@ class Subject:
     """
 
     name: str
-    model: Diffusion
+    model: Model
     spec: DataSpec
     config: EvaluateConfig
     parts: Parts
@@ -113,7 +115,7 @@ class Subject:
 
 
 def subject_of(
-    model: Diffusion,
+    model: Model,
     dataset: Dataset,
     split: tuple[Array, Array],
     config: EvaluateConfig,
@@ -129,7 +131,7 @@ def subject_of(
         model: the model.
         dataset: the data of the run.
         split: places of the training part and of the held-out part in the data.
-        config: how much to evaluate.
+        config: how much to evaluate, and how the model was sampled.
         display: where to show progress.
         features: see `Subject`.
 
@@ -167,7 +169,7 @@ def _require_enough(name: str, part: str, places: Array, fewest: int) -> None:
         raise DataError(name, f"{len(places)} {part} examples", f"at least {fewest} to evaluate on")
 
 
-def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
+def _sample(model: Model, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
     """A sample for each of the examples `others`, under its condition and, where rows may have gaps, with its gaps."""
     sample_under = partial(
         draw,
@@ -175,7 +177,6 @@ def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateC
         len(others),
         display,
         guidance=config.guidance,
-        steps=config.sampler_steps,
         seed=config.seed,
         **dataset.conditions(others),
     )
@@ -186,7 +187,7 @@ def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateC
     return np.where(gone, np.nan, sample_under(present=present))
 
 
-def _form_of(model: Diffusion, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:
+def _form_of(model: Model, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:
     """What takes data units to the space of a `Subject`."""
     if spec.columns is None and not spec.may_miss.any():
         return lambda x: model.to_model(x).cpu().numpy()

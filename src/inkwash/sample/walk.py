@@ -155,7 +155,7 @@ class Walking:
             return Plan(sampler, as_grid(self.steps, self.times, own_steps))
         require_kind("grid", grid, Grid)
         if self.times is not None:
-            raise ConfigError("times", self.times, "either times or a grid, not both")
+            raise ConfigError("times", self.times.tolist(), "either times or a grid, not both")
         if not isinstance(process, Scheduled):
             raise ConfigError("grid", grid, f"no grid: a {type(process).__name__} process has no schedule")
         steps = own_steps if self.steps is None else self.steps

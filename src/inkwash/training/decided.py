@@ -19,7 +19,11 @@ from inkwash.training.sampling import merged, require_own, step_options
 
 
 def decided(
-    run: StrPath, config: SamplingConfig, display: Display, device: str | torch.device = "cpu"
+    run: StrPath,
+    config: SamplingConfig,
+    display: Display,
+    device: str | torch.device = "cpu",
+    usual: SamplingConfig | None = None,
 ) -> tuple[Model, SamplingConfig]:
     """The model of a run with these options as its own, and the options with those that the run has for open ones.
 
@@ -28,6 +32,8 @@ def decided(
         config: the options; open ones are as the run has them.
         display: where to print what is learned or measured for them.
         device: where the model shall live.
+        usual: options for what the run leaves open, too, if the model has a walk; by default that is as
+            `inkwash.Diffusion` has it.
 
     Raises:
         ConfigError: options that do not go together, with the network or with the data.
@@ -38,6 +44,8 @@ def decided(
     step_options(config)  # refuses bad values before anything is read
     model, trained = load(run, device), read_header(run)[0].config
     config = merged(config, trained.sampling)
+    if usual is not None and model.steps > 1:
+        config = merged(config, usual)
     require_own(config)
     model = model.with_options(clip=config.clip, **step_options(config))
     model = model.with_options(variance=_variance(run, model, config, trained, display))

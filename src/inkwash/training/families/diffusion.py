@@ -117,6 +117,9 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
     ) -> Diffusion:
         return build_model(config, transform, trained, condition)
 
+    def trained(self, model: Diffusion) -> NetworkDenoiser:
+        return cast(NetworkDenoiser, model.denoiser)
+
     def preview(self, config: ResolvedDiffusionConfig, steps: int) -> StepOptions:
         usual: SamplerName = (
             "ddim" if config.process.kind == "gaussian" else "ancestral"

@@ -82,6 +82,10 @@ class Family(ABC, Generic[C, M]):
         """How to sample at the end, in at most so many steps."""
 
     @abstractmethod
+    def trained(self, model: Any) -> M:
+        """What was trained of a model."""
+
+    @abstractmethod
     def describe(self, config: C, spec: DataSpec, trained: M) -> dict[str, str]:
         """The parts of a model by name, in a few words each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -192,6 +192,9 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         )
         latents = latents.with_options(variance=config.sampling.variance, **step_options(config.sampling))
         return LatentDiffusion(trained.autoencoder, latents, transform.spec.shape, transform)
+
+    def trained(self, model: LatentDiffusion) -> Networks:
+        return Networks(model.autoencoder, cast(NetworkDenoiser, model.latents.denoiser))
 
     def preview(self, config: ResolvedLatentConfig, steps: int) -> StepOptions:
         return step_options(merged(config.sampling, SamplingConfig("ddim", steps)))

@@ -65,6 +65,9 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
     ) -> VAE:
         return VAE(trained, transform.spec.shape, transform)
 
+    def trained(self, model: VAE) -> Autoencoder:
+        return model.autoencoder
+
     def preview(self, config: ResolvedVAEConfig, steps: int) -> StepOptions:
         return {}
 
