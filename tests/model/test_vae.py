@@ -22,6 +22,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 import inkwash as iw
 from inkwash.likelihood.bound import bound
+from inkwash.model import VAE, Autoencoder, SharedNoise, build_autoencoder
+from inkwash.nn.autoencoder import AutoencoderOptions
 
 LINEAR = iw.LinearSchedule()
 LATTICE = iw.process.Lattice(-1.0, 1.0, 5)
@@ -54,14 +56,15 @@ class PCA:
     def decode(self, z):
         return z.double() @ self.weight.T + self.mean
 
-    def vae(self, shift=0.0, spread=1.0, **options):
+    def vae(self, shift=0.0, spread=1.0, lattice=None, **options):
         """A VAE whose encoder is the posterior, moved by `shift` and with its variance multiplied by `spread`."""
 
         def encode(x):
             mean, var = self.posterior(x)
             return torch.cat([mean + shift, (spread * var).log().expand_as(mean)], 1)
 
-        return iw.model.VAE(encode, self.decode, self.latent, noise_var=self.noise_var, **options)
+        output = SharedNoise(self.noise_var, lattice)
+        return VAE(Autoencoder(encode, self.decode, (self.latent,), output), (self.size,), **options)
 
 
 SPACE = PCA([[1.2, 0.4, -0.8], [0.2, 0.6, 0.6]], [0.7, -1.1, 2.0], 0.35)
@@ -168,7 +171,7 @@ def test_in_the_limit_of_a_delta_the_prior_finds_nothing_and_the_encoder_everyth
     x = iw.process.Normal(pca.decode(tensor([[0.8]])), tensor(pca.noise_var)).draw(random)
     vae = pca.vae()
     z = torch.randn(100_000, 1, dtype=F64, generator=random)
-    assert int((vae.decoder(z) == x).all(1).sum()) == 0
+    assert int((pca.decode(z) == x).all(1).sum()) == 0
     exact = float(pca.law().log_prob(x))
     guess, found = (vae.log_prob(x.expand(100, 4), draws=100, proposal=p) for p in ("prior", "encoder"))
     assert float((guess.value < exact - 100).double().mean()) > 0.9
@@ -199,7 +202,8 @@ def test_a_curved_decoder_agrees_with_quadrature():
     nodes, weights = gauss_hermite(180)
     density = torch.distributions.Normal(curved(nodes[:, None]), math.sqrt(0.09)).log_prob(x[:, None]).sum(2)
     exact = (density + weights.log()).logsumexp(1)
-    vae = iw.model.VAE(lambda x: torch.cat([0.7 * x[:, :1], -0.5 + 0 * x[:, :1]], 1), curved, 1, noise_var=0.09)
+    networks = lambda x: torch.cat([0.7 * x[:, :1], -0.5 + 0 * x[:, :1]], 1), curved
+    vae = VAE(Autoencoder(*networks, (1,), SharedNoise(0.09)), (2,))
     estimate = from_copies(vae, x, 20)
     assert bool(((estimate.value - exact).abs() < 4 * estimate.std_error).all())
     assert bool((estimate.std_error < 0.05).all())
@@ -240,10 +244,17 @@ def test_samples_have_the_law_of_the_model():
     assert all(scipy.stats.kstest(row, "norm").pvalue > 1e-4 for row in whitened)
 
 
+def untrained(shape):
+    torch.manual_seed(0)
+    options = AutoencoderOptions(2, 2 if len(shape) > 1 else 1, 8)
+    return VAE(build_autoencoder(options, shape), shape)
+
+
 def test_a_sample_of_a_seed_does_not_depend_on_how_many_are_drawn():
-    vae = iw.model.perceptron_vae((1, 3, 4), latent=2)
+    vae = untrained((1, 3, 4))
     many = vae.sample(2500, seed=4)
     assert torch.equal(vae.sample(7, seed=4), many[:7])
+    assert torch.equal(vae.sample(3, seed=4, first=400), many[400:403])
     assert many.shape == (2500, 1, 3, 4)
     assert len(many.unique(dim=0)) == 2500
     assert not torch.equal(vae.sample(7, seed=5), many[:7])
@@ -259,7 +270,7 @@ def test_without_a_seed_the_global_generator_governs():
 
 
 def test_an_example_does_not_depend_on_those_after_it():
-    vae = iw.model.perceptron_vae((3,), latent=2)
+    vae = untrained((3,))
     x = torch.randn(1500, 3, generator=torch.Generator().manual_seed(0))
     bounds, estimates = vae.bound(x, draws=2).total, vae.log_prob(x, draws=3).log_weights
     for n in (1, 70, 1400):
@@ -273,76 +284,6 @@ def test_an_example_does_not_depend_on_those_after_it():
 def test_every_example_and_every_draw_has_noise_of_its_own():
     log_weights = STICK.vae(spread=2.0).log_prob(torch.zeros(3000, 1), draws=2).log_weights
     assert len(log_weights.unique()) == 6000
-
-
-def test_dropout_is_for_training_only():
-    seen = []
-
-    class Watched(torch.nn.Dropout):
-        def forward(self, x):
-            seen.append(self.training)
-            return super().forward(x)
-
-    start = iw.model.VAE(torch.nn.Sequential(Watched(), iw.nn.perceptron(3, 2)), iw.nn.perceptron(1, 3), 1)
-    x = stick_in_space(20)
-    start.bound(x)
-    fitted = iw.model.fit_vae(start, x, steps=1)
-    assert seen.count(True) == 1
-    fitted.bound(x)
-    assert seen.count(True) == 1
-
-
-def closed_form_fit(x, latent):
-    """The largest mean log-likelihood of probabilistic PCA, and its noise variance (Tipping & Bishop 1999)."""
-    eigenvalues = torch.linalg.eigvalsh(x.T.cov(correction=0)).flip(0)
-    noise_var = eigenvalues[latent:].mean()
-    log_det = eigenvalues[:latent].log().sum() + (len(eigenvalues) - latent) * noise_var.log()
-    return -0.5 * float(len(eigenvalues) * (1 + math.log(2 * math.pi)) + log_det), float(noise_var)
-
-
-def stick_in_space(n=1000):
-    torch.manual_seed(3)
-    return PCA([[1.2, 0.4, -0.8]], [0.3, -0.5, 0.2], 0.35).law().sample((n,))
-
-
-def test_training_reaches_the_likelihood_that_linear_networks_can_reach():
-    x = stick_in_space()
-    vae = iw.model.fit_vae(iw.model.perceptron_vae((3,), latent=1, depth=0), x, steps=400, learning_rate=0.1)
-    best, noise_var = closed_form_fit(x, 1)
-    reached = float(vae.log_prob(x, draws=30).value.mean())
-    assert best - 0.01 < reached < best + 0.001
-    assert -float(vae.bound(x).total.mean()) > best - 0.02
-    assert vae.noise_var == pytest.approx(noise_var, rel=0.05)
-
-
-def test_the_learning_rate_falls_to_zero_on_a_line():
-    """Where the gradient does not change, a step of Adam has the size of the learning rate: 1 + 9/10 + … of it."""
-    start = iw.model.perceptron_vae((3,), 1, width=4, noise_var=1.0)
-    fitted = iw.model.fit_vae(start, torch.full((5, 3), 1e4), steps=10, learning_rate=1e-4)
-    assert math.log(fitted.noise_var) == pytest.approx(5.5e-4, rel=1e-2)
-
-
-def test_a_fixed_noise_stays_and_a_learned_one_starts_where_asked():
-    x = stick_in_space(50)
-    for learn in (False, True):
-        start = iw.model.perceptron_vae((3,), 1, width=4, noise_var=0.7, learn_noise=learn)
-        fitted = iw.model.fit_vae(start, x, steps=5, batch_size=10)
-        assert start.noise_var == pytest.approx(0.7)
-        assert (fitted.noise_var == start.noise_var) != learn
-
-
-def test_a_fit_is_a_pure_function_of_its_arguments():
-    x, start = stick_in_space(50), iw.model.perceptron_vae((3,), 2, width=8, seed=1)
-    before, random = start.state_dict(), torch.get_rng_state()
-    kept = {name: value.clone() for name, value in before.items()}
-    first, again, other = (iw.model.fit_vae(start, x, steps=5, batch_size=10, seed=s).state_dict() for s in (0, 0, 1))
-    assert all(torch.equal(kept[name], value) for name, value in start.state_dict().items())
-    assert all(torch.equal(first[name], value) for name, value in again.items())
-    assert not any(torch.equal(first[name], value) for name, value in other.items())
-    assert torch.equal(random, torch.get_rng_state())
-    weights = [iw.model.perceptron_vae((3,), 2, seed=s).encoder[1][0].weight for s in (1, 1, 2)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
 
 
 def path_terms(denoiser, x, times, noise):
@@ -403,7 +344,8 @@ def test_one_step_of_diffusion_is_a_vae():
         q = denoiser.process.marginal(x, 1.0)
         return torch.cat([q.mean, q.var.log().expand_as(q.mean)], 1)
 
-    vae = iw.model.VAE(encode, lambda z: denoiser(z, 1.0).x, 2, noise_var=float(LINEAR.sigma(1.0) ** 2))
+    output = SharedNoise(float(LINEAR.sigma(1.0) ** 2))
+    vae = VAE(Autoencoder(encode, lambda z: denoiser(z, 1.0).x, (2,), output), (2,))
     z, eps = cubature(2)
     x = PLANE.whiten_inverse(z)
     with prescribed_noise(eps):
@@ -415,6 +357,11 @@ def test_one_step_of_diffusion_is_a_vae():
     assert torch.equal(ours.diffusion, theirs.diffusion)
 
 
+def changed(vae, **parts):
+    own = {"encoder": vae.autoencoder.encoder, "decoder": vae.autoencoder.decoder, "latent": (1,)}
+    return VAE(Autoencoder(**(own | parts), output=vae.autoencoder.output), vae.shape)
+
+
 @pytest.mark.parametrize(
     ("act", "where"),
     [
@@ -424,14 +371,13 @@ def test_one_step_of_diffusion_is_a_vae():
         (lambda vae, x: vae.sample(0), "n: got 0"),
         (lambda vae, x: vae.sample(1, seed=-1), "seed: got -1, need an integer >= 0"),
         (lambda vae, x: vae.sample(1, seed=1.5), "seed: got 1.5"),
-        (lambda vae, x: iw.model.fit_vae(vae, x, steps=0), "steps"),
-        (lambda vae, x: iw.model.fit_vae(vae, x, batch_size=True), "batch_size"),
-        (lambda vae, x: iw.model.fit_vae(vae, x, learning_rate=0.0), "learning_rate"),
-        (lambda vae, x: iw.model.VAE(vae.encoder, vae.decoder, 0), "latent"),
-        (lambda vae, x: iw.model.VAE(vae.encoder, vae.decoder, 1, noise_var=0.0), "noise_var"),
-        (lambda vae, x: iw.model.VAE(vae.decoder, vae.decoder, 1).bound(x), "encoder: got output"),
-        (lambda vae, x: iw.model.VAE(vae.encoder, lambda z: z[:, :0], 1).bound(x), "decoder: got output"),
-        (lambda vae, x: iw.model.perceptron_vae((3,), 1, width=0), "width"),
+        (lambda vae, x: vae.relatives(x[0], 0.5, 3), "relatives: got a VAE, need a Diffusion"),
+        (lambda vae, x: vae.impute(x), "impute: got a VAE"),
+        (lambda vae, x: vae.interpolate(x[0], x[1], 1), "n: got 1, need an integer >= 2"),
+        (lambda vae, x: changed(vae, latent=()), "latent"),
+        (lambda vae, x: SharedNoise(0.0), "noise_var"),
+        (lambda vae, x: changed(vae, encoder=vae.autoencoder.decoder).bound(x), "encoder: got output"),
+        (lambda vae, x: changed(vae, decoder=lambda z: z[:, :0]).bound(x), "decoder: got output"),
     ],
 )
 def test_a_bad_option_is_refused(act, where):
@@ -441,15 +387,7 @@ def test_a_bad_option_is_refused(act, where):
 
 def test_bad_data_is_refused():
     vae = STICK.vae(lattice=LATTICE)
-    with pytest.raises(iw.DataError, match="no example"):
+    with pytest.raises(iw.DataError, match="at least one example"):
         vae.bound(torch.zeros(0, 1))
     with pytest.raises(iw.DataError, match="off the lattice"):
         vae.log_prob(tensor([[0.5], [0.1]]))
-    with pytest.raises(iw.NonFiniteError, match="loss of step 1"):
-        iw.model.fit_vae(STICK.vae(), tensor([[math.nan]]))
-
-
-def test_making_a_vae_leaves_the_generator_of_torch_alone():
-    before = torch.get_rng_state()
-    iw.model.perceptron_vae((2,), 1, width=4)
-    assert torch.equal(torch.get_rng_state(), before)

@@ -1,11 +1,12 @@
 """The distribution that users hold: a model, its units, and its products with factors."""
 
-from inkwash.model.autoencoder import Autoencoder, EntryNoise, LevelOdds, Output, SharedNoise
+from inkwash.model.autoencoder import Autoencoder, EntryNoise, LevelOdds, Output, SharedNoise, build_autoencoder
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Classifier, Condition, Measurement, Observed
 from inkwash.model.grid_costs import GridCosts, bound_costs, trajectory_costs
+from inkwash.model.importance import ImportanceEstimate
 from inkwash.model.latent import LatentDiffusion
-from inkwash.model.latent_model import ImportanceEstimate, LatentModel
+from inkwash.model.latent_model import LatentModel, LatentProduct
 from inkwash.model.model import Model
 from inkwash.model.operators import blur, crop, downsample, entries, grey
 from inkwash.model.product import Factor, Population, Product
@@ -26,6 +27,7 @@ __all__ = [
     "ImportanceEstimate",
     "LatentDiffusion",
     "LatentModel",
+    "LatentProduct",
     "LevelOdds",
     "Measurement",
     "Model",
@@ -37,6 +39,7 @@ __all__ = [
     "Units",
     "blur",
     "bound_costs",
+    "build_autoencoder",
     "crop",
     "downsample",
     "entries",

@@ -9,6 +9,7 @@ latents only, and one trained after the autoencoder can only lower the bound, by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Unpack
@@ -17,19 +18,21 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError
-from inkwash.core.randomness import Purpose, derived_seed, seed_of
+from inkwash.core.randomness import seed_of
 from inkwash.core.shapes import Array, event_size, over
 from inkwash.data.condition import ConditionKeywords
 from inkwash.data.transform import Transform
-from inkwash.likelihood.bound import Bound
-from inkwash.likelihood.flow import Divergence
+from inkwash.likelihood.bound import Bound, bound
+from inkwash.likelihood.flow import Divergence, flow_log_prob
 from inkwash.likelihood.ode import Solver
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.latent_model import ImportanceEstimate, LatentModel
+from inkwash.model.importance import ImportanceEstimate
+from inkwash.model.latent_model import LatentModel
 from inkwash.model.options import WalkOptions
 from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import require_gaussian
+from inkwash.process.noise.grid import as_grid
 from inkwash.sample.walk import State
 
 
@@ -94,21 +97,8 @@ class LatentDiffusion(LatentModel):
     ) -> list[Iterator[State]]:
         """The walks of the latents. Their last states hold examples, model units, and all before them latents, which
         `noisy_to_data` shows."""
-        seed, start, found = seed_of(seed), first, []
-        walks = self.latents.walks(n, first=first, seed=seed, **options)
-        for slot, walk in zip(self.latents.slots(n, first), walks, strict=True):
-            found.append(self._ended(walk, start, seed, mean))
-            start += slot.own.stop - slot.own.start
-        return found
-
-    def _ended(self, walk: Iterator[State], first: int, seed: int, mean: bool) -> Iterator[State]:
-        """A walk of latents whose end is decoded; they are those of the samples from `first` on."""
-        for state in walk:
-            yield state if state.s > 0 else self._end(state.x_s, first, seed, mean)
-
-    def _end(self, z: Tensor, first: int, seed: int, mean: bool) -> State:
-        middle = self.decoded(z, first=first)
-        return State(0.0, middle if mean else self.decoded(z, first=first, seed=seed), middle)
+        seed = seed_of(seed)
+        return self.ended(self.latents.walks(n, first=first, seed=seed, **options), n, first, seed, mean)
 
     def noisy_to_data(self, x_t: Tensor, t: float) -> Array:
         """The mean of p(x | z) for noisy latents at time `t`, scaled as clean ones."""
@@ -152,13 +142,13 @@ class LatentDiffusion(LatentModel):
             DataError: `x` is not of the model's shape, an entry is missing, or entries are not on the lattice.
             ConfigError: a bad option, or networks whose outputs do not fit `x`.
         """
-        model_x = self._complete(x)
-        codes, found = self.codes(model_x, seed, draws), []
-        for k, z in enumerate(codes.z):
-            key = derived_seed(seed, Purpose.BOUND, k)
-            found.append(self.latents.bound(z, steps=steps, times=times, terms=terms, seed=key, **options))
-        prior, reconstruction = (_mean(found, name) for name in ("prior", "reconstruction"))
-        per_time = torch.cat([_mean(found, "per_time"), reconstruction[:, None]], 1)
+        model_x, continuous = self._complete(x), steps == math.inf
+        codes = self.codes(model_x, seed, draws)
+        grid = as_grid(None if continuous and times is None else steps, times, self.steps)
+        condition = self._repeated(len(model_x), draws, **options)
+        found = bound(self.latents.denoiser, codes.rows, grid, None, terms, seed, continuous, condition)
+        prior, reconstruction, each = map(codes.mean, (found.prior, found.reconstruction, found.per_time))
+        per_time = torch.cat([each, reconstruction[:, None]], 1)
         surprise = codes.log_proposal.mean(0) + codes.entropy  # 0 on average
         return Bound(
             prior=prior,
@@ -166,7 +156,7 @@ class LatentDiffusion(LatentModel):
             reconstruction=surprise - codes.log_likelihood.mean(0),
             entropy=-codes.entropy,
             per_time=per_time,
-            time_edges=torch.cat([found[0].time_edges, torch.zeros(1, dtype=torch.float64)]),
+            time_edges=torch.cat([found.time_edges, torch.zeros(1, dtype=torch.float64)]),
             dims=event_size(self.shape),
             levels=self._levels,
             lower=torch.full_like(prior, torch.nan),
@@ -206,12 +196,13 @@ class LatentDiffusion(LatentModel):
         """
         model_x = self._complete(x)
         codes = self.codes(model_x, seed, draws)
-        density = partial(self.latents.log_prob, divergence=divergence, probes=probes, solver=solver, **options)
-        log_prior = torch.stack([density(z, seed=seed).value for z in codes.z])
-        log_weights = codes.log_likelihood + log_prior - codes.log_proposal
+        condition = self._repeated(len(model_x), draws, **options)
+        density = partial(flow_log_prob, divergence=divergence, probes=probes, solver=solver, seed=seed)
+        found = density(self.latents.denoiser, codes.rows, condition=condition).value
+        log_weights = codes.log_likelihood + found.reshape(-1, draws).T - codes.log_proposal
         return ImportanceEstimate(log_weights + self.units.log_det(model_x))
 
-
-def _mean(bounds: list[Bound], name: str) -> Tensor:
-    """The mean of a part over draws, `(B, …)`."""
-    return torch.stack([getattr(each, name) for each in bounds]).mean(0)
+    def _repeated(self, count: int, draws: int, **options: Unpack[ConditionKeywords]) -> dict[str, Tensor]:
+        """What the denoiser of the latents takes as a condition, for each of the draws of each of `count` examples."""
+        inputs = self.condition.inputs(count, **options)
+        return {name: value.repeat_interleave(draws, 0) for name, value in inputs.items()}

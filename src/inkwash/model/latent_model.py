@@ -3,80 +3,31 @@ that finds the z that matter."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterator
+from typing import Any, Unpack, get_args
 
 import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError, require_integer
-from inkwash.core.randomness import Purpose, Slots, generator, slots_of
+from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import as_batch
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.factors import Classifier
+from inkwash.model.importance import Codes, Proposal
 from inkwash.model.model import Model
+from inkwash.model.product import Factor, Population, Product, gathered, with_observed
 from inkwash.model.units import Units
+from inkwash.posterior.method import Method
+from inkwash.posterior.smc import SMC
 from inkwash.process.distributions import Lattice, Normal, standard_normal
+from inkwash.sample.walk import State, StepOptions, Walkable
 
-Proposal = Literal["encoder", "prior"]
 _OFF = 1e-3
-
-
-@dataclass(frozen=True)
-class ImportanceEstimate:
-    r"""An estimate of log p(x) from K draws of z: $\log\frac1K\sum_k w_k$ with $w = p(z)\,p(x \mid z)/r(z)$ for z drawn
-    from a proposal r (Burda et al. 2016, eq. 8).
-
-    Args:
-        log_weights: $\log w_k$, `(K, B)`, float64.
-    """
-
-    log_weights: Tensor
-
-    @property
-    def value(self) -> Tensor:
-        """The estimate, nats per example, `(B,)`. On average it is too low, by about `std_error**2 / 2`."""
-        return self.log_weights.logsumexp(0) - math.log(len(self.log_weights))
-
-    @property
-    def std_error(self) -> Tensor:
-        """Standard error of `value` to first order, `(B,)`: that of the mean weight, over the mean; NaN for one draw.
-
-        Do not trust it where `effective_draws` is small: the draws that matter may be missing.
-        """
-        draws = len(self.log_weights)
-        spread = ((self._relative() - 1) ** 2).sum(0) / (draws - 1)
-        return (spread / draws).sqrt()
-
-    @property
-    def effective_draws(self) -> Tensor:
-        r"""$(\sum_k w_k)^2/\sum_k w_k^2$, `(B,)`: K for equal weights, and 1 where one draw outweighs all others."""
-        return len(self.log_weights) / (self._relative() ** 2).mean(0)
-
-    def _relative(self) -> Tensor:
-        """Weights over their mean, `(K, B)`."""
-        return (self.log_weights - self.value).exp()
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Draws of the latents of some examples.
-
-    Args:
-        z: `(K, B, *latent)`, float64.
-        log_proposal: the log-density that each was drawn with, `(K, B)`.
-        log_likelihood: log p(x | z), model units, `(K, B)`.
-        entropy: that of the encoder, `(B,)`.
-    """
-
-    z: Tensor
-    log_proposal: Tensor
-    log_likelihood: Tensor
-    entropy: Tensor
 
 
 class LatentModel(Model, ABC):
@@ -145,7 +96,7 @@ class LatentModel(Model, ABC):
         """As `decode`, but in model units; z are those of the samples `first`, `first` + 1, … of the seed."""
         found = []
         for slot in Slots(self.shape, self.device).of(len(z), first):
-            law = self.autoencoder.decoding(z[slot.places.to(z.device)].to(self.dtype))
+            law = self.autoencoder.decoding(z[slot.places.to(z.device)])
             x = law.mean if seed is None else law.draw(generator(seed, Purpose.DECODE, slot.number))
             found.append(x[slot.own])
         return torch.cat(found)
@@ -201,6 +152,27 @@ class LatentModel(Model, ABC):
         log_likelihood = torch.stack([self.autoencoder.log_likelihood(x, each) for each in z])
         return z, log_proposal, log_likelihood, encoding.entropy()
 
+    def __mul__(self, factor: Factor) -> LatentProduct:
+        return LatentProduct(self, factor.parts) if isinstance(factor, Factor) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def ended(self, walks: list[Iterator[State]], n: int, first: int, seed: int, mean: bool) -> list[Iterator[State]]:
+        """Walks of the latents of the samples `first` to `first + n - 1` of a seed, with ends that are decoded."""
+        start, found = first, []
+        for slot, walk in zip(self.latents.slots(n, first), walks, strict=True):
+            found.append(self._ended(walk, start, seed, mean))
+            start += slot.own.stop - slot.own.start
+        return found
+
+    def _ended(self, walk: Iterator[State], first: int, seed: int, mean: bool) -> Iterator[State]:
+        for state in walk:
+            yield state if state.s > 0 else self._end(state.x_s, first, seed, mean)
+
+    def _end(self, z: Tensor, first: int, seed: int, mean: bool) -> State:
+        middle = self.decoded(z, first=first)
+        return State(0.0, middle if mean else self.decoded(z, first=first, seed=seed), middle)
+
     def _complete(self, x: Any) -> Tensor:
         """Complete examples in model units, float64, on the model's device.
 
@@ -217,3 +189,109 @@ class LatentModel(Model, ABC):
     @property
     def _levels(self) -> int | None:
         return None if self.autoencoder.lattice is None else self.autoencoder.lattice.levels
+
+
+class LatentProduct(Walkable):
+    r"""A model with a latent, times known entries of x and a condition: $\tilde p(x) \propto p(x)\,r(x)$.
+
+    With entries $x_K$ known, $\tilde p(z) \propto p(z)\,p(x_K \mid z)$, where the second factor is in closed form: the
+    entries of p(x | z) are independent. Its samples are those of the product of the latents' diffusion model with the
+    factor $\log p(x_K \mid z)$, by any method for real numbers. Given z, the other entries follow p(x | z), which is
+    exact, and the known ones are what they are.
+
+    Args:
+        model: the model.
+        factors: what multiplies it: `Observed`, and at most one `Condition`.
+
+    Raises:
+        ConfigError: another factor, one that does not fit the model, or two that contradict each other.
+    """
+
+    def __init__(self, model: LatentModel, factors: tuple[Factor, ...]) -> None:
+        self.model, self.factors = model, factors
+        self.evidence = gathered(model.units, factors)
+        if self.evidence.measured or self.evidence.potentials:
+            raise ConfigError(
+                "factor", "a measurement or a classifier", "Observed or a Condition: this model has a latent"
+            )
+        conditions = tuple(factor for factor in factors if factor.is_condition)
+        known = () if self.evidence.is_empty else (Classifier(self._log_known),)
+        self.latents = Product(model.latents, (*known, *conditions))
+
+    def __mul__(self, factor: Factor) -> LatentProduct:
+        return (
+            LatentProduct(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented
+        )
+
+    __rmul__ = __mul__
+
+    def sample(
+        self,
+        n: int,
+        *,
+        method: Method | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        mean: bool = False,
+        **steps: Unpack[StepOptions],
+    ) -> Any:
+        """Sample `n` examples. Known entries are exactly what they are known to be, in data units.
+
+        Sample i of a seed is the same, bit for bit, whatever `n` is.
+
+        Args:
+            n: how many, at least 1.
+            method: how to sample latents: one of `inkwash.posterior`. By default `MomentMatching()`, which takes the
+                decoder as linear around each estimate; `SMC()` is exact in the limit of many particles and steps.
+            first: number of the first one.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            mean: whether to take the mean of p(x | z) for unknown entries in place of a draw.
+            **steps: `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`.
+
+        Returns:
+            As of the model's `sample`.
+
+        Raises:
+            ConfigError: a bad option, or one that the method cannot use.
+        """
+        seed = seed_of(seed)
+        z = self.latents.sample(n, method=method, first=first, seed=seed, **steps)
+        return self.to_data(self._completed(z, first, seed, mean))
+
+    def walks(
+        self,
+        n: int,
+        *,
+        method: Method | None = None,
+        first: int = 0,
+        seed: int | None = None,
+        mean: bool = False,
+        **steps: Unpack[StepOptions],
+    ) -> list[Iterator[State]]:
+        """The walks of the latents, as of `LatentDiffusion.walks`; known entries are set at the end."""
+        seed = seed_of(seed)
+        walks = self.latents.walks(n, method=method, first=first, seed=seed, **steps)
+        return [map(self._with_known, walk) for walk in self.model.ended(walks, n, first, seed, mean)]
+
+    def population(self, n: int, *, method: SMC | None = None, seed: int | None = None, **options: Any) -> Population:
+        """What `sample` gives with `method`, `SMC()` by default, and the share of particles that are effective."""
+        seed = seed_of(seed)
+        found = self.latents.population(n, method=method, seed=seed, **options)
+        return Population(self.to_data(self._completed(found.x, options.get("first", 0), seed, False)), found.effective)
+
+    def to_data(self, x: Tensor) -> Any:
+        """Model units to data units, known entries as they were given."""
+        return with_observed(self.model.to_data(x), self.factors, self.model.units)
+
+    def _completed(self, z: Tensor, first: int, seed: int, mean: bool) -> Tensor:
+        """Examples of latents, model units, with known entries."""
+        return self.evidence.with_known(self.model.decoded(z, first=first, seed=None if mean else seed))
+
+    def _with_known(self, state: State) -> State:
+        return state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+
+    def _log_known(self, z: Tensor) -> Tensor:
+        """log p(known entries | z), nats, `(B,)`."""
+        law, known = self.model.autoencoder.decoding(z), self.evidence.known
+        values = self.evidence.values.to(z).expand(len(z), *known.shape)
+        return law.log_prob(values, known.expand_as(values))

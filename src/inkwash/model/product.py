@@ -92,6 +92,16 @@ def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
     return reduce(Evidence.__add__, evidence, nothing(units.shape, units.device))
 
 
+def with_observed(data: Any, factors: Sequence[Factor], units: Units) -> Any:
+    """Samples in data units, with the entries that factors make known as they were given."""
+    for mask, values in filter(None, (factor.known(units) for factor in factors)):
+        if isinstance(data, Tensor):
+            data[:, torch.from_numpy(mask)] = torch.from_numpy(values[mask]).to(data)
+        else:
+            data[:, mask] = values[mask].astype(data.dtype)
+    return data
+
+
 @dataclass(frozen=True)
 class Population:
     """Samples by sequential Monte Carlo, and how far to trust them.
@@ -211,19 +221,7 @@ class Product(Walkable):
 
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units, known entries as they were given."""
-        data = self.model.to_data(x)
-        for mask, values in self._observed:
-            if isinstance(data, Tensor):
-                data[:, torch.from_numpy(mask)] = torch.from_numpy(values[mask]).to(data)
-            else:
-                data[:, mask] = values[mask].astype(data.dtype)
-        return data
-
-    @cached_property
-    def _observed(self) -> list[tuple[Array, Array]]:
-        """Mask and values of every factor that makes entries known, in data units."""
-        found = (factor.known(self.model.units) for factor in self.factors)
-        return [each for each in found if each is not None]
+        return with_observed(self.model.to_data(x), self.factors, self.model.units)
 
     @cached_property
     def _conditioned(self) -> Diffusion:

@@ -23,8 +23,9 @@ from inkwash.denoise.denoiser import Denoiser
 from inkwash.likelihood.bound import Bound
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.importance import ImportanceEstimate, Proposal
 from inkwash.model.interpolation import spherical
-from inkwash.model.latent_model import ImportanceEstimate, LatentModel, Proposal
+from inkwash.model.latent_model import LatentModel
 from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import CosineSchedule

@@ -1,10 +1,11 @@
 """Networks are plain modules `net(x_t, level, **condition) -> tensor` that know no probability."""
 
 from inkwash.core.config import NetworkName
+from inkwash.nn.autoencoder import AutoencoderOptions, Decoder, Encoder, LevelDecoder
 from inkwash.nn.columns import ColumnTransformer, ColumnTransformerOptions
 from inkwash.nn.dit import DiT, DiTOptions
 from inkwash.nn.layers import GivenEmbedding, LabelEmbedding
-from inkwash.nn.levels import LevelNet
+from inkwash.nn.levels import LevelHead, LevelNet
 from inkwash.nn.mlp import MLP, MLPOptions, perceptron
 from inkwash.nn.options import NetworkOptions
 from inkwash.nn.tables import TableNet
@@ -13,10 +14,15 @@ from inkwash.nn.unet import UNet, UNetOptions
 __all__ = [
     "MLP",
     "NETWORKS",
+    "AutoencoderOptions",
     "ColumnTransformer",
+    "Decoder",
     "DiT",
+    "Encoder",
     "GivenEmbedding",
     "LabelEmbedding",
+    "LevelDecoder",
+    "LevelHead",
     "LevelNet",
     "TableNet",
     "UNet",
