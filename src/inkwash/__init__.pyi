@@ -9,6 +9,7 @@ from . import (
     model as model,
     nn as nn,
     posterior as posterior,
+    presets as presets,
     process as process,
     sample as sample,
     sklearn as sklearn,

@@ -18,6 +18,7 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.denoise.prediction import NAMED
 from inkwash.nn import NETWORKS
 from inkwash.posterior import METHODS
+from inkwash.presets import PRESETS
 from inkwash.process import SCHEDULES
 from inkwash.process.degradations import DEGRADATIONS
 from inkwash.process.variance import SIMPLE
@@ -43,6 +44,7 @@ REGISTRIES = [
     (config.SamplerName, SAMPLERS),
     (config.GridName, GRIDS),
     (config.MethodName, METHODS),
+    (config.PresetName, PRESETS),
 ]
 
 

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 from bugs import bug
 from faults import run_cli, train_words, without_pictures
 
@@ -13,7 +14,8 @@ from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
 from inkwash.data.spec import DataSpec
-from inkwash.data.transform import fit_transform
+from inkwash.data.transform import Transform, fit_transform
+from inkwash.process.distributions import Bins
 
 TYPES = ("int64", "float64", "float32", "uint8")
 RANDOM = np.random.default_rng(2)
@@ -65,6 +67,21 @@ def test_whole_numbers_stay_whole():
     back = transform.to_data(transform.to_model(x))
     assert np.array_equal(back[:, [0, 2]], [[3, 3], [-3, 0]])
     assert np.allclose(back[:, 1], x[:, 1], atol=1e-6)
+
+
+def lattice_of_reversed_columns(self):
+    scale = np.asarray(self.scale)[::-1].copy()
+    return Bins(torch.from_numpy(self.spec.is_integer / scale))
+
+
+@bug("spacings of other columns", Transform, "lattice", property(lattice_of_reversed_columns))
+def test_whole_numbers_lie_as_far_apart_as_their_lattice_says():
+    """One more in the data is one spacing more in model units; real numbers and categories have none."""
+    columns = {"a": Column("int64"), "b": Column("str", ("u", "v")), "c": Column("float64"), "d": Column("int32")}
+    data = np.array([[0.0, 0, 0.5, 10], [4, 1, 2, 200], [9, 0, 4, -50]])
+    transform = fit_transform(DataSpec((4,), "ND", "float64", -50, 200, None, columns), data)
+    apart = (transform.to_model(np.array([[3.0, 0, 1, 70]])) - transform.to_model(np.array([[2.0, 0, 1, 69]])))[0]
+    torch.testing.assert_close(transform.lattice.spacing.float(), apart, rtol=1e-5, atol=0)
 
 
 def test_csv_round_trip(tmp_path):

@@ -1,5 +1,6 @@
 """Denoisers: conversions between predictions, exact scores, clipping, types, and blind networks."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -73,6 +74,35 @@ def score_read_without_sigma(self, output, noisy):
     return prediction.Eps().read(-output, noisy)
 
 
+def velocity_read_with_the_wrong_sign(self, output, noisy):
+    return VELOCITY_READ(self, -output, noisy)
+
+
+VELOCITY_READ = prediction.Velocity.read
+
+
+def velocity_read_as_on_straight_lines(self, output, noisy):
+    return prediction.Guess(noisy.x_t - noisy.sigma * output, noisy.x_t + noisy.alpha * output)
+
+
+@bug(
+    "velocity read with the wrong sign",
+    prediction.Velocity,
+    "read",
+    velocity_read_with_the_wrong_sign,
+    schedule=SCHEDULES[0],
+    first="eps",
+    second="velocity",
+)
+@bug(
+    "velocity read as on straight lines",
+    prediction.Velocity,
+    "read",
+    velocity_read_as_on_straight_lines,
+    schedule=SCHEDULES[0],
+    first="eps",
+    second="velocity",
+)
 @bug("wrong v", iw.process.Estimate, "v", property(v_with_sign), schedule=SCHEDULES[0], first="eps", second="v")
 @bug(
     "v read with the wrong sign",
@@ -143,23 +173,23 @@ def test_estimates_of_data_and_noise_add_up_to_the_noisy_data(schedule, predicts
 
 
 @pytest.mark.parametrize("schedule", WITHOUT_SIGNAL, ids=name_of)
-def test_without_signal_at_time_one_a_network_must_predict_x_or_v(schedule):
-    """x and v convert into each other also at time 1; the noise, which is all of x_t there, does not determine x."""
+def test_without_signal_at_time_one_a_network_must_predict_x_v_or_the_velocity(schedule):
+    """These convert into each other also at time 1; the noise, which is all of x_t there, does not determine x."""
     x_t, output = rows(0), rows(1)
-    for first, second in (("x", "v"), ("v", "x")):
+    for first, second in itertools.permutations(("x", "v", "velocity"), 2):
         estimate = denoiser_of(output, schedule, first)(x_t, 1.0)
         torch.testing.assert_close(denoiser_of(getattr(estimate, second), schedule, second)(x_t, 1.0).x, estimate.x)
         torch.testing.assert_close(estimate.eps, x_t)
     for predicts in ("eps", "score"):
-        with pytest.raises(iw.ConfigError, match="need x or v"):
+        with pytest.raises(iw.ConfigError, match="need x, v or velocity"):
             denoiser_of(output, schedule, predicts)
 
 
 @schedules
 def test_noise_is_never_divided_by_a_vanishing_signal(schedule):
-    """With hardly any signal left, sigma^2 times the score of a network that predicts x or v is still near -x_t."""
+    """With hardly any signal left, sigma^2 times the score of a network that predicts any other is near -x_t."""
     x_t = rows(4)
-    for predicts in ("x", "v"):
+    for predicts in ("x", "v", "velocity"):
         estimate = denoiser_of(torch.zeros_like(x_t), schedule, predicts)(x_t, 1.0)
         all_noise = schedule.sigma(1.0) ** 2 * estimate.score
         assert float((all_noise + x_t).abs().max()) < 0.05 + 3 * float(schedule.alpha(1.0))

@@ -73,6 +73,33 @@ def test_samples_have_the_law_of_the_data(process):
     assert ((share - JOINT.flatten()).abs() / error).max() < 4.5
 
 
+def shown_as_they_are(self, noisy):
+    return noisy.x_t
+
+
+@bug("numbers shown in the scale of their schedule", iw.Denoiser, "shown", shown_as_they_are)
+def test_a_network_that_sees_the_log_snr_is_shown_the_same_rows_under_every_schedule():
+    """The same rows with the same noise, where the variance is preserved and where it explodes."""
+    seen, log_snr = [], tensor([3.0, -1.5, -6.0])
+    x, noise = tensor([[0.4, 1.0, -0.9], [1.3, 2.0, 0.2], [-0.6, 0.0, 2.1]]), torch.linspace(-2, 2, 9).reshape(3, 3)
+    for numbers in (iw.LinearSchedule(), iw.KarrasSchedule(), iw.RectifiedSchedule()):
+        process = iw.Mixed(iw.Gaussian(numbers), iw.Categorical(iw.CosineSchedule(), (3,)), (False, True, False))
+        t = numbers.time(log_snr)
+        x_t = process.numbers.diffuse(x, t, noise.double())
+        x_t[:, 1] = x[:, 1]
+        denoiser = iw.denoise.MixedDenoiser(
+            lambda shown, level: seen.append((shown, level)) or torch.zeros(3, 5, dtype=F64),
+            process,
+            "x",
+            sees="log_snr",
+        )
+        denoiser(x_t, t)
+    for shown, level in seen:
+        torch.testing.assert_close(shown, seen[0][0], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(shown[:, 1], x[:, 1])
+        torch.testing.assert_close(level, log_snr)
+
+
 def test_the_output_of_a_network_becomes_log_weights_of_each_entry():
     found = UNIFORM.estimate(tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), torch.zeros(1, 2), tensor(0.5))
     assert found.log_weights.tolist() == [[[1.0, 2.0, 3.0], [4.0, 5.0, -torch.inf]]]

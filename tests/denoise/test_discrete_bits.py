@@ -57,7 +57,7 @@ def test_a_network_is_called_in_the_type_of_its_parameters():
 
 
 def test_an_unknown_time_input_is_refused():
-    with pytest.raises(iw.ConfigError, match="sees: got 'noise', need one of time, log_snr"):
+    with pytest.raises(iw.ConfigError, match="sees: got 'noise', need one of log_snr, time"):
         iw.denoise.OddsDenoiser(lambda x_t, t: x_t, PROCESS, sees="noise")
 
 

@@ -1,6 +1,7 @@
 """Predictions: exact outputs in every parametrisation imply the same estimates."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import mpmath
@@ -11,6 +12,7 @@ from bugs import bug
 from oracles import (
     APART,
     F64,
+    LINE,
     ONE_ENTRY,
     PLANE,
     PLANE_PEAKS,
@@ -19,6 +21,7 @@ from oracles import (
     Exploding,
     Straight,
     Vanishing,
+    exact_denoiser,
     gauss_hermite,
     log_snr_grid,
     name_of,
@@ -88,9 +91,10 @@ def test_exact_outputs_in_every_parametrisation_imply_the_same_estimates(schedul
     # Rounding errors grow from eps to x where there is little signal, and from x to eps where there is little noise.
     scale = {"x": float((schedule.sigma(t) / schedule.alpha(t)).clamp(min=1)), "eps": 1 / float(schedule.sigma(t))}
     scale = {"x": scale["x"], "eps": max(scale["eps"], 1), "score": max(scale["eps"], 1) ** 2, "v": sum(scale.values())}
+    scale["velocity"] = scale["v"]
     for name in names:
         estimate = iw.Denoiser(lambda *_, a=answers[name]: a, iw.Gaussian(schedule), PREDICTIONS[name])(x_t, t)
-        for part in ("x", "eps", "score", "v"):
+        for part in ("x", "eps", "score", "v", "velocity"):
             error = float((getattr(estimate, part) - answers[part]).abs().max())
             assert error < 1e-9 * scale[part] * (1 + float(answers[part].abs().max())), (name, part)
         error = float((estimate.mean(s) - answers["mean"]).abs().max())
@@ -100,6 +104,26 @@ def test_exact_outputs_in_every_parametrisation_imply_the_same_estimates(schedul
 def test_every_prediction_is_tested():
     kinds = set(prediction.Prediction.__subclasses__())
     assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels} == kinds
+
+
+# Velocity
+
+
+def velocity_of_another_direction(estimate):
+    return estimate.x - estimate.eps
+
+
+@bug("velocity from noise to data", iw.process.Estimate, "velocity", property(velocity_of_another_direction))
+@bug("velocity is v", iw.process.Estimate, "velocity", iw.process.Estimate.v)
+def test_on_straight_lines_the_velocity_is_that_of_the_flow():
+    """The flow of normal data moves x_t with its mean and, in units of its standard deviation, not at all."""
+    schedule, z = iw.RectifiedSchedule(), rows(20, size=1)
+    for t in (0.1, 0.5, 0.9):
+        mean, var = (float(value) for value in (LINE.mean, LINE.cov))
+        std = math.hypot((1 - t) * var**0.5, t)
+        estimate = exact_denoiser(LINE, schedule)((1 - t) * mean + std * z, t)
+        slope = (t - (1 - t) * var) / std
+        torch.testing.assert_close(estimate.velocity, slope * z - mean, rtol=1e-9, atol=1e-9)
 
 
 # EDM
@@ -140,7 +164,7 @@ def test_f_is_minus_v_for_unit_data_and_preserved_variance(schedule, t):
     torch.testing.assert_close(by_f.eps, by_v.eps, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["x", "v", "F"])
+@pytest.mark.parametrize("name", ["x", "v", "velocity", "F"])
 def test_without_signal_the_estimates_stay_finite(name):
     estimate = iw.Denoiser(lambda y, t: 0.3 * y, iw.Gaussian(VANISHING), name)(rows(5), 1.0)
     for part in (estimate.x, estimate.eps, estimate.score, estimate.v):

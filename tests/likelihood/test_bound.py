@@ -90,7 +90,8 @@ def halved_kl_missing(self, other):
 def test_the_prior_part_is_the_divergence_from_the_prior(schedule):
     x = PLANE.whiten_inverse(cubature(2)[0])
     at_one = torch.distributions.Normal(schedule.alpha(1.0) * x, schedule.sigma(1.0))
-    std = (1 + schedule.sigma(1.0) ** 2).sqrt() if isinstance(schedule, iw.KarrasSchedule) else tensor(1.0)
+    exploding = isinstance(schedule, iw.KarrasSchedule | iw.process.GeometricSchedule)
+    std = (1 + schedule.sigma(1.0) ** 2).sqrt() if exploding else tensor(1.0)
     expected = torch.distributions.kl_divergence(at_one, torch.distributions.Normal(tensor(0.0), std)).sum(1)
     result = bound(exact_denoiser(PLANE, schedule), x, UNEVEN)
     torch.testing.assert_close(result.prior, expected, rtol=1e-9, atol=1e-12)

@@ -227,14 +227,38 @@ def test_a_network_that_is_not_finite_has_no_grid(value):
 # Candidates
 
 
+def candidates_by(select):
+    """Candidates that `select` takes by their places in a grid, given its log-SNRs and 128 even ones."""
+
+    def candidates(model, given):
+        grid = iw.uniform_grid(model.steps)
+        log_snr = model.process.schedule.log_snr(grid[:-1]).clamp(min=-20)
+        even = torch.linspace(float(log_snr[0]), float(log_snr[-1]), 128, dtype=F64)
+        return torch.cat([grid[select(log_snr, even).long().unique()], grid[-1:]])
+
+    return candidates
+
+
+@bug(
+    "nearest in rank",
+    grid_costs,
+    "_candidates",
+    candidates_by(lambda log_snr, even: torch.linspace(0, len(log_snr) - 1, 128).round()),
+    schedule=LINEAR,
+)
+@bug("the next one, not the nearest", grid_costs, "_candidates", candidates_by(torch.searchsorted), schedule=LINEAR)
 @pytest.mark.parametrize("schedule", [LINEAR, iw.RectifiedSchedule(), iw.KarrasSchedule()], ids=name_of)
 def test_candidates_are_times_of_the_models_own_grid_spread_over_its_noise(schedule):
+    """No time of the model lies nearer to any of 128 even levels of noise than the candidates do."""
     times = iw.model.trajectory_costs(iw.Diffusion(lambda_denoiser(schedule), (1,)), 1, seed=0).times
     own = iw.uniform_grid(1000)
     assert set(times.tolist()) <= set(own.tolist())
     assert (times[0], times[-2], times[-1]) == (1.0, own[-2], 0.0)
     assert 30 < len(times) <= 129
     assert bool((times.diff() < 0).all())
+    noise, all_noise = (schedule.log_snr(some[:-1]).clamp(min=-20).numpy() for some in (times, own))
+    even = np.linspace(all_noise[0], all_noise[-1], 128)[:, None]
+    np.testing.assert_allclose(np.abs(even - noise).min(1), np.abs(even - all_noise).min(1), rtol=1e-9, atol=1e-9)
 
 
 def lambda_denoiser(schedule):

@@ -43,7 +43,8 @@ def test_every_public_network_is_tested():
         "GivenEmbedding",
         "LabelEmbedding",
         "TableNet",
-    }  # see test_levels.py, tests/data/test_condition.py and test_tables.py
+        "TimeNet",
+    }  # see test_levels.py, tests/data/test_condition.py, test_tables.py and test_times.py
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -166,6 +166,29 @@ def test_what_is_measured_twice_without_noise_is_measured_once():
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
+FAINT = GaussianData(SPACE.mean.tolist(), (1e-4 * SPACE.cov).tolist())
+
+
+@bug("eigenvalues that count as redundant too soon", guide, "LEAST", 1e-2, factor="exactly")
+@pytest.mark.parametrize("factor", ["exactly", "seen"])
+def test_without_a_floor_data_of_any_variance_is_matched_exactly(factor):
+    """A ten-thousandth of the variance of standard normal data is still an uncertainty."""
+    check_moments(factor, data=FAINT, rtol=1e-6)
+
+
+@bug("eigenvalues that count as redundant too soon", guide, "LEAST", 1e-2)
+def test_pseudo_inverse_guidance_takes_measurements_in_any_units():
+    """On data of unit variance it is exact, also where a measurement is in units of which 300 are one of the data's."""
+    data = GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist())
+    scale = torch.diag(tensor([1.0, 1 / 300]))
+    faint = iw.Measurement(scale @ MATRIX, scale @ tensor([0.2, 1.1]), 0.0)
+    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    truth = exact_denoiser(conditioned(data, ["exactly"]), LINEAR)
+    for t in (0.05, 0.5, 0.95):
+        got = guided(real_model(data), faint, iw.PiGDM())(x_t, t).x
+        torch.testing.assert_close(got, truth(x_t, t).x, rtol=1e-6, atol=1e-6)
+
+
 def test_what_is_known_without_noise_is_known():
     check_moments("seen", method=iw.MomentMatching(1, floor=1e-3))
 
@@ -302,10 +325,13 @@ def test_resampling_walks_each_stretch_as_often_as_it_says():
     assert times == pytest.approx([0.8, 0.6, 0.4, 0.2, 0])
 
 
-def test_a_measured_step_is_the_product_of_two_normal_laws():
+@bug("eigenvalues that count as redundant too soon", steps, "LEAST", 1e-2, unit=300.0)
+@pytest.mark.parametrize("unit", [1.0, 300.0])
+def test_a_measured_step_is_the_product_of_two_normal_laws(unit):
     """Mean and covariance of a multiplied step, by feeding it the noise of each basis vector, against conditioning."""
     model, size = real_model(), 5
-    walker = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, MEASURED.parts), iw.Ancestral())
+    factor = iw.Measurement(MATRIX / unit, tensor([0.2, 1.1]) / unit, tensor([0.5, 0.1]) / unit)
+    walker = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, factor.parts), iw.Ancestral())
     x_t, t, s = torch.zeros(6, 3, dtype=F64), tensor(0.5), tensor(0.4)
     reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
     law = GaussianData(reverse.mean[0].tolist(), (reverse.var * torch.eye(3)).tolist())

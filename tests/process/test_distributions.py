@@ -46,13 +46,26 @@ def test_divergence_is_the_mean_log_ratio(m1, s1, m2, s2):
     assert float(one(m1, s1).kl(one(m2, s2))) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+def one_subtracted(self, other):
+    log_ratio = self.var.log() - other.var.log()
+    return 0.5 * (log_ratio.exp() - 1 - log_ratio + (self.mean - other.mean) ** 2 / other.var)
+
+
+def entropy_subtracted(self, other):
+    crossed = ((self.mean - other.mean) ** 2 + self.var) / other.var + other.var.log() + distributions.LOG_2PI
+    return 0.5 * crossed - self.entry_entropy()
+
+
+@bug("one subtracted from what is nearly one", iw.process.Normal, "entry_kl", one_subtracted, excess=1e-7)
+@bug("entropies subtracted", iw.process.Normal, "entry_kl", entropy_subtracted, excess=1e-7)
 @pytest.mark.parametrize("excess", [1e-1, 1e-4, 1e-7])
 def test_divergence_of_nearly_equal_laws_keeps_its_digits(excess):
     """The KL of the variances v and v (1 + e) is about e^2 / 4, which must not drown in rounding."""
     mean, p_var, q_var = tensor([[0.0]]), tensor(0.7), tensor(0.7 * (1 + excess))
     ratio = mpmath.mpf(float(p_var)) / mpmath.mpf(float(q_var))
     exact = float((ratio - 1 - mpmath.log(ratio)) / 2)
-    assert float(iw.process.Normal(mean, p_var).kl(iw.process.Normal(mean, q_var))) == pytest.approx(exact, rel=1e-6)
+    found = float(iw.process.Normal(mean, p_var).kl(iw.process.Normal(mean, q_var)))
+    assert found == pytest.approx(exact, rel=1e-6, abs=0)
 
 
 def test_events_add_up_and_scalars_broadcast():
@@ -127,6 +140,15 @@ def test_masses_sum_to_one_at_any_noise(mean, log10_std, lattice):
     assert float(masses(mean, std, lattice).exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
+def difference_without_a_mirror(a, b):
+    low, high = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
+    return high + torch.log(-torch.expm1(low - high))
+
+
+WITHOUT_MIRROR = distributions, "log_ndtr_difference", difference_without_a_mirror
+
+
+@bug("upper tail not mirrored", *WITHOUT_MIRROR, std=0.02, mean=-0.2, lattice=LATTICES[1])
 @pytest.mark.parametrize("lattice", LATTICES, ids=lambda lattice: str(lattice.levels))
 @pytest.mark.parametrize("std", [0.02, 0.1, 1.0, 30.0])
 @pytest.mark.parametrize("mean", [-1.4, -0.2, 0.03, 0.98])
@@ -136,6 +158,21 @@ def test_masses_agree_with_fifty_digits_far_in_the_tails(mean, std, lattice):
     for index in range(0, lattice.levels, max(1, lattice.levels // 16)):
         assert math.isfinite(got[index])
         assert float(got[index]) == pytest.approx(exact_log_mass(mean, std, lattice, index), rel=1e-10, abs=1e-10)
+
+
+@bug("upper tail not mirrored", *WITHOUT_MIRROR)
+def test_masses_of_integers_agree_with_fifty_digits_far_in_both_tails():
+    """Of columns with bins of their own, up to 60 standard deviations from the mean."""
+    spacing, std, mean = [0.25, 1.0, 7.0], 0.4, -0.3
+    x = tensor([[-12.0, -9.0, -21.0], [0.25, 0.0, 0.0], [6.0, 8.0, 21.0], [23.0, 20.0, 14.0]])
+    law = iw.process.BinnedNormal(torch.full_like(x, mean), tensor(std), iw.process.Bins(tensor(spacing)))
+    found = law.entry_log_prob(x)
+    for row, values in zip(found.tolist(), x.tolist(), strict=True):
+        for got, width, value in zip(row, spacing, values, strict=True):
+            ends = [(mpmath.mpf(value) + s * mpmath.mpf(width) / 2 - mean) / std / mpmath.sqrt(2) for s in (-1, 1)]
+            low, high = ends if ends[0] > 0 else (-ends[1], -ends[0])
+            exact = mpmath.log((mpmath.erfc(low) - mpmath.erfc(high)) / 2)
+            assert got == pytest.approx(float(exact), rel=1e-10, abs=1e-12)
 
 
 @given(st.floats(-30, 30), st.floats(1e-3, 5))

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 from bugs import bug
 from mixed_rows import MEANS, PROBABILITY, STD, model_of, process_of, rows
@@ -131,6 +132,34 @@ def test_integers_have_the_mass_of_their_bin_and_real_numbers_the_density():
     found = law.entry_log_prob(torch.stack([bins, bins], 1))
     torch.testing.assert_close(found[:, 0], reference.log_prob(bins))
     torch.testing.assert_close(found[:, 1].exp(), reference.cdf(bins + 0.25) - reference.cdf(bins - 0.25))
+
+
+WIDE = iw.Mixed(
+    iw.Gaussian(iw.LinearSchedule()), iw.Categorical(iw.CosineSchedule(), (2, 3)), (False, True, False, True, False)
+)
+SPACINGS = tensor([0.0, 0.0, 0.5, 0.0, 2.0])
+DECODER = iw.Mixed.decoder
+
+
+def bins_of_the_first_columns(self, x_t, estimate, times, lattice):
+    count = len(self.places[0])
+    moved = lattice.spacing.clone()
+    moved[self.places[0]] = lattice.spacing[:count]
+    return DECODER(self, x_t, estimate, times, iw.process.Bins(moved))
+
+
+@bug("bins paired with other columns", iw.Mixed, "decoder", bins_of_the_first_columns)
+def test_each_whole_number_has_the_bin_of_its_own_column():
+    """A real number, a category, a fine integer, a category, a coarse integer: SciPy's density and masses."""
+    output = tensor([[0.3, -0.2, 0.9, *[0.0] * 5]])
+    denoiser = iw.denoise.MixedDenoiser(lambda x, t: output, WIDE, "x", "large")
+    times, x = iw.uniform_grid(4), tensor([[0.1, 1.0, 0.5, 2.0, 2.0]])
+    x_t = WIDE.diffuse(x, times[-2], tensor([[0.4, 0.9, -1.0, 0.1, 0.6]]))
+    found = WIDE.decoder(x_t, denoiser(x_t, times[-2]), times, iw.process.Bins(SPACINGS)).entry_log_prob(x)[0]
+    law = scipy.stats.norm(output[0, :3].numpy(), float(WIDE.schedule.sigma(0.25)))
+    below, above = (law.cdf(x[0, ::2].numpy() + sign * SPACINGS[::2].numpy() / 2) for sign in (-1, 1))
+    assert float(found[0]) == pytest.approx(law.logpdf(0.1)[0], rel=1e-10)
+    assert found[[2, 4]].exp().tolist() == pytest.approx((above - below)[1:].tolist(), rel=1e-10)
 
 
 def test_an_objective_for_rows_refuses_other_processes():

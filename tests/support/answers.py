@@ -59,6 +59,7 @@ def exact_answers(data, schedule, x_t, s, t):
     score = gradient_of_the_log_density(data, x_t, alpha, sigma)
     skip, out, _ = edm_factors(sigma / alpha, DATA_STD)
     answers = {"x": x, "score": score, "eps": -sigma * score, "v": -alpha * sigma * score - sigma * x}
+    answers["velocity"] = -sigma * score - x
     answers["F"] = (x - skip * x_t / alpha) / out
     answers["mean"] = mean_of_the_past(data, schedule, x_t, s, t)
     return answers

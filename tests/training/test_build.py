@@ -20,6 +20,7 @@ from inkwash.core.options import check
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser
 from inkwash.denoise.wrap import Clipped
+from inkwash.nn.layers import LevelEmbedding
 from inkwash.process.distributions import Lattice
 from inkwash.training.build import (
     build_denoiser,
@@ -74,6 +75,26 @@ def test_few_vectors_are_looked_at_less_long_and_with_dropout(examples, steps, d
     kept = resolve(given, vector(3), examples)
     assert (kept.train.steps, kept.network.dropout) == (7, 0.1)
     assert resolve(Config("x"), image(1, 8, 8), examples) == resolve(Config("x"), image(1, 8, 8))
+
+
+SEEN = {
+    "numbers": (vector(3), Config(denoiser=DenoiserConfig(sees="time"))),
+    "pictures": (image(1, 4, 4), Config(denoiser=DenoiserConfig(sees="time"))),
+    "bits": (
+        vector(3, levels=2),
+        Config(process=ProcessConfig(kind="bernoulli"), denoiser=DenoiserConfig(sees="time")),
+    ),
+}
+
+
+@pytest.mark.parametrize("data", SEEN)
+def test_a_network_that_sees_the_time_is_given_it_at_the_levels_that_it_embeds(data):
+    spec, config = SEEN[data]
+    denoiser, seen = build_denoiser(resolve(config, spec), spec), []
+    (embed,) = (module for module in denoiser.modules() if isinstance(module, LevelEmbedding))
+    embed.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    denoiser(torch.zeros(4, *spec.shape), torch.tensor([0.1, 0.25, 0.5, 1.0]))
+    assert seen[0].tolist() == pytest.approx([-16, -10, 0, 20], abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ def test_only_data_with_levels_can_be_clipped():
         (image(3, 256, 256), {}, "F", "large", "edm", "low-discrepancy"),  # too many levels over all entries
         (vector(2, levels=5000), {}, "F", "large", "edm", "low-discrepancy"),
         (vector(2, levels=5), {"sees": "nothing"}, "v", "large", "v", "low-discrepancy"),
+        (vector(2, levels=5), {"sees": "time"}, "F", "large", "edm", "low-discrepancy"),
+        (vector(2), {"predicts": "velocity"}, "velocity", "large", "velocity", "low-discrepancy"),
         (vector(2), {}, "F", "large", "edm", "low-discrepancy"),
         (vector(2), {"predicts": "eps"}, "eps", "large", "simple", "low-discrepancy"),
         (vector(2), {"variance": "learned"}, "F", "learned", "hybrid", "low-discrepancy"),
@@ -123,6 +125,7 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
     [
         ({"predicts": "levels"}, {}, vector(2), "denoiser.predicts"),
         ({"predicts": "levels", "sees": "nothing"}, {}, vector(2, levels=5), "denoiser.predicts"),
+        ({"predicts": "levels", "sees": "time"}, {}, vector(2, levels=5), "denoiser.predicts"),
         ({"variance": "learned"}, {"objective": "simple"}, vector(2), "train.objective"),
         ({"variance": "free"}, {"objective": "continuous"}, vector(2, levels=5), "train.objective"),
         ({"variance": "analytic"}, {"objective": "bound"}, vector(2), "denoiser.variance"),
@@ -181,7 +184,7 @@ def test_only_the_line_has_a_first_log_snr():
 
 BITS = [replace(vector(5, levels=2), low=0.0), image(2, 5, 7, levels=2)]
 NOT_OF_BITS = {
-    "process.schedule": ["karras", "learned", "learned-betas"],
+    "process.schedule": ["karras", "geometric", "learned", "learned-betas"],
     "denoiser.predicts": list(options(DenoiserConfig, "predicts")),
     "denoiser.variance": list(options(DenoiserConfig, "variance")),
     "denoiser.clip": [True, False],

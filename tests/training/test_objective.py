@@ -23,8 +23,9 @@ from oracles import (
 )
 
 import inkwash as iw
-from inkwash.core.shapes import sum_event
+from inkwash.core.shapes import mean_event, sum_event
 from inkwash.likelihood.bound import bound
+from inkwash.process import distributions
 from inkwash.training import objective, times as propose
 from inkwash.training.objective import REGRESSIONS, WEIGHTS
 
@@ -47,6 +48,7 @@ def expected(name, schedule, data, t):
         "simple": snr * error,
         "x": error,
         "v": error / sigma**2,  # v is -x / sigma plus what is known, where the variance is preserved
+        "velocity": (snr**0.5 + 1) ** 2 * error,  # the velocity is -(alpha / sigma + 1) x plus what is known
         "score": snr * error / sigma**2,
         "min-snr": min(snr, 5) * error,
         "edm": (snr + 1) * error,
@@ -238,7 +240,7 @@ def test_unknown_names_are_refused(field, value):
 
 def test_every_weight_and_comparison_has_a_name():
     assert {weight for _, weight in REGRESSIONS.values()} == set(WEIGHTS)
-    assert {compare for compare, _ in REGRESSIONS.values()} == {"x", "eps", "v", "score"}
+    assert {compare for compare, _ in REGRESSIONS.values()} == {"x", "eps", "v", "velocity", "score"}
 
 
 # The bound by pairs
@@ -417,3 +419,36 @@ def test_the_value_of_the_hybrid_is_the_sum():
     parts = SIMPLE.loss(denoiser, x, t, eps) + 0.5 * iw.training.PairBound(5).loss(denoiser, x, t, eps)
     torch.testing.assert_close(iw.training.Hybrid(iw.training.PairBound(5), 0.5).loss(denoiser, x, t, eps), parts)
     assert math.isclose(iw.training.Hybrid().share, 0.001)
+
+
+# Missing entries
+
+OBJECTIVES = {
+    **{name: iw.training.Regression(*REGRESSIONS[name]) for name in REGRESSIONS},
+    "bound": iw.training.PairBound(20),
+    "hybrid": iw.training.Hybrid(iw.training.PairBound(20), 0.5),
+    "continuous bound": iw.training.ContinuousBound(),
+}
+
+
+def counting_all(of_event):
+    return lambda x, present=None: of_event(x)
+
+
+@bug("missing errors counted", objective, "mean_event", counting_all(mean_event), name="hybrid")
+@bug("missing errors counted", objective, "mean_event", counting_all(mean_event), name="continuous bound")
+@bug("missing densities counted", distributions, "sum_event", counting_all(sum_event), name="hybrid")
+@bug("missing densities counted", distributions, "sum_event", counting_all(sum_event), name="continuous bound")
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_row_with_a_missing_entry_has_the_loss_of_a_shorter_row(name):
+    """Of columns that know nothing of each other; a loss is a mean over all entries, present or not."""
+
+    def network(x_t, t):
+        return torch.cat([0.7 * x_t, 0.3 * torch.tanh(x_t)], 1)
+
+    denoiser = iw.Denoiser(network, iw.Gaussian(iw.LearnedSchedule(20)), "x", "learned")
+    x, noise = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    present, t = torch.tensor([True, True, False]).expand(5, 3), tensor([0.04, 0.2, 0.55, 0.8, 1.0])
+    whole = OBJECTIVES[name].loss(denoiser, x, t, noise, present)
+    shorter = OBJECTIVES[name].loss(denoiser, x[:, :2], t, noise[:, :2])
+    torch.testing.assert_close(3 * whole, 2 * shorter)

@@ -147,13 +147,30 @@ def test_weighted_means_are_integrals_over_what_is_covered(schedule, name):
         assert float(weighted.mean()) == pytest.approx(integral(high) - integral(low), abs=error + 1e-9), k
 
 
+def uncut(end):
+    """Draws of a law that goes on beyond one of its ends, 0 or 1, and of which the rest is moved there."""
+
+    def draw(self, count, schedule, generator):
+        ends = [torch.special.ndtr((-0.5 * schedule.log_snr(t) - self.mean) / self.std) for t in (1e-3, 1.0)]
+        ends[end] = torch.full_like(ends[end], float(end))
+        normal = torch.special.ndtri(ends[0] + (ends[1] - ends[0]) * propose.comb(count, generator))
+        t = schedule.time(-2 * (self.mean + self.std * normal)).clamp(1e-3, 1)
+        return Times(t, torch.ones_like(t))
+
+    return draw
+
+
+@bug("not cut at time 1", iw.training.LogNormal, "draw", uncut(1), schedule=SCHEDULES[0], std=4.0)
+@bug("not cut at the first time", iw.training.LogNormal, "draw", uncut(0), schedule=SCHEDULES[0], std=4.0)
 @schedules
-def test_log_normal_is_the_normal_cut_off_at_time_one(schedule):
-    proposal = iw.training.LogNormal(mean=-0.6, std=0.8)
+@pytest.mark.parametrize(("mean", "std"), [(-0.6, 0.8), (0.3, 4.0)], ids=["narrow", "wide"])
+def test_log_normal_is_the_normal_cut_off_at_both_ends(schedule, mean, std):
+    """The wide one has a tenth of its mass beyond each end of most schedules."""
+    proposal = iw.training.LogNormal(mean, std)
     times = proposal.draw(4000, schedule, random())
     log_noise = -0.5 * schedule.log_snr(times.t)
-    ends = [(-0.5 * float(schedule.log_snr(t)) + 0.6) / 0.8 for t in (1e-3, 1.0)]
-    law = scipy.stats.truncnorm(*ends, loc=-0.6, scale=0.8)
+    ends = [(-0.5 * float(schedule.log_snr(t)) - mean) / std for t in (1e-3, 1.0)]
+    law = scipy.stats.truncnorm(*ends, loc=mean, scale=std)
     assert scipy.stats.kstest(log_noise.numpy(), law.cdf).statistic < 0.005  # a comb, not independent draws
     assert torch.equal(times.weight, torch.ones_like(times.t))
 
@@ -322,10 +339,29 @@ def test_what_is_learned_survives_a_round_trip(schedule, name):
     assert name not in ("loss-history", "log-snr-density") or old.state_dict()
 
 
-def test_looking_only_early_leaves_the_density_elsewhere():
-    """A bin that was not looked at keeps what it knew."""
-    proposal, schedule = iw.training.LogSnrDensity(bins=4), Straight(9.0, -7.0)
-    early = Times(schedule.time(tensor([8.0, 7.0])), tensor([1.0, 1.0]))
-    proposal.learn(early, tensor([3.0, 5.0]), schedule)
+def learns_from(start):
+    """What a look adds up from, given what was known: for bins that were not looked at, this is all."""
+
+    def learn(self, times, losses, schedule):
+        low, high = self._ends(schedule)
+        index = propose._bin((schedule.log_snr(times.t) - low) / (high - low), len(self.square))
+        gained = (losses.double() * times.weight * self.density()[index]) ** 2
+        include = start is torch.clone
+        new = start(self.square).scatter_reduce(0, index, gained, "mean", include_self=include)
+        self.square += (1 - self.memory) * (new - self.square)
+
+    return learn
+
+
+@bug("what was not looked at is forgotten", iw.training.LogSnrDensity, "learn", learns_from(torch.zeros_like))
+@bug("the past counted as a look", iw.training.LogSnrDensity, "learn", learns_from(torch.clone))
+def test_a_look_changes_the_bins_it_fell_into_by_the_share_that_is_not_memory():
+    """A loss L adds L |dt / d log-SNR| per unit of log-SNR, here in units of all of its range."""
+    proposal, schedule = iw.training.LogSnrDensity(bins=4, memory=0.9), Straight(9.0, -7.0)
+    times = proposal.draw(200, schedule, random())
+    early = (schedule.log_snr(times.t) > 5.1).nonzero()[:2, 0]
+    looked, losses = Times(times.t[early], times.weight[early]), tensor([3.0, 5.0])
+    proposal.learn(looked, losses, schedule)
+    range_of_times = 1 - proposal.first
     assert proposal.square[:3].tolist() == [1, 1, 1]
-    assert float(proposal.square[3]) != 1
+    assert float(proposal.square[3]) == pytest.approx(0.9 + 0.1 * 17 * range_of_times**2, rel=1e-6)

@@ -6,13 +6,14 @@ and mistakes are answered at once.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union
 
@@ -34,6 +35,7 @@ from inkwash.core.config import (
     MethodName,
     ModelName,
     NetworkConfig,
+    PresetName,
     ProcessConfig,
     SamplingConfig,
     TrainConfig,
@@ -42,6 +44,7 @@ from inkwash.core.errors import ConfigError, InkwashError, RunInterrupted
 from inkwash.core.machine import keep_freed_memory
 from inkwash.core.options import Count, Range, first_difference
 from inkwash.core.version import __version__
+from inkwash.presets import PRESETS
 
 _DESCRIPTION = """Diffusion models as probability distributions: fit one to your data, sample it, evaluate it.
 --version prints the version of inkwash."""
@@ -65,19 +68,12 @@ class _Training:
     """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
     autoencoder's latents (latent)."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    preset: PresetName | None = None
+    """Start from the settings of a paper, which the other options may change; --help shows them. dpm-2015 with
+    --process.kind bernoulli is the paper's model of bits."""
 
     def config(self, source: str) -> Config:
-        return Config(
-            source,
-            self.data,
-            self.process,
-            self.denoiser,
-            self.network,
-            self.train,
-            self.sampling,
-            model=self.model,
-            autoencoder=self.autoencoder,
-        )
+        return Config(source, **{option.name: getattr(self, option.name) for option in fields(_Training)})
 
 
 @dataclass(frozen=True)
@@ -322,7 +318,24 @@ def _command(words: Sequence[str]) -> Any:
         kinds = [Annotated[kind, tyro.conf.subcommand(each)] for each, kind in COMMANDS.items()]
         return _show("inkwash", kinds, words, _DESCRIPTION)
     require_choice("command", name, COMMANDS)
-    return _experiment(others) if name == "papers" else parse(COMMANDS[name], f"inkwash {name}", others)
+    if name == "papers":
+        return _experiment(others)
+    return parse(COMMANDS[name], f"inkwash {name}", others, _from_preset(COMMANDS[name], others))
+
+
+def _from_preset(kind: type, words: Sequence[str]) -> Any:
+    """The command with the options of the preset that the words name, and its other words missing; None without one."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    scan.add_argument("--preset", nargs="?")
+    scan.add_argument("--process.kind", nargs="?", dest="process")
+    found = scan.parse_known_args(words)[0]
+    configs = PRESETS.get(found.preset)
+    if configs is None or not issubclass(kind, _Training):
+        return None
+    config = configs.get(found.process, next(iter(configs.values())))()
+    options = {option.name: getattr(config, option.name) for option in fields(_Training)}
+    missing = {word.name: tyro.MISSING for word in fields(kind) if word.default is word.default_factory is MISSING}
+    return kind(**options, **missing)
 
 
 def _experiment(words: Sequence[str]) -> Any:

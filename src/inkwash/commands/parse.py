@@ -27,20 +27,21 @@ NO_PREFIX: Any = tyro.conf.OmitArgPrefixes
 """Marks a config within a command: neither its options nor those of the configs in it have a prefix."""
 
 
-def parse(kind: type[C], prog: str, words: Sequence[str]) -> C:
+def parse(kind: type[C], prog: str, words: Sequence[str], default: Any = None) -> C:
     """The command of a kind that the words describe, checked; `--help` prints the help, and exits.
 
     Args:
         kind: a dataclass; its fields are the options and words of the command.
         prog: what the user typed before the words.
         words: the others.
+        default: the command whose options hold where the words have none; by default that of the class.
 
     Raises:
         ConfigError: an unknown option, a missing word or one too many, or a bad value.
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            command = tyro.cli(kind, prog=prog, args=words, registry=_READERS)
+            command = tyro.cli(kind, prog=prog, args=words, default=default, registry=_READERS)
     except SystemExit as end:
         if not end.code:
             raise

@@ -42,20 +42,21 @@ ScheduleName = Literal[
     "sohl-dickstein",
     "rectified",
     "karras",
+    "geometric",
     "zero-terminal",
     "learned-betas",
     "learned",
 ]
 # "Plain" names say all there is to say; what the others stand for depends on more than the name.
-PlainPredictionName = Literal["x", "eps", "score", "v", "F"]
+PlainPredictionName = Literal["x", "eps", "score", "v", "velocity", "F"]
 PredictionName = Literal[PlainPredictionName, "mean", "levels"]
 PlainVarianceName = Literal["small", "large", "learned", "free"]
 VarianceName = Literal[PlainVarianceName, "analytic"]
-SightName = Literal["log_snr", "nothing"]
+SightName = Literal["log_snr", "time", "nothing"]
 NetworkName = Literal["unet", "dit", "mlp", "transformer"]
 DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
-RegressionName = Literal["simple", "x", "v", "score", "min-snr", "edm", "continuous"]
+RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "bound", "hybrid"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
@@ -74,6 +75,8 @@ GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
 ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
+
+PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm", "flow-matching"]
 
 Width = Annotated[int, Range(8, 4096)]
 Depth = Annotated[int, Range(1, 64)]
@@ -136,11 +139,11 @@ class ProcessConfig:
     """How data is spread into noise."""
 
     schedule: ScheduleName | None = None
-    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM); one that leaves no
-    signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified, zero-terminal (cosine, bent);
-    one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its ends on the bound, its shape on
-    the variance of the estimate). By default log-linear for the gaussian and the mixed process, linear for the
-    bernoulli one, and sohl-dickstein for the categorical one."""
+    """Noise schedule: linear (DDPM), cosine (IDDPM), log-linear (log-SNR on a line), karras (EDM), geometric (NCSN);
+    one that leaves no signal at time 1, where eps and score cannot be predicted: sohl-dickstein, rectified,
+    zero-terminal (cosine, bent); one that is trained: learned-betas (on the bound), learned (a monotone log-SNR; its
+    ends on the bound, its shape on the variance of the estimate). By default log-linear for the gaussian and the mixed
+    process, linear for the bernoulli one, and sohl-dickstein for the categorical one."""
     steps: Annotated[int, Range(2, 10000)] = 1000
     """Steps T of the schedule's table, if it has one, and of the model's own grid."""
     kind: ProcessName | None = None
@@ -169,7 +172,8 @@ class DenoiserConfig:
     """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
     (the transition's) otherwise."""
     sees: SightName = "log_snr"
-    """What the network sees of the noise level. With nothing it cannot predict F."""
+    """What the network sees of the noise level: the log-SNR, as EDM's, or the time, as DDPM's. With nothing it cannot
+    predict F; to predict levels it must see the log-SNR."""
     clip: bool | None = None
     """Gaussian and mixed only: clip estimates of the clean data to its range; by default if it has levels that are not
     predicted."""
@@ -246,7 +250,7 @@ class TrainConfig:
     objective: ObjectiveName | None = None
     """What training minimises; by default the bound in continuous time for levels and the learned schedule, the bound
     on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
-    where F is predicted, v where v is, and simple otherwise."""
+    where F is predicted, v or velocity where that is, and simple otherwise."""
     times: TimesName | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
     low-discrepancy otherwise, also for the learned schedule, whose shape is a density of its own."""
@@ -311,14 +315,16 @@ class SamplingConfig:
 class Config:
     """All that decides a training run, except the data itself."""
 
-    source: str
-    """The data, by its name or path; see `SOURCES`."""
+    source: str = ""
+    """The data, by its name or path; see `SOURCES`. A preset has none."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    preset: PresetName | None = None
+    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
     model: ModelName = "diffusion"
     """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
     autoencoder's latents (latent)."""

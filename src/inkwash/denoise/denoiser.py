@@ -6,7 +6,7 @@ two. The choice of what the network predicts changes the weighting of the loss, 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,6 @@ from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
 
-TimeInput = Literal["time", SightName]
-"""What a network is given in the place of the time."""
 Network = Callable[..., Tensor]
 Named = TypeVar("Named")
 
@@ -58,9 +56,9 @@ class NetworkDenoiser(nn.Module, ABC):
         ConfigError: `sees` is unknown.
     """
 
-    def __init__(self, network: Network, process: Scheduled, sees: TimeInput = "time") -> None:
+    def __init__(self, network: Network, process: Scheduled, sees: SightName = "time") -> None:
         super().__init__()
-        require_one_of("sees", sees, get_args(TimeInput))
+        require_one_of("sees", sees, get_args(SightName))
         self.network = network
         self.process = process
         self.schedule = process.schedule
@@ -151,7 +149,7 @@ class Denoiser(NetworkDenoiser):
         process: Gaussian,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: TimeInput = "time",
+        sees: SightName = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.predicts = named("predicts", predicts, prediction.NAMED)
@@ -160,7 +158,7 @@ class Denoiser(NetworkDenoiser):
             raise ConfigError("sees", "'nothing'", "another prediction than F, whose input the noise level scales")
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
             name = type(self.predicts).__name__.lower()
-            raise ConfigError("predicts", repr(name), "x or v, as this schedule leaves no signal at time 1")
+            raise ConfigError("predicts", repr(name), "x, v or velocity, as this schedule leaves no signal at time 1")
 
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Estimate:
         """The estimate at noisy data `x_t` `(B, *event)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""

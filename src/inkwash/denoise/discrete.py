@@ -14,8 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from inkwash.core.config import SightName
 from inkwash.core.shapes import as_time
-from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser, TimeInput
+from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser
 from inkwash.denoise.prediction import Prediction
 from inkwash.process.gaussian import Noisy
 from inkwash.process.mixed import Mixed, MixedEstimate
@@ -70,7 +71,7 @@ class MixedDenoiser(NetworkDenoiser):
         process: Mixed,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: TimeInput = "time",
+        sees: SightName = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.numbers = Denoiser(nn.Identity(), process.numbers, predicts, variance, sees)

@@ -84,6 +84,17 @@ class V(Prediction):
         return Guess((alpha * x_t - sigma * output) / power, (sigma * x_t + alpha * output) / power)
 
 
+class Velocity(Prediction):
+    r"""$\hat u = \hat\epsilon - \hat x$, the velocity $dx_t/dt$ of the straight line from data to noise that
+    `RectifiedSchedule` follows (Lipman et al. 2023, eq. 22; Liu et al. 2023, eq. 1, both with time reversed). It
+    determines both estimates under any schedule."""
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        alpha, sigma, x_t = noisy.alpha, noisy.sigma, noisy.x_t
+        total = alpha + sigma  # 1 for the rectified schedule
+        return Guess((x_t - sigma * output) / total, (x_t + alpha * output) / total)
+
+
 @dataclass(frozen=True)
 class F(Prediction):
     r"""EDM's preconditioned output F: $\hat x = c_\mathrm{skip}x_t + c_\mathrm{out}F$, where the network's input is
@@ -157,5 +168,12 @@ class Levels(Prediction):
         return Guess(x, noisy.eps_of(x), logits)
 
 
-NAMED: dict[PlainPredictionName, Prediction] = {"x": X(), "eps": Eps(), "score": Score(), "v": V(), "F": F()}
+NAMED: dict[PlainPredictionName, Prediction] = {
+    "x": X(),
+    "eps": Eps(),
+    "score": Score(),
+    "v": V(),
+    "velocity": Velocity(),
+    "F": F(),
+}
 """Predictions that need nothing but their name."""

@@ -9,6 +9,7 @@ from inkwash.nn.levels import LevelHead, LevelNet
 from inkwash.nn.mlp import MLP, MLPOptions, perceptron
 from inkwash.nn.options import NetworkOptions
 from inkwash.nn.tables import TableNet
+from inkwash.nn.times import TimeNet
 from inkwash.nn.unet import UNet, UNetOptions
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LevelHead",
     "LevelNet",
     "TableNet",
+    "TimeNet",
     "UNet",
     "perceptron",
 ]

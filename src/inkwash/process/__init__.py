@@ -12,6 +12,7 @@ from inkwash.process.entropy import EntropyBounds, entropy_bounds
 from inkwash.process.gaussian import Estimate, Gaussian
 from inkwash.process.mixed import Joint, Mixed, MixedEstimate
 from inkwash.process.noise.closed import (
+    GeometricSchedule,
     KarrasSchedule,
     LogLinearSchedule,
     RectifiedSchedule,
@@ -45,6 +46,7 @@ __all__ = [
     "EntropyBounds",
     "Estimate",
     "Gaussian",
+    "GeometricSchedule",
     "Joint",
     "KarrasSchedule",
     "Lattice",
@@ -82,6 +84,7 @@ SCHEDULES: dict[ScheduleName, Callable[[int], Schedule]] = {
     "sohl-dickstein": lambda steps: SohlDicksteinSchedule(),
     "rectified": lambda steps: RectifiedSchedule(),
     "karras": KarrasSchedule,
+    "geometric": GeometricSchedule,
     "zero-terminal": lambda steps: ZeroTerminalSchedule(CosineSchedule(steps)),
     "learned-betas": LearnedBetas,
     "learned": lambda steps: LearnedSchedule(steps, learn_ends=True),

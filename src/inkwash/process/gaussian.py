@@ -181,6 +181,11 @@ class Estimate(AnyEstimate):
         return over(alpha, self.eps) * self.eps - over(sigma, self.x) * self.x
 
     @property
+    def velocity(self) -> Tensor:
+        r"""$\hat u = \hat\epsilon - \hat x$ (Lipman et al. 2023, eq. 22, with time reversed)."""
+        return self.eps - self.x
+
+    @property
     def law(self) -> Normal:
         r"""$\mathcal N\big(\hat x, 1/(1 + \mathrm{SNR})\big)$, whose variance is that of standard normal data given
         $x_t$ (PiGDM, Song et al. 2023)."""

@@ -19,6 +19,7 @@ from inkwash.nn.layers import ConditionEmbedding, GivenEmbedding, LabelEmbedding
 from inkwash.nn.levels import LevelNet
 from inkwash.nn.options import NetworkOptions, Ports
 from inkwash.nn.tables import TableNet
+from inkwash.nn.times import TimeNet
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
 from inkwash.training.kinds import KINDS, lattice_of
@@ -72,10 +73,11 @@ def _backbone(
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
 ) -> nn.Module:
-    """A network of what stands side by side for each channel or column."""
+    """A network of what stands side by side for each channel or column, which sees what the config lets it see."""
     beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
     ports = Ports(spec.size, inputs, outputs, _embeddings(condition), beside)
-    return network_options(config.network).build(ports)
+    network = network_options(config.network).build(ports)
+    return TimeNet(network) if config.denoiser.sees == "time" else network
 
 
 def _embeddings(condition: ConditionSpec) -> dict[str, ConditionEmbedding]:

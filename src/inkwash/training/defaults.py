@@ -34,6 +34,7 @@ from inkwash.core.options import narrowed
 from inkwash.data.spec import DataSpec
 from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
+from inkwash.presets import PRESETS
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
 from inkwash.training.sampling import require_sampling
@@ -53,6 +54,7 @@ _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
     "F": "edm",
     "v": "v",
+    "velocity": "velocity",
     "mean": "bound",
 }
 """The usual objective of a prediction, if it is not the simple one."""
@@ -99,6 +101,9 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
     kind, schedule = KINDS[name], process.schedule or KINDS[name].schedule
     if name not in possible:
         raise ConfigError("process.kind", f"{name}, and {spec.describe()}", " or ".join(possible))
+    if config.preset and name not in PRESETS[config.preset]:
+        need = " or ".join(f"the process {kind}, for {KINDS[kind].data}" for kind in PRESETS[config.preset])
+        raise ConfigError("preset", f"{config.preset}, and the process {name}", need)
     _require_own("process", process, name, {other: kind.options for other, kind in KINDS.items()})
     if schedule in kind.impossible:
         need = f"a schedule that is not trained and keeps the variance bounded, for the {name} process"
@@ -123,8 +128,8 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
     by_level = predicts == "levels"
-    if by_level and (spec.levels is None or config.sees == "nothing"):
-        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the noise level")
+    if by_level and (spec.levels is None or config.sees != "log_snr"):
+        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
     variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
@@ -142,15 +147,16 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
             need = f"the gaussian process; for the {name} one the network gives log-odds, and the reverse step follows"
             raise ConfigError(f"denoiser.{option}", getattr(config, option), need)
     if config.sees == "nothing":
-        raise ConfigError("denoiser.sees", config.sees, f"log_snr, for the {name} process")
+        raise ConfigError("denoiser.sees", config.sees, f"log_snr or time, for the {name} process")
     return config
 
 
 def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
-    """Levels where there are few; else F, or v where the network must not see the noise that scales its input."""
+    """Levels where there are few and the network sees the log-SNR; else F, or v where the network must not see the
+    noise that scales its input."""
     if config.sees == "nothing":
         return "v"
-    return "levels" if has_few_levels(spec) else "F"
+    return "levels" if config.sees == "log_snr" and has_few_levels(spec) else "F"
 
 
 def has_few_levels(spec: DataSpec) -> bool:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,14 @@ def train(
     source: Any,
     out: StrPath | None = None,
     *,
+    config: Config | None = None,
     data: DataConfig | None = None,
     process: ProcessConfig | None = None,
     denoiser: DenoiserConfig | None = None,
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
     sampling: SamplingConfig | None = None,
-    model: ModelName = "diffusion",
+    model: ModelName | None = None,
     autoencoder: AutoencoderConfig | None = None,
     display: Display | None = None,
     report: bool = True,
@@ -61,13 +63,15 @@ def train(
     Args:
         source: the data, by name, by path or as an object; see `inkwash.load_dataset`.
         out: the run's folder; `runs/NAME` by default.
+        config: the options to start from, such as those of `inkwash.presets`. A section that is passed as well replaces
+            the section of the config; the source does in any case.
         data: how to read the data.
         process: how data is turned into noise.
         denoiser: what the network's output means.
         network: the network.
         train: how to train it.
         sampling: how samples are taken by default, on the way and afterwards.
-        model: which kind of model.
+        model: which kind of model; a diffusion model by default.
         autoencoder: the encoder and decoder of models that have them.
         display: where to print what is done; standard output by default.
         report: whether to sample from the model on the way and, at the end, to leave samples, the learning curve and
@@ -80,18 +84,20 @@ def train(
         RunInUseError: another trainer holds the run.
         RunInterrupted: Ctrl-C or SIGTERM stopped training, after saving.
     """
-    config = Config(
-        source_name(source),
-        data or DataConfig(),
-        process or ProcessConfig(),
-        denoiser or DenoiserConfig(),
-        network or NetworkConfig(),
-        train or TrainConfig(),
-        sampling or SamplingConfig(),
-        model=model,
-        autoencoder=autoencoder or AutoencoderConfig(),
+    base = config or Config()
+    options = replace(
+        base,
+        source=source_name(source),
+        data=data or base.data,
+        process=process or base.process,
+        denoiser=denoiser or base.denoiser,
+        network=network or base.network,
+        train=train or base.train,
+        sampling=sampling or base.sampling,
+        model=model or base.model,
+        autoencoder=autoencoder or base.autoencoder,
     )
-    return fit(config, None if out is None else Path(out), source, display, report)
+    return fit(options, None if out is None else Path(out), source, display, report)
 
 
 def fit(

@@ -36,7 +36,7 @@ from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
 from inkwash.training.objective import MixedLoss, Objective, Regression
 
 _TRAINED: tuple[ScheduleName, ...] = ("learned-betas", "learned")
-_UNBOUNDED: tuple[ScheduleName, ...] = ("karras",)
+_UNBOUNDED: tuple[ScheduleName, ...] = ("karras", "geometric")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Restoration:
         return mean_event(error.abs() if self.norm == "l1" else error**2)
 
 
-Compared = Literal["x", "eps", "v", "score"]
+Compared = Literal["x", "eps", "v", "velocity", "score"]
 
 
 class Objective(ABC):
@@ -98,12 +98,13 @@ class Regression(Objective):
     | --- | --- | --- |
     | "eps" | "one" | simple (Ho et al. 2020, eq. 14) |
     | "score" | "one" | denoising score matching (Vincent 2011) |
+    | "velocity" | "one" | conditional flow matching (Lipman et al. 2023, eq. 23), for the rectified schedule |
     | "x" | "min-snr" | Hang et al. 2023, with the limit 5 |
     | "x" | "edm" | Karras et al. 2022, table 1, for data of variance 1 |
     | "eps" | "half-rate" | the bound in continuous time, $\tfrac12\int \mathrm{mse}\,d\mathrm{SNR}$ (Kingma et al. 2021, eq. 17) |
 
     Args:
-        compare: "x", "eps", "v" or "score".
+        compare: "x", "eps", "v", "velocity" or "score".
         weight: name of one of `WEIGHTS`.
         first: with "half-rate", whose integral diverges at time 0, earlier times do not count.
 
@@ -138,6 +139,7 @@ REGRESSIONS: dict[RegressionName, tuple[Compared, str]] = {
     "simple": ("eps", "one"),
     "x": ("x", "one"),
     "v": ("v", "one"),
+    "velocity": ("velocity", "one"),
     "score": ("score", "one"),
     "min-snr": ("x", "min-snr"),
     "edm": ("x", "edm"),

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from inkwash.core.config import AnyResolvedConfig, Config
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionKeywords
@@ -64,6 +64,8 @@ def prepare(options: Config, source: Any = None) -> Prepared:
         DataError: the data is bad, or some class is found only among the examples that are held out.
     """
     check(options)
+    if source is None and not options.source:
+        raise ConfigError("source", repr(options.source), "data, by its name or path")
     require_possible(options)
     dataset = load_dataset(options.source if source is None else source, options.data)
     config = resolve(options, dataset.spec, len(dataset.data))

@@ -155,9 +155,8 @@ class LogSnrDensity(Proposal):
         low, high = self._ends(schedule)
         index = _bin((schedule.log_snr(times.t) - low) / (high - low), len(self.square))
         gained = (losses.double() * times.weight * self.density()[index]) ** 2
-        new = self.square.scatter_reduce(0, index, gained, "mean", include_self=False)
-        seen = torch.zeros_like(self.square).index_fill_(0, index, 1.0)
-        self.square += (1 - self.memory) * seen * (new - self.square)
+        new = self.square.scatter_reduce(0, index, gained, "mean", include_self=False)  # others keep what they have
+        self.square += (1 - self.memory) * (new - self.square)
 
     def _ends(self, schedule: Schedule) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

@@ -1,12 +1,16 @@
 """Letters of papers and notes convert to what their authors mean by them, and back."""
 
+from dataclasses import replace
+
 import mpmath
 import pytest
 import torch
 from betas import case
+from bugs import bug
 from oracles import F64, name_of, public_schedules, tensor
 
 import inkwash as iw
+from inkwash.process.noise import notation
 from inkwash.process.noise.notation import LETTERS
 
 schedules = pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
@@ -23,6 +27,23 @@ def test_letters_lead_back_to_the_log_snr(schedule, letter):
     torch.testing.assert_close(schedule.time(again), schedule.time(log_snr), rtol=0, atol=1e-9)
 
 
+def letters_with(name, **maps):
+    """The table of letters with other conversions of one."""
+    return notation, "_LETTERS", {**notation._LETTERS, name: replace(notation._LETTERS[name], **maps)}
+
+
+def betas_without_the_first(log_snr):
+    before = torch.cat([log_snr[:1], log_snr[:-1]])
+    return -torch.sigmoid(-log_snr) * torch.expm1(log_snr - before)
+
+
+def alphas_without_the_first(log_snr):
+    log_alpha_bar = torch.nn.functional.logsigmoid(log_snr)
+    return torch.diff(log_alpha_bar, prepend=log_alpha_bar[:1]).exp()
+
+
+@bug("first beta forgotten", *letters_with("ddpm.beta", from_log_snr=betas_without_the_first), steps=21)
+@bug("first alpha forgotten", *letters_with("ddpm.alpha", from_log_snr=alphas_without_the_first), steps=21)
 @pytest.mark.parametrize("steps", [21, 1000])
 def test_letters_of_a_schedule_have_their_authors_meaning(steps):
     schedule, betas, bars = case("linear", steps)
@@ -66,6 +87,12 @@ def test_letters_determine_times_of_any_schedule():
     torch.testing.assert_close(linear.sigma(t) / linear.alpha(t), sigma, rtol=1e-10, atol=0)
 
 
+def without_the_first(betas):
+    log_alpha = torch.log1p(-betas)
+    return notation.log_snr_of(log_alpha.cumsum(0) - (1 - 1e-9) * log_alpha[0])
+
+
+@bug("first beta forgotten", *letters_with("ddpm.beta", to_log_snr=without_the_first))
 def test_letters_of_steps_determine_a_schedule():
     """A list over all steps converts to the log-SNRs of our table."""
     betas = tuple(0.02 + 0.1 * (k / 30) ** 2 for k in range(30))

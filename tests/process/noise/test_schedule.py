@@ -76,6 +76,17 @@ def karras(steps):
     return iw.KarrasSchedule(steps), scales
 
 
+def geometric(steps):
+    """The sequence whose neighbours have one ratio, which runs from 0.01 to 50 (Song & Ermon 2019, §4.2)."""
+    ratio = (mpf(50) / mpf(0.01)) ** (1 / (mpf(steps) - 1))
+
+    def scales(t):
+        k = t * steps
+        return mpf(1), (mpf(0.01) * (ratio ** (k - 1) if k >= 1 else k)) ** 2
+
+    return iw.process.GeometricSchedule(steps), scales
+
+
 def zero_terminal(kind):
     """Lin et al. (2023), Alg. 1, on the square roots of alpha-bar: a shift makes the last one 0, a scale keeps the 1 at
     time 0."""
@@ -132,6 +143,7 @@ EXACT = {
     "sohl-dickstein": (sohl_dickstein, (2, 100, 1000, 10000)),
     "rectified": (rectified, (2, 100, 1000, 10000)),
     "karras": (karras, (2, 100, 1000, 10000)),
+    "geometric": (geometric, (2, 100, 1000, 10000)),
     "zero-terminal linear": (zero_terminal("linear"), (21, 100, 1000, 10000)),
     "zero-terminal": (zero_terminal("cosine"), (2, 100, 1000, 10000)),
     "learned betas": (learned_betas, (2, 100, 1000, 10000)),

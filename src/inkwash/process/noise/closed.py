@@ -1,6 +1,7 @@
 r"""Schedules in closed form, and a schedule that removes the last signal from another one."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +87,48 @@ class LogLinearSchedule(VariancePreserving):
 
 
 @dataclass(frozen=True)
-class KarrasSchedule(Schedule):
+class _Exploding(Schedule):
+    r"""$\alpha = 1$, and $\sigma$ grows from `sigma_min` at t = 1/T to `sigma_max` at t = 1. Below $t = 1/T$,
+    $\sigma = \sigma_{\min} t T$, so that time 0 is data."""
+
+    steps: int = 1000
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        require_integer("schedule.steps", self.steps, least=2)
+        if not 0 < self.sigma_min < math.inf:
+            raise ConfigError("schedule.sigma_min", self.sigma_min, "a number > 0")
+        if not self.sigma_min < self.sigma_max < math.inf:
+            raise ConfigError("schedule.sigma_max", self.sigma_max, f"more than sigma_min, {self.sigma_min}")
+
+    @abstractmethod
+    def _risen(self, u: Tensor) -> Tensor:
+        r"""$\sigma$ at the share u of the rise, from 0 at t = 1/T to 1 at t = 1."""
+
+    @abstractmethod
+    def _share(self, sigma: Tensor) -> Tensor:
+        """The inverse of `_risen`."""
+
+    def alpha(self, t: float | Tensor) -> Tensor:
+        return as_time(t) ** 0  # 1, but differentiable in t
+
+    def sigma(self, t: float | Tensor) -> Tensor:
+        position = as_time(t) * self.steps
+        u = ((position - 1) / (self.steps - 1)).clamp(min=0)
+        return torch.where(position < 1, self.sigma_min * position, self._risen(u))
+
+    def log_snr(self, t: float | Tensor) -> Tensor:
+        return -2 * torch.log(self.sigma(t))
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        sigma = torch.exp(-0.5 * as_time(log_snr))
+        below, above = sigma / self.sigma_min, 1 + self._share(sigma) * (self.steps - 1)
+        return (torch.where(sigma < self.sigma_min, below, above) / self.steps).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class KarrasSchedule(_Exploding):
     r"""The variance-exploding schedule of EDM: $\alpha = 1$ and, for $t \ge 1/T$,
 
     $\sigma(t) = \big(\sigma_{\min}^{1/\rho} + u\,(\sigma_{\max}^{1/\rho} - \sigma_{\min}^{1/\rho})\big)^\rho$ with
@@ -102,17 +144,10 @@ class KarrasSchedule(Schedule):
         rho: how strongly the steps crowd at low noise; 1 spaces $\sigma$ evenly.
     """
 
-    steps: int = 1000
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        require_integer("schedule.steps", self.steps, least=2)
-        if not 0 < self.sigma_min < math.inf:
-            raise ConfigError("schedule.sigma_min", self.sigma_min, "a number > 0")
-        if not self.sigma_min < self.sigma_max < math.inf:
-            raise ConfigError("schedule.sigma_max", self.sigma_max, f"more than sigma_min, {self.sigma_min}")
+        super().__post_init__()
         if not 0 < self.rho < math.inf:
             raise ConfigError("schedule.rho", self.rho, "a number > 0")
 
@@ -120,24 +155,38 @@ class KarrasSchedule(Schedule):
     def _root_ends(self) -> tuple[float, float]:
         return self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
 
-    def alpha(self, t: float | Tensor) -> Tensor:
-        return as_time(t) ** 0  # 1, but differentiable in t
-
-    def sigma(self, t: float | Tensor) -> Tensor:
+    def _risen(self, u: Tensor) -> Tensor:
         low, high = self._root_ends
-        position = as_time(t) * self.steps
-        u = ((position - 1) / (self.steps - 1)).clamp(min=0)
-        return torch.where(position < 1, self.sigma_min * position, (low + u * (high - low)) ** self.rho)
+        return (low + u * (high - low)) ** self.rho
 
-    def log_snr(self, t: float | Tensor) -> Tensor:
-        return -2 * torch.log(self.sigma(t))
-
-    def time(self, log_snr: float | Tensor) -> Tensor:
+    def _share(self, sigma: Tensor) -> Tensor:
         low, high = self._root_ends
-        sigma = torch.exp(-0.5 * as_time(log_snr))
-        u = (sigma ** (1 / self.rho) - low) / (high - low)
-        position = torch.where(sigma < self.sigma_min, sigma / self.sigma_min, 1 + u * (self.steps - 1))
-        return (position / self.steps).clamp(0, 1)
+        return (sigma ** (1 / self.rho) - low) / (high - low)
+
+
+@dataclass(frozen=True)
+class GeometricSchedule(_Exploding):
+    r"""The variance-exploding schedule of score matching: $\alpha = 1$ and, for $t \ge 1/T$,
+
+    $\sigma(t) = \sigma_{\min}(\sigma_{\max}/\sigma_{\min})^u$ with $u = \tfrac{tT - 1}{T - 1}$: a geometric sequence on
+    the grid of T steps (Song & Ermon 2019, §4.2; Song et al. 2021, App. C). Below $t = 1/T$,
+    $\sigma = \sigma_{\min} t T$, so that time 0 is data.
+
+    Args:
+        steps: T, at least 2.
+        sigma_min: the noise scale at t = 1/T, in model units; positive.
+        sigma_max: the noise scale at t = 1, in model units. It should be about the largest distance between two
+            examples (Song & Ermon 2020, technique 1).
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+
+    def _risen(self, u: Tensor) -> Tensor:
+        return self.sigma_min * torch.exp(u * math.log(self.sigma_max / self.sigma_min))
+
+    def _share(self, sigma: Tensor) -> Tensor:
+        return torch.log(sigma / self.sigma_min) / math.log(self.sigma_max / self.sigma_min)
 
 
 @dataclass(frozen=True)
