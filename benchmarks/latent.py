@@ -30,7 +30,7 @@ PICTURES = (
     "coffee",
     "grass",
     "gravel",
-    "ihc",
+    "immunohistochemistry",
     "hubble_deep_field",
     "retina",
     "rocket",

@@ -11,7 +11,7 @@ from inkwash.core.config import (
     DenoiserConfig,
     NetworkConfig,
     ProcessConfig,
-    ResolvedConfig,
+    ResolvedDiffusionConfig,
     TrainConfig,
 )
 from inkwash.core.errors import ConfigError
@@ -40,7 +40,7 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
         unused = {"condition_dropout", "log_snr_first"} | OF_PROCESSES | not_of(config.network.kind)
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
-    assert from_json(ResolvedConfig, to_json(config)) == config
+    assert from_json(ResolvedDiffusionConfig, to_json(config)) == config
     assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.condition_dropout == 0.1
 
 

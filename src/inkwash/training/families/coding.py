@@ -75,8 +75,8 @@ def _usual(spec: DataSpec) -> dict[str, Any]:
 
 
 def _factor(size: tuple[int, ...]) -> int:
-    """The power of 2, up to 8, that leaves at least 8 places along the longest side, or 2 for sides below 16."""
-    return min(max(1 << int(math.log2(max(size) / 8)), 2), 8) if max(size) > 1 else 1
+    """The power of 2, from 2 to 8, that leaves at least 16 places along the longest side where it can."""
+    return min(max(size), 2) if max(size) < 32 else min(1 << int(math.log2(max(size) / 16)), 8)
 
 
 def autoencoder_options(config: ResolvedAutoencoderConfig) -> AutoencoderOptions:
