@@ -210,7 +210,7 @@ def load_hooks() -> Any:
 
 def test_help_is_taken_from_the_commands() -> None:
     page = load_hooks().on_page_markdown("<!-- help: sample -->")
-    assert "--sampler {ancestral,ddim,heun," in page
+    assert "--sampler {None,ancestral,ddim," in page
     assert "│" not in page
 
 

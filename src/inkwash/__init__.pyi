@@ -21,6 +21,7 @@ from .core.config import (
     DenoiserConfig as DenoiserConfig,
     NetworkConfig as NetworkConfig,
     ProcessConfig as ProcessConfig,
+    SamplingConfig as SamplingConfig,
     TrainConfig as TrainConfig,
 )
 from .core.errors import (

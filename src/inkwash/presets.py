@@ -121,11 +121,12 @@ def vdm() -> Config:
     r"""Variational diffusion models (Kingma et al. 2021): a trained monotone log-SNR (App. H) that the network sees,
     the prediction of $\epsilon$ (eq. 15), the bound in continuous time (eq. 17), and low-discrepancy times (App. I.1).
 
-    The paper shows the network Fourier features of the data; here it sees the data alone.
+    The paper's bound has infinitely many steps, for which the variances $\beta$ and $\tilde\beta$ are one; here $\beta$
+    is also that of the decoder, as in the paper (eq. 8). The paper shows the network Fourier features of the data, too.
     """
     return Config(
         process=ProcessConfig("learned", 1000),
-        denoiser=DenoiserConfig("eps", "small", "log_snr", clip=False),
+        denoiser=DenoiserConfig("eps", "large", "log_snr", clip=False),
         train=TrainConfig(objective="continuous", times="low-discrepancy", weight_decay=0.01),
         preset="vdm",
     )

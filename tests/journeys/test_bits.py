@@ -112,7 +112,7 @@ def test_what_only_real_numbers_have_is_refused(run):
             action()
 
 
-@pytest.mark.parametrize("words", ["sample RUN --sampler ddim --out RUN/drawn", "evaluate RUN --steps inf"])
+@pytest.mark.parametrize("words", ["sample RUN --sampler ddim --out RUN/drawn", "evaluate RUN --bound-steps inf"])
 def test_commands_that_only_real_numbers_have_write_nothing(run, words, capsys):
     before = tree(run.path)
     assert run_cli(words.replace("RUN", str(run.path)).split()) == 2

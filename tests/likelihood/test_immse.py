@@ -7,7 +7,11 @@ from flows import BLOBS, LINEAR, NOISE, drawn, kinds, points, three
 from oracles import (
     PLANE,
     GaussianData,
+    MixtureData,
+    Straight,
     exact_denoiser,
+    name_of,
+    public_schedules,
     tensor,
 )
 
@@ -84,3 +88,60 @@ def test_what_lies_below_the_range_of_the_schedule_counts():
     x = tensor([[5.0, 5.0], [-4.0, 3.0]])
     result = iw.likelihood.immse_log_prob(exact_denoiser(data, iw.TabulatedSchedule((0.1,) * 44)), x, strata=256)
     torch.testing.assert_close(result.value, data.log_prob(x), rtol=0, atol=0.05)
+
+
+def rest_to_first_order(denoiser, x, lowest, random):
+    estimate = immse._at_log_snr(denoiser, x, lowest, torch.zeros_like(x))
+    return lowest.exp() * (x[0].numel() - ((x - estimate.x) ** 2).sum(1))
+
+
+@bug("what lies below the range to first order", immse, "_immse_rest", rest_to_first_order)
+def test_where_the_range_ends_does_not_matter_if_the_estimate_is_constant_there(wide_slots):
+    """A network that always says the same, in the mean over many rows: the range ends at an SNR of 1, or at none."""
+    x, values = tensor([[0.2, 1.7]]).expand(500, 2), []
+    for last in (0.0, -19.0):
+        process = iw.Gaussian(Straight(first=1.0, last=last))
+        denoiser = iw.Denoiser(lambda x_t, t: torch.full_like(x_t, 0.5), process, predicts="x")
+        values.append(iw.likelihood.immse_log_prob(denoiser, x))
+    error = torch.cat([each.std_error for each in values]).norm() / len(x)
+    assert float(values[0].value.mean() - values[1].value.mean()) == pytest.approx(0, abs=4 * float(error))
+    assert float(error) < 0.03
+
+
+TWO = MixtureData([0.3, 0.7], [GaussianData([-2.0], [[0.25]]), GaussianData([1.0], [[0.09]])])
+ERRORS = immse.immse_log_prob
+
+
+def too_sure(*args, **options):
+    result = ERRORS(*args, **options)
+    return iw.likelihood.LogProb(result.value, result.std_error / 2**0.5, result.evaluations)
+
+
+@bug(
+    "two samples of a stratum counted as four", iw.likelihood, "immse_log_prob", too_sure, schedule=iw.CosineSchedule()
+)
+@pytest.mark.parametrize("schedule", public_schedules(), ids=name_of)
+@pytest.mark.quick_cases("CosineSchedule")
+def test_standard_errors_are_honest_at_every_point(schedule, wide_slots):
+    check_standard_errors(schedule, 85)
+
+
+@pytest.mark.slow
+def test_standard_errors_are_honest_over_many_seeds(wide_slots):
+    check_standard_errors(LINEAR, 1000)
+
+
+def check_standard_errors(schedule, seeds):
+    """Between the peaks, on them and in the tails, for as many seeds: the error has mean 0 and the size stated, and in
+    units of its standard error it is a little wider than a normal number, since that is estimated too."""
+    points = tensor([0.3, -2.0, 1.0, -0.5, 2.5, -4.0])
+    x = points.repeat(seeds)[:, None]
+    result = iw.likelihood.immse_log_prob(exact_denoiser(TWO, schedule), x)
+    error, stated = (v.reshape(seeds, -1) for v in (result.value - TWO.log_prob(x), result.std_error))
+    z, few = error / stated, seeds**-0.5
+    assert bool((error.mean(0).abs() < 4 * few * stated.square().mean(0).sqrt()).all())
+    ratio = error.square().mean(0) / stated.square().mean(0)
+    assert float(ratio.mean().sqrt()) == pytest.approx(1, abs=4 * z.numel() ** -0.5)
+    assert float(z.mean()) == pytest.approx(0, abs=0.1 + 4 * z.numel() ** -0.5)
+    assert float(z.std()) == pytest.approx(1.1, abs=0.1 + 3 * z.numel() ** -0.5)
+    assert float((z.abs() > 2.9).double().mean()) < 0.03

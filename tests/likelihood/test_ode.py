@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import torch
+from bugs import bug
 from oracles import F64, tensor
 
 import inkwash as iw
@@ -73,6 +74,29 @@ def test_each_tolerance_counts():
 
     assert relative(1e-9, 1e-3) < 1e-7
     assert relative(1e-2, 1e-3) > 1e-7
+
+
+def of_the_old_state(self, error, old, new):
+    return (error.abs() / (self.atol + self.rtol * old.abs())).amax(1)
+
+
+@bug("the error relative to the old state only", iw.Adaptive, "_size", of_the_old_state)
+def test_steps_of_one_number_are_those_of_scipy():
+    """A number that grows under a relative tolerance: all times at which the field is asked for, to rounding."""
+    asked, scipys = [], []
+
+    def growing(time, state):
+        asked.append(float(time[0]))
+        return state * (2 + time.sin()[:, None])
+
+    def single(time, state):
+        scipys.append(time)
+        return state * (2 + np.sin(time))
+
+    iw.Adaptive(1e-4, 1e-12).solve(growing, tensor([[1.0]]), 0.0, 8.0)
+    options = {"method": "RK45", "rtol": 1e-4, "atol": 1e-12, "first_step": 8 / 32}
+    scipy.integrate.solve_ivp(single, (0, 8), [1.0], **options)
+    assert asked == pytest.approx(scipys, rel=1e-9)
 
 
 @pytest.mark.parametrize("solver", [iw.Adaptive(1e-10, 1e-10), iw.Fixed(400)], ids=["adaptive", "fixed"])

@@ -39,12 +39,17 @@ def test_every_public_network_is_tested():
 
     names = {n for n in public.__all__ if inspect.isclass(getattr(public, n))}
     assert names == {type(make()).__name__ for make, _ in NETWORKS.values()} | {
+        "AutoencoderOptions",
+        "Decoder",
+        "Encoder",
+        "LevelDecoder",
+        "LevelHead",
         "LevelNet",
         "GivenEmbedding",
         "LabelEmbedding",
         "TableNet",
         "TimeNet",
-    }  # see test_levels.py, tests/data/test_condition.py, test_tables.py and test_times.py
+    }  # see test_autoencoder.py, test_levels.py, tests/data/test_condition.py, test_tables.py and test_times.py
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

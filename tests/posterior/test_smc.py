@@ -104,6 +104,34 @@ def test_draws_of_a_population_come_in_random_order():
     assert {sum(each) for each in drawn} == {3}
 
 
+RENEWED = smc.Particles._renewed
+
+
+def from_all(self, log_weight, count, generator):
+    return smc._drawn(log_weight, count, generator)
+
+
+def all_once_one_is_worn(self, log_weight, generator):
+    every = smc.Particles(self.process, self.twist, iw.SMC(threshold=1.0), self.groups)
+    return RENEWED(every, log_weight, generator)
+
+
+@bug("worn populations renewed from other examples", smc.Particles, "_drawn", from_all)
+@bug("all populations renewed once one is worn", smc.Particles, "_renewed", all_once_one_is_worn)
+def test_a_worn_population_is_renewed_from_its_own_particles():
+    """Three examples side by side, of eight particles each. One has all its weight on two of them, one to three."""
+    weight = torch.ones(8, 3, dtype=F64)
+    weight[:, 1] = tensor([0, 0, 1, 0, 0, 3, 0, 0])
+    weight[0, 2] = 1.5
+    particles = smc.Particles(iw.Gaussian(LINEAR), None, iw.SMC(threshold=0.5), 3)
+    left, kept = particles._renewed(weight.log().flatten(), torch.Generator().manual_seed(0))
+    kept, rows = kept.reshape(8, 3), torch.arange(24).reshape(8, 3)
+    assert torch.equal(kept[:, [0, 2]], rows[:, [0, 2]])
+    assert sorted(kept[:, 1].tolist()) == 2 * [rows[2, 1]] + 6 * [rows[5, 1]]
+    assert left.reshape(8, 3)[:, 1].tolist() == 8 * [0.0]
+    torch.testing.assert_close(left.reshape(8, 3)[:, [0, 2]], weight[:, [0, 2]].log())
+
+
 def test_effective_shares():
     assert effective_share(torch.zeros(8)) == pytest.approx(1)
     assert effective_share(tensor([0.0, 0.0, -torch.inf, -torch.inf]) + 700) == pytest.approx(0.5)

@@ -274,6 +274,13 @@ def test_starts_have_the_mean_and_covariance_of_degraded_images():
     assert float(empty.level.abs().max()) == float(empty.factor.abs().max()) == 0
 
 
+def test_the_noise_of_starts_is_that_of_the_paper():
+    """Bansal et al. (2022) break the symmetry of constant images by noise of standard deviation 0.002."""
+    x = images(50, 1, 16, 16)
+    y = iw.process.Cold(iw.process.Blur(), iw.process.fit_starts(iw.process.Blur(), x)).prior(x.shape, like=x)
+    assert float(y.draw(torch.Generator().manual_seed(0)).std((-2, -1)).mean()) == pytest.approx(0.002, rel=0.05)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_starts_of_equal_channels_have_the_covariance_of_the_images(seed):
     """The covariance has rank one, and rounding makes some of its zero eigenvalues negative."""

@@ -46,16 +46,16 @@ class Straight(iw.process.Schedule):
 
 
 class Exploding(Straight):
-    """x_t = x + 3 t eps, whose total variance grows."""
+    """x_t = x + 3.3 t eps, whose total variance grows."""
 
     def alpha(self, t):
         return torch.ones_like(torch.as_tensor(t, dtype=F64))
 
     def sigma(self, t):
-        return 3 * torch.as_tensor(t, dtype=F64)
+        return 3.3 * torch.as_tensor(t, dtype=F64)
 
     def time(self, log_snr):
-        return torch.exp(-torch.as_tensor(log_snr, dtype=F64) / 2) / 3
+        return torch.exp(-torch.as_tensor(log_snr, dtype=F64) / 2) / 3.3
 
 
 schedules = pytest.mark.parametrize("schedule", [*public_schedules(), Straight(), Exploding()], ids=name_of)
@@ -123,6 +123,13 @@ def test_for_round_data_the_upper_bound_holds_exactly_if_the_premise_does(s, t, 
     assert bounds.surprise == pytest.approx(1.5 * (math.log(2 * math.pi) + var))
     assert bounds.holds == (var < 1)
     assert (true_entropy(data, COSINE.schedule, s, t) <= float(bounds.upper)) == bounds.holds
+
+
+@pytest.mark.parametrize("schedule", [iw.CosineSchedule(), Exploding()], ids=name_of)
+def test_the_surprise_has_double_precision(schedule):
+    bounds = iw.process.entropy_bounds(iw.Gaussian(schedule), 0.3, 0.4, torch.full((2, 3), 0.7))
+    square = float(torch.tensor(0.7)) ** 2
+    assert bounds.surprise == pytest.approx(1.5 * (math.log(2 * math.pi) + square), rel=1e-12)
 
 
 def test_wide_data_breaks_the_upper_bound_and_the_premise():

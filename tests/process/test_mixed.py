@@ -31,6 +31,29 @@ def test_joining_inverts_the_split_into_parts():
     assert torch.equal(process.joined(numbers, categories), x)
 
 
+STEPS = {
+    "marginal": lambda process, x_t, x, s, t: process.marginal(x, t),
+    "transition": lambda process, x_t, x, s, t: process.transition(x, s, t),
+    "prior": lambda process, x_t, x, s, t: process.prior(x.shape, like=x),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@BOTH
+def test_laws_of_rows_are_those_of_their_parts(noise, step):
+    process, x, random = process_of(noise), rows(6), torch.Generator().manual_seed(0)
+    numbers, categories = process.parts(x)
+    joint = STEPS[step](process, x, x, 0.4, 0.7)
+    apart = (
+        STEPS[step](part, each, each, 0.4, 0.7)
+        for part, each in ((process.numbers, numbers), (process.categories, categories))
+    )
+    found = process.parts(joint.entry_log_prob(joint.draw(random)))
+    random.manual_seed(0)
+    for log_prob, law in zip(found, apart, strict=True):
+        torch.testing.assert_close(log_prob, law.entry_log_prob(law.draw(random)))
+
+
 @BOTH
 def test_a_step_is_the_product_of_the_steps_of_both_parts(noise):
     process, x, random = process_of(noise), rows(50), torch.Generator().manual_seed(0)

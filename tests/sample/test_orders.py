@@ -54,19 +54,20 @@ STOP = float(STRAIGHT.time(1.0))
 
 
 @lru_cache
-def flow(data):
-    """Points of x_1, and where the flow has taken them at the time to stop."""
-    x_1 = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
-    return x_1, iw.likelihood.transport(exact_denoiser(data, STRAIGHT), x_1, 1.0, STOP, solver=iw.Fixed(300))
+def flow(data, start=-16.0):
+    """Points at a log-SNR, and where the flow has taken them at the time to stop."""
+    x_t = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+    begin = float(STRAIGHT.time(start))
+    return x_t, iw.likelihood.transport(exact_denoiser(data, STRAIGHT), x_t, begin, STOP, solver=iw.Fixed(300))
 
 
-def fitted_order(sampler, data, counts):
-    """Slope of log error over log step, on grids even in log-SNR from time 1 to the time to stop."""
-    x_1, exact = flow(data)
+def fitted_order(sampler, data, counts, start=-16.0):
+    """Slope of log error over log step, on grids even in log-SNR from a start to the time to stop."""
+    x_t, exact = flow(data, start)
     errors = []
     for steps in counts:
-        times = STRAIGHT.time(torch.linspace(-16.0, 1.0, steps + 1, dtype=F64))
-        *_, (_, x) = sampler.trajectory(exact_denoiser(data, STRAIGHT), x_1, times, torch.Generator())
+        times = STRAIGHT.time(torch.linspace(start, 1.0, steps + 1, dtype=F64))
+        *_, (_, x) = sampler.trajectory(exact_denoiser(data, STRAIGHT), x_t, times, torch.Generator())
         errors.append(float((x - exact).pow(2).mean().sqrt()))
     return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
 
@@ -90,6 +91,47 @@ def test_the_error_falls_with_the_nominal_order_on_a_mixture(sampler, order):
 def check_order(sampler, order, data=PLANE):
     counts = (80, 160) if order < 4 else (160, 320)
     assert fitted_order(sampler, data, counts) == pytest.approx(order, abs=0.2)
+
+
+LATE_STARTS = [
+    (iw.DPMSolver(2), 2),
+    (iw.DPMSolver(3), 3),
+    (iw.DPMSolver(2, corrector=True), 3),
+    (iw.DPMSolver(3, corrector=True), 3),
+    (iw.Adams(3, corrector=False), 3),
+    (iw.Adams(4, corrector=False), 3),
+    (iw.Adams(2), 3),
+    (iw.Adams(3), 3),
+    (iw.Adams(4), 3),
+    (iw.IPNDM(2), 2),
+    (iw.IPNDM(3), 2),
+    (iw.IPNDM(4), 2),
+    (iw.Heun(), 2),
+    (iw.SingleStep(3), 3),
+]
+
+
+def only_by_a_corrector(self, seen):
+    return self.corrector
+
+
+@bug("no start of order 2", multistep._Polynomial, "_repeats", only_by_a_corrector, sampler=iw.DPMSolver(3), order=3)
+@bug("no start of order 2", multistep._Polynomial, "_repeats", only_by_a_corrector, sampler=iw.Adams(3, False), order=3)
+@pytest.mark.parametrize(("sampler", "order"), LATE_STARTS, ids=str)
+def test_the_order_of_a_walk_whose_first_step_counts_as_much_as_any(sampler, order):
+    """From an SNR of one third, on grids so fine that the error of the start, if it is of a lower order, is the
+    largest."""
+    check_late_start(sampler, order, PLANE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sampler", "order"), LATE_STARTS, ids=str)
+def test_the_order_of_a_walk_whose_first_step_counts_on_a_mixture(sampler, order):
+    check_late_start(sampler, order, PLANE_PEAKS)
+
+
+def check_late_start(sampler, order, data):
+    assert fitted_order(sampler, data, (160, 320), -1.1) == pytest.approx(order, abs=0.2)
 
 
 STOCHASTIC = [iw.Ancestral(), iw.DDIM(1.0), iw.DPMSolver(1, eta=1.0), iw.EulerMaruyama()]

@@ -26,7 +26,7 @@ from scipy.interpolate import KroghInterpolator
 
 import inkwash as iw
 from inkwash.sample import multistep, singlestep
-from inkwash.sample.quadrature import exponential_step, levels, weights
+from inkwash.sample.quadrature import combine, exponential_step, levels, weights
 
 LINEAR = iw.LinearSchedule()
 SCHEDULES = public_schedules()
@@ -132,6 +132,11 @@ def exponential(y, w, then, seen, eta=0.0):
     return (then / w) ** rate * y + gained
 
 
+def repeated(sampler, seen):
+    """Whether the step that has been taken is the first, and of too low an order for those that follow."""
+    return len(seen) == 2 and sampler.order > 2
+
+
 def dpm_solver(sampler, data, y, ws):
     seen, noise = [], 0.0
     if math.isinf(ws[0]):
@@ -139,7 +144,7 @@ def dpm_solver(sampler, data, y, ws):
     before, last = y, ws[0]
     for w, then in pairwise(ws):
         seen = [(-math.log(w), data.x(y, w)), *seen]
-        if sampler.corrector and len(seen) > 1:
+        if len(seen) > 1 and (sampler.corrector or repeated(sampler, seen)):
             y = exponential(before, last, w, seen, sampler.eta) + noise
         seen = seen[: sampler.order]
         if then == 0:
@@ -175,7 +180,7 @@ def adams(sampler, data, y, ws):
         angle = math.atan(w)
         y = z if math.isinf(w) else z / math.cos(angle)
         seen = [(angle, data.x(y, w), data.eps(y, w)), *seen]
-        if sampler.corrector and len(seen) > 1:
+        if len(seen) > 1 and (sampler.corrector or repeated(sampler, seen)):
             z = turned(before, last, angle)
         seen = seen[: sampler.order]
         before, last, z = z, angle, turned(z, angle, math.atan(then))
@@ -251,6 +256,10 @@ def as_if_evenly_spaced(places, moments):
     return weights([-float(k) for k in range(len(places))], moments)
 
 
+def with_an_unrepeated_start(self, seen):
+    return self.corrector
+
+
 LANGEVIN = iw.AnnealedLangevin.step
 
 
@@ -276,6 +285,14 @@ def score_of_the_previous_level(self, denoiser, x_t, t, s, generator):
     "exponential_step",
     with_sigma_t,
     sampler=iw.DPMSolver(),
+    schedule=LINEAR,
+)
+@bug(
+    "the first step not repeated",
+    multistep._Polynomial,
+    "_repeats",
+    with_an_unrepeated_start,
+    sampler=iw.Adams(3, corrector=False),
     schedule=LINEAR,
 )
 @bug(
@@ -331,7 +348,11 @@ def score_of_the_previous_level(self, denoiser, x_t, t, s, generator):
 @pytest.mark.slow_cases("LearnedSchedule", "LearnedBetas", "LogLinear", "Tabulated", "SohlDickstein")
 def test_a_walk_follows_its_recursion(sampler, schedule):
     """Mean and covariance of samples from the prior, along the principal axes, by the recursion in sigma/alpha."""
-    w = (schedule.sigma(UNEVEN) / schedule.alpha(UNEVEN)).tolist()
+    check_recursion(sampler, schedule, UNEVEN)
+
+
+def check_recursion(sampler, schedule, times):
+    w = (schedule.sigma(times) / schedule.alpha(times)).tolist()
     alpha, mean = float(schedule.alpha(1.0)), PLANE.mean @ PLANE.eigenvectors
     scale = float(iw.Gaussian(schedule).scale(1.0))
     rows = []
@@ -342,11 +363,25 @@ def test_a_walk_follows_its_recursion(sampler, schedule):
         rows.append(RECURSIONS[type(sampler)](sampler, axis, start, w))
     ends = tensor(np.array(rows))
     law = torch.zeros(2, dtype=F64), scale**2 * torch.eye(2, dtype=F64)
-    got_mean, got_cov = last_moments(sampler, exact_denoiser(PLANE, schedule), UNEVEN, *law)
+    got_mean, got_cov = last_moments(sampler, exact_denoiser(PLANE, schedule), times, *law)
     axes = PLANE.eigenvectors
     torch.testing.assert_close(got_mean, axes @ (mean + ends[:, 0]), rtol=1e-10, atol=1e-10)
     expected = axes @ torch.diag((ends[:, 1:] ** 2).sum(1)) @ axes.T
     torch.testing.assert_close(got_cov, expected, rtol=1e-10, atol=1e-10)
+
+
+def churn_beyond_the_end(self, schedule, x_t, t, growth, generator):
+    """Up to more noise than at time 1."""
+    later = schedule.time(schedule.log_snr(t) - 2 * math.log(growth))
+    now, then = levels(schedule, torch.stack([t, later]))
+    added = then.alpha * math.sqrt(then.noise_to_signal**2 - now.noise_to_signal**2)
+    noise = singlestep.standard_normal(x_t.shape, generator, like=x_t)
+    return combine([then.alpha / now.alpha, self.s_noise * added], [x_t, noise]), later
+
+
+@bug("churn beyond time 1", iw.Heun, "_churn", churn_beyond_the_end)
+def test_churn_ends_at_time_one():
+    check_recursion(iw.Heun(s_churn=20.0), LINEAR, tensor([1.0, 0.99, 0.6, 0.0]))
 
 
 @pytest.mark.parametrize("kind", [iw.DPMSolver, iw.Adams, iw.IPNDM, iw.SingleStep])

@@ -275,22 +275,21 @@ def moments(
     """Time, mean and covariance after each step of a walk that is affine in its start and its noise.
 
     One batch holds a walk from 0 without noise, those from the unit vectors, and those from 0 with one unit vector for
-    one of the draws. Its noise is that of the draws in turn.
+    one of the draws. Its noise is that of the draws in turn, each of which may have a width of its own.
     """
-    size, draws = len(mean), 0
+    size, widths = len(mean), []
 
     def none(shape: Sequence[int]) -> Tensor:
-        nonlocal draws
-        draws += 1
+        widths.append(shape[1])
         return torch.zeros(tuple(shape), dtype=F64)
 
     with noise_from(none):
         list(sampler.trajectory(denoiser, mean[None], times, torch.Generator()))
-    rows = 1 + size + draws * size
+    rows = 1 + size + sum(widths)
     starts, units = torch.zeros(rows, size, dtype=F64), torch.eye(rows, dtype=F64)[1 + size :]
     starts[1 : 1 + size] = torch.eye(size, dtype=F64)
-    in_turn = iter(units.reshape(draws, size, rows).mT)
-    with noise_from(lambda shape: next(in_turn)):
+    in_turn = iter(units.split(widths))
+    with noise_from(lambda shape: next(in_turn).T):
         for s, x in sampler.trajectory(denoiser, starts, times, torch.Generator()):
             moved = (x[1:] - x[0]).T
             a, n = moved[:, :size], moved[:, size:]

@@ -182,6 +182,7 @@ def test_the_first_noise_leaves_neighbouring_levels_apart(levels):
     assert resolve(Config("x", process=given), image(1, 8, 8, levels=levels)).process.log_snr_first == 5.0
 
 
+SMALL = NetworkConfig(width=8, depth=1)
 COMBINATIONS = [
     combination
     for combination in itertools.product(
@@ -213,9 +214,25 @@ def test_every_objective_has_a_finite_gradient_with_every_prediction_and_varianc
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())
 
 
+@pytest.mark.parametrize("objective", ["bound", "hybrid"])
+@pytest.mark.parametrize("variance", ["learned", "free"])
+def test_a_new_network_that_predicts_the_mean_has_a_finite_gradient(objective, variance):
+    """Its estimates of x lie thousands of standard deviations away, where the decoder of the first step leaves no
+    mass."""
+    spec = image(1, 8, 8, levels=17)
+    denoising, train = DenoiserConfig("mean", variance), TrainConfig(objective=objective)
+    process = ProcessConfig("linear", 250)
+    config = resolve(Config("x", process=process, denoiser=denoising, network=SMALL, train=train), spec)
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    t, lattice = torch.tensor([1 / 250, 0.01, 0.5, 1.0], dtype=torch.float64), build_lattice(config, spec)
+    x = lattice.values().float()[torch.randint(17, (4, 1, 8, 8), generator=random)]
+    loss = build_objective(config, lattice).loss(denoiser, x, t, torch.randn(x.shape, generator=random))
+    loss.mean().backward()
+    assert all(p.grad.isfinite().all() for p in denoiser.parameters() if p.grad is not None)
+
+
 BITS = [replace(vector(5, levels=2), low=0.0), image(2, 5, 7, levels=2)]
 bits = pytest.mark.parametrize("spec", BITS, ids=["vector", "image"])
-SMALL = NetworkConfig(width=8, depth=1)
 
 
 @bits

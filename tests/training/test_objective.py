@@ -335,6 +335,30 @@ def test_a_time_belongs_to_the_pair_that_ends_at_it_or_after():
     assert k.tolist() == [1, 1, 1, 2, 2, 3, 4, 4]
 
 
+def at_the_time_itself(self, denoiser, x, t, noise):
+    return ((x - denoiser(denoiser.process.diffuse(x, t, noise), t).x) ** 2).mean(1)
+
+
+@bug("x for the mean", iw.training.MeanRegression, "loss", at_the_time_itself, schedule=SCHEDULES[0], k=3)
+@schedules
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_the_error_of_the_mean_is_that_of_x_times_its_share_in_the_mean(schedule, k):
+    """By Bayes' rule for normal variables, x_s has precision 1/sigma_s² from x, which so has a known share in its mean.
+    The last step ends at x itself."""
+    z, eps = cubature(2)
+    loss = iw.training.MeanRegression(5).loss(
+        exact_denoiser(PLANE, schedule), PLANE.whiten_inverse(z), torch.full((8,), (k - 0.3) / 5, dtype=F64), eps
+    )
+    t, s = k / 5, (k - 1) / 5
+    share = 1.0
+    if k > 1:
+        alpha, sigma, ratio = schedule.alpha(s), schedule.sigma(s), schedule.alpha(t) / schedule.alpha(s)
+        kept_var = schedule.sigma(t) ** 2 - (ratio * sigma) ** 2
+        share = float(alpha / sigma**2 / (1 / sigma**2 + ratio**2 / kept_var))
+    error = float(PLANE.mmse(schedule.log_snr(t).exp())) / 2
+    assert float(loss.detach().mean()) == pytest.approx(share**2 * error, rel=1e-9)
+
+
 @pytest.mark.parametrize("variance", ["learned", "free"])
 @pytest.mark.parametrize("lattice", [None, TERNARY], ids=["density", "bins"])
 def test_the_gradient_in_the_spread_is_that_of_differences(variance, lattice):

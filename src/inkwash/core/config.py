@@ -57,7 +57,7 @@ NetworkName = Literal["unet", "dit", "mlp", "transformer"]
 DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
-ObjectiveName = Literal[RegressionName, "bound", "hybrid"]
+ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
     "ancestral",

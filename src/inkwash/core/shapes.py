@@ -37,7 +37,7 @@ def per_row(t: Tensor, x: Tensor) -> Tensor:
 def sum_event(x: Tensor, present: Tensor | None = None) -> Tensor:
     """Sum `(B, *event)` over the event dimensions, or only over the entries that are `present`: shape `(B,)`."""
     counted = x if present is None else torch.where(present, x, 0)
-    return counted.reshape(counted.shape[0], -1).sum(dim=1)
+    return counted.reshape(len(counted), event_size(counted.shape[1:])).sum(dim=1)
 
 
 def mean_event(x: Tensor, present: Tensor | None = None) -> Tensor:

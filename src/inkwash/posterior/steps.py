@@ -85,8 +85,10 @@ class _Composed(Sampler, Generic[Options]):
 class RePaint(Method):
     r"""For known entries under any process: after each step they are replaced by samples of $q(x_s \mid x)$. Every
     stretch of `jump` steps is walked `repeats` times, with noise added in between to return to its start (Lugmayr et
-    al. 2022, algorithm 1). One repeat is the replacement of Song et al. (2021, App. I.2). The method approaches the
-    product as repeats grow.
+    al. 2022, algorithm 1). The step to time 0 is taken once: it has no noise of its own, so that each repeat would
+    take some variance away. One repeat is the replacement of Song et al. (2021, App. I.2). The method approaches the
+    product as repeats grow, as far as the reverse kernel is right: repeats add up its errors, such as those of the
+    small variance.
 
     Args:
         repeats: how many times each stretch is walked.
@@ -122,8 +124,9 @@ class _Repainted(_Composed[RePaint]):
         x = x_1
         for start in range(0, len(times) - 1, self.options.jump):
             stretch = times[start : start + self.options.jump + 1]
-            for _ in range(self.options.repeats - 1):
-                *_, (s, x_s) = super().trajectory(denoiser, x, stretch, generator)
+            noisy = stretch[stretch > 0]
+            for _ in range(self.options.repeats - 1 if len(noisy) > 1 else 0):
+                *_, (s, x_s) = super().trajectory(denoiser, x, noisy, generator)
                 x = denoiser.process.transition(x_s, s, stretch[0]).draw(generator)
             for s, x in super().trajectory(denoiser, x, stretch, generator):  # noqa: B020
                 yield s, x

@@ -4,9 +4,12 @@ Polynomials through the newest estimates take the place of the denoiser in the e
 (`inkwash.sample.quadrature`). Each solver has a variable of its own: $\ell = \log(\alpha/\sigma)$,
 $\varsigma = \sigma/\alpha$, or $\varphi = \arctan(\sigma/\alpha)$.
 
-A walk starts with one estimate, and order 1. The order also falls where the variable is infinite: in $\ell$ and
-$\varsigma$ an estimate at a time without signal has no place and is not used again. In both the step to time 0 ends at
-$\hat x$ itself, so that clipped estimates stay within their bounds.
+A walk starts with one estimate, and a step of order 1, after which no order above 2 is reached. Solvers of order 3 and
+more therefore repeat that step once the estimate at its end is known. This takes no further evaluation and leaves an
+error of order 3; the order 4 and above holds as long as that error, made where nearly all is noise, is not the largest.
+The order also falls where the variable is infinite: in $\ell$ and $\varsigma$ an estimate at a time without signal has
+no place and is not used again. In both the step to time 0 ends at $\hat x$ itself, so that clipped estimates stay
+within their bounds.
 """
 
 import math
@@ -39,8 +42,8 @@ Past = list[tuple[Level, Estimate]]
 
 
 class _Polynomial(Multistep):
-    """Steps along a polynomial through the newest estimates. A corrector repeats each step but the last, once the
-    estimate at its end is known, which the next step needs anyway."""
+    """Steps along a polynomial through the newest estimates. A step may be repeated once the estimate at its end is
+    known, which the next step needs anyway: a corrector repeats each step but the last."""
 
     order: int
     eta = 0.0
@@ -54,7 +57,7 @@ class _Polynomial(Multistep):
         x, start, noise, seen = x_1, x_1, None, Past()
         for (t, s), now, then in zip(pairwise(times), walked, walked[1:], strict=False):
             seen = [(now, denoiser(x, t)), *seen]
-            if self.corrector and len(seen) > 1:
+            if len(seen) > 1 and self._repeats(seen):
                 x = self._advance(start, seen[1][0], now, seen, noise)
             seen = seen[: self.order]
             noise = standard_normal(x.shape, generator, like=x) if self.eta > 0 and s > 0 else None
@@ -65,6 +68,10 @@ class _Polynomial(Multistep):
     @abstractmethod
     def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
         """Step from x at one level to the next."""
+
+    def _repeats(self, seen: Past) -> bool:
+        """Whether the step to the newest of the estimates is repeated, with all of them."""
+        return self.corrector or len(seen) == 2 < self.order
 
     def _kept(self, seen: Past) -> Past:
         """The estimates that have a place on the axis."""
@@ -145,7 +152,9 @@ class IPNDM(_Polynomial):
     r"""iPNDM: Adams-Bashforth steps for the noise as a function of $\sigma/\alpha$ (Zhang & Chen 2022, §3.3).
 
     The coefficients follow the grid (their $\rho$AB). The fixed coefficients of iPNDM, (3, -1)/2 and so on, are those
-    of equal steps of $\sigma/\alpha$; on other grids they would not exceed order 2.
+    of equal steps of $\sigma/\alpha$; on other grids they would not exceed order 2. The first step is not repeated:
+    where much noise is left, a grid is seldom fine in $\sigma/\alpha$, and a line through the ends of its longest step
+    would be worse than none.
 
     Args:
         order: how many estimates the polynomial goes through, 1 to 4; 1 is `DDIM()`.
@@ -158,6 +167,9 @@ class IPNDM(_Polynomial):
 
     def __post_init__(self) -> None:
         require_order(self.order, 1, 4)
+
+    def _repeats(self, seen: Past) -> bool:
+        return False
 
     def _advance(self, x: Tensor, now: Level, then: Level, seen: Past, noise: Tensor | None) -> Tensor:
         """DDIM's step, to which the differences of the noise estimates are added."""

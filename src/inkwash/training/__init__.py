@@ -1,6 +1,15 @@
 """Training: from options and data to a run on disk."""
 
-from inkwash.training.objective import ContinuousBound, Hybrid, MixedLoss, Objective, PairBound, Regression, Restoration
+from inkwash.training.objective import (
+    ContinuousBound,
+    Hybrid,
+    MeanRegression,
+    MixedLoss,
+    Objective,
+    PairBound,
+    Regression,
+    Restoration,
+)
 from inkwash.training.run import Run, is_run, load
 from inkwash.training.times import LogNormal, LogSnrDensity, LossHistory, LowDiscrepancy, Proposal, Uniform
 
@@ -11,6 +20,7 @@ __all__ = [
     "LogSnrDensity",
     "LossHistory",
     "LowDiscrepancy",
+    "MeanRegression",
     "MixedLoss",
     "Objective",
     "PairBound",

@@ -23,7 +23,15 @@ from inkwash.nn.times import TimeNet
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
 from inkwash.training.kinds import KINDS, lattice_of
-from inkwash.training.objective import REGRESSIONS, ContinuousBound, Hybrid, Objective, PairBound, Regression
+from inkwash.training.objective import (
+    REGRESSIONS,
+    ContinuousBound,
+    Hybrid,
+    MeanRegression,
+    Objective,
+    PairBound,
+    Regression,
+)
 from inkwash.training.sampling import step_options
 from inkwash.training.times import PROPOSALS, LogSnrDensity, Proposal
 
@@ -139,6 +147,8 @@ def build_objective(config: ResolvedDenoisingConfig, lattice: Lattice | Bins | N
     name, steps = config.train.objective, config.process.steps
     if name == "continuous" and config.process.schedule == "learned":
         return ContinuousBound(lattice)
+    if name == "mean":
+        return MeanRegression(steps)
     if name == "bound":
         return PairBound(steps, lattice)
     if name == "hybrid":

@@ -238,8 +238,8 @@ def _possible_times(process: ResolvedProcessConfig, objective: ObjectiveName) ->
     """The proposals of times that an objective goes with, the usual one first."""
     if objective == "continuous" and process.schedule == "learned":
         return _UNWEIGHTED  # the schedule itself is the density: with another one its shape would find no optimum
-    if objective in ("hybrid", "bound"):
-        return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step, which is the decoder's
+    if objective in ("mean", "hybrid", "bound"):
+        return (*_UNWEIGHTED, "loss-history")  # the others leave out the first step of the grid
     usual: TimesName = "log-snr-density" if objective == "continuous" else "low-discrepancy"
     if (process.schedule, objective, KINDS[process.kind].gives) == ("karras", "edm", ("numbers",)):
         usual = "log-normal"

@@ -183,18 +183,39 @@ class PairBound(Objective):
         present: Tensor | None = None,
     ) -> Tensor:
         """The loss from the estimate at step k `(B,)`."""
-        process, last = denoiser.process, k == 1
+        process, last = denoiser.process, (k == 1).to(x.device)
         s, t = ((k - 1).clamp(min=1) / self.steps, k.clamp(min=2) / self.steps)
         pair = step_kl(process, x, x_t, estimate, s, t, present)
         grid = uniform_grid(self.steps)
-        decoder = process.decoder(x_t, estimate, grid, self.lattice or process.lattice)
-        term = torch.where(last.to(pair.device), -decoder.log_prob(x, present), pair)
+        # Only for rows of the first pair: far from time 0 an estimate may leave no mass, and its gradient would be NaN.
+        decoder = process.decoder(x_t[last], estimate.rows(last), grid, self.lattice or process.lattice)
+        log_prob = decoder.log_prob(x[last], None if present is None else present[last])
+        term = pair.masked_scatter(last, -log_prob.to(pair))
         return (self.steps * term + _prior(process, x, present)) / x[0].numel()
 
 
 def _prior(process: Process, x: Tensor, present: Tensor | None) -> Tensor:
     """The prior's part of the bound, `(B,)`, nats per example."""
     return process.marginal(x, 1.0).kl(process.prior(x.shape, like=x), present)
+
+
+@dataclass(frozen=True)
+class MeanRegression(Objective):
+    r"""$\lVert\tilde\mu - \mu\rVert^2$ per entry, where $\mu$ is the mean of the step back to the time before in a
+    grid, and $\tilde\mu$ that of $q(x_s \mid x_t, x)$ (Ho et al. 2020, Table 2): the bound on
+    the grid without its weights.
+
+    Args:
+        steps: steps T of a uniform grid, at least 2.
+    """
+
+    steps: int = 1000
+
+    def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
+        process, k = require_gaussian(denoiser.process, "objective"), PairBound(self.steps).step_of(t)
+        s, t = (k - 1) / self.steps, k / self.steps
+        x_t = process.diffuse(x, t, noise)
+        return mean_event((process.posterior(x_t, x, s, t).mean - denoiser(x_t, t).mean(s)) ** 2, present)
 
 
 @dataclass(frozen=True)

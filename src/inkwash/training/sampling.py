@@ -63,6 +63,7 @@ def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lat
         ConfigError: options that do not go together, or not with the denoiser or the data.
     """
     require_own(config, where)
+    step_options(config)  # refuses bad values
     if config.grid == "learned":
         raise ConfigError(f"{where}grid", config.grid, "another one; after training, --grid learned learns it")
     if config.sampler not in (None, "ancestral"):

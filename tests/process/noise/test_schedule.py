@@ -407,11 +407,15 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
         lambda: iw.LinearSchedule(0),
         lambda: iw.LinearSchedule(20),
         lambda: iw.LinearSchedule(1000, beta_start=0.0),
-        lambda: iw.LinearSchedule(1000, beta_end=1.0),
+        lambda: iw.LinearSchedule(1000, beta_end=0.0),
+        lambda: iw.LinearSchedule(2000, beta_start=1.0),
+        lambda: iw.LinearSchedule(2000, beta_end=1.0),
         lambda: iw.LinearSchedule(1000, beta_end=math.nan),
         lambda: iw.CosineSchedule(0),
         lambda: iw.CosineSchedule(10, offset=-0.1),
         lambda: iw.CosineSchedule(10, offset=math.nan),
+        lambda: iw.CosineSchedule(10, offset=math.inf),
+        lambda: iw.CosineSchedule(10, max_beta=0.0),
         lambda: iw.CosineSchedule(10, max_beta=1.0),
         lambda: iw.TabulatedSchedule(()),
         lambda: iw.TabulatedSchedule((0.1, 0.0)),
@@ -421,7 +425,18 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
         lambda: iw.KarrasSchedule(10, sigma_min=0.0),
         lambda: iw.KarrasSchedule(10, sigma_min=3.0, sigma_max=3.0),
         lambda: iw.KarrasSchedule(10, sigma_max=math.inf),
+        lambda: iw.KarrasSchedule(10, sigma_min=math.inf, sigma_max=math.inf),
         lambda: iw.KarrasSchedule(10, rho=math.nan),
+        lambda: iw.KarrasSchedule(10, rho=0.0),
+        lambda: iw.KarrasSchedule(10, rho=math.inf),
+        lambda: iw.process.LogLinearSchedule(1),
+        lambda: iw.process.LogLinearSchedule(10, 3.0, 3.0),
+        lambda: iw.process.LogLinearSchedule(10, math.inf, 3.0),
+        lambda: iw.process.LogLinearSchedule(10, 3.0, -math.inf),
+        lambda: iw.process.LearnedBetas(1),
+        lambda: iw.process.LearnedBetas(10, beta_1=0.0),
+        lambda: iw.process.LearnedBetas(10, beta_1=1.0),
+        lambda: iw.LearnedSchedule(width=0),
         lambda: iw.process.ZeroTerminalSchedule(iw.KarrasSchedule()),
         lambda: iw.process.ZeroTerminalSchedule(iw.SohlDicksteinSchedule()),
         lambda: iw.LinearSchedule(100.5),
@@ -441,6 +456,18 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
 def test_bad_arguments_are_refused(make):
     with pytest.raises(iw.ConfigError, match=r"got .*, need "):
         make()
+
+
+def test_options_at_their_limits_are_accepted():
+    assert iw.CosineSchedule(10, offset=0.0).steps == 10
+    assert iw.LinearSchedule(21).steps == 21
+    assert len(iw.uniform_grid(1)) == 2
+    for schedule in (
+        iw.KarrasSchedule(2),
+        iw.process.LogLinearSchedule(2),
+        iw.process.LearnedBetas(2, start=iw.CosineSchedule(2)),
+    ):
+        assert bool(schedule.log_snr(1.0) < schedule.log_snr(0.5))
 
 
 def test_uniform_grids_visit_the_steps_of_a_table():
