@@ -24,7 +24,6 @@ from inkwash.process.degradations import DEGRADATIONS
 from inkwash.process.variance import SIMPLE
 from inkwash.sample import GRIDS, SAMPLERS
 from inkwash.training.families import FAMILIES
-from inkwash.training.families.coding import OUTPUTS
 from inkwash.training.kinds import KINDS
 from inkwash.training.objective import REGRESSIONS
 from inkwash.training.times import PROPOSALS
@@ -36,7 +35,6 @@ NAN, INF = float("nan"), float("inf")
 REGISTRIES = [
     (config.BUILTIN_NAMES, BUILTIN),
     (config.ModelName, FAMILIES),
-    (config.OutputName, OUTPUTS),
     (config.ProcessName, KINDS),
     (config.NetworkName, NETWORKS),
     (config.ScheduleName, SCHEDULES),

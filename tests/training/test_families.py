@@ -86,7 +86,8 @@ def test_the_lesson_is_the_bound_at_one_draw():
 
 def test_the_noise_of_an_autoencoder_has_the_shape_of_its_latents():
     config = resolve(Config("x", model="vae"), vector(5))
-    trained = FAMILIES["vae"].build(config, fit_transform(vector(5), np.random.default_rng(0).normal(size=(9, 5))), ConditionSpec())
+    transform = fit_transform(vector(5), np.random.default_rng(0).normal(size=(9, 5)))
+    trained = FAMILIES["vae"].build(config, transform, ConditionSpec())
     times, (noise,) = Coding(CodeLoss()).draw(trained, FAMILIES["vae"].proposal(config), (7, 5), torch.Generator())
     assert noise.shape == (7, *trained.latent)
     assert times.weight.tolist() == [1.0] * 7

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inkwash.core.config import Config, OutputName, ResolvedAutoencoderConfig
 from inkwash.core.errors import ConfigError
@@ -16,18 +15,14 @@ from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
-from inkwash.model.autoencoder import Autoencoder, EntryNoise, LevelOdds, Output, SharedNoise
-from inkwash.nn.autoencoder import AutoencoderOptions
-from inkwash.nn.levels import LevelHead
-from inkwash.process.distributions import Lattice
+from inkwash.model.autoencoder import Autoencoder, LevelOdds, build_autoencoder
+from inkwash.nn.autoencoder import AutoencoderOptions, LevelDecoder
 from inkwash.training.build import count_parameters
 from inkwash.training.defaults import has_few_levels, with_defaults
 from inkwash.training.examples import Examples
 from inkwash.training.latents import CodeLoss
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape
 from inkwash.training.times import Proposal, Times
-
-_FEATURES = 32
 
 
 @dataclass(frozen=True)
@@ -84,39 +79,12 @@ def autoencoder_options(config: ResolvedAutoencoderConfig) -> AutoencoderOptions
     return narrowed(AutoencoderOptions, config, "autoencoder")
 
 
-def build_autoencoder(config: ResolvedAutoencoderConfig, transform: Transform, seed: int) -> Autoencoder:
+def new_autoencoder(config: ResolvedAutoencoderConfig, transform: Transform, seed: int) -> Autoencoder:
     """The autoencoder of data that a transform takes to model units; its weights depend on the seed only."""
-    shape, options = transform.spec.shape, autoencoder_options(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, Purpose.WEIGHTS))
-        return Autoencoder(*OUTPUTS[config.output](options, shape, transform))
-
-
-Parts = tuple[nn.Module, nn.Module, tuple[int, ...], Output]
-
-
-def _levels(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
-    lattice = cast(Lattice, transform.lattice)
-    features = min(_FEATURES, lattice.levels - 1)
-    encoder, decoder = options.build(shape, shape[0] * features)
-    head = LevelHead(shape, lattice.levels, features)
-    return encoder, nn.Sequential(decoder, head), options.latent(shape), LevelOdds(lattice)
-
-
-def _entry(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
-    return *options.build(shape, 2 * shape[0]), options.latent(shape), EntryNoise(transform.lattice)
-
-
-def _shared(options: AutoencoderOptions, shape: tuple[int, ...], transform: Transform) -> Parts:
-    return *options.build(shape, shape[0]), options.latent(shape), SharedNoise(lattice=transform.lattice)
-
-
-OUTPUTS: dict[OutputName, Callable[[AutoencoderOptions, tuple[int, ...], Transform], Parts]] = {
-    "levels": _levels,
-    "entry": _entry,
-    "shared": _shared,
-}
-"""How the parts of an autoencoder are built, by what its decoder gives."""
+        options = autoencoder_options(config)
+        return build_autoencoder(options, transform.spec.shape, transform.lattice, config.output)
 
 
 def kl_weight_of(config: ResolvedAutoencoderConfig) -> float:
@@ -133,8 +101,8 @@ def words_of_bound(config: ResolvedAutoencoderConfig) -> str:
 def count_levels(autoencoder: Autoencoder, examples: Examples) -> None:
     """Let a decoder that gives probabilities of levels start from their frequencies."""
     if isinstance(autoencoder.output, LevelOdds):
-        lattice, head = autoencoder.output.lattice, cast(LevelHead, cast(nn.Sequential, autoencoder.decoder)[-1])
-        head.count(lattice.index(block) for block in examples.blocks())
+        lattice = autoencoder.output.lattice
+        cast(LevelDecoder, autoencoder.decoder).head.count(lattice.index(block) for block in examples.blocks())
 
 
 def describe_autoencoder(config: ResolvedAutoencoderConfig, shape: tuple[int, ...], autoencoder: Autoencoder) -> str:

@@ -35,10 +35,10 @@ from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
     autoencoder_options,
-    build_autoencoder,
     count_levels,
     describe_autoencoder,
     kl_weight_of,
+    new_autoencoder,
     resolve_autoencoder,
     words_of_bound,
 )
@@ -153,7 +153,7 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         return replace(decided, autoencoder=_staged(autoencoder, decided.train.steps))
 
     def build(self, config: ResolvedLatentConfig, transform: Transform, condition: ConditionSpec) -> Networks:
-        autoencoder = build_autoencoder(config.autoencoder, transform, config.train.seed)
+        autoencoder = new_autoencoder(config.autoencoder, transform, config.train.seed)
         return Networks(autoencoder, build_denoiser(config, latent_spec(config.autoencoder, transform.spec), condition))
 
     def prime(self, trained: Networks, examples: Examples) -> None:

@@ -14,10 +14,10 @@ from inkwash.training.defaults import resolve_train, with_defaults, with_section
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
-    build_autoencoder,
     count_levels,
     describe_autoencoder,
     kl_weight_of,
+    new_autoencoder,
     resolve_autoencoder,
     words_of_bound,
 )
@@ -48,7 +48,7 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
         return with_sections(ResolvedVAEConfig, config, train=train, autoencoder=autoencoder)
 
     def build(self, config: ResolvedVAEConfig, transform: Transform, condition: ConditionSpec) -> Autoencoder:
-        return build_autoencoder(config.autoencoder, transform, config.train.seed)
+        return new_autoencoder(config.autoencoder, transform, config.train.seed)
 
     def prime(self, trained: Autoencoder, examples: Examples) -> None:
         count_levels(trained, examples)
