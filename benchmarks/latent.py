@@ -6,8 +6,8 @@
 Both models train at the same time, each in a process with one thread, for as many steps as take the given minutes of
 processor time; the time of a step is measured before. Then both sample with the same sampler and the same number of
 steps. Distances are those of `inkwash.evaluation.fidelity` in a space of principal components fitted on other training
-images, beside their floor, which is the distance of training images in place of samples. Options after -- are those of
-`inkwash train` for the latent model.
+images, beside their floor, which is the distance of training images in place of samples; those of patches of 8x8 see
+what is small. Options after -- are those of `inkwash train`; those of the autoencoder are for the latent model.
 """
 
 import argparse
@@ -72,7 +72,6 @@ def step_seconds(model, extra, images):
 
     from inkwash.commands.cli import Train
     from inkwash.commands.parse import parse
-    from inkwash.core.display import Display
     from inkwash.training.loop import draw_batch
     from inkwash.training.prepare import prepare
     from inkwash.training.state import start
@@ -91,7 +90,6 @@ def step_seconds(model, extra, images):
             state.optimizer.zero_grad()
             times.append(time.process_time() - began)
         seconds.append(sorted(times)[1])
-    Display(shown=False)
     return seconds
 
 
@@ -137,15 +135,18 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--out", default="runs/latent-benchmark")
     parser.add_argument("--models", nargs="+", default=["diffusion", "latent"])
-    parser.add_argument("options", nargs="*", help="after --: options of inkwash train for the latent model")
+    parser.add_argument("options", nargs="*", help="after --: options of inkwash train, as --name=value")
     options = parser.parse_args()
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    train, held_out = {"leaves": leaves, "textures": textures}[options.data]()
-    np.save(images := folder / f"{options.data}.npy", train)
+    images, rest = folder / f"{options.data}.npy", folder / f"{options.data}-held-out.npy"
+    if not rest.exists():
+        for path, part in zip((images, rest), {"leaves": leaves, "textures": textures}[options.data](), strict=True):
+            np.save(path, part)
+    train, held_out = np.load(images), np.load(rest)
     jobs = []
     for model in options.models:
-        extra = options.options if model == "latent" else []
+        extra = [word for word in options.options if model == "latent" or not word.startswith("--autoencoder")]
         arguments = (model, images, folder, options.minutes, options.share, options.samples, extra)
         jobs.append(multiprocessing.Process(target=work, args=arguments))
         jobs[-1].start()
@@ -159,19 +160,31 @@ def report(folder, models, train, held_out, count):
     from inkwash.evaluation.features import principal_components
     from inkwash.evaluation.fidelity import fidelity
 
-    as_rows = lambda images: images.reshape(len(images), -1) / 127.5 - 1  # noqa: E731
-    features = principal_components(as_rows(train[count:]))
-    data = features(as_rows(held_out[:count]))
-    print(f"{'':<12}{'Fréchet':>10}{'kernel':>10}{'precision':>11}{'recall':>9}{'train s':>9}{'s a sample':>12}")
-    print(_line("floor", fidelity(features(as_rows(train[:count])), data)))
+    samples = {"floor": train[:count]}
+    samples |= {model: np.load(folder / f"{model}-samples" / "samples.npy") for model in models}
+    for name, form in (("images", as_rows), ("patches", patches)):
+        features = principal_components(form(train[count:]))
+        data = features(form(held_out[:count]))
+        print(f"{name:<12}{'Fréchet':>10}{'kernel':>10}{'precision':>11}{'recall':>9}")
+        for each, images in samples.items():
+            found = fidelity(features(form(images)), data)
+            print(f"{each:<12}{found.frechet:10.3f}{found.kernel:10.3f}{found.precision:11.2f}{found.recall:9.2f}")
     for model in models:
-        seconds, each = np.loadtxt(folder / f"{model}.txt")
-        samples = np.load(folder / f"{model}-samples" / "samples.npy")
-        print(_line(model, fidelity(features(as_rows(samples)), data)) + f"{seconds:9.0f}{each:12.3f}")
+        print("{:<12}{:.0f} s of training, {:.4f} s a sample".format(model, *np.loadtxt(folder / f"{model}.txt")))
 
 
-def _line(name, found):
-    return f"{name:<12}{found.frechet:10.3f}{found.kernel:10.3f}{found.precision:11.2f}{found.recall:9.2f}"
+def as_rows(images):
+    """Images as rows of numbers in [-1, 1]."""
+    return images.reshape(len(images), -1) / 127.5 - 1
+
+
+def patches(images, side=8, each=4):
+    """Random patches of images, as rows."""
+    random, found = np.random.default_rng(0), []
+    for image in np.repeat(images, each, axis=0):
+        top, left = random.integers(0, SIDE - side, 2)
+        found.append(image[:, top : top + side, left : left + side])
+    return as_rows(np.stack(found))
 
 
 if __name__ == "__main__":
