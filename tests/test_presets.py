@@ -23,7 +23,7 @@ from inkwash.process.noise import closed, tables
 from inkwash.sample.walk import Walking
 from inkwash.training import build, objective, sampling
 from inkwash.training.build import build_denoiser, build_objective, build_process
-from inkwash.training.defaults import resolve
+from inkwash.training.resolve import resolve
 
 presets = pytest.mark.parametrize("name", PRESETS)
 SHAPES = {
