@@ -53,6 +53,13 @@ def settings_of(config):
 
 
 @presets
+def test_in_latent_diffusion_a_preset_is_that_of_the_latents(name):
+    preset = PRESETS[name]["gaussian"]()
+    decided = dict(settings_of(resolve(replace(preset, model="latent"), SHAPES["pictures"])))
+    assert {place: decided[place] for place, _ in settings_of(preset)} == dict(settings_of(preset))
+
+
+@presets
 @pytest.mark.parametrize("data", SHAPES | TABLES)
 def test_a_preset_keeps_its_settings_for_data_that_its_paper_is_about_and_is_refused_for_other(name, data):
     preset = PRESETS[name]["gaussian"]()
