@@ -349,3 +349,30 @@ def test_one_step_needs_the_large_variance():
 def test_a_bad_number_of_terms_is_refused(terms):
     with pytest.raises(iw.ConfigError, match="terms"):
         bound(exact_denoiser(PLANE, LINEAR), torch.zeros(2, 2), UNEVEN, terms=terms)
+
+
+PARTS = ("prior", "diffusion", "reconstruction", "per_time", "lower", "prior_log_prob")
+
+
+@bug("missing entries counted", likelihood, "sum_event", lambda x, present=None: x.flatten(1).sum(1), continuous=True)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_bounds_of_independent_entries_add_up(continuous, wide_slots):
+    """An entry of its own, beside one that is missing, costs what it costs beside one that is there."""
+    seen = []
+
+    def network(x_t, t, present=None):
+        seen.append(present)
+        return torch.tanh(x_t) * t[:, None]
+
+    denoiser = iw.Denoiser(network, iw.Gaussian(LINEAR), "v", "large")
+    x = tensor([[0.3, -1.2], [0.9, 0.4], [-2.0, 0.1]])
+    both = bound(denoiser, x, UNEVEN, continuous=continuous)
+    assert all(present is None for present in seen)
+    alone = []
+    for missing in ([True, False], [False, True]):
+        seen.clear()
+        hidden = torch.tensor(missing).expand_as(x)
+        alone.append(bound(denoiser, x.masked_fill(hidden, math.nan), UNEVEN, continuous=continuous))
+        assert all(torch.equal(present[: len(x)], ~hidden) for present in seen)
+    for part in PARTS:
+        torch.testing.assert_close(getattr(both, part), sum(getattr(each, part) for each in alone))
