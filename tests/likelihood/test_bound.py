@@ -376,3 +376,18 @@ def test_bounds_of_independent_entries_add_up(continuous, wide_slots):
         assert all(torch.equal(present[: len(x)], ~hidden) for present in seen)
     for part in PARTS:
         torch.testing.assert_close(getattr(both, part), sum(getattr(each, part) for each in alone))
+
+
+@bug("SNR in place of half of it", likelihood, "sum_event", lambda x, present=None: 2 * x.flatten(1).sum(1))
+@pytest.mark.parametrize("schedule", [iw.CosineSchedule(), iw.RectifiedSchedule()], ids=name_of)
+def test_the_bound_in_continuous_time_is_the_integral_of_the_error(schedule, wide_slots):
+    """Half the integral of mmse(snr), which is log(1 + snr var) / 2 for every principal component of normal data."""
+    x = PLANE.whiten_inverse(torch.randn(400, 2, generator=torch.Generator().manual_seed(0), dtype=F64))
+    result = bound(exact_denoiser(PLANE, schedule), x, UNEVEN, continuous=True, terms=40)
+    ends = schedule.log_snr(tensor([1.0, UNEVEN[-2]])).clamp(min=-20).exp()
+    low, high = (0.5 * torch.log1p(snr * PLANE.eigenvalues).sum() for snr in ends)
+    error = float(result.diffusion.std()) / math.sqrt(len(x))
+    assert float(result.diffusion.mean()) == pytest.approx(float(high - low), abs=4 * error)
+    levels = schedule.log_snr(result.time_edges).clamp(min=-20)
+    torch.testing.assert_close(levels, torch.linspace(float(levels[0]), float(levels[-1]), 41, dtype=F64))
+    assert result.per_time.shape == (400, 40)
