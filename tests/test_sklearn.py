@@ -92,7 +92,7 @@ def tiny():
 
 def evaluating(steps=250, terms=100):
     """Numbers of steps and terms, by default those that the estimator takes."""
-    return mock.patch.multiple(estimator, _STEPS=steps, _TERMS=terms)
+    return mock.patch.multiple(estimator, _STEPS=steps, TERMS=terms)
 
 
 @pytest.fixture(scope="module", autouse=True)
