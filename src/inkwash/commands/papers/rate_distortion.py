@@ -170,7 +170,7 @@ def _why(model: Diffusion) -> str:
     apart = 2 / (levels - 1) * math.exp(0.5 * float(schedule.log_snr(1 / model.steps)))
     return (
         f"At the first time, the {levels} levels lie {apart:.1f} standard deviations of the noise apart (the 256 of "
-        "the paper: 0.8). Where that is far, the noisy data names the levels, and the last term has nothing left to code."
+        "the paper: 0.8). Where that is far, the noisy data names the levels, and nothing is left for the last term."
     )
 
 
