@@ -3,9 +3,9 @@ that finds the z that matter."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator
-from typing import Any, Unpack, get_args
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -18,13 +18,13 @@ from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Classifier
-from inkwash.model.importance import Codes, Proposal
+from inkwash.model.importance import Codes
 from inkwash.model.model import Model
 from inkwash.model.product import Factor, Population, Product, gathered, with_observed
 from inkwash.model.units import Units
 from inkwash.posterior.method import Method
 from inkwash.posterior.smc import SMC
-from inkwash.process.distributions import Lattice, Normal, standard_normal
+from inkwash.process.distributions import Bins, Lattice, Normal, standard_normal
 from inkwash.sample.walk import State, StepOptions, Walkable
 
 _OFF = 1e-3
@@ -51,9 +51,9 @@ class LatentModel(Model, ABC):
         transform: Transform | None = None,
         condition: ConditionSpec | None = None,
     ) -> None:
-        values = None if transform is None else transform.lattice
-        if isinstance(values, Lattice) and values != autoencoder.lattice:
-            raise ConfigError("autoencoder", autoencoder.lattice, f"a decoder of {values}")
+        if transform is not None and not _alike(transform.lattice, autoencoder.lattice):
+            need = f"a decoder of {transform.lattice or 'real numbers'}"
+            raise ConfigError("autoencoder", autoencoder.lattice or "real numbers", need)
         self.autoencoder = autoencoder.eval()
         self.shape, self.transform, self.latents = tuple(shape), transform, latents
         self.condition = condition or ConditionSpec()
@@ -114,43 +114,33 @@ class LatentModel(Model, ABC):
             **options: of `Diffusion.interpolate`.
         """
         ends = torch.cat([self.encode(as_batch(x)) for x in (a, b)])
-        return self.decode(self._between(ends[0], ends[1], n, **options))
+        return self.decode(self.latents.interpolate(ends[0], ends[1], n, **options))
 
-    @abstractmethod
-    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
-        """`n` latents from latent a to latent b."""
-
-    @abstractmethod
-    def prior(self, n: int) -> Normal:
-        """The law that proposes latents without an encoder, for `n` examples, float64."""
-
-    def codes(self, x: Tensor, seed: int, draws: int, proposal: Proposal = "encoder") -> Codes:
+    def codes(self, x: Tensor, seed: int, draws: int, proposal: Normal | None = None) -> Codes:
         """Draw latents of `x`, model units, `draws` times each; each slot of examples has noise of its own.
 
+        Args:
+            x: examples, `(B, *shape)`, float64.
+            seed: of the draws.
+            draws: how many.
+            proposal: the law of one latent to draw from, `(1, *latent)`; the encoder's by default.
+
         Raises:
-            ConfigError: `draws` below 1, an unknown `proposal`, or networks whose outputs do not fit `x`.
+            ConfigError: `draws` below 1, or networks whose outputs do not fit `x`.
         """
         require_integer("draws", draws)
-        if proposal not in get_args(Proposal):
-            raise ConfigError("proposal", repr(proposal), "one of " + ", ".join(get_args(Proposal)))
-        parts = [
-            self._slot_codes(x[rows], random, draws, proposal) for rows, random in slots_of(x, seed, Purpose.ENCODE)
-        ]
-        z, log_proposal, log_likelihood, entropy = zip(*parts, strict=True)
-        every = [torch.cat(each, 1)[:, : len(x)] for each in (z, log_proposal, log_likelihood)]
-        return Codes(every[0], every[1], every[2], torch.cat(entropy)[: len(x)])
+        slots = slots_of(x, seed, Purpose.ENCODE)
+        return Codes.joined([self._slot_codes(x[rows], random, draws, proposal) for rows, random in slots], len(x))
 
     @torch.no_grad()
-    def _slot_codes(
-        self, x: Tensor, random: torch.Generator, draws: int, proposal: Proposal
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _slot_codes(self, x: Tensor, random: torch.Generator, draws: int, proposal: Normal | None) -> Codes:
         encoding = self.autoencoder.encoding(x)
-        law = encoding if proposal == "encoder" else self.prior(len(x))
+        law = proposal or encoding
         noise = (standard_normal((len(x), *self.autoencoder.latent), random, like=x) for _ in range(draws))
         z = torch.stack([law.mean + law.std * each for each in noise])
         log_proposal = torch.stack([law.log_prob(each) for each in z])
         log_likelihood = torch.stack([self.autoencoder.log_likelihood(x, each) for each in z])
-        return z, log_proposal, log_likelihood, encoding.entropy()
+        return Codes(z, log_proposal, log_likelihood, encoding)
 
     def __mul__(self, factor: Factor) -> LatentProduct:
         return LatentProduct(self, factor.parts) if isinstance(factor, Factor) else NotImplemented
@@ -189,6 +179,11 @@ class LatentModel(Model, ABC):
     @property
     def _levels(self) -> int | None:
         return None if self.autoencoder.lattice is None else self.autoencoder.lattice.levels
+
+
+def _alike(values: Lattice | Bins | None, others: Lattice | Bins | None) -> bool:
+    """Whether the values of data are those of a decoder; bins differ in their spacing only."""
+    return values == others if isinstance(values, Lattice) else type(values) is type(others)
 
 
 class LatentProduct(Walkable):
