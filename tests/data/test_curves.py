@@ -200,6 +200,30 @@ def test_the_transform_is_fitted_on_the_training_part(kind):
     np.testing.assert_allclose(found.to_real(x), single.to_real(x), rtol=1e-9)
 
 
+MOMENTS, ENDS = transform._moments, transform._ends
+
+
+def zeros_for_missing(fit):
+    return lambda curves, data, rows: fit(curves, np.nan_to_num(data), rows)
+
+
+@bug("quantiles of zeros", transform, "_quantiles", zeros_for_missing(QUANTILES_OF), kind="quantile")
+@bug("moments of zeros", transform, "_moments", zeros_for_missing(MOMENTS), kind="standard")
+@bug("ends of zeros", transform, "_ends", zeros_for_missing(ENDS), kind="min-max")
+@kinds
+def test_the_transform_of_a_column_is_that_of_its_cells_that_are_there(kind):
+    """Beside it stand whole numbers, which are standardised whatever becomes of the real ones."""
+    real, whole = 50 + skewed()[:, 0], np.random.default_rng(3).poisson(9.0, 300).astype(float)
+    gone, lost = np.random.default_rng(4).random((2, 300)) < 0.3
+    columns = {"x": iw.data.Column("float64", missing=True), "n": iw.data.Column("int64", missing=True)}
+    spec = iw.data.DataSpec((2,), "ND", "float64", 0.0, 1e4, None, columns)
+    table = np.stack([np.where(gone, np.nan, real), np.where(lost, np.nan, whole)], 1)
+    found, alone = fit_transform(spec, table, kind=kind), fitted(kind, real[~gone, None])
+    np.testing.assert_allclose(found.to_model(table)[~gone, :1], alone.to_model(real[~gone, None]), atol=1e-5)
+    n = found.to_model(table)[~lost, 1].double()
+    assert (float(n.mean()), float(n.std(correction=0))) == pytest.approx((0, 1), abs=1e-5)
+
+
 @kinds
 def test_a_transform_comes_back_from_json(kind):
     transform = fitted(kind, skewed())

@@ -16,6 +16,7 @@ import inkwash as iw
 from inkwash import nn
 from inkwash.core.randomness import Slots
 from inkwash.data import condition
+from inkwash.model import walking
 from inkwash.nn import unet
 
 SCHEDULE = Straight(9.0, -8.0)
@@ -95,6 +96,37 @@ def test_a_condition_as_a_factor_goes_with_others():
     assert torch.equal(alone.sample(5, seed=2), model.sample(5, seed=2, given=np.repeat(Y[:1], 5, 0)))
     both, truth = (alone * seen).sample(9, seed=0), (model_of(part(Y[0])) * seen).sample(9, seed=0)
     assert torch.allclose(both, truth, atol=1e-5)
+
+
+MASKED = walking.masked
+
+
+@bug("gaps of the first slot", Slots, "of", with_places_of_the_first)
+@bug("gaps of the rows of a slot", walking, "masked", lambda walk, present: MASKED(walk, GAPS[: len(present)]))
+@small_slots()
+def test_each_example_has_gaps_of_its_own():
+    """A network that counts the entries that a row has; through the slots, from wherever they start."""
+
+    def network(x_t, t, present):
+        return 1.0 + present.sum(1, keepdim=True) + 0 * x_t
+
+    model = iw.Diffusion(iw.Denoiser(network, iw.Gaussian(iw.LinearSchedule()), "x"), (2,), dtype=F64)
+    expected = torch.where(GAPS, 1.0 + GAPS.sum(1, keepdim=True), 0.0).double()
+    for first in (0, 3):
+        torch.testing.assert_close(model.sample(7, first=first, seed=0, steps=3, present=GAPS), expected)
+
+
+GAPS = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 0], [0, 1], [1, 1], [0, 1]]) == 1
+
+
+DECODE = iw.Diffusion.decode
+
+
+@bug("codes decoded without their condition", iw.Diffusion, "decode", lambda self, z, solver, **y: DECODE(self, z))
+def test_between_codes_both_ends_come_back_under_their_condition():
+    a, b = rows(2, n=2)
+    found = exact_model().interpolate(a, b, 3, given=Y[0], solver=iw.Fixed(12))
+    torch.testing.assert_close(found[[0, 2]], torch.stack([a, b]), rtol=0, atol=0.1)
 
 
 def test_one_given_serves_for_all_that_is_asked_of_one_example():

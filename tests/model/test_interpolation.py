@@ -1,6 +1,7 @@
 """Ways between two examples: angles and norms on the sphere, the flow of Gaussian data, means given a mixture."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from flows import Exploding
 from oracles import F64, PLANE, condition, exact_denoiser, joint_covariance, prescribed_noise, tensor
 
 import inkwash as iw
+from inkwash.core.randomness import generator
 from inkwash.model import diffusion as models
 from inkwash.model.interpolation import linear, spherical
 
@@ -49,6 +51,17 @@ def test_between_two_of_one_direction_the_way_is_straight():
     a, _ = far_apart()
     for b in (a, 2 * a):
         torch.testing.assert_close(spherical(a, b, WEIGHTS), linear(a, b, WEIGHTS))
+
+
+def test_the_noise_of_the_ends_is_not_that_of_the_walks():
+    """All walks have the same noise, of another generator than that which made noisy ends of the two examples."""
+    a, b = tensor([0.4, -1.0]), tensor([2.0, 0.3])
+    with mock.patch.object(models, "generator", side_effect=generator) as asked:
+        model_of().interpolate(a, b, 3, t=0.5, seed=5, steps=4)
+    ends, *walks = (call.args for call in asked.call_args_list)
+    assert len(walks) == 3
+    assert len(set(walks)) == 1
+    assert ends not in walks
 
 
 def test_opposite_codes_have_no_way_between_them():

@@ -68,15 +68,31 @@ def test_real_particles_weigh_as_much_as_a_normal_law_says():
     require_evidence(float(evidence - constant), model, iw.Measurement(matrix, y, noise))
 
 
+def test_particles_weigh_as_much_as_the_mean_of_the_exponential_of_a_line():
+    """Of standard normal data, as the last look knows it."""
+    slope, data = tensor([0.8, -0.5]), GaussianData([0.0, 0.0], torch.eye(2).tolist())
+    model = iw.Diffusion(exact_denoiser(data, LINEAR, "large"), (2,), dtype=F64)
+    known = 1 - LINEAR.sigma(1 / 12) ** 2
+    require_evidence(float(known * slope @ slope / 2), model, iw.Classifier(lambda x: x @ slope))
+
+
+def end_by_the_model(self, view, t, generator):
+    x = self.tilted.process.reverse(view.plain.x_t, view.plain, torch.zeros_like(t), t).draw(generator)
+    return x, smc.beyond(self.evidence, self.tilted.h, x)
+
+
+@bug("the end drawn from the model alone", smc.BitTwist, "end", end_by_the_model)
 @bug("log r counted twice", *twice(smc.BitTwist))
 @bug("what ties bits together forgotten", smc, "beyond", lambda evidence, h, x: torch.zeros(len(x), dtype=F64))
 def test_particles_of_bits_weigh_as_much_as_enumeration_says():
+    """In three steps, of which the last has much to tell."""
+
     def log_r(x):
         return 1.3 * x[:, 0] - 0.4 * x[:, 1] + 0.8 * (x[:, 0] == x[:, 1])
 
     model = iw.Diffusion(exact_bit_denoiser(APART, LINEAR, 0.3), (2,), dtype=F64)
     evidence = float((APART.probabilities * log_r(APART.states).exp()).sum().log())
-    require_evidence(evidence, model, iw.Classifier(log_r))
+    require_evidence(evidence, model, iw.Classifier(log_r), steps=3)
 
 
 @bug("log r counted twice", *twice(smc.KnownTwist))
@@ -85,4 +101,4 @@ def test_particles_of_categories_weigh_as_much_as_what_is_known_is_probable():
     process = iw.Categorical(iw.CosineSchedule(), (3, 3))
     denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: laws.log().reshape(1, -1).expand(len(x_t), -1), process)
     model = iw.Diffusion(denoiser, (2,), dtype=F64)
-    require_evidence(math.log(0.6), model, iw.Observed([False, True], [0.0, 1.0]))
+    require_evidence(math.log(0.6), model, iw.Observed([False, True], [0.0, 1.0]), steps=3)

@@ -281,6 +281,22 @@ def test_pseudo_inverse_guidance_is_exact_on_data_of_unit_variance():
     check_moments("measured", Exploding(), iw.PiGDM(), GaussianData([0.9, -0.4, 1.3], torch.eye(3).tolist()))
 
 
+def log_twist_without_potentials(spread, evidence, x):
+    return LOG_TWIST(spread, replace(evidence, potentials=()), x)
+
+
+@bug("other factors forgotten", guide, "log_twist", log_twist_without_potentials)
+def test_pseudo_inverse_guidance_is_exact_for_the_exponential_of_a_line():
+    """Of any normal data: log r_t is that line of the estimate, and a constant. The product is normal data, moved."""
+    slope = tensor([0.7, -1.1, 0.4])
+    truth = exact_denoiser(GaussianData((SPACE.mean + SPACE.cov @ slope).tolist(), SPACE.cov.tolist()), LINEAR)
+    x_t = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
+    for t in (0.1, 0.5, 0.9):
+        got = guided(real_model(), iw.Classifier(lambda x: x @ slope), iw.PiGDM())(x_t, t)
+        torch.testing.assert_close(got.x, truth(x_t, t).x)
+        torch.testing.assert_close(got.eps, truth(x_t, t).eps)
+
+
 HALF = GaussianData([0.0, 0.0], [[1.0, 0.8], [0.8, 1.0]])
 LEFT = iw.Observed([True, False], [0.95, 0.0])
 
@@ -358,6 +374,25 @@ def test_a_step_times_the_exponential_of_a_line_is_moved_by_variance_times_slope
         moved = walker.sampler.step(model.denoiser, x_t, t, s, torch.Generator())
     reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
     torch.testing.assert_close(moved - reverse.mean, (reverse.var * slope).expand(2, 3))
+
+
+def slope_at_the_start(self, denoiser, x_t, t, s, generator):
+    reverse = denoiser.process.reverse(x_t, denoiser(x_t, t), s, t)
+    return reverse.mean + reverse.var * guide.gradient(self.evidence.potential, x_t)
+
+
+@bug("slope at the start of the step", steps._Multiplied, "step", slope_at_the_start)
+def test_the_slope_is_that_at_the_mean_of_the_step():
+    """Of a bowl, by finite differences; and one example does not feel the others."""
+    model = real_model()
+    walker = iw.posterior.StepProduct().compose(model.denoiser, gathered(model.units, CURVED.parts), iw.Ancestral())
+    x_t, t, s = torch.randn(3, 3, generator=torch.Generator().manual_seed(2), dtype=F64), tensor(0.5), tensor(0.3)
+    with prescribed_noise(tensor(0.0)):
+        moved = walker.sampler.step(model.denoiser, x_t, t, s, torch.Generator())
+    reverse = model.process.reverse(x_t, model.denoiser(x_t, t), s, t)
+    h = 1e-6 * torch.eye(3, dtype=F64)[:, None]
+    slope = torch.stack([(bowl(reverse.mean + e) - bowl(reverse.mean - e)) / 2e-6 for e in h], 1)
+    torch.testing.assert_close(moved - reverse.mean, reverse.var * slope, rtol=1e-6, atol=1e-8)
 
 
 def squared_norm(self, denoiser, x_t, t, s, generator):

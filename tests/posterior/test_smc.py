@@ -81,11 +81,17 @@ def test_data_of_levels_is_multiplied_as_enumeration_says(monkeypatch):
     assert float((found - TOGETHER.log_probs.exp()).abs().max()) > 0.15
 
 
+def copies_for_more(self, x_1, generator):
+    return x_1.repeat(self.options.particles, 1)
+
+
+@bug("particles that start as copies", smc.Particles, "_population", copies_for_more)
 def test_a_population_has_so_many_particles_for_each_draw(few_rows):
+    """From the start, each in a place of its own."""
     asked, denoiser = [], exact_denoiser(HALF, LINEAR)
 
     def counting(x_t, t):
-        asked.append(len(x_t))
+        asked.append(len(x_t[:, 1].unique()))
         return denoiser.network(x_t, t)
 
     model = iw.Diffusion(iw.Denoiser(counting, denoiser.process, "x"), (2,), dtype=F64)

@@ -232,6 +232,14 @@ def test_before_its_first_time_the_continuous_objective_counts_nothing():
     assert float(loss[1:].min()) > 0
 
 
+def test_before_its_first_time_the_bound_in_continuous_time_has_only_the_prior_and_the_decoder():
+    """Which are the same for all times."""
+    denoiser = iw.Denoiser(lambda x_t, t: 0.5 * x_t, iw.Gaussian(iw.LearnedSchedule(10)), "x")
+    x, eps = torch.randn(2, 1, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+    rows = [iw.training.ContinuousBound().loss(denoiser, x, tensor([t]), eps) for t in (0.03, 0.099, 0.101)]
+    assert float(rows[0].detach()) == float(rows[1].detach()) < float(rows[2].detach()) - 0.1
+
+
 @pytest.mark.parametrize(("field", "value"), [("compare", "y"), ("weight", "two")])
 def test_unknown_names_are_refused(field, value):
     with pytest.raises(iw.ConfigError, match=rf"objective\.{field}: got '{value}', need one of"):

@@ -6,7 +6,8 @@ import torch
 from faults import tiny
 
 import inkwash as iw
-from inkwash.training.prepare import prepare, split_indices, with_present
+from inkwash.training.examples import with_present
+from inkwash.training.prepare import prepare, split_indices
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(2, 0.2), (2, 0.9), (3, 0.999), (10, 0.001), (1797, 0.2)])
