@@ -26,7 +26,7 @@ from inkwash.core.options import Count, Range, Seed
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.dataset import load_dataset
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.training.fit import fit
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def measure(options: Options, output: Output) -> Findings:
         raise ConfigError("data", options.data, "images with levels, whose bits can be counted")
     output.display.say(f"training  {options.data}")
     run = fit(_config(options), output.folder / "run", display=Display(shown=False), report=False)
-    model, data = run.model(), run.dataset().data[run.split()[1][: options.examples]]
+    model, data = require_diffusion(run.model(), "run"), run.dataset().data[run.split()[1][: options.examples]]
     output.display.say("coding    held-out data")
     curve, guesses = curve_of(model, data, options.seed), _guesses(model, data[:_SHOWN], options.seed)
     claims = tuple(claims_of(curve))
