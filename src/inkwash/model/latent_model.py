@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import torch
@@ -17,17 +18,18 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.factors import Classifier
 from inkwash.model.importance import Codes
 from inkwash.model.model import Model
 from inkwash.model.product import Factor, Population, Product, gathered, with_observed
 from inkwash.model.units import Units
+from inkwash.posterior.evidence import Evidence, Potential, nothing
 from inkwash.posterior.method import Method
 from inkwash.posterior.smc import SMC
 from inkwash.process.distributions import Bins, Lattice, Normal, standard_normal
 from inkwash.sample.walk import State, StepOptions, Walkable
 
 _OFF = 1e-3
+_LATENTS, _SCORES = 4, 64
 
 
 class LatentModel(Model, ABC):
@@ -186,13 +188,25 @@ def _alike(values: Lattice | Bins | None, others: Lattice | Bins | None) -> bool
     return values == others if isinstance(values, Lattice) else type(values) is type(others)
 
 
+@dataclass(frozen=True, eq=False)
+class _Explains(Factor):
+    r"""A function of the latent, $\log p(\text{known entries} \mid z)$, and about its largest curvature."""
+
+    log_prob: Potential
+    curvature: float
+
+    def evidence(self, units: Units) -> Evidence:
+        nothing_known = nothing(units.shape, units.device)
+        return replace(nothing_known, potentials=(self.log_prob,), curvature=self.curvature)
+
+
 class LatentProduct(Walkable):
     r"""A model with a latent, times known entries of x and a condition: $\tilde p(x) \propto p(x)\,r(x)$.
 
     With entries $x_K$ known, $\tilde p(z) \propto p(z)\,p(x_K \mid z)$, where the second factor is in closed form: the
-    entries of p(x | z) are independent. Its samples are those of the product of the latents' diffusion model with the
-    factor $\log p(x_K \mid z)$, by any method for real numbers. Given z, the other entries follow p(x | z), which is
-    exact, and the known ones are what they are.
+    entries of p(x | z) are independent. Latents are samples of the product of their diffusion model with this factor,
+    whose curvature is that of the Fisher information. Given them, the other entries follow p(x | z), which is exact,
+    and the known ones are what they are.
 
     Args:
         model: the model.
@@ -210,7 +224,7 @@ class LatentProduct(Walkable):
                 "factor", "a measurement or a classifier", "Observed or a Condition: this model has a latent"
             )
         conditions = tuple(factor for factor in factors if factor.is_condition)
-        known = () if self.evidence.is_empty else (Classifier(self._log_known),)
+        known = () if self.evidence.is_empty else (_Explains(self._log_known, self._curvature()),)
         self.latents = Product(model.latents, (*known, *conditions))
 
     def __mul__(self, factor: Factor) -> LatentProduct:
@@ -236,8 +250,8 @@ class LatentProduct(Walkable):
 
         Args:
             n: how many, at least 1.
-            method: how to sample latents: one of `inkwash.posterior`. By default `MomentMatching()`, which takes the
-                decoder as linear around each estimate; `SMC()` is exact in the limit of many particles and steps.
+            method: how to sample latents: one of `inkwash.posterior`. By default `SMC()`, which is exact in the limit
+                of many particles and steps.
             first: number of the first one.
             seed: any integer >= 0; None takes one from torch's global generator.
             mean: whether to take the mean of p(x | z) for unknown entries in place of a draw.
@@ -250,7 +264,7 @@ class LatentProduct(Walkable):
             ConfigError: a bad option, or one that the method cannot use.
         """
         seed = seed_of(seed)
-        z = self.latents.sample(n, method=method, first=first, seed=seed, **steps)
+        z = self.latents.sample(n, method=self._method(method), first=first, seed=seed, **steps)
         return self.to_data(self._completed(z, first, seed, mean))
 
     def walks(
@@ -265,7 +279,7 @@ class LatentProduct(Walkable):
     ) -> list[Iterator[State]]:
         """The walks of the latents, as of `LatentDiffusion.walks`; known entries are set at the end."""
         seed = seed_of(seed)
-        walks = self.latents.walks(n, method=method, first=first, seed=seed, **steps)
+        walks = self.latents.walks(n, method=self._method(method), first=first, seed=seed, **steps)
         return [map(self._with_known, walk) for walk in self.model.ended(walks, n, first, seed, mean)]
 
     def population(self, n: int, *, method: SMC | None = None, seed: int | None = None, **options: Any) -> Population:
@@ -277,6 +291,10 @@ class LatentProduct(Walkable):
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units, known entries as they were given."""
         return with_observed(self.model.to_data(x), self.factors, self.model.units)
+
+    def _method(self, method: Method | None) -> Method | None:
+        """The method for latents; None where no entry is known."""
+        return SMC() if method is None and not self.evidence.is_empty else method
 
     def _completed(self, z: Tensor, first: int, seed: int, mean: bool) -> Tensor:
         """Examples of latents, model units, with known entries."""
@@ -290,3 +308,18 @@ class LatentProduct(Walkable):
         law, known = self.model.autoencoder.decoding(z), self.evidence.known
         values = self.evidence.values.to(z).expand(len(z), *known.shape)
         return law.log_prob(values, known.expand_as(values))
+
+    def _curvature(self) -> float:
+        """The largest eigenvalue of the Fisher information about z that known entries hold, a mean over latents of
+        standard normal data; estimated from the scores of draws of the decoder."""
+        return sum(self._information(seed) for seed in range(_LATENTS)) / _LATENTS
+
+    def _information(self, seed: int) -> float:
+        random, known = generator(seed, Purpose.DECODE), self.evidence.known
+        one = standard_normal((1, *self.model.autoencoder.latent), random, like=self.model.latents.units.like)
+        with torch.inference_mode(False), torch.enable_grad():
+            z = one.expand(_SCORES, *one.shape[1:]).clone().requires_grad_()
+            law = self.model.autoencoder.decoding(z)
+            x = law.draw(random).detach()
+            (scores,) = torch.autograd.grad(law.log_prob(x, known.expand(x.shape)).sum(), z)
+        return float(torch.linalg.matrix_norm(scores.flatten(1).double(), 2) ** 2 / _SCORES)
