@@ -17,7 +17,7 @@ import torch
 import inkwash as iw
 from inkwash.core.machine import keep_freed_memory
 from inkwash.training.build import build_denoiser, build_lattice, build_objective
-from inkwash.training.defaults import resolve
+from inkwash.training.resolve import resolve
 
 SHAPE = (1, 28, 28)
 

@@ -65,7 +65,7 @@ class Mutant:
 
 
 class Finder(cst.CSTVisitor):
-    """All mutants of a file; those of messages are marked, and annotations, decorators and imports have none."""
+    """The mutants of a file; those of messages are marked. Annotations, decorators and imports have none."""
 
     METADATA_DEPENDENCIES = (PositionProvider,)
 
@@ -77,7 +77,7 @@ class Finder(cst.CSTVisitor):
         self.seen: Counter[str] = Counter()
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, LEFT_OUT) or self._is_documentation(node):
+        if isinstance(node, LEFT_OUT) or self._is_left_out(node):
             self.above.append(node)
             return False
         for kind, operator in mutation_operators:
@@ -89,10 +89,11 @@ class Finder(cst.CSTVisitor):
     def on_leave(self, original_node: cst.CSTNode) -> None:
         self.above.pop()
 
-    def _is_documentation(self, node: cst.CSTNode) -> bool:
+    def _is_left_out(self, node: cst.CSTNode) -> bool:
+        """Whether a node is a docstring, the list of public names, or a name of a type."""
         if isinstance(node, cst.Expr):
             return isinstance(node.value, cst.BaseString)
-        return isinstance(node, cst.Assign) and self.module.code_for_node(node).startswith("__all__")
+        return isinstance(node, cst.Assign) and bool(re.match("__all__|_?[A-Z][a-z]", self.module.code_for_node(node)))
 
     def _mutant(self, node: cst.CSTNode, changed: cst.CSTNode) -> Mutant:
         before, after = (" ".join(self.module.code_for_node(each).split()) for each in (node, changed))
@@ -194,10 +195,13 @@ class Reach:
     seconds: dict[str, float]
 
     def tests(self, mutant: Mutant, budget: float) -> list[str]:
-        """The tests that reach a mutant, one case of each first, from the quickest on, as far as the budget goes."""
+        """The tests that reach a mutant, or all if it is in no function, as far as the budget goes.
+
+        One case of each comes first, from the quickest on.
+        """
         lines = self.lines.get(mutant.file, {})
         first, last = mutant.lines
-        near = [lines.get(str(i), []) for i in range(first, last + 1)] if mutant.in_function else lines.values()
+        near = [lines.get(str(i), []) for i in range(first, last + 1)] if mutant.in_function else [list(self.seconds)]
         reached = sorted({test for tests in near for test in tests}, key=lambda test: (self.seconds[test], test))
         cases: Counter[str] = Counter()
         ranked = []
@@ -459,7 +463,7 @@ def main() -> None:
         again = {"survived"} if options.again else set()
         left = [m for m in mutants if options.only or m.name not in done or done[m.name]["status"] in again]
         if left and not options.report:
-            folders = options.tests or [f"tests/{room}"]
+            folders = options.tests or [f"tests/{room}", "tests/core/test_config.py"]
             judge_all(left, folders, measure(room, folders), options)
         done = read(options.results)
         results = [done[m.name] for m in mutants if m.name in done]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import inkwash as iw
 from inkwash.training.build import build_network, count_parameters
-from inkwash.training.defaults import resolve
+from inkwash.training.resolve import resolve
 
 SHAPE, BATCH = (1, 28, 28), 64
 

@@ -15,7 +15,7 @@ import inkwash as iw
 from inkwash.commands.cli import _command
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
-from inkwash.core.options import check
+from inkwash.core.options import check, first_difference
 from inkwash.data.columns import Column
 from inkwash.data.spec import DataSpec
 from inkwash.presets import PRESETS
@@ -23,7 +23,7 @@ from inkwash.process.noise import closed, tables
 from inkwash.sample.walk import Walking
 from inkwash.training import build, objective, sampling
 from inkwash.training.build import build_denoiser, build_objective, build_process
-from inkwash.training.defaults import resolve
+from inkwash.training.resolve import resolve
 
 presets = pytest.mark.parametrize("name", PRESETS)
 SHAPES = {
@@ -53,6 +53,13 @@ def settings_of(config):
 
 
 @presets
+def test_in_latent_diffusion_a_preset_is_that_of_the_latents(name):
+    preset = PRESETS[name]["gaussian"]()
+    decided = dict(settings_of(resolve(replace(preset, model="latent"), SHAPES["pictures"])))
+    assert {place: decided[place] for place, _ in settings_of(preset)} == dict(settings_of(preset))
+
+
+@presets
 @pytest.mark.parametrize("data", SHAPES | TABLES)
 def test_a_preset_keeps_its_settings_for_data_that_its_paper_is_about_and_is_refused_for_other(name, data):
     preset = PRESETS[name]["gaussian"]()
@@ -73,6 +80,11 @@ def test_the_paper_of_2015_has_a_model_of_bits():
     assert (config.process.kind, config.preset) == ("bernoulli", "dpm-2015")
     with pytest.raises(ConfigError, match=r"^process\.kind: got bernoulli, and vector 3"):
         resolve(iw.presets.dpm_2015(bits=True), SHAPES["levels"])
+
+
+def test_a_run_that_started_from_another_paper_is_refused_by_the_name_of_the_paper():
+    ours, theirs = (resolve(preset, vector(3)) for preset in (iw.presets.ddpm(), iw.presets.edm()))
+    assert first_difference(ours, theirs) == ("preset", "ddpm", "edm")
 
 
 def test_a_preset_leaves_the_size_of_network_and_training_to_the_data():
@@ -238,7 +250,7 @@ def by_ddim(x):
 
 
 def by_euler(x):
-    """Liu et al. (2022), §2.2, with time reversed: the velocity is E[eps - x | x_t]."""
+    """Euler's method with the velocity E[eps - x | x_t] (Liu et al. 2022, eqs. 1-2), with time reversed."""
     times = np.arange(100, -1, -1) / 100
     for t, s in itertools.pairwise(times):
         clean = restored(x, 1 - t, t)

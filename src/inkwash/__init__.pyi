@@ -43,7 +43,9 @@ from .model.factors import (
     Measurement as Measurement,
     Observed as Observed,
 )
+from .model.latent import LatentDiffusion as LatentDiffusion
 from .model.product import Product as Product
+from .model.vae import VAE as VAE
 from .model.watch import Film as Film
 from .nn.dit import DiT as DiT
 from .nn.mlp import MLP as MLP

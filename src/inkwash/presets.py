@@ -119,10 +119,10 @@ def edm() -> Config:
 
 def vdm() -> Config:
     r"""Variational diffusion models (Kingma et al. 2021): a trained monotone log-SNR (App. H) that the network sees,
-    the prediction of $\epsilon$ (eq. 15), the bound in continuous time (eq. 17), and low-discrepancy times (App. I.1).
+    the prediction of $\epsilon$ (§3.4), the bound in continuous time (eq. 17), and low-discrepancy times (App. I.1).
 
     The paper's bound has infinitely many steps, for which the variances $\beta$ and $\tilde\beta$ are one; here $\beta$
-    is also that of the decoder, as in the paper (eq. 8). The paper shows the network Fourier features of the data, too.
+    is also that of the decoder, as in the paper (§3.3). The paper shows the network Fourier features of the data, too.
     """
     return Config(
         process=ProcessConfig("learned", 1000),

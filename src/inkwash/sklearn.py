@@ -19,27 +19,31 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash.core import storage
-from inkwash.core.config import DataConfig, EvaluateConfig, NetworkConfig, TrainConfig, TransformKind
+from inkwash.core.config import AutoencoderConfig, DataConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
 from inkwash.data.frames import from_frame, to_frame
+from inkwash.evaluation.likelihood import TERMS
 from inkwash.evaluation.subject import USUAL
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.process.gaussian import Gaussian
 from inkwash.training.checkpoint import save_checkpoint
 from inkwash.training.fit import train
 from inkwash.training.run import Run, StrPath, load
 
-_TERMS, _STEPS = EvaluateConfig().bound_terms, USUAL.steps
+_STEPS = USUAL.steps
+_DROPOUT = 0.5
+_DENSITIES = {"diffusion": "flow", "vae": "importance"}
 _ONE_ROW = 1e-9
 """Share of the rows that is held out. It comes to a single row, as users of `fit` hold out rows themselves."""
 
 
 class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
-    r"""Density of the rows of a table, by a diffusion model.
+    r"""Density of the rows of a table, by a diffusion model or a variational autoencoder.
 
     The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
     `pandas.DataFrame` as `inkwash.train` does, as a table of numbers, text, booleans and categoricals, and its samples
@@ -53,27 +57,29 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         width: features of the network, an MLP.
         depth: residual blocks of the network.
         dropout: probability of dropping a feature of the network in training. Without it, tables of a few hundred rows
-            over-fit, and tables of many thousand rows learn faster.
+            over-fit, and tables of many thousand rows learn faster. A "vae" has none.
         data_transform: how real numbers are mapped first: "standard"; "log", for positive numbers, or "quantile", for
             skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
         density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
             columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
             number of evaluations of the network. Tables with categories and rows with missing values only have the
-            bound.
+            bound. "importance" is the log-density of a "vae", estimated from 100 draws of its latent. By default it is
+            "flow" for a diffusion model, and "importance" for a vae.
         out: folder of the run, which is kept; fitting the same data with the same options again resumes the run, or
             uses it if it is complete. None: a temporary folder.
         verbose: print the progress.
+        model: "diffusion", or "vae", which takes a table of numbers without missing values, and does not impute.
         random_state: seed of the weights, the order and the noise: an integer, a `RandomState`, or None for a seed from
             NumPy's global generator.
 
     Attributes:
-        model_: the fitted `Diffusion`.
+        model_: the fitted `Diffusion` or `VAE`.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all of them are text.
     """
 
-    model_: Diffusion
+    model_: Model
     _checkpoint: dict[str, bytes]
     _dtypes: Any
 
@@ -85,11 +91,12 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         width: int = 128,
         depth: int = 4,
-        dropout: float = 0.5,
+        dropout: float = _DROPOUT,
         data_transform: TransformKind = "standard",
-        density: Literal["flow", "bound"] = "flow",
+        density: Literal["flow", "bound", "importance"] | None = None,
         out: StrPath | None = None,
         verbose: bool = False,
+        model: Literal["diffusion", "vae"] = "diffusion",
         random_state: Any = 0,
     ) -> None:
         self.steps = steps
@@ -102,6 +109,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.density = density
         self.out = out
         self.verbose = verbose
+        self.model = model
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -136,12 +144,12 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: rows unlike those of `fit`: other columns, a category that did not occur, or a missing value in
                 a column that had none; or categories or missing values with the density "flow" (`ConfigError`).
         """
-        self._require_density()
-        x, model = self._rows(X), self.model_
-        if self.density == "bound":
-            return -model.bound(x, terms=_TERMS).total.double().numpy()
-        if not isinstance(model.process, Gaussian) or np.isnan(x).any():
-            raise ConfigError("density", "flow", "bound, for categories and missing values")
+        density, x, model = self._require_density(), self._rows(X), self.model_
+        if density == "bound":
+            terms = {"terms": TERMS} if isinstance(model, Diffusion) else {}
+            return -model.bound(x, **terms).total.double().numpy()
+        if isinstance(model, Diffusion) and (not isinstance(model.process, Gaussian) or np.isnan(x).any()):
+            raise ConfigError("density", density, "bound, for categories and missing values")
         return model.log_prob(x).value.double().numpy()
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -160,7 +168,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             An array `(n_samples, D)` or a `DataFrame`, with the types of the data that `fit` took.
         """
         check_is_fitted(self, "model_")
-        return self._as_fitted(self.model_.sample(n_samples, seed=_seed(random_state), steps=_STEPS))
+        steps = {"steps": _STEPS} if isinstance(self.model_, Diffusion) else {}
+        return self._as_fitted(self.model_.sample(n_samples, seed=_seed(random_state), **steps))
 
     def impute(self, X: Any, n: int = 1, random_state: Any = None) -> list[Any]:
         """Sample the missing values of each row of `X` `(N, D)` from the model, given the other values of the row.
@@ -193,19 +202,33 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if "_checkpoint" in state:
             self.model_ = _model_of(self._checkpoint)
 
-    def _require_density(self) -> None:
-        if self.density not in ("flow", "bound"):
-            raise ConfigError("density", repr(self.density), "flow or bound")
+    def _require_density(self) -> str:
+        """The density to return, after checking that the model has it."""
+        if self.model not in _DENSITIES:
+            raise ConfigError("model", repr(self.model), " or ".join(_DENSITIES))
+        exact = _DENSITIES[self.model]
+        if self.density not in (None, exact, "bound"):
+            raise ConfigError("density", repr(self.density), f"{exact} or bound")
+        return self.density or exact
+
+    def _networks(self) -> dict[str, Any]:
+        """The sections of options that describe the networks, as `inkwash.train` takes them."""
+        width, depth, dropout = (_plain(value) for value in (self.width, self.depth, self.dropout))
+        if self.model == "diffusion":
+            return {"network": NetworkConfig(width=width, depth=depth, dropout=dropout)}
+        if dropout != _DROPOUT:
+            raise ConfigError("dropout", dropout, "the default, for a vae, which has none")
+        return {"model": "vae", "autoencoder": AutoencoderConfig(width=width, depth=depth)}
 
     def _train(self, source: Any, folder: StrPath) -> Run:
-        network = NetworkConfig(width=_plain(self.width), depth=_plain(self.depth), dropout=_plain(self.dropout))
+        networks = self._networks()
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
         data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
         display = Display(self.verbose)
         try:
-            return train(source, folder, data=data, network=network, train=training, display=display, report=False)
+            return train(source, folder, data=data, **networks, train=training, display=display, report=False)
         except RunInterrupted as stopped:  # a search would take it for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 
@@ -263,7 +286,7 @@ def _checkpoint_of(run: Run) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
-def _model_of(checkpoint: dict[str, bytes]) -> Diffusion:
+def _model_of(checkpoint: dict[str, bytes]) -> Model:
     """The model that the files of a checkpoint hold, after checking them."""
     with TemporaryDirectory() as folder:
         for name, content in checkpoint.items():

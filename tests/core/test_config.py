@@ -23,6 +23,7 @@ from inkwash.process import SCHEDULES
 from inkwash.process.degradations import DEGRADATIONS
 from inkwash.process.variance import SIMPLE
 from inkwash.sample import GRIDS, SAMPLERS
+from inkwash.training.families import FAMILIES
 from inkwash.training.kinds import KINDS
 from inkwash.training.objective import REGRESSIONS
 from inkwash.training.times import PROPOSALS
@@ -33,6 +34,7 @@ NAN, INF = float("nan"), float("inf")
 
 REGISTRIES = [
     (config.BUILTIN_NAMES, BUILTIN),
+    (config.ModelName, FAMILIES),
     (config.ProcessName, KINDS),
     (config.NetworkName, NETWORKS),
     (config.ScheduleName, SCHEDULES),
@@ -62,7 +64,7 @@ def names_of(options):
     return [item.name for item in dataclasses.fields(options)]
 
 
-@pytest.mark.parametrize("section", ["ProcessConfig", "NetworkConfig", "TrainConfig", "Config"])
+@pytest.mark.parametrize("section", ["ProcessConfig", "NetworkConfig", "TrainConfig", "AutoencoderConfig", "Config"])
 def test_decided_options_are_those_that_were_open_in_their_order(section):
     assert names_of(getattr(config, f"Resolved{section}")) == names_of(getattr(config, section))
 

@@ -20,7 +20,7 @@ def shared_area(d, low=2.0, high=8.0):
 
 @bug("radii of another range", leaves, "RADII", (1.0, 8.0))
 def test_neighbours_are_alike_as_often_as_they_should():
-    x = (leaves.dead_leaves(400, 16, 3).astype(np.float64) - 127.5) / np.sqrt((256**2 - 1) / 12)
+    x = (leaves.dead_leaves(400, 16, 3)[:, 0].astype(np.float64) - 127.5) / np.sqrt((256**2 - 1) / 12)
     for moved, d in ((np.s_[:, :, 1:], 1), (np.s_[:, :, 2:], 2), (np.s_[:, 3:, :], 3), (np.s_[:, 5:, :], 5)):
         stays = x[:, : x[moved].shape[1], : x[moved].shape[2]]
         each = (x[moved] * stays).mean((1, 2))
@@ -36,5 +36,5 @@ def test_images_follow_from_the_seed():
 
 @pytest.mark.parametrize("side", [1, 5])
 def test_no_pixel_is_left_bare(side):
-    assert leaves.dead_leaves(50, side, 0).shape == (50, side, side)
+    assert leaves.dead_leaves(50, side, 0).shape == (50, 1, side, side)
     assert (leaves.dead_leaves(50, side, 0) > 0).mean() > 0.9

@@ -11,7 +11,7 @@ from inkwash.data import rows, transform
 from inkwash.data.dataset import load_dataset
 from inkwash.data.rows import blocks
 from inkwash.data.transform import fit_transform
-from inkwash.training.prepare import Examples
+from inkwash.training.examples import Examples
 
 
 @pytest.mark.parametrize("entries", [1, 7, 1 << 20])

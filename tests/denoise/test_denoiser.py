@@ -276,6 +276,25 @@ def test_a_bad_quantile_is_refused(quantile):
         iw.Thresholded(exact_denoiser(PLANE, SCHEDULES[0]), quantile)
 
 
+@pytest.mark.parametrize(("wrap", "where"), [(iw.Clipped, "clip"), (iw.Thresholded, "threshold")])
+def test_bits_have_no_bounds_to_clip_to(wrap, where):
+    denoiser = iw.denoise.OddsDenoiser(lambda x_t, t: x_t, iw.Bernoulli(SCHEDULES[0]))
+    with pytest.raises(iw.ConfigError, match=rf"^{where}: got a Bernoulli process, need a Gaussian process"):
+        wrap(denoiser)
+
+
+def test_data_lies_between_minus_one_and_one_unless_other_bounds_are_named():
+    denoiser = denoiser_of(tensor([[-3.0, 0.5], [2.0, -0.2]]), SCHEDULES[0], "x")
+    assert iw.Clipped(denoiser)(rows(3, 2), 0.5).x.tolist() == [[-1.0, 0.5], [1.0, -0.2]]
+
+
+@pytest.mark.parametrize("predicts", ["eps", "score"])
+def test_noise_without_signal_is_no_prediction(predicts):
+    """Noise that is all there is says nothing of the data."""
+    with pytest.raises(iw.ConfigError, match=f"^predicts: got '{predicts}', need x, v or velocity"):
+        iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(iw.RectifiedSchedule()), predicts)
+
+
 def test_clipping_does_not_change_estimates_in_range():
     x_t = 0.1 * rows(9)
     free = exact_denoiser(PLANE, SCHEDULES[0], "large")

@@ -108,6 +108,21 @@ def test_the_network_is_evaluated_twice_only_where_guidance_needs_it(w, calls):
         assert torch.equal(estimate.eps, plain.eps)
 
 
+def test_guidance_leaves_out_the_condition_but_not_what_is_present():
+    """Which entries an example has is no condition."""
+    seen = []
+
+    def network(x_t, t, **condition):
+        seen.append(condition)
+        return x_t
+
+    x_t = rows(0)
+    present = torch.ones_like(x_t, dtype=torch.bool)
+    iw.Denoiser(network, iw.Gaussian(SCHEDULE))(x_t, T, label=LABELS, present=present, guidance=2.0)
+    assert [sorted(condition) for condition in seen] == [["label", "present"], ["present"]]
+    assert all(torch.equal(condition["present"], present) for condition in seen)
+
+
 def test_clipping_follows_guidance():
     """In the other order, guidance would leave the range again."""
     x_t = rows(0)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from bugs import bug
 from faults import newest, run_cli, tiny, tree, without_pictures
 from PIL import Image
 from scipy.stats import ks_2samp
@@ -17,6 +18,8 @@ import inkwash as iw
 from inkwash.core.config import EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.options import to_json
+from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.dataset import Dataset
 from inkwash.data.pictures import grid, to_pixels
@@ -31,6 +34,7 @@ from inkwash.evaluation.fidelity import fidelity
 from inkwash.evaluation.memorisation import memorisation_test
 from inkwash.evaluation.subject import subject_of
 from inkwash.likelihood.ode import Adaptive
+from inkwash.training import decided as deciding
 from inkwash.training.fit import fit
 from inkwash.training.prepare import split_indices
 from inkwash.training.run import load
@@ -222,14 +226,21 @@ def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monke
         evaluate(run.path, QUICK, features=wrong)
 
 
+def fifty(*options):
+    return SamplingConfig(sampler="ancestral", steps=50)
+
+
+@bug("the sampler is forgotten", deciding, "merged", fifty, run="vectors")
 @pytest.mark.slow_cases("points")
 def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
-    """By hand: samples of that seed and number of steps, beside all that was trained on; the grid of the bound."""
+    """By hand: samples of that seed and walk, beside all that was trained on; the bound of that variance and grid."""
     steps = "inf" if run.header().transform.spec.is_image else 4
     copy = shutil.copytree(run.path, tmp_path / "run")
-    result = evaluate(copy, replace(QUICK, seed=3, bound_steps=steps, bound_terms=3))
+    sampling = SamplingConfig("dpm-solver", 4, "karras", "small", order=1, rho=3.0)
+    result = evaluate(copy, replace(QUICK, seed=3, bound_steps=steps, bound_terms=3, sampling=sampling))
     model, data, (train_rows, held_rows) = load(run.path), run.dataset().data, run.split()
-    parts = model.sample(16, seed=3, steps=5), data[train_rows], data[held_rows[:16]]
+    drawn = model.sample(16, seed=3, sampler=iw.DPMSolver(1), grid=iw.KarrasGrid(3.0), steps=4)
+    parts = drawn, data[train_rows], data[held_rows[:16]]
     samples, known, fresh = (model.to_model(x).numpy() for x in parts)
     copies = memorisation_test(samples, known, fresh)
     for name in ("sample_distance", "held_out_distance", "closer"):
@@ -237,6 +248,29 @@ def test_what_is_evaluated_is_what_the_options_say(run, tmp_path):
     assert result["two_sample"] == asdict(metrics.two_sample_test(samples, fresh, 3))
     edges = model.bound(data[:2], steps=math.inf if steps == "inf" else steps, terms=3).time_edges
     assert result["bound_by_time"]["time_edges"] == edges.tolist()
+    assert result["sampling"] == to_json(sampling)
+    inner = model.denoiser if isinstance(model.denoiser, iw.Denoiser) else model.denoiser.denoiser
+    built = iw.Denoiser(inner.network, inner.process, inner.predicts, "small", inner.sees)
+    small = model.with_denoiser(built if inner is model.denoiser else iw.Clipped(built))
+    seed, steps = derived_seed(3, Purpose.EVALUATE), math.inf if steps == "inf" else steps
+    bound = small.bound(parts[2], steps=steps, terms=3, seed=seed).mean()
+    assert result["bound"]["held_out"]["total"] == pytest.approx(bound.total, rel=1e-12)
+
+
+def test_a_run_decides_what_its_evaluation_leaves_open(tmp_path, capsys):
+    np.save(tmp_path / "data.npy", arrays("vectors"))
+    config = replace(tiny(tmp_path / "data.npy", steps=1), sampling=SamplingConfig("ddim", grid="karras", rho=3.0))
+    run = fit(config, tmp_path / "run", report=False).path
+    for refused in ({"order": 2}, {"sampler": "adams", "eta": 0.5}, {"variance": "learned"}, {"clip": True}):
+        with pytest.raises(ConfigError, match=rf"^{[*refused][-1]}: got "):
+            evaluate(run, replace(QUICK, sampling=SamplingConfig(**refused)))
+    assert run_cli(["evaluate", run, "--steps", 0]) == 2
+    assert capsys.readouterr().err.startswith("error: steps: got 0, need an integer >= 1")
+    assert not (run / "evaluation").exists()
+    found = evaluate(run, replace(QUICK, sampling=SamplingConfig(steps=3), imputed=0))["sampling"]
+    assert found == to_json(SamplingConfig("ddim", 3, "karras", rho=3.0))
+    open_steps = deciding.decided(run, SamplingConfig("ancestral", grid="uniform"), Display(False), usual=subject.USUAL)
+    assert (len(open_steps[0].plan().times), open_steps[1].steps) == (251, 250)
 
 
 def test_the_samples_nearest_to_training_data_are_shown_over_it(run, result):

@@ -170,6 +170,7 @@ CLEAN = Evaluation(
         bound_by_time=BoundByTime([1.0, 0.0], [1.0], [1.0]),
         overfitting=Overfitting(0.1, 0.05),
         log_density=None,
+        importance=None,
     ),
     two_sample=TwoSample(accuracy=0.51, null_mean=0.5, null_high=0.53, p_value=0.4, per_sample=16),
     fidelity=Spaces({}),

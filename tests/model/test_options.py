@@ -232,6 +232,7 @@ def forgets_the_grid(self, **options):
 @bug("the option is dropped", Walking, "but", lambda self, **options: Walking(**options), options="all")
 @bug("the grid is dropped", Walking, "but", forgets_the_grid, options="grid")
 @pytest.mark.parametrize("options", WALKS)
+@pytest.mark.quick_cases("all")
 def test_options_of_its_own_are_those_passed_bit_for_bit(options):
     explicit = WALKS[options]
     plain, own = exact_model(PLANE, steps=8), exact_model(PLANE, steps=8).with_options(**explicit)

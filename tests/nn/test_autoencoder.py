@@ -64,8 +64,8 @@ INTERPOLATE = F.interpolate
 @bug("flipped on the ascent", F, "interpolate", lambda h, size: INTERPOLATE(h, size=size).flip(-1))
 def test_a_place_of_the_latent_is_about_the_same_place_of_the_data():
     """What a far corner of the data changes is most in that corner of the latent, and back."""
-    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 4))
-    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 8, 6)
+    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 2))
+    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 16, 12)
     for network, inputs in ((encoder, x), (decoder, z)):
         inputs = inputs.clone().requires_grad_()
         output = network(inputs)

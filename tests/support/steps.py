@@ -10,9 +10,10 @@ from faults import tiny
 from inkwash.core.config import DenoiserConfig
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
-from inkwash.training.defaults import resolve
+from inkwash.training.examples import Examples
+from inkwash.training.families.diffusion import Denoising
 from inkwash.training.loop import training
-from inkwash.training.prepare import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 
@@ -28,7 +29,9 @@ def begun(data, custom=None, predicts=None, **options):
     config = resolve(replace(tiny(data.name, **options), denoiser=DenoiserConfig(predicts)), data.spec)
     examples = Examples(data.data, np.arange(len(data.data)), fit_transform(data.spec, data.data))
     state = start(config, examples, torch.device("cpu"))
-    return state, training(state, examples, config, Accelerator(cpu=True), custom), config, examples
+    if custom is not None:
+        state = replace(state, stages=(replace(state.stage, lesson=Denoising(custom)),))
+    return state, training(state, examples, config.train, Accelerator(cpu=True)), config, examples
 
 
 def levels_examples(count=300):

@@ -32,8 +32,8 @@ from inkwash.training.build import (
     count_parameters,
     describe_network,
 )
-from inkwash.training.defaults import resolve
 from inkwash.training.objective import ContinuousBound, PairBound
+from inkwash.training.resolve import resolve
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]

@@ -15,9 +15,9 @@ import inkwash as iw
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
 from inkwash.training.build import build_model
-from inkwash.training.defaults import resolve
+from inkwash.training.examples import Examples
 from inkwash.training.loop import draw_batch, training
-from inkwash.training.prepare import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 RANDOM = np.random.default_rng(4)
@@ -89,7 +89,7 @@ def trained_on(x, given, spec, steps=250, **parts):
     )
     examples = Examples(x, np.arange(len(x)), fit_transform(spec, x), condition, given=given)
     state = start(config, examples, torch.device("cpu"))
-    assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
+    assert all(done.finite for done in training(state, examples, config.train, Accelerator(cpu=True)))
     return build_model(config, examples.transform, state.average, condition)
 
 

@@ -11,14 +11,14 @@ from inkwash.core.config import (
     DenoiserConfig,
     NetworkConfig,
     ProcessConfig,
-    ResolvedConfig,
+    ResolvedDiffusionConfig,
     TrainConfig,
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
 from inkwash.nn import NETWORKS
-from inkwash.training.defaults import resolve
 from inkwash.training.kinds import KINDS
+from inkwash.training.resolve import resolve
 
 SPECS = [vector(1), vector(2), vector(17), image(1, 8, 8, levels=17), image(3, 5, 7), image(4, 1, 1), image(1, 32, 32)]
 SPECS += [image(1, 1, 40), image(3, 9, 64, levels=None)]
@@ -40,7 +40,7 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
         unused = {"condition_dropout", "log_snr_first"} | OF_PROCESSES | not_of(config.network.kind)
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
-    assert from_json(ResolvedConfig, to_json(config)) == config
+    assert from_json(ResolvedDiffusionConfig, to_json(config)) == config
     assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.condition_dropout == 0.1
 
 

@@ -14,9 +14,9 @@ from bugs import bug
 import inkwash as iw
 from inkwash.data.transform import fit_transform
 from inkwash.training.build import build_model
-from inkwash.training.defaults import resolve
+from inkwash.training.examples import Examples
 from inkwash.training.loop import draw_batch, hidden_conditions, training
-from inkwash.training.prepare import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 SPEC, CONDITION = iw.data.DataSpec((2,), "ND", "float32", -9.0, 9.0, None), iw.data.ConditionSpec(("cat", "dog", "emu"))
@@ -62,8 +62,8 @@ def test_a_batch_in_parts_keeps_its_labels():
     for rows in (30, 7):
         state, examples, config = made_state.__wrapped__()
         config = replace(config, train=replace(config.train, steps=6, micro_batch_size=rows))
-        list(training(state, examples, config, Accelerator(cpu=True)))
-        ended.append(state.denoiser.network.embed.condition["label"].table.weight.detach())
+        list(training(state, examples, config.train, Accelerator(cpu=True)))
+        ended.append(state.trained.network.embed.condition["label"].table.weight.detach())
     torch.testing.assert_close(*ended, rtol=1e-3, atol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_labels_change_nothing_else_of_a_batch(state):
     plain = (first, replace(examples, labels=None), config)
     with_labels, without = batch_of(state, 3), batch_of(plain, 3)
     assert torch.equal(with_labels.x, without.x)
-    assert torch.equal(with_labels.noise, without.noise)
+    assert torch.equal(with_labels.noise[0], without.noise[0])
     assert torch.equal(with_labels.times.t, without.times.t)
     assert without.condition == {}
 
@@ -97,11 +97,11 @@ def test_labels_change_nothing_else_of_a_batch(state):
 def test_the_class_of_no_label_is_not_trained(state):
     first, examples, config = state
     config = replace(config, train=replace(config.train, steps=4))
-    list(training(first, examples, config, Accelerator(cpu=True)))
-    for denoiser in (first.denoiser, first.average):
+    list(training(first, examples, config.train, Accelerator(cpu=True)))
+    for denoiser in (first.trained, first.average):
         table = denoiser.network.embed.condition["label"].table.weight
         assert bool((table[0] == 0).all())
-    assert bool(first.denoiser.network.embed.condition["label"].table.weight[1:].any())
+    assert bool(first.trained.network.embed.condition["label"].table.weight[1:].any())
 
 
 @pytest.mark.slow
@@ -127,5 +127,5 @@ def trained_on(labels):
     transform = fit_transform(SPEC, data)
     examples = Examples(data, np.arange(len(data)), transform, CONDITION, numbers)
     state = start(config, examples, torch.device("cpu"))
-    assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
+    assert all(done.finite for done in training(state, examples, config.train, Accelerator(cpu=True)))
     return build_model(config, transform, state.average, CONDITION)

@@ -100,8 +100,8 @@ def closed_form_fit(x, latent):
 
 def test_training_reaches_the_likelihood_that_linear_networks_can_reach():
     random = torch.Generator().manual_seed(3)
-    stick = torch.randn(1000, 1, generator=random) @ torch.tensor([[1.2, 0.4, -0.8]])
-    x = (stick + 0.6 * torch.randn(1000, 3, generator=random) + torch.tensor([0.3, -0.5, 0.2])).double()
+    stick = torch.randn(300, 1, generator=random) @ torch.tensor([[1.2, 0.4, -0.8]])
+    x = (stick + 0.6 * torch.randn(300, 3, generator=random) + torch.tensor([0.3, -0.5, 0.2])).double()
     torch.manual_seed(0)
     networks = AutoencoderOptions(1, 1, 8, 0).build((3,), 3)
     autoencoder = Autoencoder(*(network.double() for network in networks), (1,), SharedNoise(0.1))
@@ -109,7 +109,7 @@ def test_training_reaches_the_likelihood_that_linear_networks_can_reach():
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 300)
     for _ in range(300):
         optimizer.zero_grad()
-        CodeLoss().loss(autoencoder, x, torch.randn(1000, 1, generator=random).double()).mean().backward()
+        CodeLoss().loss(autoencoder, x, torch.randn(300, 1, generator=random).double()).mean().backward()
         optimizer.step()
         decay.step()
     best, noise_var = closed_form_fit(x, 1)

@@ -21,10 +21,10 @@ from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
-from inkwash.training.defaults import resolve
+from inkwash.training.examples import Examples
 from inkwash.training.loop import PATIENCE, _halved, _seeded, draw_batch, training
 from inkwash.training.objective import Regression
-from inkwash.training.prepare import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 
@@ -115,7 +115,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(trainer):
 def test_a_skipped_step_leaves_no_gradient_behind(trainer):
     state, steps, *_ = trainer(SteepObjective(2), steps=4)
     for _ in steps:
-        assert all(p.grad is None or not p.grad.any() for p in state.denoiser.parameters())
+        assert all(p.grad is None or not p.grad.any() for p in state.trained.parameters())
 
 
 @pytest.mark.parametrize("rows", [slice(None), [1, 5]])
@@ -139,7 +139,7 @@ def test_training_halts_after_five_in_a_row_naming_step_and_examples(trainer, ro
 def test_a_spoilt_weight_never_looks_like_training(trainer):
     state, steps, *_ = trainer(steps=50)
     next(steps)
-    next(iter(state.denoiser.parameters())).data.view(-1)[0] = math.nan
+    next(iter(state.trained.parameters())).data.view(-1)[0] = math.nan
     average = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
     with pytest.raises(NonFiniteError, match=r"^step 6: "):
         list(steps)
@@ -153,10 +153,13 @@ def test_a_spoilt_example_is_named(data, trainer):
     broken = Examples(spoilt, examples.indices, examples.transform)
     state = start(config, examples, torch.device("cpu"))
     with pytest.raises(NonFiniteError, match=r"\(examples \[17\]\)"):
-        list(training(state, broken, config, Accelerator(cpu=True)))
+        list(training(state, broken, config.train, Accelerator(cpu=True)))
 
 
 # What a step takes
+
+
+READ = (*map(attrgetter, ("x", "times.t", "times.weight")), lambda batch: batch.noise[0])
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
@@ -169,8 +172,7 @@ def test_processes_share_out_the_same_batch(trainer, processes):
 
     whole, shares = batch(0, 1), [batch(i, processes) for i in range(processes)]
     assert np.array_equal(whole.indices, np.concatenate([share.indices for share in shares]))
-    for name in ("x", "noise", "times.t", "times.weight"):
-        read = attrgetter(name)
+    for read in READ:
         assert torch.equal(read(whole), torch.cat([read(share) for share in shares]))
         assert all(torch.equal(share.all_times.t, whole.times.t) for share in shares)
 
@@ -180,7 +182,7 @@ def test_a_batch_moves_to_a_device_with_all_that_belongs_to_its_examples(trainer
     batch = draw_batch(state, examples, config.train, Accelerator(cpu=True))
     batch = replace(batch, condition={"label": torch.ones(8), "present": torch.ones(8, 2, dtype=torch.bool)})
     moved = batch.to(torch.device("meta"))
-    tensors = [moved.x, moved.noise, moved.times.t, moved.times.weight, *moved.condition.values()]
+    tensors = [moved.x, *moved.noise, moved.times.t, moved.times.weight, *moved.condition.values()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.all_times is batch.all_times
 
@@ -193,7 +195,7 @@ def test_the_parts_of_a_batch_are_the_batch(trainer, rows):
     parts = list(batch.parts(rows))
     assert max(len(part.x) for part in parts) == min(rows, 8)
     assert np.array_equal(np.concatenate([part.indices for part in parts]), batch.indices)
-    for read in (*map(attrgetter, ("x", "noise", "times.t", "times.weight")), lambda part: part.condition["label"]):
+    for read in (*READ, lambda part: part.condition["label"]):
         assert torch.equal(torch.cat([read(part) for part in parts]), read(batch))
 
 
@@ -201,7 +203,7 @@ def test_steps_take_different_times_and_noise(trainer):
     state, _, config, examples = trainer()
     here = Accelerator(cpu=True)
     batches = [draw_batch(replace(state, step=step), examples, config.train, here) for step in range(3)]
-    assert len({float(batch.noise.sum()) for batch in batches}) == 3
+    assert len({float(batch.noise[0].sum()) for batch in batches}) == 3
     assert len({float(batch.times.t.sum()) for batch in batches}) == 3
 
 
@@ -232,11 +234,11 @@ def test_dropout_differs_by_step_and_process_and_leaves_the_global_generator_alo
 
 def test_the_average_is_the_average_of_the_weights(trainer):
     state, steps, *_ = trainer(steps=30, ema=0.9)
-    name = next(iter(state.denoiser.state_dict()))
-    expected = state.denoiser.state_dict()[name].double().clone()
+    name = next(iter(state.trained.state_dict()))
+    expected = state.trained.state_dict()[name].double().clone()
     for done in steps:
         decay = min(0.9, (1 + state.step - 1) / (10 + state.step - 1))
-        expected = decay * expected + (1 - decay) * state.denoiser.state_dict()[name].double()
+        expected = decay * expected + (1 - decay) * state.trained.state_dict()[name].double()
         assert done.finite
     assert torch.allclose(state.average.state_dict()[name].double(), expected, rtol=1e-4, atol=1e-6)
 
@@ -244,14 +246,14 @@ def test_the_average_is_the_average_of_the_weights(trainer):
 def test_no_average_is_the_weights(trainer):
     state, steps, *_ = trainer(steps=3, ema=0.0)
     list(steps)
-    assert same(dict(state.average.state_dict()), dict(state.denoiser.state_dict()))
+    assert same(dict(state.average.state_dict()), dict(state.trained.state_dict()))
 
 
 def test_weight_decay_takes_its_share_of_the_network_alone():
     """From the same gradient: a step shrinks the parameters of the network by rate times decay, the schedule's not."""
     config = replace(tiny("x", learning_rate=0.01), process=ProcessConfig("learned", 10))
     state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
-    before = {f"weights/{name}": p.detach().clone() for name, p in state.denoiser.named_parameters()}
+    before = {f"weights/{name}": p.detach().clone() for name, p in state.trained.named_parameters()}
     (free, done), (decayed, _) = (
         one_step(levels_examples(), replace(config, train=replace(config.train, weight_decay=decay)))
         for decay in (0.0, 0.5)
@@ -289,7 +291,7 @@ def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
     for _ in range(2):
         state = start(config, examples, torch.device("cpu"))
         before = copied(state)
-        assert all(done.finite for done in training(state, examples, config, Accelerator(cpu=True)))
+        assert all(done.finite for done in training(state, examples, config.train, Accelerator(cpu=True)))
         ended.append(copied(state))
     assert same(*ended)
     moved = {name for name in before if "schedule." in name and not torch.equal(before[name], ended[0][name])}
@@ -327,7 +329,7 @@ def one_step(examples, config):
     """What one step makes of a state, and what it says of itself."""
     config = resolve(config, examples.transform.spec)
     state = start(config, examples, torch.device("cpu"))
-    done = next(training(state, examples, config, Accelerator(cpu=True)))
+    done = next(training(state, examples, config.train, Accelerator(cpu=True)))
     return copied(state), done
 
 

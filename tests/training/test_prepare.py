@@ -10,7 +10,8 @@ from faults import tiny
 
 import inkwash as iw
 from inkwash.training import prepare as preparation
-from inkwash.training.prepare import prepare, split_indices, with_present
+from inkwash.training.examples import with_present
+from inkwash.training.prepare import prepare, split_indices
 
 FIT = preparation.fit_transform
 

@@ -18,8 +18,8 @@ from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import Clipped
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import LinearSchedule
-from inkwash.training.defaults import resolve
-from inkwash.training.prepare import Examples
+from inkwash.training.examples import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 
@@ -38,7 +38,7 @@ def test_a_run_on_levels_starts_from_their_frequencies():
     config = resolve(tiny("x"), whole.transform.spec)
     state = start(config, part, torch.device("cpu"))
     counts = np.stack([(part.data[::2] == v).sum(0) for v in range(5)], -1)
-    for denoiser in (state.denoiser, state.average):
+    for denoiser in (state.trained, state.average):
         assert np.abs(denoiser.network.head.log_prior.exp().numpy() - counts / 150).max() < 0.02
     assert np.abs(counts / 150 - 0.2).max() > 0.15
     x = denoiser.process.diffuse(part.take(np.arange(150)), 0.3, torch.randn(150, 2))
@@ -52,12 +52,12 @@ def test_a_run_on_levels_starts_from_their_frequencies():
 def test_the_average_drops_nothing():
     config = replace(tiny("x"), network=NetworkConfig(width=8, depth=1, dropout=0.9))
     state = start(resolve(config, levels_examples().transform.spec), levels_examples(), torch.device("cpu"))
-    for network in (state.denoiser.network, state.average.network):
+    for network in (state.trained.network, state.average.network):
         for parameter in network.parameters():
             parameter.data += 0.1
     x, level = torch.randn(64, 2), torch.zeros(64)
     assert torch.equal(state.average.network(x, level), state.average.network(x, level))
-    assert not torch.equal(state.denoiser.network(x, level), state.denoiser.network(x, level))
+    assert not torch.equal(state.trained.network(x, level), state.trained.network(x, level))
 
 
 # The average
@@ -106,8 +106,7 @@ def test_a_state_takes_over_the_tensors_of_another(trainer):
     for _ in range(4):
         next(steps)
     new, going_on, *_ = trainer(steps=10, seed=0)
-    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, "here")
-    new.step = old.step
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, old.step, "here")
     list(steps), list(going_on)
     assert same(copied(new), copied(old))
 
@@ -116,7 +115,7 @@ def test_a_state_before_the_first_step_can_be_taken_over(trainer):
     old, *_ = trainer()
     assert old.tensors()["optimizer"] == {}
     new, *_ = trainer(seed=5)
-    new.load(old.tensors(), "here")
+    new.load(old.tensors(), 0, "here")
     assert same(copied(new), copied(old))
 
 
@@ -135,4 +134,4 @@ def test_other_tensors_are_refused(trainer, group, change):
         groups[group][name] = torch.zeros(3, 3, 3)
     new, *_ = trainer(steps=2, times="loss-history")
     with pytest.raises(CheckpointError, match="here"):
-        new.load(groups, "here")
+        new.load(groups, old.step, "here")

@@ -27,7 +27,7 @@ def test_the_order_is_a_function_of_seed_and_step_alone(count, examples):
 
 def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_zero():
     config = TrainConfig(steps=1000, learning_rate=0.5, warmup=100)
-    rates = [learning_rate(config, step) for step in range(1001)]
+    rates = [learning_rate(config, step, 1000) for step in range(1001)]
     assert rates[0] == 0.5 * 0.01
     assert np.argmax(rates) in (98, 99, 100)
     assert max(rates) <= 0.5
@@ -38,4 +38,4 @@ def test_the_learning_rate_rises_over_the_warm_up_and_falls_to_zero():
 
 
 def test_there_may_be_no_warm_up():
-    assert learning_rate(TrainConfig(steps=10, learning_rate=0.5, warmup=0), 0) == 0.5
+    assert learning_rate(TrainConfig(steps=10, learning_rate=0.5, warmup=0), 0, 10) == 0.5

@@ -24,6 +24,7 @@ from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.commands.parse import NO_PREFIX, parse, require_choice
 from inkwash.core.config import (
     SOURCES,
+    AutoencoderConfig,
     Config,
     DataConfig,
     DenoiserConfig,
@@ -32,6 +33,7 @@ from inkwash.core.config import (
     HideName,
     ImputeMethodName,
     MethodName,
+    ModelName,
     NetworkConfig,
     PresetName,
     ProcessConfig,
@@ -62,6 +64,10 @@ class _Training:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    model: ModelName = "diffusion"
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
+    autoencoder's latents (latent)."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     preset: PresetName | None = None
     """Start from the settings of a paper, which the other options may change; --help shows them. dpm-2015 with
     --process.kind bernoulli is the paper's model of bits."""

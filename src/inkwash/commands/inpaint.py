@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def inpaint_to_folder(
     image = example(run, model, name)
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)
     known = _for_each_channel(known, spec)
-    product = model * Observed(known, image) * condition
+    product = cast(Any, model) * Observed(known, image) * condition
     draws = draw(product, n, output.display, seed=options.seed, method=method)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
     for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):

@@ -9,13 +9,13 @@ from inkwash.core.display import Display
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
 from inkwash.data.condition import ConditionKeywords
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.training.decided import decided
 from inkwash.training.run import StrPath
 
 
-def model_of(run: StrPath, options: SamplingOptions, display: Display) -> Diffusion:
+def model_of(run: StrPath, options: SamplingOptions, display: Display) -> Model:
     """The model of a run, on the device and with the options that are asked for; see `decided`."""
     return decided(run, options.walk, display, options.device)[0]
 

@@ -16,7 +16,7 @@ from inkwash.core.machine import accelerator
 from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.watch import Film, draw
 from inkwash.training.run import StrPath, read_header
@@ -59,7 +59,7 @@ def sample_to_folder(
 
 
 def sample_share(
-    model: Diffusion,
+    model: Model,
     n: int,
     display: Display,
     place: Accelerator,

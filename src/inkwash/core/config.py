@@ -30,6 +30,9 @@ Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC"
 """Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
 by where C fits; the others are never guessed."""
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
+ModelName = Literal["diffusion", "vae", "latent"]
+StagesName = Literal["two-stage", "joint"]
+OutputName = Literal["levels", "entry", "shared"]
 ProcessName = Literal["gaussian", "bernoulli", "mixed", "categorical"]
 CategoryNoise = Literal["uniform", "absorbing"]
 ScheduleName = Literal[
@@ -199,6 +202,32 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
+class AutoencoderConfig:
+    """The encoder and decoder of a VAE, and of a diffusion model of its latents."""
+
+    channels: Count | None = None
+    """Channels of a latent; of vectors, its entries."""
+    factor: Annotated[int, Range(1, 64)] | None = None
+    """Series, images and volumes only: how many times fewer places a latent has along each side, a power of 2."""
+    width: Width | None = None
+    """Features of encoder and decoder: at full resolution, a multiple of 8."""
+    depth: Depth | None = None
+    """Residual blocks of each of them at each resolution; of vectors, hidden layers."""
+    output: OutputName | None = None
+    """What the decoder gives for each entry of the data: a probability for each of its levels (levels, the default for
+    few levels), or a normal law with a mean and a spread of its own (entry, the default otherwise) or with one spread
+    for all entries (shared)."""
+    kl_weight: Annotated[float, Range(0)] | None = None
+    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a
+    vae, training minimises the bound."""
+    stages: StagesName | None = None
+    """Latent only: two-stage, the default, trains the autoencoder and then the diffusion of its latents; joint trains
+    both at once on the bound."""
+    steps: Count | None = None
+    """Two-stage only: how many of the steps of training are those of the autoencoder, by default half of them."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How the network is trained."""
 
@@ -288,14 +317,18 @@ class Config:
 
     source: str = ""
     """The data, by its name or path; see `SOURCES`. A preset has none."""
+    preset: PresetName | None = field(default=None, kw_only=True)
+    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
     data: DataConfig = field(default_factory=DataConfig)
     process: ProcessConfig = field(default_factory=ProcessConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    preset: PresetName | None = None
-    """The paper whose settings the options started from; it is refused for data that the paper is not about."""
+    model: ModelName = "diffusion"
+    """What is fitted: a diffusion model of the data, a variational autoencoder (vae), or a diffusion model of an
+    autoencoder's latents (latent)."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,24 +350,76 @@ class ResolvedNetworkConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResolvedAutoencoderConfig(AutoencoderConfig):
+    """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and
+    `steps` unless training has two stages."""
+
+    channels: Count
+    factor: Annotated[int, Range(1, 64)]
+    width: Width
+    depth: Depth
+    output: OutputName
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
     """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None."""
 
     steps: Count
     batch_size: Count
     learning_rate: Positive
+    micro_batch_size: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
+    """`TrainConfig` once it is decided for a denoiser."""
+
     objective: ObjectiveName
     times: TimesName
-    micro_batch_size: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(Config):
     """`Config` once it is decided, by `inkwash.training.defaults.resolve`; in JSON both look the same."""
 
+    train: ResolvedTrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDenoisingConfig(ResolvedConfig):
+    """The decided options of a model with a denoiser."""
+
     process: ResolvedProcessConfig
     network: ResolvedNetworkConfig
-    train: ResolvedTrainConfig
+    train: ResolvedDenoisingTrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
+    """The decided options of a diffusion model."""
+
+    model: Literal["diffusion"] = "diffusion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedVAEConfig(ResolvedConfig):
+    """The decided options of a variational autoencoder."""
+
+    model: Literal["vae"] = "vae"
+    autoencoder: ResolvedAutoencoderConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedLatentConfig(ResolvedDenoisingConfig):
+    """The decided options of a diffusion model of latents."""
+
+    model: Literal["latent"] = "latent"
+    autoencoder: ResolvedAutoencoderConfig
+
+
+AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatentConfig
+"""What a run stores; `model` says which of them it is."""
 
 
 @dataclass(frozen=True)
@@ -343,8 +428,9 @@ class EvaluateConfig:
 
     examples: Annotated[int, Range(10)] = 1000
     """At most this many held-out examples, and as many training examples and samples."""
-    bound_terms: Count = 100
-    """Diffusion terms of the bound that are evaluated per example; one less than the number of steps is all of them."""
+    bound_terms: Count | None = None
+    """Diffusion terms of the bound that are evaluated per example, by default 100; one less than the number of steps is
+    all of them."""
     bound_steps: Count | Literal["inf"] | None = None
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
     guidance: Annotated[float, Range(0)] = 1.0

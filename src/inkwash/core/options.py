@@ -81,8 +81,11 @@ def narrowed(kind: type[C], config: Any, where: str = "") -> C:
 
 
 def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    """The first field, by its dotted name, in which two dataclasses of one kind differ, and its two values."""
-    for item in dataclasses.fields(a):
+    """The first field, by its dotted name, in which two dataclasses of the same fields differ, and its two values.
+
+    Plain fields come before those that are dataclasses themselves.
+    """
+    for item in sorted(dataclasses.fields(a), key=lambda item: dataclasses.is_dataclass(getattr(a, item.name))):
         left, right = getattr(a, item.name), getattr(b, item.name)
         dotted = _dotted(where, item.name)
         if dataclasses.is_dataclass(left):
@@ -172,11 +175,21 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def _first_fit(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    """The value as the first kind that allows it; None is tried first."""
+    """The value as the first kind that allows it; None is tried first. Of several dataclasses, names stand for the one
+    whose fields with a single possible name have that name."""
+    several: list[Any] = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    if len(several) > 1 and isinstance(value, _Names):
+        return _options(next((kind for kind in several if _is_named(kind, value)), several[0]), value, where)
     for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
         with suppress(_MisfitError):
             return _value(kind, value, where)
     raise _MisfitError
+
+
+def _is_named(kind: Any, names: _Names) -> bool:
+    """Whether the fields of a dataclass that can have a single name have it among `names`."""
+    options = {name: typing.get_args(hint) for name, hint in typing.get_type_hints(kind).items()}
+    return all(names.get(name) == only[0] for name, only in options.items() if len(only) == 1)
 
 
 def _names(kind: Any) -> list[str]:

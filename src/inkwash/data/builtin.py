@@ -159,7 +159,7 @@ def shop() -> Raw:
 
 def leaves() -> Raw:
     """2,000 images of dead leaves, uint8 `(2000, 1, 16, 16)`, 256 levels; see `inkwash.data.dead_leaves`."""
-    return Raw(dead_leaves(2000, 16, seed=0)[:, None], "NCHW")
+    return Raw(dead_leaves(2000, 16, seed=0), "NCHW")
 
 
 BUILTIN: dict[str, Callable[[], Raw]] = {

@@ -168,15 +168,15 @@ def draw_points(axes: Any, data: Array) -> None:
     axes.set_aspect("equal", adjustable="datalim")
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
     """An empty figure of a size in inches, and its axes; it needs no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns)
-    for each in np.atleast_1d(axes):
+    axes = figure.subplots(rows, columns)
+    for each in np.ravel(axes):
         each.spines[["top", "right"]].set_visible(False)
     return figure, axes
 

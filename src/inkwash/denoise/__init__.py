@@ -4,7 +4,7 @@ from inkwash.denoise.cold import Restorer
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
 from inkwash.denoise.prediction import Levels, Mean, Prediction
-from inkwash.denoise.wrap import Clipped, Conditioned, Thresholded
+from inkwash.denoise.wrap import Clipped, Conditioned, Thresholded, WithVariance
 
 __all__ = [
     "AnyDenoiser",
@@ -19,4 +19,5 @@ __all__ = [
     "Prediction",
     "Restorer",
     "Thresholded",
+    "WithVariance",
 ]

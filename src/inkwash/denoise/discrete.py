@@ -12,6 +12,7 @@ gives both the predictions of the numbers and the log-weights of the categories.
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import SightName
@@ -86,8 +87,18 @@ class MixedDenoiser(NetworkDenoiser):
         (numbers_t, categories_t), process = self.process.parts(x_t), self.process.categories
         noisy = Noisy.at(numbers_t, as_time(t), self.process.numbers)
         shown = self.process.joined(self.numbers.shown(noisy), categories_t)
-        output = self.predict(shown, noisy.t, guidance, condition)[0]
-        predictions, weights = output.split([output.shape[1] - sum(process.sizes), sum(process.sizes)], 1)
-        numbers = self.numbers.read(*self.numbers.split(predictions), noisy)
+        output, spread = self.predict(shown, noisy.t, guidance, condition)
+        predictions, weights = self._parts(output)
+        numbers = self.numbers.read(predictions, spread, noisy)
         categories = process.estimate(weights, categories_t, noisy.t)
         return MixedEstimate(numbers, categories, self.process)
+
+    def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
+        numbers, weights = self._parts(output)
+        predictions, spread = self.numbers.split(numbers)
+        return torch.cat([predictions, weights], 1), spread
+
+    def _parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What belongs to the numbers, and the log-weights of the categories."""
+        width = sum(self.process.categories.sizes)
+        return output[:, :-width], output[:, -width:]

@@ -11,9 +11,7 @@ other half.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
-
-from torch.nn import Module
+from typing import Any
 
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
@@ -26,7 +24,8 @@ from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
 from inkwash.evaluation.result import measure
 from inkwash.evaluation.subject import FEWEST, USUAL, subject_of
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
 from inkwash.training.decided import decided
 from inkwash.training.run import Run, StrPath
@@ -65,7 +64,7 @@ def evaluate(
     split = folder.split()
     model, sampling = decided(run, config.sampling, display, device, USUAL)
     config, dataset = replace(config, sampling=sampling), folder.dataset(data)
-    _require_possible(model, dataset, config)
+    config = _possible(model, dataset, config)
     if features is not None:
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
     subject = subject_of(model, dataset, split, config, display, features)
@@ -74,7 +73,7 @@ def evaluate(
     storage.make_folder(target)
     storage.replace(target / "evaluation.json", storage.dump_json(result))
     pictures = draw_pictures(target, subject, found)
-    storage.replace(target / "report.html", page(found, folder, cast(Module, model.denoiser), pictures))
+    storage.replace(target / "report.html", page(found, folder, model, pictures))
     for line in found.lines():
         display.say(line)
     display.say(f"report        {target / 'report.html'}")
@@ -82,12 +81,19 @@ def evaluate(
     return result
 
 
-def _require_possible(model: Diffusion, dataset: Dataset, config: EvaluateConfig) -> None:
-    """Refuse options that do not go with the model or the data, before the work.
+def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> EvaluateConfig:
+    """The options that go with the model and the data; others are refused before the work.
 
     Raises:
         ConfigError: see `evaluate`.
     """
+    if model.steps == 1:
+        model.refuse({"bound_terms": config.bound_terms, "bound_steps": config.bound_steps})
+    if not isinstance(model, Diffusion):
+        if config.imputed:
+            require_diffusion(model, "imputed")
+        return replace(config, imputed=0)
     if config.bound_steps == "inf":
         require_gaussian(model.process, "bound_steps inf")
     rows_to_hide(dataset.spec, config)
+    return config

@@ -20,10 +20,16 @@ from inkwash.evaluation.subject import FEWEST, Subject
 from inkwash.likelihood.bound import Bound, MeanBound
 from inkwash.likelihood.flow import EXACT_UP_TO
 from inkwash.likelihood.ode import Adaptive
+from inkwash.model.diffusion import Diffusion
+from inkwash.model.latent_model import LatentModel
 from inkwash.process.gaussian import Gaussian
 
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
 _EXACT_ENTRIES = 8192
+_DRAWS, _DECODED_ENTRIES = 100, 1 << 16
+_WALKED_DRAWS, _WALKED_ENTRIES = 4, 2048
+TERMS = 100
+"""Terms of the bound where the options leave them open."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,29 @@ class LogDensity:
 
 
 @dataclass(frozen=True)
+class Importance:
+    """The negative log-likelihood of held-out data by importance sampling of the latent.
+
+    Args:
+        held_out: mean over examples. On average the estimate is too high.
+        std_error: standard error of the mean.
+        draw_error: mean standard error of an example's estimate, from its draws.
+        effective_draws: what the draws of an example are worth, a mean; if it is near 1, do not trust the estimate.
+        draws: number of draws of the latent of each example.
+        unit: that of the bound.
+        examples: number of examples.
+    """
+
+    held_out: float
+    std_error: float
+    draw_error: float
+    effective_draws: float
+    draws: int
+    unit: str
+    examples: int
+
+
+@dataclass(frozen=True)
 class Likelihood(Finding):
     """The bound, over-fitting and the exact log-density.
 
@@ -76,13 +105,15 @@ class Likelihood(Finding):
         bound: by set: `held_out`, `train` and, if examples have conditions, `held_out_given_condition`.
         bound_by_time: of held-out and training data.
         overfitting: difference of the two bounds.
-        log_density: None for data or processes without one, and for large examples.
+        log_density: None for data or models without one, and for large examples.
+        importance: None for models without a latent, and for large latents that are walked to.
     """
 
     bound: dict[str, MeanBound]
     bound_by_time: BoundByTime
     overfitting: Overfitting
     log_density: LogDensity | None
+    importance: Importance | None
 
     @property
     def unit(self) -> str:
@@ -99,6 +130,11 @@ class Likelihood(Finding):
             yield (
                 f"log-density   held out {exact.held_out:.3f} ± {exact.std_error:.3f} nats (exact, by the flow; "
                 f"{exact.examples} examples)"
+            )
+        if (found := self.importance) is not None:
+            yield (
+                f"likelihood    held out {found.held_out:.3f} ± {found.std_error:.3f} {found.unit} (by importance "
+                f"sampling; {found.draws} draws of z, worth {found.effective_draws:.1f}; {found.examples} examples)"
             )
         gap = self.overfitting
         yield f"over-fitting  held out - train = {gap.gap:.3f} ± {gap.std_error:.3f} {self.unit}"
@@ -122,6 +158,7 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
         bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), _per_time(train)),
         overfitting=_overfitting(held_out, train),
         log_density=_log_density(subject, display),
+        importance=_importance(subject, display),
     )
 
 
@@ -129,7 +166,8 @@ def _bound(subject: Subject, x: Array, condition: ConditionKeywords | None = Non
     config = subject.config
     steps = math.inf if config.bound_steps == "inf" else config.bound_steps
     seed = derived_seed(config.seed, Purpose.EVALUATE)
-    return subject.model.bound(x, steps=steps, terms=config.bound_terms, seed=seed, **(condition or {}))
+    terms = {"steps": steps, "terms": config.bound_terms or TERMS} if subject.model.steps > 1 else {}
+    return subject.model.bound(x, seed=seed, **{**terms, **(condition or {})})
 
 
 def _unit(bound: Bound) -> float:
@@ -150,7 +188,9 @@ def _overfitting(held_out: Bound, train: Bound) -> Overfitting:
 def _log_density(subject: Subject, display: Display) -> LogDensity | None:
     """The density of vectors of at most 64 real numbers, over as many examples without gaps as take little time."""
     size, model = math.prod(subject.spec.shape), subject.model
-    if not subject.spec.is_real.all() or size > EXACT_UP_TO or not isinstance(model.process, Gaussian):
+    if not subject.spec.is_real.all() or size > EXACT_UP_TO or not isinstance(model, Diffusion):
+        return None
+    if not isinstance(model.process, Gaussian):
         return None
     held_out = subject.parts.held_out
     held_out = held_out[~np.isnan(held_out).reshape(len(held_out), -1).any(1)][: max(_EXACT_ENTRIES // size, FEWEST)]
@@ -161,3 +201,30 @@ def _log_density(subject: Subject, display: Display) -> LogDensity | None:
     count = len(result.value)
     error = float(result.value.std()) / math.sqrt(count)
     return LogDensity(float(result.value.mean()), error, "nats", count, float(result.evaluations.double().mean()))
+
+
+def _importance(subject: Subject, display: Display) -> Importance | None:
+    """The likelihood of as many held-out examples as take little time, for a model with a latent whose density is known
+    or, if it is walked to, has few entries."""
+    model = subject.model
+    if not isinstance(model, LatentModel):
+        return None
+    draws, entries, size = _DRAWS, _DECODED_ENTRIES, math.prod(model.shape)
+    if model.steps > 1:
+        draws, entries, size = _WALKED_DRAWS, _WALKED_ENTRIES, math.prod(model.latents.shape)
+        if size > EXACT_UP_TO:
+            return None
+    display.say("estimating the likelihood …")
+    x = subject.parts.held_out[: max(entries // size, FEWEST)]
+    found = model.log_prob(x, draws=draws, seed=derived_seed(subject.config.seed, Purpose.EVALUATE))
+    discrete = model.autoencoder.lattice is not None
+    unit = 1 / (math.prod(model.shape) * math.log(2)) if discrete else 1.0
+    return Importance(
+        held_out=-float(found.value.mean()) * unit,
+        std_error=float(found.value.std()) / math.sqrt(len(x)) * unit,
+        draw_error=float(found.std_error.mean()) * unit,
+        effective_draws=float(found.effective_draws.mean()),
+        draws=draws,
+        unit="bits/dim" if discrete else "nats",
+        examples=len(x),
+    )

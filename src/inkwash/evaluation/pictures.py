@@ -16,9 +16,11 @@ from inkwash.evaluation.series import Series
 from inkwash.evaluation.subject import Parts, Subject
 from inkwash.likelihood.ode import Fixed
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 
 _MAP_SIDE = 96
 _MAP_SOLVER = Fixed(12)
+_MAP_DRAWS = 30
 _PANELS = 12
 _SHOWN = 64
 
@@ -51,8 +53,9 @@ def draw_pictures(folder: Path, subject: Subject, found: Evaluation) -> dict[str
     if found.series is not None:
         shown[SERIES] = folder / "series.png"
         _draw_series(shown[SERIES], found.series)
-    shown[BY_TIME] = folder / "bound_by_time.png"
-    _draw_by_time(shown[BY_TIME], found.likelihood.bound_by_time, found.likelihood.unit)
+    if found.likelihood.bound_by_time.held_out:
+        shown[BY_TIME] = folder / "bound_by_time.png"
+        _draw_by_time(shown[BY_TIME], found.likelihood.bound_by_time, found.likelihood.unit)
     return shown
 
 
@@ -98,7 +101,7 @@ def _draw_neighbours(path: Path, subject: Subject, found: Memorisation) -> None:
     pictures.save_pixels(path, pictures.grid(pictures.to_pixels(subject.spec, shown), columns=len(closest)))
 
 
-def _draw_densities(path: Path, model: Diffusion, parts: Parts) -> None:
+def _draw_densities(path: Path, model: Model, parts: Parts) -> None:
     """Data, samples and the model's density."""
     figure, axes = pictures.new_figure(12, 4, columns=3)
     low, high = parts.fitted.min(0), parts.fitted.max(0)
@@ -112,8 +115,9 @@ def _draw_densities(path: Path, model: Diffusion, parts: Parts) -> None:
     pictures.save_figure(path, figure)
 
 
-def _density(model: Diffusion, box: list[list[float]], parts: Parts) -> Array:
+def _density(model: Model, box: list[list[float]], parts: Parts) -> Array:
     """The density of the model on a square grid over the box."""
     x, y = (np.linspace(start, stop, _MAP_SIDE) for start, stop in box)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(parts.fitted.dtype)
-    return model.log_prob(points, solver=_MAP_SOLVER).value.exp().cpu().numpy().reshape(_MAP_SIDE, _MAP_SIDE)
+    how = {"solver": _MAP_SOLVER} if isinstance(model, Diffusion) else {"draws": _MAP_DRAWS}
+    return model.log_prob(points, **how).value.exp().cpu().numpy().reshape(_MAP_SIDE, _MAP_SIDE)

@@ -15,15 +15,14 @@ from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
 
-from torch.nn import Module
-
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.options import to_json
 from inkwash.core.version import __version__
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
 from inkwash.evaluation.result import Evaluation
-from inkwash.training.build import describe_network, describe_process
+from inkwash.model.model import Model
+from inkwash.training.resolve import family_of
 from inkwash.training.run import Header, Run
 
 _MOVES = 12
@@ -31,13 +30,13 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 _CURVE = "Loss by training step."
 
 
-def page(found: Evaluation, run: Run, network: Module, shown: Mapping[str, Path]) -> bytes:
+def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -> bytes:
     """The report: one file of HTML.
 
     Args:
         found: the evaluation.
         run: the run; the page shows its curve of the loss too, if there is one.
-        network: of its model.
+        model: the model of the run.
         shown: the pictures to hold, by their captions.
     """
     from jinja2 import Environment, StrictUndefined
@@ -51,7 +50,7 @@ def page(found: Evaluation, run: Run, network: Module, shown: Mapping[str, Path]
         warnings=found.warnings(),
         name=run.path.resolve().name,
         header=header,
-        about=_about(header, network),
+        about=_about(header, model),
         options=json.dumps(to_json(header.config), indent=2, ensure_ascii=False),
         pictures={caption: _data_uri(path) for caption, path in pictures.items()},
         meanings=fidelity.MEANINGS,
@@ -76,17 +75,17 @@ def command_of(run: Path, config: EvaluateConfig) -> str:
     return shlex.join(["inkwash", "evaluate", str(run), *itertools.chain(*words)])
 
 
-def _about(header: Header, network: Module) -> dict[str, str]:
+def _about(header: Header, model: Model) -> dict[str, str]:
     """Data, model and training, a line each."""
-    train, labels = header.config.train, header.condition
+    train, labels, family = header.config.train, header.condition, family_of(header.config)
+    parts = family.describe(header.config, header.transform.spec, family.trained(model))
     about = {
         "Data": f"{header.config.source}: {header.examples} examples, SHA-256 {header.fingerprint}",
         "An example": header.transform.describe(),
         "Labels": f"{header.config.data.labels}: {labels.describe()}" if labels.classes else "none",
-        "Process": describe_process(header.config),
-        "Network": describe_network(header.config.network, header.transform.spec.size, network),
+        **{name.capitalize(): text for name, text in parts.items()},
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
-        f"{header.skipped} skipped as not finite; objective {train.objective}, peak learning rate "
+        f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak learning rate "
         f"{train.learning_rate:g}, moving average {train.ema:g}, seed {train.seed}",
     }
     return about | {"Trained with": ", ".join(f"{name} {version}" for name, version in header.versions.items())}

@@ -20,7 +20,7 @@ from inkwash.data.rows import take
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.features import Features
 from inkwash.evaluation.tabular import categories_of, embed, table_of
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.model import Model
 from inkwash.model.watch import draw
 
 FEWEST = 10
@@ -102,7 +102,7 @@ class Subject:
     """
 
     name: str
-    model: Diffusion
+    model: Model
     spec: DataSpec
     config: EvaluateConfig
     parts: Parts
@@ -115,7 +115,7 @@ class Subject:
 
 
 def subject_of(
-    model: Diffusion,
+    model: Model,
     dataset: Dataset,
     split: tuple[Array, Array],
     config: EvaluateConfig,
@@ -169,7 +169,7 @@ def _require_enough(name: str, part: str, places: Array, fewest: int) -> None:
         raise DataError(name, f"{len(places)} {part} examples", f"at least {fewest} to evaluate on")
 
 
-def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
+def _sample(model: Model, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
     """A sample for each of the examples `others`, under its condition and, where rows may have gaps, with its gaps."""
     sample_under = partial(
         draw,
@@ -187,7 +187,7 @@ def _sample(model: Diffusion, dataset: Dataset, others: Array, config: EvaluateC
     return np.where(gone, np.nan, sample_under(present=present))
 
 
-def _form_of(model: Diffusion, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:
+def _form_of(model: Model, spec: DataSpec, fitted: Array) -> Callable[[Array], Array]:
     """What takes data units to the space of a `Subject`."""
     if spec.columns is None and not spec.may_miss.any():
         return lambda x: model.to_model(x).cpu().numpy()

@@ -13,6 +13,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import OutputName
 from inkwash.core.errors import ConfigError
 from inkwash.denoise.denoiser import parameters_of
 from inkwash.nn.autoencoder import AutoencoderOptions, LevelDecoder
@@ -193,26 +194,42 @@ class Autoencoder(nn.Module):
 
 
 def build_autoencoder(
-    options: AutoencoderOptions, shape: tuple[int, ...], lattice: Lattice | Bins | None = None
+    options: AutoencoderOptions,
+    shape: tuple[int, ...],
+    lattice: Lattice | Bins | None = None,
+    output: OutputName | None = None,
 ) -> Autoencoder:
-    """An autoencoder of new networks: its decoder gives a probability for each of at most 256 levels, and otherwise a
-    mean and a variance for each entry.
+    """An autoencoder of new networks.
 
     Args:
         options: of the networks.
         shape: of one example, model units.
         lattice: the values of discrete data.
+        output: what the decoder gives: a probability for each level ("levels"), a mean and a variance for each entry
+            ("entry"), or means and one variance ("shared"). By default levels, if there are at most 256, or else entry.
 
     Raises:
-        ConfigError: an option that does not go with the shape.
+        ConfigError: an option that does not go with the shape, or levels of data without any.
     """
-    if isinstance(lattice, Lattice) and lattice.levels <= MOST_LEVELS:
-        features = min(_FEATURES, lattice.levels - 1)
-        encoder, network = options.build(shape, features * shape[0])
-        decoder = LevelDecoder(network, LevelHead(shape, lattice.levels, features))
-        return Autoencoder(encoder, decoder, options.latent(shape), LevelOdds(lattice))
-    networks = options.build(shape, 2 * shape[0])
-    return Autoencoder(*networks, options.latent(shape), EntryNoise(lattice))
+    if output is None:
+        output = "levels" if isinstance(lattice, Lattice) and lattice.levels <= MOST_LEVELS else "entry"
+    latent = options.latent(shape)
+    if output == "levels":
+        if not isinstance(lattice, Lattice):
+            raise ConfigError("autoencoder.output", output, "entry or shared, for data without levels")
+        return Autoencoder(*_with_levels(options, shape, lattice), latent, LevelOdds(lattice))
+    if output == "shared":
+        return Autoencoder(*options.build(shape, shape[0]), latent, SharedNoise(lattice=lattice))
+    return Autoencoder(*options.build(shape, 2 * shape[0]), latent, EntryNoise(lattice))
+
+
+def _with_levels(
+    options: AutoencoderOptions, shape: tuple[int, ...], lattice: Lattice
+) -> tuple[nn.Module, LevelDecoder]:
+    """An encoder, and a decoder that gives log-odds of levels."""
+    features = min(_FEATURES, lattice.levels - 1)
+    encoder, network = options.build(shape, features * shape[0])
+    return encoder, LevelDecoder(network, LevelHead(shape, lattice.levels, features))
 
 
 def _call(network: Map, x: Tensor) -> Tensor:

@@ -64,6 +64,10 @@ class LatentDiffusion(LatentModel):
         super().__init__(autoencoder, shape, latents, transform, latents.condition)
         self.steps = latents.steps
 
+    def with_options(self, *args: Any, **options: Any) -> LatentDiffusion:
+        """The same model with other options of the walk of its latents; see `Diffusion.with_options`."""
+        return LatentDiffusion(self.autoencoder, self.latents.with_options(**options), self.shape, self.transform)
+
     def sample(
         self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Unpack[WalkOptions]
     ) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import torch
@@ -82,6 +83,23 @@ class Model(Walkable, ABC):
 
     def _lacks(self, name: str) -> NoReturn:
         raise ConfigError(name, f"a {type(self).__name__}", "a Diffusion, whose noisy data has the size of the data")
+
+    def with_options(self, *args: Any, **options: Any) -> Model:
+        """The same networks as a model with other options of its own; only a model with a walk has some."""
+        self.refuse(options)
+        return self
+
+    def refuse(self, options: Mapping[str, Any]) -> None:
+        """Refuse options of walks, bounds or conditions that a kind of model lacks; None, and a guidance of 1, is none.
+
+        Raises:
+            ConfigError: an option that is set.
+        """
+        for name, value in options.items():
+            if value is not None and (name, value) != ("guidance", 1):
+                raise ConfigError(
+                    name, value, f"a model with a walk under conditions; a {type(self).__name__} has none"
+                )
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""

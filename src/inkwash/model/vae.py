@@ -51,7 +51,7 @@ class VAE(LatentModel):
     def __init__(self, autoencoder: Autoencoder, shape: tuple[int, ...], transform: Transform | None = None) -> None:
         super().__init__(autoencoder, shape, _standard_latents(autoencoder), transform)
 
-    def sample(self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False) -> Any:
+    def sample(self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Any) -> Any:
         """Sample `n` examples: z from N(0, I), then x from p(x | z).
 
         Sample i of a seed is the same, bit for bit, whatever `n` and `first` are.
@@ -61,17 +61,21 @@ class VAE(LatentModel):
             first: number of the first one.
             seed: any integer >= 0; None takes one from torch's global generator.
             mean: whether to take the mean of p(x | z) in place of a draw. It looks smoother, and is no sample.
+            **options: those of walks and conditions, all None.
 
         Returns:
             An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
 
         Raises:
-            ConfigError: a bad `n`, `first` or `seed`.
+            ConfigError: a bad `n`, `first` or `seed`, or an option of walks or conditions.
         """
-        (walk,) = self.walks(n, first=first, seed=seed, mean=mean)
+        (walk,) = self.walks(n, first=first, seed=seed, mean=mean, **options)
         return self.to_data(next(walk).x_s)
 
-    def walks(self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False) -> list[Iterator[State]]:
+    def walks(
+        self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Any
+    ) -> list[Iterator[State]]:
+        self.refuse(options)
         slots, seed = self.latents.slots(n, first), seed_of(seed)
         z = torch.cat([self.latents.start(slot, seed)[0][slot.own] for slot in slots])
         middle = self.decoded(z, first=first)
@@ -88,7 +92,7 @@ class VAE(LatentModel):
         return Normal(mean, mean.new_ones(()))
 
     @torch.no_grad()
-    def bound(self, x: Any, *, seed: int = 0, draws: int = 1) -> Bound:
+    def bound(self, x: Any, *, seed: int = 0, draws: int = 1, **options: Any) -> Bound:
         """The variational bound on -log p(x), nats per example, float64.
 
         Its parts are those of a diffusion model of one step: `prior` is KL(q(z | x) ‖ p(z)), `reconstruction` is
@@ -100,11 +104,13 @@ class VAE(LatentModel):
             x: data units, `(B, …)`.
             seed: of the draws of z.
             draws: how many draws of z to average over, per example.
+            **options: those of a walk's bound, and conditions, all None.
 
         Raises:
             DataError: `x` is not of the model's shape, an entry is missing, or entries are not on the lattice.
-            ConfigError: `draws` below 1, or networks whose outputs do not fit `x`.
+            ConfigError: `draws` below 1, an option, or networks whose outputs do not fit `x`.
         """
+        self.refuse(options)
         model_x = self._complete(x)
         total = -self._log_weights(model_x, seed, draws, "encoder").mean(0)
         kl = torch.cat([self.autoencoder.encoding(b).kl(self.prior(len(b))) for b in model_x.split(1024)])

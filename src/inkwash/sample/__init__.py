@@ -7,7 +7,7 @@ from inkwash.sample.multistep import IPNDM, Adams, DPMSolver
 from inkwash.sample.sampler import Multistep, Sampler
 from inkwash.sample.singlestep import Heun, SingleStep
 from inkwash.sample.stochastic import AnnealedLangevin, EulerMaruyama, PredictorCorrector
-from inkwash.sample.walk import Plan, State, Stepwise, Walkable, Walker
+from inkwash.sample.walk import Plan, State, Stepwise, Walkable, Walker, Walking
 
 __all__ = [
     "DDIM",
@@ -35,6 +35,7 @@ __all__ = [
     "UniformGrid",
     "Walkable",
     "Walker",
+    "Walking",
 ]
 
 SAMPLERS: dict[SamplerName, type[Sampler]] = {

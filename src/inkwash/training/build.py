@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from inkwash.core.config import ResolvedConfig, ResolvedNetworkConfig, ResolvedProcessConfig
+from inkwash.core.config import ResolvedConfig, ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.data.condition import ConditionSpec
@@ -38,7 +38,7 @@ from inkwash.training.times import PROPOSALS, LogSnrDensity, Proposal
 _FEATURES = 32
 
 
-def build_network(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec | None = None) -> nn.Module:
+def build_network(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec | None = None) -> nn.Module:
     """The network of a resolved config, which takes the parts of a condition, by default none.
 
     Its weights depend on the seed of the training only.
@@ -49,7 +49,7 @@ def build_network(config: ResolvedConfig, spec: DataSpec, condition: ConditionSp
         return build(config, spec, condition or ConditionSpec())
 
 
-def _table_net(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec) -> TableNet:
+def _table_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec) -> TableNet:
     """The network of data with categories or missing entries."""
     sizes, missing = spec.sizes or (0,) * spec.shape[0], bool(spec.may_miss.any())
     masked = config.process.categories == "absorbing"
@@ -57,7 +57,7 @@ def _table_net(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec)
     return TableNet(_backbone(config, spec, condition, inputs, outputs), sizes, masked, missing)
 
 
-def _array_net(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec) -> nn.Module:
+def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec) -> nn.Module:
     """The network of other data."""
     channels, spreads = spec.shape[0], _spreads(config)
     if config.denoiser.predicts != "levels":
@@ -69,13 +69,13 @@ def _array_net(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec)
     return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 
 
-def _spreads(config: ResolvedConfig) -> bool:
+def _spreads(config: ResolvedDenoisingConfig) -> bool:
     """Whether the network gives a spread beside every prediction."""
     return config.denoiser.variance in ("learned", "free")
 
 
 def _backbone(
-    config: ResolvedConfig,
+    config: ResolvedDenoisingConfig,
     spec: DataSpec,
     condition: ConditionSpec,
     inputs: tuple[int, ...],
@@ -108,18 +108,23 @@ def build_process(config: ResolvedProcessConfig, spec: DataSpec) -> Scheduled:
     return KINDS[config.kind].process(config, spec)
 
 
-def build_lattice(config: ResolvedConfig, spec: DataSpec) -> Lattice | None:
+def build_lattice(config: ResolvedDenoisingConfig, spec: DataSpec) -> Lattice | None:
     """The values of data with levels in model units: those of the process, if it has values of its own."""
     return build_process(config.process, spec).lattice or spec.lattice
 
 
-def build_denoiser(config: ResolvedConfig, spec: DataSpec, condition: ConditionSpec | None = None) -> NetworkDenoiser:
+def build_denoiser(
+    config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec | None = None
+) -> NetworkDenoiser:
     """The denoiser of a resolved config, as it is before training; see `build_network`."""
     return KINDS[config.process.kind].denoiser(config, spec, build_network(config, spec, condition))
 
 
 def build_model(
-    config: ResolvedConfig, transform: Transform, denoiser: NetworkDenoiser, condition: ConditionSpec | None = None
+    config: ResolvedDenoisingConfig,
+    transform: Transform,
+    denoiser: NetworkDenoiser,
+    condition: ConditionSpec | None = None,
 ) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
     used = in_use(config, denoiser)
@@ -127,7 +132,7 @@ def build_model(
     return model.with_options(variance=config.sampling.variance, **step_options(config.sampling))
 
 
-def in_use(config: ResolvedConfig, denoiser: NetworkDenoiser) -> AnyDenoiser:
+def in_use(config: ResolvedDenoisingConfig, denoiser: NetworkDenoiser) -> AnyDenoiser:
     """The denoiser as the model of a config uses it: clipped or not."""
     return Clipped(denoiser) if clips(config) else denoiser
 
@@ -137,7 +142,7 @@ def clips(config: ResolvedConfig) -> bool:
     return bool(config.denoiser.clip if config.sampling.clip is None else config.sampling.clip)
 
 
-def build_objective(config: ResolvedConfig, lattice: Lattice | Bins | None) -> Objective:
+def build_objective(config: ResolvedDenoisingConfig, lattice: Lattice | Bins | None) -> Objective:
     """The objective of a resolved config's training, for data that takes the values of a lattice, or real numbers."""
     name, steps = config.train.objective, config.process.steps
     if name == "continuous" and config.process.schedule == "learned":
@@ -151,14 +156,14 @@ def build_objective(config: ResolvedConfig, lattice: Lattice | Bins | None) -> O
     return KINDS[config.process.kind].regression(Regression(*REGRESSIONS[name], first=1 / steps), steps)
 
 
-def build_proposal(config: ResolvedConfig) -> Proposal:
+def build_proposal(config: ResolvedDenoisingConfig) -> Proposal:
     """How the training of a resolved config proposes times."""
     if config.train.times == "log-snr-density":
         return LogSnrDensity(first=1 / config.process.steps)
     return PROPOSALS[config.train.times]()
 
 
-def describe_process(config: ResolvedConfig) -> str:
+def describe_process(config: ResolvedDenoisingConfig) -> str:
     """The process, and what the network predicts, in a few words."""
     return KINDS[config.process.kind].describe(config)
 

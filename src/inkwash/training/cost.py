@@ -21,8 +21,7 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError
 from inkwash.training.build import count_parameters
-from inkwash.training.loop import Batch, denoising_loss
-from inkwash.training.objective import Objective
+from inkwash.training.lesson import Batch
 from inkwash.training.state import TrainState
 
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -54,22 +53,21 @@ class Cost:
         return f"{self.seconds:.2g} s a step, {duration} in all; {memory} ({parts})"
 
 
-def measure_cost(state: TrainState, batch: Batch, objective: Objective, rows: int) -> Cost:
+def measure_cost(state: TrainState, batch: Batch, rows: int) -> Cost:
     """Measure the cost of a step; the state does not change.
 
     Args:
         state: the state before the step.
         batch: the share of this process in the step's batch.
-        objective: what training minimises.
         rows: how many examples to take at a time.
 
     Raises:
         ConfigError: memory does not suffice. On a GPU this means that it does not suffice for a single example, since
             training there takes fewer at a time if it must.
     """
-    trial, rows = _Trial(state, batch, objective), min(rows, len(batch.x))
+    trial, rows = _Trial(state, batch), min(rows, len(batch.x))
     (fixed, example), free = trial.kept_bytes(), free_memory(batch.x.device)
-    weights = 12 * count_parameters(state.denoiser) + fixed
+    weights = 12 * count_parameters(state.trained) + fixed
     fitting = max(free - weights, 0) // example
     if fitting < (1 if batch.x.is_cuda else rows):
         got = f"{rows}, which takes {decimal(weights + rows * example)} of memory, with {decimal(free)} free"
@@ -97,13 +95,12 @@ class _Trial:
 
     state: TrainState
     batch: Batch
-    objective: Objective
 
     def loss(self, rows: int) -> Tensor:
         """The mean loss of the first `rows` examples."""
         devices = [self.batch.x.device] if self.batch.x.is_cuda else []
         with torch.random.fork_rng(devices):  # dropout takes random numbers
-            return denoising_loss(self.objective, self.state.denoiser, self.batch.part(slice(rows))).mean()
+            return self.state.stage.lesson.loss(self.state.trained, self.batch.part(slice(rows))).mean()
 
     def kept_bytes(self) -> tuple[int, int]:
         """Bytes that the forward pass keeps beside the weights: for any number of examples, and for each example."""
@@ -114,7 +111,7 @@ class _Trial:
         return less - few * each, each
 
     def _kept_bytes(self, rows: int) -> int:
-        sizes = {p.untyped_storage().data_ptr(): 0 for p in self.state.denoiser.parameters()}
+        sizes = {p.untyped_storage().data_ptr(): 0 for p in self.state.trained.parameters()}
 
         def keep(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()

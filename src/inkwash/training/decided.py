@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inkwash.core.config import ResolvedConfig, SamplingConfig
+from inkwash.core.config import AnyResolvedConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.diffusion import require_diffusion
+from inkwash.model.model import Model
 from inkwash.process.variance import ReverseVariance
 from inkwash.training.build import clips
 from inkwash.training.kept_variance import kept_variance
@@ -23,7 +24,7 @@ def decided(
     display: Display,
     device: str | torch.device = "cpu",
     usual: SamplingConfig | None = None,
-) -> tuple[Diffusion, SamplingConfig]:
+) -> tuple[Model, SamplingConfig]:
     """The model of a run with these options as its own, and the options with those that the run has for open ones.
 
     Args:
@@ -31,7 +32,8 @@ def decided(
         config: the options; open ones are as the run has them.
         display: where to print what is learned or measured for them.
         device: where the model shall live.
-        usual: options for what the run leaves open, too; by default that is as `inkwash.Diffusion` has it.
+        usual: options for what the run leaves open, too, if the model has a walk; by default that is as
+            `inkwash.Diffusion` has it.
 
     Raises:
         ConfigError: options that do not go together, with the network or with the data.
@@ -41,7 +43,9 @@ def decided(
     require_own(config, final=False)
     step_options(config)  # refuses bad values before anything is read
     model, trained = load(run, device), read_header(run)[0].config
-    config = merged(merged(config, trained.sampling), usual or SamplingConfig())
+    config = merged(config, trained.sampling)
+    if usual is not None and model.steps > 1:
+        config = merged(config, usual)
     require_own(config)
     model = model.with_options(clip=config.clip, **step_options(config))
     model = model.with_options(variance=_variance(run, model, config, trained, display))
@@ -51,17 +55,17 @@ def decided(
 
 
 def _variance(
-    run: StrPath, model: Diffusion, config: SamplingConfig, trained: ResolvedConfig, display: Display
+    run: StrPath, model: Model, config: SamplingConfig, trained: AnyResolvedConfig, display: Display
 ) -> str | ReverseVariance | None:
     """The variance of the options. An analytic one is measured, unless training has done so with the same clipping."""
     own, clip = trained.denoiser.variance, clips(trained) if config.clip is None else config.clip
     if (config.variance or own) != "analytic" or (own, clip) == ("analytic", clips(trained)):
         return config.variance
-    return kept_variance(run, model, display, clipped=clip)
+    return kept_variance(run, require_diffusion(model, "variance analytic"), display, clipped=clip)
 
 
 def _learned_times(
-    run: StrPath, model: Diffusion, config: SamplingConfig, trained: ResolvedConfig, display: Display
+    run: StrPath, model: Model, config: SamplingConfig, trained: AnyResolvedConfig, display: Display
 ) -> Tensor:
     """The grid that is learned for the sampler and the number of steps of the options."""
     if config.steps is None:
@@ -71,4 +75,5 @@ def _learned_times(
     words = [str(config.variance)] if varied else []
     if config.clip not in (None, trained.denoiser.clip):
         words.append("clipped" if config.clip else "unclipped")
+    model = require_diffusion(model, "grid learned")
     return learned_grid(run, model, criterion, config.steps, display, " ".join(words))

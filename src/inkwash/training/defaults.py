@@ -9,7 +9,9 @@ from typing import Any, TypeVar, get_args
 from torch import nn
 
 from inkwash.core.config import (
+    AutoencoderConfig,
     Config,
+    DataConfig,
     DenoiserConfig,
     NetworkConfig,
     ObjectiveName,
@@ -17,6 +19,8 @@ from inkwash.core.config import (
     ProcessConfig,
     ProcessName,
     ResolvedConfig,
+    ResolvedDenoisingConfig,
+    ResolvedDenoisingTrainConfig,
     ResolvedNetworkConfig,
     ResolvedProcessConfig,
     ResolvedTrainConfig,
@@ -36,7 +40,9 @@ from inkwash.training.kinds import KINDS
 from inkwash.training.sampling import require_sampling
 from inkwash.training.times import PROPOSALS
 
-Section = TypeVar("Section", DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
+D = TypeVar("D", bound=ResolvedDenoisingConfig)
+R = TypeVar("R", bound=ResolvedConfig)
+Section = TypeVar("Section", AutoencoderConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig)
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
@@ -61,49 +67,13 @@ _TRAINS_VARIANCE: Mapping[VarianceName | None, tuple[ObjectiveName, ...]] = {
     "free": ("hybrid", "bound"),
 }
 _UNWEIGHTED: tuple[TimesName, ...] = ("low-discrepancy", "uniform")
-_EXAMPLES_OF_DATA = [
-    spec
-    for levels in (None, 2, 256)
-    for spec in (
-        DataSpec((2,), "ND", "float32", 0.0, 255.0, levels),
-        DataSpec((1, 8, 8), "NHW", "float32", 0.0, 255.0, levels),
-    )
-]
-"""Data of every kind but tables with categories."""
 
 
-def require_possible(config: Config) -> None:
-    """Refuse options that no data goes with, before any is read.
-
-    Raises:
-        ConfigError: the error of `resolve`, if it is the same for every kind of data. Options of tables with categories
-            wait for the table.
-    """
-    if _is_for_tables(config.process):
-        return
-    refused = {}
-    for spec in _EXAMPLES_OF_DATA:
-        try:
-            resolve(config, spec)
-        except ConfigError as error:
-            refused[str(error)] = error
-        else:
-            return
-    if len(refused) == 1:
-        raise refused.popitem()[1]
-
-
-def _is_for_tables(config: ProcessConfig) -> bool:
-    """Whether options belong to processes that only tables with categories go through."""
-    options = {option.name for option in fields(config) if getattr(config, option.name) is not None}
-    kinds = [kind for kind in KINDS if config.kind == kind or options & _names(KINDS[kind].options)]
-    return any(not any(map(KINDS[kind].suits, _EXAMPLES_OF_DATA)) for kind in kinds)
-
-
-def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> ResolvedConfig:
-    """The config with every option that was left open decided by the data.
+def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: int | None = None) -> D:
+    """The config with every option of the process, the denoiser, the network and the training decided by the data.
 
     Args:
+        kind: what to return.
         config: the options that are set, and None for the others.
         spec: what the data is.
         examples: how many there are; None counts as many.
@@ -111,26 +81,15 @@ def resolve(config: Config, spec: DataSpec, examples: int | None = None) -> Reso
     Raises:
         ConfigError: an option that the process, network or schedule does not have, or that does not go with the data.
     """
-    if config.data.transform != "standard" and not spec.is_real.any():
-        raise ConfigError("data.transform", config.data.transform, "data with real numbers")
     process = _resolve_process(config, spec)
     denoiser = _resolve_denoiser(config.denoiser, process.kind, spec)
     network = _resolve_network(config.network, spec, examples)
     objective = _objective(config.train, process, denoiser)
     times = _times(config.train, process, objective)
     rate = network_options(network).learning_rate(math.prod(spec.shape))
-    open_train = _filled(config.train, objective=objective, times=times, learning_rate=rate)
-    train = _resolve_train(open_train, spec, examples, config.data.conditional)
-    decided = ResolvedConfig(
-        config.source,
-        config.data,
-        denoiser=denoiser,
-        process=process,
-        network=network,
-        train=train,
-        sampling=config.sampling,
-        preset=config.preset,
-    )
+    open_train = with_defaults(config.train, objective=objective, times=times, learning_rate=rate)
+    train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
+    decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
     untrained = KINDS[process.kind].denoiser(decided, spec, nn.Identity())  # refuses what does not go together
     require_sampling(config.sampling, untrained, spec.lattice, "sampling.")
     return decided
@@ -153,7 +112,7 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
         raise ConfigError("process.log_snr_first", process.log_snr_first, "the schedule log-linear")
     first = _first_log_snr(config.denoiser, spec) if schedule == "log-linear" else None
     own = {option.name: option.default for option in fields(kind.options)}
-    filled = _filled(process, kind=name, schedule=schedule, log_snr_first=first, **own)
+    filled = with_defaults(process, kind=name, schedule=schedule, log_snr_first=first, **own)
     return narrowed(ResolvedProcessConfig, filled, "process")
 
 
@@ -172,7 +131,7 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if by_level and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
     variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
-    filled = _filled(config, predicts=predicts, variance=variance, clip=clip)
+    filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
@@ -197,13 +156,12 @@ def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
     noise that scales its input."""
     if config.sees == "nothing":
         return "v"
-    few = (
-        config.sees == "log_snr"
-        and spec.levels is not None
-        and spec.levels <= 256
-        and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
-    )
-    return "levels" if few else "F"
+    return "levels" if config.sees == "log_snr" and has_few_levels(spec) else "F"
+
+
+def has_few_levels(spec: DataSpec) -> bool:
+    """Whether a network can give the odds of every level of every entry."""
+    return spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
 
 
 def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None) -> ResolvedNetworkConfig:
@@ -220,20 +178,25 @@ def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None
     return narrowed(ResolvedNetworkConfig, replace(config, kind=name, **asdict(options)), "network")
 
 
-def _resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, conditional: bool) -> ResolvedTrainConfig:
-    if not conditional and config.condition_dropout is not None:
+def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, data: DataConfig) -> ResolvedTrainConfig:
+    """The options of training whose learning rate is decided, with everything else decided that all models need.
+
+    Raises:
+        ConfigError: hidden conditions without a condition, or a part of a batch that is larger than the batch.
+    """
+    if not data.conditional and config.condition_dropout is not None:
         need = "data.labels, data.condition or data.shrink; there is nothing to hide"
         raise ConfigError("train.condition_dropout", config.condition_dropout, need)
     small = math.prod(spec.shape) <= SMALL
     batch_size = config.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.micro_batch_size or 1) > batch_size:
         raise ConfigError("train.micro_batch_size", config.micro_batch_size, f"at most train.batch_size, {batch_size}")
-    filled = _filled(
+    filled = with_defaults(
         config,
         steps=1500 if spec.size else _steps(examples),
         batch_size=batch_size,
         micro_batch_size=batch_size,
-        condition_dropout=0.1 if conditional else None,
+        condition_dropout=0.1 if data.conditional else None,
     )
     return narrowed(ResolvedTrainConfig, filled, "train")
 
@@ -283,7 +246,12 @@ def _possible_times(process: ResolvedProcessConfig, objective: ObjectiveName) ->
     return (usual, *(name for name in PROPOSALS if name != usual))
 
 
-def _filled(config: Section, **defaults: Any) -> Section:
+def with_sections(kind: type[R], config: Config, **sections: Any) -> R:
+    """A config as another kind of config, with other sections."""
+    return kind(**{option.name: getattr(config, option.name) for option in fields(config)} | sections)
+
+
+def with_defaults(config: Section, **defaults: Any) -> Section:
     """A config whose fields that are None take their default."""
     return replace(config, **{name: value for name, value in defaults.items() if getattr(config, name) is None})
 

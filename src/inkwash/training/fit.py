@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from inkwash.core import storage
 from inkwash.core.config import (
+    AutoencoderConfig,
     Config,
     DataConfig,
     DenoiserConfig,
+    ModelName,
     NetworkConfig,
     ProcessConfig,
     ResolvedTrainConfig,
@@ -49,10 +51,12 @@ def train(
     network: NetworkConfig | None = None,
     train: TrainConfig | None = None,
     sampling: SamplingConfig | None = None,
+    model: ModelName | None = None,
+    autoencoder: AutoencoderConfig | None = None,
     display: Display | None = None,
     report: bool = True,
 ) -> Run:
-    """Fit a diffusion model to data.
+    """Fit a model to data: a diffusion model, a variational autoencoder, or a diffusion model of its latents.
 
     Called again with the same arguments, it resumes the run, or returns it if it is finished.
 
@@ -67,6 +71,8 @@ def train(
         network: the network.
         train: how to train it.
         sampling: how samples are taken by default, on the way and afterwards.
+        model: which kind of model; a diffusion model by default.
+        autoencoder: the encoder and decoder of models that have them.
         display: where to print what is done; standard output by default.
         report: whether to sample from the model on the way and, at the end, to leave samples, the learning curve and
             the bound on held-out data. Without a report the run holds its checkpoints and metrics.
@@ -88,6 +94,8 @@ def train(
         network=network or base.network,
         train=train or base.train,
         sampling=sampling or base.sampling,
+        model=model or base.model,
+        autoencoder=autoencoder or base.autoencoder,
     )
     return fit(options, None if out is None else Path(out), source, display, report)
 
@@ -146,7 +154,7 @@ def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Acceler
     config, main = prepared.config.train, accelerator.is_main_process
     seconds, began = state.seconds, time.monotonic()
     with _stop_signals(main) as caught, reporter.display.progress(config.steps, state.step) as bar:
-        for done in training(state, prepared.examples, prepared.config, accelerator):
+        for done in training(state, prepared.examples, config, accelerator):
             if not main:
                 continue
             state.seconds = seconds + time.monotonic() - began

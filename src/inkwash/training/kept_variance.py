@@ -14,9 +14,9 @@ from inkwash.model.diffusion import Diffusion
 from inkwash.process.gaussian import require_gaussian
 from inkwash.process.variance import Analytic
 from inkwash.training.checkpoint import fingerprint
+from inkwash.training.families.diffusion import MEASURED
 from inkwash.training.kept import kept
 from inkwash.training.run import Run, StrPath, read_header, require_run
-from inkwash.training.state import MEASURED
 
 
 @dataclass(frozen=True)

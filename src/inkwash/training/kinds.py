@@ -12,7 +12,7 @@ from inkwash.core.config import (
     PredictionName,
     ProcessName,
     RegressionName,
-    ResolvedConfig,
+    ResolvedDenoisingConfig,
     ResolvedProcessConfig,
     ScheduleName,
     VarianceName,
@@ -89,8 +89,8 @@ class Kind:
     data: str
     suits: Callable[[DataSpec], bool]
     process: Callable[[ResolvedProcessConfig, DataSpec], Scheduled]
-    denoiser: Callable[[ResolvedConfig, DataSpec, nn.Module], NetworkDenoiser]
-    describe: Callable[[ResolvedConfig], str]
+    denoiser: Callable[[ResolvedDenoisingConfig, DataSpec, nn.Module], NetworkDenoiser]
+    describe: Callable[[ResolvedDenoisingConfig], str]
     options: type = NoOptions
     schedule: ScheduleName = "log-linear"
     impossible: tuple[ScheduleName, ...] = ()
@@ -129,24 +129,24 @@ def _schedule(config: ResolvedProcessConfig) -> Schedule:
     return SCHEDULES[config.schedule](config.steps)
 
 
-def _number_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> Denoiser:
+def _number_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.Module) -> Denoiser:
     process = _gaussian(config.process, spec)
     prediction, variance = _prediction(config, spec), _variance(config, process)
     return Denoiser(network, process, prediction, variance, config.denoiser.sees)
 
 
-def _odds_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> OddsDenoiser:
+def _odds_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.Module) -> OddsDenoiser:
     process = cast(Discrete, KINDS[config.process.kind].process(config.process, spec))
     return OddsDenoiser(network, process, config.denoiser.sees)
 
 
-def _mixed_denoiser(config: ResolvedConfig, spec: DataSpec, network: nn.Module) -> MixedDenoiser:
+def _mixed_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.Module) -> MixedDenoiser:
     process = _mixed(config.process, spec)
     prediction, variance = _prediction(config, spec), _variance(config, process.numbers)
     return MixedDenoiser(network, process, prediction, variance, config.denoiser.sees)
 
 
-def _prediction(config: ResolvedConfig, spec: DataSpec) -> Prediction:
+def _prediction(config: ResolvedDenoisingConfig, spec: DataSpec) -> Prediction:
     name = narrowed(NumberOptions, config.denoiser, "denoiser").predicts
     if name == "mean":
         return Mean(config.process.steps)
@@ -164,7 +164,7 @@ def lattice_of(spec: DataSpec) -> Lattice:
     return spec.lattice
 
 
-def _variance(config: ResolvedConfig, process: Gaussian) -> ReverseVariance:
+def _variance(config: ResolvedDenoisingConfig, process: Gaussian) -> ReverseVariance:
     """The reverse variance, before anything is measured."""
     name = narrowed(NumberOptions, config.denoiser, "denoiser").variance
     if name != "analytic":
@@ -172,26 +172,26 @@ def _variance(config: ResolvedConfig, process: Gaussian) -> ReverseVariance:
     return Analytic.of_normal_data(process.schedule, config.process.steps)
 
 
-def _describe_gaussian(config: ResolvedConfig) -> str:
+def _describe_gaussian(config: ResolvedDenoisingConfig) -> str:
     denoiser = narrowed(NumberOptions, config.denoiser, "denoiser")
     clipped = ", clipped" if denoiser.clip else ""
     return f"gaussian, {_on_schedule(config)}{denoiser.predicts}{clipped}; {denoiser.variance} variance"
 
 
-def _describe_bernoulli(config: ResolvedConfig) -> str:
+def _describe_bernoulli(config: ResolvedDenoisingConfig) -> str:
     rate = narrowed(BitOptions, config.process, "process").rate
     return f"bernoulli, rate {rate:g}, {_on_schedule(config)}the log-odds of each bit"
 
 
-def _describe_categorical(config: ResolvedConfig) -> str:
+def _describe_categorical(config: ResolvedDenoisingConfig) -> str:
     return f"{config.process.categories} noise on categories, {_on_schedule(config)}their log-weights"
 
 
-def _describe_mixed(config: ResolvedConfig) -> str:
+def _describe_mixed(config: ResolvedDenoisingConfig) -> str:
     return f"{_describe_gaussian(config)}; {config.process.categories} noise on categories"
 
 
-def _on_schedule(config: ResolvedConfig) -> str:
+def _on_schedule(config: ResolvedDenoisingConfig) -> str:
     return f"{config.process.schedule} schedule, {config.process.steps} steps; the network predicts "
 
 

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,18 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import ResolvedConfig, ResolvedTrainConfig
+from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
-from inkwash.denoise.denoiser import AnyDenoiser, NetworkDenoiser
-from inkwash.denoise.wrap import under
-from inkwash.training.build import build_objective, build_proposal
-from inkwash.training.objective import Objective
-from inkwash.training.prepare import Examples, with_present
+from inkwash.training.examples import Examples, with_present
+from inkwash.training.lesson import Batch, Lesson
 from inkwash.training.state import TrainState
-from inkwash.training.times import Times
+from inkwash.training.times import Proposal, Times
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -63,41 +60,47 @@ class Step:
 
 
 def training(
-    state: TrainState,
-    examples: Examples,
-    config: ResolvedConfig,
-    accelerator: Accelerator,
-    objective: Objective | None = None,
+    state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator
 ) -> Iterator[Step]:
-    """Train to the last step of the config, and yield after each step and its update of the average.
+    """Train to the last step, stage by stage, and yield after each step and its update of the average.
 
     Args:
         state: where to start from; it changes with each step.
         examples: the examples to train on.
         config: the options, all decided.
         accelerator: this process and its device.
-        objective: what to minimise; by default the config's objective.
 
     Raises:
         ConfigError: memory ran out, and the batch cannot be cut any further.
         NonFiniteError: `PATIENCE` steps in a row had a loss or gradient that is not finite.
     """
-    objective = objective or build_objective(config, examples.transform.lattice)
-    loss_of = accelerator.prepare(_Loss(objective, state.denoiser)).train()
-    failures, rows = 0, config.train.micro_batch_size
-    while state.step < config.train.steps:
-        rate = learning_rate(config.train, state.step)
-        batch = draw_batch(state, examples, config.train, accelerator)
-        while (losses := _backward(loss_of, batch, rows, state.step, config.train.seed, accelerator)) is None:
+    for number, stage in enumerate(state.stages):
+        if state.step < stage.last:
+            if number != state.number:
+                state.begin(number, examples)
+            yield from _stage(state, examples, config, accelerator)
+
+
+def _stage(
+    state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator
+) -> Iterator[Step]:
+    """The steps that are left of the stage that a state is in."""
+    stage, trained = state.stage, state.trained
+    loss_of = accelerator.prepare(_Loss(stage.lesson, trained)).train()
+    failures, rows = 0, config.micro_batch_size
+    while state.step < stage.last:
+        rate = learning_rate(config, state.step - stage.first, stage.last - stage.first)
+        batch = draw_batch(state, examples, config, accelerator)
+        while (losses := _backward(loss_of, batch, rows, state.step, config.seed, accelerator)) is None:
             rows = _halved(rows, state.step + 1, accelerator)
             state.optimizer.zero_grad()
-        norm = accelerator.clip_grad_norm_(state.denoiser.parameters(), config.train.clip_grad)
+        norm = accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad)
         all_losses = accelerator.gather(losses)
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
         done = Step(state.step + 1, float(loss), float(norm), rate)
         if done.finite:
-            _update_weights(state, rate, config.train.ema)
-            state.proposal.learn(batch.all_times, all_losses.cpu(), state.denoiser.process.schedule)
+            _update_weights(state, rate, config.ema)
+            stage.lesson.learn(trained, state.proposal, batch.all_times, all_losses.cpu())
         failures = 0 if done.finite else failures + 1
         state.skipped += not done.finite
         state.optimizer.zero_grad()
@@ -107,21 +110,15 @@ def training(
         yield done
 
 
-def denoising_loss(objective: Objective, denoiser: AnyDenoiser, batch: Batch) -> Tensor:
-    """The loss of a denoiser under the conditions of a batch, per example, `(B,)`, not yet weighted."""
-    conditioned = under(denoiser, batch.condition, slice(None))
-    return objective.loss(conditioned, batch.x, batch.times.t, batch.noise, batch.condition.get("present"))
-
-
 class _Loss(nn.Module):
     """The loss as a module, so that several processes can share its gradient."""
 
-    def __init__(self, objective: Objective, denoiser: NetworkDenoiser) -> None:
+    def __init__(self, lesson: Lesson[nn.Module], trained: nn.Module) -> None:
         super().__init__()
-        self.objective, self.denoiser = objective, denoiser
+        self.lesson, self.trained = lesson, trained
 
     def forward(self, batch: Batch) -> Tensor:
-        return denoising_loss(self.objective, self.denoiser, batch)
+        return self.lesson.loss(self.trained, batch)
 
 
 def _backward(
@@ -167,9 +164,10 @@ def _update_weights(state: TrainState, rate: float, decay: float) -> None:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.step()
-    decay = min(decay, (1 + state.step) / (10 + state.step))  # a young average soon forgets its random start
+    age = state.step - state.stage.first
+    decay = min(decay, (1 + age) / (10 + age))  # a young average soon forgets its random start
     with torch.no_grad():
-        for slow, fast in zip(state.average.parameters(), state.denoiser.parameters(), strict=True):
+        for slow, fast in zip(state.average.parameters(), state.trained.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
 
@@ -181,71 +179,31 @@ def _divergence(done: Step, indices: Array) -> NonFiniteError:
 
 
 @torch.no_grad()
-def held_out_loss(config: ResolvedConfig, state: TrainState, held_out: Examples) -> float:
-    """The loss of the averaged weights on at most 256 held-out examples, at times and noise that never change."""
-    random, positions = generator(config.train.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
-    objective, process = build_objective(config, held_out.transform.lattice), state.average.process
+def held_out_loss(config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples) -> float:
+    """The loss of the averaged weights on at most 256 held-out examples, at times and noise that never change: those
+    that a `fresh` proposal makes."""
+    random, positions = generator(config.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
+    lesson, average = state.stage.lesson, state.average
     x, condition = with_present(held_out.take(positions), held_out.conditions(positions))
-    times, noise = build_proposal(config).draw(len(x), process.schedule, random), process.noise(x.shape, random)
+    times, noise = lesson.draw(average, fresh, tuple(x.shape), random)
     batch = Batch(held_out.indices[positions], x, times, noise, condition, times)
-    losses = [denoising_loss(objective, state.average, part.to(state.device)).cpu() for part in batch.parts(64)]
+    losses = [lesson.loss(average, part.to(state.device)).cpu() for part in batch.parts(64)]
     return float((torch.cat(losses) * times.weight).mean())
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The share of one process in the global batch of a step.
-
-    Args:
-        indices: where the examples lie in the data set.
-        x: the clean examples, in model units, `(B, *event)`.
-        times: the time at which training looks at each example.
-        noise: the noise of each example, `(B, *event)`.
-        condition: the condition of each example, by name; some are hidden. It includes which entries are `present` if
-            any are missing.
-        all_times: the times of the global batch.
-    """
-
-    indices: Array
-    x: Tensor
-    times: Times
-    noise: Tensor
-    condition: dict[str, Tensor]
-    all_times: Times
-
-    def to(self, device: torch.device) -> Batch:
-        """This share on a device; the times of the global batch stay where they are."""
-        condition = {name: value.to(device) for name, value in self.condition.items()}
-        times = Times(self.times.t.to(device), self.times.weight.to(device))
-        return replace(self, x=self.x.to(device), times=times, noise=self.noise.to(device), condition=condition)
-
-    def part(self, rows: slice) -> Batch:
-        """Some of its examples."""
-        condition = {name: value[rows] for name, value in self.condition.items()}
-        times = Times(self.times.t[rows], self.times.weight[rows])
-        return replace(
-            self, indices=self.indices[rows], x=self.x[rows], times=times, noise=self.noise[rows], condition=condition
-        )
-
-    def parts(self, rows: int) -> Iterator[Batch]:
-        """Its examples in order, `rows` at a time."""
-        return (self.part(slice(first, first + rows)) for first in range(0, len(self.x), rows))
-
-
 def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator) -> Batch:
-    """The batch of the next step: a pure function of the seed, the step, the data, the proposal and the process."""
-    count, process = config.batch_size, state.denoiser.process
+    """The batch of the next step: a pure function of the seed, the step, the data, the proposal and what is trained."""
+    count = config.batch_size
     positions = order(config.seed, state.step, count, len(examples))
-    random = generator(config.seed, Purpose.TRAIN, state.step)
-    times = state.proposal.draw(count, process.schedule, random)
-    noise = process.noise((count, *examples.transform.spec.shape), random)
+    random, shape = generator(config.seed, Purpose.TRAIN, state.step), (count, *examples.transform.spec.shape)
+    times, noise = state.stage.lesson.draw(state.trained, state.proposal, shape, random)
     share = count // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     hidden = hidden_conditions(config, state.step)[mine]
     condition = {name: hide(value, hidden) for name, value in examples.conditions(positions[mine]).items()}
     x, condition = with_present(examples.take(positions[mine]), condition)
-    own_times = Times(times.t[mine], times.weight[mine])
-    batch = Batch(examples.indices[positions[mine]], x, own_times, noise[mine], condition, times)
+    own_times, own_noise = Times(times.t[mine], times.weight[mine]), tuple(each[mine] for each in noise)
+    batch = Batch(examples.indices[positions[mine]], x, own_times, own_noise, condition, times)
     return batch.to(accelerator.device)
 
 
@@ -266,7 +224,8 @@ def _epoch(seed: int, epoch: int, examples: int) -> Array:
     return np.random.default_rng(derived_seed(seed, Purpose.ORDER, epoch)).permutation(examples)
 
 
-def learning_rate(config: ResolvedTrainConfig, step: int) -> float:
-    """The learning rate of a step: it rises linearly over the warm-up, and falls linearly to zero at the last step."""
+def learning_rate(config: ResolvedTrainConfig, step: int, steps: int) -> float:
+    """The learning rate after `step` of the `steps` of a stage: it rises linearly over the warm-up, and falls linearly
+    to zero at the last step."""
     rise = min((step + 1) / max(config.warmup, 1), 1.0)
-    return config.learning_rate * rise * (1 - step / config.steps)
+    return config.learning_rate * rise * (1 - step / steps)

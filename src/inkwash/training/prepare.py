@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import nn
 
-from inkwash.core.config import Config, ResolvedConfig
+from inkwash.core.config import AnyResolvedConfig, Config
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
-from inkwash.data.condition import ConditionKeywords, ConditionSpec
+from inkwash.data.condition import ConditionKeywords
 from inkwash.data.dataset import Dataset, load_dataset
-from inkwash.data.rows import blocks, take
 from inkwash.data.transform import Transform, fit_transform
-from inkwash.denoise.denoiser import NetworkDenoiser
-from inkwash.model.diffusion import Diffusion
-from inkwash.training.build import build_lattice, build_model
-from inkwash.training.defaults import require_possible, resolve
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The examples of one part of the split; they are read and converted to model units when they are needed.
-
-    Args:
-        data: all examples of the data set, in data units.
-        indices: which of them belong to this part.
-        transform: converts data units to model units.
-        condition: what the network takes beside noisy data and time.
-        labels: the class number of each example of the data set, if the network takes a label.
-        given: what is given of each example of the data set, in its own units, if the network takes that.
-    """
-
-    data: Array
-    indices: Array
-    transform: Transform
-    condition: ConditionSpec = field(default_factory=ConditionSpec)
-    labels: Array | None = None
-    given: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def take(self, positions: Array) -> Tensor:
-        """The examples at `positions` of this part, in model units; a missing entry is NaN."""
-        return self.transform.to_model(take(self.data, self.indices[positions]))
-
-    def conditions(self, positions: Array) -> dict[str, Tensor]:
-        """The conditions of the examples at `positions`, by name, as the network takes them."""
-        rows, conditions = self.indices[positions], {}
-        if self.labels is not None:
-            conditions["label"] = torch.from_numpy(self.labels[rows])
-        if self.given is not None and self.condition.given is not None:
-            conditions["given"] = self.condition.given.to_model(take(self.given, rows))
-        return conditions
-
-    def blocks(self) -> Iterator[Tensor]:
-        """All examples in model units, block by block, in the order of the data; a missing entry is NaN."""
-        for block in blocks(self.data, np.sort(self.indices)):
-            yield self.transform.to_model(block)
-
-
-def with_present(x: Tensor, condition: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Examples with 0 in place of NaN, and their condition, to which `present` is added if entries are missing."""
-    missing = x.isnan()
-    return (x.nan_to_num(0.0), {**condition, "present": ~missing}) if bool(missing.any()) else (x, condition)
+from inkwash.model.model import Model
+from inkwash.training.examples import Examples
+from inkwash.training.resolve import family_of, require_possible, resolve
 
 
 @dataclass(frozen=True)
@@ -84,7 +32,7 @@ class Prepared:
         fingerprint: SHA-256 of the data, its labels and conditions.
     """
 
-    config: ResolvedConfig
+    config: AnyResolvedConfig
     dataset: Dataset
     examples: Examples
     held_out: Examples
@@ -95,9 +43,9 @@ class Prepared:
         """Converts data units to model units; it is fitted on the examples to train on."""
         return self.examples.transform
 
-    def model(self, denoiser: NetworkDenoiser) -> Diffusion:
-        """The distribution that a denoiser stands for."""
-        return build_model(self.config, self.transform, denoiser, self.examples.condition)
+    def model(self, trained: nn.Module) -> Model:
+        """The distribution that what is trained stands for."""
+        return family_of(self.config).model(self.config, self.transform, trained, self.examples.condition)
 
     def conditions(self, count: int) -> ConditionKeywords:
         """Conditions for `count` samples, as `Diffusion.sample` takes them: those of held-out examples in turn."""
@@ -126,7 +74,7 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     if dataset.given is not None:
         given, where = dataset.given.data, f"condition {dataset.given.name}"
         condition = replace(condition, given=fit_transform(dataset.given.spec, given, rows=train, where=where))
-    lattice, kind = build_lattice(config, dataset.spec), config.data.transform
+    lattice, kind = family_of(config).lattice(config, dataset.spec), config.data.transform
     transform = fit_transform(dataset.spec, dataset.data, lattice, train, kind)
     _require_every_class(dataset, train)
     examples = Examples(dataset.data, train, transform, condition, dataset.labels, given)

@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inkwash.core import storage
-from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.core.options import from_json
 from inkwash.data import pictures
 from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
-from inkwash.model.diffusion import Diffusion
-from inkwash.process.gaussian import Gaussian
-from inkwash.training.build import build_objective, describe_network, describe_process
+from inkwash.model.model import Model
 from inkwash.training.cost import measure_cost
 from inkwash.training.loop import Step, draw_batch, held_out_loss
 from inkwash.training.prepare import Prepared
+from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
-from inkwash.training.sampling import merged, step_options
 from inkwash.training.state import TrainState
 
 if TYPE_CHECKING:
@@ -46,11 +43,11 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     yield f"data      {dataset.name}: {count} to train on, {len(prepared.held_out)} held out"
     for note in (*dataset.notes, prepared.transform.describe()):
         yield f"          {note}"
-    yield f"network   {describe_network(config.network, spec.size, state.denoiser)}"
-    yield f"process   {describe_process(config)}"
+    family = family_of(config)
+    for name, text in family.describe(config, spec, state.trained).items():
+        yield f"{name:<10}{text}"
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
-    objective = f"objective {train.objective}, times {train.times}"
-    yield f"training  {steps}; learning rate {train.learning_rate:g}; {objective}"
+    yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
     if not spec.size and spec.shape[0] > 4096:
@@ -64,11 +61,14 @@ def announce_cost(prepared: Prepared, state: TrainState, accelerator: Accelerato
     Raises:
         ConfigError: memory does not suffice.
     """
-    config = prepared.config.train
-    batch = draw_batch(state, prepared.examples, config, accelerator)
-    objective = build_objective(prepared.config, prepared.transform.lattice)
-    cost = measure_cost(state, batch, objective, config.micro_batch_size)
-    display.say(f"cost      about {cost.describe(config.steps)}")
+    config, stages = prepared.config.train, state.stages
+    for number, stage in enumerate(stages):
+        state.move_to(number)
+        batch = draw_batch(state, prepared.examples, config, accelerator)
+        cost = measure_cost(state, batch, config.micro_batch_size)
+        which = f"; stage {number + 1}" if len(stages) > 1 else ""
+        display.say(f"cost      about {cost.describe(stage.last - stage.first)}{which}")
+    state.move_to(0)
 
 
 class Reporter:
@@ -89,17 +89,17 @@ class Reporter:
         """Sample from the averaged weights into the run, and return their loss on held-out data."""
         if self.samples:
             self._preview(self.prepared.model(state.average), state.step)
-        return held_out_loss(self.prepared.config, state, self.prepared.held_out)
+        fresh = family_of(self.prepared.config).proposal(self.prepared.config)
+        return held_out_loss(self.prepared.config.train, state, fresh, self.prepared.held_out)
 
-    def _preview(self, model: Diffusion, step: int) -> None:
+    def _preview(self, model: Model, step: int) -> None:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"
         count = 64 if spec.size else 2048
         storage.make_folder(folder)
-        quick = SamplingConfig("ddim" if isinstance(model.process, Gaussian) else "ancestral", _PREVIEW_STEPS)
-        steps = step_options(merged(self.prepared.config.sampling, quick))
+        config = self.prepared.config
+        walk = family_of(config).preview(config, _PREVIEW_STEPS)
         with suppress(NonFiniteError):  # the samples of a young network may grow to infinity: no picture of that
-            conditions = self.prepared.conditions(count)
-            data = model.sample(count, seed=0, **steps, **conditions)
+            data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
             pictures.save_samples(folder / f"step-{step:09d}.png", spec, data)
 
     def log(self, state: TrainState, done: Step, held_out: float | None) -> None:
@@ -141,20 +141,20 @@ class Reporter:
         for line in _closing_words(self.run, Summary.read(file)):
             self.display.say(line)
 
-    def _draw_results(self, model: Diffusion) -> None:
+    def _draw_results(self, model: Model) -> None:
         spec, config = self.prepared.transform.spec, self.prepared.config
-        count = 64 if spec.size else 4096
-        steps = config.sampling.steps or min(_SAMPLE_STEPS, config.process.steps)
-        data = model.sample(count, seed=0, steps=steps, **self.prepared.conditions(count))
+        count, walk = 64 if spec.size else 4096, family_of(config).walk(config, _SAMPLE_STEPS)
+        data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
 
-    def _held_out_bounds(self, model: Diffusion) -> tuple[MeanBound, MeanBound | None]:
+    def _held_out_bounds(self, model: Model) -> tuple[MeanBound, MeanBound | None]:
         """The bound on held-out examples and, if these have conditions, the one given them."""
         indices = self.prepared.held_out.indices[:_SUMMARY_EXAMPLES]
         x, conditions = take(self.prepared.dataset.data, indices), self.prepared.dataset.conditions(indices)
-        bound = model.bound(x, terms=_SUMMARY_TERMS).mean()
-        return bound, model.bound(x, terms=_SUMMARY_TERMS, **conditions).mean() if conditions else None
+        terms = {"terms": _SUMMARY_TERMS} if model.steps > 1 else {}
+        bound = model.bound(x, **terms).mean()
+        return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ RUN/config.json              every option, as used
 RUN/split.safetensors        which examples were trained on, and which were held out
 RUN/metrics.jsonl            one line per `train.log_every` steps
 RUN/checkpoints/step-…/      the newest two
-RUN/samples/  curve.png  summary.json  evaluation/
+RUN/samples/  curve.png  summary.json  evaluation/  grids/  variances/
 ```
 """
 
@@ -25,7 +25,7 @@ from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
-from inkwash.core.config import ResolvedConfig
+from inkwash.core.config import AnyResolvedConfig
 from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from inkwash.core.machine import device_of
 from inkwash.core.options import Range, first_difference, from_json, to_json
@@ -34,9 +34,7 @@ from inkwash.core.version import __version__
 from inkwash.data.condition import ConditionSpec, goes_with
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.transform import Transform
-from inkwash.model.diffusion import Diffusion
-from inkwash.model.units import require_same_values
-from inkwash.training.build import build_denoiser, build_model, build_process
+from inkwash.model.model import Model
 from inkwash.training.checkpoint import (
     clear_unfinished,
     list_checkpoints,
@@ -44,9 +42,9 @@ from inkwash.training.checkpoint import (
     require_same_tensors,
     save_checkpoint,
 )
-from inkwash.training.defaults import resolve
 from inkwash.training.prepare import Prepared
-from inkwash.training.state import TrainState, measure_average
+from inkwash.training.resolve import family_of, resolve
+from inkwash.training.state import TrainState
 
 StrPath = str | os.PathLike[str]
 _BEFORE_CHECKPOINTS = {"checkpoints", "config.json", "split.safetensors", "metrics.jsonl", "lock"}
@@ -72,7 +70,7 @@ class Header:
         versions: those of inkwash, torch and Python.
     """
 
-    config: ResolvedConfig
+    config: AnyResolvedConfig
     transform: Transform
     condition: ConditionSpec
     fingerprint: str
@@ -114,7 +112,7 @@ class Header:
             difference = first_difference(resolved, header.config, "config")
             if difference:
                 raise ConfigError(difference[0], difference[2], str(difference[1]))
-            require_same_values(build_process(header.config.process, header.transform.spec), header.transform)
+            family_of(header.config).check(header.config, header.transform)
         except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
         return header
@@ -168,7 +166,7 @@ class Run:
         """The header and all tensors of the newest valid checkpoint, and its path."""
         return _read(self.path, ("weights", "average", "proposal", "optimizer"))
 
-    def model(self, device: str | torch.device = "cpu") -> Diffusion:
+    def model(self, device: str | torch.device = "cpu") -> Model:
         """The distribution that the averaged weights of the newest valid checkpoint stand for; see `load`."""
         return load(self.path, device)
 
@@ -225,7 +223,7 @@ class Run:
         Raises:
             NonFiniteError: a weight is not finite; nothing has been written.
         """
-        measure_average(prepared.config, state, prepared.examples)
+        family_of(prepared.config).measure(prepared.config, state.average, prepared.examples)
         groups = state.tensors()
         _require_finite(groups, state.step)
         save_checkpoint(self.checkpoints, state.step, to_json(Header.of(prepared, state)), groups)
@@ -239,8 +237,8 @@ class Run:
         """
         header, groups, path = self.restore()
         self._require_same(header, prepared)
-        state.load(groups, str(path))
-        state.step, state.skipped, state.seconds = header.step, header.skipped, header.seconds
+        state.load(groups, header.step, str(path))
+        state.skipped, state.seconds = header.skipped, header.seconds
 
     def discard_after(self, step: int) -> None:
         """Remove saves that were cut short, and the metrics of later steps."""
@@ -296,7 +294,7 @@ def require_run(path: Path) -> None:
         raise CheckpointError(str(path), got, "a run, as inkwash train makes one")
 
 
-def load(path: StrPath, device: str | torch.device = "cpu") -> Diffusion:
+def load(path: StrPath, device: str | torch.device = "cpu") -> Model:
     """Load a trained model from a run, or from one checkpoint of a run; no code in the files is run.
 
     If the newest checkpoint of a run is damaged, the one before it is loaded, with a warning.
@@ -348,9 +346,9 @@ def _metrics_line(line: bytes) -> dict[str, Any] | None:
     return plain if isinstance(plain, dict) and isinstance(plain.get("step"), int) else None
 
 
-def _model(header: Header, weights: dict[str, Tensor], path: Path, device: torch.device) -> Diffusion:
-    denoiser = build_denoiser(header.config, header.transform.spec, header.condition)
-    require_same_tensors(weights, denoiser.state_dict(), str(path))
-    denoiser.load_state_dict(weights)
-    denoiser = denoiser.requires_grad_(False).to(device)
-    return build_model(header.config, header.transform, denoiser, header.condition)
+def _model(header: Header, weights: dict[str, Tensor], path: Path, device: torch.device) -> Model:
+    family, config = family_of(header.config), header.config
+    trained = family.build(config, header.transform, header.condition)
+    require_same_tensors(weights, trained.state_dict(), str(path))
+    trained.load_state_dict(weights)
+    return family.model(config, header.transform, trained.requires_grad_(False).to(device), header.condition)

@@ -12,8 +12,10 @@ EXPERIMENTS = {
     "cold": "Blur, pixelate or cover digits instead of adding noise, and restore them. (Bansal et al. 2022)",
     "products": "Multiply each step by what is known: where does it end, and what ends in the right place? (Note 002)",
     "questions": "What the study notes ask, one small measurement each. (Notes 000 to 004)",
+    "table-2015": "The first diffusion models, and how far they are above their prior. (Sohl-Dickstein et al. 2015)",
     "table-ddpm": "Predict the mean or the noise; minimise the bound or a squared error. (Ho et al. 2020, Table 2)",
     "table-iddpm": "Linear or cosine schedule, learned variance, and fewer steps. (Nichol & Dhariwal 2021, Table 2)",
+    "rate-distortion": "Progressive coding: bits spent by time, and the error of the guess. (Ho et al. 2020, fig. 5)",
 }
 """Name to the question, and where the question comes from."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Findings:
 
     numbers: dict[str, Any]
     words: tuple[str, ...]
-    pictures: dict[str, Figure | Array]
+    pictures: Mapping[str, Figure | Array]
     tables: tuple[Table, ...] = ()
 
 

@@ -34,7 +34,7 @@ class RectifiedSchedule(Schedule):
     r"""$\alpha(t) = 1 - t$, $\sigma(t) = t$: a straight line from data to noise (Liu et al. 2022, §2.1).
 
     The schedule is neither variance-preserving nor variance-exploding. No signal is left at t = 1, so a network must
-    predict x or v.
+    predict x, v or the velocity.
     """
 
     def alpha(self, t: float | Tensor) -> Tensor:
@@ -197,7 +197,7 @@ class ZeroTerminalSchedule(Schedule):
 
     The paper shifts the list $a_1 … a_T$ and scales it so that its first entry, at t = 1/T, stays the same. Here
     $a(0) = 1$ stays the same, since time 0 is data. Our scale is theirs times $\frac{a_1 - a_T}{a_1 (1 - a_T)}$, which
-    is a little less than 1. A network cannot predict the noise at t = 1; it must predict x or v.
+    is a little less than 1. A network cannot predict the noise at t = 1; it must predict x, v or the velocity.
 
     Args:
         base: a variance-preserving schedule that keeps some signal at t = 1.
