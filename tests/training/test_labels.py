@@ -97,7 +97,7 @@ def test_labels_change_nothing_else_of_a_batch(state):
 def test_the_class_of_no_label_is_not_trained(state):
     first, examples, config = state
     config = replace(config, train=replace(config.train, steps=4))
-    list(training(first, examples, config, Accelerator(cpu=True)))
+    list(training(first, examples, config.train, Accelerator(cpu=True)))
     for denoiser in (first.trained, first.average):
         table = denoiser.network.embed.condition["label"].table.weight
         assert bool((table[0] == 0).all())
