@@ -23,7 +23,7 @@ from inkwash.process.noise import closed, tables
 from inkwash.sample.walk import Walking
 from inkwash.training import build, objective, sampling
 from inkwash.training.build import build_denoiser, build_objective, build_process
-from inkwash.training.defaults import resolve
+from inkwash.training.resolve import resolve
 
 presets = pytest.mark.parametrize("name", PRESETS)
 SHAPES = {
@@ -50,6 +50,13 @@ def settings_of(config):
         for option, value in vars(getattr(config, section)).items():
             if value is not None:
                 yield (section, option), value
+
+
+@presets
+def test_in_latent_diffusion_a_preset_is_that_of_the_latents(name):
+    preset = PRESETS[name]["gaussian"]()
+    decided = dict(settings_of(resolve(replace(preset, model="latent"), SHAPES["pictures"])))
+    assert {place: decided[place] for place, _ in settings_of(preset)} == dict(settings_of(preset))
 
 
 @presets

@@ -117,12 +117,12 @@ def test_repainting_follows_its_recursion(repeats, jump):
 def test_repainting_ends_at_the_product_in_the_limit():
     """The recursion of many repeats and steps: the mean is 0.8 times 0.95, the variance 1 - 0.8^2. Repeats add up the
     errors of the reverse kernel, so that the small variance, which is too small for data, ends at another law."""
-    grid = iw.uniform_grid(200)
+    grid = iw.uniform_grid(100)
     errors = [0.36 - float(repainted(grid, repeats, 2)[1][1, 1]) for repeats in (1, 10, 1000)]
     assert abs(errors[0]) > 5 * abs(errors[1]) > 25 * abs(errors[2])
     mean, cov = repainted(grid, 1000, 2)
-    assert float(mean[1]) == pytest.approx(0.76, abs=0.003)
-    assert float(cov[1, 1]) == pytest.approx(0.36, abs=0.002)
+    assert float(mean[1]) == pytest.approx(0.76, abs=0.005)
+    assert float(cov[1, 1]) == pytest.approx(0.36, abs=0.004)
     assert float(repainted(grid, 1000, 2, large=False)[1][1, 1]) < 0.27
 
 

@@ -103,11 +103,8 @@ LATE_STARTS = [
     (iw.Adams(2), 3),
     (iw.Adams(3), 3),
     (iw.Adams(4), 3),
-    (iw.IPNDM(2), 2),
     (iw.IPNDM(3), 2),
     (iw.IPNDM(4), 2),
-    (iw.Heun(), 2),
-    (iw.SingleStep(3), 3),
 ]
 
 

@@ -12,9 +12,9 @@ from inkwash.core.config import DenoiserConfig, ProcessConfig
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop
-from inkwash.training.defaults import resolve
 from inkwash.training.loop import held_out_loss
 from inkwash.training.prepare import Examples
+from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
 DATA = np.random.default_rng(0).normal(size=(300, 2))

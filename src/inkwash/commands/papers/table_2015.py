@@ -32,7 +32,7 @@ from inkwash.core.options import Count, Range, Seed
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.dataset import load_dataset
-from inkwash.model.diffusion import Diffusion
+from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.process.noise.learned import LearnedBetas
 from inkwash.process.process import Scheduled
 from inkwash.training.fit import fit
@@ -198,7 +198,7 @@ def _dequantised(row: Row, options: Options, folder: Path) -> str:
 
 def figures_of(run: Run, row: Row, options: Options) -> Figures:
     """The figures of a run on held-out data."""
-    model, data = run.model(), run.dataset().data[run.split()[1][: options.examples]]
+    model, data = require_diffusion(run.model(), "K"), run.dataset().data[run.split()[1][: options.examples]]
     found = model.bound(data, terms=100, seed=options.seed)
     found = found.with_log_det(-model.units.log_det(model.to_model(data)))  # the bound in model units
     scale = math.log(2) * (found.dims if row.unit == "bits/pixel" else 1)

@@ -34,6 +34,8 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
 
     def resolve(self, config: Config, spec: DataSpec, examples: int | None = None) -> ResolvedVAEConfig:
         _require_unconditional(config.data)
+        if config.preset:
+            raise ConfigError("preset", config.preset, "--model diffusion or latent; a vae has none")
         for section in ("process", "denoiser", "network"):
             refuse_options(section, getattr(config, section), "--model diffusion or latent; a vae has none")
         for option in ("objective", "times"):
