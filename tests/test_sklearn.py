@@ -92,7 +92,7 @@ def tiny():
 
 def evaluating(steps=250, terms=100):
     """Numbers of steps and terms, by default those that the estimator takes."""
-    return mock.patch.multiple(estimator, _STEPS=steps, _TERMS=terms)
+    return mock.patch.multiple(estimator, _STEPS=steps, TERMS=terms)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -467,3 +467,39 @@ def test_torch_is_left_alone():
     before = torch.get_rng_state()
     tiny().sample(1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# Autoencoders
+
+
+def test_an_autoencoder_is_a_density():
+    """Its importance-sampled density is above its bound on average, and comes back from a pickle."""
+    x = rows(60)
+    found = DiffusionDensity(**TINY, model="vae").fit(x)
+    again = pickle.loads(pickle.dumps(found))  # noqa: S301
+    scores = found.score_samples(x)
+    assert np.array_equal(again.score_samples(x), scores)
+    bounds = found.set_params(density="bound").score_samples(x)
+    assert np.isfinite(bounds).all()
+    assert scores.mean() > bounds.mean() - 2 * (scores - bounds).std() / np.sqrt(len(x))
+    assert found.sample(3, random_state=0).shape == (3, 2)
+    assert np.array_equal(found.sample(2, random_state=0), found.sample(3, random_state=0)[:2])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"model": "gan"}, r"^model: got 'gan', need diffusion or vae$"),
+        ({"model": "vae", "density": "flow"}, r"^density: got 'flow', need importance or bound$"),
+        ({"density": "importance"}, r"^density: got 'importance', need flow or bound$"),
+        ({"model": "vae", "dropout": 0.1}, r"^dropout: got 0.1, need the default, for a vae"),
+    ],
+)
+def test_what_a_kind_of_model_lacks_is_refused(parameters, message):
+    with pytest.raises(iw.ConfigError, match=message):
+        DiffusionDensity(**{**TINY, **parameters}).fit(rows(40))
+
+
+def test_an_autoencoder_imputes_nothing():
+    with pytest.raises(iw.ConfigError, match=r"^impute: got a VAE"):
+        DiffusionDensity(**TINY, model="vae").fit(rows(40)).impute(np.array([[NAN, 1.0]]))

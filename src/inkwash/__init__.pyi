@@ -16,6 +16,7 @@ from . import (
     training as training,
 )
 from .core.config import (
+    AutoencoderConfig as AutoencoderConfig,
     Config as Config,
     DataConfig as DataConfig,
     DenoiserConfig as DenoiserConfig,

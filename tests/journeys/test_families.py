@@ -56,6 +56,7 @@ def run(request, images, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.quick_cases("two-stage")
 def test_a_run_stopped_after_every_step_ends_as_if_never_stopped(run, images, tmp_path):
     """Also where one stage of training ends and the next begins."""
     config, cut = options(images, **KINDS[run.path.name]), tmp_path / run.path.name
@@ -70,6 +71,7 @@ def test_a_run_stopped_after_every_step_ends_as_if_never_stopped(run, images, tm
     assert len(losses[0]) == STEPS
 
 
+@pytest.mark.quick_cases("two-stage", "vae")
 def test_a_model_is_of_its_family(run):
     model, config = run.model(), run.header().config
     assert isinstance(model, VAE if config.model == "vae" else LatentDiffusion)
@@ -84,6 +86,7 @@ def test_a_model_is_of_its_family(run):
     assert summary["total"] == pytest.approx(sum(parts))
 
 
+@pytest.mark.quick_cases("two-stage")
 def test_a_run_is_sampled_evaluated_and_inspected(run, tmp_path, capsys):
     steps = [] if run.path.name == "vae" else ["--steps", 4]
     assert run_cli(["sample", run.path, "-n", 3, "--seed", 2, "--out", tmp_path / "drawn", *steps]) == 0
@@ -112,6 +115,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "message"), REFUSED)
+@pytest.mark.quick_cases("two-stage")
 def test_what_a_family_lacks_is_refused_in_one_line(run, words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run_cli([words[0], run.path, *words[1:]]) == 2
@@ -121,12 +125,11 @@ def test_what_a_family_lacks_is_refused_in_one_line(run, words, message, tmp_pat
     assert shown.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["--sampler", "ddim"], ["--steps", "3"], ["--label", "1"], ["--clip", "True"]])
-def test_a_vae_has_no_walk_to_take_options(words, images, tmp_path, monkeypatch, capsys):
-    without_pictures(monkeypatch)
+def test_a_vae_has_no_walk_to_take_options(images, tmp_path, capsys):
     fit(replace(options(images, "vae"), train=replace(tiny(images).train, steps=1)), tmp_path / "vae", report=False)
-    assert run_cli(["sample", tmp_path / "vae", "--out", tmp_path / "drawn", *words]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {words[0][2:]}: got ")
+    for words in (["--sampler", "ddim"], ["--steps", "3"], ["--label", "1"], ["--clip", "True"], ["--guidance", "2"]):
+        assert run_cli(["sample", tmp_path / "vae", "--out", tmp_path / "drawn", *words]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {words[0][2:]}: got ")
 
 
 def test_latents_are_standardised_once_and_stay_as_they_are(images):

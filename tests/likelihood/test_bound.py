@@ -349,3 +349,45 @@ def test_one_step_needs_the_large_variance():
 def test_a_bad_number_of_terms_is_refused(terms):
     with pytest.raises(iw.ConfigError, match="terms"):
         bound(exact_denoiser(PLANE, LINEAR), torch.zeros(2, 2), UNEVEN, terms=terms)
+
+
+PARTS = ("prior", "diffusion", "reconstruction", "per_time", "lower", "prior_log_prob")
+
+
+@bug("missing entries counted", likelihood, "sum_event", lambda x, present=None: x.flatten(1).sum(1), continuous=True)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_bounds_of_independent_entries_add_up(continuous, wide_slots):
+    """An entry of its own, beside one that is missing, costs what it costs beside one that is there."""
+    seen = []
+
+    def network(x_t, t, present=None):
+        seen.append(present)
+        return torch.tanh(x_t) * t[:, None]
+
+    denoiser = iw.Denoiser(network, iw.Gaussian(LINEAR), "v", "large")
+    x = tensor([[0.3, -1.2], [0.9, 0.4], [-2.0, 0.1]])
+    both = bound(denoiser, x, UNEVEN, continuous=continuous)
+    assert all(present is None for present in seen)
+    alone = []
+    for missing in ([True, False], [False, True]):
+        seen.clear()
+        hidden = torch.tensor(missing).expand_as(x)
+        alone.append(bound(denoiser, x.masked_fill(hidden, math.nan), UNEVEN, continuous=continuous))
+        assert all(torch.equal(present[: len(x)], ~hidden) for present in seen)
+    for part in PARTS:
+        torch.testing.assert_close(getattr(both, part), sum(getattr(each, part) for each in alone))
+
+
+@bug("SNR in place of half of it", likelihood, "sum_event", lambda x, present=None: 2 * x.flatten(1).sum(1))
+@pytest.mark.parametrize("schedule", [iw.CosineSchedule(), iw.RectifiedSchedule()], ids=name_of)
+def test_the_bound_in_continuous_time_is_the_integral_of_the_error(schedule, wide_slots):
+    """Half the integral of mmse(snr), which is log(1 + snr var) / 2 for every principal component of normal data."""
+    x = PLANE.whiten_inverse(torch.randn(400, 2, generator=torch.Generator().manual_seed(0), dtype=F64))
+    result = bound(exact_denoiser(PLANE, schedule), x, UNEVEN, continuous=True, terms=40)
+    ends = schedule.log_snr(tensor([1.0, UNEVEN[-2]])).clamp(min=-20).exp()
+    low, high = (0.5 * torch.log1p(snr * PLANE.eigenvalues).sum() for snr in ends)
+    error = float(result.diffusion.std()) / math.sqrt(len(x))
+    assert float(result.diffusion.mean()) == pytest.approx(float(high - low), abs=4 * error)
+    levels = schedule.log_snr(result.time_edges).clamp(min=-20)
+    torch.testing.assert_close(levels, torch.linspace(float(levels[0]), float(levels[-1]), 41, dtype=F64))
+    assert result.per_time.shape == (400, 40)

@@ -480,3 +480,28 @@ def test_a_network_that_fails_is_an_error():
     denoiser = iw.Denoiser(lambda x_t, t: x_t * torch.nan, iw.Gaussian(LINEAR))
     with pytest.raises(iw.NonFiniteError):
         iw.likelihood.flow_log_prob(denoiser, points(PLANE))
+
+
+@pytest.mark.parametrize("ask", [iw.likelihood.flow_log_prob, iw.likelihood.immse_log_prob])
+def test_a_network_is_not_asked_beyond_a_log_snr_of_20(ask):
+    """Also where the schedule leaves neither noise at one end nor signal at the other."""
+    schedule, asked = iw.RectifiedSchedule(), []
+
+    def network(x_t, t):
+        asked.append(schedule.log_snr(t))
+        return -x_t
+
+    ask(iw.Denoiser(network, iw.Gaussian(schedule), "v"), tensor([[0.3, -1.0], [0.2, 2.0]]))
+    log_snr = torch.cat(asked)
+    assert float(log_snr.abs().max()) <= 20 + 1e-6
+    assert float(log_snr.min()) < -15
+    assert float(log_snr.max()) > 15
+
+
+@pytest.mark.parametrize("kind", ["noise", "uniform"])
+def test_dequantised_densities_are_functions_of_the_seed(kind):
+    options = {"divergence": "hutchinson", "probes": 2, "solver": iw.Fixed(2)}
+    first, again, other = (dequantised(levels_denoiser(), kind, 2, seed=seed, **options) for seed in (0, 0, 1))
+    assert torch.equal(first.value, again.value)
+    assert torch.equal(first.std_error, again.std_error)
+    assert not torch.equal(first.value, other.value)

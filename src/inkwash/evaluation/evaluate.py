@@ -61,9 +61,8 @@ def evaluate(
     """
     folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
     check(config, "evaluate")
-    split = folder.split()
     model, sampling = decided(run, config.sampling, display, device, USUAL)
-    config, dataset = replace(config, sampling=sampling), folder.dataset(data)
+    config, dataset, split = replace(config, sampling=sampling), folder.dataset(data), folder.split()
     config = _possible(model, dataset, config)
     if features is not None:
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))

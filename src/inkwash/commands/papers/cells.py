@@ -279,11 +279,10 @@ def measure(run: Run, view: View, amount: Amount) -> tuple[Figures, Array]:
     Raises:
         NonFiniteError: samples or bound are not finite.
     """
-    model = run.model().with_options(variance=view.variance)
-    steps = view.steps or model.steps
-    config = EvaluateConfig(amount.examples, amount.terms, steps, steps, imputed=0, seed=amount.seed)
+    model = run.model().with_options(variance=view.variance, steps=view.steps)
+    config = EvaluateConfig(examples=amount.examples, imputed=0, seed=amount.seed)
     subject = subject_of(model, run.dataset(), run.split(), config, Display(shown=False))
-    bound = model.bound(subject.parts.held_out, steps=steps, terms=amount.terms, seed=amount.seed)
+    bound = model.bound(subject.parts.held_out, steps=view.steps, terms=amount.terms, seed=amount.seed)
     if not bool(bound.total.isfinite().all()):
         raise NonFiniteError("bound", "numbers that are not finite", "finite numbers")
     space, components = subject.space, measure_fidelity(subject).spaces["components"]

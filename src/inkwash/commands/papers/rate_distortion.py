@@ -8,6 +8,7 @@ itself given $x_{\tau_1}$, so rate and last term together are the bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.dataset import load_dataset
 from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.process.gaussian import require_gaussian
 from inkwash.training.fit import fit
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def measure(options: Options, output: Output) -> Findings:
     curve, guesses = curve_of(model, data, options.seed), _guesses(model, data[:_SHOWN], options.seed)
     claims = tuple(claims_of(curve))
     numbers = {"curve": asdict(curve), "total": curve.total, "claims": [asdict(claim) for claim in claims]}
-    words = ("Beside the paper:", *(f"  {claim.line()}" for claim in claims))
+    words = ("Beside the paper:", *(f"  {claim.line()}" for claim in claims), _why(model))
     drawn = {"rate-distortion": _plot(curve), "rate-distortion-guesses": portraits(model.units.spec, guesses)}
     return Findings(numbers, words, drawn, (_table(curve, options),))
 
@@ -159,6 +161,17 @@ def claims_of(curve: Curve) -> Iterator[Claim]:
     fallen = (start - curve.distortion_at(curve.rate[-1] / 4)) / (start - end)
     text = "the distortion falls steeply at low rates: the first quarter of the rate brings more than half of the fall"
     yield Claim(text, f"{fallen:.0%} of the fall", fallen > 0.5)
+
+
+def _why(model: Diffusion) -> str:
+    """What the last term depends on."""
+    levels = model.units.spec.levels or 256
+    schedule = require_gaussian(model.process, "rate").schedule
+    apart = 2 / (levels - 1) * math.exp(0.5 * float(schedule.log_snr(1 / model.steps)))
+    return (
+        f"At the first time, the {levels} levels lie {apart:.1f} standard deviations of the noise apart (the 256 of "
+        "the paper: 0.8). Where that is far, the noisy data names the levels, and nothing is left for the last term."
+    )
 
 
 def _table(curve: Curve, options: Options) -> Table:
