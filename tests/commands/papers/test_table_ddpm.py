@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_the_papers_own_numbers_bear_out_its_claims(papers_own, tmp_path):
     assert [row[3] for row in table.rows] == [row[6] for row in table.rows]  # Fréchet distance and FID
     assert [row[2] for row in table.rows if row[6] == NOTHING] == ["diverged"] * 3
     assert "MNIST was left out; --mnist names a file of it." in found.words
+
+
+def test_the_page_has_the_papers_numbers():
+    page = (Path(__file__).parents[3] / "docs" / "papers.md").read_text("utf-8")
+    for row in ROWS:
+        for view in row.views:
+            start = f"| {row.words} | {view.variance or row.variance} |"
+            (line,) = (line for line in page.splitlines() if line.startswith(start))
+            assert line.endswith(f"| {row.bound} | {row.fid} | {row.inception} |")
 
 
 def test_other_numbers_contradict_it(papers_own, tmp_path):

@@ -1,6 +1,7 @@
 """`inkwash papers table-iddpm`: the paper's own numbers bear out its claims, and ours are those of the library."""
 
 import json
+from pathlib import Path
 
 import pytest
 from bugs import bug
@@ -60,6 +61,15 @@ def test_the_papers_own_numbers_bear_out_its_claims(column, tmp_path, monkeypatc
         assert numbers[row.schedule, row.objective, row.times] == ("diverged" if paper == NOTHING else paper)
     assert len(steps.rows) == 2 * sum(map(len, SWEPT.values()))
     assert steps.head[2:] == ("10", "25", "50", "100", "200")
+
+
+def test_the_page_has_the_papers_numbers():
+    page = (Path(__file__).parents[3] / "docs" / "papers.md").read_text("utf-8")
+    for row in ROWS:
+        for variance in row.variances:
+            start = f"| {row.schedule} | {row.objective} | {row.times} | {variance} |"
+            (line,) = (line for line in page.splitlines() if line.startswith(start))
+            assert line.endswith(f"| {' | '.join(row.paper)} |")
 
 
 @pytest.mark.slow
