@@ -14,8 +14,6 @@ import argparse
 import multiprocessing
 import os
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -35,7 +33,7 @@ PICTURES = (
     "retina",
     "rocket",
 )
-SAMPLER = ["--sampler", "dpm-solver", "--steps", "20"]
+STEPS = 20
 
 
 def leaves():
@@ -65,19 +63,24 @@ def textures():
     return train[: COUNT - 500], held_out[:500]
 
 
+def options_of(model, words, images):
+    """The options that words of the command line stand for."""
+    from inkwash.commands.cli import Train
+    from inkwash.commands.parse import parse
+
+    return parse(Train, "inkwash train", [str(images), "--model", model, *words]).config(str(images))
+
+
 def step_seconds(model, extra, images):
     """Processor time of a step of each stage of training."""
     import torch
     from accelerate import Accelerator
 
-    from inkwash.commands.cli import Train
-    from inkwash.commands.parse import parse
     from inkwash.training.loop import draw_batch
     from inkwash.training.prepare import prepare
     from inkwash.training.state import start
 
-    command = parse(Train, "train", [str(images), "--model", model, *extra])
-    prepared = prepare(command.config(str(images)))
+    prepared = prepare(options_of(model, extra, images))
     state, seconds = start(prepared.config, prepared.examples, torch.device("cpu")), []
     for number in range(len(state.stages)):
         state.move_to(number)
@@ -102,29 +105,26 @@ def plan(model, extra, images, minutes, share):
     return ["--train.steps", str(first + second), "--autoencoder.steps", str(first)]
 
 
-def run(words):
-    """Run inkwash with one thread, and return the processor time it took."""
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "inkwash.commands.cli", *words], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def work(model, images, folder, minutes, share, samples, extra):
     """Train and sample one model; write down what it took."""
-    steps = plan(model, extra, images, minutes, share)
-    quiet = ["--train.save-every", "100000", "--train.monitor-every", "100000", "--data.held-out", "0.02"]
-    words = ["train", str(images), "--model", model, "--out", str(folder / model), *steps, *quiet, *extra]
-    print(shlex.join(["inkwash", *words]), flush=True)
-    trained = run(words)
-    sampled = run(
-        ["sample", str(folder / model), "-n", str(samples), "--out", str(folder / f"{model}-samples"), *SAMPLER]
-    )
-    few = run(["sample", str(folder / model), "-n", "16", "--out", str(folder / f"{model}-few"), *SAMPLER])
-    per_sample = (sampled - few) / (samples - 16)
-    np.savetxt(folder / f"{model}.txt", [trained, per_sample])
+    import torch
+
+    import inkwash as iw
+    from inkwash.core.display import Display
+    from inkwash.training.fit import fit
+
+    torch.set_num_threads(1)
+    quiet = ["--train.save-every=100000", "--train.monitor-every=100000", "--data.held-out=0.02"]
+    words = [*plan(model, extra, images, minutes, share), *quiet, *extra]
+    print(shlex.join(["inkwash", "train", str(images), "--model", model, *words]), flush=True)
+    began = time.process_time()
+    fit(options_of(model, words, images), folder / model, display=Display(shown=False), report=False)
+    trained, found = time.process_time() - began, iw.load(folder / model)
+    walk = {"sampler": iw.DPMSolver(), "steps": STEPS}
+    found.sample(samples, seed=1, **{**walk, "steps": 1})  # what is done once
+    began = time.process_time()
+    np.save(folder / f"{model}-samples.npy", found.sample(samples, seed=0, **walk))
+    np.savetxt(folder / f"{model}.txt", [trained, (time.process_time() - began) / samples])
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def report(folder, models, train, held_out, count):
     from inkwash.evaluation.fidelity import fidelity
 
     samples = {"floor": train[:count]}
-    samples |= {model: np.load(folder / f"{model}-samples" / "samples.npy") for model in models}
+    samples |= {model: np.load(folder / f"{model}-samples.npy") for model in models}
     for name, form in (("images", as_rows), ("patches", patches)):
         features = principal_components(form(train[count:]))
         data = features(form(held_out[:count]))

@@ -335,7 +335,6 @@ def test_a_label_conditions_the_latents():
         (lambda m: m.bound(POINTS, steps=0), "steps: got 0"),
         (lambda m: m.log_prob(POINTS, draws=0), "draws: got 0"),
         (lambda m: m.log_prob(POINTS, divergence="none"), "divergence"),
-        (lambda m: m.codes(POINTS, 0, 1, "prior"), "proposal: got 'prior'"),
         (lambda m: m.sample(1, label="left"), "label: got left, need none"),
         (lambda m: m.relatives(POINTS[0], 0.5, 3), "relatives: got a LatentDiffusion, need a Diffusion"),
         (lambda m: m.interpolate(POINTS[0], POINTS[1], 1), "n: got 1"),
@@ -368,3 +367,9 @@ def test_a_decoder_of_other_values_is_refused():
     transform = iw.data.Transform(spec, (1.5, 1.5), (1.5, 1.5))
     with pytest.raises(iw.ConfigError, match="autoencoder: got Lattice"):
         VAE(image_of_two_entries().autoencoder, (2,), transform)
+    with pytest.raises(iw.ConfigError, match="autoencoder: got real numbers, need a decoder of Lattice"):
+        VAE(untrained_vector(), (2,), transform)
+
+
+def untrained_vector():
+    return iw.model.build_autoencoder(iw.nn.AutoencoderOptions(1, 1, 8), (2,))

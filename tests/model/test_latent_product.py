@@ -13,6 +13,9 @@ from torch.distributions import MultivariateNormal
 import inkwash as iw
 from inkwash.core.randomness import Slots
 from inkwash.model import VAE, LatentDiffusion, LatentProduct
+from inkwash.posterior import guidance
+from inkwash.posterior.evidence import Evidence
+from inkwash.sample.walk import end_of
 
 EXACT = with_diagonal_posterior()
 KNOWN, VALUES = [False, True, False], [9.0, -5.0, 9.0]
@@ -57,6 +60,37 @@ def test_samples_follow_the_conditional_law(method):
     drawn = product.sample(MANY, method=how, steps=30, seed=1)
     assert torch.equal(drawn[:, 1], torch.full((MANY,), -5.0, dtype=F64))
     assert misfit(drawn[:, [0, 2]], conditional()) < tolerance
+
+
+def test_the_curvature_is_that_of_the_known_entries():
+    """The largest eigenvalue of W_K^T W_K / noise_var; an estimate from 64 scores is a little above it."""
+    product = EXACT.model() * iw.Observed(KNOWN, VALUES)
+    exact = float((EXACT.weight[1] ** 2).sum() / EXACT.noise_var)
+    assert product.latents.evidence.curvature == pytest.approx(exact, rel=0.25)
+
+
+def without_curvature(spread, evidence, x):
+    return evidence.potential(x)
+
+
+@bug("curvature ignored", guidance, "log_twist", without_curvature)
+def test_pigdm_is_exact_for_a_normal_factor_of_known_curvature():
+    """Standard normal data times N(x; 2, 1/4): the product is N(1.6, 1/5)."""
+    process = iw.Gaussian(VANISHING)
+
+    def network(x_t, t):
+        return VANISHING.alpha(t)[:, None] * x_t
+
+    nowhere = torch.zeros(1, dtype=torch.bool)
+    factor = Evidence(
+        nowhere, torch.zeros(1, dtype=F64), potentials=(lambda x: -2 * ((x - 2) ** 2).sum(1),), curvature=4.0
+    )
+    walker = iw.PiGDM().compose(iw.Denoiser(network, process, "x", "large"), factor, iw.Heun())
+    random = torch.Generator().manual_seed(0)
+    x_1 = torch.randn(4000, 1, dtype=F64, generator=random)
+    x = end_of(walker.walk(x_1, iw.uniform_grid(40), random)).x_s
+    assert float(x.mean()) == pytest.approx(1.6, abs=4 * math.sqrt(0.2 / 4000))
+    assert float(x.var()) == pytest.approx(0.2, rel=4 * math.sqrt(2 / 4000))
 
 
 def test_a_vae_is_conditioned_likewise():

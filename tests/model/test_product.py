@@ -161,9 +161,28 @@ PICTURES = torch.arange(35.0).expand(2, 3, 35).reshape(2, 3, 5, 7)
 """Each pixel is its number, row by row."""
 
 
+OBSERVED_EVIDENCE = iw.Observed.evidence
+
+
+def mask_as_it_came(self, units):
+    return replace(OBSERVED_EVIDENCE(self, units), known=torch.from_numpy(self.mask).reshape(units.shape))
+
+
+@bug("mask in the layout of the data", iw.Observed, "evidence", mask_as_it_came)
+def test_what_is_known_of_a_picture_is_known_of_the_same_pixel_in_model_units():
+    """Channels last in data units, and first in those of the model, where 0 to 16 are -1 to 1."""
+    mask, values = np.zeros((SIDE, SIDE, 3), bool), np.zeros((SIDE, SIDE, 3), np.uint8)
+    mask[1, 2, 0], values[1, 2, 0] = True, 4
+    mask[3, 0, 2], values[3, 0, 2] = True, 12
+    found = gathered(picture_model("NHWC", 3).units, (iw.Observed(mask, values),))
+    assert found.known.nonzero().tolist() == [[0, 1, 2], [2, 3, 0]]
+    assert found.values[found.known].tolist() == [-0.5, 0.5]
+
+
 CROP = iw.model.crop
 
 
+@bug("the first channel for grey", iw.model, "grey", lambda: lambda x: x[:, :1])
 @bug("left for top", iw.model, "crop", lambda top, left, *size: CROP(left, top, *size))
 def test_operators_look_at_the_pixels_they_say():
     part = iw.model.crop(1, 2, 3, 4)(PICTURES)
@@ -173,7 +192,8 @@ def test_operators_look_at_the_pixels_they_say():
     small = iw.model.downsample(2)(PICTURES)
     assert small.shape == (2, 3, 2, 3)
     assert (small[0, 0, 0, 0], small[0, 0, 1, 2]) == ((0 + 1 + 7 + 8) / 4, (18 + 19 + 25 + 26) / 4)
-    assert torch.equal(iw.model.grey()(PICTURES), PICTURES[:, :1])
+    coloured = PICTURES + 30 * torch.arange(3.0)[:, None, None] ** 2
+    assert torch.equal(iw.model.grey()(coloured), PICTURES[:, :1] + 50)
 
 
 BLUR = iw.model.blur

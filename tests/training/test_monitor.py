@@ -12,8 +12,8 @@ from inkwash.core.config import DenoiserConfig, ProcessConfig
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop
-from inkwash.training.loop import held_out_loss
-from inkwash.training.prepare import Examples
+from inkwash.training.build import build_proposal
+from inkwash.training.examples import Examples
 from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
@@ -30,19 +30,23 @@ def begun(data=DATA, **train):
     return config, start(config, examples, torch.device("cpu")), examples
 
 
+def loss_of(config, state, examples):
+    return loop.held_out_loss(config.train, state, build_proposal(config), examples)
+
+
 def test_it_is_that_of_the_averaged_weights():
     config, state, examples = begun()
-    before = held_out_loss(config, state, examples)
-    for parameter in state.denoiser.parameters():
+    before = loss_of(config, state, examples)
+    for parameter in state.trained.parameters():
         parameter.data.fill_(torch.nan)
-    assert held_out_loss(config, state, examples) == before == pytest.approx(1.0, abs=0.15)
+    assert loss_of(config, state, examples) == before == pytest.approx(1.0, abs=0.15)
 
 
 def test_it_is_weighted_by_the_proposal_of_its_times():
     """Half the mean square of the noise for every unit of log-SNR between the ends."""
     config, state, examples = begun(objective="continuous", times="log-snr-density")
-    first, last = (float(state.denoiser.schedule.log_snr(t)) for t in (1e-3, 1.0))
-    assert held_out_loss(config, state, examples) == pytest.approx((first - last) / 2, rel=0.15)
+    first, last = (float(state.trained.schedule.log_snr(t)) for t in (1e-3, 1.0))
+    assert loss_of(config, state, examples) == pytest.approx((first - last) / 2, rel=0.15)
 
 
 def without_what_is_present(x, condition):
@@ -54,6 +58,6 @@ def test_missing_entries_do_not_count():
     """What two halves of the entries lose is what all of them lose."""
     config, state, examples = begun(SCATTERED)
     parts = [np.where(mask, DATA, np.nan) for mask in (np.isnan(SCATTERED), ~np.isnan(SCATTERED))]
-    halves = [held_out_loss(config, state, replace(examples, data=part)) for part in parts]
-    assert sum(halves) == pytest.approx(held_out_loss(config, state, replace(examples, data=DATA)), rel=1e-5)
+    halves = [loss_of(config, state, replace(examples, data=part)) for part in parts]
+    assert sum(halves) == pytest.approx(loss_of(config, state, replace(examples, data=DATA)), rel=1e-5)
     assert min(halves) > 0.3

@@ -1,13 +1,23 @@
 """What training starts from: the split, the transform of its training part, and what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 from faults import tiny
 
 import inkwash as iw
+from inkwash.training import prepare as preparation
 from inkwash.training.examples import with_present
 from inkwash.training.prepare import prepare, split_indices
+
+FIT = preparation.fit_transform
+
+
+def in_units_of_all(spec, data, *given, rows=None, **named):
+    return FIT(spec, data, *given, **named)
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(2, 0.2), (2, 0.9), (3, 0.999), (10, 0.001), (1797, 0.2)])
@@ -28,6 +38,18 @@ def test_both_parts_are_the_data_in_units_of_the_training_part(data):
         assert np.allclose(part.take(np.arange(len(part))), standard, atol=1e-5)
         order = np.argsort(indices)
         assert np.allclose(torch.cat(list(part.blocks())), standard[order], atol=1e-5)
+
+
+@bug("conditions in units of all the data", preparation, "fit_transform", in_units_of_all)
+def test_conditions_are_in_units_of_the_training_part(tmp_path):
+    y = np.random.default_rng(0).gamma(2.0, 3.0, 40)
+    rows = "".join(f"{i / 7},{i % 3 - 0.5},{value!r}\n" for i, value in enumerate(y.tolist()))
+    (tmp_path / "table.csv").write_text("a,b,y\n" + rows)
+    prepared = prepare(replace(tiny(tmp_path / "table.csv"), data=iw.DataConfig(condition="y")))
+    train, held_out = split_indices(40, 0.2, 0)
+    for part, indices in ((prepared.examples, train), (prepared.held_out, held_out)):
+        given = part.conditions(np.arange(len(part)))["given"][:, 0]
+        assert np.allclose(given, (y[indices] - y[train].mean()) / y[train].std(), atol=1e-5)
 
 
 def test_what_is_prepared_depends_on_the_data_and_not_on_where_it_comes_from(data, tmp_path, monkeypatch):

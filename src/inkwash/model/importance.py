@@ -1,12 +1,13 @@
 """Importance sampling of a latent: its draws, and what they say about the probability of data."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+import torch
 from torch import Tensor
 
-Proposal = Literal["encoder", "prior"]
+from inkwash.process.distributions import Normal
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,23 @@ class Codes:
         z: `(K, B, *latent)`, float64.
         log_proposal: the log-density that each was drawn with, `(K, B)`.
         log_likelihood: log p(x | z), model units, `(K, B)`.
-        entropy: that of the encoder, `(B,)`.
+        encoding: q(z | x).
     """
 
     z: Tensor
     log_proposal: Tensor
     log_likelihood: Tensor
-    entropy: Tensor
+    encoding: Normal
+
+    @classmethod
+    def joined(cls, slots: Sequence["Codes"], count: int) -> "Codes":
+        """The draws of all slots, for the first `count` examples."""
+        z, log_proposal, log_likelihood = (
+            torch.cat([getattr(each, name) for each in slots], 1)[:, :count]
+            for name in ("z", "log_proposal", "log_likelihood")
+        )
+        mean, var = (torch.cat([getattr(each.encoding, name) for each in slots])[:count] for name in ("mean", "var"))
+        return cls(z, log_proposal, log_likelihood, Normal(mean, var))
 
     @property
     def rows(self) -> Tensor:

@@ -30,7 +30,6 @@ from inkwash.model.diffusion import Diffusion
 from inkwash.model.importance import ImportanceEstimate
 from inkwash.model.latent_model import LatentModel
 from inkwash.model.options import WalkOptions
-from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import require_gaussian
 from inkwash.process.noise.grid import as_grid
 from inkwash.sample.walk import State
@@ -105,12 +104,6 @@ class LatentDiffusion(LatentModel):
         process = require_gaussian(self.latents.process, "latents")
         return self.units.to_unrounded(self.decoded(x_t / over(process.scale(t), x_t)))
 
-    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
-        return self.latents.interpolate(a, b, n, **options)
-
-    def prior(self, n: int) -> Normal:
-        raise ConfigError("proposal", "'prior'", "'encoder': the law of the latents is no normal one")
-
     @torch.no_grad()
     def bound(
         self,
@@ -149,12 +142,13 @@ class LatentDiffusion(LatentModel):
         found = bound(self.latents.denoiser, codes.rows, grid, None, terms, seed, continuous, condition)
         prior, reconstruction, each = map(codes.mean, (found.prior, found.reconstruction, found.per_time))
         per_time = torch.cat([each, reconstruction[:, None]], 1)
-        surprise = codes.log_proposal.mean(0) + codes.entropy  # 0 on average
+        entropy = codes.encoding.entropy()
+        surprise = codes.log_proposal.mean(0) + entropy  # 0 on average
         return Bound(
             prior=prior,
             diffusion=per_time.sum(1),
             reconstruction=surprise - codes.log_likelihood.mean(0),
-            entropy=-codes.entropy,
+            entropy=-entropy,
             per_time=per_time,
             time_edges=torch.cat([found.time_edges, torch.zeros(1, dtype=torch.float64)]),
             dims=event_size(self.shape),

@@ -3,9 +3,10 @@ that finds the z that matter."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator
-from typing import Any, Unpack, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -17,17 +18,18 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.factors import Classifier
-from inkwash.model.importance import Codes, Proposal
+from inkwash.model.importance import Codes
 from inkwash.model.model import Model
 from inkwash.model.product import Factor, Population, Product, gathered, with_observed
 from inkwash.model.units import Units
+from inkwash.posterior.evidence import Evidence, Potential, nothing
 from inkwash.posterior.method import Method
 from inkwash.posterior.smc import SMC
-from inkwash.process.distributions import Lattice, Normal, standard_normal
+from inkwash.process.distributions import Bins, Lattice, Normal, standard_normal
 from inkwash.sample.walk import State, StepOptions, Walkable
 
 _OFF = 1e-3
+_LATENTS, _SCORES = 4, 64
 
 
 class LatentModel(Model, ABC):
@@ -51,9 +53,9 @@ class LatentModel(Model, ABC):
         transform: Transform | None = None,
         condition: ConditionSpec | None = None,
     ) -> None:
-        values = None if transform is None else transform.lattice
-        if isinstance(values, Lattice) and values != autoencoder.lattice:
-            raise ConfigError("autoencoder", autoencoder.lattice, f"a decoder of {values}")
+        if transform is not None and not _alike(transform.lattice, autoencoder.lattice):
+            need = f"a decoder of {transform.lattice or 'real numbers'}"
+            raise ConfigError("autoencoder", autoencoder.lattice or "real numbers", need)
         self.autoencoder = autoencoder.eval()
         self.shape, self.transform, self.latents = tuple(shape), transform, latents
         self.condition = condition or ConditionSpec()
@@ -114,43 +116,33 @@ class LatentModel(Model, ABC):
             **options: of `Diffusion.interpolate`.
         """
         ends = torch.cat([self.encode(as_batch(x)) for x in (a, b)])
-        return self.decode(self._between(ends[0], ends[1], n, **options))
+        return self.decode(self.latents.interpolate(ends[0], ends[1], n, **options))
 
-    @abstractmethod
-    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
-        """`n` latents from latent a to latent b."""
-
-    @abstractmethod
-    def prior(self, n: int) -> Normal:
-        """The law that proposes latents without an encoder, for `n` examples, float64."""
-
-    def codes(self, x: Tensor, seed: int, draws: int, proposal: Proposal = "encoder") -> Codes:
+    def codes(self, x: Tensor, seed: int, draws: int, proposal: Normal | None = None) -> Codes:
         """Draw latents of `x`, model units, `draws` times each; each slot of examples has noise of its own.
 
+        Args:
+            x: examples, `(B, *shape)`, float64.
+            seed: of the draws.
+            draws: how many.
+            proposal: the law of one latent to draw from, `(1, *latent)`; the encoder's by default.
+
         Raises:
-            ConfigError: `draws` below 1, an unknown `proposal`, or networks whose outputs do not fit `x`.
+            ConfigError: `draws` below 1, or networks whose outputs do not fit `x`.
         """
         require_integer("draws", draws)
-        if proposal not in get_args(Proposal):
-            raise ConfigError("proposal", repr(proposal), "one of " + ", ".join(get_args(Proposal)))
-        parts = [
-            self._slot_codes(x[rows], random, draws, proposal) for rows, random in slots_of(x, seed, Purpose.ENCODE)
-        ]
-        z, log_proposal, log_likelihood, entropy = zip(*parts, strict=True)
-        every = [torch.cat(each, 1)[:, : len(x)] for each in (z, log_proposal, log_likelihood)]
-        return Codes(every[0], every[1], every[2], torch.cat(entropy)[: len(x)])
+        slots = slots_of(x, seed, Purpose.ENCODE)
+        return Codes.joined([self._slot_codes(x[rows], random, draws, proposal) for rows, random in slots], len(x))
 
     @torch.no_grad()
-    def _slot_codes(
-        self, x: Tensor, random: torch.Generator, draws: int, proposal: Proposal
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _slot_codes(self, x: Tensor, random: torch.Generator, draws: int, proposal: Normal | None) -> Codes:
         encoding = self.autoencoder.encoding(x)
-        law = encoding if proposal == "encoder" else self.prior(len(x))
+        law = proposal or encoding
         noise = (standard_normal((len(x), *self.autoencoder.latent), random, like=x) for _ in range(draws))
         z = torch.stack([law.mean + law.std * each for each in noise])
         log_proposal = torch.stack([law.log_prob(each) for each in z])
         log_likelihood = torch.stack([self.autoencoder.log_likelihood(x, each) for each in z])
-        return z, log_proposal, log_likelihood, encoding.entropy()
+        return Codes(z, log_proposal, log_likelihood, encoding)
 
     def __mul__(self, factor: Factor) -> LatentProduct:
         return LatentProduct(self, factor.parts) if isinstance(factor, Factor) else NotImplemented
@@ -191,13 +183,30 @@ class LatentModel(Model, ABC):
         return None if self.autoencoder.lattice is None else self.autoencoder.lattice.levels
 
 
+def _alike(values: Lattice | Bins | None, others: Lattice | Bins | None) -> bool:
+    """Whether the values of data are those of a decoder; bins differ in their spacing only."""
+    return values == others if isinstance(values, Lattice) else type(values) is type(others)
+
+
+@dataclass(frozen=True, eq=False)
+class _Explains(Factor):
+    r"""A function of the latent, $\log p(\text{known entries} \mid z)$, and about its largest curvature."""
+
+    log_prob: Potential
+    curvature: float
+
+    def evidence(self, units: Units) -> Evidence:
+        nothing_known = nothing(units.shape, units.device)
+        return replace(nothing_known, potentials=(self.log_prob,), curvature=self.curvature)
+
+
 class LatentProduct(Walkable):
     r"""A model with a latent, times known entries of x and a condition: $\tilde p(x) \propto p(x)\,r(x)$.
 
     With entries $x_K$ known, $\tilde p(z) \propto p(z)\,p(x_K \mid z)$, where the second factor is in closed form: the
-    entries of p(x | z) are independent. Its samples are those of the product of the latents' diffusion model with the
-    factor $\log p(x_K \mid z)$, by any method for real numbers. Given z, the other entries follow p(x | z), which is
-    exact, and the known ones are what they are.
+    entries of p(x | z) are independent. Latents are samples of the product of their diffusion model with this factor,
+    whose curvature is that of the Fisher information. Given them, the other entries follow p(x | z), which is exact,
+    and the known ones are what they are.
 
     Args:
         model: the model.
@@ -215,7 +224,7 @@ class LatentProduct(Walkable):
                 "factor", "a measurement or a classifier", "Observed or a Condition: this model has a latent"
             )
         conditions = tuple(factor for factor in factors if factor.is_condition)
-        known = () if self.evidence.is_empty else (Classifier(self._log_known),)
+        known = () if self.evidence.is_empty else (_Explains(self._log_known, self._curvature()),)
         self.latents = Product(model.latents, (*known, *conditions))
 
     def __mul__(self, factor: Factor) -> LatentProduct:
@@ -241,8 +250,8 @@ class LatentProduct(Walkable):
 
         Args:
             n: how many, at least 1.
-            method: how to sample latents: one of `inkwash.posterior`. By default `MomentMatching()`, which takes the
-                decoder as linear around each estimate; `SMC()` is exact in the limit of many particles and steps.
+            method: how to sample latents: one of `inkwash.posterior`. By default `SMC()`, which is exact in the limit
+                of many particles and steps.
             first: number of the first one.
             seed: any integer >= 0; None takes one from torch's global generator.
             mean: whether to take the mean of p(x | z) for unknown entries in place of a draw.
@@ -255,7 +264,7 @@ class LatentProduct(Walkable):
             ConfigError: a bad option, or one that the method cannot use.
         """
         seed = seed_of(seed)
-        z = self.latents.sample(n, method=method, first=first, seed=seed, **steps)
+        z = self.latents.sample(n, method=self._method(method), first=first, seed=seed, **steps)
         return self.to_data(self._completed(z, first, seed, mean))
 
     def walks(
@@ -270,7 +279,7 @@ class LatentProduct(Walkable):
     ) -> list[Iterator[State]]:
         """The walks of the latents, as of `LatentDiffusion.walks`; known entries are set at the end."""
         seed = seed_of(seed)
-        walks = self.latents.walks(n, method=method, first=first, seed=seed, **steps)
+        walks = self.latents.walks(n, method=self._method(method), first=first, seed=seed, **steps)
         return [map(self._with_known, walk) for walk in self.model.ended(walks, n, first, seed, mean)]
 
     def population(self, n: int, *, method: SMC | None = None, seed: int | None = None, **options: Any) -> Population:
@@ -282,6 +291,10 @@ class LatentProduct(Walkable):
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units, known entries as they were given."""
         return with_observed(self.model.to_data(x), self.factors, self.model.units)
+
+    def _method(self, method: Method | None) -> Method | None:
+        """The method for latents; None where no entry is known."""
+        return SMC() if method is None and not self.evidence.is_empty else method
 
     def _completed(self, z: Tensor, first: int, seed: int, mean: bool) -> Tensor:
         """Examples of latents, model units, with known entries."""
@@ -295,3 +308,18 @@ class LatentProduct(Walkable):
         law, known = self.model.autoencoder.decoding(z), self.evidence.known
         values = self.evidence.values.to(z).expand(len(z), *known.shape)
         return law.log_prob(values, known.expand_as(values))
+
+    def _curvature(self) -> float:
+        """The largest eigenvalue of the Fisher information about z that known entries hold, a mean over latents of
+        standard normal data; estimated from the scores of draws of the decoder."""
+        return sum(self._information(seed) for seed in range(_LATENTS)) / _LATENTS
+
+    def _information(self, seed: int) -> float:
+        random, known = generator(seed, Purpose.DECODE), self.evidence.known
+        one = standard_normal((1, *self.model.autoencoder.latent), random, like=self.model.latents.units.like)
+        with torch.inference_mode(False), torch.enable_grad():
+            z = one.expand(_SCORES, *one.shape[1:]).clone().requires_grad_()
+            law = self.model.autoencoder.decoding(z)
+            x = law.draw(random).detach()
+            (scores,) = torch.autograd.grad(law.log_prob(x, known.expand(x.shape)).sum(), z)
+        return float(torch.linalg.matrix_norm(scores.flatten(1).double(), 2) ** 2 / _SCORES)

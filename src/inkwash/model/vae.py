@@ -10,12 +10,12 @@ A diffusion model is a VAE whose encoder is fixed: its latent is the complete pa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from inkwash.core.errors import require_integer
+from inkwash.core.errors import ConfigError
 from inkwash.core.randomness import seed_of
 from inkwash.core.shapes import event_size
 from inkwash.data.transform import Transform
@@ -23,14 +23,14 @@ from inkwash.denoise.denoiser import Denoiser
 from inkwash.likelihood.bound import Bound
 from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
-from inkwash.model.importance import ImportanceEstimate, Proposal
-from inkwash.model.interpolation import spherical
+from inkwash.model.importance import Codes, ImportanceEstimate
 from inkwash.model.latent_model import LatentModel
 from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import CosineSchedule
 from inkwash.sample.walk import State
 
+Proposal = Literal["encoder", "prior"]
 _STEPS = 250
 
 
@@ -81,14 +81,10 @@ class VAE(LatentModel):
         middle = self.decoded(z, first=first)
         return [iter([State(0.0, middle if mean else self.decoded(z, first=first, seed=seed), middle)])]
 
-    def _between(self, a: Tensor, b: Tensor, n: int, **options: Any) -> Tensor:
-        """Along a sphere."""
-        require_integer("n", n, 2)
-        return spherical(a, b, torch.linspace(0, 1, n, dtype=torch.float64))
-
-    def prior(self, n: int) -> Normal:
-        """p(z) for `n` examples, float64."""
-        mean = torch.zeros(n, *self.autoencoder.latent, dtype=torch.float64, device=self.device)
+    @property
+    def prior(self) -> Normal:
+        """p(z), the law of one latent, `(1, *latent)`, float64."""
+        mean = torch.zeros(1, *self.autoencoder.latent, dtype=torch.float64, device=self.device)
         return Normal(mean, mean.new_ones(()))
 
     @torch.no_grad()
@@ -112,8 +108,8 @@ class VAE(LatentModel):
         """
         self.refuse(options)
         model_x = self._complete(x)
-        total = -self._log_weights(model_x, seed, draws, "encoder").mean(0)
-        kl = torch.cat([self.autoencoder.encoding(b).kl(self.prior(len(b))) for b in model_x.split(1024)])
+        codes = self.codes(model_x, seed, draws)
+        kl, total = codes.encoding.kl(self.prior), -self._log_weights(codes).mean(0)
         return Bound(
             prior=kl,
             diffusion=torch.zeros_like(kl),
@@ -143,14 +139,15 @@ class VAE(LatentModel):
             DataError: as `bound`.
             ConfigError: `draws` below 1, an unknown `proposal`, or networks whose outputs do not fit `x`.
         """
+        if proposal not in get_args(Proposal):
+            raise ConfigError("proposal", repr(proposal), "one of " + ", ".join(get_args(Proposal)))
         model_x = self._complete(x)
-        log_det = self.units.log_det(model_x)
-        return ImportanceEstimate(self._log_weights(model_x, seed, draws, proposal) + log_det)
+        codes = self.codes(model_x, seed, draws, self.prior if proposal == "prior" else None)
+        return ImportanceEstimate(self._log_weights(codes) + self.units.log_det(model_x))
 
-    def _log_weights(self, x: Tensor, seed: int, draws: int, proposal: Proposal) -> Tensor:
+    def _log_weights(self, codes: Codes) -> Tensor:
         """Log-weights `(draws, B)`."""
-        codes, prior = self.codes(x, seed, draws, proposal), self.prior(len(x))
-        log_prior = torch.stack([prior.log_prob(z) for z in codes.z])
+        log_prior = torch.stack([self.prior.log_prob(z) for z in codes.z])
         return codes.log_likelihood + log_prior - codes.log_proposal
 
 

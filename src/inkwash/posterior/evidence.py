@@ -56,7 +56,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What factors say about x, in model units.
+    r"""What factors say about x, in model units.
 
     Args:
         known: which entries are known, boolean `(*shape)`.
@@ -64,6 +64,7 @@ class Evidence:
         measured: linear measurements.
         potentials: other factors, each as a log r(x).
         differentiable: whether torch can differentiate all of them.
+        curvature: about the largest curvature of their sum, the eigenvalue of $-\nabla^2\log r$; 0: it is not known.
     """
 
     known: Tensor
@@ -71,6 +72,7 @@ class Evidence:
     measured: tuple[Linear, ...] = ()
     potentials: tuple[Potential, ...] = ()
     differentiable: bool = True
+    curvature: float = 0.0
 
     def __add__(self, other: Evidence) -> Evidence:
         both = self.known & other.known
@@ -82,6 +84,7 @@ class Evidence:
             self.measured + other.measured,
             self.potentials + other.potentials,
             self.differentiable and other.differentiable,
+            self.curvature + other.curvature,
         )
 
     @cached_property

@@ -184,8 +184,9 @@ class MomentMatching(Guidance):
 class PiGDM(Guidance):
     r"""$p(x \mid x_t) \approx \mathcal N\big(\hat x, \tfrac{\sigma^2}{\alpha^2+\sigma^2}I\big)$: pseudo-inverse
     guidance (Song et al. 2023, eqs. 7-8). The score found so is used as it is, without the weights of their
-    algorithm 1. The covariance is that of standard normal data. Any other $\log r$ is evaluated at $\hat x$. It takes
-    one backward pass.
+    algorithm 1. The covariance is that of standard normal data. Any other $\log r$ is evaluated at $\hat x$; if its
+    curvature h is known, it is divided by $1 + h\,\mathrm{Var}[x \mid x_t]$, as is exact for a normal r of that
+    curvature. It takes one backward pass.
     """
 
     def direction(self, local: Local, evidence: Evidence) -> Tensor:
@@ -194,7 +195,7 @@ class PiGDM(Guidance):
 
 def log_twist(spread: Tensor, evidence: Evidence, x: Tensor) -> Tensor:
     """PiGDM's log r_t `(B,)`, a function of the estimate x, up to a constant that depends only on time."""
-    total, linear = evidence.potential(x), evidence.linear
+    total, linear = evidence.potential(x) / (1 + evidence.curvature * spread.flatten()), evidence.linear
     if linear is None:
         return total
     residual = linear.residual(x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inkwash.core.config import Config, ResolvedAutoencoderConfig, ResolvedLatentConfig, SamplingConfig, TrainConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.randomness import Purpose, generator
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
@@ -180,7 +181,7 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         if isinstance(denoiser, Denoiser) and isinstance(denoiser.variance, Analytic):
             x, condition = some_examples(examples, denoiser.variance.log_snr.device)
             with torch.no_grad():
-                z = average.autoencoder.encoding(x).mean
+                z = average.autoencoder.encoding(x).draw(generator(config.train.seed, Purpose.ENCODE))
             found = measured_variance(denoiser, z, config.process.steps, condition, config.train.seed)
             denoiser.variance.log_error.copy_(found.log_error)
 
