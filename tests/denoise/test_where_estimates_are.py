@@ -109,3 +109,11 @@ def test_a_restored_image_is_where_the_image_is(dtype, device):
     require_place(Restorer(network, process)(x.to(device, dtype), tensor(0.4)), device, dtype, "x")
     require_place(network, device, dtype, "x_t", "t")
     assert network.t.shape == (len(x),)
+
+
+def test_the_spread_of_levels_is_the_last_output():
+    output, levels = torch.arange(36.0).reshape(3, 2, 6) / 10, PREDICTIONS["levels"]
+    both = Denoiser(lambda x_t, t: output, GAUSSIAN, levels, "learned")(NUMBERS, 0.4)
+    alone = Denoiser(lambda x_t, t: output[..., :5], GAUSSIAN, levels, "large")(NUMBERS, 0.4)
+    assert torch.equal(both.x, alone.x)
+    assert torch.equal(both.spread, output[..., 5])
