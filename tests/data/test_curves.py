@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from bugs import bug
 from faults import newest, rewrite, run_cli, tiny, train_words, without_pictures
@@ -55,7 +56,7 @@ def test_quantiles_rise_and_come_back_on_all_real_numbers(values):
     torch.testing.assert_close(curve.unbend(u), x, rtol=1e-6, atol=1e-12 * reach)
 
 
-ALONG = curves._along
+ALONG, QUANTILE = curves._along, np.quantile
 
 
 @bug(
@@ -78,6 +79,17 @@ def test_the_quantile_transform_makes_any_law_normal():
     curve = fit_quantiles(skewed(4000)[:, 0])
     found = torch.special.ndtr(curve.bend(x))
     torch.testing.assert_close(found, law.cdf(x), rtol=0, atol=2.5 / math.sqrt(4000))
+
+
+@bug("two lines where there should be ten", curves, "_LEAST", 2)
+@bug("the smallest of ten for the share 0", np, "quantile", lambda x, shares, method: QUANTILE(x, shares))
+def test_the_k_th_of_ten_numbers_stands_for_the_share_between_its_neighbours():
+    """Half of it is below: the ends stand for 1/20 and 19/20, and halfway between two numbers are k tenths."""
+    data = np.random.default_rng(5).gamma(1.0, 2.0, 10)
+    ordered, curve = np.sort(data), fit_quantiles(data)
+    at = torch.from_numpy(np.concatenate([ordered[:1], (ordered[1:] + ordered[:-1]) / 2, ordered[-1:]]))
+    shares = [0.05, *(k / 10 for k in range(1, 10)), 0.95]
+    np.testing.assert_allclose(curve.bend(at), scipy.stats.norm.ppf(shares), rtol=1e-9, atol=1e-9)
 
 
 def test_numbers_that_come_again_are_one_knot_at_the_mean_of_their_shares():
