@@ -215,8 +215,8 @@ class AutoencoderConfig:
     """Residual blocks of each of them at each resolution; of vectors, hidden layers."""
     output: OutputName | None = None
     """What the decoder gives for each entry of the data: a probability for each of its levels (levels, the default for
-    few levels), or a normal law with a mean and a spread of its own (entry, the default otherwise) or with one spread
-    for all entries (shared)."""
+    few levels), or a normal law with a mean and a spread of its own (entry, otherwise the default of a vae) or with one
+    spread for all entries (shared, otherwise the default of latent)."""
     kl_weight: Annotated[float, Range(0)] | None = None
     """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a
     vae, training minimises the bound."""

@@ -31,7 +31,7 @@ from inkwash.training.build import (
     describe_network,
     describe_process,
 )
-from inkwash.training.defaults import resolve_denoising, with_defaults
+from inkwash.training.defaults import has_few_levels, resolve_denoising, with_defaults
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
@@ -147,7 +147,8 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             raise ConfigError("model", f"latent, and {spec.describe()}", need)
         stages = config.autoencoder.stages or "two-stage"
         joint = stages == "joint"
-        autoencoder = resolve_autoencoder(config, spec, stages=stages, **({} if joint else {"kl_weight": _KL_WEIGHT}))
+        usual: dict[str, Any] = {"output": "levels" if has_few_levels(spec) else "shared", "stages": stages}
+        autoencoder = resolve_autoencoder(config, spec, **usual, **({} if joint else {"kl_weight": _KL_WEIGHT}))
         train = _require_bound(config.train) if joint else config.train
         half_done = replace(config, autoencoder=autoencoder, train=train)
         decided = resolve_denoising(ResolvedLatentConfig, half_done, latent_spec(autoencoder, spec), examples)
