@@ -29,9 +29,10 @@ def dpm_2015(bits: bool = False) -> Config:
     r"""Diffusion as Sohl-Dickstein et al. (2015) introduced it.
 
     Numbers: T = 40 steps, as for their swiss roll, with trained betas (§2.4.1); the network sees the time and gives
-    $\hat x$ and a free diagonal variance (Table App. 1); training minimises the bound (eqs. 13-14) at one random step
-    per example. Their network does not give $\hat x$, but a point towards which the mean moves by $\beta$. Their
-    pictures have T = 1000.
+    $\hat\epsilon$ and a free diagonal variance (Table App. 1); training minimises the bound (eqs. 13-14) at one random
+    step per example. Their network gives a point towards which the mean moves by $\beta$ (App. D.2.1), whose distance
+    is of the size of the score; $\hat\epsilon$ is that distance in units that are the same at all times. Their pictures
+    have T = 1000.
 
     Bits: the binomial process with $\beta_k = 1/(T-k+1)$ (§2.4.1) and T = 2000, as for their heartbeats.
 
@@ -42,7 +43,7 @@ def dpm_2015(bits: bool = False) -> Config:
     if bits:
         process = ProcessConfig("sohl-dickstein", 2000, "bernoulli", 0.5)
         return Config(process=process, denoiser=DenoiserConfig(sees="time"), train=train, preset="dpm-2015")
-    denoiser = DenoiserConfig("x", "free", "time", clip=False)
+    denoiser = DenoiserConfig("eps", "free", "time", clip=False)
     return Config(process=ProcessConfig("learned-betas", 40), denoiser=denoiser, train=train, preset="dpm-2015")
 
 
