@@ -12,7 +12,7 @@ from oracles import F64, FOUR_BITS, PLANE, GaussianData, exact_bit_denoiser, exa
 import inkwash as iw
 from inkwash.core.randomness import Slots
 from inkwash.data.transform import fit_transform
-from inkwash.model import diffusion as diffusion
+from inkwash.model import diffusion as diffusion, product as products
 from inkwash.model.product import gathered
 
 LINEAR = iw.LinearSchedule()
@@ -75,7 +75,7 @@ def test_known_pixels_come_back_as_they_were(layout, method):
     assert len(np.unique(x[:, ~mask])) > 2
 
 
-@bug("known numbers through model units", iw.Product, "_observed", ())
+@bug("known numbers through model units", products, "with_observed", lambda data, factors, units: data)
 def test_known_numbers_come_back_to_the_last_bit():
     """A number that no single-precision float is, in units that model units do not represent."""
     value = 30.1
