@@ -67,30 +67,6 @@ class LatentDiffusion(LatentModel):
         """The same model with other options of the walk of its latents; see `Diffusion.with_options`."""
         return LatentDiffusion(self.autoencoder, self.latents.with_options(**options), self.shape, self.transform)
 
-    def sample(
-        self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Unpack[WalkOptions]
-    ) -> Any:
-        """Sample `n` examples: z from the diffusion model, then x from p(x | z).
-
-        Sample i of a seed is the same, bit for bit, whatever `n` and `first` are.
-
-        Args:
-            n: how many, at least 1.
-            first: number of the first one.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            mean: whether to take the mean of p(x | z) in place of a draw. It looks smoother, and is no sample.
-            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `Diffusion.sample`.
-
-        Returns:
-            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
-
-        Raises:
-            ConfigError: a bad option.
-        """
-        seed = seed_of(seed)
-        z = self.latents.sample(n, first=first, seed=seed, **options)
-        return self.to_data(self.decoded(z, first=first, seed=None if mean else seed))
-
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Unpack[WalkOptions]
     ) -> list[Iterator[State]]:

@@ -20,13 +20,14 @@ from inkwash.model.autoencoder import Autoencoder
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.importance import Codes
 from inkwash.model.model import Model
+from inkwash.model.options import ProductOptions
 from inkwash.model.product import Factor, Population, Product, gathered, with_observed
 from inkwash.model.units import Units
 from inkwash.posterior.evidence import Evidence, Potential, nothing
 from inkwash.posterior.method import Method
 from inkwash.posterior.smc import SMC
 from inkwash.process.distributions import Bins, Lattice, Normal, standard_normal
-from inkwash.sample.walk import State, StepOptions, Walkable
+from inkwash.sample.walk import State, StepOptions, Walkable, end_of
 
 _OFF = 1e-3
 _LATENTS, _SCORES = 4, 64
@@ -62,6 +63,28 @@ class LatentModel(Model, ABC):
         like = autoencoder.like
         self.device, self.dtype = like.device, like.dtype
         self.units = Units(self.shape, transform, self.condition, None, self.device, self.dtype)
+
+    def sample(self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Any) -> Any:
+        """Sample `n` examples: z from its distribution, then x from p(x | z).
+
+        Sample i of a seed is the same, bit for bit, whatever `n` and `first` are.
+
+        Args:
+            n: how many, at least 1.
+            first: number of the first one.
+            seed: any integer >= 0; None takes one from torch's global generator.
+            mean: whether to take the mean of p(x | z) in place of a draw. It looks smoother, and is no sample.
+            **options: `sampler`, `steps`, `times`, `grid`, `label`, `given` and `guidance`, as of `Diffusion.sample`; a
+                `VAE` refuses them.
+
+        Returns:
+            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
+
+        Raises:
+            ConfigError: a bad option.
+        """
+        walks = self.walks(n, first=first, seed=seed, mean=mean, **options)
+        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
     @torch.no_grad()
     def encode(self, x: Any, *, seed: int | None = None) -> Tensor:
@@ -235,14 +258,7 @@ class LatentProduct(Walkable):
     __rmul__ = __mul__
 
     def sample(
-        self,
-        n: int,
-        *,
-        method: Method | None = None,
-        first: int = 0,
-        seed: int | None = None,
-        mean: bool = False,
-        **steps: Unpack[StepOptions],
+        self, n: int, *, method: Method | None = None, mean: bool = False, **options: Unpack[ProductOptions]
     ) -> Any:
         """Sample `n` examples. Known entries are exactly what they are known to be, in data units.
 
@@ -252,10 +268,8 @@ class LatentProduct(Walkable):
             n: how many, at least 1.
             method: how to sample latents: one of `inkwash.posterior`. By default `SMC()`, which is exact in the limit
                 of many particles and steps.
-            first: number of the first one.
-            seed: any integer >= 0; None takes one from torch's global generator.
             mean: whether to take the mean of p(x | z) for unknown entries in place of a draw.
-            **steps: `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`.
+            **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`.
 
         Returns:
             As of the model's `sample`.
@@ -263,9 +277,8 @@ class LatentProduct(Walkable):
         Raises:
             ConfigError: a bad option, or one that the method cannot use.
         """
-        seed = seed_of(seed)
-        z = self.latents.sample(n, method=self._method(method), first=first, seed=seed, **steps)
-        return self.to_data(self._completed(z, first, seed, mean))
+        walks = self.walks(n, method=method, mean=mean, **options)
+        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
 
     def walks(
         self,
@@ -286,7 +299,8 @@ class LatentProduct(Walkable):
         """What `sample` gives with `method`, `SMC()` by default, and the share of particles that are effective."""
         seed = seed_of(seed)
         found = self.latents.population(n, method=method, seed=seed, **options)
-        return Population(self.to_data(self._completed(found.x, options.get("first", 0), seed, False)), found.effective)
+        x = self.evidence.with_known(self.model.decoded(found.x, first=options.get("first", 0), seed=seed))
+        return Population(self.to_data(x), found.effective)
 
     def to_data(self, x: Tensor) -> Any:
         """Model units to data units, known entries as they were given."""
@@ -295,10 +309,6 @@ class LatentProduct(Walkable):
     def _method(self, method: Method | None) -> Method | None:
         """The method for latents; None where no entry is known."""
         return SMC() if method is None and not self.evidence.is_empty else method
-
-    def _completed(self, z: Tensor, first: int, seed: int, mean: bool) -> Tensor:
-        """Examples of latents, model units, with known entries."""
-        return self.evidence.with_known(self.model.decoded(z, first=first, seed=None if mean else seed))
 
     def _with_known(self, state: State) -> State:
         return state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state

@@ -51,27 +51,6 @@ class VAE(LatentModel):
     def __init__(self, autoencoder: Autoencoder, shape: tuple[int, ...], transform: Transform | None = None) -> None:
         super().__init__(autoencoder, shape, _standard_latents(autoencoder), transform)
 
-    def sample(self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Any) -> Any:
-        """Sample `n` examples: z from N(0, I), then x from p(x | z).
-
-        Sample i of a seed is the same, bit for bit, whatever `n` and `first` are.
-
-        Args:
-            n: how many, at least 1.
-            first: number of the first one.
-            seed: any integer >= 0; None takes one from torch's global generator.
-            mean: whether to take the mean of p(x | z) in place of a draw. It looks smoother, and is no sample.
-            **options: those of walks and conditions, all None.
-
-        Returns:
-            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
-
-        Raises:
-            ConfigError: a bad `n`, `first` or `seed`, or an option of walks or conditions.
-        """
-        (walk,) = self.walks(n, first=first, seed=seed, mean=mean, **options)
-        return self.to_data(next(walk).x_s)
-
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, mean: bool = False, **options: Any
     ) -> list[Iterator[State]]:
