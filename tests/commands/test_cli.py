@@ -94,6 +94,7 @@ BAD = {
     "train digits --preset ddpm --denoiser.predicts levels": "denoiser.predicts: got levels, need data with levels",
     "train shop --preset iddpm": "preset: got iddpm, and the process mixed, need the process gaussian, for data",
     "train heartbeat --preset edm --process.kind bernoulli": "preset: got edm, and the process bernoulli, need the",
+    "train digits --model vae --sampling.steps 4": "sampling.steps: got 4, need --model diffusion or latent; a vae has",
     "train digits --model vae --preset ddpm": "preset: got ddpm, need --model diffusion or latent; a vae has none",
     "train digits --model latent --preset vdm --process.kind bernoulli": "process.kind: got bernoulli",
     "train swiss-roll --preset dpm-2015 --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",

@@ -97,9 +97,8 @@ class Model(Walkable, ABC):
         """
         for name, value in options.items():
             if value is not None and (name, value) != ("guidance", 1):
-                raise ConfigError(
-                    name, value, f"a model with a walk under conditions; a {type(self).__name__} has none"
-                )
+                need = f"a model that walks back from noise; a {type(self).__name__} neither walks nor takes conditions"
+                raise ConfigError(name, value, need)
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""

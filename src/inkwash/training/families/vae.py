@@ -36,7 +36,7 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
         _require_unconditional(config.data)
         if config.preset:
             raise ConfigError("preset", config.preset, "--model diffusion or latent; a vae has none")
-        for section in ("process", "denoiser", "network"):
+        for section in ("process", "denoiser", "network", "sampling"):
             refuse_options(section, getattr(config, section), "--model diffusion or latent; a vae has none")
         for option in ("objective", "times"):
             if getattr(config.train, option) is not None:
