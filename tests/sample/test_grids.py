@@ -1,11 +1,14 @@
 """Grids: the variable in which each is even, the ends, and what is refused."""
 
+from typing import get_args
+
 import pytest
 import torch
 from bugs import bug
 from oracles import F64, Exploding, Vanishing, name_of, public, public_schedules
 
 import inkwash as iw
+from inkwash.core.config import GridName
 from inkwash.sample import grids as grid_rules
 from inkwash.sample.grids import GRIDS
 
@@ -126,3 +129,10 @@ def test_a_bad_rho_is_refused(rho):
 
 def test_every_public_grid_has_a_name():
     assert set(GRIDS.values()) == set(public(iw.sample.Grid))
+
+
+def test_each_grid_has_its_name_and_each_name_its_grid():
+    assert set(GRIDS) == set(get_args(GridName))
+    assert {kind.__name__ for kind in GRIDS.values()} == {
+        "".join(part.capitalize() for part in name.split("-")) + "Grid" for name in GRIDS
+    }

@@ -386,6 +386,17 @@ def test_churn_ends_at_time_one():
     check_recursion(iw.Heun(s_churn=20.0), Straight(first=60.0, last=-6.0), tensor([1.0, 0.995, 0.9, 0.55]))
 
 
+@pytest.mark.parametrize(
+    "sampler", [iw.DPMSolver(order=1), iw.Adams(order=1, corrector=False), iw.IPNDM(order=1)], ids=str
+)
+def test_of_order_one_all_are_ddim(sampler):
+    """Each holds the estimate fixed over a step, as DDIM does, also for one that is not linear."""
+    denoiser = iw.Denoiser(lambda x_t, t: x_t.tanh(), iw.Gaussian(LINEAR), "x")
+    model = iw.Diffusion(denoiser, (3,), dtype=F64)
+    ours, ddim = (model.sample(4, seed=0, steps=7, sampler=each) for each in (sampler, iw.DDIM()))
+    assert torch.allclose(ours, ddim, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("kind", [iw.DPMSolver, iw.Adams, iw.IPNDM, iw.SingleStep])
 @pytest.mark.parametrize("order", [0, 5, 1.5, True])
 def test_a_bad_order_is_refused(kind, order):
