@@ -163,6 +163,8 @@ def test_one_kind_of_wrapper_goes_away_wherever_it_stands():
     assert [type(each) for each in (left, left.denoiser)] == [WithVariance, Thresholded]
     assert left.denoiser.denoiser is bare
     assert without(Conditioned, bare) is bare
+    kept = without(Thresholded, Clipped(Thresholded(bare), -2.0, 3.0))
+    assert (kept.low, kept.high, kept.denoiser is bare) == (-2.0, 3.0, True)
 
 
 @pytest.mark.parametrize("quantile", [-0.1, 1.1, math.nan], ids=name_of)
