@@ -169,3 +169,11 @@ def test_bad_arguments_are_refused():
         model.relatives(np.zeros(2), 0.5, 0)
     with pytest.raises(TypeError, match="smapler"):
         model.progressive(1, smapler=iw.DDIM()).__next__()
+
+
+@bug("other entries", torch.Tensor, "where", lambda self, condition, other: self * ~condition)
+def test_missing_entries_end_in_zero_and_walk_as_they_are():
+    states = [walk.State(0.5, tensor([[1.0, 2.0]]), None), walk.State(0.0, tensor([[3.0, 4.0]]), None)]
+    before, end = walk.masked(states, torch.tensor([[True, False]]))
+    assert before.x_s.tolist() == [[1.0, 2.0]]
+    assert end.x_s.tolist() == [[3.0, 0.0]]
