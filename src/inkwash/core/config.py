@@ -49,7 +49,7 @@ ScheduleName = Literal[
 ]
 # "Plain" names say all there is to say; what the others stand for depends on more than the name.
 PlainPredictionName = Literal["x", "eps", "score", "v", "velocity", "F"]
-PredictionName = Literal[PlainPredictionName, "mean", "levels"]
+PredictionName = Literal[PlainPredictionName, "mean", "levels", "mixture"]
 PlainVarianceName = Literal["small", "large", "learned", "free"]
 VarianceName = Literal[PlainVarianceName, "analytic"]
 SightName = Literal["log_snr", "time", "nothing"]

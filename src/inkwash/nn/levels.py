@@ -1,8 +1,9 @@
 """Networks for integer data, which give the log-odds of every entry's levels."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,3 +90,74 @@ class LevelNet(nn.Module):
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
         shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
         return self.head(self.network(shown, log_snr, **condition))
+
+
+class MixtureNet(nn.Module):
+    r"""Adds the output of a network for the full example to a mixture of normal laws that has been fitted to each entry.
+
+    It is for integer data of many levels. The mixture has the same means and widths in every entry, closest where the
+    data is, and the frequencies of each entry. The network's input is the noisy data and, for each entry, the
+    expectations of a few sines and cosines of the number of the component, given only that entry. From the network's
+    features come additions to the log-weights, as in a `LevelHead`, and moves and stretches of the components, in units of
+    their widths.
+
+    Args:
+        network: as that of a `LevelNet`.
+        shape: the shape of an example, `(C, *size)`.
+        features: the number of features that the network gives for each entry.
+        spread: whether there is one more output for each entry, which is passed on unchanged.
+    """
+
+    COMPONENTS, FREQUENCIES = 32, 6
+    centres: Tensor
+    widths: Tensor
+    waves: Tensor
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], features: int, spread: bool = False) -> None:
+        super().__init__()
+        count = self.COMPONENTS
+        self.network = network
+        self.head = LevelHead(shape, count, features, 3 * count + spread)
+        nn.init.zeros_(self.head.linear.weight.data[count : 3 * count])
+        self.register_buffer("centres", torch.linspace(-1, 1, count))
+        self.register_buffer("widths", torch.full((count,), 1.0 / count))
+        angle = math.pi / 2 * torch.linspace(-1, 1, count)[:, None] * torch.arange(1, self.FREQUENCIES + 1)
+        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1), persistent=False)
+
+    @classmethod
+    def inputs_per_channel(cls) -> int:
+        """The number of channels that the network is given for each channel of the data."""
+        return 1 + 2 * cls.FREQUENCIES
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]], spacing: float) -> None:
+        r"""Place the components, and count how often each entry is nearest to each of them.
+
+        Where the data has the density p, there are as many components as $p^{1/3}$ demands, which has the least mean squared
+        distance from the data to the nearest one (Panter & Dite 1951).
+
+        Args:
+            blocks: the examples in model units, block by block; they are gone through twice.
+            spacing: the distance between neighbouring levels.
+        """
+        some = torch.cat([block.flatten()[:: max(1, block.numel() // 4096)] for block in blocks()]).double()
+        quantiles = torch.quantile(some, torch.linspace(0, 1, 513, dtype=torch.float64))
+        needed = torch.cat([some.new_zeros(1), quantiles.diff().clamp(min=spacing).pow(2 / 3).cumsum(0)])
+        at = torch.linspace(0, float(needed[-1]), self.COMPONENTS, dtype=torch.float64)
+        centres = torch.from_numpy(np.interp(at.numpy(), needed.numpy(), quantiles.numpy()))
+        gaps = centres.diff().clamp(min=spacing)
+        self.centres.copy_(centres)
+        self.widths.copy_((torch.cat([gaps[:1], gaps]) + torch.cat([gaps, gaps[-1:]])) / 4)
+        edges = ((centres[1:] + centres[:-1]) / 2).float()
+        self.head.count(torch.bucketize(block, edges) for block in blocks())
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
+        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
+        `(B, *shape, 3 * COMPONENTS)`: log-weights up to a constant, means, and logarithms of widths."""
+        column = log_snr.reshape(-1, *(1,) * x_t.ndim)
+        alpha, var = column.sigmoid().sqrt(), column.sigmoid() * self.widths**2 + (-column).sigmoid()
+        away = x_t[..., None] - alpha * self.centres
+        logits = self.head.log_prior - 0.5 * (away**2 / var + var.log())  # log p(component | its own noisy entry)
+        shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
+        output = self.head(self.network(shown, log_snr, **condition))
+        logits, moves, stretches, rest = output.split([self.COMPONENTS] * 3 + [self.head.beyond - 2 * self.COMPONENTS], -1)
+        return torch.cat([logits, self.centres + self.widths * moves, self.widths.log() + stretches, rest], -1)

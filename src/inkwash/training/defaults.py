@@ -52,6 +52,7 @@ _APART = 3  # how many sigma/alpha are half the distance between neighbouring le
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
+    "mixture": "continuous",
     "F": "edm",
     "v": "v",
     "velocity": "velocity",
@@ -119,18 +120,22 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
 def _first_log_snr(config: DenoiserConfig, spec: DataSpec) -> float:
     """The log-SNR of the first time: where a network that predicts levels can tell neighbouring ones apart, and
     otherwise where DDPM begins."""
-    by_level = (config.predicts or _predicts(config, spec)) == "levels"
-    return 2 * math.log(_APART * (spec.levels - 1)) if by_level and spec.levels else _REAL_FIRST
+    predicts = config.predicts or _predicts(config, spec)
+    if predicts == "levels" and spec.levels:
+        return 2 * math.log(_APART * (spec.levels - 1))
+    if predicts == "mixture" and spec.lattice:
+        return -2 * math.log(spec.lattice.spacing)
+    return _REAL_FIRST
 
 
 def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec) -> DenoiserConfig:
     if "numbers" not in KINDS[name].gives:
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
-    by_level = predicts == "levels"
+    by_level = predicts in ("levels", "mixture")
     if by_level and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
-    variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
+    variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
