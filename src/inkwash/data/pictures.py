@@ -69,7 +69,8 @@ def _lines(share: Array) -> Array:
 def to_files(spec: DataSpec, data: Array) -> Array:
     """Images in data units to the pixels of files of their own: pixels stay as they are, others go through `to_pixels`.
 
-    Images are pixels if they are `spec.is_as_in_files`, and have one to four channels. They are `(N, H, W)` for grey, or `(N, H, W, C)` with 2 (grey and alpha), 3 or 4 channels, at their own depth.
+    Images are pixels if they are `spec.is_as_in_files`, and have one to four channels. They are `(N, H, W)` for grey,
+    or `(N, H, W, C)` with 2 (grey and alpha), 3 or 4 channels, at their own depth.
     """
     channels = spec.shape[0]
     if not spec.is_image or not spec.is_as_in_files or channels > 4:

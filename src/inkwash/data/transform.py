@@ -1,11 +1,11 @@
 r"""From data units to model units and back: the only place that knows both.
 
 Every transform is increasing per channel or entry, $x = (f(\text{data}) - \text{shift})/\text{scale}$. Data with
-levels goes onto an even lattice: over [-1, 1], or of more than 256 levels to mean 0 and standard deviation 1, unless the
-process has values of its own. Real numbers go to mean 0 and
-standard deviation 1, or to [-1, 1]; or they first go through a curve f, which is their logarithm or their quantile
-transform, and then to mean 0 and standard deviation 1. Without a curve, f is the identity. Everything is fitted on the
-training part.
+levels goes onto an even lattice. This lies over [-1, 1], or where there are more than 256 levels at mean 0 and standard
+deviation 1, unless the process has values of its own. Real numbers go to mean 0 and standard deviation 1, or to
+[-1, 1]; or they first go through a curve f, which is their logarithm or their quantile transform, and then to mean 0
+and standard deviation 1. Without a curve, f is the identity. The mean and standard deviation of levels, like their
+number, are those of all the data; everything else is fitted on the training part.
 """
 
 from collections.abc import Callable, Iterator

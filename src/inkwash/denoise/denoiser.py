@@ -125,8 +125,8 @@ class Denoiser(NetworkDenoiser):
     Args:
         network: a callable `(x_t, t, **condition) -> tensor`. The prediction decides the shape of its output, for most
             of them that of `x_t`. If the variance needs a spread, there is one more number for each entry: the output
-            is twice as long along dimension 1, or for `Levels` and `Mixture` longer by one along the last. `t` comes with shape
-            `(B,)`. A module with parameters is called in their dtype.
+            is twice as long along dimension 1, or for `Levels` and `Mixture` longer by one along the last. `t` comes
+            with shape `(B,)`. A module with parameters is called in their dtype.
         process: the Gaussian process.
         predicts: what the network's output means: "x", "eps", "score", "v", "F", or an object of
             `inkwash.denoise.prediction`.

@@ -172,8 +172,8 @@ class Levels(Prediction):
 
 @dataclass(frozen=True)
 class Mixture(Prediction):
-    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(m_k, s_k^2)$, before its own $x_t$ is taken into
-    account.
+    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(m_k, s_k^2)$, before its own $x_t$ is taken
+    into account.
 
     Bayes' rule with the known noise then adds what $x_t$ shows. With $V_k = \alpha^2 s_k^2 + \sigma^2$ and
     $z_k = x_t - \alpha m_k$ it is again a mixture, of the weights $w_k\,\mathcal N(z_k; 0, V_k)$, the means

@@ -93,13 +93,13 @@ class LevelNet(nn.Module):
 
 
 class MixtureNet(nn.Module):
-    r"""Adds the output of a network for the full example to a mixture of normal laws that has been fitted to each entry.
+    r"""Adds the output of a network for the full example to a mixture of normal laws fitted to each entry.
 
     It is for integer data of many levels. The mixture has the same means and widths in every entry, closest where the
     data is, and the frequencies of each entry. The network's input is the noisy data and, for each entry, the
     expectations of a few sines and cosines of the number of the component, given only that entry. From the network's
-    features come additions to the log-weights, as in a `LevelHead`, and moves and stretches of the components, in units of
-    their widths.
+    features come additions to the log-weights, as in a `LevelHead`, and moves and stretches of the components, in units
+    of their widths.
 
     Args:
         network: as that of a `LevelNet`.
@@ -132,8 +132,8 @@ class MixtureNet(nn.Module):
     def fit(self, blocks: Callable[[], Iterable[Tensor]], spacing: float) -> None:
         r"""Place the components, and count how often each entry is nearest to each of them.
 
-        Where the data has the density p, there are as many components as $p^{1/3}$ demands, which has the least mean squared
-        distance from the data to the nearest one (Panter & Dite 1951).
+        Where the data has the density p, that of the components is proportional to $p^{1/3}$, which makes the mean
+        squared distance from the data to the nearest one the least (Panter & Dite 1951).
 
         Args:
             blocks: the examples in model units, block by block; they are gone through twice.
@@ -159,5 +159,6 @@ class MixtureNet(nn.Module):
         logits = self.head.log_prior - 0.5 * (away**2 / var + var.log())  # log p(component | its own noisy entry)
         shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
         output = self.head(self.network(shown, log_snr, **condition))
-        logits, moves, stretches, rest = output.split([self.COMPONENTS] * 3 + [self.head.beyond - 2 * self.COMPONENTS], -1)
+        count = self.COMPONENTS
+        logits, moves, stretches, rest = output.tensor_split((count, 2 * count, 3 * count), -1)
         return torch.cat([logits, self.centres + self.widths * moves, self.widths.log() + stretches, rest], -1)

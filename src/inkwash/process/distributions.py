@@ -230,8 +230,8 @@ class BinnedNormal(Independent):
 
 @dataclass(frozen=True)
 class NormalMixture(Independent):
-    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on a lattice, as
-    the masses that it puts on the bins around the values.
+    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on a
+    lattice, as the masses that it puts on the bins around the values.
 
     Args:
         logits: the log-weights up to a constant, `(B, *event, K)`.

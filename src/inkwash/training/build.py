@@ -135,9 +135,7 @@ def build_model(
     return model.with_options(variance=config.sampling.variance, **step_options(config.sampling))
 
 
-def in_use(
-    config: ResolvedDenoisingConfig, lattice: Lattice | Bins | None, denoiser: NetworkDenoiser
-) -> AnyDenoiser:
+def in_use(config: ResolvedDenoisingConfig, lattice: Lattice | Bins | None, denoiser: NetworkDenoiser) -> AnyDenoiser:
     """The denoiser as the model of a config uses it: clipped to the range of the lattice, or not."""
     return clipped(denoiser, True, lattice) if clips(config) else denoiser
 

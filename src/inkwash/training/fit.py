@@ -30,6 +30,7 @@ from inkwash.core.errors import ConfigError, RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
+from inkwash.training.cost import Forecast, Pace
 from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
@@ -116,15 +117,16 @@ def fit(
     with display if main and display else Display(main) as shown:
         state = start(prepared.config, prepared.examples, accelerator.device)
         announce(prepared, state, shown)
-        if not list_checkpoints(run.checkpoints):
-            announce_cost(prepared, state, accelerator, shown)  # a run that costs too much writes nothing
+        forecast = Forecast(state.stages, (0.0,) * len(state.stages), prepared.config.train.monitor_every)
+        if not list_checkpoints(run.checkpoints):  # a run that costs too much writes nothing
+            forecast = announce_cost(prepared, state, accelerator, shown, report)
         if main:
             storage.make_folder(run.checkpoints)
         with storage.lock(run.path / "lock") if main else nullcontext():
             reporter = Reporter(prepared, run, shown, report)
             _resume(state, prepared, run, accelerator, shown)
             if state.step < prepared.config.train.steps:
-                _train(state, prepared, run, accelerator, reporter)
+                _train(state, prepared, run, accelerator, reporter, Pace(forecast))
             if main:
                 reporter.conclude(state)
     return run
@@ -149,7 +151,9 @@ def _resume(state: TrainState, prepared: Prepared, run: Run, accelerator: Accele
         display.say(f"{'finished' if state.step == steps else 'resuming'}  at step {state.step} of {steps}")
 
 
-def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, reporter: Reporter) -> None:
+def _train(
+    state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, reporter: Reporter, pace: Pace
+) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
     config, main = prepared.config.train, accelerator.is_main_process
     seconds, began = state.seconds, time.monotonic()
@@ -157,11 +161,13 @@ def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Acceler
         for done in training(state, prepared.examples, config, accelerator):
             if not main:
                 continue
+            pace.stepped()
             state.seconds = seconds + time.monotonic() - began
             last = done.step == config.steps
             is_look_due = (done.step % config.monitor_every == 0 or last) and not caught
             held_out = reporter.look(state) if is_look_due else None
-            bar.update(done.step, done.loss, held_out)
+            pace.rested(is_look_due)
+            bar.update(done.step, done.loss, held_out, pace.left(done.step))
             reporter.log(state, done, held_out)
             if done.step % config.save_every == 0 or last or caught:
                 run.save(prepared, state)
