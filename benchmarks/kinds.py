@@ -38,8 +38,8 @@ def waves(shape: tuple[int, ...], depth: int, dtype: str) -> np.ndarray:
 
 
 def cells(side: int, count: int = 2000) -> np.ndarray:
-    """Cells under a camera of 12 bits, uint16 `(count, side, side)`: one to three blobs of light on a dark ground, counted
-    in photons, four numbers each, with the noise of reading them out."""
+    """Cells under a camera of 12 bits, uint16 `(count, side, side)`: one to three blobs of light on a dark ground. They
+    are counted in photons, four numbers each, with the noise of reading them out."""
     random = np.random.default_rng(0)
     places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1)
     centres = random.uniform(0, side, (count, 3, 1, 1, 2))
