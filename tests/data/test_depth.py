@@ -1,4 +1,4 @@
-"""The bits of values in uint16: found from all the data, printed, overridden, and invisible in likelihoods and samples."""
+"""The bits of values in uint16: found from all the data, printed, overridden, no matter to likelihoods and samples."""
 
 import math
 

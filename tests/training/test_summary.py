@@ -22,7 +22,7 @@ def everything(allowed, price, wanted, rows, most, fewest):
 @bug("all of it, whatever it takes", summary, "_fitting", everything)
 @given(times, times, st.integers(1, 600), st.integers(1, 100), st.none() | st.integers(1, 250), st.integers(1, 30))
 def test_what_is_chosen_fits_unless_it_is_the_least(allowed, price, wanted, rows, most, fewest):
-    """The least is one slot with the fewest evaluations. With all of the time in the world, it is all that is wanted."""
+    """The least is one slot with the fewest evaluations; with all the time in the world, all that is wanted fits."""
     count, evaluations = summary._fitting(allowed, price, wanted, rows, most, fewest)
     assert 1 <= count <= wanted
     least = None if most is None else min(fewest, most)
