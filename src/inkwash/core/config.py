@@ -210,7 +210,10 @@ class AutoencoderConfig:
     factor: Annotated[int, Range(1, 64)] | None = None
     """Series, images and volumes only: how many times fewer places a latent has along each side, a power of 2."""
     width: Width | None = None
-    """Features of encoder and decoder: at full resolution, a multiple of 8."""
+    """Features of encoder and decoder: at the finest resolution, a multiple of 8."""
+    patch: Annotated[int, Range(1, 64)] | None = None
+    """Series, images and volumes only: the finest features stand for patches of so many places a side, a power of 2 up
+    to the factor; by default 2 where the factor is 4 or more, or else 1."""
     depth: Depth | None = None
     """Residual blocks of each of them at each resolution; of vectors, hidden layers."""
     output: OutputName | None = None
@@ -357,6 +360,7 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
     channels: Count
     factor: Annotated[int, Range(1, 64)]
     width: Width
+    patch: Annotated[int, Range(1, 64)]
     depth: Depth
     output: OutputName
 

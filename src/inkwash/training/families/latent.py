@@ -32,6 +32,7 @@ from inkwash.training.build import (
     describe_process,
 )
 from inkwash.training.defaults import has_few_levels, resolve_denoising, with_defaults
+from inkwash.training.encodings import Encodings
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
@@ -90,18 +91,19 @@ class DenoisingLatents(Lesson[Networks]):
 
     Args:
         denoising: the lesson of the denoiser.
+        encodings: the laws of the latents.
     """
 
     denoising: Denoising
+    encodings: Encodings
 
     def draw(self, trained: Networks, proposal: Proposal, x: Shape, random: torch.Generator) -> tuple[Times, Noise]:
         return _draw(self.denoising, trained, proposal, x, random)
 
     def loss(self, trained: Networks, batch: Batch) -> Tensor:
         noise, latent_noise = batch.noise
-        with torch.no_grad():
-            encoding = trained.autoencoder.encoding(batch.x)
-            z = encoding.mean + encoding.std * noise
+        encoding = self.encodings.of(trained.autoencoder, batch.indices, batch.x)
+        z = encoding.mean + encoding.std * noise
         return self.denoising.loss(trained.denoiser, replace(batch, x=z, noise=(latent_noise,)))
 
     def learn(self, trained: Networks, proposal: Proposal, times: Times, losses: Tensor) -> None:
@@ -168,9 +170,15 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             return (Stage(joint, 0, total, undecayed=_undecayed),)
         first, coding = config.autoencoder.steps, Coding(CodeLoss(kl_weight_of(config.autoencoder)))
         autoencoder, denoiser = (lambda trained: trained.autoencoder), (lambda trained: trained.denoiser)
+        encodings = Encodings()
+
+        def begin(trained: Networks, average: Networks, examples: Examples) -> None:
+            freeze_latents(trained, average, examples)
+            encodings.forget()
+
         return (
             Stage(CodingFirst(coding), 0, first, autoencoder, _undecayed),
-            Stage(DenoisingLatents(denoising), first, total, denoiser, _undecayed, freeze_latents),
+            Stage(DenoisingLatents(denoising, encodings), first, total, denoiser, _undecayed, begin),
         )
 
     def proposal(self, config: ResolvedLatentConfig) -> Proposal:
