@@ -1,7 +1,7 @@
 """The estimate of memory and time: what it counts, what it leaves as it was, what it refuses, how it is revised."""
 
 import copy
-from functools import partial
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -29,7 +29,7 @@ def job(width=8):
     config = resolve(Config("digits", network=NetworkConfig(width=width, dropout=0.5), train=train), dataset.spec)
     examples = Examples(dataset.data, np.arange(100), fit_transform(dataset.spec, dataset.data[:100]))
     state = start(config, examples, torch.device("cpu"))
-    return state, partial(draw_batch, state, examples, config.train, Accelerator(cpu=True))
+    return state, lambda step: draw_batch(state, examples, config.train, Accelerator(cpu=True))
 
 
 class Table(torch.nn.Module):
@@ -46,7 +46,7 @@ class Table(torch.nn.Module):
 def batches_of_ones(rows):
     """Draws batches of ones; nothing of their times or noise matters here."""
     times = iw.training.LowDiscrepancy().draw(rows, iw.CosineSchedule(), torch.Generator())
-    return lambda: Batch(np.arange(rows), torch.ones(rows, 10), times, (), {}, times)
+    return lambda step: Batch(np.arange(rows), torch.ones(rows, 10), times, (), {}, times)
 
 
 class Squares:
@@ -66,14 +66,14 @@ def state_of(network):
 @pytest.mark.parametrize("rows", [1, 3])
 def test_what_is_kept_is_counted_per_example(rows):
     network = torch.nn.Linear(10, 20, bias=False)
-    found = cost.measure_cost(state_of(network), batches_of_ones(rows), rows, 1)
+    found = cost.measure_cost(state_of(network), batches_of_ones(rows), rows, 1, 9)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * 3 * 200
 
 
 def test_what_is_kept_once_is_not_counted_for_each_example():
     network = Table()
-    found = cost.measure_cost(state_of(network), batches_of_ones(4), 4, 1)
+    found = cost.measure_cost(state_of(network), batches_of_ones(4), 4, 1, 9)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * (3 * 200 + 200)
 
@@ -82,7 +82,7 @@ def test_measuring_changes_nothing():
     state, draw = job()
     before = {group: {n: t.clone() for n, t in some.items()} for group, some in state.tensors().items()}
     random = torch.random.get_rng_state()
-    assert cost.measure_cost(state, draw, 16, 2).seconds > 0
+    assert cost.measure_cost(state, draw, 16, 2, 100).seconds > 0
     assert torch.equal(torch.random.get_rng_state(), random)
     assert all(p.grad is None for p in state.trained.parameters())
     for group, some in state.tensors().items():
@@ -90,7 +90,7 @@ def test_measuring_changes_nothing():
 
 
 def test_a_network_four_times_as_wide_keeps_up_to_four_times_as_much():
-    narrow, wide = (cost.measure_cost(*job(width), 16, 1) for width in (8, 32))
+    narrow, wide = (cost.measure_cost(*job(width), 16, 1, 100) for width in (8, 32))
     assert 2 < wide.example / narrow.example <= 4
     assert 10 < wide.weights / narrow.weights <= 16
 
@@ -98,10 +98,10 @@ def test_a_network_four_times_as_wide_keeps_up_to_four_times_as_much():
 @pytest.mark.parametrize(("free", "need"), [(1.5, "at most 1"), (0.5, "a smaller network")])
 def test_what_does_not_fit_is_refused_before_the_first_step(free, need):
     state, draw = job()
-    one = cost.measure_cost(state, draw, 1, 1)
+    one = cost.measure_cost(state, draw, 1, 1, 100)
     size = int(one.weights + free * one.example)
     with mock.patch.object(cost, "free_memory", return_value=size), pytest.raises(iw.ConfigError, match=need) as error:
-        cost.measure_cost(state, draw, 16, 1)
+        cost.measure_cost(state, draw, 16, 1, 100)
     assert "train.micro_batch_size: got 16, which takes" in str(error.value)
 
 
@@ -153,9 +153,33 @@ def test_the_time_of_a_step_is_that_of_a_warm_one_over_the_whole_batch(clock, ro
     network = torch.nn.Linear(10, 20, bias=False)
     state = state_of(network)
     state.stage.lesson = Slow(clock)
-    state.stage.lesson.loss(network, batches_of_ones(3)())
-    assert cost.measure_cost(state, batches_of_ones(6), rows, steps).seconds == pytest.approx(2)
+    state.stage.lesson.loss(network, batches_of_ones(3)(0))
+    assert cost.measure_cost(state, batches_of_ones(6), rows, steps, 9).seconds == pytest.approx(2)
     assert clock.now < 60
+
+
+class Remembering(Squares):
+    """Squares that take two seconds for a batch that is new, and one for a batch met again."""
+
+    def __init__(self, clock):
+        self.clock, self.met = clock, set()
+
+    def loss(self, trained, batch):
+        number = int(batch.indices[0])
+        self.clock.take(1 if number in self.met else 2)
+        self.met.add(number)
+        return super().loss(trained, batch)
+
+
+@pytest.mark.parametrize(("examples", "expected"), [(6, 1.01), (300, 1.5), (10**6, 2)])
+def test_examples_take_longer_when_they_are_new(clock, examples, expected):
+    """In 100 steps of six examples, all are new, or half of them, or the first six."""
+    network = torch.nn.Linear(10, 20, bias=False)
+    state = state_of(network)
+    state.stage.lesson = Remembering(clock)
+    batch = batches_of_ones(6)(0)
+    found = cost.measure_cost(state, lambda step: replace(batch, indices=np.full(6, step)), 6, 100, examples)
+    assert found.seconds == pytest.approx(expected)
 
 
 def stages(*lasts):

@@ -157,20 +157,21 @@ class _Mean:
         return self.value if self.count else usual
 
 
-def measure_cost(state: TrainState, draw: Callable[[], Batch], rows: int, steps: int) -> Cost:
+def measure_cost(state: TrainState, draw: Callable[[int], Batch], rows: int, steps: int, examples: int) -> Cost:
     """Measure the cost of a step; the state does not change.
 
     Args:
         state: the state before the step.
-        draw: draws the share of this process in the step's batch.
+        draw: draws the share of this process in the batch of a step, by its number.
         rows: how many examples to take at a time.
         steps: how many steps there will be.
+        examples: how many examples this process has. What is remembered of one saves time when it is met again.
 
     Raises:
         ConfigError: memory does not suffice. On a GPU this means that it does not suffice for a single example, since
             training there takes fewer at a time if it must.
     """
-    batch = draw()
+    batch = draw(0)
     trial, rows = _Trial(state, batch), min(rows, len(batch.x))
     (fixed, example), free = trial.kept_bytes(), free_memory(batch.x.device)
     weights = 12 * count_parameters(state.trained) + fixed
@@ -183,17 +184,25 @@ def measure_cost(state: TrainState, draw: Callable[[], Batch], rows: int, steps:
         if rows == 1:
             raise ConfigError("train.micro_batch_size", "1, and no memory for it", "a smaller network")
         rows //= 2
-    return Cost(weights, example, rows, free, _seconds_of(lambda: _Trial(state, draw()).step(rows), steps))
+    new = min(examples / (steps * len(batch.x)), 1.0)
+    return Cost(weights, example, rows, free, _seconds_of(lambda k: _Trial(state, draw(k)).step(rows), steps, new))
 
 
-def _seconds_of(step: Callable[[], None], steps: int) -> float:
-    """The mean time of some steps, of so many that there will be."""
-    step()  # warms up
-    began, count, passed = time.perf_counter(), 0, 0.0
-    while not count or passed < min(_MOST_SECONDS, _SHARE * steps * passed / count):
-        step()
-        count, passed = count + 1, time.perf_counter() - began
-    return passed / count
+def _seconds_of(step: Callable[[int], None], steps: int, new: float) -> float:
+    """The mean time of a step, of so many that there will be, a share of which meets examples that are new."""
+    step(0)  # warms up
+    first = again = 0.0
+    count = 0
+    while not count or first + again < min(_MOST_SECONDS, _SHARE * steps * (first + again) / (2 * count)):
+        count += 1
+        first, again = first + _seconds(step, count), again + _seconds(step, count)
+    return (new * first + (1 - new) * again) / count
+
+
+def _seconds(step: Callable[[int], None], number: int) -> float:
+    began = time.perf_counter()
+    step(number)
+    return time.perf_counter() - began
 
 
 def free_memory(device: torch.device) -> int:

@@ -16,6 +16,7 @@ from inkwash.data import pictures
 from inkwash.model.model import Model
 from inkwash.model.watch import draw
 from inkwash.training.cost import Forecast, measure_cost
+from inkwash.training.lesson import Batch
 from inkwash.training.loop import Step, draw_batch, held_out_loss
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
@@ -64,8 +65,9 @@ def announce_cost(
     config, costs = prepared.config.train, []
     for number, stage in enumerate(state.stages):
         state.move_to(number)
-        draw = partial(draw_batch, state, prepared.examples, config, accelerator)
-        costs.append(measure_cost(state, draw, config.micro_batch_size, stage.last - stage.first))
+        batch_of = partial(_batch_of, state, prepared, accelerator)
+        share = len(prepared.examples) // accelerator.num_processes
+        costs.append(measure_cost(state, batch_of, config.micro_batch_size, stage.last - stage.first, share))
     forecast = Forecast(state.stages, tuple(cost.seconds for cost in costs), config.monitor_every)
     if accelerator.is_main_process:
         forecast = _with_reports(forecast, prepared, state, report)
@@ -76,6 +78,14 @@ def announce_cost(
     memory = f"; {costs[0].describe()}" if len(costs) == 1 else ""
     display.say(f"cost      about {step}{forecast.describe()}{memory}")
     return forecast
+
+
+def _batch_of(state: TrainState, prepared: Prepared, accelerator: Accelerator, step: int) -> Batch:
+    """The batch of a step to come; the state does not change."""
+    before, state.step = state.step, step
+    batch = draw_batch(state, prepared.examples, prepared.config.train, accelerator)
+    state.step = before
+    return batch
 
 
 def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, report: bool) -> Forecast:
