@@ -95,7 +95,7 @@ class Forecast:
         """All of it in words."""
         looks = f"{self.looks()} look{'s' if self.looks() > 1 else ''} of {_words(self.look)}"
         summary = f" and a summary of {_words(self.summary)}" if self.summary else ""
-        return f"{_words(self.left(0))} in all, with {looks}{summary}"
+        return f"{timedelta(seconds=round(self.left(0)))} in all, with {looks}{summary}"
 
 
 def _words(seconds: float) -> str:
