@@ -23,6 +23,7 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor
 
+from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.training.build import count_parameters
 from inkwash.training.lesson import Batch, Stage
@@ -74,6 +75,11 @@ class Forecast:
     every: int
     look: float = 0.0
     summary: float = 0.0
+
+    @classmethod
+    def unknown(cls, config: ResolvedTrainConfig, state: TrainState) -> Forecast:
+        """That of a run of which nothing has been measured."""
+        return cls(state.stages, (0.0,) * len(state.stages), config.monitor_every)
 
     @property
     def training(self) -> float:

@@ -117,7 +117,7 @@ def fit(
     with display if main and display else Display(main) as shown:
         state = start(prepared.config, prepared.examples, accelerator.device)
         announce(prepared, state, shown)
-        forecast = Forecast(state.stages, (0.0,) * len(state.stages), prepared.config.train.monitor_every)
+        forecast = Forecast.unknown(prepared.config.train, state)
         if not list_checkpoints(run.checkpoints):  # a run that costs too much writes nothing
             forecast = announce_cost(prepared, state, accelerator, shown, report)
         if main:

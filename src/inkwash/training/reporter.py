@@ -68,7 +68,7 @@ def announce_cost(
         batch_of = partial(_batch_of, state, prepared, accelerator)
         share = len(prepared.examples) // accelerator.num_processes
         costs.append(measure_cost(state, batch_of, config.micro_batch_size, stage.last - stage.first, share))
-    forecast = Forecast(state.stages, tuple(cost.seconds for cost in costs), config.monitor_every)
+    forecast = replace(Forecast.unknown(config, state), steps=tuple(cost.seconds for cost in costs))
     if accelerator.is_main_process:
         forecast = _with_reports(forecast, prepared, state, report)
     state.move_to(0)
@@ -181,9 +181,9 @@ class Reporter:
             self.display.say(line)
 
     def _draw_results(self, model: Model, chosen: Extent) -> None:
-        spec, walk = self.prepared.transform.spec, final_walk(self.prepared, chosen)
-        conditions = self.prepared.conditions(chosen.samples)
-        data = draw(cast(Any, model), chosen.samples, self.display, seed=0, **{**walk, **conditions})
+        spec, conditions = self.prepared.transform.spec, self.prepared.conditions(chosen.samples)
+        options: dict[str, Any] = {"seed": 0, **final_walk(self.prepared, chosen), **conditions}
+        data = draw(cast(Any, model), chosen.samples, self.display, **options)
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
 
