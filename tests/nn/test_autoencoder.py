@@ -68,8 +68,8 @@ INTERPOLATE = F.interpolate
 @pytest.mark.parametrize("patch", [1, 2])
 def test_a_place_of_the_latent_is_about_the_same_place_of_the_data(patch):
     """What a far corner of the data changes is most in that corner of the latent, and back."""
-    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 2, patch))
-    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 16, 12)
+    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 2 * patch, patch))
+    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 16 // patch, 12 // patch)
     for network, inputs in ((encoder, x), (decoder, z)):
         inputs = inputs.clone().requires_grad_()
         output = network(inputs)

@@ -221,13 +221,13 @@ class AutoencoderConfig:
     few levels), or a normal law with a mean and a spread of its own (entry, otherwise the default of a vae) or with one
     spread for all entries (shared, otherwise the default of latent)."""
     kl_weight: Annotated[float, Range(0)] | None = None
-    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a
-    vae, training minimises the bound."""
+    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a vae
+    and of the output levels, training minimises the bound; otherwise the default is 0.01."""
     stages: StagesName | None = None
     """Latent only: two-stage, the default, trains the autoencoder and then the diffusion of its latents; joint trains
     both at once on the bound."""
     steps: Count | None = None
-    """Two-stage only: how many of the steps of training are those of the autoencoder, by default half of them."""
+    """Two-stage only: how many of the steps of training are those of the autoencoder, by default a quarter."""
 
 
 @dataclass(frozen=True)

@@ -181,13 +181,15 @@ def _convolution(axes: int) -> _Convolution:
 
 
 def _laid_out(h: Tensor, patch: int, size: Size) -> Tensor:
-    """Features `(B, outputs * patch^axes, *small)`, as many as the patches have places, laid out as `(B, outputs, *size)`
+    """Features `(B, outputs * patch^axes, *small)`, one for each place of a patch, laid out as `(B, outputs, *size)`
     (Shi et al. 2016, eq. 4)."""
     axes, small = len(size), h.shape[2:]
     h = h.unflatten(1, (-1, *[patch] * axes))
     h = h.permute(0, 1, *(place for axis in range(axes) for place in (2 + axes + axis, 2 + axis)))
     h = h.reshape(*h.shape[:2], *(patch * side for side in small))
-    return h[(..., *(slice(side) for side in size))]
+    for axis, side in enumerate(size, 2):
+        h = h.narrow(axis, 0, side)
+    return h
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -51,7 +51,7 @@ from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
 from inkwash.training.sampling import merged, step_options
 from inkwash.training.times import Proposal, Times
 
-_KL_WEIGHT = 0.01
+_KL_WEIGHTS = {"levels": 1.0, "entry": 0.01, "shared": 0.01}
 _STANDARDISED, _BLOCK = 4096, 256
 
 
@@ -149,8 +149,11 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             raise ConfigError("model", f"latent, and {spec.describe()}", need)
         stages = config.autoencoder.stages or "two-stage"
         joint = stages == "joint"
-        usual: dict[str, Any] = {"output": "levels" if has_few_levels(spec) else "shared", "stages": stages}
-        autoencoder = resolve_autoencoder(config, spec, **usual, **({} if joint else {"kl_weight": _KL_WEIGHT}))
+        output = config.autoencoder.output or ("levels" if has_few_levels(spec) else "shared")
+        usual: dict[str, Any] = {"output": output, "stages": stages}
+        autoencoder = resolve_autoencoder(
+            config, spec, **usual, **({} if joint else {"kl_weight": _KL_WEIGHTS[output]})
+        )
         train = _require_bound(config.train) if joint else config.train
         half_done = replace(config, autoencoder=autoencoder, train=train)
         decided = resolve_denoising(ResolvedLatentConfig, half_done, latent_spec(autoencoder, spec), examples)
@@ -259,7 +262,7 @@ def _staged(config: ResolvedAutoencoderConfig, steps: int) -> ResolvedAutoencode
             if getattr(config, option) is not None:
                 raise ConfigError(f"autoencoder.{option}", getattr(config, option), "training of two stages")
         return config
-    first = config.steps or steps // 2
+    first = config.steps or max(steps // 4, 1)
     if not 0 < first < steps:
         raise ConfigError("autoencoder.steps", first, f"at least 1, and fewer than all {steps} steps of training")
     return replace(config, steps=first)
