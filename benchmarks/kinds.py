@@ -58,6 +58,7 @@ def arrays(folder: Path) -> dict[str, list[str]]:
         "images 8x8, 16 bits": (lambda: waves((8, 8, 1), 65535, "uint16")[..., 0], []),
         "cells 8x8, 12 bits": (lambda: cells(8), []),
         "cells 16x16, 12 bits": (lambda: cells(16), []),
+        "cells 8x8, dark subtracted": (lambda: np.maximum(cells(8).astype(int) - 190, 0).astype("uint16"), []),
         "images 8x8, booleans": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], []),
         "booleans, Bernoulli": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], ["--process.kind", "bernoulli"]),
         "series of 2 channels": (lambda: waves((24, 2), 9, "float32"), ["--data.layout", "NLC"]),

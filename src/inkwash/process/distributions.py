@@ -260,6 +260,10 @@ class NormalMixture(Independent):
         """In double precision, the masses that it puts on the bins around discrete values, or the density."""
         return NormalMixture(self.logits.double(), self.means.double(), self.var.double(), lattice)
 
+    def detached(self) -> "NormalMixture":
+        """The same law, of which no gradient is known."""
+        return NormalMixture(self.logits.detach(), self.means.detach(), self.var.detach(), self.lattice)
+
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, *event)`: a component by the Gumbel-max rule, then a draw of it."""
         k = _gumbel_max(self.logits, generator)[..., None]
