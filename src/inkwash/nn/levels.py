@@ -108,7 +108,7 @@ class MixtureNet(nn.Module):
         spread: whether there is one more output for each entry, which is passed on unchanged.
     """
 
-    COMPONENTS, FREQUENCIES = 32, 6
+    COMPONENTS, FREQUENCIES = 16, 4
     centres: Tensor
     widths: Tensor
     waves: Tensor
