@@ -67,7 +67,7 @@ def without_pictures(monkeypatch: Any) -> None:
     for name in ("save_samples", "save_curve"):
         monkeypatch.setattr(pictures, name, lambda *content: None)
     monkeypatch.setattr(reporter, "_PREVIEW_STEPS", 2)
-    for name in ("_STEPS", "_TERMS", "_TRIAL_STEPS"):
+    for name in ("_STEPS", "_TERMS", "_TRIAL"):
         monkeypatch.setattr(summary, name, 2)
 
 

@@ -22,7 +22,7 @@ from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
 from inkwash.training.state import TrainState
-from inkwash.training.summary import Extent, Summary, extent, final_walk, held_out_bounds, measure_price, seconds
+from inkwash.training.summary import Extent, Summary, extent, final_walk, held_out_bounds, measure_prices, seconds
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -94,10 +94,10 @@ def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, rep
     if not report:
         return replace(forecast, look=look)
     model = prepared.model(state.average)
-    price = measure_price(prepared, model)
+    prices = measure_prices(prepared, model)
     steps = family_of(prepared.config).preview(prepared.config, _PREVIEW_STEPS).get("steps")
-    forecast = replace(forecast, look=look + price.of_samples(_preview_count(prepared), steps))
-    return replace(forecast, summary=extent(prepared, model, price, forecast.training).seconds)
+    forecast = replace(forecast, look=look + prices.walk.of(_preview_count(prepared), steps))
+    return replace(forecast, summary=extent(prepared, model, prices, forecast.training).seconds)
 
 
 def _held_out_loss(prepared: Prepared, state: TrainState) -> float:
@@ -172,7 +172,7 @@ class Reporter:
         file = self.run.path / "summary.json"
         if not file.exists():
             model = self.prepared.model(state.average)
-            chosen = extent(self.prepared, model, measure_price(self.prepared, model), state.seconds)
+            chosen = extent(self.prepared, model, measure_prices(self.prepared, model), state.seconds)
             self.display.say(f"summary   {chosen.describe()}")
             self._draw_results(model, chosen)
             bounds = held_out_bounds(self.prepared, model, chosen, self.display)

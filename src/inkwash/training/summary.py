@@ -38,32 +38,47 @@ _CAREFUL = 0.8  # of the time that is allowed: what is measured on one slot may 
 _OF_SAMPLES = 0.4
 _STEPS, _FEWEST_STEPS = 250, 25
 _EXAMPLES, _TERMS, _FEWEST_TERMS = 512, 50, 10
-_TRIAL_STEPS = 4
+_TRIAL = 8
 
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds for one slot, of a model of some family.
+    """Seconds for one slot of something that evaluates the network many times.
 
     Args:
         rows: how many examples a slot has.
-        step: a step of a walk, or all of sampling if there is no walk.
-        term: a term of the bound, or all of it if it has none.
-        bounds: how many bounds there are: without conditions, and given them.
+        start: what does not depend on the number of evaluations.
+        each: an evaluation.
     """
 
     rows: int
-    step: float
-    term: float
-    bounds: int
+    start: float
+    each: float
 
-    def of_samples(self, count: int, steps: int | None) -> float:
-        """Seconds for so many samples in so many steps each."""
-        return math.ceil(count / self.rows) * (steps or 1) * self.step
+    def of(self, count: int, evaluations: int | None) -> float:
+        """Seconds for so many examples, with so many evaluations of each."""
+        return math.ceil(count / self.rows) * (self.start + (evaluations or 0) * self.each)
 
-    def of_bounds(self, examples: int, terms: int | None) -> float:
-        """Seconds for the bounds on so many examples of so many terms each."""
-        return math.ceil(examples / self.rows) * ((terms or 0) + 1) * self.term * self.bounds
+    def fitting(self, allowed: float, wanted: int, most: int | None, fewest: int) -> tuple[int, int | None]:
+        """How many examples, of those wanted, and evaluations of each, of at most so many, fit into a time."""
+        slots = math.ceil(wanted / self.rows)
+        if most is not None:
+            most = min(most, max(int((allowed / slots - self.start) / self.each), min(fewest, most)))
+        one = self.start + (most or 0) * self.each
+        return min(wanted, min(slots, max(int(allowed / one), 1)) * self.rows), most
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a model of some family costs.
+
+    Args:
+        walk: samples and the steps of their walk.
+        bound: the bounds of examples, without their conditions and given them, and their terms.
+    """
+
+    walk: Price
+    bound: Price
 
 
 @dataclass(frozen=True)
@@ -92,25 +107,33 @@ class Extent:
         return f"{what}: about {timedelta(seconds=math.ceil(self.seconds))}"
 
 
-def measure_price(prepared: Prepared, model: Model) -> Price:
+def measure_prices(prepared: Prepared, model: Model) -> Prices:
     """Measure what sampling and the bound cost."""
     shapes = [model.shape] if model.steps == 1 else [model.shape, getattr(model, "latents", model).shape]
     rows = max(Slots(shape, model.device).rows for shape in shapes)
-    walk = family_of(prepared.config).preview(prepared.config, _TRIAL_STEPS)
+    walk = family_of(prepared.config).preview(prepared.config, _TRIAL)
     x, conditions = _held_out(prepared, min(rows, len(prepared.held_out)))
 
-    def sample(steps: int) -> Callable[[], Any]:
+    def sample(steps: int) -> Any:
         own = {**walk, "steps": steps} if walk else {}
-        return lambda: model.sample(rows, seed=0, **{**own, **prepared.conditions(rows)})
+        return model.sample(rows, seed=0, **{**own, **prepared.conditions(rows)})
 
-    def bound(terms: int) -> Callable[[], Any]:
-        return lambda: model.bound(x, **({"terms": terms} if model.steps > 1 else {}))
+    def bound(terms: int) -> Any:
+        return model.bound(x, **({"terms": terms} if model.steps > 1 else {}))
 
-    seconds(sample(1))  # a first call is slower
-    step = seconds(sample(_TRIAL_STEPS)) / (_TRIAL_STEPS if walk else 1)
-    seconds(bound(1))
-    term = seconds(bound(_TRIAL_STEPS)) / (_TRIAL_STEPS + 1 if model.steps > 1 else 1)
-    return Price(rows, step, term, 1 + bool(conditions))
+    bounds = 1 + bool(conditions)
+    return Prices(_price(sample, rows, bool(walk)), _price(bound, rows, model.steps > 1, bounds))
+
+
+def _price(call: Callable[[int], Any], rows: int, counts: bool, times: int = 1) -> Price:
+    """The price of a call, made so many times, that may depend on a number of evaluations."""
+    call(1)  # is slower than the others
+    little = seconds(lambda: call(1))
+    if not counts:
+        return Price(rows, times * little, 0.0)
+    much = seconds(lambda: call(_TRIAL))
+    each = max((much - little) / (_TRIAL - 1), much / (4 * _TRIAL))  # however uneven the machine is
+    return Price(rows, times * max(much - _TRIAL * each, 0.0), times * each)
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -123,28 +146,16 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def extent(prepared: Prepared, model: Model, price: Price, training: float) -> Extent:
+def extent(prepared: Prepared, model: Model, prices: Prices, training: float) -> Extent:
     """How much the summary of a training of so many seconds looks at."""
     allowed = max(SHARE * training, LEAST_SECONDS) * _CAREFUL
     most_steps = family_of(prepared.config).walk(prepared.config, _STEPS).get("steps")
     fewest = prepared.config.sampling.steps or _FEWEST_STEPS  # what the user decides is not for us to change
-    samples, steps = _fitting(allowed * _OF_SAMPLES, price.step, sample_count(prepared), price.rows, most_steps, fewest)
-    spent, most = price.of_samples(samples, steps), min(_EXAMPLES, len(prepared.held_out))
+    samples, steps = prices.walk.fitting(allowed * _OF_SAMPLES, sample_count(prepared), most_steps, fewest)
+    spent, most = prices.walk.of(samples, steps), min(_EXAMPLES, len(prepared.held_out))
     most_terms = min(_TERMS, model.steps - 1) if model.steps > 1 else None
-    term = price.term * price.bounds
-    examples, terms = _fitting(allowed - spent, term, most, price.rows, most_terms, _FEWEST_TERMS)
-    return Extent(samples, steps, examples, terms, spent + price.of_bounds(examples, terms))
-
-
-def _fitting(
-    allowed: float, price: float, wanted: int, rows: int, most: int | None, fewest: int
-) -> tuple[int, int | None]:
-    """How many examples, of those wanted, and evaluations of each, of at most so many, fit into a time."""
-    slots, calls = math.ceil(wanted / rows), allowed / max(price, 1e-9)
-    if most is not None:
-        most = min(most, max(int(calls / slots), min(fewest, most)))
-    slots = min(slots, max(int(calls / (most or 1)), 1))
-    return min(wanted, slots * rows), most
+    examples, terms = prices.bound.fitting(max(allowed - spent, 0.0), most, most_terms, _FEWEST_TERMS)
+    return Extent(samples, steps, examples, terms, spent + prices.bound.of(examples, terms))
 
 
 def sample_count(prepared: Prepared) -> int:
@@ -165,8 +176,8 @@ def held_out_bounds(
     """The bound on held-out examples and, if these have conditions, the one given them, with a bar."""
     x, conditions = _held_out(prepared, chosen.examples)
     terms: Any = {} if chosen.terms is None else {"terms": chosen.terms}
-    price = Price(Slots(model.shape, model.device).rows, 1.0, 1.0, 1 + bool(conditions))
-    with _evaluations(model, round(price.of_bounds(len(x), chosen.terms)), display):
+    slots = math.ceil(len(x) / Slots(model.shape, model.device).rows)
+    with _evaluations(model, slots * ((chosen.terms or 0) + 1) * (1 + bool(conditions)), display):
         bound = model.bound(x, **terms).mean()
         return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
 
