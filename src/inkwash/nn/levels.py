@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -143,7 +142,9 @@ class MixtureNet(nn.Module):
         quantiles = torch.quantile(some, torch.linspace(0, 1, 513, dtype=torch.float64))
         needed = torch.cat([some.new_zeros(1), quantiles.diff().clamp(min=spacing).pow(2 / 3).cumsum(0)])
         at = torch.linspace(0, float(needed[-1]), self.COMPONENTS, dtype=torch.float64)
-        centres = torch.from_numpy(np.interp(at.numpy(), needed.numpy(), quantiles.numpy()))
+        after = torch.searchsorted(needed, at).clamp(min=1)
+        share = (at - needed[after - 1]) / (needed[after] - needed[after - 1])
+        centres = torch.lerp(quantiles[after - 1], quantiles[after], share)
         gaps = centres.diff().clamp(min=spacing)
         self.centres.copy_(centres)
         self.widths.copy_((torch.cat([gaps[:1], gaps]) + torch.cat([gaps, gaps[-1:]])) / 4)

@@ -22,7 +22,15 @@ from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
 from inkwash.training.state import TrainState
-from inkwash.training.summary import Extent, Summary, extent, final_walk, held_out_bounds, measure_prices, seconds
+from inkwash.training.summary import (
+    Extent,
+    Summary,
+    final_walk,
+    fitting_extent,
+    held_out_bounds,
+    measure_prices,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -97,7 +105,7 @@ def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, rep
     prices = measure_prices(prepared, model)
     steps = family_of(prepared.config).preview(prepared.config, _PREVIEW_STEPS).get("steps")
     forecast = replace(forecast, look=look + prices.walk.of(_preview_count(prepared), steps))
-    return replace(forecast, summary=extent(prepared, model, prices, forecast.training).seconds)
+    return replace(forecast, summary=fitting_extent(prepared, model, prices, forecast.training).seconds)
 
 
 def _held_out_loss(prepared: Prepared, state: TrainState) -> float:
@@ -172,18 +180,18 @@ class Reporter:
         file = self.run.path / "summary.json"
         if not file.exists():
             model = self.prepared.model(state.average)
-            chosen = extent(self.prepared, model, measure_prices(self.prepared, model), state.seconds)
-            self.display.say(f"summary   {chosen.describe()}")
-            self._draw_results(model, chosen)
-            bounds = held_out_bounds(self.prepared, model, chosen, self.display)
-            storage.replace(file, storage.dump_json(Summary(*bounds, chosen.terms, state.seconds).to_json()))
+            extent = fitting_extent(self.prepared, model, measure_prices(self.prepared, model), state.seconds)
+            self.display.say(f"summary   {extent.describe()}")
+            self._draw_results(model, extent)
+            bounds = held_out_bounds(self.prepared, model, extent, self.display)
+            storage.replace(file, storage.dump_json(Summary(*bounds, extent.terms, state.seconds).to_json()))
         for line in _closing_words(self.run, Summary.read(file)):
             self.display.say(line)
 
-    def _draw_results(self, model: Model, chosen: Extent) -> None:
-        spec, conditions = self.prepared.transform.spec, self.prepared.conditions(chosen.samples)
-        options: dict[str, Any] = {"seed": 0, **final_walk(self.prepared, chosen), **conditions}
-        data = draw(cast(Any, model), chosen.samples, self.display, **options)
+    def _draw_results(self, model: Model, extent: Extent) -> None:
+        spec, conditions = self.prepared.transform.spec, self.prepared.conditions(extent.samples)
+        options: dict[str, Any] = {"seed": 0, **final_walk(self.prepared, extent), **conditions}
+        data = draw(cast(Any, model), extent.samples, self.display, **options)
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
 

@@ -146,7 +146,7 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def extent(prepared: Prepared, model: Model, prices: Prices, training: float) -> Extent:
+def fitting_extent(prepared: Prepared, model: Model, prices: Prices, training: float) -> Extent:
     """How much the summary of a training of so many seconds looks at."""
     allowed = max(SHARE * training, LEAST_SECONDS) * _CAREFUL
     most_steps = family_of(prepared.config).walk(prepared.config, _STEPS).get("steps")
@@ -163,21 +163,21 @@ def sample_count(prepared: Prepared) -> int:
     return 64 if prepared.transform.spec.size else 4096
 
 
-def final_walk(prepared: Prepared, chosen: Extent) -> StepOptions:
+def final_walk(prepared: Prepared, extent: Extent) -> StepOptions:
     """The steps of the closing samples: those of the model, or if there is no time for them, those of a preview."""
     family, config = family_of(prepared.config), prepared.config
     walk = family.walk(config, _STEPS)
-    return walk if walk.get("steps") == chosen.steps else family.preview(config, chosen.steps or 1)
+    return walk if walk.get("steps") == extent.steps else family.preview(config, extent.steps or 1)
 
 
 def held_out_bounds(
-    prepared: Prepared, model: Model, chosen: Extent, display: Display
+    prepared: Prepared, model: Model, extent: Extent, display: Display
 ) -> tuple[MeanBound, MeanBound | None]:
     """The bound on held-out examples and, if these have conditions, the one given them, with a bar."""
-    x, conditions = _held_out(prepared, chosen.examples)
-    terms: Any = {} if chosen.terms is None else {"terms": chosen.terms}
+    x, conditions = _held_out(prepared, extent.examples)
+    terms: Any = {} if extent.terms is None else {"terms": extent.terms}
     slots = math.ceil(len(x) / Slots(model.shape, model.device).rows)
-    with _evaluations(model, slots * ((chosen.terms or 0) + 1) * (1 + bool(conditions)), display):
+    with _evaluations(model, slots * ((extent.terms or 0) + 1) * (1 + bool(conditions)), display):
         bound = model.bound(x, **terms).mean()
         return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
 
