@@ -116,15 +116,16 @@ class Pace:
     """
 
     def __init__(self, forecast: Forecast) -> None:
-        self.forecast, self._step, self._look = forecast, _Mean(), _Mean()
-        self._since, self._is_first = time.perf_counter(), True
+        self.forecast, self._look = forecast, _Mean()
+        self._steps = [_Mean() for _ in forecast.stages]
+        self._since, self._stage = time.perf_counter(), -1
 
-    def stepped(self) -> None:
-        """A step is done. The first one of a process is slower, and does not count."""
-        if not self._is_first:
-            self._step.add(self._lap())
-        self._is_first = False
-        self._lap()
+    def stepped(self, step: int) -> None:
+        """A step is done, counted from 1. The first one of a stage or a process is slower, and does not count."""
+        before, lap = self._stage, self._lap()
+        self._stage = next(number for number, stage in enumerate(self.forecast.stages) if step <= stage.last)
+        if before == self._stage:
+            self._steps[self._stage].add(lap)
 
     def rested(self, looked: bool) -> None:
         """What follows a step is done too, with a look or without one."""
@@ -138,14 +139,12 @@ class Pace:
 
     def left(self, step: int) -> float:
         """How many seconds are left after a number of steps."""
-        old, number = self.forecast, self._stage(step)
-        ratio = self._step.of(old.steps[number]) / (old.steps[number] or 1)
-        steps = tuple(each * ratio or self._step.of(0.0) for each in old.steps)
-        look = self._look.of(old.look)
-        return Forecast(old.stages, steps, old.every, look, old.summary * (ratio or 1)).left(step)
-
-    def _stage(self, step: int) -> int:
-        return next(number for number, stage in enumerate(self.forecast.stages) if step <= stage.last)
+        old, latest = self.forecast, max((k for k, mean in enumerate(self._steps) if mean.count), default=0)
+        usual = self._steps[latest].of(old.steps[latest])
+        ratio = usual / old.steps[latest] if old.steps[latest] else 1.0
+        forecast = zip(self._steps, old.steps, strict=True)
+        steps = tuple(mean.of(each * ratio or usual) for mean, each in forecast)
+        return Forecast(old.stages, steps, old.every, self._look.of(old.look), old.summary * ratio).left(step)
 
 
 class _Mean:

@@ -161,7 +161,7 @@ def _train(
         for done in training(state, prepared.examples, config, accelerator):
             if not main:
                 continue
-            pace.stepped()
+            pace.stepped(done.step)
             state.seconds = seconds + time.monotonic() - began
             last = done.step == config.steps
             is_look_due = (done.step % config.monitor_every == 0 or last) and not caught
