@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import ConfigError
-from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, zero
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 _ATTENTION_PLACES = 64
@@ -27,7 +27,7 @@ _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channel
 _Convolution = Callable[..., nn.Module]
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """Residual blocks at several resolutions; the output starts at zero.
 
     At each resolution, the features of the descent are added to those of the ascent (Ronneberger et al. 2015, who
