@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import ConfigError
 from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.modulation import modulated
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 _ATTENTION_PLACES = 64
@@ -215,8 +216,9 @@ class _Block(nn.Module):
         self.attention = _Attention(width) if attention else nn.Identity()
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.modulate(level).reshape(len(h), -1, *(1,) * (h.ndim - 2)).chunk(2, dim=1)
-        return self.attention(h + self.after(self.before(torch.addcmul(shift, self.norm(h), 1 + scale))))
+        scale, shift = self.modulate(level).chunk(2, dim=1)
+        middle = self.before[1](modulated(self.norm, h, 1 + scale, shift))
+        return self.attention(self.after(middle).add_(h))
 
 
 class _Attention(nn.Module):

@@ -232,8 +232,9 @@ def read_share(examples: Examples, config: ResolvedTrainConfig, accelerator: Acc
     and of nothing that a step changes."""
     share = config.batch_size // accelerator.num_processes
     rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    positions, hidden = order(config.seed, step, config.batch_size, len(examples))[rows], hidden_conditions(config, step)
-    condition = {name: hide(value, hidden[rows]) for name, value in examples.conditions(positions).items()}
+    positions = order(config.seed, step, config.batch_size, len(examples))[rows]
+    hidden = hidden_conditions(config, step)[rows]
+    condition = {name: hide(value, hidden) for name, value in examples.conditions(positions).items()}
     x, condition = with_present(examples.take(positions), condition)
     return Share(rows, examples.indices[positions], x.pin_memory() if _is_gpu(accelerator) else x, condition)
 
