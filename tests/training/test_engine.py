@@ -62,10 +62,12 @@ def test_what_cannot_run_here_is_refused_before_anything_is_written(tmp_path, mo
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_machine_whose_compiler_does_not_work_is_refused(monkeypatch):
+def test_a_machine_whose_compiler_does_not_work_is_refused():
     require_engine(TrainConfig(compile=True), CPU)
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("/bin/false",))
-    with pytest.raises(ConfigError, match=r"^train\.compile: got true, and no compiler"):
+    import torch._inductor.config as inductor
+
+    broken = inductor.patch({"cpp.cxx": ("/bin/false",)})
+    with broken, pytest.raises(ConfigError, match=r"^train\.compile: got true, and no compiler"):
         require_engine(TrainConfig(compile=True), CPU)
 
 
