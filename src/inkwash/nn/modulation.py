@@ -30,7 +30,8 @@ def modulated(norm: nn.GroupNorm, h: Tensor, scale: Tensor, shift: Tensor) -> Te
         scale: k of each channel of each example, `(B, C)`.
         shift: b of each channel of each example, `(B, C)`.
     """
-    if torch.is_autocast_enabled(h.device.type) or torch.compiler.is_compiling():  # these fuse and cast by themselves
+    # Compilers and autocast fuse and cast by themselves, and on a GPU the norm wants another layout.
+    if h.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return F.silu(torch.addcmul(_over(shift, h), norm(h), _over(scale, h)))
     return _Modulated.apply(h, norm.weight, norm.bias, scale, shift, norm.num_groups, norm.eps)
 
