@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from inkwash.nn import modulation
-from inkwash.nn.modulation import modulated
+from inkwash.nn.modulation import convolved, modulated
 
 
 def parts(size, dtype):
@@ -43,7 +43,30 @@ def test_values_and_gradients_are_those_that_autograd_finds_for_the_single_opera
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_the_backward_pass_keeps_the_features_alone():
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(5,), (4, 3), (2, 3, 4)], ids=str)
+def test_a_convolution_after_silu_has_the_gradients_of_both(size, stride):
+    _, h, *_, above = parts(size, F64)
+    convolution = CONVOLUTIONS[len(size)](8, 8, 3, stride=stride, padding=1, dtype=F64)
+    inputs = (h, *convolution.parameters())
+    ours, theirs = convolved(convolution, h), convolution(F.silu(h))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    above = above[tuple(slice(side) for side in ours.shape)]
+    for found, expected in zip(
+        torch.autograd.grad(ours, inputs, above), torch.autograd.grad(theirs, inputs, above), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    (below,) = torch.autograd.grad(convolved(convolution.requires_grad_(False), h), h, above)
+    torch.testing.assert_close(below, torch.autograd.grad(convolution(F.silu(h)), h, above)[0])
+
+
+@pytest.mark.parametrize(
+    "work", [lambda norm, h, k, b: modulated(norm, h, k, b), lambda norm, h, k, b: convolved(nn.Conv2d(8, 8, 3), h)]
+)
+def test_the_backward_pass_keeps_the_features_alone(work):
     norm, h, scale, shift, _ = parts((16, 16), torch.float32)
     kept = {}
 
@@ -52,6 +75,6 @@ def test_the_backward_pass_keeps_the_features_alone():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _alive = modulated(norm, h, scale, shift)
+        _alive = work(norm, h, scale, shift)
     assert kept[h.untyped_storage().data_ptr()] == h.nbytes
     assert sum(kept.values()) < 1.2 * h.nbytes

@@ -1,8 +1,11 @@
-r"""$\mathrm{silu}(\mathrm{norm}(h)\,k + b)$ with a scale and a shift for each example, in few passes over memory.
+r"""What a residual block does between its convolutions, with few arrays kept for the backward pass.
 
-Apart from its convolutions, a residual block only moves numbers between memory and processor. As single operations,
-what comes before its first convolution leaves three arrays of the size of h for the backward pass. Here it leaves h
-and its statistics. The backward pass computes the argument of silu again, as $h\,a + c$ with
+Apart from its convolutions, a block only moves numbers between memory and processor. As single operations, what comes
+before each convolution leaves arrays of the size of the features h: norm, modulation and SiLU three of them, SiLU one.
+Here each leaves what it is given, and computes the rest again in the backward pass.
+
+`modulated` is $\mathrm{silu}(\mathrm{norm}(h)\,k + b)$, with a scale k and a shift b for each example. The argument of
+silu is $h\,a + c$ with
 
 $$a = r\gamma k, \qquad c = (\beta - m r\gamma)\,k + b$$
 
@@ -13,7 +16,7 @@ because the norm and the scale are affine in h where m and r are fixed (Wu & He 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +33,50 @@ def modulated(norm: nn.GroupNorm, h: Tensor, scale: Tensor, shift: Tensor) -> Te
         scale: k of each channel of each example, `(B, C)`.
         shift: b of each channel of each example, `(B, C)`.
     """
-    # Compilers and autocast fuse and cast by themselves, and on a GPU the norm wants another layout.
-    if h.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if not _is_plain(h):
         return F.silu(torch.addcmul(_over(shift, h), norm(h), _over(scale, h)))
     return _Modulated.apply(h, norm.weight, norm.bias, scale, shift, norm.num_groups, norm.eps)
+
+
+def convolved(convolution: nn.Module, h: Tensor) -> Tensor:
+    """convolution(silu(h)).
+
+    Args:
+        convolution: an `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`, with a bias and zeros beyond the edge.
+        h: features, `(B, C, *size)`.
+    """
+    if not _is_plain(h):
+        return convolution(F.silu(h))
+    conv = cast(nn.Conv2d, convolution)
+    return _Convolved.apply(h, conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _is_plain(h: Tensor) -> bool:
+    """Whether nothing else sees to it: compilers and autocast fuse and cast by themselves, and a GPU has memory and
+    layouts of its own."""
+    return h.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+class _Convolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, *shape: Any) -> Tensor:
+        stride, padding, dilation, groups = ctx.shape = shape
+        ctx.save_for_backward(h, weight)
+        fixed = (False, (0,) * len(stride), groups)  # not transposed
+        return torch.convolution(F.silu(h), weight, bias, stride, padding, dilation, *fixed)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+        (h, weight), (stride, padding, dilation, groups) = ctx.saved_tensors, ctx.shape
+        fixed = (False, (0,) * len(stride), groups)
+        needed, bias = list(ctx.needs_input_grad[:3]), [len(weight)]
+        below, *others = torch.ops.aten.convolution_backward(
+            above, F.silu(h), weight, bias, stride, padding, dilation, *fixed, needed
+        )
+        if needed[0]:
+            below = torch.ops.aten.silu_backward.grad_input(below, h, grad_input=below)
+        return (below, *others, None, None, None, None)
 
 
 class _Modulated(torch.autograd.Function):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import ConfigError
 from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, zero
-from inkwash.nn.modulation import modulated
+from inkwash.nn.modulation import convolved, modulated
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 _ATTENTION_PLACES = 64
@@ -218,7 +218,8 @@ class _Block(nn.Module):
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.modulate(level).chunk(2, dim=1)
         middle = self.before[1](modulated(self.norm, h, 1 + scale, shift))
-        return self.attention(self.after(middle).add_(h))
+        after = self.after(middle) if self.after[1].p else convolved(self.after[2], middle)
+        return self.attention(after.add_(h))
 
 
 class _Attention(nn.Module):
