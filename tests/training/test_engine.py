@@ -21,7 +21,7 @@ from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 from inkwash.nn.layers import Backbone
 from inkwash.training import engine, loop
-from inkwash.training.engine import require_engine, tuned
+from inkwash.training.engine import engine_words, require_engine, tuned
 from inkwash.training.examples import Examples
 from inkwash.training.loop import PATIENCE, training
 from inkwash.training.objective import Regression
@@ -42,6 +42,11 @@ def trainer(data):
 
 
 # What is refused
+
+
+def test_a_run_says_how_its_networks_run():
+    assert engine_words(TrainConfig()) == ""
+    assert engine_words(TrainConfig(precision="bf16", compile=True)) == ", in bf16, compiled"
 
 
 def test_what_cannot_run_here_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -14,8 +14,6 @@ that argument, everything else follows from the sums $S_1 = \sum g$ and $S_2 = \
 because the norm and the scale are affine in h where m and r are fixed (Wu & He 2018, eq. 2).
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

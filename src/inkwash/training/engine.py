@@ -48,6 +48,11 @@ def _compiler_failure(device: torch.device) -> str | None:
     return None
 
 
+def engine_words(config: TrainConfig) -> str:
+    """How networks run, if not in float32 uncompiled, as the end of a line."""
+    return f", in {config.precision}" * (config.precision != "fp32") + ", compiled" * config.compile
+
+
 def new_scaler(config: TrainConfig, device: torch.device) -> torch.amp.GradScaler:
     """What scales losses and gradients; it changes nothing unless training is in float16."""
     return torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
