@@ -16,6 +16,7 @@ from inkwash.data import pictures
 from inkwash.model.model import Model
 from inkwash.model.watch import draw
 from inkwash.training.cost import Forecast, measure_cost
+from inkwash.training.engine import engine_words, tuned
 from inkwash.training.lesson import Batch
 from inkwash.training.loop import Step, draw_batch, held_out_loss
 from inkwash.training.prepare import Prepared
@@ -53,7 +54,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     family = family_of(config)
     for name, text in family.describe(config, spec, state.trained).items():
         yield f"{name:<10}{text}"
-    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
+    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
@@ -75,7 +76,8 @@ def announce_cost(
         state.move_to(number)
         batch_of = partial(_batch_of, state, prepared, accelerator)
         share = len(prepared.examples) // accelerator.num_processes
-        costs.append(measure_cost(state, batch_of, config.micro_batch_size, stage.last - stage.first, share))
+        with tuned(state.trained, config, state.device):
+            costs.append(measure_cost(state, batch_of, config.micro_batch_size, stage.last - stage.first, share))
     forecast = replace(Forecast.unknown(config, state), steps=tuple(cost.seconds for cost in costs))
     if accelerator.is_main_process:
         forecast = _with_reports(forecast, prepared, state, report)
