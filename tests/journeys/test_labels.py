@@ -49,7 +49,7 @@ def test_the_classes_and_choices_are_stored(run):
     assert header.condition == CONDITION
     assert header.config.train.condition_dropout == 0.1
     summary = json.loads((run.path / "summary.json").read_text())
-    assert summary.keys() == {"held_out_bound", "held_out_given_condition_bound", "seconds"}
+    assert summary.keys() == {"held_out_bound", "held_out_given_condition_bound", "bound_terms", "seconds"}
     assert summary["held_out_bound"]["total"] != summary["held_out_given_condition_bound"]["total"]
 
 
