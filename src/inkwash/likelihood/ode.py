@@ -142,7 +142,7 @@ class Adaptive(Solver):
 _FIRST_STEP = 1 / 50
 """Length of the first step tried, as a share of the distance."""
 
-_HIGHEST_ORDER = 5
+_HIGHEST_ORDER = 6
 _AIM = 0.1
 """The error that a step aims at, in units of its tolerance: a tenth, since a refused step costs an evaluation too."""
 
