@@ -30,9 +30,9 @@ def only_the_estimate(parts, goal, solve=trajectories._least_squares):
     return (0.0, *solve(parts[1:], goal))
 
 
-@bug("weights of the estimates only", trajectories, "_least_squares", only_the_estimate)
+@bug("weights of the estimates only", trajectories, "_least_squares", only_the_estimate, steps=1)
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("schedule", [LINEAR, iw.KarrasSchedule(), iw.RectifiedSchedule()], ids=name_of)
+@pytest.mark.parametrize("schedule", [LINEAR, iw.KarrasSchedule()], ids=name_of)
 def test_on_normal_data_of_two_variances_the_learned_steps_are_exact(schedule, steps):
     """The flow multiplies each principal axis by a number of its own, and so does the estimate: two weights do it to
     rounding, from any start."""
