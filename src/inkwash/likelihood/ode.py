@@ -216,9 +216,9 @@ def _promised(sizes: Tensor, order: Tensor, known: Tensor, taken: Tensor) -> tup
     orders = _index(sizes)
     growth = (_AIM / sizes.clamp(min=1e-30)) ** (1 / (orders + 1))
     open_orders = (orders >= order.sub(1).clamp(min=1)) & (orders <= torch.minimum(known, order + taken))
-    best, chosen = growth.where(open_orders, 0).max(0)
-    starts = taken & (known == order) & (chosen == order) & (order < _HIGHEST_ORDER)
-    return chosen + starts, best.clamp(min=0.2).minimum(torch.where(taken, 2.0, 0.9))
+    length, found = growth.where(open_orders, 0).max(0)
+    starts = taken & (known == order) & (found == order) & (order < _HIGHEST_ORDER)
+    return found + starts, length.clamp(min=0.2).minimum(torch.where(taken, 2.0, 0.9))
 
 
 def _index(rows: Tensor) -> Tensor:
