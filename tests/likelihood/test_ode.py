@@ -54,8 +54,8 @@ def past(times, slopes):
     ids=["explicit", "implicit"],
 )
 def test_equal_steps_have_the_coefficients_of_adams(first, gammas):
-    """Hairer, Nørsett & Wanner (1993, tables III.1.1 and III.1.2): a step adds h times the sum of gamma_j times the j-th
-    backward difference. All differences of 2^t at t = 1, to the past, are 2, 1, 1/2, …"""
+    """Hairer, Nørsett & Wanner (1993, tables III.1.1 and III.1.2): a step adds h times the sum of gamma_j times the
+    j-th backward difference, and that of 2^t is 2^(t - j)."""
     times = np.arange(first, first - 6, -1.0)
     found = past(3 * times, 2.0**times).terms(tensor([0.0]), tensor([3.0])).flatten()
     differences = 2.0**first / 2.0 ** np.arange(6)

@@ -1,7 +1,8 @@
-"""Learned steps: exact where the best weights are, closer than any solver that they contain, and only for what they fit."""
+"""Learned steps: exact where the best weights are, closer than the usual solvers, and only for what they fit."""
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_more_steps_come_closer():
     others = iw.model.flow_trajectories(model_of(BLOBS), 256, seed=1)
     samplers = [learned(BLOBS, steps, 256) for steps in (2, 4, 8, 16)]
     errors = [others.error(each, each.grid()) for each in samplers]
-    assert all(after < before / 1.5 for before, after in zip(errors, errors[1:], strict=False))
+    assert all(after < before / 1.5 for before, after in pairwise(errors))
 
 
 def test_they_are_a_function_of_the_seed():
@@ -123,7 +124,7 @@ def test_parts_that_do_not_go_together_are_refused(parts, message):
 
 def test_they_are_refused_where_they_were_not_learned():
     sampler = learned(BLOBS, 3, candidates=CANDIDATES)
-    with pytest.raises(iw.ConfigError, match="times: got .* need those of the learned steps"):
+    with pytest.raises(iw.ConfigError, match=r"times: got .* need those of the learned steps"):
         model_of(BLOBS).sample(2, seed=0, sampler=sampler, steps=3)
     with pytest.raises(iw.ConfigError, match="sampler: got steps learned for another schedule"):
         model_of(BLOBS, iw.CosineSchedule()).sample(2, seed=0, sampler=sampler, times=sampler.grid())

@@ -77,11 +77,11 @@ class Fixed(Solver):
 class Adaptive(Solver):
     r"""Adams-Bashforth-Moulton steps whose size and order are chosen for each example (Shampine & Gordon 1975).
 
-    A step of order k goes along the polynomial through the newest k slopes, evaluates the field once, at its end, and is
-    then repeated along the polynomial that goes through that slope too. In Newton's form the polynomials of all orders
-    have their terms in common, and the last term of each is taken for its error. A step is accepted if this error is at
-    most `atol + rtol |entry|` for every entry of the state. The next step has the neighbouring order that promises the
-    longest step.
+    A step of order k goes along the polynomial through the newest k slopes, evaluates the field once, at its end, and
+    is then repeated along the polynomial that goes through that slope too. In Newton's form the polynomials of all
+    orders have their terms in common, and the last term of each is taken for its error. A step is accepted if this
+    error is at most `atol + rtol |entry|` for every entry of the state. The next step has the neighbouring order that
+    promises the longest step.
 
     Args:
         rtol: tolerance per step relative to an entry.
@@ -184,7 +184,7 @@ class _Past:
         return _Past(times, slopes, torch.where(kept, self.known, other.known))
 
     def terms(self, time: Tensor, step: Tensor) -> Tensor:
-        r"""What the terms of Newton's polynomial add in a step: `(K, B, D)`; the first m are those of the newest m slopes.
+        r"""What the terms of Newton's polynomial add in a step: `(K, B, D)`, the first m for the newest m slopes.
 
         Term m is $h\,[f_0, …, f_m]\int_0^1 \prod_{i<m}(r - r_i)\,dr$, with divided differences of the slopes at the
         places $r_i$, where the step goes from 0 to 1.

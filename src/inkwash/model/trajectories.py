@@ -1,15 +1,16 @@
 r"""Trajectories of the probability-flow ODE, and the few steps that come closest to their ends.
 
-A step of a multistep solver is linear in the state and the estimates so far, so the best coefficients for reaching given
-points are those of least squares. They are found from the first step to the last, each at the states that the steps
-before it really lead to: a later step then makes up for what earlier ones lack. This is done for every list of times that
-a search looks at, and the times are those whose walks end closest to the trajectories.
+A step of a multistep solver is linear in the state and the estimates so far, so the best coefficients for reaching
+given points are those of least squares. They are found from the first step to the last, each at the states that the
+steps before it really lead to: a later step then makes up for what earlier ones lack. This is done for every list of
+times that a search looks at, and the times are those whose walks end closest to the trajectories.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ class FlowTrajectories:
         found = [(each[:, None] - self.angles).abs().argmin(1).tolist() for each in angles]
         found.append((last * (1 - uniform_grid(steps))).round().long().tolist())
         ends = [(0, *each[1:-1], last) for each in found]
-        return [each for each in ends if all(a < b for a, b in zip(each, each[1:], strict=False))]
+        return [each for each in ends if all(a < b for a, b in pairwise(each))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,9 @@ class LearnedSteps(Multistep):
             raise ConfigError("sampler.weights", got, f"those of {steps} steps")
         for number, weights in enumerate(self.weights, 1):
             if not (2 <= len(weights) <= number + 1 and all(map(math.isfinite, weights))):
-                raise ConfigError("sampler.weights", weights, f"finite ones of the state and of 1 to {number} estimates")
+                raise ConfigError(
+                    "sampler.weights", weights, f"finite ones of the state and of 1 to {number} estimates"
+                )
 
     def grid(self) -> Tensor:
         """The times of the walk, float64."""

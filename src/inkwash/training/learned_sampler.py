@@ -84,7 +84,9 @@ def learned_sampler(run: StrPath, model: Diffusion, steps: int, display: Display
     found, is_new = kept(file, LearnedSampler, fingerprint(checkpoint), partial(_learn, model, checkpoint, steps, use))
     if (found.steps, found.use) != (steps, use):
         raise CheckpointError(str(file), f"{found.steps} steps", "what its name says")
-    cost = f"learned on {found.trajectories} trajectories: {found.evaluations} network evaluations, {found.seconds:.1f} s"
+    cost = (
+        f"learned on {found.trajectories} trajectories: {found.evaluations} network evaluations, {found.seconds:.1f} s"
+    )
     origin = f"{cost if is_new else 'learned earlier'} for {found.checkpoint}"
     display.say(f"sampler   {file} ({origin}; {found.error:.2g} standard deviations from the flow)")
     return found.sampler()
