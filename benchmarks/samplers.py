@@ -1,12 +1,14 @@
 """Compare few-step samplers with those of diffusers and k-diffusion: `python benchmarks/samplers.py [RUN]`.
 
-All share one denoiser, one schedule (DDPM's linear betas) and one set of starting points. On two mixtures of normals
+All share one denoiser, one schedule (DDPM's linear betas) and one set of starting points. Learned steps are learned on
+trajectories from other points, for up to 20 evaluations. On two mixtures of normals
 the denoiser is exact: deterministic samplers are compared with the exact flow from the same noise, and all samplers
 with exact draws. With a run, they are compared with the trained denoiser's own flow in 1000 Heun steps.
 
 Needs `pip install diffusers`, and `pip install --no-deps k-diffusion torchdiffeq torchsde trampoline`.
 """
 
+import math
 import sys
 import time
 import types
@@ -20,6 +22,7 @@ from torch import Tensor
 import inkwash as iw
 
 BUDGETS = (5, 10, 20, 50)
+MOST_LEARNED = 20
 LINEAR = iw.LinearSchedule()
 GRIDS = [iw.UniformGrid(), iw.LogSnrGrid(), iw.KarrasGrid(), iw.AngleGrid()]
 Estimator = Callable[[Tensor, float, float], Tensor]
@@ -64,6 +67,13 @@ def walk(
     """Our walk, in as many steps of `cost` evaluations as the budget allows; the last step always takes one."""
     times = grid.times(LINEAR, (budget + cost - 1) // cost)
     *_, (_, x) = sampler.trajectory(denoiser(estimate), x_1, times, torch.Generator().manual_seed(1))
+    return x
+
+
+def learned(flow: iw.model.FlowTrajectories, estimate: Estimator, x_1: Tensor, budget: int) -> Tensor:
+    """Our walk by the steps learned on some trajectories."""
+    sampler, _ = flow.learned(budget)
+    *_, (_, x) = sampler.trajectory(denoiser(estimate), x_1, sampler.grid(), torch.Generator())
     return x
 
 
@@ -194,10 +204,15 @@ def ends(walks: dict[str, list[Walk]], estimate: Estimator, x_1: Tensor) -> Ends
     return {name: [[way(estimate, x_1, n) for way in ways] for n in BUDGETS] for name, ways in walks.items()}
 
 
+def learned_ends(estimate: Estimator, x_1: Tensor) -> Ends:
+    flow = iw.model.flow_trajectories(iw.Diffusion(denoiser(estimate), x_1.shape[1:]), seed=1)
+    return {"ours: learned": [[learned(flow, estimate, x_1, n)] if n <= MOST_LEARNED else [] for n in BUDGETS]}
+
+
 def table(title: str, found: Ends, error: Callable[[Tensor], float]) -> None:
     """Each sampler's smallest error over its grids, at each budget."""
     print(f"\n{title}\n{'evaluations':38s}" + "".join(f"{n:>11d}" for n in BUDGETS))
-    rows = {name: [min(map(error, each)) for each in budgets] for name, budgets in found.items()}
+    rows = {name: [min(map(error, each), default=math.inf) for each in budgets] for name, budgets in found.items()}
     for name, errors in rows.items():
         print(f"{name:38s}" + "".join(f"{e:11.2e}" for e in errors))
     ours, theirs = ([r for n, r in rows.items() if n.startswith("ours") == mine] for mine in (True, False))
@@ -213,7 +228,7 @@ def on_mixture(size: int) -> None:
     data = Mixture(size, seed=size)
     x_1 = torch.randn(500, size, generator=torch.Generator().manual_seed(0))
     exact, fresh = exact_flow(data, x_1), data.draw(500, 3)
-    found = ends(DETERMINISTIC, data, x_1)
+    found = ends(DETERMINISTIC, data, x_1) | learned_ends(data, x_1)
     table(f"{size}-D mixture: error of the end point", found, partial(relative, exact=exact))
     found |= ends(STOCHASTIC, data, x_1)
     for name, distance in (("sliced Wasserstein", sliced), ("moments", moments)):
@@ -231,7 +246,7 @@ def on_run(path: str) -> None:
 
     with torch.no_grad():
         exact = walk(iw.Heun(), iw.KarrasGrid(), 2, estimate, x_1, 1999)
-        found = ends(DETERMINISTIC, estimate, x_1)
+        found = ends(DETERMINISTIC, estimate, x_1) | learned_ends(estimate, x_1)
         table(f"{path}: error of the end point", found, partial(relative, exact=exact))
 
 

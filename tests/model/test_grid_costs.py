@@ -242,11 +242,11 @@ def candidates_by(select):
 @bug(
     "nearest in rank",
     grid_costs,
-    "_candidates",
+    "candidate_times",
     candidates_by(lambda log_snr, even: torch.linspace(0, len(log_snr) - 1, 128).round()),
     schedule=LINEAR,
 )
-@bug("the next one, not the nearest", grid_costs, "_candidates", candidates_by(torch.searchsorted), schedule=LINEAR)
+@bug("the next one, not the nearest", grid_costs, "candidate_times", candidates_by(torch.searchsorted), schedule=LINEAR)
 @pytest.mark.parametrize("schedule", [LINEAR, iw.RectifiedSchedule(), iw.KarrasSchedule()], ids=name_of)
 def test_candidates_are_times_of_the_models_own_grid_spread_over_its_noise(schedule):
     """No time of the model lies nearer to any of 128 even levels of noise than the candidates do."""

@@ -86,7 +86,7 @@ BLOBS = Blobs([0.35, 0.65], [[-1.0, 0.9], [0.8, -0.2]], [0.08, 0.4])
 schedules = pytest.mark.parametrize("schedule", SCHEDULES, ids=name_of)
 three = pytest.mark.parametrize("schedule", [LINEAR, Exploding(), Straight()], ids=name_of)
 kinds = pytest.mark.parametrize("data", [PLANE, BLOBS], ids=["plane", "blobs"])
-TIGHT = iw.Adaptive(1e-8, 1e-8)
+TIGHT = iw.Adaptive(1e-10, 1e-10)
 NOISE = drawn(16, 2, 1)
 
 

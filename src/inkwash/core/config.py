@@ -285,8 +285,10 @@ class SamplingConfig:
     """How the trained network is used: all that can be decided after training. What is left open is as the run decides;
     an option that neither the sampler nor the grid has is refused."""
 
-    sampler: SamplerName | None = None
-    """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few."""
+    sampler: Literal[SamplerName, "learned"] | None = None
+    """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few. Learned ones
+    need the fewest: they are learned once for a number of --steps, with times of their own, and kept in
+    RUN/samplers."""
     steps: Count | None = None
     """Number of steps of the sampler; by default that of the model, and 250 to evaluate."""
     grid: Literal[GridName, "learned"] | None = None

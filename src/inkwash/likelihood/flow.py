@@ -10,8 +10,9 @@ $$\frac{dz}{d\varphi} = \cos\varphi\,\hat\epsilon - \sin\varphi\,\hat x, \qquad
 
 the velocity of Salimans & Ho (2022, App. D). Data is at $\varphi = 0$ and noise at $\pi/2$ or just below, for any
 schedule: variance preserving or exploding, rectified, with or without signal at time 1. Standard normal data does not
-move at all, so a solver needs few steps. The denoiser is evaluated only at log-SNRs within ±20; the velocity beyond
-follows from that at the limit, for data that is smooth at the scale of $e^{-10}$.
+move at all, so a solver needs few steps, and all data is at rest at $\varphi = 0$. The denoiser is evaluated only at
+log-SNRs within ±20; the velocity beyond follows from that at the limit, for data that is smooth at the scale of
+$e^{-10}$.
 
 Everything is computed in float64, except the network, which has its own dtype.
 """
@@ -283,7 +284,8 @@ def _follow(
     z = (x_t / over(_process(denoiser).scale(t), x_t)).flatten(1)
     start, stop = float(_angle(denoiser, t)), float(_angle(denoiser, s))
     state = torch.cat([z, z.new_zeros(len(z), columns)], 1)
-    state, evaluations = (solver or Adaptive()).solve(flat_field, state, start, stop)
+    still = torch.zeros_like(state) if start == 0 else None
+    state, evaluations = (solver or Adaptive()).solve(flat_field, state, start, stop, still)
     return over(_process(denoiser).scale(s), x_t) * state[:, :size].reshape(x_t.shape), state[:, size:], evaluations
 
 

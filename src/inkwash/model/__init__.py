@@ -10,6 +10,7 @@ from inkwash.model.latent_model import LatentModel, LatentProduct
 from inkwash.model.model import Model
 from inkwash.model.operators import blur, crop, downsample, entries, grey
 from inkwash.model.product import Factor, Population, Product
+from inkwash.model.trajectories import FlowTrajectories, flow_trajectories
 from inkwash.model.units import Units
 from inkwash.model.vae import VAE
 from inkwash.model.watch import Film
@@ -23,6 +24,7 @@ __all__ = [
     "EntryNoise",
     "Factor",
     "Film",
+    "FlowTrajectories",
     "GridCosts",
     "ImportanceEstimate",
     "LatentDiffusion",
@@ -43,6 +45,7 @@ __all__ = [
     "crop",
     "downsample",
     "entries",
+    "flow_trajectories",
     "grey",
     "trajectory_costs",
 ]

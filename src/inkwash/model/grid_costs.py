@@ -124,7 +124,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
         DataError: `x` is not of the model's shape.
         ConfigError: bad candidates, or a bad `seed`.
     """
-    clean, process, times = model.to_model(x).double(), model.process, _candidates(model, candidates)
+    clean, process, times = model.to_model(x).double(), model.process, candidate_times(model, candidates)
     lattice = model.units.lattice or process.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
     for rows, random in slots_of(clean, seed, Purpose.GRID):
@@ -204,7 +204,7 @@ def trajectory_costs(
         ConfigError: bad candidates, a bad `n` or `seed`, a process that is not Gaussian.
     """
     require_integer("n", n)
-    process, times = require_gaussian(model.process, "trajectory_costs"), _candidates(model, candidates)
+    process, times = require_gaussian(model.process, "trajectory_costs"), candidate_times(model, candidates)
     random = generator(seed_of(seed), Purpose.GRID)
     like = torch.zeros((), dtype=torch.float64, device=model.device)
     starts = process.prior((n, *model.shape), like=like).draw(random)
@@ -244,7 +244,7 @@ def _costs(times: Tensor, step: Tensor, last: Tensor, count: int, fixed: float) 
     return GridCosts(times, step, last, fixed, count * steps)
 
 
-def _candidates(model: Diffusion, candidates: Tensor | None) -> Tensor:
+def candidate_times(model: Diffusion, candidates: Tensor | None) -> Tensor:
     """The candidates themselves, or the times of the model's own grid, thinned evenly in log-SNR."""
     grid = as_grid(None, candidates, model.steps)
     if candidates is not None or len(grid) <= _CANDIDATES + 1:

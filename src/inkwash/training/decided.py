@@ -11,9 +11,11 @@ from inkwash.core.errors import ConfigError
 from inkwash.model.diffusion import require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.variance import ReverseVariance
+from inkwash.sample.learned import LearnedSteps
 from inkwash.training.build import clips
 from inkwash.training.kept_variance import kept_variance
 from inkwash.training.learned_grid import Criterion, learned_grid
+from inkwash.training.learned_sampler import learned_sampler
 from inkwash.training.run import StrPath, load, read_header
 from inkwash.training.sampling import merged, require_own, step_options
 
@@ -49,6 +51,9 @@ def decided(
     require_own(config)
     model = model.with_options(clip=config.clip, **step_options(config))
     model = model.with_options(variance=_variance(run, model, config, trained, display))
+    if config.sampler == "learned":
+        sampler = _learned_steps(run, model, config, trained, display)
+        model = model.with_options(sampler=sampler, times=sampler.grid())
     if config.grid == "learned":
         model = model.with_options(times=_learned_times(run, model, config, trained, display))
     return model, config
@@ -64,6 +69,23 @@ def _variance(
     return kept_variance(run, require_diffusion(model, "variance analytic"), display, clipped=clip)
 
 
+def _learned_steps(
+    run: StrPath, model: Model, config: SamplingConfig, trained: AnyResolvedConfig, display: Display
+) -> LearnedSteps:
+    """The sampler that is learned for the number of steps of the options."""
+    if config.steps is None:
+        raise ConfigError("steps", config.steps, "a number of steps, for which the sampler is learned")
+    model = require_diffusion(model, "sampler learned")
+    return learned_sampler(run, model, config.steps, display, " ".join(_clipping(config, trained)))
+
+
+def _clipping(config: SamplingConfig, trained: AnyResolvedConfig) -> list[str]:
+    """A word for clipping that is not as it was in training."""
+    if config.clip in (None, trained.denoiser.clip):
+        return []
+    return ["clipped" if config.clip else "unclipped"]
+
+
 def _learned_times(
     run: StrPath, model: Model, config: SamplingConfig, trained: AnyResolvedConfig, display: Display
 ) -> Tensor:
@@ -72,8 +94,6 @@ def _learned_times(
         raise ConfigError("steps", config.steps, "a number of steps, for which the grid is learned")
     criterion: Criterion = "bound" if config.sampler in (None, "ancestral") else "trajectory"
     varied = criterion == "bound" and config.variance not in (None, trained.denoiser.variance)
-    words = [str(config.variance)] if varied else []
-    if config.clip not in (None, trained.denoiser.clip):
-        words.append("clipped" if config.clip else "unclipped")
+    words = [*([str(config.variance)] if varied else []), *_clipping(config, trained)]
     model = require_diffusion(model, "grid learned")
     return learned_grid(run, model, criterion, config.steps, display, " ".join(words))

@@ -30,6 +30,8 @@ def merged(config: SamplingConfig, base: SamplingConfig) -> SamplingConfig:
     place `config` has another one are left out."""
     mine, theirs = asdict(config), asdict(base)
     both = SamplingConfig(**{name: theirs[name] if value is None else value for name, value in mine.items()})
+    if both.sampler == "learned":  # has times of its own
+        both = replace(both, grid=config.grid)
     return replace(both, **{name: value for name, value in mine.items() if name not in _own_names(both)})
 
 
@@ -44,6 +46,8 @@ def require_own(config: SamplingConfig, where: str = "", *, final: bool = True) 
     Raises:
         ConfigError: such an option.
     """
+    if config.sampler == "learned" and config.grid is not None:
+        raise ConfigError(f"{where}grid", config.grid, "no grid: learned steps have times of their own")
     for option, value in asdict(config).items():
         if value is not None and option not in _own_names(config, final):
             having = (name for name, kind in (*SAMPLERS.items(), *GRIDS.items()) if option in _names(kind))
@@ -64,8 +68,10 @@ def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lat
     """
     require_own(config, where)
     step_options(config)  # refuses bad values
-    if config.grid == "learned":
-        raise ConfigError(f"{where}grid", config.grid, "another one; after training, --grid learned learns it")
+    for option in ("sampler", "grid"):
+        if getattr(config, option) == "learned":
+            need = f"another one; after training, --{option} learned learns it"
+            raise ConfigError(f"{where}{option}", "learned", need)
     if config.sampler not in (None, "ancestral"):
         require_gaussian(denoiser.process, f"{where}sampler {config.sampler}")
     if config.variance is not None:
@@ -75,14 +81,14 @@ def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lat
 
 
 def step_options(config: SamplingConfig) -> StepOptions:
-    """The sampler, the number of steps and the grid, unless it is learned.
+    """The sampler, the number of steps and the grid, except what is learned.
 
     Raises:
         ConfigError: a bad value.
     """
     own = {name: value for name, value in asdict(config).items() if value is not None and name not in _OF_EVERY_WALK}
     found: StepOptions = {"steps": config.steps}
-    if config.sampler is not None:
+    if config.sampler is not None and config.sampler != "learned":
         found["sampler"] = _made(SAMPLERS[config.sampler], own)
     if config.grid is not None and config.grid != "learned":
         found["grid"] = _made(GRIDS[config.grid], own)
