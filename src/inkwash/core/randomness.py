@@ -41,6 +41,7 @@ class Purpose(IntEnum):
     IMPUTE = 17
     ENCODE = 18
     DECODE = 19
+    AUGMENT = 20
 
 
 def derived_seed(seed: int, *key: int) -> int:

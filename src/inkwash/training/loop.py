@@ -24,6 +24,7 @@ from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
+from inkwash.training.augment import augmented
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
 from inkwash.training.state import TrainState
@@ -99,7 +100,7 @@ def _stage(
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
         done = Step(state.step + 1, float(loss), float(norm), rate)
         if done.finite:
-            _update_weights(state, rate, config.ema)
+            _update_weights(state, rate)
             stage.lesson.learn(trained, state.proposal, batch.all_times, all_losses.cpu())
         failures = 0 if done.finite else failures + 1
         state.skipped += not done.finite
@@ -159,16 +160,11 @@ def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
-def _update_weights(state: TrainState, rate: float, decay: float) -> None:
-    """Take a step of the optimizer, and move the average towards the new weights."""
+def _update_weights(state: TrainState, rate: float) -> None:
+    """Take a step of the optimizer at a rate, and move the averages towards the new weights."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.optimizer.step()
-    age = state.step - state.stage.first
-    decay = min(decay, (1 + age) / (10 + age))  # a young average soon forgets its random start
-    with torch.no_grad():
-        for slow, fast in zip(state.average.parameters(), state.trained.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+    state.update()
 
 
 def _divergence(done: Step, indices: Array) -> NonFiniteError:
@@ -179,16 +175,22 @@ def _divergence(done: Step, indices: Array) -> NonFiniteError:
 
 
 @torch.no_grad()
-def held_out_loss(config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples) -> float:
-    """The loss of the averaged weights on at most 256 held-out examples, at times and noise that never change: those
-    that a `fresh` proposal makes."""
+def held_out_losses(
+    config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples
+) -> list[float]:
+    """The loss of every average of the weights on at most 256 held-out examples, at times and noise that never change:
+    those that a `fresh` proposal makes."""
     random, positions = generator(config.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
-    lesson, average = state.stage.lesson, state.average
+    lesson, averages = state.stage.lesson, state.averages.modules
     x, condition = with_present(held_out.take(positions), held_out.conditions(positions))
-    times, noise = lesson.draw(average, fresh, tuple(x.shape), random)
+    times, noise = lesson.draw(averages[0], fresh, tuple(x.shape), random)
     batch = Batch(held_out.indices[positions], x, times, noise, condition, times)
-    losses = [lesson.loss(average, part.to(state.device)).cpu() for part in batch.parts(64)]
-    return float((torch.cat(losses) * times.weight).mean())
+
+    def loss(average: nn.Module) -> float:
+        losses = [lesson.loss(average, part.to(state.device)).cpu() for part in batch.parts(64)]
+        return float((torch.cat(losses) * times.weight).mean())
+
+    return [loss(average) for average in averages]
 
 
 def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator) -> Batch:
@@ -201,7 +203,8 @@ def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfi
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     hidden = hidden_conditions(config, state.step)[mine]
     condition = {name: hide(value, hidden) for name, value in examples.conditions(positions[mine]).items()}
-    x, condition = with_present(examples.take(positions[mine]), condition)
+    x, told = augmented(examples.take(positions[mine]), config, state.step, mine)
+    x, condition = with_present(x, condition | told)
     own_times, own_noise = Times(times.t[mine], times.weight[mine]), tuple(each[mine] for each in noise)
     batch = Batch(examples.indices[positions[mine]], x, own_times, own_noise, condition, times)
     return batch.to(accelerator.device)

@@ -18,7 +18,7 @@ from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
 from inkwash.model.model import Model
 from inkwash.training.cost import measure_cost
-from inkwash.training.loop import Step, draw_batch, held_out_loss
+from inkwash.training.loop import Step, draw_batch, held_out_losses
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
@@ -86,11 +86,14 @@ class Reporter:
         self._losses: list[float] = []  # since the last line of metrics
 
     def look(self, state: TrainState) -> float:
-        """Sample from the averaged weights into the run, and return their loss on held-out data."""
+        """Choose the average of the weights that has the least loss on held-out data, sample from it into the run, and
+        return its loss."""
+        fresh = family_of(self.prepared.config).proposal(self.prepared.config)
+        losses = held_out_losses(self.prepared.config.train, state, fresh, self.prepared.held_out)
+        state.averages.choose(losses)
         if self.samples:
             self._preview(self.prepared.model(state.average), state.step)
-        fresh = family_of(self.prepared.config).proposal(self.prepared.config)
-        return held_out_loss(self.prepared.config.train, state, fresh, self.prepared.held_out)
+        return losses[state.averages.chosen]
 
     def _preview(self, model: Model, step: int) -> None:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"

@@ -1,0 +1,73 @@
+r"""Moving averages of the weights, of several horizons at once (Karras et al. 2024, §3).
+
+An average after t steps has weights $\propto \tau^\gamma$ on the steps $\tau \le t$: its horizon grows with training,
+and a share of the training is its only parameter. The share is the standard deviation of those weights relative to t,
+$\sigma_\mathrm{rel} = (\gamma + 1)^{1/2} (\gamma + 2)^{-1} (\gamma + 3)^{-1/2}$ (eq. 125).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+def exponent(width: float) -> float:
+    r"""$\gamma$ of an average of a relative width; infinite for the width 0, which is the weights themselves."""
+    if width == 0:
+        return math.inf
+    inverse = width**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+
+
+class Averages:
+    r"""Averages of the weights of a module, which follow it step by step.
+
+    $\theta \leftarrow \beta_t \theta + (1 - \beta_t) \theta_t$ with $\beta_t = (1 - 1/t)^{\gamma + 1}$ (eq. 127).
+
+    Args:
+        trained: what is trained; the averages start as its copies.
+        widths: the relative width of each average, in [0, 0.28].
+
+    Attributes:
+        modules: the averages, in the order of the widths.
+        chosen: the place of the one that the model samples with.
+    """
+
+    def __init__(self, trained: nn.Module, widths: Sequence[float]) -> None:
+        self.widths = tuple(widths)
+        self.modules = tuple(copy.deepcopy(trained).eval().requires_grad_(False) for _ in self.widths)
+        self.chosen = 0
+        self._exponents = [exponent(width) for width in self.widths]
+
+    @property
+    def best(self) -> nn.Module:
+        """The average that is chosen."""
+        return self.modules[self.chosen]
+
+    @property
+    def width(self) -> float:
+        """The relative width of the average that is chosen."""
+        return self.widths[self.chosen]
+
+    def follow(self, trained: nn.Module, step: int) -> None:
+        """Move every average towards the weights after so many steps, at least 1."""
+        new = list(trained.parameters())
+        for module, gamma in zip(self.modules, self._exponents, strict=True):
+            decay = math.exp((gamma + 1) * math.log1p(-1 / step)) if step > 1 and gamma < math.inf else 0.0
+            get_ema_multi_avg_fn(decay)(list(module.parameters()), new, None)
+
+    def choose(self, losses: Sequence[float]) -> None:
+        """Choose the average of the least loss; losses that are not finite do not count."""
+        finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
+        if min(finite) < math.inf:
+            self.chosen = finite.index(min(finite))
+
+    def restart(self) -> None:
+        """Make all averages equal to the first one, buffers included."""
+        for module in self.modules[1:]:
+            module.load_state_dict(self.modules[0].state_dict())
