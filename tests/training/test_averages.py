@@ -51,9 +51,7 @@ def test_the_width_zero_is_the_last_step_and_all_steps_are_the_widest():
 
 
 @bug("the first is chosen", Averages, "choose", lambda self, losses: None)
-@pytest.mark.parametrize(
-    ("losses", "chosen"), [((3, 1, 2), 1), ((math.nan, 2, 1), 2), ((math.inf, math.inf, 5), 2)]
-)
+@pytest.mark.parametrize(("losses", "chosen"), [((3, 1, 2), 1), ((math.nan, 2, 1), 2), ((math.inf, math.inf, 5), 2)])
 def test_the_average_of_the_least_loss_is_chosen(losses, chosen):
     following = Averages(nn.Linear(1, 1), (0.0, 0.1, 0.2))
     following.choose(losses)

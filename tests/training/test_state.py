@@ -106,7 +106,8 @@ def test_a_state_takes_over_the_tensors_of_another(trainer):
     for _ in range(4):
         next(steps)
     new, going_on, *_ = trainer(steps=10, seed=0)
-    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, old.step, old.averages.width, "here")
+    groups = {g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}
+    new.load(groups, old.step, old.averages.width, "here")
     list(steps), list(going_on)
     assert same(copied(new), copied(old))
 

@@ -175,9 +175,7 @@ def _divergence(done: Step, indices: Array) -> NonFiniteError:
 
 
 @torch.no_grad()
-def held_out_losses(
-    config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples
-) -> list[float]:
+def held_out_losses(config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples) -> list[float]:
     """The loss of every average of the weights on at most 256 held-out examples, at times and noise that never change:
     those that a `fresh` proposal makes."""
     random, positions = generator(config.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
