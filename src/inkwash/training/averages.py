@@ -54,6 +54,10 @@ class Averages:
         """The relative width of the average that is chosen."""
         return self.widths[self.chosen]
 
+    def describe(self) -> str:
+        """The horizon that is chosen, and all of them."""
+        return f"horizon {self.width:g} of {', '.join(f'{width:g}' for width in self.widths)}"
+
     def follow(self, trained: nn.Module, step: int) -> None:
         """Move every average towards the weights after so many steps, at least 1."""
         new = list(trained.parameters())
