@@ -247,7 +247,7 @@ class TrainConfig:
     """Weight decay of AdamW."""
     clip_grad: Positive = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
-    ema: tuple[Horizon, ...] = (0.05, 0.1, 0.2)
+    ema: tuple[Horizon, ...] = (0.05, 0.12, 0.25)
     """Relative widths of the moving averages of the weights: the spread of the steps that an average looks back on, as
     a share of all steps so far. 0 is no average. The model samples with the one of the least held-out loss."""
     objective: ObjectiveName | None = None
