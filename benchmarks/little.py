@@ -1,13 +1,14 @@
 """Measure what helps a network that learns few examples, without a look at the examples that a run holds out.
 
-    python benchmarks/little.py digits --every 1000 --examples 300 -- --train.steps 3000 --network.dropout 0.1
-    python benchmarks/little.py digits --final -- --train.steps 3000 --train.augment shift
+    python benchmarks/little.py --few 320 --every 500 digits -- --train.steps 1000 --network.dropout 0.1
+    python benchmarks/little.py --final digits -- --train.steps 5000 --train.augment shift
 
 A fifth of the part that `inkwash train` trains on is set aside in its place. With --final the examples are those that a
 run holds out: use it once, for what was chosen. The words after -- are options of `inkwash train`. Every line has the
 number of steps, the processor time of training in one thread, and for each horizon of --train.ema the bound on examples
 set aside, on as many that were trained on, and the mean and standard error of their difference; in bits per dimension
-for data with levels, in nats per example otherwise. The bound is that on the grid of the model, with the same draws for all.
+for data with levels, in nats per example otherwise. The bound is that on the grid of the model, with the same draws for
+all.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from inkwash.training.state import start
 
 def prepared(words: list[str], options: argparse.Namespace) -> Prepared:
     """What training starts from, with examples to train on and to judge by."""
-    found = prepare(parse(Train, "inkwash train", [options.data, *words]).config("unused"))
+    found = prepare(parse(Train, "inkwash train", [options.data, *words]).config(options.data))
     places = found.examples.indices
     if not options.final:
         places = np.random.default_rng(1).permutation(places)

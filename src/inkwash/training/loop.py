@@ -164,7 +164,8 @@ def _update_weights(state: TrainState, rate: float) -> None:
     """Take a step of the optimizer at a rate, and move the averages towards the new weights."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.update()
+    state.optimizer.step()
+    state.averages.follow(state.trained, state.step + 1 - state.stage.first)
 
 
 def _divergence(done: Step, indices: Array) -> NonFiniteError:

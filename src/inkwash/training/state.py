@@ -81,11 +81,6 @@ class TrainState:
         self.stage.begin(self.trained, self.averages.modules[0], examples)
         self.averages.restart()
 
-    def update(self) -> None:
-        """Take a step of the optimizer, and move the averages towards the new weights."""
-        self.optimizer.step()
-        self.averages.follow(self.trained, self.step + 1 - self.stage.first)
-
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of weights, moving averages, proposal and optimizer, by group and name. The group `average` is
         the chosen one, and `averages` has the others, by their places."""
