@@ -35,24 +35,24 @@ class Averages:
 
     Attributes:
         modules: the averages, in the order of the widths.
-        chosen: the place of the one that the model samples with.
+        used: the place of the one that the model samples with.
     """
 
     def __init__(self, trained: nn.Module, widths: Sequence[float]) -> None:
         self.widths = tuple(widths)
         self.modules = tuple(copy.deepcopy(trained).eval().requires_grad_(False) for _ in self.widths)
-        self.chosen = 0
+        self.used = 0
         self._exponents = [exponent(width) for width in self.widths]
 
     @property
     def best(self) -> nn.Module:
         """The average that is chosen."""
-        return self.modules[self.chosen]
+        return self.modules[self.used]
 
     @property
     def width(self) -> float:
         """The relative width of the average that is chosen."""
-        return self.widths[self.chosen]
+        return self.widths[self.used]
 
     def describe(self) -> str:
         """The horizon that is chosen, and all of them."""
@@ -69,7 +69,7 @@ class Averages:
         """Choose the average of the least loss; losses that are not finite do not count."""
         finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
         if min(finite) < math.inf:
-            self.chosen = finite.index(min(finite))
+            self.used = finite.index(min(finite))
 
     def restart(self) -> None:
         """Make all averages equal to the first one, buffers included."""

@@ -202,8 +202,8 @@ def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfi
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     hidden = hidden_conditions(config, state.step)[mine]
     condition = {name: hide(value, hidden) for name, value in examples.conditions(positions[mine]).items()}
-    x, told = augmented(examples.take(positions[mine]), config, state.step, mine)
-    x, condition = with_present(x, condition | told)
+    x, seen = augmented(examples.take(positions[mine]), config, state.step, mine)
+    x, condition = with_present(x, condition | seen)
     own_times, own_noise = Times(times.t[mine], times.weight[mine]), tuple(each[mine] for each in noise)
     batch = Batch(examples.indices[positions[mine]], x, own_times, own_noise, condition, times)
     return batch.to(accelerator.device)

@@ -93,7 +93,7 @@ class Reporter:
         state.averages.choose(losses)
         if self.samples:
             self._preview(self.prepared.model(state.average), state.step)
-        return losses[state.averages.chosen]
+        return losses[state.averages.used]
 
     def _preview(self, model: Model, step: int) -> None:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"

@@ -94,7 +94,7 @@ class TrainState:
         others = {
             f"{place}.{name}": tensor
             for place, module in enumerate(self.averages.modules)
-            if place != self.averages.chosen
+            if place != self.averages.used
             for name, tensor in module.state_dict().items()
         }
         groups = {name: module.state_dict() for name, module in modules.items()}
@@ -112,7 +112,7 @@ class TrainState:
         Raises:
             CheckpointError: their names, shapes or dtypes are not those of this state.
         """
-        self.step, self.averages.chosen = step, self.averages.widths.index(width)
+        self.step, self.averages.used = step, self.averages.widths.index(width)
         self.move_to(next(number for number, stage in enumerate(self.stages) if step <= stage.last))
         if groups["optimizer"]:
             self._make_moments()
