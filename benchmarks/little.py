@@ -64,8 +64,8 @@ def lines(words: list[str], options: argparse.Namespace) -> Iterator[str]:
         if done.step % options.every and done.step < config.steps:
             continue
         spent += time.process_time() - began
-        for width, average in zip(state.averages.widths, state.averages.modules, strict=True):
-            yield f"| {done.step} | {spent:.0f} | {width:g} | {bounds(found, average.eval(), options)} |"
+        for horizon, average in zip(state.averages.horizons, state.averages.modules, strict=True):
+            yield f"| {done.step} | {spent:.0f} | {horizon:g} | {bounds(found, average.eval(), options)} |"
         began = time.process_time()
 
 

@@ -26,23 +26,23 @@ class Weights(nn.Module):
         return self
 
 
-def looking_back(width):
+def looking_back(horizon):
     """The weight that an average of all steps has on each of them."""
     trained = Weights()
-    following = Averages(trained, (width,))
+    following = Averages(trained, (horizon,))
     for step in range(1, STEPS + 1):
         following.follow(trained.at(step), step)
     return following.best.row.detach().numpy()
 
 
-@bug("the exponent one too large", averages, "exponent", lambda width, made=averages.exponent: made(width) + 1)
-@pytest.mark.parametrize("width", [0.05, 0.1, 0.2, 0.28])
-def test_the_width_of_an_average_is_the_spread_of_the_steps_that_it_looks_back_on(width):
+@bug("the exponent one too large", averages, "exponent", lambda horizon, made=averages.exponent: made(horizon) + 1)
+@pytest.mark.parametrize("horizon", [0.05, 0.1, 0.2, 0.28])
+def test_the_horizon_of_an_average_is_the_spread_of_the_steps_that_it_looks_back_on(horizon):
     """Its definition: the standard deviation of the weights over the steps, as a share of all steps."""
-    weights, steps = looking_back(width), np.arange(1, STEPS + 1) / STEPS
+    weights, steps = looking_back(horizon), np.arange(1, STEPS + 1) / STEPS
     assert weights.sum() == pytest.approx(1)
     mean = weights @ steps
-    assert math.sqrt(weights @ (steps - mean) ** 2) == pytest.approx(width, rel=0.02)
+    assert math.sqrt(weights @ (steps - mean) ** 2) == pytest.approx(horizon, rel=0.02)
 
 
 def test_the_width_zero_is_the_last_step_and_all_steps_are_the_widest():
@@ -56,6 +56,6 @@ def test_the_average_of_the_least_loss_is_chosen(losses, chosen):
     following = Averages(nn.Linear(1, 1), (0.0, 0.1, 0.2))
     following.choose(losses)
     assert following.best is following.modules[chosen]
-    assert following.width == (0.0, 0.1, 0.2)[chosen]
+    assert following.horizon == (0.0, 0.1, 0.2)[chosen]
     following.choose((math.nan, math.nan, math.nan))
     assert following.best is following.modules[chosen]

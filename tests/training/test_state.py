@@ -107,7 +107,7 @@ def test_a_state_takes_over_the_tensors_of_another(trainer):
         next(steps)
     new, going_on, *_ = trainer(steps=10, seed=0)
     groups = {g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}
-    new.load(groups, old.step, old.averages.width, "here")
+    new.load(groups, old.step, old.averages.horizon, "here")
     list(steps), list(going_on)
     assert same(copied(new), copied(old))
 
@@ -129,7 +129,7 @@ def test_a_state_before_the_first_step_can_be_taken_over(trainer):
     old, *_ = trainer()
     assert old.tensors()["optimizer"] == {}
     new, *_ = trainer(seed=5)
-    new.load(old.tensors(), 0, old.averages.width, "here")
+    new.load(old.tensors(), 0, old.averages.horizon, "here")
     assert same(copied(new), copied(old))
 
 
@@ -148,4 +148,4 @@ def test_other_tensors_are_refused(trainer, group, change):
         groups[group][name] = torch.zeros(3, 3, 3)
     new, *_ = trainer(steps=2, times="loss-history")
     with pytest.raises(CheckpointError, match="here"):
-        new.load(groups, old.step, old.averages.width, "here")
+        new.load(groups, old.step, old.averages.horizon, "here")

@@ -251,7 +251,7 @@ class TrainConfig:
     clip_grad: Positive = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
     ema: tuple[Horizon, ...] = (0.05, 0.12, 0.25)
-    """Relative widths of the moving averages of the weights: the spread of the steps that an average looks back on, as
+    """Horizons of the moving averages of the weights: the spread of the steps that an average looks back on, as
     a share of all steps so far. 0 is no average. The model samples with the one of the least held-out loss."""
     objective: ObjectiveName | None = None
     """What training minimises; by default the bound in continuous time for levels and the learned schedule, the bound

@@ -16,11 +16,11 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-def exponent(width: float) -> float:
-    r"""$\gamma$ of an average of a relative width; infinite for the width 0, which is the weights themselves."""
-    if width == 0:
+def exponent(horizon: float) -> float:
+    r"""$\gamma$ of an average of a horizon; infinite for the horizon 0, which is the weights themselves."""
+    if horizon == 0:
         return math.inf
-    inverse = width**-2
+    inverse = horizon**-2
     return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
 
 
@@ -31,32 +31,32 @@ class Averages:
 
     Args:
         trained: what is trained; the averages start as its copies.
-        widths: the relative width of each average, in [0, 0.28].
+        horizons: the horizon of each average, in [0, 0.28].
 
     Attributes:
-        modules: the averages, in the order of the widths.
+        modules: the averages, in the order of the horizons.
         used: the place of the one that the model samples with.
     """
 
-    def __init__(self, trained: nn.Module, widths: Sequence[float]) -> None:
-        self.widths = tuple(widths)
-        self.modules = tuple(copy.deepcopy(trained).eval().requires_grad_(False) for _ in self.widths)
+    def __init__(self, trained: nn.Module, horizons: Sequence[float]) -> None:
+        self.horizons = tuple(horizons)
+        self.modules = tuple(copy.deepcopy(trained).eval().requires_grad_(False) for _ in self.horizons)
         self.used = 0
-        self._exponents = [exponent(width) for width in self.widths]
+        self._exponents = [exponent(each) for each in self.horizons]
 
     @property
     def best(self) -> nn.Module:
-        """The average that is chosen."""
+        """The average in use."""
         return self.modules[self.used]
 
     @property
-    def width(self) -> float:
-        """The relative width of the average that is chosen."""
-        return self.widths[self.used]
+    def horizon(self) -> float:
+        """The horizon of the average in use."""
+        return self.horizons[self.used]
 
     def describe(self) -> str:
-        """The horizon that is chosen, and all of them."""
-        return f"horizon {self.width:g} of {', '.join(f'{width:g}' for width in self.widths)}"
+        """The horizon of the average in use, and all horizons."""
+        return f"horizon {self.horizon:g} of {', '.join(f'{each:g}' for each in self.horizons)}"
 
     def follow(self, trained: nn.Module, step: int) -> None:
         """Move every average towards the weights after so many steps, at least 1."""

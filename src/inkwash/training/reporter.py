@@ -141,7 +141,7 @@ class Reporter:
             self._draw_results(model)
             summary = Summary(*self._held_out_bounds(model), state.seconds)
             storage.replace(file, storage.dump_json(summary.to_json()))
-        if len(state.averages.widths) > 1:
+        if len(state.averages.horizons) > 1:
             self.display.say(f"average   {state.averages.describe()}, the best of them on held-out examples")
         for line in _closing_words(self.run, Summary.read(file)):
             self.display.say(line)

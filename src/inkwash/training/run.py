@@ -65,7 +65,7 @@ class Header:
         fingerprint: SHA-256 of the data, its labels and conditions.
         examples: the number of examples of the data.
         step: the number of training steps done.
-        ema: the relative width of the average of the weights that the model samples with.
+        ema: the horizon of the average of the weights that the model samples with.
         skipped: the number of steps that were skipped because they were not finite.
         seconds: the time spent in training.
         versions: those of inkwash, torch and Python.
@@ -92,7 +92,7 @@ class Header:
             fingerprint=prepared.fingerprint,
             examples=len(prepared.dataset.data),
             step=state.step,
-            ema=state.averages.width,
+            ema=state.averages.horizon,
             skipped=state.skipped,
             seconds=state.seconds,
             versions={"inkwash": __version__, "torch": torch.__version__, "python": platform.python_version()},

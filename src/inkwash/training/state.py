@@ -83,7 +83,7 @@ class TrainState:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """The tensors of weights, moving averages, proposal and optimizer, by group and name. The group `average` is
-        the chosen one, and `averages` has the others, by their places."""
+        the one in use, and `averages` has the others, by their places."""
         moments = {
             f"{kind}.{name}": self.optimizer.state[parameter][kind]
             for name, parameter in self.trained.named_parameters()
@@ -100,19 +100,19 @@ class TrainState:
         groups = {name: module.state_dict() for name, module in modules.items()}
         return {**groups, "averages": others, "optimizer": moments}
 
-    def load(self, groups: dict[str, dict[str, Tensor]], step: int, width: float, where: str) -> None:
+    def load(self, groups: dict[str, dict[str, Tensor]], step: int, horizon: float, where: str) -> None:
         """Copy the tensors of a checkpoint after a number of steps into this state.
 
         Args:
             groups: the tensors, by group and name.
             step: the number of steps done.
-            width: the relative width of the average that is chosen.
+            horizon: that of the average in use.
             where: what messages call the checkpoint.
 
         Raises:
             CheckpointError: their names, shapes or dtypes are not those of this state.
         """
-        self.step, self.averages.used = step, self.averages.widths.index(width)
+        self.step, self.averages.used = step, self.averages.horizons.index(horizon)
         self.move_to(next(number for number, stage in enumerate(self.stages) if step <= stage.last))
         if groups["optimizer"]:
             self._make_moments()
