@@ -45,7 +45,7 @@ def test_the_horizon_of_an_average_is_the_spread_of_the_steps_that_it_looks_back
     assert math.sqrt(weights @ (steps - mean) ** 2) == pytest.approx(horizon, rel=0.02)
 
 
-def test_the_width_zero_is_the_last_step_and_all_steps_are_the_widest():
+def test_the_horizon_zero_is_the_last_step_and_all_steps_are_the_widest():
     assert looking_back(0).tolist() == np.eye(STEPS)[-1].tolist()
     assert averages.exponent(1 / math.sqrt(12)) == pytest.approx(0, abs=1e-9)  # the spread of a uniform law
 

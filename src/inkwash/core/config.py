@@ -376,8 +376,8 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
-    """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so are
-    `augment` and `augment_share`."""
+    """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so
+    are `augment` and `augment_share`."""
 
     steps: Count
     batch_size: Count

@@ -2,7 +2,7 @@ r"""Moving averages of the weights, of several horizons at once (Karras et al. 2
 
 An average after t steps has weights $\propto \tau^\gamma$ on the steps $\tau \le t$: its horizon grows with training,
 and a share of the training is its only parameter. The share is the standard deviation of those weights relative to t,
-$\sigma_\mathrm{rel} = (\gamma + 1)^{1/2} (\gamma + 2)^{-1} (\gamma + 3)^{-1/2}$ (eq. 125).
+$\sigma_\mathrm{rel} = (\gamma + 1)^{1/2} (\gamma + 2)^{-1} (\gamma + 3)^{-1/2}$ (eq. 123).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Sequence
 
-import numpy as np
+from numpy.polynomial import Polynomial
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -20,8 +20,8 @@ def exponent(horizon: float) -> float:
     r"""$\gamma$ of an average of a horizon; infinite for the horizon 0, which is the weights themselves."""
     if horizon == 0:
         return math.inf
-    inverse = horizon**-2
-    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+    equation = horizon**2 * Polynomial.fromroots([-2, -2, -3]) - Polynomial([1, 1])
+    return float(equation.roots().real.max())
 
 
 class Averages:
