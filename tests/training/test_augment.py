@@ -38,10 +38,10 @@ def codes(*numbers):
 # What each transformation does, compared with NumPy
 
 
-@pytest.mark.parametrize("reverse", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("reverse", [(0,), (1,), (1, 0), (0, 1), (1, 1), (0, 1, 0), (1, 0, 1)])
 def test_a_flip_reverses_the_sides_that_its_code_names(reverse):
-    x = some(2, 3, 4)
-    axes = [axis for axis, one in zip((2, 3), reverse, strict=True) if one]
+    x = some(2, *(3, 4, 5)[: len(reverse)])
+    axes = [axis for axis, one in enumerate(reverse, 2) if one]
     assert np.array_equal(MOVES["flip"].apply(x, codes(*reverse)), np.flip(x.numpy(), axes))
 
 

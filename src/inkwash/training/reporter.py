@@ -48,6 +48,9 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
         yield f"{name:<10}{text}"
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
+    if train.augment and train.augment_share:
+        share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
+        yield f"          transformed in training: {share}; the network sees what was done, samples are of the data as it is"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
     if not spec.size and spec.shape[0] > 4096:
