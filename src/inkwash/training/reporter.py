@@ -50,7 +50,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
     if train.augment and train.augment_share:
         share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
-        yield f"          transformed in training: {share}; the network sees what was done, samples are of the data as it is"
+        yield f"          transformed: {share}; the network sees it, and samples are not transformed"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
     if not spec.size and spec.shape[0] > 4096:
