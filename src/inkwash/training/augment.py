@@ -174,7 +174,9 @@ def require_moves(names: tuple[MoveName, ...], size: tuple[int, ...], data: str)
         raise ConfigError("train.augment", " ".join(names), "each transformation once")
     for name in names:
         if not size:
-            raise ConfigError("train.augment", f"{name}, and {data}", "series, images or volumes; columns have no order")
+            raise ConfigError(
+                "train.augment", f"{name}, and {data}", "series, images or volumes: columns have no order"
+            )
         if not MOVES[name].width(size):
             raise ConfigError("train.augment", f"{name}, and {data}", MOVES[name].need)
 
