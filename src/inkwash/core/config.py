@@ -59,6 +59,7 @@ NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
 MoveName = Literal["flip", "shift", "transpose"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
     "ancestral",
@@ -279,6 +280,11 @@ class TrainConfig:
     """Steps between lines of metrics.jsonl."""
     micro_batch_size: Count | None = None
     """Most examples that a process takes at a time, to save memory; by default the batch. The step is the same."""
+    precision: PrecisionName = "fp32"
+    """Numbers that the networks compute with in training; losses, weights and their averages are float32 in any case.
+    bf16 and fp16 are faster on most GPUs, and fp16 needs one."""
+    compile: bool = False
+    """Whether torch.compile compiles the networks for training. That takes about a minute, and a compiler."""
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,25 @@ class LevelHead(nn.Module):
         return self.linear(each) + F.pad(self.log_prior, (0, self.beyond))
 
 
+def level_waves(levels: int) -> Tensor:
+    """Sines and cosines of the number of a level, `(levels, waves)`: of periods of twice the range of the levels, once
+    and two thirds, and of 2, 4, 8, … levels up to a quarter of the range."""
+    number, periods = torch.arange(levels, dtype=torch.float64), [2 * (levels - 1) / k for k in (1, 2, 3)]
+    periods += [2.0**k for k in range(2, levels.bit_length()) if 2**k <= levels / 4]
+    angle = 2 * math.pi * (number - (levels - 1) / 2)[:, None] / torch.tensor(periods, dtype=torch.float64)
+    parity = 1 - 2 * (number % 2)
+    finest = [parity[:, None]] if levels > 3 else []  # the sine of period 2 is 0 everywhere
+    return torch.cat([angle.sin(), angle.cos(), *finest], 1).float()
+
+
 class LevelNet(nn.Module):
     r"""Adds the output of a network for the full example to the log-frequencies of each entry's levels.
 
-    The network's input is the noisy data and, for each entry, the expectations of a few sines and cosines of its level,
-    given only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level.
-    A `LevelHead` turns the network's features into log-odds.
+    The network's input is the noisy data and, for each entry, the expectations of sines and cosines of its level, given
+    only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level. Their
+    periods reach down to two levels, so that the network can tell neighbouring levels apart where the noise lets it
+    (Kingma et al. 2021, §4.2, add such functions of the noisy data). A `LevelHead` turns the network's features into
+    log-odds.
 
     Args:
         network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
@@ -63,7 +76,6 @@ class LevelNet(nn.Module):
         outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
     """
 
-    FREQUENCIES = 3
     values: Tensor
     waves: Tensor
 
@@ -72,13 +84,12 @@ class LevelNet(nn.Module):
         self.network = network
         self.head = LevelHead(shape, len(values), features, outputs)
         self.register_buffer("values", values.float(), persistent=False)
-        angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)
-        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1).float(), persistent=False)
+        self.register_buffer("waves", level_waves(len(values)), persistent=False)
 
-    @classmethod
-    def inputs_per_channel(cls) -> int:
-        """The number of channels that the network is given for each channel of the data."""
-        return 1 + 2 * cls.FREQUENCIES
+    @staticmethod
+    def inputs_per_channel(levels: int) -> int:
+        """The number of channels that the network is given for each channel of data with so many levels."""
+        return 1 + level_waves(levels).shape[1]
 
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to

@@ -65,7 +65,7 @@ def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
         return _backbone(config, spec, condition, (1,) * channels, (1,) * (channels * (1 + spreads)))
     values = lattice_of(spec).values()
     features = min(_FEATURES, len(values) - 1)
-    inputs, outputs = (LevelNet.inputs_per_channel(),) * channels, (features,) * channels
+    inputs, outputs = (LevelNet.inputs_per_channel(len(values)),) * channels, (features,) * channels
     network = _backbone(config, spec, condition, inputs, outputs)
     return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 

@@ -18,6 +18,7 @@ from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
 from inkwash.model.model import Model
 from inkwash.training.cost import measure_cost
+from inkwash.training.engine import engine_words, tuned
 from inkwash.training.loop import Step, draw_batch, held_out_losses
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
@@ -46,7 +47,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     family = family_of(config)
     for name, text in family.describe(config, spec, state.trained).items():
         yield f"{name:<10}{text}"
-    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
+    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
     if train.augment and train.augment_share:
         share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
@@ -68,7 +69,8 @@ def announce_cost(prepared: Prepared, state: TrainState, accelerator: Accelerato
     for number, stage in enumerate(stages):
         state.move_to(number)
         batch = draw_batch(state, prepared.examples, config, accelerator)
-        cost = measure_cost(state, batch, config.micro_batch_size)
+        with tuned(state.trained, config, state.device):
+            cost = measure_cost(state, batch, config.micro_batch_size)
         which = f"; stage {number + 1}" if len(stages) > 1 else ""
         display.say(f"cost      about {cost.describe(stage.last - stage.first)}{which}")
     state.move_to(0)
