@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GROUPS = ("weights", "average", "optimizer")
+GROUPS = ("weights", "average", "averages", "optimizer")
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def main() -> None:
                     Path(folder, "run"),
                     data=iw.DataConfig(transform=kind),
                     network=iw.NetworkConfig(width=64, depth=2),
-                    train=iw.TrainConfig(steps=options.steps, ema=0.99, seed=0),
+                    train=iw.TrainConfig(steps=options.steps, ema=(0.1,), seed=0),
                     display=Display(False),
                     report=False,
                 )

@@ -373,12 +373,12 @@ def test_a_preset_is_inspected_as_it_is_trained():
 
 def test_other_options_change_what_the_preset_sets_wherever_they_stand():
     for words in (
-        "--denoiser.predicts v --preset ddpm --train.ema 0.9",
-        "--train.ema 0.9 --denoiser.predicts=v --preset=ddpm",
+        "--denoiser.predicts v --preset ddpm --train.ema 0.1",
+        "--train.ema 0.1 --denoiser.predicts=v --preset=ddpm",
     ):
         config = parsed(*words.split()).config("digits")
         preset = replace(iw.presets.ddpm(), source="digits")
-        train = replace(preset.train, ema=0.9)
+        train = replace(preset.train, ema=(0.1,))
         assert config == replace(preset, denoiser=replace(preset.denoiser, predicts="v"), train=train)
 
 

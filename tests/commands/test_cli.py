@@ -79,7 +79,7 @@ BAD = {
     "train digits --train.learning-rate inf": "train.learning_rate: got inf",
     "train digits --train.learning-rate 0": "train.learning_rate: got 0",
     "train digits --train.learning-rate -1": "train.learning_rate: got -1",
-    "train digits --train.ema 1": "train.ema: got 1",
+    "train digits --train.ema 0.999": "train.ema: got (0.999,)",
     "train digits --train.seed -1": "train.seed: got -1",
     "train digits --data.held-out 0": "data.held_out: got 0",
     "train digits --data.held-out 1": "data.held_out: got 1",

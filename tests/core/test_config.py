@@ -168,8 +168,8 @@ def test_good_values_pass():
     check(EvaluateConfig())
     for dotted, value in [
         ("train.learning_rate", 1),
-        ("train.ema", 0),
-        ("train.ema", 0.0),
+        ("train.ema", (0,)),
+        ("train.ema", (0.0, 0.28)),
         ("train.weight_decay", 0),
         ("train.steps", None),
         ("train.steps", 10**12),

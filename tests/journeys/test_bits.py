@@ -137,7 +137,7 @@ def test_a_short_training_on_heartbeats_comes_between_what_is_possible_and_indep
         tmp_path / "run",
         process=iw.ProcessConfig("sohl-dickstein", 20, "bernoulli"),
         network=iw.NetworkConfig(width=64, depth=1),
-        train=iw.TrainConfig(150, 64, 5e-3, warmup=10, ema=0.9, monitor_every=1000),
+        train=iw.TrainConfig(150, 64, 5e-3, warmup=10, ema=(0.1,), monitor_every=1000),
     )
     beat = Heartbeat(rate=0.5)
     bound = run.model().bound(np.tile(beat.beats.numpy().astype(np.uint8), (100, 1)))

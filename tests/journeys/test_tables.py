@@ -280,7 +280,7 @@ def test_training_learns_what_categories_and_numbers_tell_of_each_other(tmp_path
         write(tmp_path / "data.csv", cells, ["code", "number"]),
         tmp_path / "run",
         network=iw.NetworkConfig(width=64, depth=1),
-        train=iw.TrainConfig(400, 128, 5e-3, warmup=10, ema=0.95, monitor_every=1000),
+        train=iw.TrainConfig(400, 128, 5e-3, warmup=10, ema=(0.1,), monitor_every=1000),
     )
     x = run.dataset().data[run.split()[1]]
     bound = run.model().bound(x, terms=100)

@@ -30,7 +30,7 @@ from inkwash.training.checkpoint import list_checkpoints
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
 
 STEPS, SAVE_EVERY = 12, 3
-GROUPS = ("weights", "average", "proposal", "optimizer")
+GROUPS = ("weights", "average", "averages", "proposal", "optimizer")
 
 
 class Crash(BaseException):

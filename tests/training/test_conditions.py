@@ -77,7 +77,7 @@ def test_processes_share_the_conditions_of_one_batch():
 
 def trained_on(x, given, spec, steps=250, **parts):
     """A model trained on arrays, for as many steps."""
-    speed = {"batch_size": 128, "learning_rate": 5e-3, "warmup": 10, "ema": 0.95, "condition_dropout": 0.2}
+    speed = {"batch_size": 128, "learning_rate": 5e-3, "warmup": 10, "ema": (0.1,), "condition_dropout": 0.2}
     config = replace(
         tiny("x", steps=steps, **speed), data=iw.DataConfig(condition="y"), denoiser=iw.DenoiserConfig("v")
     )

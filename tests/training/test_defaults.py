@@ -37,7 +37,11 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
     config = resolve(Config("x", network=NetworkConfig(usual(kind, spec))), spec)
     check(config)
     for section in (config.process, config.network, config.train, config.denoiser):
-        unused = {"condition_dropout", "log_snr_first"} | OF_PROCESSES | not_of(config.network.kind)
+        unused = (
+            {"condition_dropout", "log_snr_first", "augment", "augment_share"}
+            | OF_PROCESSES
+            | not_of(config.network.kind)
+        )
         assert {name for name, value in vars(section).items() if value is None} <= unused
     assert resolve(config, spec) == config
     assert from_json(ResolvedDiffusionConfig, to_json(config)) == config

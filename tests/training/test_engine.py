@@ -157,7 +157,7 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(data, precision):
         if done.step == 3:
             kept = {g: {n: t.clone() for n, t in tensors.items()} for g, tensors in through.tensors().items()}
     again = start(replace(resolve(tiny(data.name), data.spec), train=config.train), examples, CPU)
-    again.load(kept, 3, "here")
+    again.load(kept, 3, through.averages.horizon, "here")
     list(training(again, examples, config.train, Accelerator(cpu=True)))
     assert same(copied(again), copied(through))
 
@@ -218,7 +218,7 @@ def test_a_checkpoint_holds_the_scale(trainer):
     list(steps)
     state.scaler.update(2.0**7)
     again, _ = scaled(trainer, 2.0**10)
-    again.load(state.tensors(), 16, "here")
+    again.load(state.tensors(), 16, state.averages.horizon, "here")
     assert again.scaler.state_dict() == state.scaler.state_dict()
     assert again.scaler.get_scale() == 2.0**7
 

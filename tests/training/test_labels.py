@@ -120,7 +120,7 @@ def test_a_short_training_tells_classes_apart():
 def trained_on(labels):
     data, numbers = blobs(labels), np.searchsorted(NAMES, labels) + 1
     config = labelled(
-        "blobs", steps=300, batch_size=128, learning_rate=5e-3, warmup=10, ema=0.95, condition_dropout=0.2
+        "blobs", steps=300, batch_size=128, learning_rate=5e-3, warmup=10, ema=(0.1,), condition_dropout=0.2
     )
     parts = {"denoiser": iw.DenoiserConfig("v"), "network": iw.NetworkConfig(width=32, depth=2)}
     config = resolve(replace(config, process=iw.ProcessConfig("cosine", 40), **parts), SPEC)

@@ -31,7 +31,7 @@ def begun(data=DATA, **train):
 
 
 def loss_of(config, state, examples):
-    return loop.held_out_loss(config.train, state, build_proposal(config), examples)
+    return loop.held_out_losses(config.train, state, build_proposal(config), examples)[state.averages.used]
 
 
 def test_it_is_that_of_the_averaged_weights():

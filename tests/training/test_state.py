@@ -106,21 +106,35 @@ def test_a_state_takes_over_the_tensors_of_another(trainer):
     for _ in range(4):
         next(steps)
     new, going_on, *_ = trainer(steps=10, seed=0)
-    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, old.step, "here")
+    groups = {g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}
+    new.load(groups, old.step, old.averages.horizon, "here")
     list(steps), list(going_on)
     assert same(copied(new), copied(old))
+
+
+def test_every_average_and_the_choice_of_one_are_taken_over(trainer):
+    old, steps, *_ = trainer(steps=6, ema=(0.0, 0.1, 0.28))
+    for _ in range(4):
+        next(steps)
+    old.averages.choose((3.0, 1.0, 2.0))
+    new, going_on, *_ = trainer(steps=6, ema=(0.0, 0.1, 0.28), seed=0)
+    new.load({g: {n: t.clone() for n, t in ts.items()} for g, ts in old.tensors().items()}, old.step, 0.1, "here")
+    list(steps), list(going_on)
+    assert new.average is new.averages.modules[1]
+    for ours, theirs in zip(new.averages.modules, old.averages.modules, strict=True):
+        assert same(dict(ours.state_dict()), dict(theirs.state_dict()))
 
 
 def test_a_state_before_the_first_step_can_be_taken_over(trainer):
     old, *_ = trainer()
     assert old.tensors()["optimizer"] == {}
     new, *_ = trainer(seed=5)
-    new.load(old.tensors(), 0, "here")
+    new.load(old.tensors(), 0, old.averages.horizon, "here")
     assert same(copied(new), copied(old))
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
-@pytest.mark.parametrize("group", ["weights", "average", "proposal", "optimizer"])
+@pytest.mark.parametrize("group", ["weights", "average", "averages", "proposal", "optimizer"])
 def test_other_tensors_are_refused(trainer, group, change):
     old, steps, *_ = trainer(steps=2, times="loss-history")
     list(steps)
@@ -134,4 +148,4 @@ def test_other_tensors_are_refused(trainer, group, change):
         groups[group][name] = torch.zeros(3, 3, 3)
     new, *_ = trainer(steps=2, times="loss-history")
     with pytest.raises(CheckpointError, match="here"):
-        new.load(groups, old.step, "here")
+        new.load(groups, old.step, old.averages.horizon, "here")

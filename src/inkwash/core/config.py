@@ -58,6 +58,7 @@ DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
+MoveName = Literal["flip", "shift", "transpose"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
@@ -79,6 +80,7 @@ MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywis
 
 PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm", "flow-matching"]
 
+Horizon = Annotated[float, Range(0, 0.28)]
 Width = Annotated[int, Range(8, 4096)]
 Depth = Annotated[int, Range(1, 64)]
 
@@ -251,8 +253,9 @@ class TrainConfig:
     """Weight decay of AdamW."""
     clip_grad: Positive = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
-    ema: Share = 0.999
-    """Decay of the moving average of the weights, with which the model samples."""
+    ema: tuple[Horizon, ...] = (0.05, 0.12, 0.25)
+    """Horizons of the moving averages of the weights: the spread of the steps that an average looks back on, as
+    a share of all steps so far. 0 is no average. The model samples with the one of the least held-out loss."""
     objective: ObjectiveName | None = None
     """What training minimises; by default the bound in continuous time for levels, mixtures and the learned schedule,
     the bound on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is
@@ -263,8 +266,14 @@ class TrainConfig:
     condition_dropout: Fraction | None = None
     """With a condition only: how often the condition of an example is hidden, which also trains the model without one;
     by default 0.1."""
+    augment: tuple[MoveName, ...] | None = None
+    """Series, images and volumes only: transformations of the examples, which the network sees beside the noisy data.
+    Samples and likelihoods are those of the data as it is. flip reverses each side with probability 1/2, the time of a
+    series too; shift moves by up to an eighth of a side, or one place; transpose swaps equal sides of a picture."""
+    augment_share: Fraction | None = None
+    """With augment only: how often an example meets each transformation; by default 0.5."""
     seed: Seed = 0
-    """Seed of the initial weights, the order, the times, the noise and the hidden conditions."""
+    """Seed of the initial weights, the order, the times, the noise, the hidden conditions and the transformations."""
     save_every: Count = 500
     """Steps between checkpoints: the most that a killed run loses."""
     monitor_every: Count = 500
@@ -377,7 +386,8 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
-    """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None."""
+    """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so
+    are `augment` and `augment_share`."""
 
     steps: Count
     batch_size: Count

@@ -42,6 +42,7 @@ class Purpose(IntEnum):
     ENCODE = 18
     DECODE = 19
     TRAJECTORY = 20
+    AUGMENT = 21
 
 
 def derived_seed(seed: int, *key: int) -> int:

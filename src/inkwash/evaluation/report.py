@@ -86,7 +86,7 @@ def _about(header: Header, model: Model) -> dict[str, str]:
         **{name.capitalize(): text for name, text in parts.items()},
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
         f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak learning rate "
-        f"{train.learning_rate:g}, moving average {train.ema:g}, seed {train.seed}",
+        f"{train.learning_rate:g}, moving average {header.ema:g}, seed {train.seed}",
     }
     return about | {"Trained with": ", ".join(f"{name} {version}" for name, version in header.versions.items())}
 

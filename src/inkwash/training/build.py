@@ -22,6 +22,7 @@ from inkwash.nn.tables import TableNet
 from inkwash.nn.times import TimeNet
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Scheduled
+from inkwash.training.augment import NAME, augmentation
 from inkwash.training.kinds import KINDS, lattice_of
 from inkwash.training.objective import (
     REGRESSIONS,
@@ -86,7 +87,10 @@ def _backbone(
 ) -> nn.Module:
     """A network of what stands side by side for each channel or column, which sees what the config lets it see."""
     beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
-    ports = Ports(spec.size, inputs, outputs, _embeddings(condition), beside)
+    embeddings = _embeddings(condition)
+    if augment := augmentation(config.train, spec.size):
+        embeddings[NAME] = augment.embed
+    ports = Ports(spec.size, inputs, outputs, embeddings, beside)
     network = network_options(config.network).build(ports)
     return TimeNet(network) if config.denoiser.sees == "time" else network
 

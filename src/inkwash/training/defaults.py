@@ -35,6 +35,7 @@ from inkwash.data.spec import FEW_LEVELS, DataSpec
 from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
 from inkwash.presets import PRESETS
+from inkwash.training.augment import require_moves
 from inkwash.training.build import network_options
 from inkwash.training.kinds import KINDS
 from inkwash.training.sampling import require_sampling
@@ -196,6 +197,11 @@ def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, dat
     if not data.conditional and config.condition_dropout is not None:
         need = "data.labels, data.condition or data.shrink; there is nothing to hide"
         raise ConfigError("train.condition_dropout", config.condition_dropout, need)
+    if len(set(config.ema)) < len(config.ema):
+        raise ConfigError("train.ema", config.ema, "each horizon once")
+    require_moves(config.augment or (), spec.size, spec.describe())
+    if config.augment_share is not None and not config.augment:
+        raise ConfigError("train.augment_share", config.augment_share, "train.augment; nothing is transformed")
     small = math.prod(spec.shape) <= SMALL
     batch_size = config.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.micro_batch_size or 1) > batch_size:
@@ -206,6 +212,7 @@ def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, dat
         batch_size=batch_size,
         micro_batch_size=batch_size,
         condition_dropout=0.1 if data.conditional else None,
+        augment_share=0.5 if config.augment else None,
     )
     return narrowed(ResolvedTrainConfig, filled, "train")
 

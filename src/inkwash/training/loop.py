@@ -26,6 +26,7 @@ from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
 from inkwash.training.ahead import Ahead
+from inkwash.training.augment import augmented
 from inkwash.training.engine import tuned
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
@@ -111,7 +112,7 @@ def _stage(
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
         done = Step(state.step + 1, float(loss), float(norm), rate)
         if done.finite:
-            _update_weights(state, rate, config.ema)
+            _update_weights(state, rate)
             stage.lesson.learn(trained, state.proposal, batch.all_times, all_losses.cpu())
         failures = 0 if done.finite or _overflowed(done, state.scaler) else failures + 1
         state.scaler.update()
@@ -178,16 +179,12 @@ def _seeded(seed: int, step: int, accelerator: Accelerator) -> Iterator[None]:
         yield
 
 
-def _update_weights(state: TrainState, rate: float, decay: float) -> None:
-    """Take a step of the optimizer, and move the average towards the new weights."""
+def _update_weights(state: TrainState, rate: float) -> None:
+    """Take a step of the optimizer at a rate, and move the averages towards the new weights."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.scaler.step(state.optimizer)
-    age = state.step - state.stage.first
-    decay = min(decay, (1 + age) / (10 + age))  # a young average soon forgets its random start
-    with torch.no_grad():
-        for slow, fast in zip(state.average.parameters(), state.trained.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+    state.averages.follow(state.trained, state.step + 1 - state.stage.first)
 
 
 def _divergence(done: Step, indices: Array) -> NonFiniteError:
@@ -198,16 +195,20 @@ def _divergence(done: Step, indices: Array) -> NonFiniteError:
 
 
 @torch.no_grad()
-def held_out_loss(config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples) -> float:
-    """The loss of the averaged weights on at most 256 held-out examples, at times and noise that never change: those
-    that a `fresh` proposal makes."""
+def held_out_losses(config: ResolvedTrainConfig, state: TrainState, fresh: Proposal, held_out: Examples) -> list[float]:
+    """The loss of every average of the weights on at most 256 held-out examples, at times and noise that never change:
+    those that a `fresh` proposal makes."""
     random, positions = generator(config.seed, Purpose.MONITOR), np.arange(min(len(held_out), _MONITORED))
-    lesson, average = state.stage.lesson, state.average
+    lesson, averages = state.stage.lesson, state.averages.modules
     x, condition = with_present(held_out.take(positions), held_out.conditions(positions))
-    times, noise = lesson.draw(average, fresh, tuple(x.shape), random)
+    times, noise = lesson.draw(averages[0], fresh, tuple(x.shape), random)
     batch = Batch(held_out.indices[positions], x, times, noise, condition, times)
-    losses = [lesson.loss(average, part.to(state.device)).cpu() for part in batch.parts(64)]
-    return float((torch.cat(losses) * times.weight).mean())
+
+    def loss(average: nn.Module) -> float:
+        losses = [lesson.loss(average, part.to(state.device)).cpu() for part in batch.parts(64)]
+        return float((torch.cat(losses) * times.weight).mean())
+
+    return [loss(average) for average in averages]
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,8 @@ def read_share(examples: Examples, config: ResolvedTrainConfig, accelerator: Acc
     positions = order(config.seed, step, config.batch_size, len(examples))[rows]
     hidden = hidden_conditions(config, step)[rows]
     condition = {name: hide(value, hidden) for name, value in examples.conditions(positions).items()}
-    x, condition = with_present(examples.take(positions), condition)
+    x, seen = augmented(examples.take(positions), config, step, rows)
+    x, condition = with_present(x, condition | seen)
     return Share(rows, examples.indices[positions], x.pin_memory() if _is_gpu(accelerator) else x, condition)
 
 

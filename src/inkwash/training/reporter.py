@@ -18,7 +18,7 @@ from inkwash.model.watch import draw
 from inkwash.training.cost import Forecast, measure_cost
 from inkwash.training.engine import engine_words, tuned
 from inkwash.training.lesson import Batch
-from inkwash.training.loop import Step, draw_batch, held_out_loss
+from inkwash.training.loop import Step, draw_batch, held_out_losses
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
@@ -56,6 +56,9 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
         yield f"{name:<10}{text}"
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
+    if train.augment and train.augment_share:
+        share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
+        yield f"          transformed: {share}; the network sees it, and samples are not transformed"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
     if not spec.size and spec.shape[0] > 4096:
@@ -100,7 +103,7 @@ def _batch_of(state: TrainState, prepared: Prepared, accelerator: Accelerator, s
 
 def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, report: bool) -> Forecast:
     """A forecast of steps with the looks on the way and, if there is a report, its samples and the summary."""
-    look = seconds(lambda: _held_out_loss(prepared, state))
+    look = seconds(lambda: _held_out_losses(prepared, state))
     if not report:
         return replace(forecast, look=look)
     model = prepared.model(state.average)
@@ -110,9 +113,9 @@ def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, rep
     return replace(forecast, summary=fitting_extent(prepared, model, prices, forecast.training).seconds)
 
 
-def _held_out_loss(prepared: Prepared, state: TrainState) -> float:
+def _held_out_losses(prepared: Prepared, state: TrainState) -> list[float]:
     fresh = family_of(prepared.config).proposal(prepared.config)
-    return held_out_loss(prepared.config.train, state, fresh, prepared.held_out)
+    return held_out_losses(prepared.config.train, state, fresh, prepared.held_out)
 
 
 def _preview_count(prepared: Prepared) -> int:
@@ -135,10 +138,13 @@ class Reporter:
         self._losses: list[float] = []  # since the last line of metrics
 
     def look(self, state: TrainState) -> float:
-        """Sample from the averaged weights into the run, and return their loss on held-out data."""
+        """Choose the average of the weights that has the least loss on held-out data, sample from it into the run, and
+        return its loss."""
+        losses = _held_out_losses(self.prepared, state)
+        state.averages.choose(losses)
         if self.samples:
             self._preview(self.prepared.model(state.average), state.step)
-        return _held_out_loss(self.prepared, state)
+        return losses[state.averages.used]
 
     def _preview(self, model: Model, step: int) -> None:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"
@@ -187,6 +193,8 @@ class Reporter:
             self._draw_results(model, extent)
             bounds = held_out_bounds(self.prepared, model, extent, self.display)
             storage.replace(file, storage.dump_json(Summary(*bounds, extent.terms, state.seconds).to_json()))
+        if len(state.averages.horizons) > 1:
+            self.display.say(f"average   {state.averages.describe()}, the best of them on held-out examples")
         for line in _closing_words(self.run, Summary.read(file)):
             self.display.say(line)
 

@@ -65,6 +65,7 @@ class Header:
         fingerprint: SHA-256 of the data, its labels and conditions.
         examples: the number of examples of the data.
         step: the number of training steps done.
+        ema: the horizon of the average of the weights that the model samples with.
         skipped: the number of steps that were skipped because they were not finite.
         seconds: the time spent in training.
         versions: those of inkwash, torch and Python.
@@ -76,6 +77,7 @@ class Header:
     fingerprint: str
     examples: Annotated[int, Range(2)]
     step: Annotated[int, Range(0)]
+    ema: Annotated[float, Range(0)]
     skipped: Annotated[int, Range(0)]
     seconds: Annotated[float, Range(0)]
     versions: dict[str, str]
@@ -90,6 +92,7 @@ class Header:
             fingerprint=prepared.fingerprint,
             examples=len(prepared.dataset.data),
             step=state.step,
+            ema=state.averages.horizon,
             skipped=state.skipped,
             seconds=state.seconds,
             versions={"inkwash": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -108,6 +111,8 @@ class Header:
             if header.transform.kind != header.config.data.transform:
                 raise ConfigError("transform.kind", header.transform.kind, header.config.data.transform)
             _require_condition(header)
+            if header.ema not in header.config.train.ema:
+                raise ConfigError("ema", header.ema, f"one of config.train.ema, {header.config.train.ema}")
             resolved = resolve(header.config, header.transform.spec, header.examples)
             difference = first_difference(resolved, header.config, "config")
             if difference:
@@ -164,7 +169,7 @@ class Run:
 
     def restore(self) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
         """The header and all tensors of the newest valid checkpoint, and its path."""
-        return _read(self.path, ("weights", "average", "proposal", "optimizer"))
+        return _read(self.path, ("weights", "average", "averages", "proposal", "optimizer"))
 
     def model(self, device: str | torch.device = "cpu") -> Model:
         """The distribution that the averaged weights of the newest valid checkpoint stand for; see `load`."""
@@ -237,7 +242,7 @@ class Run:
         """
         header, groups, path = self.restore()
         self._require_same(header, prepared)
-        state.load(groups, header.step, str(path))
+        state.load(groups, header.step, header.ema, str(path))
         state.skipped, state.seconds = header.skipped, header.seconds
 
     def discard_after(self, step: int) -> None:

@@ -1,6 +1,5 @@
 """The state of training: everything that changes, before the first step and after each."""
 
-import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from inkwash.core.config import AnyResolvedConfig
+from inkwash.training.averages import Averages
 from inkwash.training.checkpoint import require_same_tensors
 from inkwash.training.engine import new_scaler, require_engine
 from inkwash.training.examples import Examples
@@ -22,7 +22,7 @@ class TrainState:
 
     Args:
         trained: what is trained: networks, and whatever else is learned.
-        average: its moving average, which the model samples with.
+        averages: its moving averages; the model samples with one of them.
         proposal: which times training looks at, and what the proposal has learned.
         stages: what is trained on what, one after another.
         weight_decay: of the optimizer.
@@ -37,7 +37,7 @@ class TrainState:
     """
 
     trained: nn.Module
-    average: nn.Module
+    averages: Averages
     proposal: Proposal
     stages: tuple[Stage, ...]
     weight_decay: float
@@ -55,6 +55,11 @@ class TrainState:
     def stage(self) -> Stage:
         """The stage that training is in; a stage lasts until the next one begins."""
         return self.stages[self.number]
+
+    @property
+    def average(self) -> nn.Module:
+        """The average that the model samples with."""
+        return self.averages.best
 
     @property
     def device(self) -> torch.device:
@@ -75,12 +80,14 @@ class TrainState:
         self.optimizer = torch.optim.AdamW([part for part in parts if part["params"]], betas=(0.9, 0.99), fused=True)
 
     def begin(self, number: int, examples: Examples) -> None:
-        """Begin a stage: a pure function of the state and the examples."""
+        """Begin a stage: a pure function of the state and the examples. All averages go on from the first one."""
         self.move_to(number)
-        self.stage.begin(self.trained, self.average, examples)
+        self.stage.begin(self.trained, self.averages.modules[0], examples)
+        self.averages.restart()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """The tensors of weights, moving average, proposal and optimizer, by group and name."""
+        """The tensors of weights, moving averages, proposal and optimizer, by group and name. The group `average` is
+        the one in use, and `averages` has the others, by their places."""
         moments = {
             f"{kind}.{name}": self.optimizer.state[parameter][kind]
             for name, parameter in self.trained.named_parameters()
@@ -89,15 +96,28 @@ class TrainState:
         }
         moments |= {name: torch.tensor(value, dtype=torch.float64) for name, value in self._scale().items()}
         modules = {"weights": self.trained, "average": self.average, "proposal": self.proposal}
-        return {**{name: module.state_dict() for name, module in modules.items()}, "optimizer": moments}
+        others = {
+            f"{place}.{name}": tensor
+            for place, module in enumerate(self.averages.modules)
+            if place != self.averages.used
+            for name, tensor in module.state_dict().items()
+        }
+        groups = {name: module.state_dict() for name, module in modules.items()}
+        return {**groups, "averages": others, "optimizer": moments}
 
-    def load(self, groups: dict[str, dict[str, Tensor]], step: int, where: str) -> None:
+    def load(self, groups: dict[str, dict[str, Tensor]], step: int, horizon: float, where: str) -> None:
         """Copy the tensors of a checkpoint after a number of steps into this state.
+
+        Args:
+            groups: the tensors, by group and name.
+            step: the number of steps done.
+            horizon: that of the average in use.
+            where: what messages call the checkpoint.
 
         Raises:
             CheckpointError: their names, shapes or dtypes are not those of this state.
         """
-        self.step = step
+        self.step, self.averages.used = step, self.averages.horizons.index(horizon)
         self.move_to(next(number for number, stage in enumerate(self.stages) if step <= stage.last))
         if groups["optimizer"]:
             self._make_moments()
@@ -135,7 +155,6 @@ def start(config: AnyResolvedConfig, examples: Examples, device: torch.device) -
     trained = family.build(config, examples.transform, examples.condition)
     family.prime(trained, examples)
     trained = trained.to(device)
-    average = copy.deepcopy(trained).eval().requires_grad_(False)
-    stages = family.stages(config, examples.transform)
+    averages, stages = Averages(trained, config.train.ema), family.stages(config, examples.transform)
     proposal, scaler = family.proposal(config), new_scaler(config.train, device)
-    return TrainState(trained, average, proposal, stages, config.train.weight_decay, scaler=scaler)
+    return TrainState(trained, averages, proposal, stages, config.train.weight_decay, scaler=scaler)

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from inkwash.core.config import Config, ResolvedConfig
+from inkwash.core.config import Config, ResolvedConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import first_difference
 from inkwash.data.condition import ConditionSpec
@@ -103,6 +103,18 @@ def refuse_options(section: str, options: Any, need: str) -> None:
     found = first_difference(options, type(options)(), section)
     if found:
         raise ConfigError(found[0], found[1], need)
+
+
+def refuse_augmentation(config: TrainConfig) -> None:
+    """Refuse augmentation where an autoencoder is trained, which does not see what was done to an example.
+
+    Raises:
+        ConfigError: an option of it is set.
+    """
+    for option in ("augment", "augment_share"):
+        if (value := getattr(config, option)) is not None:
+            need = "--model diffusion; an autoencoder does not see what was done to an example"
+            raise ConfigError(f"train.{option}", value if isinstance(value, float) else " ".join(value), need)
 
 
 AnyFamily = Family[Any, Any]

@@ -45,7 +45,7 @@ from inkwash.training.families.coding import (
     words_of_bound,
 )
 from inkwash.training.families.diffusion import Denoising, schedule_parameters, some_examples
-from inkwash.training.families.family import Family
+from inkwash.training.families.family import Family, refuse_augmentation
 from inkwash.training.latents import CodeLoss, JointLoss
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
 from inkwash.training.sampling import merged, step_options
@@ -147,6 +147,7 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         if not spec.size:
             need = "series, images or volumes; for vectors and tables, diffusion or vae"
             raise ConfigError("model", f"latent, and {spec.describe()}", need)
+        refuse_augmentation(config.train)
         stages = config.autoencoder.stages or "two-stage"
         joint = stages == "joint"
         output = config.autoencoder.output or ("levels" if has_few_levels(spec) else "shared")

@@ -21,7 +21,7 @@ from inkwash.training.families.coding import (
     resolve_autoencoder,
     words_of_bound,
 )
-from inkwash.training.families.family import Family, refuse_options
+from inkwash.training.families.family import Family, refuse_augmentation, refuse_options
 from inkwash.training.latents import CodeLoss
 from inkwash.training.lesson import Stage
 from inkwash.training.times import Proposal, Uniform
@@ -38,6 +38,7 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
             raise ConfigError("preset", config.preset, "--model diffusion or latent; a vae has none")
         for section in ("process", "denoiser", "network", "sampling"):
             refuse_options(section, getattr(config, section), "--model diffusion or latent; a vae has none")
+        refuse_augmentation(config.train)
         for option in ("objective", "times"):
             if getattr(config.train, option) is not None:
                 need = "--model diffusion or latent; a vae is trained on its bound"
