@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inkwash.core import storage
 from inkwash.core.config import (
@@ -21,23 +21,20 @@ from inkwash.core.config import (
     ModelName,
     NetworkConfig,
     ProcessConfig,
-    ResolvedTrainConfig,
     SamplingConfig,
     TrainConfig,
 )
-from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError, RunInterrupted
+from inkwash.core.display import Display, TrainingBar
+from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
-from inkwash.training.loop import training
+from inkwash.training.group import Group
+from inkwash.training.loop import Step, training
 from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
 from inkwash.training.run import Run, StrPath
 from inkwash.training.state import TrainState, start
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 def train(
@@ -109,80 +106,82 @@ def fit(
 ) -> Run:
     """`train` for a complete config, whose own source is read unless another `source` is passed."""
     keep_freed_memory()
-    prepared, accelerator = prepare(config, source), this_process()
-    _require_equal_shares(prepared.config.train, accelerator.num_processes)
-    run, main = Run(out or Path("runs") / prepared.dataset.name), accelerator.is_main_process
+    prepared, group = prepare(config, source), Group(this_process())
+    group.require_agreement(prepared)
+    run = Run(out or Path("runs") / prepared.dataset.name)
     run.require_place(prepared)
-    with display if main and display else Display(main) as shown:
-        state = start(prepared.config, prepared.examples, accelerator.device)
+    with display if group.main and display else Display(group.main) as shown:
+        state = start(prepared.config, prepared.examples, group.accelerator.device)
         announce(prepared, state, shown)
+        if group.size > 1:
+            shown.say(f"processes {group.describe(prepared.config.train.batch_size)}")
         if not list_checkpoints(run.checkpoints):
-            announce_cost(prepared, state, accelerator, shown)  # a run that costs too much writes nothing
-        if main:
+            announce_cost(prepared, state, group.accelerator, shown)  # a run that costs too much writes nothing
+        if group.main:
             storage.make_folder(run.checkpoints)
-        with storage.lock(run.path / "lock") if main else nullcontext():
+        with storage.lock(run.path / "lock") if group.main else nullcontext():
             reporter = Reporter(prepared, run, shown, report)
-            _resume(state, prepared, run, accelerator, shown)
+            _resume(state, prepared, run, group, shown)
             if state.step < prepared.config.train.steps:
-                _train(state, prepared, run, accelerator, reporter)
-            if main:
+                _train(state, prepared, run, group, reporter)
+            if group.main:
                 reporter.conclude(state)
     return run
 
 
-def _require_equal_shares(config: ResolvedTrainConfig, processes: int) -> None:
-    """Raise a `ConfigError` if the processes cannot share a batch equally."""
-    if config.batch_size % processes:
-        raise ConfigError("train.batch_size", config.batch_size, f"a multiple of the {processes} processes")
-
-
-def _resume(state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, display: Display) -> None:
+def _resume(state: TrainState, prepared: Prepared, run: Run, group: Group, display: Display) -> None:
     """Bring a state to the newest checkpoint of its run; a new run first writes the checkpoint that it starts from."""
-    main, steps = accelerator.is_main_process, prepared.config.train.steps
-    if main and not list_checkpoints(run.checkpoints):
+    steps = prepared.config.train.steps
+    if group.main and not list_checkpoints(run.checkpoints):
         run.begin(prepared, state)
-    accelerator.wait_for_everyone()
+    group.wait()
     run.resume(prepared, state)
-    if main:
+    if group.main:
         run.discard_after(state.step)
     if state.step:
         display.say(f"{'finished' if state.step == steps else 'resuming'}  at step {state.step} of {steps}")
 
 
-def _train(state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, reporter: Reporter) -> None:
+def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
-    config, main = prepared.config.train, accelerator.is_main_process
-    seconds, began = state.seconds, time.monotonic()
-    with _stop_signals(main) as caught, reporter.display.progress(config.steps, state.step) as bar:
-        for done in training(state, prepared.examples, config, accelerator):
-            if not main:
-                continue
-            state.seconds = seconds + time.monotonic() - began
-            last = done.step == config.steps
-            is_look_due = (done.step % config.monitor_every == 0 or last) and not caught
-            held_out = reporter.look(state) if is_look_due else None
-            bar.update(done.step, done.loss, held_out)
-            reporter.log(state, done, held_out)
-            if done.step % config.save_every == 0 or last or caught:
-                run.save(prepared, state)
-            if caught and not last:
-                message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
-                raise RunInterrupted(message, caught[0])
+    config, began = prepared.config.train, time.monotonic() - state.seconds
+    with _stop_signals() as caught, reporter.display.progress(config.steps, state.step) as bar:
+        with group.noticing_loss():
+            for done in training(state, prepared.examples, config, group.accelerator):
+                state.seconds = time.monotonic() - began
+                stop = 0 if done.step == config.steps else group.agreed_signal(caught)
+                if group.main:
+                    _keep(state, done, bool(stop), prepared, run, reporter, bar)
+                if stop:
+                    group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
+                    message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
+                    raise RunInterrupted(message, stop)
+            group.wait()
+
+
+def _keep(
+    state: TrainState, done: Step, stops: bool, prepared: Prepared, run: Run, reporter: Reporter, bar: TrainingBar
+) -> None:
+    """Show and log a step, and save after it, as far as that is due."""
+    config = prepared.config.train
+    last = done.step == config.steps
+    is_look_due = (done.step % config.monitor_every == 0 or last) and not stops
+    held_out = reporter.look(state) if is_look_due else None
+    bar.update(done.step, done.loss, held_out)
+    reporter.log(state, done, held_out)
+    if done.step % config.save_every == 0 or last or stops:
+        run.save(prepared, state)
 
 
 @contextmanager
-def _stop_signals(main: bool) -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM instead of stopping; a second one ends the process at once.
-
-    Only the main process acts on them: it saves, and when it ends, the launcher ends the others.
-    """
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of stopping; a second one ends the process at once."""
     caught: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         if caught:
             os._exit(128 + number)
-        if main:
-            caught.append(number)
+        caught.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -129,12 +129,13 @@ def _backward(
     Returns:
         The losses, `(B,)`, not weighted; None if memory ran out.
     """
-    losses = []
+    losses, parts = [], list(batch.parts(rows))
     try:
         with _seeded(seed, step, accelerator):
-            for part in batch.parts(rows):
-                loss = loss_of(part)
-                accelerator.backward((loss * part.times.weight.to(loss)).sum() / len(batch.x))
+            for part in parts:
+                with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
+                    loss = loss_of(part)
+                    accelerator.backward((loss * part.times.weight.to(loss)).sum() / len(batch.x))
                 losses.append(loss.detach())
     except torch.OutOfMemoryError:
         return None  # from here, where nothing refers to the tensors of the attempt any more
