@@ -145,18 +145,18 @@ def _resume(state: TrainState, prepared: Prepared, run: Run, group: Group, displ
 def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
     config, began = prepared.config.train, time.monotonic() - state.seconds
-    with _stop_signals() as caught, reporter.display.progress(config.steps, state.step) as bar:
-        with group.noticing_loss():
-            for done in training(state, prepared.examples, config, group.accelerator):
-                state.seconds = time.monotonic() - began
-                stop = 0 if done.step == config.steps else group.agreed_signal(caught)
-                if group.main:
-                    _keep(state, done, bool(stop), prepared, run, reporter, bar)
-                if stop:
-                    group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
-                    message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
-                    raise RunInterrupted(message, stop)
-            group.wait()
+    bar_of = reporter.display.progress(config.steps, state.step)
+    with _stop_signals() as caught, bar_of as bar, group.noticing_loss():
+        for done in training(state, prepared.examples, config, group.accelerator):
+            state.seconds = time.monotonic() - began
+            stop = 0 if done.step == config.steps else group.agreed_signal(caught)
+            if group.main:
+                _keep(state, done, bool(stop), prepared, run, reporter, bar)
+            if stop:
+                group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
+                message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
+                raise RunInterrupted(message, stop)
+        group.wait()
 
 
 def _keep(
