@@ -33,10 +33,10 @@ class Launcher:
     variables: tuple[str, str, str, str]
     binds: bool = True
 
-    def numbers(self, environment: Mapping[str, str]) -> tuple[int, ...] | None:
-        """The four numbers, if all of them are there; of a list, such as `2(x3)`, the first."""
+    def place(self, environment: Mapping[str, str]) -> Place | None:
+        """The place that the variables describe, if all of them are there; of a list, such as `2(x3)`, the first."""
         found = [re.match(r"\d+", environment.get(name, "")) for name in self.variables]
-        return tuple(int(number[0]) for number in found if number) if all(found) else None
+        return Place(*(int(number[0]) for number in found if number), launcher=self) if all(found) else None
 
 
 LAUNCHERS = (
@@ -69,10 +69,8 @@ class Place:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place:
         """The place that environment variables describe."""
-        for launcher in LAUNCHERS:
-            if numbers := launcher.numbers(environment):
-                return cls(*numbers, launcher)
-        return cls()
+        places = (launcher.place(environment) for launcher in LAUNCHERS)
+        return next((place for place in places if place), cls())
 
     def require_gpu(self, gpus: int) -> None:
         """Raise a `ConfigError` if this process would share a GPU with another, of the `gpus` that it sees."""

@@ -35,6 +35,7 @@ from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
 from inkwash.training.run import Run, StrPath
 from inkwash.training.state import TrainState, start
+from inkwash.training.tracker import tracking
 
 
 def train(
@@ -120,12 +121,12 @@ def fit(
         if group.main:
             storage.make_folder(run.checkpoints)
         with storage.lock(run.path / "lock") if group.main else nullcontext():
-            reporter = Reporter(prepared, run, shown, report)
             _resume(state, prepared, run, group, shown)
             if state.step < prepared.config.train.steps:
-                _train(state, prepared, run, group, reporter)
+                with tracking(run.path, prepared.config, state.step) if group.main else nullcontext() as tracker:
+                    _train(state, prepared, run, group, Reporter(prepared, run, shown, report, tracker))
             if group.main:
-                reporter.conclude(state)
+                Reporter(prepared, run, shown, report).conclude(state)
     return run
 
 
