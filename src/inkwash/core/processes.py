@@ -36,7 +36,8 @@ class Launcher:
     def place(self, environment: Mapping[str, str]) -> Place | None:
         """The place that the variables describe, if all of them are there; of a list, such as `2(x3)`, the first."""
         found = [re.match(r"\d+", environment.get(name, "")) for name in self.variables]
-        return Place(*(int(number[0]) for number in found if number), launcher=self) if all(found) else None
+        rank, size, local_rank, local_size = (int(number[0]) if number else -1 for number in found)
+        return Place(rank, size, local_rank, local_size, self) if all(found) else None
 
 
 LAUNCHERS = (
