@@ -189,11 +189,12 @@ def test_processes_share_what_is_given(run, monkeypatch):
 @pytest.mark.quick_cases("shrink")
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        subject,
-        "draw_in_shares",
-        lambda model, n, display, **options: drawn.append(options) or model.sample(n, **options),
-    )
+
+    def noted(model, n, display, **options):
+        drawn.append(options)
+        return model.sample(n, **options)
+
+    monkeypatch.setattr(subject, "draw_in_shares", noted)
     assert run_cli(["evaluate", run.path, "--examples", 18, "--bound-terms", 2, "--steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     held_rows = run.split()[1]

@@ -290,7 +290,7 @@ COMMANDS: dict[str, Any] = {
 }
 SHARED = ("train", "sample", "evaluate")
 """The commands whose work several processes share."""
-_FIRST_SPEAKS = 2.0
+_FIRST_SPEAKS = 5.0
 """Seconds for which the first of several processes is left to report what went wrong in all of them. When it ends, its
 launcher ends the others."""
 

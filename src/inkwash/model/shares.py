@@ -70,7 +70,7 @@ def draw_in_shares(
 def _cut(model: Model, options: WalkOptions, mine: slice) -> None:
     """Leave only the conditions of some examples where there is one for each."""
     label, given, present, spec = options.get("label"), options.get("given"), options.get("present"), model.condition
-    if np.ndim(label):
+    if label is not None and np.ndim(label):
         options["label"] = np.asarray(label)[mine]
     if given is not None and spec.given is not None and np.ndim(given) > len(spec.given.spec.data_shape):
         options["given"] = given[mine]
