@@ -6,10 +6,10 @@ of `samples/`, and `config.json`.
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ PROJECT = "inkwash"
 
 def require_tracker(name: TrackerName) -> None:
     """Raise a `ConfigError` unless a tracker is installed."""
-    if name != "jsonl" and importlib.util.find_spec(name) is None:
+    if name != "jsonl" and find_spec(name) is None:
         raise ConfigError("train.tracker", f"{name}, which is not installed", f"pip install {name}")
 
 
