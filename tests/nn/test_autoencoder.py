@@ -10,23 +10,26 @@ from torch.nn import functional as F
 
 import inkwash as iw
 from inkwash.model import build_autoencoder
-from inkwash.nn import AutoencoderOptions, LevelHead
+from inkwash.nn import AutoencoderOptions, LevelHead, autoencoder
 
 SHAPES = {
-    "digits": ((1, 8, 8), 2),
-    "odd": ((3, 7, 5), 4),
-    "wide": ((2, 1, 13), 8),
-    "series": ((2, 11), 4),
-    "volumes": ((1, 5, 6, 3), 2),
-    "not smaller": ((2, 4, 4), 1),
-    "vectors": ((6,), 1),
+    "digits": ((1, 8, 8), 2, 1),
+    "odd": ((3, 7, 5), 4, 1),
+    "odd, in patches": ((3, 7, 5), 4, 2),
+    "wide": ((2, 1, 13), 8, 4),
+    "series": ((2, 11), 4, 1),
+    "series, in patches": ((2, 11), 4, 4),
+    "volumes": ((1, 5, 6, 3), 2, 1),
+    "volumes, in patches": ((1, 5, 6, 3), 2, 2),
+    "not smaller": ((2, 4, 4), 1, 1),
+    "vectors": ((6,), 1, 1),
 }
-cases = pytest.mark.parametrize(("shape", "factor"), SHAPES.values(), ids=SHAPES)
+cases = pytest.mark.parametrize(("shape", "factor", "patch"), SHAPES.values(), ids=SHAPES)
 
 
-def networks(shape, factor, outputs=5):
+def networks(shape, factor, patch=1, outputs=5):
     torch.manual_seed(0)
-    return AutoencoderOptions(3, factor, 8, 1).build(shape, outputs)
+    return AutoencoderOptions(3, factor, 8, 1, patch).build(shape, outputs)
 
 
 def moved(network, seed=1):
@@ -38,18 +41,18 @@ def moved(network, seed=1):
 
 
 @cases
-def test_the_latent_has_a_place_for_each_patch_of_the_data(shape, factor):
+def test_the_latent_has_a_place_for_each_patch_of_the_data(shape, factor, patch):
     latent = AutoencoderOptions(3, factor, 8, 1).latent(shape)
     assert latent == (3, *(math.ceil(side / factor) for side in shape[1:]))
-    encoder, decoder = networks(shape, factor)
+    encoder, decoder = networks(shape, factor, patch)
     assert encoder(torch.randn(2, *shape)).shape == (2, 6, *latent[1:])
     assert decoder(torch.randn(2, *latent)).shape == (2, 5, *shape[1:])
 
 
 @cases
-def test_examples_do_not_mix_and_every_weight_matters(shape, factor):
+def test_examples_do_not_mix_and_every_weight_matters(shape, factor, patch):
     latent = AutoencoderOptions(3, factor, 8, 1).latent(shape)
-    for network, size in zip(networks(shape, factor), (shape, latent), strict=True):
+    for network, size in zip(networks(shape, factor, patch), (shape, latent), strict=True):
         inputs = torch.randn(4, *size)
         together = moved(network)(inputs)
         separate = torch.cat([network(each[None]) for each in inputs])
@@ -62,10 +65,11 @@ INTERPOLATE = F.interpolate
 
 
 @bug("flipped on the ascent", F, "interpolate", lambda h, size: INTERPOLATE(h, size=size).flip(-1))
-def test_a_place_of_the_latent_is_about_the_same_place_of_the_data():
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_place_of_the_latent_is_about_the_same_place_of_the_data(patch):
     """What a far corner of the data changes is most in that corner of the latent, and back."""
-    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 2))
-    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 16, 12)
+    encoder, decoder = (moved(network) for network in networks((1, 32, 24), 2 * patch, patch))
+    x, z = torch.randn(1, 1, 32, 24), torch.randn(1, 3, 16 // patch, 12 // patch)
     for network, inputs in ((encoder, x), (decoder, z)):
         inputs = inputs.clone().requires_grad_()
         output = network(inputs)
@@ -73,6 +77,12 @@ def test_a_place_of_the_latent_is_about_the_same_place_of_the_data():
         strength = slope.abs().sum((0, 1))
         height, width = (side // 2 for side in strength.shape)
         assert float(strength[height:, width:].sum() / strength.sum()) > 0.5
+
+
+def test_patches_are_laid_out_as_an_independent_library_does():
+    h = torch.randn(2, 12, 4, 3)
+    assert torch.equal(autoencoder._laid_out(h, 2, (8, 6)), F.pixel_shuffle(h, 2))
+    assert torch.equal(autoencoder._laid_out(h, 2, (7, 5)), F.pixel_shuffle(h, 2)[..., :7, :5])
 
 
 def test_decoders_start_at_zero_and_depth_zero_is_linear():
@@ -122,6 +132,8 @@ def test_a_decoder_of_levels_starts_at_their_frequencies():
     [
         (lambda: AutoencoderOptions(factor=3), "autoencoder.factor: got 3, need a power of two"),
         (lambda: AutoencoderOptions(factor=0), "autoencoder.factor: got 0"),
+        (lambda: AutoencoderOptions(factor=8, patch=3), "autoencoder.patch: got 3, need a power of two"),
+        (lambda: AutoencoderOptions(factor=2, patch=4), "autoencoder.patch: got 4, need at most autoencoder.factor, 2"),
         (lambda: AutoencoderOptions(factor=2).latent((5,)), "autoencoder.factor: got 2, need 1 for vectors"),
         (lambda: AutoencoderOptions(factor=16).latent((1, 8, 8)), "autoencoder.factor: got 16, need at most 8"),
         (lambda: AutoencoderOptions(width=12).build((1, 8, 8), 2), "autoencoder.width: got 12, need a multiple of 8"),

@@ -211,7 +211,10 @@ class AutoencoderConfig:
     factor: Annotated[int, Range(1, 64)] | None = None
     """Series, images and volumes only: how many times fewer places a latent has along each side, a power of 2."""
     width: Width | None = None
-    """Features of encoder and decoder: at full resolution, a multiple of 8."""
+    """Features of encoder and decoder: at the finest resolution, a multiple of 8."""
+    patch: Annotated[int, Range(1, 64)] | None = None
+    """Series, images and volumes only: the finest features stand for patches of so many places a side, a power of 2 up
+    to the factor; by default 2 where the factor is 4 or more, or else 1."""
     depth: Depth | None = None
     """Residual blocks of each of them at each resolution; of vectors, hidden layers."""
     output: OutputName | None = None
@@ -219,13 +222,13 @@ class AutoencoderConfig:
     few levels), or a normal law with a mean and a spread of its own (entry, otherwise the default of a vae) or with one
     spread for all entries (shared, otherwise the default of latent)."""
     kl_weight: Annotated[float, Range(0)] | None = None
-    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a
-    vae, training minimises the bound."""
+    """Weight of the divergence between encoder and prior while the autoencoder is trained; with 1, the default of a vae
+    and of the output levels, training minimises the bound; otherwise the default is 0.01."""
     stages: StagesName | None = None
     """Latent only: two-stage, the default, trains the autoencoder and then the diffusion of its latents; joint trains
     both at once on the bound."""
     steps: Count | None = None
-    """Two-stage only: how many of the steps of training are those of the autoencoder, by default half of them."""
+    """Two-stage only: how many of the steps of training are those of the autoencoder, by default a quarter."""
 
 
 @dataclass(frozen=True)
@@ -361,6 +364,7 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
     channels: Count
     factor: Annotated[int, Range(1, 64)]
     width: Width
+    patch: Annotated[int, Range(1, 64)]
     depth: Depth
     output: OutputName
 

@@ -24,6 +24,7 @@ from inkwash.process.distributions import BinnedNormal, Bins, DiscretizedNormal,
 MOST_LEVELS = 256
 """Data with at most so many levels has a probability for each of them."""
 _FEATURES = 32
+_PACE = 10.0
 Law = Normal | DiscretizedNormal | BinnedNormal | Masses
 """p(x | z)."""
 
@@ -66,15 +67,21 @@ class SharedNoise(Output):
         super().__init__(lattice)
         if not 0 < noise_var < math.inf:
             raise ConfigError("noise_var", noise_var, "a number > 0")
-        self.log_var = nn.Parameter(torch.tensor(math.log(noise_var), dtype=torch.float64), requires_grad=learned)
+        log_var = torch.tensor(math.log(noise_var), dtype=torch.float64)
+        self.share = nn.Parameter(log_var / _PACE, requires_grad=learned)
 
     @property
     def noise_var(self) -> float:
         r"""$\sigma^2$."""
-        return math.exp(self.log_var.item())
+        return self._var().item()
 
     def law(self, output: Tensor) -> Law:
-        return self._normal(output, self.log_var.exp().to(output.dtype))
+        return self._normal(output, self._var().to(output.dtype))
+
+    def _var(self) -> Tensor:
+        """The learning rate is the most that a step of AdamW moves a parameter. A share of the logarithm lets it go
+        `_PACE` times as far, and keep up with a decoder that soon errs much less than it did."""
+        return (_PACE * self.share).exp()
 
 
 class EntryNoise(Output):

@@ -1,8 +1,10 @@
 """Encoders and decoders: networks between data of any size and a smaller latent.
 
-For series, images and volumes the latent has places too, `factor` times fewer along each side. Odd sizes need no
-padding or cropping: on the descent, a strided convolution rounds the size up; on the ascent, the features are resized
-to exactly the size that the descent had there. For vectors both networks are perceptrons, and the latent is a vector.
+For series, images and volumes the latent has places too, `factor` times fewer along each side. The features of the
+finest resolution stand for patches of data, of `patch` places a side, because convolutions at every place would take
+most of the time (Shi et al. 2016). Any size will do: on the descent, a strided convolution rounds the size up; on the
+ascent, the features are resized to exactly the size that the descent had there, and what the last patches have too
+many is cut. For vectors both networks are perceptrons, and the latent is a vector.
 """
 
 import math
@@ -30,17 +32,20 @@ class Encoder(nn.Module):
     Args:
         channels: the number of channels of an example.
         outputs: the number of output channels.
-        halvings: how often every side is halved, rounded up.
-        width: the number of features at the full resolution, a multiple of 8; the others have twice as many.
+        halvings: how often every side is halved, rounded up, after the patches.
+        width: the number of features at the finest resolution, a multiple of 8; the others have twice as many.
         depth: the number of residual blocks at each resolution.
         axes: the number of sides of an example: 1 for series, 2 for images, 3 for volumes.
+        patch: the side of the patches.
     """
 
-    def __init__(self, channels: int, outputs: int, halvings: int, width: int, depth: int, axes: int = 2) -> None:
+    def __init__(
+        self, channels: int, outputs: int, halvings: int, width: int, depth: int, axes: int = 2, patch: int = 1
+    ) -> None:
         super().__init__()
         convolution = _convolution(axes)
         widths = [width, *[2 * width] * halvings]
-        self.enter = convolution(channels, width)
+        self.enter = convolution(channels, width, kernel_size=2 * patch + 1, stride=patch, padding=patch)
         stages = [_blocks(width, depth, convolution)]
         for above, below in pairwise(widths):
             stages.append(nn.Sequential(convolution(above, below, stride=2), _blocks(below, depth, convolution)))
@@ -59,26 +64,30 @@ class Decoder(nn.Module):
         channels: the number of channels of the latent.
         outputs: the number of output channels.
         sizes: the sides of the features at each resolution, from the coarsest to the finest.
-        width: the number of features at the full resolution, a multiple of 8; the others have twice as many.
+        width: the number of features at the finest resolution, a multiple of 8; the others have twice as many.
         depth: the number of residual blocks at each resolution.
+        size: the sides of the data.
+        patch: the side of the patches of data that the finest features stand for.
     """
 
-    def __init__(self, channels: int, outputs: int, sizes: tuple[Size, ...], width: int, depth: int) -> None:
+    def __init__(
+        self, channels: int, outputs: int, sizes: tuple[Size, ...], width: int, depth: int, size: Size, patch: int = 1
+    ) -> None:
         super().__init__()
-        convolution = _convolution(len(sizes[0]))
+        convolution = _convolution(len(size))
         widths = [*[2 * width] * (len(sizes) - 1), width]
-        self.sizes = sizes
+        self.sizes, self.size, self.patch = sizes, size, patch
         self.enter = convolution(channels, widths[0])
         self.stages = nn.ModuleList(_blocks(each, depth, convolution) for each in widths)
         self.widen = nn.ModuleList(convolution(a, b) for a, b in pairwise(widths))
-        self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(convolution(width, outputs)))
+        self.leave = nn.Sequential(_norm(width), nn.SiLU(), zero(convolution(width, outputs * patch ** len(size))))
 
     def forward(self, z: Tensor) -> Tensor:
         """Map latents `(B, channels, *small)` to `(B, outputs, *size)`."""
         h = self.stages[0](self.enter(z))
         for widen, stage, size in zip(self.widen, self.stages[1:], self.sizes[1:], strict=True):
             h = stage(widen(F.interpolate(h, size=size)))
-        return self.leave(h)
+        return _laid_out(self.leave(h), self.patch, self.size)
 
 
 class LevelDecoder(nn.Module):
@@ -105,21 +114,26 @@ class AutoencoderOptions:
     Args:
         channels: channels of the latent; for vectors, its number of entries.
         factor: how many times fewer places the latent has along each side; a power of two. 1 for vectors.
-        width: features at the full resolution, a multiple of 8; for vectors, of a hidden layer.
+        width: features at the finest resolution, a multiple of 8; for vectors, of a hidden layer.
         depth: residual blocks at each resolution; for vectors, hidden layers, and 0 makes both networks linear.
+        patch: the side of the patches of data that the finest features stand for, a power of two up to the factor.
 
     Raises:
-        ConfigError: a factor that is no power of two.
+        ConfigError: a factor or patch that is no power of two, or a patch that is larger than the factor.
     """
 
     channels: int = 4
     factor: int = 2
     width: int = 32
     depth: int = 1
+    patch: int = 1
 
     def __post_init__(self) -> None:
-        if self.factor < 1 or self.factor & (self.factor - 1):
-            raise ConfigError("autoencoder.factor", self.factor, "a power of two")
+        for name, value in (("factor", self.factor), ("patch", self.patch)):
+            if value < 1 or value & (value - 1):
+                raise ConfigError(f"autoencoder.{name}", value, "a power of two")
+        if self.patch > self.factor:
+            raise ConfigError("autoencoder.patch", self.patch, f"at most autoencoder.factor, {self.factor}")
 
     def latent(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the latent of an example of `shape`, channels first.
@@ -137,8 +151,10 @@ class AutoencoderOptions:
             hidden = [self.width] * self.depth
             leave = (channels, *hidden, 2 * self.channels), (self.channels, *hidden, outputs)
             return perceptron(*leave[0]), perceptron(*leave[1])
-        encoder = Encoder(channels, 2 * self.channels, len(sizes) - 1, self.width, self.depth, len(size))
-        return encoder, Decoder(self.channels, outputs, sizes[::-1], self.width, self.depth)
+        sizes = sizes[self.patch.bit_length() - 1 :]
+        own = (self.width, self.depth)
+        encoder = Encoder(channels, 2 * self.channels, len(sizes) - 1, *own, len(size), self.patch)
+        return encoder, Decoder(self.channels, outputs, sizes[::-1], *own, tuple(size), self.patch)
 
     def describe(self, shape: tuple[int, ...]) -> str:
         """The networks for examples of `shape`, in a few words."""
@@ -162,6 +178,18 @@ class AutoencoderOptions:
 
 def _convolution(axes: int) -> _Convolution:
     return partial(_CONVOLUTIONS[axes - 1], kernel_size=3, padding=1)
+
+
+def _laid_out(h: Tensor, patch: int, size: Size) -> Tensor:
+    """Features `(B, outputs * patch^axes, *small)`, one for each place of a patch, laid out as `(B, outputs, *size)`
+    (Shi et al. 2016, eq. 4)."""
+    axes, small = len(size), h.shape[2:]
+    h = h.unflatten(1, (-1, *[patch] * axes))
+    h = h.permute(0, 1, *(place for axis in range(axes) for place in (2 + axes + axis, 2 + axis)))
+    h = h.reshape(*h.shape[:2], *(patch * side for side in small))
+    for axis, side in enumerate(size, 2):
+        h = h.narrow(axis, 0, side)
+    return h
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -52,7 +52,7 @@ def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: Any) -> Reso
     if any(spec.sizes) or spec.may_miss.any():
         kind = "a table with categories" if any(spec.sizes) else "data with missing values"
         raise ConfigError("model", f"{config.model}, and {kind}", "diffusion, which models them")
-    usual = {**_usual(spec), **defaults}
+    usual = {**_usual(spec, config.autoencoder.factor), **defaults}
     decided = narrowed(ResolvedAutoencoderConfig, with_defaults(config.autoencoder, **usual), "autoencoder")
     autoencoder_options(decided).latent(spec.shape)  # refuses what does not go with the shape
     if decided.output == "levels" and spec.lattice is None:
@@ -60,13 +60,15 @@ def resolve_autoencoder(config: Config, spec: DataSpec, **defaults: Any) -> Reso
     return decided
 
 
-def _usual(spec: DataSpec) -> dict[str, Any]:
-    """The defaults by the shape of the data."""
+def _usual(spec: DataSpec, factor: int | None) -> dict[str, Any]:
+    """The defaults by the shape of the data, and by the factor if it is set."""
     output: OutputName = "levels" if has_few_levels(spec) else "entry"
     if not spec.size:
         entries = math.prod(spec.shape)
-        return {"channels": min(entries, 16), "factor": 1, "width": 128, "depth": 2, "output": output}
-    return {"channels": 4, "factor": _factor(spec.size), "width": 32, "depth": 1, "output": output}
+        return {"channels": min(entries, 16), "factor": 1, "patch": 1, "width": 128, "depth": 2, "output": output}
+    factor = factor or _factor(spec.size)
+    patch = 2 if factor >= 4 else 1
+    return {"channels": 4, "factor": factor, "patch": patch, "width": 32, "depth": 1, "output": output}
 
 
 def _factor(size: tuple[int, ...]) -> int:

@@ -32,6 +32,7 @@ from inkwash.training.build import (
     describe_process,
 )
 from inkwash.training.defaults import has_few_levels, resolve_denoising, with_defaults
+from inkwash.training.encodings import Encodings
 from inkwash.training.examples import Examples
 from inkwash.training.families.coding import (
     Coding,
@@ -50,7 +51,7 @@ from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
 from inkwash.training.sampling import merged, step_options
 from inkwash.training.times import Proposal, Times
 
-_KL_WEIGHT = 0.01
+_KL_WEIGHTS = {"levels": 1.0, "entry": 0.01, "shared": 0.01}
 _STANDARDISED, _BLOCK = 4096, 256
 
 
@@ -90,18 +91,19 @@ class DenoisingLatents(Lesson[Networks]):
 
     Args:
         denoising: the lesson of the denoiser.
+        encodings: the laws of the latents.
     """
 
     denoising: Denoising
+    encodings: Encodings
 
     def draw(self, trained: Networks, proposal: Proposal, x: Shape, random: torch.Generator) -> tuple[Times, Noise]:
         return _draw(self.denoising, trained, proposal, x, random)
 
     def loss(self, trained: Networks, batch: Batch) -> Tensor:
         noise, latent_noise = batch.noise
-        with torch.no_grad():
-            encoding = trained.autoencoder.encoding(batch.x)
-            z = encoding.mean + encoding.std * noise
+        encoding = self.encodings.of(trained.autoencoder, batch.indices, batch.x)
+        z = encoding.mean + encoding.std * noise
         return self.denoising.loss(trained.denoiser, replace(batch, x=z, noise=(latent_noise,)))
 
     def learn(self, trained: Networks, proposal: Proposal, times: Times, losses: Tensor) -> None:
@@ -147,8 +149,11 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             raise ConfigError("model", f"latent, and {spec.describe()}", need)
         stages = config.autoencoder.stages or "two-stage"
         joint = stages == "joint"
-        usual: dict[str, Any] = {"output": "levels" if has_few_levels(spec) else "shared", "stages": stages}
-        autoencoder = resolve_autoencoder(config, spec, **usual, **({} if joint else {"kl_weight": _KL_WEIGHT}))
+        output = config.autoencoder.output or ("levels" if has_few_levels(spec) else "shared")
+        usual: dict[str, Any] = {"output": output, "stages": stages}
+        autoencoder = resolve_autoencoder(
+            config, spec, **usual, **({} if joint else {"kl_weight": _KL_WEIGHTS[output]})
+        )
         train = _require_bound(config.train) if joint else config.train
         half_done = replace(config, autoencoder=autoencoder, train=train)
         decided = resolve_denoising(ResolvedLatentConfig, half_done, latent_spec(autoencoder, spec), examples)
@@ -168,9 +173,15 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
             return (Stage(joint, 0, total, undecayed=_undecayed),)
         first, coding = config.autoencoder.steps, Coding(CodeLoss(kl_weight_of(config.autoencoder)))
         autoencoder, denoiser = (lambda trained: trained.autoencoder), (lambda trained: trained.denoiser)
+        encodings = Encodings()
+
+        def begin(trained: Networks, average: Networks, examples: Examples) -> None:
+            freeze_latents(trained, average, examples)
+            encodings.forget()
+
         return (
             Stage(CodingFirst(coding), 0, first, autoencoder, _undecayed),
-            Stage(DenoisingLatents(denoising), first, total, denoiser, _undecayed, freeze_latents),
+            Stage(DenoisingLatents(denoising, encodings), first, total, denoiser, _undecayed, begin),
         )
 
     def proposal(self, config: ResolvedLatentConfig) -> Proposal:
@@ -251,7 +262,7 @@ def _staged(config: ResolvedAutoencoderConfig, steps: int) -> ResolvedAutoencode
             if getattr(config, option) is not None:
                 raise ConfigError(f"autoencoder.{option}", getattr(config, option), "training of two stages")
         return config
-    first = config.steps or steps // 2
+    first = config.steps or max(steps // 4, 1)
     if not 0 < first < steps:
         raise ConfigError("autoencoder.steps", first, f"at least 1, and fewer than all {steps} steps of training")
     return replace(config, steps=first)
