@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,3 +175,57 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step_and_the_command_
     resumed, straight = digests(alone / "run"), digests(alone / "other")
     assert resumed["step"] == straight["step"]
     assert np.array_equal([*resumed.values()], [*straight.values()])
+
+
+SHARES = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resumed_with_shares", [True, False])
+def test_shares_of_a_state_train_the_same_as_a_single_process(home, alone, monkeypatch, resumed_with_shares):
+    """The run loses its last steps and resumes, with shares or without, as its checkpoints are those of any run."""
+    words = train_words(home / "images.npy", "two", "--data.levels", "17", "--train.save-every", "5")
+    for name, value in SHARES.items():
+        monkeypatch.setenv(name, value)
+    done = launched(TORCHRUN, words)
+    assert done.returncode == 0, done.stderr
+    assert "each holds a share of weights, gradients, moments and average\n" in done.stdout
+    if not resumed_with_shares:
+        monkeypatch.delenv("ACCELERATE_USE_FSDP")
+    shutil.rmtree(alone / "two" / "checkpoints" / "step-000000012")
+    (alone / "two" / "summary.json").unlink()
+    resumed = launched(TORCHRUN, words)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming  at step 10 of 12\n" in resumed.stdout
+    assert run_cli([*words[:2], "--out", "one", *words[4:]]) == 0
+    assert difference("one", "two") < 1e-5
+
+
+MEMORY = """
+import torch
+from faults import tiny
+from inkwash.core.machine import accelerator
+from inkwash.training.prepare import prepare
+from inkwash.training.shards import settings, sharded
+from inkwash.training.state import start
+
+def size(state):
+    tensors = [t for group in ("weights", "average", "optimizer") for t in state.tensors()[group].values()]
+    return sum((t.to_local() if hasattr(t, "to_local") else t).numel() for t in tensors if t.ndim)
+
+prepared, place = prepare(tiny("digits")), accelerator()
+whole = start(prepared.config, prepared.examples, torch.device("cpu"))
+whole._make_moments()
+print("share", size(sharded(whole, settings(), place)) / size(whole))
+"""
+
+
+@pytest.mark.slow
+def test_each_process_holds_half_of_the_state(alone, monkeypatch):
+    (alone / "memory.py").write_text(MEMORY)
+    for name, value in {**SHARES, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}.items():
+        monkeypatch.setenv(name, value)
+    done = launched([*TORCHRUN[:-2], "memory.py"], [])
+    shares = [float(share) for share in re.findall(r"share ([\d.]+)", done.stdout)]
+    assert len(shares) == 2, done.stderr
+    assert max(shares) < 0.55

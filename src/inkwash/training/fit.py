@@ -21,10 +21,11 @@ from inkwash.core.config import (
     ModelName,
     NetworkConfig,
     ProcessConfig,
+    ResolvedTrainConfig,
     SamplingConfig,
     TrainConfig,
 )
-from inkwash.core.display import Display, TrainingBar
+from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
@@ -34,6 +35,7 @@ from inkwash.training.loop import Step, training
 from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
 from inkwash.training.run import Run, StrPath
+from inkwash.training.shards import settings
 from inkwash.training.state import TrainState, start
 from inkwash.training.tracker import tracking
 
@@ -107,16 +109,16 @@ def fit(
 ) -> Run:
     """`train` for a complete config, whose own source is read unless another `source` is passed."""
     keep_freed_memory()
-    prepared, group = prepare(config, source), Group(this_process())
+    prepared, group = prepare(config, source), Group(this_process(), shards=settings())
     group.require_agreement(prepared)
     run = Run(out or Path("runs") / prepared.dataset.name)
     run.require_place(prepared)
     with display if group.main and display else Display(group.main) as shown:
-        state = start(prepared.config, prepared.examples, group.accelerator.device)
+        state = start(prepared.config, prepared.examples, group.home)
         announce(prepared, state, shown)
         if group.size > 1:
             shown.say(f"processes {group.describe(prepared.config.train.batch_size)}")
-        if not list_checkpoints(run.checkpoints):
+        if not list_checkpoints(run.checkpoints) and not group.shards:
             announce_cost(prepared, state, group.accelerator, shown)  # a run that costs too much writes nothing
         if group.main:
             storage.make_folder(run.checkpoints)
@@ -126,7 +128,8 @@ def fit(
                 with tracking(run.path, prepared.config, state.step) if group.main else nullcontext() as tracker:
                     _train(state, prepared, run, group, Reporter(prepared, run, shown, report, tracker))
             if group.main:
-                Reporter(prepared, run, shown, report).conclude(state)
+                with group.on_device(state):
+                    Reporter(prepared, run, shown, report).conclude(state)
     return run
 
 
@@ -145,14 +148,22 @@ def _resume(state: TrainState, prepared: Prepared, run: Run, group: Group, displ
 
 def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
-    config, began = prepared.config.train, time.monotonic() - state.seconds
+    config, began, kept = prepared.config.train, time.monotonic() - state.seconds, state
+    state = group.shared(state)
     bar_of = reporter.display.progress(config.steps, state.step)
     with _stop_signals() as caught, bar_of as bar, group.noticing_loss():
         for done in training(state, prepared.examples, config, group.accelerator):
             state.seconds = time.monotonic() - began
             stop = 0 if done.step == config.steps else group.agreed_signal(caught)
+            look, save = _due(done, config, stop)
+            if look or save:
+                group.collect(state, kept)
             if group.main:
-                _keep(state, done, bool(stop), prepared, run, reporter, bar)
+                held_out = _look(kept, group, reporter) if look else None
+                bar.update(done.step, done.loss, held_out)
+                reporter.log(state, done, held_out)
+                if save:
+                    run.save(prepared, kept)
             if stop:
                 group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
                 message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
@@ -160,18 +171,16 @@ def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, report
         group.wait()
 
 
-def _keep(
-    state: TrainState, done: Step, stops: bool, prepared: Prepared, run: Run, reporter: Reporter, bar: TrainingBar
-) -> None:
-    """Show and log a step, and save after it, as far as that is due."""
-    config = prepared.config.train
+def _due(done: Step, config: ResolvedTrainConfig, stop: int) -> tuple[bool, bool]:
+    """Whether a look at samples and at held-out data, and a checkpoint, follow a step."""
     last = done.step == config.steps
-    is_look_due = (done.step % config.monitor_every == 0 or last) and not stops
-    held_out = reporter.look(state) if is_look_due else None
-    bar.update(done.step, done.loss, held_out)
-    reporter.log(state, done, held_out)
-    if done.step % config.save_every == 0 or last or stops:
-        run.save(prepared, state)
+    look = (done.step % config.monitor_every == 0 or last) and not stop
+    return look, done.step % config.save_every == 0 or last or bool(stop)
+
+
+def _look(state: TrainState, group: Group, reporter: Reporter) -> float:
+    with group.on_device(state):
+        return reporter.look(state)
 
 
 @contextmanager

@@ -19,9 +19,12 @@ from accelerate.utils import gather_object
 from inkwash.core.errors import ConfigError, ProcessLostError
 from inkwash.core.options import first_difference
 from inkwash.training.prepare import Prepared
+from inkwash.training.shards import collect, require_shardable, sharded
+from inkwash.training.state import TrainState
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from accelerate.utils import FullyShardedDataParallelPlugin
 
 _TRANSPORTS = ("gloo", "NCCL", "nccl", "onnection closed", "onnection reset")
 """Words of an error with which torch reports that another process does not answer."""
@@ -34,10 +37,12 @@ class Group:
     Args:
         accelerator: this process, and its place among them.
         parent: the process that started this one, if there are several; they end when it has ended.
+        shards: accelerate's settings if each process holds a share of the state; see `inkwash.training.shards`.
     """
 
     accelerator: Accelerator
     parent: int = field(default_factory=os.getppid)
+    shards: FullyShardedDataParallelPlugin | None = None
 
     @property
     def size(self) -> int:
@@ -49,10 +54,15 @@ class Group:
         """Whether this process is the one that writes."""
         return self.accelerator.is_main_process
 
+    @property
+    def home(self) -> torch.device:
+        """Where a state without shares lives."""
+        return torch.device("cpu") if self.shards else self.accelerator.device
+
     def describe(self, batch_size: int) -> str:
         """How the processes share a batch, in words."""
-        backend = "" if self.size == 1 else f", by {torch.distributed.get_backend()}"
-        return f"{self.size} take {batch_size // self.size} examples of each step{backend}"
+        shards = "" if self.shards is None else "; each holds a share of weights, gradients, moments and average"
+        return f"{self.size} take {batch_size // self.size} examples of each step, by {_backend()}{shards}"
 
     def require_agreement(self, prepared: Prepared) -> None:
         """Check that the processes can share a batch equally, and that they do the same.
@@ -63,6 +73,8 @@ class Group:
         batch_size = prepared.config.train.batch_size
         if batch_size % self.size:
             raise ConfigError("train.batch_size", batch_size, f"a multiple of the {self.size} processes")
+        if self.shards:
+            require_shardable(prepared.config)
         if self.size == 1:
             return
         config, fingerprint = gather_object([(prepared.config, prepared.fingerprint)])[0]
@@ -71,6 +83,24 @@ class Group:
             raise ConfigError(name, got, f"{need}, as process 0 has")
         if prepared.fingerprint != fingerprint:
             raise ConfigError("data", f"other data in process {self.accelerator.process_index}", "that of process 0")
+
+    def shared(self, state: TrainState) -> TrainState:
+        """The state that this process trains: its shares of a state, if it holds shares, and otherwise the state."""
+        return state if self.shards is None else sharded(state, self.shards, self.accelerator)
+
+    def collect(self, state: TrainState, kept: TrainState) -> None:
+        """Bring `kept`, from which a state was shared, up to date in the first process."""
+        if self.shards is not None:
+            collect(state, kept)
+
+    @contextmanager
+    def on_device(self, kept: TrainState) -> Iterator[None]:
+        """Have the networks of a state without shares on the device, to sample from them and to evaluate them."""
+        for network in (kept.trained, kept.average):
+            network.to(self.accelerator.device)
+        yield
+        for network in (kept.trained, kept.average):
+            network.to(self.home)
 
     def wait(self) -> None:
         """Wait until every process has come here."""
@@ -98,3 +128,7 @@ class Group:
                 raise
             got = f"no answer from one of {self.size}"
             raise ProcessLostError("processes", got, "all of them; the same command resumes") from error
+
+
+def _backend() -> str:
+    return str(torch.distributed.get_backend())

@@ -26,6 +26,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
+from inkwash.training.shards import full, is_sharded
 from inkwash.training.state import TrainState
 from inkwash.training.times import Proposal, Times
 
@@ -86,7 +87,8 @@ def _stage(
 ) -> Iterator[Step]:
     """The steps that are left of the stage that a state is in."""
     stage, trained = state.stage, state.trained
-    loss_of = accelerator.prepare(_Loss(stage.lesson, trained)).train()
+    loss_of = _Loss(stage.lesson, trained)
+    loss_of = (loss_of if is_sharded(trained) else accelerator.prepare(loss_of)).train()
     failures, rows = 0, config.micro_batch_size
     while state.step < stage.last:
         rate = learning_rate(config, state.step - stage.first, stage.last - stage.first)
@@ -94,7 +96,7 @@ def _stage(
         while (losses := _backward(loss_of, batch, rows, state.step, config.seed, accelerator)) is None:
             rows = _halved(rows, state.step + 1, accelerator)
             state.optimizer.zero_grad()
-        norm = accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad)
+        norm = full(accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad))
         all_losses = accelerator.gather(losses)
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
         done = Step(state.step + 1, float(loss), float(norm), rate)
