@@ -6,6 +6,7 @@ of `samples/`, and `config.json`.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,6 +123,7 @@ def _trackio(run: Path, identity: str | None, step: int) -> dict[str, Any]:
 
 
 def _mlflow(run: Path, identity: str | None, step: int) -> dict[str, Any]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlflow would tell its makers that it is used
     return {"experiment_name": PROJECT, "run_name": run.name, "run_id": identity}
 
 
