@@ -197,6 +197,7 @@ def test_shares_of_a_state_train_the_same_as_a_single_process(home, alone, monke
     resumed = launched(TORCHRUN, words)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming  at step 10 of 12\n" in resumed.stdout
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
     assert run_cli([*words[:2], "--out", "one", *words[4:]]) == 0
     assert difference("one", "two") < 1e-5
 

@@ -10,10 +10,12 @@ import torch
 from bugs import bug
 from faults import points, tiny
 
+from inkwash.core.config import NetworkConfig, ProcessConfig
 from inkwash.core.errors import ConfigError, ProcessLostError
 from inkwash.training import group as group_module
 from inkwash.training.group import Group
 from inkwash.training.prepare import prepare
+from inkwash.training.shards import settings
 
 CPU = torch.device("cpu")
 
@@ -71,3 +73,27 @@ def test_the_loss_of_a_process_is_one_line():
         raise RuntimeError(words)
     with pytest.raises(RuntimeError, match="shapes"), group([0]).noticing_loss():
         raise RuntimeError("shapes do not fit")
+
+
+@pytest.mark.parametrize(
+    ("variables", "config", "others", "message"),
+    [
+        ({"FSDP_VERSION": "1"}, {}, [0], "fsdp_version: got 1, need 2"),
+        ({"FSDP_VERSION": "2"}, {}, [], "processes: got 1, need several"),
+        ({"FSDP_VERSION": "2"}, {"process": ProcessConfig("learned")}, [0], "process.schedule: got learned"),
+        ({"FSDP_VERSION": "2"}, {"model": "vae", "process": ProcessConfig()}, [0], "model: got vae"),
+    ],
+)
+def test_shares_that_cannot_be_made_are_refused(tmp_path, monkeypatch, variables, config, others, message):
+    options = replace(tiny(points(tmp_path / "points.npy")), **config)
+    if options.model == "vae":
+        options = replace(options, network=NetworkConfig())
+    for name, value in {"ACCELERATE_USE_FSDP": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        group(others, shards=settings()).require_agreement(prepare(options))
+
+
+def test_without_accelerates_setting_there_are_no_shares(monkeypatch):
+    monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
+    assert settings() is None

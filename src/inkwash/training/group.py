@@ -74,7 +74,7 @@ class Group:
         if batch_size % self.size:
             raise ConfigError("train.batch_size", batch_size, f"a multiple of the {self.size} processes")
         if self.shards:
-            require_shardable(prepared.config)
+            require_shardable(prepared.config, self.size)
         if self.size == 1:
             return
         config, fingerprint = gather_object([(prepared.config, prepared.fingerprint)])[0]

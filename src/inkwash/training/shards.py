@@ -43,8 +43,10 @@ def settings() -> FullyShardedDataParallelPlugin | None:
     return plugin
 
 
-def require_shardable(config: AnyResolvedConfig) -> None:
-    """Raise a `ConfigError` unless everything that is trained is used within the network."""
+def require_shardable(config: AnyResolvedConfig, processes: int) -> None:
+    """Raise a `ConfigError` unless there are several processes, and all that is trained is used within the network."""
+    if processes == 1:
+        raise ConfigError("processes", 1, "several to hold shares of a state, or no FSDP")
     if config.model != "diffusion":
         raise ConfigError("model", config.model, "diffusion, or no FSDP")
     if config.process.schedule in _OWN_PARAMETERS:
