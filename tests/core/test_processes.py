@@ -1,6 +1,7 @@
 """A process learns its place from its launcher, as the launchers' manuals state it."""
 
 import os
+from unittest import mock
 
 import pytest
 from bugs import bug
@@ -29,12 +30,13 @@ MPICH = {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1", "MPI_LOCALNRA
 
 
 @pytest.fixture
-def environment(monkeypatch):
-    """Set variables after those of every launcher are gone."""
+def environment():
+    """Set variables after those of every launcher are gone; all of it is undone."""
     known = {name for launcher in processes.LAUNCHERS for name in launcher.variables}
-    for name in known | {"MASTER_ADDR", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION"}:
-        monkeypatch.delenv(name, raising=False)
-    return lambda values: [monkeypatch.setenv(name, value) for name, value in values.items()]
+    with mock.patch.dict(os.environ):
+        for name in known | {"MASTER_ADDR", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION"}:
+            os.environ.pop(name, None)
+        yield os.environ.update
 
 
 @pytest.mark.parametrize(
