@@ -21,7 +21,6 @@ from inkwash.core.config import (
     ModelName,
     NetworkConfig,
     ProcessConfig,
-    ResolvedTrainConfig,
     SamplingConfig,
     TrainConfig,
 )
@@ -31,7 +30,7 @@ from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.group import Group
-from inkwash.training.loop import Step, training
+from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
 from inkwash.training.run import Run, StrPath
@@ -154,28 +153,24 @@ def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, report
     with _stop_signals() as caught, bar_of as bar, group.noticing_loss():
         for done in training(state, prepared.examples, config, group.accelerator):
             state.seconds = time.monotonic() - began
-            stop = 0 if done.step == config.steps else group.agreed_signal(caught)
-            look, save = _due(done, config, stop)
-            if look or save:
+            last = done.step == config.steps
+            is_look_due = done.step % config.monitor_every == 0 or last
+            if is_look_due:
                 group.collect(state, kept)
             if group.main:
-                held_out = _look(kept, group, reporter) if look else None
+                held_out = _look(kept, group, reporter) if is_look_due and not caught else None
                 bar.update(done.step, done.loss, held_out)
                 reporter.log(state, done, held_out)
-                if save:
+            stop = 0 if last else group.agreed_signal(caught)
+            if done.step % config.save_every == 0 or last or stop:
+                group.collect(state, kept)
+                if group.main:
                     run.save(prepared, kept)
             if stop:
                 group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
                 message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
                 raise RunInterrupted(message, stop)
         group.wait()
-
-
-def _due(done: Step, config: ResolvedTrainConfig, stop: int) -> tuple[bool, bool]:
-    """Whether a look at samples and at held-out data, and a checkpoint, follow a step."""
-    last = done.step == config.steps
-    look = (done.step % config.monitor_every == 0 or last) and not stop
-    return look, done.step % config.save_every == 0 or last or bool(stop)
 
 
 def _look(state: TrainState, group: Group, reporter: Reporter) -> float:

@@ -90,7 +90,7 @@ class Group:
 
     def collect(self, state: TrainState, kept: TrainState) -> None:
         """Bring `kept`, from which a state was shared, up to date in the first process."""
-        if self.shards is not None:
+        if self.shards is not None and kept.step < state.step:
             collect(state, kept)
 
     @contextmanager

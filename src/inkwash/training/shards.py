@@ -123,4 +123,4 @@ def collect(state: TrainState, into: TrainState) -> None:
         groups[group] = {name: part.cpu() for name, part in parts if first}
     if first:
         into.load(groups, state.step, "shares")
-        into.skipped, into.seconds = state.skipped, state.seconds
+    into.step, into.skipped, into.seconds = state.step, state.skipped, state.seconds
