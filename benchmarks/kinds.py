@@ -37,12 +37,28 @@ def waves(shape: tuple[int, ...], depth: int, dtype: str) -> np.ndarray:
     return np.rint(depth * level).astype(dtype)
 
 
+def cells(side: int, count: int = 2000) -> np.ndarray:
+    """Cells under a camera of 12 bits, uint16 `(count, side, side)`: one to three blobs of light on a dark ground. They
+    are counted in photons, four numbers each, with the noise of reading them out."""
+    random = np.random.default_rng(0)
+    places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1)
+    centres = random.uniform(0, side, (count, 3, 1, 1, 2))
+    width, there = random.uniform(0.08, 0.2, (count, 3, 1, 1)) * side, np.arange(3) < random.integers(1, 4, (count, 1))
+    height = random.gamma(3, 80, (count, 3)) * there
+    blobs = height[..., None, None] * np.exp(-(((places - centres) / width[..., None]) ** 2).sum(-1) / 2)
+    photons = random.poisson(20 + blobs.sum(1))
+    return np.clip(np.rint(100 + 4 * photons + random.normal(0, 5, photons.shape)), 0, 4095).astype(np.uint16)
+
+
 def arrays(folder: Path) -> dict[str, list[str]]:
     """Write the sets that are not built in into a folder; the arguments of `inkwash train` for each, by name."""
     sets: dict[str, tuple[Callable[[], np.ndarray], list[str]]] = {
         "images 9x7, 1 channel": (lambda: waves((9, 7, 1), 255, "uint8"), ["--data.layout", "NHWC"]),
         "images 7x5, 3 channels": (lambda: waves((7, 5, 3), 255, "uint8"), ["--data.layout", "NHWC"]),
         "images 8x8, 16 bits": (lambda: waves((8, 8, 1), 65535, "uint16")[..., 0], []),
+        "cells 8x8, 12 bits": (lambda: cells(8), []),
+        "cells 16x16, 12 bits": (lambda: cells(16), []),
+        "cells 8x8, dark subtracted": (lambda: np.maximum(cells(8).astype(int) - 190, 0).astype("uint16"), []),
         "images 8x8, booleans": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], []),
         "booleans, Bernoulli": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], ["--process.kind", "bernoulli"]),
         "series of 2 channels": (lambda: waves((24, 2), 9, "float32"), ["--data.layout", "NLC"]),

@@ -3,13 +3,17 @@
     pip install -c constraints.txt -e '.[bench]' && python benchmarks/unet.py
 
 Both networks run in one process, in turns. Figures are medians over the turns, and the median of the ratios turn by
-turn. A training step is forward, backward, clipping and an AdamW update on 64 images of 28x28x1; a sampling step is one
-DDIM step, network included.
+turn; with --processor they are times of the processor, which other processes on the machine disturb less. A training
+step is forward, backward, clipping and a fused AdamW update on 64 images of 28x28x1; a sampling step is one DDIM step,
+network included. Memory is that of two training steps in a process of its own, above what it had with the network
+made, and in all. As `inkwash train` does, every process keeps the memory that it frees.
 """
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +23,12 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 import inkwash as iw
+from inkwash.core.machine import keep_freed_memory
 from inkwash.training.build import build_network, count_parameters
 from inkwash.training.resolve import resolve
 
 SHAPE, BATCH = (1, 28, 28), 64
+Clock = Callable[[], float]
 
 
 def ours() -> nn.Module:
@@ -47,7 +53,7 @@ def theirs() -> nn.Module:
 
 
 def training_step(network: nn.Module, call: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(network.parameters(), foreach=True)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     x, eps, level = torch.randn(BATCH, *SHAPE), torch.randn(BATCH, *SHAPE), torch.rand(BATCH)
 
     def step() -> None:
@@ -57,6 +63,49 @@ def training_step(network: nn.Module, call: Callable[[Tensor, Tensor], Tensor]) 
         optimizer.zero_grad()
 
     return step
+
+
+def both_training_steps() -> dict[str, Callable[[], Callable[[], None]]]:
+    """What makes each network and its training step."""
+
+    def their_step() -> Callable[[], None]:
+        network = theirs()
+        return training_step(network, lambda x, t: network(x, 1000 * t).sample)
+
+    def our_step() -> Callable[[], None]:
+        network = ours()
+        return training_step(network, network)
+
+    return {"inkwash": our_step, "diffusers": their_step}
+
+
+def peak_memory(whose: str) -> tuple[float, float]:
+    """MiB that two training steps add to this process, and all that it ever had."""
+    step = both_training_steps()[whose]()
+    before = peak()
+    step()
+    step()
+    return peak() - before, peak()
+
+
+def peak() -> float:
+    """The most memory of this process in MiB; unlike `getrusage`, Linux does not count that of its parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def compare_memory() -> dict[str, float | str]:
+    found = {}
+    for whose in both_training_steps():
+        command = [sys.executable, __file__, "--memory-of", whose]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found[whose] = [float(word) for word in done.stdout.split()]
+    result: dict[str, float | str] = {"what": "peak memory"}
+    for i, name in enumerate(("of training", "in all")):
+        a, b = (found[whose][i] for whose in ("inkwash", "diffusers"))
+        print(f"memory {name:<13} inkwash {a:6.0f} MiB   diffusers {b:6.0f} MiB   ratio {a / b:.2f}", flush=True)
+        result[f"ratio {name}"] = a / b
+    return result
 
 
 def our_sampling_step(network: nn.Module) -> Callable[[], None]:
@@ -83,10 +132,12 @@ def their_sampling_step(network: nn.Module) -> Callable[[], None]:
     return step
 
 
-def compare(name: str, a: Callable[[], None], b: Callable[[], None], turns: int) -> dict[str, float | str]:
+def compare(
+    name: str, a: Callable[[], None], b: Callable[[], None], turns: int, clock: Clock
+) -> dict[str, float | str]:
     times: list[tuple[float, float]] = []
     for turn in range(turns + 2):
-        pair = seconds(a), seconds(b)
+        pair = seconds(a, clock), seconds(b, clock)
         if turn >= 2:
             times.append(pair)
     ratio = statistics.median(x / y for x, y in times)
@@ -95,27 +146,34 @@ def compare(name: str, a: Callable[[], None], b: Callable[[], None], turns: int)
     return {"what": name, "inkwash_ms": ours_ms, "diffusers_ms": theirs_ms, "ratio": ratio}
 
 
-def seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def seconds(work: Callable[[], None], clock: Clock) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--json", help="write the figures to this file")
+    parser.add_argument("--processor", action="store_true", help="count the time of the processor")
+    parser.add_argument("--memory-of", choices=("inkwash", "diffusers"), help="print the memory of one, and end")
     options = parser.parse_args()
+    keep_freed_memory()
+    if options.memory_of:
+        print(*peak_memory(options.memory_of))
+        return
+    clock = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(0)
     a, b = ours(), theirs()
     print(f"parameters     inkwash {count_parameters(a):,}   diffusers {count_parameters(b):,}")
     print(f"threads        {torch.get_num_threads()}")
-    train = compare(
-        "training step", training_step(a, a), training_step(b, lambda x, t: b(x, 1000 * t).sample), options.turns
-    )
-    sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns)
+    their_step = training_step(b, lambda x, t: b(x, 1000 * t).sample)
+    train = compare("training step", training_step(a, a), their_step, options.turns, clock)
+    sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns, clock)
+    memory = compare_memory()
     if options.json:
-        Path(options.json).write_text(json.dumps([train, sample], indent=2))
+        Path(options.json).write_text(json.dumps([train, sample, memory], indent=2))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_channels_are_where_the_layout_says(tmp_path):
 
 
 def test_all_values_of_small_integers_are_levels(tmp_path):
-    for dtype, levels in (("uint8", 256), ("uint16", 65536), ("bool", 2)):
+    for dtype, levels in (("uint8", 256), ("bool", 2)):
         data = load_dataset(npy(tmp_path, np.array([[0], [1], [1]], dtype)))
         assert data.spec.levels == levels
     data = load_dataset(npy(tmp_path, np.array([[-3], [4], [1]])))

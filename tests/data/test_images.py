@@ -1,6 +1,7 @@
 """Pictures of folders, in folders and in zip files, at every depth and in every mode, in and out."""
 
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from PIL import Image
 
 import inkwash as iw
 from inkwash.core.errors import DataError
+from inkwash.data import raw
 from inkwash.data.dataset import load_dataset
 from inkwash.data.images import read_picture
 from inkwash.data.png16 import encode_png
+from inkwash.data.rows import take
 
 RANDOM = np.random.default_rng(4)
 
@@ -31,6 +34,31 @@ def zipped(root, top=""):
             archive.write(path, top + str(path.relative_to(root)))
         archive.writestr("__MACOSX/._a.png", "no picture")
     return root.with_suffix(".zip")
+
+
+def test_pictures_beyond_memory_are_the_same_in_a_file_that_nobody_sees(tmp_path, monkeypatch):
+    """Examples, their fingerprint and what is read of them; the folder for temporary files stays empty."""
+    root, scratch = pictures(tmp_path, ["RGB"] * 5), tmp_path / "scratch"
+    scratch.mkdir()
+    expected = load_dataset(str(root))
+    monkeypatch.setattr(raw, "_MOST_BYTES", 100)
+    monkeypatch.setattr(raw.tempfile, "tempdir", str(scratch))
+    found = load_dataset(str(root))
+    assert isinstance(found.data, np.memmap)
+    assert np.array_equal(found.data, expected.data)
+    assert found.fingerprint() == expected.fingerprint()
+    (note,) = {*found.notes} - {*expected.notes}
+    assert note.endswith(f"decoded into a temporary file in {scratch}")
+    rows = np.array([4, 0, 2])
+    assert np.array_equal(take(found.data, rows), expected.data[rows])
+    assert not any(scratch.iterdir())
+
+
+def test_pictures_beyond_memory_and_disk_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw, "_MOST_BYTES", 100)
+    monkeypatch.setattr(raw.shutil, "disk_usage", lambda folder: SimpleNamespace(free=200))
+    with pytest.raises(DataError, match=r"got 0\.0 GiB free in .*, need 0\.0 GiB for what is decoded, "):
+        load_dataset(str(pictures(tmp_path, ["RGB"] * 5)))
 
 
 @pytest.mark.parametrize("top", ["", "photos/of/"])

@@ -103,7 +103,7 @@ def test_exact_outputs_in_every_parametrisation_imply_the_same_estimates(schedul
 
 def test_every_prediction_is_tested():
     kinds = set(prediction.Prediction.__subclasses__())
-    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels} == kinds
+    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels, iw.denoise.Mixture} == kinds
 
 
 # Velocity

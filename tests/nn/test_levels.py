@@ -11,7 +11,7 @@ from oracles import TERNARY, Straight, tensor
 from torch import nn
 
 import inkwash as iw
-from inkwash.nn.levels import LevelHead, LevelNet
+from inkwash.nn.levels import LevelHead, LevelNet, level_waves
 from inkwash.nn.mlp import MLP
 from inkwash.nn.unet import UNet
 
@@ -22,7 +22,7 @@ shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 def level_net(shape, outputs=4, features=5, seed=0):
     torch.manual_seed(seed)
-    inputs, features_out = shape[0] * LevelNet.inputs_per_channel(), shape[0] * features
+    inputs, features_out = shape[0] * LevelNet.inputs_per_channel(4), shape[0] * features
     if len(shape) == 1:
         inner = MLP(inputs, 16, 2, outputs=features_out)
     else:
@@ -141,6 +141,14 @@ def test_the_network_is_shown_the_posterior_of_each_entry():
             angles = math.pi / 2 * (k + 1) * values
             expected = float(posterior @ (angles.sin() if wave == 0 else angles.cos()))
             assert float(h[b, c, 1 + 3 * wave + k, 0, place]) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("levels", [4, 17, 256])
+def test_waves_tell_neighbouring_levels_apart(levels):
+    waves = level_waves(levels)
+    assert len(waves) == levels
+    assert float(waves.diff(dim=0).abs().amax(1).min()) == 2
+    assert float((waves[:, None] - waves).abs().amax(-1).fill_diagonal_(2).min()) > 0.5
 
 
 @shapes

@@ -353,3 +353,45 @@ def test_a_uniform_number_next_to_one_is_not_rounded_to_one(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: uniform)
     law = iw.process.Masses(torch.tensor([[[-1e4, 0.0, -1e4]]]), iw.process.Lattice(-1.0, 1.0, 3))
     assert float(law.draw(torch.Generator())) == 0
+
+
+# Mixtures of normal laws
+
+
+def mixture(lattice=None, rows=1, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    logits, means, spreads = (torch.randn(1, 2, 4, generator=random, dtype=F64) for _ in range(3))
+    parts = (part.expand(rows, 2, 4) for part in (logits, means, (0.5 * spreads).exp()))
+    return iw.process.NormalMixture(*parts, lattice)
+
+
+def law_of(found):
+    normals = torch.distributions.Normal(found.means, found.var.sqrt())
+    return torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=found.logits), normals)
+
+
+@bug("weights that sum to more than 1", torch.Tensor, "log_softmax", lambda self, dim: self)
+def test_a_mixture_agrees_with_torch():
+    found, x = mixture(), tensor([[0.3, -1.2]])
+    torch.testing.assert_close(found.entry_log_prob(x), law_of(found).log_prob(x))
+    torch.testing.assert_close(found.mean, law_of(found).mean)
+
+
+def test_the_masses_of_a_mixture_are_differences_of_its_distribution_function():
+    """The bins at the ends are open, so the masses sum to 1."""
+    lattice = iw.process.Lattice(-2.0, 3.0, 11)
+    values, found = lattice.values(), mixture().on(lattice)
+    masses = torch.stack([found.entry_log_prob(value.expand(1, 2)) for value in values]).exp()
+    edges = ((values[1:] + values[:-1]) / 2)[:, None, None].expand(10, 1, 2)
+    below = torch.cat([torch.zeros(1, 1, 2), law_of(found).cdf(edges), torch.ones(1, 1, 2)])
+    torch.testing.assert_close(masses, below.diff(dim=0))
+
+
+@pytest.mark.parametrize("lattice", [None, iw.process.Lattice(-2.0, 3.0, 11)], ids=["density", "masses"])
+def test_draws_of_a_mixture_have_its_distribution(lattice):
+    found = mixture(lattice, rows=20000)
+    drawn = found.draw(torch.Generator().manual_seed(1))
+    for edge in (-1.25, 0.25, 1.75):  # edges of bins
+        expected = law_of(mixture()).cdf(tensor(edge).expand(1, 2))[0]
+        assert float(((drawn < edge).double().mean(0) - expected).abs().max()) < 4 * 0.5 / math.sqrt(20000)
+    assert lattice is None or lattice.holds(drawn)

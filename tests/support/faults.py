@@ -24,7 +24,7 @@ from inkwash.commands import cli
 from inkwash.core import storage
 from inkwash.core.config import Config, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.data import pictures
-from inkwash.training import reporter
+from inkwash.training import reporter, summary
 from inkwash.training.checkpoint import list_checkpoints
 
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
@@ -66,8 +66,9 @@ def without_pictures(monkeypatch: Any) -> None:
     """Train without pictures and with cheap samples and bounds: these take most of the time of a tiny run."""
     for name in ("save_samples", "save_curve"):
         monkeypatch.setattr(pictures, name, lambda *content: None)
-    for name in ("_PREVIEW_STEPS", "_SAMPLE_STEPS", "_SUMMARY_TERMS"):
-        monkeypatch.setattr(reporter, name, 2)
+    monkeypatch.setattr(reporter, "_PREVIEW_STEPS", 2)
+    for name in ("_STEPS", "_TERMS", "_TRIAL"):
+        monkeypatch.setattr(summary, name, 2)
 
 
 def with_quick_evaluation(monkeypatch: Any) -> None:

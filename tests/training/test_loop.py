@@ -333,7 +333,7 @@ def one_step(examples, config):
     return copied(state), done
 
 
-def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator):
+def mean_of_the_means_of_parts(loss_of, batch, rows, step, seed, accelerator, scaler):
     parts = list(batch.parts(rows))
     losses = [loss_of(part) for part in parts]
     for loss, part in zip(losses, parts, strict=True):

@@ -113,8 +113,8 @@ def _for_each_channel(known: Array, spec: DataSpec) -> Array:
 def _sheet(spec: DataSpec, image: Array, known: Array, draws: Array, mean: Array, spread: Array) -> Array:
     """All of it in one picture. A hidden place shows the middle of the range. The spread is scaled so that its largest
     value shows the high end of the range, and 0 the low end."""
-    middle = (spec.low + spec.high) / 2
+    low, high = spec.shown
     widest = max(float(spread.max()), 1e-12)
-    scaled = spec.low + spread / widest * (spec.high - spec.low)
-    shown = [np.asarray(image, np.float64), np.where(known, image, middle), mean, scaled, *draws.astype(np.float64)]
+    hidden, scaled = np.where(known, image, (low + high) / 2), low + spread / widest * (high - low)
+    shown = [np.asarray(image, np.float64), hidden, mean, scaled, *draws.astype(np.float64)]
     return pictures.grid(pictures.to_pixels(spec, np.stack(shown)))

@@ -80,8 +80,10 @@ class Output:
         """Write series, images or volumes as a PNG each, by number."""
         for i, pixels in enumerate(pictures.to_files(spec, data)):
             pictures.save_pixels(self.place(image_name(i)), pixels)
+        low, high = spec.shown
         ends = "bottom to top" if spec.kind == "series" else "black to white"
-        span = f"[{spec.low:g}, {spec.high:g}] shown as {ends}"
+        as_they_are = spec.is_image and spec.is_as_in_files and spec.shape[0] <= 4
+        span = "the values as they are" if as_they_are else f"[{low:g}, {high:g}] shown as {ends}"
         self.say(f"images    {self.folder / image_name(0)} … {image_name(len(data) - 1)}; {span}")
 
     def film(self, film: Film) -> None:

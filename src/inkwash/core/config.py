@@ -49,7 +49,7 @@ ScheduleName = Literal[
 ]
 # "Plain" names say all there is to say; what the others stand for depends on more than the name.
 PlainPredictionName = Literal["x", "eps", "score", "v", "velocity", "F"]
-PredictionName = Literal[PlainPredictionName, "mean", "levels"]
+PredictionName = Literal[PlainPredictionName, "mean", "levels", "mixture"]
 PlainVarianceName = Literal["small", "large", "learned", "free"]
 VarianceName = Literal[PlainVarianceName, "analytic"]
 SightName = Literal["log_snr", "time", "nothing"]
@@ -58,6 +58,7 @@ DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
     "ancestral",
@@ -110,7 +111,8 @@ class DataConfig:
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, a layout that is never guessed."""
     levels: Annotated[int, Range(2, 65536)] | None = None
-    """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type."""
+    """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type, and
+    for uint16 from the bits that hold all values."""
     drop: tuple[str, ...] | None = None
     """Columns of a table to leave out."""
     categories: tuple[str, ...] | None = None
@@ -155,8 +157,8 @@ class ProcessConfig:
     """Bernoulli only: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
     """log-linear only: log-SNR at the first time. By default, if levels are predicted, it is where sigma/alpha is a
-    sixth of the distance between neighbouring levels, 13.3 for 256 of them; otherwise it is 9.2, where sigma/alpha is
-    0.01."""
+    sixth of the distance between neighbouring levels, 13.3 for 256 of them; if mixtures are, where it is that distance;
+    otherwise it is 9.2, where sigma/alpha is 0.01."""
     categories: CategoryNoise | None = None
     """Tables with categories only: noise replaces these by random ones (uniform), or masks them (absorbing, the
     default)."""
@@ -168,13 +170,14 @@ class DenoiserConfig:
 
     predicts: PredictionName | None = None
     """Gaussian and mixed only: what the network predicts. By default it predicts the levels of integer data if they are
-    few, and otherwise F (EDM), or v if it does not see the noise level."""
+    few, a mixture of normal laws for each entry if they are many, and otherwise F (EDM), or v if it does not see the
+    noise level."""
     variance: VarianceName | None = None
     """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
     (the transition's) otherwise."""
     sees: SightName = "log_snr"
     """What the network sees of the noise level: the log-SNR, as EDM's, or the time, as DDPM's. With nothing it cannot
-    predict F; to predict levels it must see the log-SNR."""
+    predict F; to predict levels or mixtures it must see the log-SNR."""
     clip: bool | None = None
     """Gaussian and mixed only: clip estimates of the clean data to its range; by default if it has levels that are not
     predicted."""
@@ -252,9 +255,9 @@ class TrainConfig:
     ema: Share = 0.999
     """Decay of the moving average of the weights, with which the model samples."""
     objective: ObjectiveName | None = None
-    """What training minimises; by default the bound in continuous time for levels and the learned schedule, the bound
-    on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is learned, edm
-    where F is predicted, v or velocity where that is, and simple otherwise."""
+    """What training minimises; by default the bound in continuous time for levels, mixtures and the learned schedule,
+    the bound on the grid for learned-betas and the bernoulli and categorical processes, hybrid where the variance is
+    learned, edm where F is predicted, v or velocity where that is, and simple otherwise."""
     times: TimesName | None = None
     """How times are proposed; by default log-snr-density for the continuous bound, log-normal for edm with karras, and
     low-discrepancy otherwise, also for the learned schedule, whose shape is a density of its own."""
@@ -274,6 +277,11 @@ class TrainConfig:
     are written in any case; the others get the same as well. wandb sends it to its server."""
     micro_batch_size: Count | None = None
     """Most examples that a process takes at a time, to save memory; by default the batch. The step is the same."""
+    precision: PrecisionName = "fp32"
+    """Numbers that the networks compute with in training; losses, weights and their averages are float32 in any case.
+    bf16 and fp16 are faster on most GPUs, and fp16 needs one."""
+    compile: bool = False
+    """Whether torch.compile compiles the networks for training. That takes about a minute, and a compiler."""
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,19 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class TrainingBar(Protocol):
     """What shows the progress of training."""
 
-    def update(self, step: int, loss: float, held_out: float | None) -> None:
-        """Show that a step is done, its loss and, if it was measured, the loss on held-out data."""
+    def update(self, step: int, loss: float, held_out: float | None, left: float) -> None:
+        """Show that a step is done, its loss, the loss on held-out data if it was measured, and how long is left, s."""
 
 
 class Display:
@@ -49,9 +50,7 @@ class Display:
             yield _PrintedLines(self, total)
             return
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
-        with Progress(
-            *columns, TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), console=self.console
-        ) as bar:
+        with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=self.console) as bar:
             yield _DrawnBar(bar, total, done)
 
     @contextmanager
@@ -67,13 +66,13 @@ class _DrawnBar:
 
     def __init__(self, bar: Progress, total: int, done: int) -> None:
         self.bar, self.held_out, self.smooth = bar, "", math.nan
-        self.task = bar.add_task("training", total=total, completed=done, words="")
+        self.task = bar.add_task("training", total=total, completed=done, words="", left="")
 
-    def update(self, step: int, loss: float, held_out: float | None) -> None:
+    def update(self, step: int, loss: float, held_out: float | None, left: float) -> None:
         if math.isfinite(loss):
             self.smooth = loss if math.isnan(self.smooth) else 0.98 * self.smooth + 0.02 * loss
         self.held_out = self.held_out if held_out is None else f"  held out {held_out:.4f}"
-        self.bar.update(self.task, completed=step, words=f"loss {self.smooth:.4f}{self.held_out}")
+        self.bar.update(self.task, completed=step, words=f"loss {self.smooth:.4f}{self.held_out}", left=_left(left))
 
 
 class _PrintedLines:
@@ -82,6 +81,10 @@ class _PrintedLines:
     def __init__(self, display: Display, total: int) -> None:
         self.display, self.total = display, total
 
-    def update(self, step: int, loss: float, held_out: float | None) -> None:
+    def update(self, step: int, loss: float, held_out: float | None, left: float) -> None:
         if held_out is not None:
-            self.display.say(f"step {step}/{self.total}  loss {loss:.4f}  held out {held_out:.4f}")
+            self.display.say(f"step {step}/{self.total}  loss {loss:.4f}  held out {held_out:.4f}  {_left(left)}")
+
+
+def _left(seconds: float) -> str:
+    return f"{timedelta(seconds=round(seconds))} left"

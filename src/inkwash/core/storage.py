@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
@@ -82,6 +83,14 @@ def replace(path: Path, content: bytes) -> None:
     sync(hidden)
     rename(hidden, path)
     sync(path.parent)
+
+
+def scratch(size: int) -> IO[bytes]:
+    """A file of so many bytes in the folder for temporary files; it has no name, and ends with its last map."""
+    with _operation("write", Path(tempfile.gettempdir())):
+        file = tempfile.TemporaryFile(prefix="inkwash-")  # noqa: SIM115
+        file.truncate(size)
+    return file
 
 
 @contextmanager

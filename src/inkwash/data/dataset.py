@@ -157,7 +157,7 @@ def _shrunk(data: Dataset, factor: int) -> Dataset:
         need = "sides that it divides" if spec.size else "series, images or volumes"
         raise DataError("data.shrink", f"{factor}, of a {spec.describe()}", need)
     sides = tuple(side // factor for side in spec.size)
-    small = replace(spec, shape=(spec.shape[0], *sides), dtype="float32", levels=None)
+    small = replace(spec, shape=(spec.shape[0], *sides), dtype="float32", levels=None, contrast=None)
     parts = (block_means(spec.to_channels_first(block), factor) for block in blocks(data.data))
     means = small.from_channels_first(np.concatenate([part.astype(np.float32) for part in parts]))
     return Dataset(f"shrink {factor}", means, small)

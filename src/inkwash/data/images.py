@@ -24,7 +24,7 @@ import numpy as np
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.png16 import decode_png
-from inkwash.data.raw import Raw, require_room, short
+from inkwash.data.raw import Raw, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
@@ -133,18 +133,17 @@ def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...
         found: what opens each picture, by its name.
 
     Raises:
-        DataError: a picture that cannot be read, pictures that differ, or too many to hold in memory.
+        DataError: a picture that cannot be read, pictures that differ, or more than there is room for.
     """
     names = list(found)
     first = decode(names[0], found[names[0]])[0]
-    require_room(root, len(names) * first.nbytes)
-    data, turned = np.empty((len(names), *first.shape), first.dtype), 0
+    (data, notes), turned = room_for(root, (len(names), *first.shape), first.dtype), 0
     for i, name in enumerate(names):
         picture, was_turned = decode(name, found[name])
         if picture.shape != first.shape or picture.dtype != first.dtype:
             raise DataError(name, shape_words(picture), f"{shape_words(first)} like {Path(names[0]).name}")
         data[i], turned = picture, turned + was_turned
-    return data, note_turned(turned)
+    return data, (*notes, *note_turned(turned))
 
 
 def _folders(names: list[PurePosixPath]) -> Array:

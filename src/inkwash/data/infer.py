@@ -1,5 +1,6 @@
 """What an array holds: its axes, its range and its levels, from what the user, its source and its numbers say."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast, get_args
@@ -12,7 +13,10 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
-from inkwash.data.spec import DataSpec, has_channels
+from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels
+
+DEPTHS = (10, 12, 14, 16)
+"""Bits per value that cameras store in uint16."""
 
 
 def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tuple[str, ...]]:
@@ -29,9 +33,13 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
     ends = _range(where, raw, None if gaps is None else gaps > 0)
-    spec = _spec(where, raw, layout, ends, raw.levels if config.levels is None else config.levels)
+    levels = raw.levels if config.levels is None else config.levels
+    if raw.data.dtype == np.uint16 and levels is None:
+        levels = 1 << (bits := _depth(ends[1]))
+        notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
+    spec = _spec(where, raw, layout, ends, levels)
     if gaps is None:
-        return spec, notes
+        return replace(spec, contrast=_contrast(raw.data, spec)), notes
     note = f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}"
     return replace(spec, missing=tuple((gaps > 0).tolist())), (*notes, note)
 
@@ -153,11 +161,25 @@ def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], level
     return DataSpec(shape, layout, dtype, low, high, levels, raw.columns)
 
 
+def _depth(high: float) -> int:
+    """The bits of a camera whose largest value was `high`: the least of the usual depths that holds it."""
+    return next(bits for bits in DEPTHS if high < 1 << bits)
+
+
+def _contrast(data: Array, spec: DataSpec) -> tuple[float, float] | None:
+    """Mean and standard deviation of more levels than `FEW_LEVELS`; None for fewer, and where all are the same."""
+    if spec.levels is None or spec.levels <= FEW_LEVELS:
+        return None
+    mean = sum(float(block.sum(dtype=np.float64)) for block in blocks(data)) / data.size
+    squares = sum(float(((block - mean) ** 2).sum(dtype=np.float64)) for block in blocks(data))
+    return (mean, math.sqrt(squares / data.size)) if squares else None
+
+
 def _holds_integers(data: Array) -> bool:
     return data.dtype.kind != "f" or all(np.array_equal(block, np.rint(block)) for block in blocks(data))
 
 
 def _alphabet(data: Array, low: float, high: float) -> tuple[float, float]:
-    """The range of integers: all values of bool, uint8 and uint16, otherwise the range in the data."""
-    largest = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}.get(data.dtype.name)
+    """The range of integers: all values of bool and uint8, otherwise the range in the data."""
+    largest = {"bool": 1.0, "uint8": 255.0}.get(data.dtype.name)
     return (low, high) if largest is None else (0.0, largest)

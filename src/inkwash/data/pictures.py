@@ -26,7 +26,7 @@ INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
 def to_pixels(spec: DataSpec, data: Array) -> Array:
     """Series, images and volumes in data units to uint8 pixels `(N, H, W)`, or `(N, H, W, C)` with 3 or 4 channels.
 
-    The range of the data, from `spec.low` to `spec.high`, goes to 0…255. Images with another number of channels than 1,
+    The range that is `spec.shown` goes to 0…255. Images with another number of channels than 1,
     3 or 4 show their channels side by side, in grey. A volume shows its middle slices across depth, height and width.
     The channels of a series are lines, one below another.
     """
@@ -69,19 +69,19 @@ def _lines(share: Array) -> Array:
 def to_files(spec: DataSpec, data: Array) -> Array:
     """Images in data units to the pixels of files of their own: pixels stay as they are, others go through `to_pixels`.
 
-    Images are pixels if their levels are all of uint8 or all of uint16, and if they have one to four channels. They are
-    `(N, H, W)` for grey, or `(N, H, W, C)` with 2 (grey and alpha), 3 or 4 channels, at their own depth.
+    Images are pixels if they are `spec.is_as_in_files`, and have one to four channels. They are `(N, H, W)` for grey,
+    or `(N, H, W, C)` with 2 (grey and alpha), 3 or 4 channels, at their own depth.
     """
-    depth = {"uint8": 256, "uint16": 65536}
     channels = spec.shape[0]
-    if not spec.is_image or spec.levels is None or depth.get(spec.dtype) != spec.levels or channels > 4:
+    if not spec.is_image or not spec.is_as_in_files or channels > 4:
         return to_pixels(spec, data)
     x = spec.to_channels_first(data)
     return x[:, 0] if channels == 1 else np.moveaxis(x, 1, -1)
 
 
 def _stretched(spec: DataSpec, data: Array) -> Array:
-    position = (data.astype(np.float64) - spec.low) / max(spec.high - spec.low, 1e-12)
+    low, high = spec.shown
+    position = (data.astype(np.float64) - low) / max(high - low, 1e-12)
     return np.rint(np.clip(position, 0, 1) * 255).astype(np.uint8)
 
 

@@ -1,8 +1,12 @@
 """What a reader returns: an array, and what its source knows about it. Nothing is checked or decided yet.
 
-Here is also what readers share: how to shorten errors, to import a package that may be missing, and to refuse too much.
+Here is also what readers share: how to shorten errors, to import a package that may be missing, and to find room or
+refuse too much.
 """
 
+import math
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -11,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core import storage
 from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
@@ -118,3 +123,21 @@ def require_room(where: str, size: int) -> None:
     if size > _MOST_BYTES:
         need = "at most 16 GiB, or an .npy file, which is read as needed"
         raise DataError(where, f"{size / (1 << 30):.1f} GiB to hold in memory", need)
+
+
+def room_for(where: str, shape: tuple[int, ...], dtype: Any) -> tuple[Array, tuple[str, ...]]:
+    """An array to fill, and a note about it: in memory up to 16 GiB, and above that in a temporary file.
+
+    Raises:
+        DataError: the disk has no room for the file.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= _MOST_BYTES:
+        return np.empty(shape, dtype), ()
+    folder, gib = tempfile.gettempdir(), 1 << 30
+    if (free := shutil.disk_usage(folder).free) < size:
+        need = f"{size / gib:.1f} GiB for what is decoded, or an .npy file, which is read as needed"
+        raise DataError(where, f"{free / gib:.1f} GiB free in {folder}", need)
+    note = f"{size / gib:.1f} GiB decoded into a temporary file in {folder}"
+    with storage.scratch(size) as file:
+        return np.memmap(file, dtype, "r+", shape=shape), (note,)

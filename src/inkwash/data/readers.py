@@ -211,8 +211,8 @@ def _words(readers: Iterable[Reader]) -> str:
 def read_example(path: Path, spec: DataSpec) -> Array:
     """One example in data units: the array of an `.npy` file, or a picture.
 
-    The range of the data goes from black to white, as in the pictures that `inkwash sample` writes. A picture is not
-    resized, and one with another number of channels is refused.
+    The range of the data goes from black to white, as in the pictures that `inkwash sample` writes, unless these hold
+    the values themselves. A picture is not resized, and one with another number of channels is refused.
 
     Raises:
         DataError: an unreadable file, or an example of another kind or shape.
@@ -226,10 +226,14 @@ def read_example(path: Path, spec: DataSpec) -> Array:
         need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
     pixels = read_picture(path)
-    share = pixels / np.iinfo(pixels.dtype).max
-    if share.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
+    if pixels.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
         raise DataError(str(path), shape_words(pixels), f"the shape of an example, {spec.describe()}")
-    data = spec.low + share * (spec.high - spec.low)
-    data = (np.rint(data) if spec.levels else data).astype(spec.dtype)
+    data = pixels if spec.is_as_in_files and pixels.dtype == spec.dtype else _stretched(pixels, spec)
     channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
     return spec.from_channels_first(channels_first[None])[0]
+
+
+def _stretched(pixels: Array, spec: DataSpec) -> Array:
+    """Pixels from black to white as values over the range of the data."""
+    data = spec.low + pixels / np.iinfo(pixels.dtype).max * (spec.high - spec.low)
+    return (np.rint(data) if spec.levels else data).astype(spec.dtype)

@@ -1,5 +1,6 @@
 """What an example is: its shape and layout, its type and range, its levels or columns."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -13,6 +14,8 @@ from inkwash.data.columns import Column, Type
 from inkwash.process.distributions import Lattice
 
 Kind = Literal["vector", "series", "image", "volume"]
+FEW_LEVELS = 256
+"""The most levels of data whose whole range a model looks at; of more, it looks at their contrast."""
 
 
 def has_channels(layout: Layout) -> bool:
@@ -35,6 +38,8 @@ class DataSpec:
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
         columns: what each entry of a table is, by its name and in order; None for other data.
         missing: which entries of other vectors may be missing; None where no entry may.
+        contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
+            the whole range.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -45,6 +50,7 @@ class DataSpec:
     levels: Annotated[int, Range(2, 65536)] | None
     columns: dict[str, Column] | None = None
     missing: tuple[bool, ...] | None = None
+    contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -89,8 +95,27 @@ class DataSpec:
 
     @property
     def lattice(self) -> Lattice | None:
-        """The values that data with levels takes in model units under a process of real numbers: over [-1, 1]."""
-        return None if self.levels is None else Lattice(-1.0, 1.0, self.levels)
+        """The values that data with levels takes in model units under a process of real numbers: over [-1, 1], or at
+        mean 0 and standard deviation 1 if their contrast is known."""
+        if self.levels is None:
+            return None
+        if self.contrast is None:
+            return Lattice(-1.0, 1.0, self.levels)
+        mean, std = self.contrast
+        return Lattice((self.low - mean) / std, (self.high - mean) / std, self.levels)
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """The range that pictures show: all of it, or four standard deviations about the mean if the contrast is
+        known."""
+        mean, reach = (0.0, math.inf) if self.contrast is None else (self.contrast[0], 4 * self.contrast[1])
+        return max(self.low, mean - reach), min(self.high, mean + reach)
+
+    @property
+    def is_as_in_files(self) -> bool:
+        """Whether picture files hold the values as they are: all of uint8, or uint16 of any depth above 8 bits."""
+        deep = self.dtype == "uint16" and self.levels is not None and self.levels > FEW_LEVELS
+        return deep or (self.dtype, self.levels) == ("uint8", 256)
 
     @property
     def data_shape(self) -> tuple[int, ...]:
@@ -143,6 +168,8 @@ class DataSpec:
             raise ConfigError(f"{where}.low", self.low, f"at most {where}.high, {self.high:g}")
         if self.levels is not None and self.high - self.low != self.levels - 1:
             raise ConfigError(f"{where}.levels", self.levels, f"those of [{self.low:g}, {self.high:g}]")
+        if self.contrast is not None and self.levels is None:
+            raise ConfigError(f"{where}.contrast", self.contrast, "none, for data without levels")
         self._check_entries(where)
 
     def _check_entries(self, where: str) -> None:

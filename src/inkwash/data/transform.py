@@ -1,10 +1,11 @@
 r"""From data units to model units and back: the only place that knows both.
 
 Every transform is increasing per channel or entry, $x = (f(\text{data}) - \text{shift})/\text{scale}$. Data with
-levels goes onto an even lattice, over [-1, 1] unless the process has values of its own. Real numbers go to mean 0 and
-standard deviation 1, or to [-1, 1]; or they first go through a curve f, which is their logarithm or their quantile
-transform, and then to mean 0 and standard deviation 1. Without a curve, f is the identity. Everything is fitted on the
-training part.
+levels goes onto an even lattice. This lies over [-1, 1], or where there are more than 256 levels at mean 0 and standard
+deviation 1, unless the process has values of its own. Real numbers go to mean 0 and standard deviation 1, or to
+[-1, 1]; or they first go through a curve f, which is their logarithm or their quantile transform, and then to mean 0
+and standard deviation 1. Without a curve, f is the identity. The mean and standard deviation of levels, like their
+number, are those of all the data; everything else is fitted on the training part.
 """
 
 from collections.abc import Callable, Iterator
@@ -147,7 +148,8 @@ class Transform:
             others = f"; of whole numbers, {_WORDS['standard']}" if self._standardises_integers() else ""
             return f"{self.spec.describe()} → {_WORDS[self.kind]} per {each}{others}"
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
-        return f"{self.spec.describe()} → " + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
+        contrast = "" if self.spec.contrast is None else f"{_WORDS['standard']}, in "
+        return f"{self.spec.describe()} → {contrast}" + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
 
     def _standardises_integers(self) -> bool:
         """Whether a table has integers, which are standardised while its real numbers are not, or not only."""

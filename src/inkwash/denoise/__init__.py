@@ -3,7 +3,7 @@
 from inkwash.denoise.cold import Restorer
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
-from inkwash.denoise.prediction import Levels, Mean, Prediction
+from inkwash.denoise.prediction import Levels, Mean, Mixture, Prediction
 from inkwash.denoise.wrap import Clipped, Conditioned, Thresholded, WithVariance
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Levels",
     "Mean",
     "MixedDenoiser",
+    "Mixture",
     "NetworkDenoiser",
     "OddsDenoiser",
     "Prediction",

@@ -15,7 +15,7 @@ from inkwash.core.config import SightName
 from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, per_row
 from inkwash.denoise import prediction
-from inkwash.denoise.prediction import Levels, Prediction
+from inkwash.denoise.prediction import Levels, Mixture, Prediction
 from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
@@ -125,8 +125,8 @@ class Denoiser(NetworkDenoiser):
     Args:
         network: a callable `(x_t, t, **condition) -> tensor`. The prediction decides the shape of its output, for most
             of them that of `x_t`. If the variance needs a spread, there is one more number for each entry: the output
-            is twice as long along dimension 1, or for `Levels` longer by one along the last. `t` comes with shape
-            `(B,)`. A module with parameters is called in their dtype.
+            is twice as long along dimension 1, or for `Levels` and `Mixture` longer by one along the last. `t` comes
+            with shape `(B,)`. A module with parameters is called in their dtype.
         process: the Gaussian process.
         predicts: what the network's output means: "x", "eps", "score", "v", "F", or an object of
             `inkwash.denoise.prediction`.
@@ -175,12 +175,13 @@ class Denoiser(NetworkDenoiser):
     def read(self, output: Tensor, spread: Tensor | None, noisy: Noisy) -> Estimate:
         """The estimate that a prediction and its spread imply."""
         guess, process = self.predicts.read(output, noisy), self.process
-        return Estimate(guess.x, guess.eps, noisy.x_t, noisy.t, process, self.variance, spread, guess.level_logits)
+        about = (noisy.x_t, noisy.t, process, self.variance, spread)
+        return Estimate(guess.x, guess.eps, *about, guess.level_logits, guess.mixture)
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.variance.needs_spread:
             return output, None
-        if isinstance(self.predicts, Levels):
+        if isinstance(self.predicts, Levels | Mixture):
             return output[..., :-1], output[..., -1]
         predicted, spread = output.chunk(2, dim=1)
         return predicted, spread

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from inkwash.core.config import PlainPredictionName
 from inkwash.core.shapes import over
-from inkwash.process.distributions import Lattice
+from inkwash.process.distributions import Lattice, NormalMixture
 from inkwash.process.gaussian import Noisy
 from inkwash.process.noise import steps
 from inkwash.process.noise.grid import as_grid
@@ -28,11 +28,13 @@ class Guess:
         x: the estimate of the clean data, `(B, *event)`.
         eps: the estimate of the noise, `(B, *event)`.
         level_logits: log-probabilities of the levels up to a constant, `(B, *event, levels)`, if they are predicted.
+        mixture: the law of each entry given $x_t$, if it is predicted.
     """
 
     x: Tensor
     eps: Tensor
     level_logits: Tensor | None = None
+    mixture: NormalMixture | None = None
 
 
 class Prediction(ABC):
@@ -166,6 +168,29 @@ class Levels(Prediction):
         logits = torch.addcmul(output, away, away, value=-0.5)
         x = logits.softmax(-1) @ values
         return Guess(x, noisy.eps_of(x), logits)
+
+
+@dataclass(frozen=True)
+class Mixture(Prediction):
+    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(m_k, s_k^2)$, before its own $x_t$ is taken
+    into account.
+
+    Bayes' rule with the known noise then adds what $x_t$ shows. With $V_k = \alpha^2 s_k^2 + \sigma^2$ and
+    $z_k = x_t - \alpha m_k$ it is again a mixture, of the weights $w_k\,\mathcal N(z_k; 0, V_k)$, the means
+    $m_k + \alpha s_k^2 z_k/V_k$ and the variances $s_k^2\sigma^2/V_k$.
+
+    The output has shape `(B, *event, 3 K)`: the log-weights up to a constant, then $m_k$, then $\log s_k$.
+    """
+
+    def read(self, output: Tensor, noisy: Noisy) -> Guess:
+        logits, means, log_widths = output.chunk(3, dim=-1)
+        alpha, sigma = (scale[..., None] if scale.ndim else scale for scale in (noisy.alpha, noisy.sigma))
+        own_var = (2 * log_widths).exp()
+        var, away = alpha**2 * own_var + sigma**2, noisy.x_t[..., None] - alpha * means
+        pulled = away / var
+        logits = logits - 0.5 * (away * pulled + var.log())
+        posterior = NormalMixture(logits, means + alpha * own_var * pulled, own_var * sigma**2 / var)
+        return Guess(posterior.mean, noisy.sigma * (logits.softmax(-1) * pulled).sum(-1), mixture=posterior)
 
 
 NAMED: dict[PlainPredictionName, Prediction] = {

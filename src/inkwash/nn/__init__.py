@@ -5,7 +5,7 @@ from inkwash.nn.autoencoder import AutoencoderOptions, Decoder, Encoder, LevelDe
 from inkwash.nn.columns import ColumnTransformer, ColumnTransformerOptions
 from inkwash.nn.dit import DiT, DiTOptions
 from inkwash.nn.layers import GivenEmbedding, LabelEmbedding
-from inkwash.nn.levels import LevelHead, LevelNet
+from inkwash.nn.levels import LevelHead, LevelNet, MixtureNet
 from inkwash.nn.mlp import MLP, MLPOptions, perceptron
 from inkwash.nn.options import NetworkOptions
 from inkwash.nn.tables import TableNet
@@ -25,6 +25,7 @@ __all__ = [
     "LevelDecoder",
     "LevelHead",
     "LevelNet",
+    "MixtureNet",
     "TableNet",
     "TimeNet",
     "UNet",

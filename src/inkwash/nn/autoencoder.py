@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.errors import ConfigError
-from inkwash.nn.layers import zero
+from inkwash.nn.layers import Backbone, zero
 from inkwash.nn.levels import LevelHead
 from inkwash.nn.mlp import perceptron
 
@@ -26,7 +26,7 @@ _Convolution = Callable[..., nn.Module]
 Size = tuple[int, ...]
 
 
-class Encoder(nn.Module):
+class Encoder(Backbone):
     """Residual blocks at several resolutions, from the finest to the coarsest.
 
     Args:
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
         return self.leave(self.stages(self.enter(x)))
 
 
-class Decoder(nn.Module):
+class Decoder(Backbone):
     """The mirror of an `Encoder`; its output starts at zero.
 
     Args:

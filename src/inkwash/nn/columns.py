@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import ConditionEmbedding, Transformer
+from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer
 from inkwash.nn.options import NetworkOptions, Ports
 
 
-class ColumnTransformer(nn.Module):
+class ColumnTransformer(Backbone):
     """A network of columns that attend to each other; its output starts at zero.
 
     A linear map of its own turns each column into a token (FT-Transformer, Gorishniy et al. 2021), the blocks are those

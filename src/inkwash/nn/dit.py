@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import ConditionEmbedding, Transformer, given_channels, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer, given_channels, zero
 from inkwash.nn.options import NetworkOptions, Ports
 
 _MOST_PATCHES = 64
 
 
-class DiT(nn.Module):
+class DiT(Backbone):
     """A diffusion transformer (Peebles & Xie 2023); its output starts at zero.
 
     The token of a patch is a linear map of its values plus a linear map of sines and cosines of its position. The noise

@@ -14,6 +14,10 @@ def zero(module: nn.Module) -> nn.Module:
     return module
 
 
+class Backbone(nn.Module):
+    """A network proper, apart from what surrounds it. Training may run it in half precision, or compile it."""
+
+
 ConditionEmbedding = Callable[[int], nn.Module]
 """A function that makes the embedding of one condition from its width: a module `(value) -> (B, width)`."""
 

@@ -1,7 +1,7 @@
 """Networks for integer data, which give the log-odds of every entry's levels."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,25 @@ class LevelHead(nn.Module):
         return self.linear(each) + F.pad(self.log_prior, (0, self.beyond))
 
 
+def level_waves(levels: int) -> Tensor:
+    """Sines and cosines of the number of a level, `(levels, waves)`: of periods of twice the range of the levels, once
+    and two thirds, and of 2, 4, 8, … levels up to a quarter of the range."""
+    number, periods = torch.arange(levels, dtype=torch.float64), [2 * (levels - 1) / k for k in (1, 2, 3)]
+    periods += [2.0**k for k in range(2, levels.bit_length()) if 2**k <= levels / 4]
+    angle = 2 * math.pi * (number - (levels - 1) / 2)[:, None] / torch.tensor(periods, dtype=torch.float64)
+    parity = 1 - 2 * (number % 2)
+    finest = [parity[:, None]] if levels > 3 else []  # the sine of period 2 is 0 everywhere
+    return torch.cat([angle.sin(), angle.cos(), *finest], 1).float()
+
+
 class LevelNet(nn.Module):
     r"""Adds the output of a network for the full example to the log-frequencies of each entry's levels.
 
-    The network's input is the noisy data and, for each entry, the expectations of a few sines and cosines of its level,
-    given only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level.
-    A `LevelHead` turns the network's features into log-odds.
+    The network's input is the noisy data and, for each entry, the expectations of sines and cosines of its level, given
+    only that entry. Bayes' rule with the known noise yields them, and they are of order one at every noise level. Their
+    periods reach down to two levels, so that the network can tell neighbouring levels apart where the noise lets it
+    (Kingma et al. 2021, §4.2, add such functions of the noisy data). A `LevelHead` turns the network's features into
+    log-odds.
 
     Args:
         network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
@@ -63,7 +76,6 @@ class LevelNet(nn.Module):
         outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
     """
 
-    FREQUENCIES = 3
     values: Tensor
     waves: Tensor
 
@@ -72,13 +84,12 @@ class LevelNet(nn.Module):
         self.network = network
         self.head = LevelHead(shape, len(values), features, outputs)
         self.register_buffer("values", values.float(), persistent=False)
-        angle = math.pi / 2 * values[:, None] * torch.arange(1, self.FREQUENCIES + 1)
-        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1).float(), persistent=False)
+        self.register_buffer("waves", level_waves(len(values)), persistent=False)
 
-    @classmethod
-    def inputs_per_channel(cls) -> int:
-        """The number of channels that the network is given for each channel of the data."""
-        return 1 + 2 * cls.FREQUENCIES
+    @staticmethod
+    def inputs_per_channel(levels: int) -> int:
+        """The number of channels that the network is given for each channel of data with so many levels."""
+        return 1 + level_waves(levels).shape[1]
 
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
@@ -89,3 +100,77 @@ class LevelNet(nn.Module):
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
         shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
         return self.head(self.network(shown, log_snr, **condition))
+
+
+class MixtureNet(nn.Module):
+    r"""Adds the output of a network for the full example to a mixture of normal laws fitted to each entry.
+
+    It is for integer data of many levels. The mixture has the same means and widths in every entry, closest where the
+    data is, and the frequencies of each entry. The network's input is the noisy data and, for each entry, the
+    expectations of a few sines and cosines of the number of the component, given only that entry. From the network's
+    features come additions to the log-weights, as in a `LevelHead`, and moves and stretches of the components, in units
+    of their widths.
+
+    Args:
+        network: as that of a `LevelNet`.
+        shape: the shape of an example, `(C, *size)`.
+        features: the number of features that the network gives for each entry.
+        spread: whether there is one more output for each entry, which is passed on unchanged.
+    """
+
+    COMPONENTS, FREQUENCIES = 16, 4
+    centres: Tensor
+    widths: Tensor
+    waves: Tensor
+
+    def __init__(self, network: nn.Module, shape: tuple[int, ...], features: int, spread: bool = False) -> None:
+        super().__init__()
+        count = self.COMPONENTS
+        self.network = network
+        self.head = LevelHead(shape, count, features, 3 * count + spread)
+        nn.init.zeros_(self.head.linear.weight.data[count : 3 * count])
+        self.register_buffer("centres", torch.linspace(-1, 1, count))
+        self.register_buffer("widths", torch.full((count,), 1.0 / count))
+        angle = math.pi / 2 * torch.linspace(-1, 1, count)[:, None] * torch.arange(1, self.FREQUENCIES + 1)
+        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()], 1), persistent=False)
+
+    @classmethod
+    def inputs_per_channel(cls) -> int:
+        """The number of channels that the network is given for each channel of the data."""
+        return 1 + 2 * cls.FREQUENCIES
+
+    def fit(self, blocks: Callable[[], Iterable[Tensor]], spacing: float) -> None:
+        r"""Place the components, and count how often each entry is nearest to each of them.
+
+        Where the data has the density p, that of the components is proportional to $p^{1/3}$, which makes the mean
+        squared distance from the data to the nearest one the least (Panter & Dite 1951).
+
+        Args:
+            blocks: the examples in model units, block by block; they are gone through twice.
+            spacing: the distance between neighbouring levels.
+        """
+        some = torch.cat([block.flatten()[:: max(1, block.numel() // 4096)] for block in blocks()]).double()
+        quantiles = torch.quantile(some, torch.linspace(0, 1, 513, dtype=torch.float64))
+        needed = torch.cat([some.new_zeros(1), quantiles.diff().clamp(min=spacing).pow(2 / 3).cumsum(0)])
+        at = torch.linspace(0, float(needed[-1]), self.COMPONENTS, dtype=torch.float64)
+        after = torch.searchsorted(needed, at).clamp(min=1)
+        share = (at - needed[after - 1]) / (needed[after] - needed[after - 1])
+        centres = torch.lerp(quantiles[after - 1], quantiles[after], share)
+        gaps = centres.diff().clamp(min=spacing)
+        self.centres.copy_(centres)
+        self.widths.copy_((torch.cat([gaps[:1], gaps]) + torch.cat([gaps, gaps[-1:]])) / 4)
+        edges = ((centres[1:] + centres[:-1]) / 2).float()
+        self.head.count(torch.bucketize(block, edges) for block in blocks())
+
+    def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
+        """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
+        `(B, *shape, 3 * COMPONENTS)`: log-weights up to a constant, means, and logarithms of widths."""
+        column = log_snr.reshape(-1, *(1,) * x_t.ndim)
+        alpha, var = column.sigmoid().sqrt(), column.sigmoid() * self.widths**2 + (-column).sigmoid()
+        away = x_t[..., None] - alpha * self.centres
+        logits = self.head.log_prior - 0.5 * (away**2 / var + var.log())  # log p(component | its own noisy entry)
+        shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
+        output = self.head(self.network(shown, log_snr, **condition))
+        count = self.COMPONENTS
+        logits, moves, stretches, rest = output.tensor_split((count, 2 * count, 3 * count), -1)
+        return torch.cat([logits, self.centres + self.widths * moves, self.widths.log() + stretches, rest], -1)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, zero
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 
-class MLP(nn.Module):
+class MLP(Backbone):
     """Residual blocks, in which the noise level sets a shift and a scale; the output starts at zero.
 
     Args:
@@ -92,7 +92,11 @@ class MLPOptions(NetworkOptions):
         return 2e-3 if entries <= SMALL else 5e-4
 
 
+class _Perceptron(nn.Sequential, Backbone):
+    """Layers one after another."""
+
+
 def perceptron(*widths: int) -> nn.Sequential:
     """A plain perceptron from `(B, widths[0])` to `(B, widths[-1])`, with SiLU between its linear layers."""
     layers = [layer for i in range(1, len(widths)) for layer in (nn.SiLU(), nn.Linear(widths[i - 1], widths[i]))]
-    return nn.Sequential(*layers[1:])
+    return _Perceptron(*layers[1:])

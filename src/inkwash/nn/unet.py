@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import ConfigError
-from inkwash.nn.layers import ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.modulation import convolved, modulated
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 _ATTENTION_PLACES = 64
@@ -27,7 +28,7 @@ _LAYOUTS = {3: torch.contiguous_format, 4: torch.channels_last, 5: torch.channel
 _Convolution = Callable[..., nn.Module]
 
 
-class UNet(nn.Module):
+class UNet(Backbone):
     """Residual blocks at several resolutions; the output starts at zero.
 
     At each resolution, the features of the descent are added to those of the ascent (Ronneberger et al. 2015, who
@@ -216,8 +217,10 @@ class _Block(nn.Module):
         self.attention = _Attention(width) if attention else nn.Identity()
 
     def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.modulate(level).reshape(len(h), -1, *(1,) * (h.ndim - 2)).chunk(2, dim=1)
-        return self.attention(h + self.after(self.before(torch.addcmul(shift, self.norm(h), 1 + scale))))
+        scale, shift = self.modulate(level).chunk(2, dim=1)
+        middle = self.before[1](modulated(self.norm, h, 1 + scale, shift))
+        after = self.after(middle) if self.after[1].p else convolved(self.after[2], middle)
+        return self.attention(after.add_(h))
 
 
 class _Attention(nn.Module):

@@ -110,7 +110,7 @@ class Guided(nn.Module):
         local = Local(plain.x, pull, sigma**2 / alpha, sigma**2 / (alpha**2 + sigma**2))
         pulled = pull(self.guidance.direction(local, self.evidence))
         x, eps = plain.x + local.gain * pulled, plain.eps - sigma * pulled
-        return plain, replace(plain, x=x, eps=eps, level_logits=None), local
+        return plain, replace(plain, x=x, eps=eps, level_logits=None, mixture=None), local
 
 
 def _detached(estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:

@@ -7,7 +7,16 @@ from inkwash.process.bernoulli import Bernoulli, BitEstimate
 from inkwash.process.categorical import Categorical, CategoryEstimate
 from inkwash.process.cold import Cold, fit_starts
 from inkwash.process.degradations import Blur, Mask, Pixelate
-from inkwash.process.distributions import BinnedNormal, Bins, Bits, DiscretizedNormal, Lattice, Masses, Normal
+from inkwash.process.distributions import (
+    BinnedNormal,
+    Bins,
+    Bits,
+    DiscretizedNormal,
+    Lattice,
+    Masses,
+    Normal,
+    NormalMixture,
+)
 from inkwash.process.entropy import EntropyBounds, entropy_bounds
 from inkwash.process.gaussian import Estimate, Gaussian
 from inkwash.process.mixed import Joint, Mixed, MixedEstimate
@@ -59,6 +68,7 @@ __all__ = [
     "Mixed",
     "MixedEstimate",
     "Normal",
+    "NormalMixture",
     "Pixelate",
     "Process",
     "RectifiedSchedule",

@@ -229,6 +229,51 @@ class BinnedNormal(Independent):
 
 
 @dataclass(frozen=True)
+class NormalMixture(Independent):
+    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on a
+    lattice, as the masses that it puts on the bins around the values.
+
+    Args:
+        logits: the log-weights up to a constant, `(B, *event, K)`.
+        means: $\mu_k$, in the same shape.
+        var: $s_k^2$, in the same shape, positive.
+        lattice: the values of discrete data; None for a density.
+    """
+
+    logits: Tensor
+    means: Tensor
+    var: Tensor
+    lattice: Lattice | None = None
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each entry, `(B, *event)`."""
+        return (self.logits.softmax(-1) * self.means).sum(-1)
+
+    def entry_log_prob(self, x: Tensor) -> Tensor:
+        """Log-density or log-mass of each entry of `x`, in its shape."""
+        normal, column = Normal(self.means, self.var), x[..., None]
+        each = normal if self.lattice is None else normal.on(self.lattice)
+        return (self.logits.log_softmax(-1) + each.entry_log_prob(column)).logsumexp(-1)
+
+    def on(self, lattice: Lattice | None) -> "NormalMixture":
+        """In double precision, the masses that it puts on the bins around discrete values, or the density."""
+        return NormalMixture(self.logits.double(), self.means.double(), self.var.double(), lattice)
+
+    def detached(self) -> "NormalMixture":
+        """The same law, of which no gradient is known."""
+        return NormalMixture(self.logits.detach(), self.means.detach(), self.var.detach(), self.lattice)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """One draw per example, `(B, *event)`: a component by the Gumbel-max rule, then a draw of it."""
+        k = _gumbel_max(self.logits, generator)[..., None]
+        drawn = Normal(self.means.gather(-1, k)[..., 0], self.var.gather(-1, k)[..., 0]).draw(generator)
+        if self.lattice is None:
+            return drawn
+        return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
+
+
+@dataclass(frozen=True)
 class Masses(Comparable):
     r"""For each entry, a probability for each value of a lattice, $P(x_v) = \mathrm{softmax}(\mathrm{logits})_v$.
 
@@ -260,10 +305,7 @@ class Masses(Comparable):
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, by the Gumbel-max rule."""
-        uniform = torch.rand(self.logits.shape, generator=generator, dtype=torch.float64)
-        gumbel = -torch.log(-torch.log(uniform))  # before the cast, which might make a uniform number 1
-        index = (self.logits + gumbel.to(self.logits)).argmax(-1)
-        return self.lattice.values().to(self.logits)[index]
+        return self.lattice.values().to(self.logits)[_gumbel_max(self.logits, generator)]
 
 
 @dataclass(frozen=True)
@@ -302,6 +344,13 @@ class Bits(Comparable):
     def entry_kl(self, other: "Bits") -> Tensor:
         (zero, one), (other_zero, other_one) = self.log_masses, other.log_masses
         return _weighted(zero, zero - other_zero) + _weighted(one, one - other_one)
+
+
+def _gumbel_max(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """An index along the last dimension, drawn with the probabilities of the logits."""
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+    gumbel = -torch.log(-torch.log(uniform))  # before the cast, which might make a uniform number 1
+    return (logits + gumbel.to(logits)).argmax(-1)
 
 
 def _weighted(log_mass: Tensor, value: Tensor) -> Tensor:

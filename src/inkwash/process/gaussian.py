@@ -22,6 +22,7 @@ from inkwash.process.distributions import (
     Lattice,
     Masses,
     Normal,
+    NormalMixture,
     standard_normal,
 )
 from inkwash.process.noise import steps
@@ -88,7 +89,7 @@ class Gaussian(Scheduled):
 
     def decoder(
         self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None
-    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses:
+    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses | NormalMixture:
         r"""$p(x \mid x_{\tau_1})$: the masses of the levels if the estimate has them, and otherwise a normal around
         $\hat x$, because the mean of $q(x_0 \mid x_t, x)$ is x.
 
@@ -97,6 +98,8 @@ class Gaussian(Scheduled):
         """
         if isinstance(lattice, Lattice) and estimate.level_logits is not None:
             return Masses(estimate.level_logits.double(), lattice)
+        if estimate.mixture is not None and not isinstance(lattice, Bins):
+            return estimate.mixture.on(lattice)
         normal = Normal(estimate.x, over(estimate.variance.of_decoder(self.schedule, times, estimate.spread), x_t))
         return normal if lattice is None else normal.on(lattice)
 
@@ -157,6 +160,7 @@ class Estimate(AnyEstimate):
         spread: the network's output for that variance, `(B, *event)`, if the variance needs one.
         level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, if the network
             predicts them.
+        mixture: the law of each entry given $x_t$, if the network predicts one.
     """
 
     x: Tensor
@@ -167,6 +171,7 @@ class Estimate(AnyEstimate):
     variance: ReverseVariance
     spread: Tensor | None = None
     level_logits: Tensor | None = None
+    mixture: NormalMixture | None = None
 
     @property
     def score(self) -> Tensor:

@@ -12,11 +12,11 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, NetworkDenoiser
-from inkwash.denoise.wrap import Clipped
+from inkwash.denoise.wrap import clipped
 from inkwash.model.diffusion import Diffusion
 from inkwash.nn import NETWORKS
 from inkwash.nn.layers import ConditionEmbedding, GivenEmbedding, LabelEmbedding
-from inkwash.nn.levels import LevelNet
+from inkwash.nn.levels import LevelNet, MixtureNet
 from inkwash.nn.options import NetworkOptions, Ports
 from inkwash.nn.tables import TableNet
 from inkwash.nn.times import TimeNet
@@ -60,11 +60,14 @@ def _table_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
 def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec) -> nn.Module:
     """The network of other data."""
     channels, spreads = spec.shape[0], _spreads(config)
+    if config.denoiser.predicts == "mixture":
+        inputs, outputs = (MixtureNet.inputs_per_channel(),) * channels, (_FEATURES,) * channels
+        return MixtureNet(_backbone(config, spec, condition, inputs, outputs), spec.shape, _FEATURES, spreads)
     if config.denoiser.predicts != "levels":
         return _backbone(config, spec, condition, (1,) * channels, (1,) * (channels * (1 + spreads)))
     values = lattice_of(spec).values()
     features = min(_FEATURES, len(values) - 1)
-    inputs, outputs = (LevelNet.inputs_per_channel(),) * channels, (features,) * channels
+    inputs, outputs = (LevelNet.inputs_per_channel(len(values)),) * channels, (features,) * channels
     network = _backbone(config, spec, condition, inputs, outputs)
     return LevelNet(network, spec.shape, values, features, len(values) + spreads)
 
@@ -127,14 +130,14 @@ def build_model(
     condition: ConditionSpec | None = None,
 ) -> Diffusion:
     """The distribution that a trained denoiser and its config stand for."""
-    used = in_use(config, denoiser)
+    used = in_use(config, transform.lattice, denoiser)
     model = Diffusion(used, transform.spec.shape, transform, config.process.steps, condition=condition)
     return model.with_options(variance=config.sampling.variance, **step_options(config.sampling))
 
 
-def in_use(config: ResolvedDenoisingConfig, denoiser: NetworkDenoiser) -> AnyDenoiser:
-    """The denoiser as the model of a config uses it: clipped or not."""
-    return Clipped(denoiser) if clips(config) else denoiser
+def in_use(config: ResolvedDenoisingConfig, lattice: Lattice | Bins | None, denoiser: NetworkDenoiser) -> AnyDenoiser:
+    """The denoiser as the model of a config uses it: clipped to the range of the lattice, or not."""
+    return clipped(denoiser, True, lattice) if clips(config) else denoiser
 
 
 def clips(config: ResolvedConfig) -> bool:

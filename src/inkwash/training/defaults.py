@@ -31,7 +31,7 @@ from inkwash.core.config import (
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import narrowed
-from inkwash.data.spec import DataSpec
+from inkwash.data.spec import FEW_LEVELS, DataSpec
 from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL
 from inkwash.presets import PRESETS
@@ -46,12 +46,13 @@ Section = TypeVar("Section", AutoencoderConfig, DenoiserConfig, NetworkConfig, P
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
-_MOST_LEVELS = 1 << 20
+_MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
+    "mixture": "continuous",
     "F": "edm",
     "v": "v",
     "velocity": "velocity",
@@ -117,20 +118,25 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
 
 
 def _first_log_snr(config: DenoiserConfig, spec: DataSpec) -> float:
-    """The log-SNR of the first time: where a network that predicts levels can tell neighbouring ones apart, and
-    otherwise where DDPM begins."""
-    by_level = (config.predicts or _predicts(config, spec)) == "levels"
-    return 2 * math.log(_APART * (spec.levels - 1)) if by_level and spec.levels else _REAL_FIRST
+    """The log-SNR of the first time: where a network that predicts levels can tell neighbouring ones apart; where sigma
+    is the distance between them if it predicts mixtures, whose decoder tells them apart; otherwise where DDPM begins.
+    """
+    predicts = config.predicts or _predicts(config, spec)
+    if predicts == "levels" and spec.levels:
+        return 2 * math.log(_APART * (spec.levels - 1))
+    if predicts == "mixture" and spec.lattice:
+        return -2 * math.log(spec.lattice.spacing)
+    return _REAL_FIRST
 
 
 def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec) -> DenoiserConfig:
     if "numbers" not in KINDS[name].gives:
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
-    by_level = predicts == "levels"
+    by_level = predicts in ("levels", "mixture")
     if by_level and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
-    variance, clip = "small" if by_level else "large", spec.levels is not None and not by_level
+    variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
@@ -152,16 +158,19 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
 
 
 def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
-    """Levels where there are few and the network sees the log-SNR; else F, or v where the network must not see the
-    noise that scales its input."""
+    """Levels where there are few and the network sees the log-SNR, a mixture where there are many; else F, or v where
+    the network must not see the noise that scales its input."""
     if config.sees == "nothing":
         return "v"
-    return "levels" if config.sees == "log_snr" and has_few_levels(spec) else "F"
+    if config.sees == "log_snr" and has_few_levels(spec):
+        return "levels"
+    many = spec.levels is not None and spec.levels > FEW_LEVELS and math.prod(spec.shape) <= _MOST_MIXTURES
+    return "mixture" if config.sees == "log_snr" and many else "F"
 
 
 def has_few_levels(spec: DataSpec) -> bool:
     """Whether a network can give the odds of every level of every entry."""
-    return spec.levels is not None and spec.levels <= 256 and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
+    return spec.levels is not None and spec.levels <= FEW_LEVELS and math.prod(spec.shape) * spec.levels <= _MOST_LEVELS
 
 
 def _resolve_network(config: NetworkConfig, spec: DataSpec, examples: int | None) -> ResolvedNetworkConfig:

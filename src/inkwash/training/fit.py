@@ -29,6 +29,7 @@ from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
+from inkwash.training.cost import Forecast, Pace
 from inkwash.training.group import Group
 from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
@@ -117,15 +118,17 @@ def fit(
         announce(prepared, state, shown)
         if group.size > 1:
             shown.say(f"processes {group.describe(prepared.config.train.batch_size)}")
-        if not list_checkpoints(run.checkpoints) and not group.shards:
-            announce_cost(prepared, state, group.accelerator, shown)  # a run that costs too much writes nothing
+        forecast = Forecast.unknown(prepared.config.train, state)
+        if not list_checkpoints(run.checkpoints) and not group.shards:  # a run that costs too much writes nothing
+            forecast = announce_cost(prepared, state, group.accelerator, shown, report)
         if group.main:
             storage.make_folder(run.checkpoints)
         with storage.lock(run.path / "lock") if group.main else nullcontext():
             _resume(state, prepared, run, group, shown)
             if state.step < prepared.config.train.steps:
                 with tracking(run.path, prepared.config, state.step) if group.main else nullcontext() as tracker:
-                    _train(state, prepared, run, group, Reporter(prepared, run, shown, report, tracker))
+                    reporter = Reporter(prepared, run, shown, report, tracker)
+                    _train(state, prepared, run, group, reporter, Pace(forecast))
             if group.main:
                 with group.on_device(state):
                     Reporter(prepared, run, shown, report).conclude(state)
@@ -145,13 +148,14 @@ def _resume(state: TrainState, prepared: Prepared, run: Run, group: Group, displ
         display.say(f"{'finished' if state.step == steps else 'resuming'}  at step {state.step} of {steps}")
 
 
-def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter) -> None:
+def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter, pace: Pace) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
     config, began, kept = prepared.config.train, time.monotonic() - state.seconds, state
     state = group.shared(state)
     bar_of = reporter.display.progress(config.steps, state.step)
     with _stop_signals() as caught, bar_of as bar, group.noticing_loss():
         for done in training(state, prepared.examples, config, group.accelerator):
+            pace.stepped(done.step)
             state.seconds = time.monotonic() - began
             last = done.step == config.steps
             is_look_due = done.step % config.monitor_every == 0 or last
@@ -159,7 +163,8 @@ def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, report
                 group.collect(state, kept)
             if group.main:
                 held_out = _look(kept, group, reporter) if is_look_due and not caught else None
-                bar.update(done.step, done.loss, held_out)
+                pace.rested(held_out is not None)
+                bar.update(done.step, done.loss, held_out, pace.left(done.step))
                 reporter.log(state, done, held_out)
             stop = 0 if last else group.agreed_signal(caught)
             if done.step % config.save_every == 0 or last or stop:

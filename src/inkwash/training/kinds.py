@@ -22,7 +22,7 @@ from inkwash.core.options import Fraction, narrowed
 from inkwash.data.spec import DataSpec
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
-from inkwash.denoise.prediction import NAMED, Levels, Mean, Prediction
+from inkwash.denoise.prediction import NAMED, Levels, Mean, Mixture, Prediction
 from inkwash.process import SCHEDULES
 from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.categorical import Categorical
@@ -150,6 +150,8 @@ def _prediction(config: ResolvedDenoisingConfig, spec: DataSpec) -> Prediction:
     name = narrowed(NumberOptions, config.denoiser, "denoiser").predicts
     if name == "mean":
         return Mean(config.process.steps)
+    if name == "mixture":
+        return Mixture()
     return Levels(lattice_of(spec)) if name == "levels" else NAMED[name]
 
 

@@ -47,7 +47,7 @@ class Batch:
             Times(self.times.t.to(device), self.times.weight.to(device)),
             tuple(n.to(device) for n in self.noise),
         )
-        return replace(self, x=self.x.to(device), times=times, noise=noise, condition=condition)
+        return replace(self, x=self.x.to(device, non_blocking=True), times=times, noise=noise, condition=condition)
 
     def part(self, rows: slice) -> Batch:
         """Some of its examples."""

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
+from inkwash.training.ahead import Ahead
+from inkwash.training.engine import tuned
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
 from inkwash.training.shards import full, is_sharded
@@ -65,6 +68,8 @@ def training(
 ) -> Iterator[Step]:
     """Train to the last step, stage by stage, and yield after each step and its update of the average.
 
+    What a step takes of the data is read while the step before it is computed.
+
     Args:
         state: where to start from; it changes with each step.
         examples: the examples to train on.
@@ -75,15 +80,21 @@ def training(
         ConfigError: memory ran out, and the batch cannot be cut any further.
         NonFiniteError: `PATIENCE` steps in a row had a loss or gradient that is not finite.
     """
-    for number, stage in enumerate(state.stages):
-        if state.step < stage.last:
-            if number != state.number:
-                state.begin(number, examples)
-            yield from _stage(state, examples, config, accelerator)
+    with tuned(state.trained, config, accelerator.device):
+        for number, stage in enumerate(state.stages):
+            if state.step < stage.last:
+                if number != state.number:
+                    state.begin(number, examples)
+                with Ahead(lambda step: read_share(examples, config, accelerator, step), stage.last) as shares:
+                    yield from _stage(state, shares, examples, config, accelerator)
 
 
 def _stage(
-    state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator
+    state: TrainState,
+    shares: Ahead[Share],
+    examples: Examples,
+    config: ResolvedTrainConfig,
+    accelerator: Accelerator,
 ) -> Iterator[Step]:
     """The steps that are left of the stage that a state is in."""
     stage, trained = state.stage, state.trained
@@ -92,10 +103,11 @@ def _stage(
     failures, rows = 0, config.micro_batch_size
     while state.step < stage.last:
         rate = learning_rate(config, state.step - stage.first, stage.last - stage.first)
-        batch = draw_batch(state, examples, config, accelerator)
-        while (losses := _backward(loss_of, batch, rows, state.step, config.seed, accelerator)) is None:
+        batch = draw_batch(state, examples, config, accelerator, shares.take(state.step))
+        while (losses := _backward(loss_of, batch, rows, state.step, config.seed, accelerator, state.scaler)) is None:
             rows = _halved(rows, state.step + 1, accelerator)
             state.optimizer.zero_grad()
+        state.scaler.unscale_(state.optimizer)
         norm = full(accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad))
         all_losses = accelerator.gather(losses)
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
@@ -103,7 +115,8 @@ def _stage(
         if done.finite:
             _update_weights(state, rate, config.ema)
             stage.lesson.learn(trained, state.proposal, batch.all_times, all_losses.cpu())
-        failures = 0 if done.finite else failures + 1
+        failures = 0 if done.finite or _overflowed(done, state.scaler) else failures + 1
+        state.scaler.update()
         state.skipped += not done.finite
         state.optimizer.zero_grad()
         state.step += 1
@@ -124,9 +137,9 @@ class _Loss(nn.Module):
 
 
 def _backward(
-    loss_of: nn.Module, batch: Batch, rows: int, step: int, seed: int, accelerator: Accelerator
+    loss_of: nn.Module, batch: Batch, rows: int, step: int, seed: int, accelerator: Accelerator, scaler: GradScaler
 ) -> Tensor | None:
-    """Add the gradient of the weighted mean loss of a batch to that of the weights, `rows` examples at a time.
+    """Add the scaled gradient of the weighted mean loss of a batch to that of the weights, `rows` examples at a time.
 
     Returns:
         The losses, `(B,)`, not weighted; None if memory ran out.
@@ -137,11 +150,17 @@ def _backward(
             for part in parts:
                 with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
                     loss = loss_of(part)
-                    accelerator.backward((loss * part.times.weight.to(loss)).sum() / len(batch.x))
+                    weighted = (loss * part.times.weight.to(loss)).sum() / len(batch.x)
+                    accelerator.backward(scaler.scale(weighted))
                 losses.append(loss.detach())
     except torch.OutOfMemoryError:
         return None  # from here, where nothing refers to the tensors of the attempt any more
     return torch.cat(losses)
+
+
+def _overflowed(done: Step, scaler: GradScaler) -> bool:
+    """Whether a gradient that is not finite may come of a scale that is too large and is about to be halved."""
+    return math.isfinite(done.loss) and scaler.is_enabled() and scaler.get_scale() > 1
 
 
 def _halved(rows: int, step: int, accelerator: Accelerator) -> int:
@@ -166,7 +185,7 @@ def _update_weights(state: TrainState, rate: float, decay: float) -> None:
     """Take a step of the optimizer, and move the average towards the new weights."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)
     age = state.step - state.stage.first
     decay = min(decay, (1 + age) / (10 + age))  # a young average soon forgets its random start
     with torch.no_grad():
@@ -194,19 +213,62 @@ def held_out_loss(config: ResolvedTrainConfig, state: TrainState, fresh: Proposa
     return float((torch.cat(losses) * times.weight).mean())
 
 
-def draw_batch(state: TrainState, examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator) -> Batch:
-    """The batch of the next step: a pure function of the seed, the step, the data, the proposal and what is trained."""
-    count = config.batch_size
-    positions = order(config.seed, state.step, count, len(examples))
-    random, shape = generator(config.seed, Purpose.TRAIN, state.step), (count, *examples.transform.spec.shape)
+@dataclass(frozen=True)
+class Share:
+    """What one process takes of the data in a step.
+
+    Args:
+        rows: which examples of the global batch.
+        indices: where they lie in the data set.
+        x: the examples, in model units, `(B, *event)`.
+        condition: their conditions, by name; some are hidden.
+    """
+
+    rows: slice
+    indices: Array
+    x: Tensor
+    condition: dict[str, Tensor]
+
+
+def read_share(examples: Examples, config: ResolvedTrainConfig, accelerator: Accelerator, step: int) -> Share:
+    """What this process takes of the data in the next step after `step` of them: a function of the seed and the step,
+    and of nothing that a step changes."""
+    share = config.batch_size // accelerator.num_processes
+    rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    positions = order(config.seed, step, config.batch_size, len(examples))[rows]
+    hidden = hidden_conditions(config, step)[rows]
+    condition = {name: hide(value, hidden) for name, value in examples.conditions(positions).items()}
+    x, condition = with_present(examples.take(positions), condition)
+    return Share(rows, examples.indices[positions], x.pin_memory() if _is_gpu(accelerator) else x, condition)
+
+
+def _is_gpu(accelerator: Accelerator) -> bool:
+    """Whether data goes to a GPU, which fetches it from pinned memory while it computes."""
+    return accelerator.device.type == "cuda"
+
+
+def draw_batch(
+    state: TrainState,
+    examples: Examples,
+    config: ResolvedTrainConfig,
+    accelerator: Accelerator,
+    share: Share | None = None,
+) -> Batch:
+    """The batch of the next step: a pure function of the seed, the step, the data, the proposal and what is trained.
+
+    Args:
+        state: the state before the step.
+        examples: the examples to train on.
+        config: the options.
+        accelerator: this process and its device.
+        share: what `read_share` returns for the step; by default it is read now.
+    """
+    mine = share or read_share(examples, config, accelerator, state.step)
+    shape = (config.batch_size, *examples.transform.spec.shape)
+    random = generator(config.seed, Purpose.TRAIN, state.step)
     times, noise = state.stage.lesson.draw(state.trained, state.proposal, shape, random)
-    share = count // accelerator.num_processes
-    mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    hidden = hidden_conditions(config, state.step)[mine]
-    condition = {name: hide(value, hidden) for name, value in examples.conditions(positions[mine]).items()}
-    x, condition = with_present(examples.take(positions[mine]), condition)
-    own_times, own_noise = Times(times.t[mine], times.weight[mine]), tuple(each[mine] for each in noise)
-    batch = Batch(examples.indices[positions[mine]], x, own_times, own_noise, condition, times)
+    own_times, own_noise = Times(times.t[mine.rows], times.weight[mine.rows]), tuple(each[mine.rows] for each in noise)
+    batch = Batch(mine.indices, mine.x, own_times, own_noise, mine.condition, times)
     return batch.to(accelerator.device)
 
 

@@ -318,12 +318,13 @@ class Hybrid(Objective):
         k = self.bound.step_of(t)
         x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
         estimate = denoiser(x_t, k / self.bound.steps)
-        logits = estimate.level_logits
+        logits, mixture = estimate.level_logits, estimate.mixture
         held = replace(
             estimate,
             x=estimate.x.detach(),
             eps=estimate.eps.detach(),
             level_logits=None if logits is None else logits.detach(),
+            mixture=None if mixture is None else mixture.detached(),
         )
         simple = mean_event((noise - estimate.eps) ** 2, present)
         return simple + self.share * self.bound.term(denoiser, x, x_t, k, held, present)

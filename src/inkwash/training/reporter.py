@@ -5,31 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from inkwash.core import storage
 from inkwash.core.display import Display
-from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
-from inkwash.core.options import from_json
+from inkwash.core.errors import NonFiniteError
 from inkwash.data import pictures
-from inkwash.data.rows import take
-from inkwash.likelihood.bound import MeanBound
 from inkwash.model.model import Model
-from inkwash.training.cost import measure_cost
+from inkwash.model.watch import draw
+from inkwash.training.cost import Forecast, measure_cost
+from inkwash.training.engine import engine_words, tuned
+from inkwash.training.lesson import Batch
 from inkwash.training.loop import Step, draw_batch, held_out_loss
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Run
 from inkwash.training.state import TrainState
+from inkwash.training.summary import (
+    Extent,
+    Summary,
+    final_walk,
+    fitting_extent,
+    held_out_bounds,
+    measure_prices,
+    seconds,
+)
 from inkwash.training.tracker import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_PREVIEW_STEPS, _SAMPLE_STEPS = 50, 250
-_SUMMARY_EXAMPLES, _SUMMARY_TERMS = 512, 50
+_PREVIEW_STEPS = 50
 
 
 def announce(prepared: Prepared, state: TrainState, display: Display) -> None:
@@ -47,7 +55,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     family = family_of(config)
     for name, text in family.describe(config, spec, state.trained).items():
         yield f"{name:<10}{text}"
-    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}"
+    steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
     yield f"training  {steps}; learning rate {train.learning_rate:g}; {family.goal(config)}"
     if count < train.batch_size:
         yield f"          fewer examples ({count}) than a batch: each stands in it several times"
@@ -56,20 +64,61 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
         yield f"          {entries}; images need their height and width, series their layout"
 
 
-def announce_cost(prepared: Prepared, state: TrainState, accelerator: Accelerator, display: Display) -> None:
-    """Print what training will cost.
+def announce_cost(
+    prepared: Prepared, state: TrainState, accelerator: Accelerator, display: Display, report: bool
+) -> Forecast:
+    """Print what training will cost, and return how long it will take.
 
     Raises:
         ConfigError: memory does not suffice.
     """
-    config, stages = prepared.config.train, state.stages
-    for number, stage in enumerate(stages):
+    config, costs = prepared.config.train, []
+    for number, stage in enumerate(state.stages):
         state.move_to(number)
-        batch = draw_batch(state, prepared.examples, config, accelerator)
-        cost = measure_cost(state, batch, config.micro_batch_size)
-        which = f"; stage {number + 1}" if len(stages) > 1 else ""
-        display.say(f"cost      about {cost.describe(stage.last - stage.first)}{which}")
+        batch_of = partial(_batch_of, state, prepared, accelerator)
+        share = len(prepared.examples) // accelerator.num_processes
+        with tuned(state.trained, config, state.device):
+            costs.append(measure_cost(state, batch_of, config.micro_batch_size, stage.last - stage.first, share))
+    forecast = replace(Forecast.unknown(config, state), steps=tuple(cost.seconds for cost in costs))
+    if accelerator.is_main_process:
+        forecast = _with_reports(forecast, prepared, state, report)
     state.move_to(0)
+    for number, cost in enumerate(costs if len(costs) > 1 else ()):
+        display.say(f"cost      about {cost.seconds:.2g} s a step of stage {number + 1}; {cost.describe()}")
+    step = f"{costs[0].seconds:.2g} s a step, " if len(costs) == 1 else ""
+    memory = f"; {costs[0].describe()}" if len(costs) == 1 else ""
+    display.say(f"cost      about {step}{forecast.describe()}{memory}")
+    return forecast
+
+
+def _batch_of(state: TrainState, prepared: Prepared, accelerator: Accelerator, step: int) -> Batch:
+    """The batch of a step to come; the state does not change."""
+    before, state.step = state.step, step
+    batch = draw_batch(state, prepared.examples, prepared.config.train, accelerator)
+    state.step = before
+    return batch
+
+
+def _with_reports(forecast: Forecast, prepared: Prepared, state: TrainState, report: bool) -> Forecast:
+    """A forecast of steps with the looks on the way and, if there is a report, its samples and the summary."""
+    look = seconds(lambda: _held_out_loss(prepared, state))
+    if not report:
+        return replace(forecast, look=look)
+    model = prepared.model(state.average)
+    prices = measure_prices(prepared, model)
+    steps = family_of(prepared.config).preview(prepared.config, _PREVIEW_STEPS).get("steps")
+    forecast = replace(forecast, look=look + prices.walk.of(_preview_count(prepared), steps))
+    return replace(forecast, summary=fitting_extent(prepared, model, prices, forecast.training).seconds)
+
+
+def _held_out_loss(prepared: Prepared, state: TrainState) -> float:
+    fresh = family_of(prepared.config).proposal(prepared.config)
+    return held_out_loss(prepared.config.train, state, fresh, prepared.held_out)
+
+
+def _preview_count(prepared: Prepared) -> int:
+    """How many samples a picture on the way shows."""
+    return 64 if prepared.transform.spec.size else 2048
 
 
 class Reporter:
@@ -94,12 +143,11 @@ class Reporter:
         """Sample from the averaged weights into the run, and return their loss on held-out data."""
         if self.samples:
             self._preview(self.prepared.model(state.average), state.step)
-        fresh = family_of(self.prepared.config).proposal(self.prepared.config)
-        return held_out_loss(self.prepared.config.train, state, fresh, self.prepared.held_out)
+        return _held_out_loss(self.prepared, state)
 
     def _preview(self, model: Model, step: int) -> None:
         spec, folder = self.prepared.transform.spec, self.run.path / "samples"
-        count = 64 if spec.size else 2048
+        count = _preview_count(self.prepared)
         storage.make_folder(folder)
         config = self.prepared.config
         walk = family_of(config).preview(config, _PREVIEW_STEPS)
@@ -140,75 +188,27 @@ class Reporter:
             return
         file = self.run.path / "summary.json"
         if not file.exists():
-            self.display.say("sampling, and evaluating the bound on held-out data …")
             model = self.prepared.model(state.average)
-            self._draw_results(model)
-            summary = Summary(*self._held_out_bounds(model), state.seconds)
-            storage.replace(file, storage.dump_json(summary.to_json()))
+            extent = fitting_extent(self.prepared, model, measure_prices(self.prepared, model), state.seconds)
+            self.display.say(f"summary   {extent.describe()}")
+            self._draw_results(model, extent)
+            bounds = held_out_bounds(self.prepared, model, extent, self.display)
+            storage.replace(file, storage.dump_json(Summary(*bounds, extent.terms, state.seconds).to_json()))
         for line in _closing_words(self.run, Summary.read(file)):
             self.display.say(line)
 
-    def _draw_results(self, model: Model) -> None:
-        spec, config = self.prepared.transform.spec, self.prepared.config
-        count, walk = 64 if spec.size else 4096, family_of(config).walk(config, _SAMPLE_STEPS)
-        data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
+    def _draw_results(self, model: Model, extent: Extent) -> None:
+        spec, conditions = self.prepared.transform.spec, self.prepared.conditions(extent.samples)
+        options: dict[str, Any] = {"seed": 0, **final_walk(self.prepared, extent), **conditions}
+        data = draw(cast(Any, model), extent.samples, self.display, **options)
         pictures.save_samples(self.run.path / "samples.png", spec, data)
         pictures.save_curve(self.run.path / "curve.png", self.run.metrics())
 
-    def _held_out_bounds(self, model: Model) -> tuple[MeanBound, MeanBound | None]:
-        """The bound on held-out examples and, if these have conditions, the one given them."""
-        indices = self.prepared.held_out.indices[:_SUMMARY_EXAMPLES]
-        x, conditions = take(self.prepared.dataset.data, indices), self.prepared.dataset.conditions(indices)
-        terms = {"terms": _SUMMARY_TERMS} if model.steps > 1 else {}
-        bound = model.bound(x, **terms).mean()
-        return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What `summary.json` holds.
-
-    Args:
-        held_out_bound: the bound on held-out examples, without their conditions.
-        held_out_given_condition_bound: the bound given their conditions; None, and not in the file, without conditions.
-        seconds: the time spent in training.
-    """
-
-    held_out_bound: MeanBound
-    held_out_given_condition_bound: MeanBound | None
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The summary as plain data."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def read(cls, file: Path) -> Summary:
-        """Read a summary.
-
-        Raises:
-            CheckpointError: the file is damaged.
-        """
-        plain = storage.parse_json(file.read_bytes(), str(file))
-        try:
-            return from_json(cls, {"held_out_given_condition_bound": None, **plain})
-        except (ConfigError, TypeError) as error:
-            raise CheckpointError(str(file), f"no summary ({error})", "the file as inkwash wrote it") from None
-
 
 def _closing_words(run: Run, summary: Summary) -> Iterator[str]:
-    yield f"trained   in {summary.seconds:.0f} s"
-    yield from _bound_words(summary.held_out_bound, "variational bound")
-    if summary.held_out_given_condition_bound is not None:
-        yield from _bound_words(summary.held_out_given_condition_bound, "the same, conditional")
+    yield from summary.lines()
     yield f"run       {run.path}"
     yield f"samples   {run.path / 'samples.png'}"
     yield f"curve     {run.path / 'curve.png'}"
     yield f"next      inkwash sample {run.path} -n 64 --out {run.path / 'drawn'}"
     yield f"          inkwash evaluate {run.path}"
-
-
-def _bound_words(bound: MeanBound, name: str) -> Iterator[str]:
-    error = "" if bound.std_error is None else f" ± {bound.std_error:.3f}"
-    yield f"held out  {bound.total:.3f}{error} {bound.unit} ({name}, {bound.examples} examples)"
-    yield "          " + ", ".join(f"{part} {value:.3f}" for part, value in bound.parts.items())

@@ -57,7 +57,9 @@ def sharded(state: TrainState, plugin: FullyShardedDataParallelPlugin, accelerat
     """A state with the numbers of another, of which this process holds its share."""
     moments = dict(_moments(state))
     networks = [_sharded(copy.deepcopy(each), plugin, accelerator) for each in (state.trained, state.average)]
-    made = TrainState(networks[0], networks[1], state.proposal, state.stages, state.weight_decay, state.number)
+    made = TrainState(
+        networks[0], networks[1], state.proposal, state.stages, state.weight_decay, state.number, scaler=state.scaler
+    )
     made.step, made.skipped, made.seconds = state.step, state.skipped, state.seconds
     for name, parameter in made.trained.named_parameters():
         if name in moments and _has_shares(parameter):

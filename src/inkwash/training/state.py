@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from inkwash.core.config import AnyResolvedConfig
 from inkwash.training.checkpoint import require_same_tensors
+from inkwash.training.engine import new_scaler, require_engine
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
 from inkwash.training.resolve import family_of
@@ -28,6 +30,7 @@ class TrainState:
         step: the number of steps done, including those that were skipped.
         skipped: the number of steps whose loss or gradient was not finite, and which therefore changed nothing.
         seconds: the time spent in training.
+        scaler: what scales losses and gradients.
 
     Attributes:
         optimizer: AdamW over what the stage trains.
@@ -42,6 +45,7 @@ class TrainState:
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
     optimizer: torch.optim.AdamW = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +87,7 @@ class TrainState:
             for kind in ("exp_avg", "exp_avg_sq", "step")
             if parameter in self.optimizer.state
         }
+        moments |= {name: torch.tensor(value, dtype=torch.float64) for name, value in self._scale().items()}
         modules = {"weights": self.trained, "average": self.average, "proposal": self.proposal}
         return {**{name: module.state_dict() for name, module in modules.items()}, "optimizer": moments}
 
@@ -100,6 +105,13 @@ class TrainState:
             require_same_tensors(groups[name], expected, where)
             for key, tensor in expected.items():
                 tensor.copy_(groups[name][key])
+        scale = {key: groups["optimizer"][key].item() for key in self._scale()}
+        self.scaler.load_state_dict({**self.scaler.state_dict(), **scale})
+
+    def _scale(self) -> dict[str, float]:
+        """What changes of the scaler, by the names that it gives them; nothing if it scales nothing."""
+        state = self.scaler.state_dict()
+        return {name: state[name] for name in ("scale", "_growth_tracker") if name in state}
 
     def _make_moments(self) -> None:
         for parameter in (each for group in self.optimizer.param_groups for each in group["params"]):
@@ -114,11 +126,16 @@ def start(config: AnyResolvedConfig, examples: Examples, device: torch.device) -
         config: the options, all decided.
         examples: the examples to train on; networks for levels and tables start from their frequencies.
         device: where to train.
+
+    Raises:
+        ConfigError: the device cannot train in the precision of the options, or not compiled.
     """
+    require_engine(config.train, device)
     family = family_of(config)
     trained = family.build(config, examples.transform, examples.condition)
     family.prime(trained, examples)
     trained = trained.to(device)
     average = copy.deepcopy(trained).eval().requires_grad_(False)
     stages = family.stages(config, examples.transform)
-    return TrainState(trained, average, family.proposal(config), stages, config.train.weight_decay)
+    proposal, scaler = family.proposal(config), new_scaler(config.train, device)
+    return TrainState(trained, average, proposal, stages, config.train.weight_decay, scaler=scaler)

@@ -110,16 +110,6 @@ def test_quiet_bomb(folder):
     return str(place)
 
 
-@bad("GiB to hold in memory")
-def test_pictures_beyond_memory(folder):
-    place = folder / "pictures"
-    place.mkdir()
-    Image.new("RGB", (4000, 4000)).save(place / "0.png", compress_level=1)
-    for i in range(1, 360):
-        (place / f"{i}.png").hardlink_to(place / "0.png")
-    return str(place)
-
-
 @bad("1.tif: got 2 pages")
 def test_pages(folder):
     place = pictures(folder)

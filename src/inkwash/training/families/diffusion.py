@@ -19,7 +19,7 @@ from inkwash.denoise.measure import measured_variance
 from inkwash.denoise.wrap import under
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.units import require_same_values
-from inkwash.nn.levels import LevelNet
+from inkwash.nn.levels import LevelNet, MixtureNet
 from inkwash.nn.tables import TableNet
 from inkwash.process.distributions import Lattice
 from inkwash.process.variance import Analytic
@@ -88,6 +88,8 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
         if isinstance(trained.network, LevelNet):
             lattice = cast(Lattice, examples.transform.lattice)
             trained.network.head.count(lattice.index(block) for block in examples.blocks())
+        elif isinstance(trained.network, MixtureNet):
+            trained.network.fit(examples.blocks, cast(Lattice, examples.transform.lattice).spacing)
         elif isinstance(trained.network, TableNet):
             trained.network.count(examples.blocks())
 
@@ -102,7 +104,8 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
         """Measure the errors of an analytic variance."""
         if isinstance(average, Denoiser) and isinstance(average.variance, Analytic):
             x, condition = some_examples(examples, average.variance.log_error.device)
-            measured = measured_variance(in_use(config, average), x, config.process.steps, condition, config.train.seed)
+            used = in_use(config, examples.transform.lattice, average)
+            measured = measured_variance(used, x, config.process.steps, condition, config.train.seed)
             average.variance.log_error.copy_(measured.log_error)
 
     def check(self, config: ResolvedDiffusionConfig, transform: Transform) -> None:
