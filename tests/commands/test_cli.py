@@ -267,7 +267,7 @@ def test_a_disk_without_space_ends_in_exit_6(home, alone):
 
 
 def test_ctrl_c_while_sampling_ends_in_exit_130(home, alone, capsys, monkeypatch):
-    monkeypatch.setattr(drawing, "draw", lambda *given, **options: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(drawing, "draw_in_shares", lambda *given, **options: os.kill(os.getpid(), signal.SIGINT))
     assert run_cli(["sample", home / "points"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -1,16 +1,12 @@
-"""What commands cost and touch: imports, the network, signals, several processes."""
+"""What commands cost and touch: imports, the network, signals."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from faults import STEPS, digests, fork, run_cli, train_words, tree, wait
-
-from inkwash.training.run import Run
+from faults import digests, fork, run_cli, train_words, wait
 
 
 def running(*words):
@@ -93,45 +89,3 @@ def test_the_installed_command_stops_on_a_signal(home, alone):
     assert time.monotonic() - sent < 5
     assert printed.count("\n") == 1
     assert printed.startswith("stopped at step ")
-
-
-@pytest.mark.slow
-def test_two_processes_draw_the_same_as_one(home, alone):
-    """Bit for bit, by gloo; 300 examples of 5 x 7 are three slots."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    words = [
-        "-m",
-        "inkwash.commands.cli",
-        "sample",
-        str(home / "images"),
-        "-n",
-        "300",
-        "--out",
-        "two",
-        "--film",
-        "film.gif",
-    ]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("next ") == 1
-    assert run_cli(["sample", home / "images", "-n", 300, "--out", "one", "--film", "film.gif"]) == 0
-    assert tree(alone / "two") == tree(alone / "one")
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_as_one(home, alone):
-    words = train_words(home / "points.npy", "two")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    launch += ["-m", "inkwash.commands.cli"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    odd = subprocess.run([*launch, *words, "--train.batch-size", "9"], capture_output=True, text=True, env=environment)
-    assert "need a multiple of the 2 processes" in odd.stderr
-    done = subprocess.run([*launch, *words], capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert run_cli(train_words(home / "points.npy", "one")) == 0
-    one, two = (Run(alone / name).restore() for name in ("one", "two"))
-    assert one[0].step == two[0].step == STEPS
-    for group, tensors in one[1].items():
-        for name, tensor in tensors.items():
-            assert np.allclose(tensor, two[1][group][name], rtol=1e-4, atol=1e-5), (group, name)

@@ -10,11 +10,12 @@ from PIL import Image
 from inkwash.commands.inspect import inspect_run
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
-from inkwash.commands.sample import sample_share, sample_to_folder
+from inkwash.commands.sample import sample_to_folder
 from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, StorageError
 from inkwash.data.pictures import grid, to_pixels
+from inkwash.model.shares import draw_in_shares
 from inkwash.model.watch import draw
 from inkwash.sample.ancestral import DDIM
 from inkwash.training.fit import fit
@@ -73,7 +74,7 @@ def test_processes_share_the_slots_and_give_what_one_gives(runs, monkeypatch, n,
     model, shares = load(runs / "images"), []
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(count):
-        sample_share(model, n, Display(shown=False), Place(index, count), None, seed=3)
+        draw_in_shares(model, n, Display(shown=False), place=Place(index, count), seed=3)
     assert len(shares) == min(count, -(-n // 56))
     assert np.array_equal(np.concatenate(shares), model.sample(n, seed=3))
 

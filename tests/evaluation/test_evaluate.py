@@ -190,7 +190,7 @@ def test_hidden_entries_are_imputed_and_scored_in_standard_deviations(run, resul
 
 def test_imputation_of_large_examples_is_refused_before_the_work(tmp_path, monkeypatch):
     run = trained_on(tmp_path, np.random.default_rng(0).integers(0, 256, (90, 16, 17)).astype(np.uint8))
-    monkeypatch.setattr(subject, "draw", None)
+    monkeypatch.setattr(subject, "draw_in_shares", None)
     with pytest.raises(ConfigError, match=r"^evaluate\.imputed: got 3, need 0: an example has 272 entries"):
         evaluate(run, replace(QUICK, imputed=3))
 
@@ -221,7 +221,7 @@ def test_features_of_ones_own_are_one_more_space(run):
     "wrong", [lambda x: x.sum(), lambda x: np.full((len(x), 2), np.nan), lambda x: np.ones((3, 2))]
 )
 def test_features_of_another_shape_are_refused_before_the_work(run, wrong, monkeypatch):
-    monkeypatch.setattr(subject, "draw", None)
+    monkeypatch.setattr(subject, "draw_in_shares", None)
     with pytest.raises(ConfigError, match=r"^features: got an array of shape"):
         evaluate(run.path, QUICK, features=wrong)
 

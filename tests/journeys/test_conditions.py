@@ -16,12 +16,12 @@ from oracles import F64
 from torch.nn import functional as F
 
 import inkwash as iw
-from inkwash.commands.sample import sample_share
 from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
 from inkwash.core.randomness import Slots
 from inkwash.data.dataset import load_dataset
 from inkwash.evaluation import subject
+from inkwash.model.shares import draw_in_shares
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
 
@@ -180,18 +180,21 @@ def test_processes_share_what_is_given(run, monkeypatch):
     monkeypatch.setattr("accelerate.utils.gather_object", lambda share: shares.extend(share) or [np.zeros(0)])
     for index in range(2):
         place = SimpleNamespace(process_index=index, num_processes=2, is_main_process=index == 0)
-        sample_share(model, 150, Display(shown=False), place, None, seed=3, steps=3, given=given)
+        draw_in_shares(model, 150, Display(shown=False), place=place, seed=3, steps=3, given=given)
     assert np.array_equal(np.concatenate(shares), model.sample(150, seed=3, steps=3, given=given))
     with pytest.raises(iw.DataError, match=r"one for each of 149 examples"):
-        sample_share(model, 149, Display(shown=False), place, None, given=given)
+        draw_in_shares(model, 149, Display(shown=False), place=place, given=given)
 
 
 @pytest.mark.quick_cases("shrink")
 def test_evaluation_asks_under_the_conditions_of_held_out_examples_that_are_not_compared(run, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        subject, "draw", lambda model, n, display, **options: drawn.append(options) or model.sample(n, **options)
-    )
+
+    def noted(model, n, display, **options):
+        drawn.append(options)
+        return model.sample(n, **options)
+
+    monkeypatch.setattr(subject, "draw_in_shares", noted)
     assert run_cli(["evaluate", run.path, "--examples", 18, "--bound-terms", 2, "--steps", 3]) == 0
     result = json.loads((run.path / "evaluation" / "evaluation.json").read_text())
     held_rows = run.split()[1]

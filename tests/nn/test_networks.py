@@ -124,6 +124,28 @@ def test_after_two_steps_every_parameter_has_a_gradient(kind):
     assert dead == []
 
 
+def attention_with_a_bias(self, channels):
+    ATTENTION(self, channels)
+    self.query_key_value = unet_module._PixelLinear(channels, 3 * channels)
+
+
+ATTENTION = unet_module._Attention.__init__
+
+
+@bug("a bias of the keys", unet_module._Attention, "__init__", attention_with_a_bias, kind="unet")
+@networks
+def test_no_weight_moves_by_rounding_alone(kind):
+    """AdamW makes full steps of gradients of any size, also where they are zero up to rounding: then the weights of
+    two processes differ from those of one."""
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape).train().double()
+    network.zero_grad()
+    x_t, level = (each.double() for each in batch(shape, seed=2))
+    ((network(x_t, level) - x_t.flip(0)) ** 2).mean().backward()
+    gradients = {name: p.grad.abs() for name, p in network.named_parameters()}
+    assert {name: 0 for name, g in gradients.items() if bool(((g > 0) & (g < 1e-12 * g.max())).any())} == {}
+
+
 @networks
 def test_a_permuted_batch_gives_permuted_outputs(kind):
     make, shape = NETWORKS[kind]

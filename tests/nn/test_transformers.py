@@ -110,7 +110,7 @@ def test_attention_agrees_with_torch():
     theirs = nn.MultiheadAttention(96, 3, batch_first=True, dtype=F64)
     named = {
         "in_proj_weight": ours.query_key_value.weight,
-        "in_proj_bias": ours.query_key_value.bias,
+        "in_proj_bias": torch.zeros(3 * 96),
         "out_proj.weight": ours.leave.weight,
         "out_proj.bias": ours.leave.bias,
     }

@@ -10,6 +10,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ from inkwash.core.config import (
 from inkwash.core.errors import ConfigError, InkwashError, RunInterrupted
 from inkwash.core.machine import keep_freed_memory
 from inkwash.core.options import Count, Range, first_difference
+from inkwash.core.processes import Place, this_place
 from inkwash.core.version import __version__
 from inkwash.presets import PRESETS
 
@@ -286,6 +288,11 @@ COMMANDS: dict[str, Any] = {
     "inspect": Inspect,
     "papers": Papers,
 }
+SHARED = ("train", "sample", "evaluate")
+"""The commands whose work several processes share."""
+_FIRST_SPEAKS = 5.0
+"""Seconds for which the first of several processes is left to report what went wrong in all of them. When it ends, its
+launcher ends the others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -296,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     try:
         command = _command([word for word in words if word != "--debug"])
+        _require_one_process(words[0])
         keep_freed_memory()
         command()
     except BrokenPipeError:
@@ -305,6 +313,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "--debug" in words:
             traceback.print_exc()
         _fail(error)
+
+
+def _require_one_process(name: str) -> None:
+    """Raise a `ConfigError` if several processes were started with a command that does not share its work."""
+    size = this_place().size
+    if size > 1 and name not in SHARED:
+        raise ConfigError("processes", size, f"one for inkwash {name}; {', '.join(SHARED)} take several")
 
 
 def _command(words: Sequence[str]) -> Any:
@@ -354,6 +369,10 @@ def _show(prog: str, kinds: Sequence[Any], words: Sequence[str], description: st
 
 
 def _fail(error: BaseException) -> NoReturn:
+    if Place.of(os.environ).rank > 0:
+        if isinstance(error, RunInterrupted):  # which all of them raise
+            sys.exit(error.exit_code)
+        time.sleep(_FIRST_SPEAKS)
     if isinstance(error, KeyboardInterrupt):
         line, code = "interrupted", 130
     elif isinstance(error, RunInterrupted):

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
-
-import numpy as np
+from typing import Any
 
 from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
-from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
-from inkwash.core.randomness import Slots
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
-from inkwash.model.model import Model
-from inkwash.model.options import WalkOptions
-from inkwash.model.watch import Film, draw
+from inkwash.model.shares import draw_in_shares
+from inkwash.model.watch import Film
 from inkwash.training.run import StrPath, read_header
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 def sample_to_folder(
@@ -50,40 +42,12 @@ def sample_to_folder(
     spec = model.units.spec
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
-    data = sample_share(model, n, output.display, place, recorded, seed=options.seed, **keywords)
+    data = draw_in_shares(model, n, output.display, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
         _write(output, spec, data, read_header(run)[0].config.source)
         if recorded is not None:
             output.film(recorded)
         output.say(f"next      inkwash evaluate {run}")
-
-
-def sample_share(
-    model: Model,
-    n: int,
-    display: Display,
-    place: Accelerator,
-    film: Film | None,
-    *,
-    seed: int | None = None,
-    **options: Unpack[WalkOptions],
-) -> Any:
-    """`n` samples, whose slots are divided among the processes that run this.
-
-    Every process gets all samples, bit for bit those that a single process would make.
-    """
-    from accelerate.utils import gather_object
-
-    given, condition = options.get("given"), model.condition
-    condition.inputs(n, options.get("label"), given)  # refuses a bad condition in every process
-    rows = Slots(model.shape, model.device).rows
-    slots, index, count = -(-n // rows), place.process_index, place.num_processes
-    first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
-    if given is not None and condition.given is not None and np.ndim(given) > len(condition.given.spec.data_shape):
-        options["given"] = given[first:end]
-    film = film if place.is_main_process else None
-    share = [draw(model, end - first, display, film, first=first, seed=seed, **options)] if end > first else []
-    return np.concatenate(gather_object(share))
 
 
 def _film_name(name: str) -> str:

@@ -74,6 +74,7 @@ SamplerName = Literal[
     "predictor-corrector",
 ]
 GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
+TrackerName = Literal["jsonl", "tensorboard", "wandb", "trackio", "mlflow"]
 ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
@@ -280,6 +281,9 @@ class TrainConfig:
     """Steps between looks at the held-out loss and at samples."""
     log_every: Count = 10
     """Steps between lines of metrics.jsonl."""
+    tracker: TrackerName = "jsonl"
+    """Where losses, samples and options are shown: jsonl means the files of the run, metrics.jsonl among them, which
+    are written in any case; the others get the same as well. wandb sends it to its server."""
     micro_batch_size: Count | None = None
     """Most examples that a process takes at a time, to save memory; by default the batch. The step is the same."""
     precision: PrecisionName = "fp32"

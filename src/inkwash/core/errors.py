@@ -63,6 +63,12 @@ class RunInUseError(_GotNeedError):
     exit_code = 7
 
 
+class ProcessLostError(_GotNeedError):
+    """Another of the processes that train together is gone."""
+
+    exit_code = 8
+
+
 class RunInterrupted(InkwashError):
     """A signal stopped the run, which has saved."""
 

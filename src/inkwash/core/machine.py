@@ -1,4 +1,5 @@
-"""The machine: the device that a model lives on, and a setting that lets the C library keep freed memory.
+"""The machine: the device that a model lives on, the group of processes, and a setting that lets the C library keep
+freed memory.
 
 Schedules, likelihoods and encodings are float64, which Apple's GPUs do not support, so "auto" means the CPU there.
 
@@ -8,24 +9,71 @@ back to the system at once. The next array is then made of fresh pages, and the 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import faulthandler
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inkwash.core.errors import ConfigError
+from inkwash.core.processes import introduce, this_place
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_PATIENCE = 5.0
+"""Seconds that a process gives its group to end."""
 
 
 def accelerator() -> Accelerator:
-    """The `Accelerator` of this process: its device, and its place among the processes that were started together."""
+    """The `Accelerator` of this process: its device, and its place among the processes that were started together.
+
+    Processes that are together for the first time form a group, which ends with them.
+
+    Raises:
+        ConfigError: they cannot: there are more of them than GPUs, or they do not find each other.
+    """
     import torch
     from accelerate import Accelerator
+    from accelerate.utils import parse_flag_from_env
 
-    return Accelerator(cpu=torch.backends.mps.is_available())
+    place, on_cpu = this_place(), parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu()
+    if not on_cpu and place.size > 1:
+        place.require_gpu(torch.accelerator.device_count())
+    introduce(place)
+    is_first = not torch.distributed.is_initialized()
+    try:
+        found = Accelerator(cpu=on_cpu)
+    except torch.distributed.DistNetworkError as error:
+        first_line = str(error).partition("\n")[0]
+        raise ConfigError("processes", first_line, "a free MASTER_PORT at MASTER_ADDR, and every process") from None
+    if is_first and torch.distributed.is_initialized():
+        atexit.register(_end_group)
+    return found
+
+
+def _end_group() -> None:
+    """End the group of processes: one that is left to the destructors may abort its process.
+
+    A process that failed may have left an exchange unfinished, for which this would wait as long as the others do.
+    """
+    import torch
+
+    if torch.distributed.is_initialized():
+        with Path(os.devnull).open("w") as nowhere:
+            faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=nowhere)
+            torch.distributed.destroy_process_group()
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found is not None and found.type != "mps"
 
 
 def device_of(name: str | torch.device) -> torch.device:

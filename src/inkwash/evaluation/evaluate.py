@@ -16,14 +16,15 @@ from typing import Any
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
 from inkwash.core.display import Display
+from inkwash.core.machine import accelerator
 from inkwash.core.options import check
 from inkwash.data.dataset import Dataset
 from inkwash.evaluation.calibration import rows_to_hide
 from inkwash.evaluation.features import Features, require_features
 from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
-from inkwash.evaluation.result import measure
-from inkwash.evaluation.subject import FEWEST, USUAL, subject_of
+from inkwash.evaluation.result import Evaluation, measure
+from inkwash.evaluation.subject import FEWEST, USUAL, Subject, subject_of
 from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
@@ -41,7 +42,7 @@ def evaluate(
     features: Features | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run, write `evaluation/report.html`, `evaluation.json` and pictures into it, and return what the JSON
-    holds.
+    holds. Processes that were started together share the work; the first of them writes.
 
     Args:
         run: the run's folder.
@@ -59,7 +60,8 @@ def evaluate(
         DataError: the data is gone or has changed, or there are too few examples: fewer than 20 to train on, or fewer
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
-    folder, config, display = Run(run), config or EvaluateConfig(), display or Display(shown=False)
+    main = accelerator().is_main_process
+    folder, config, display = Run(run), config or EvaluateConfig(), (main and display) or Display(shown=False)
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)
     config, dataset, split = replace(config, sampling=sampling), folder.dataset(data), folder.split()
@@ -68,16 +70,22 @@ def evaluate(
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
     subject = subject_of(model, dataset, split, config, display, features)
     found = measure(subject, folder.header().step, display)
-    result, target = found.to_json(), folder.path / "evaluation"
+    if main:
+        _write(folder, subject, found, display)
+    return found.to_json()
+
+
+def _write(folder: Run, subject: Subject, found: Evaluation, display: Display) -> None:
+    """Write an evaluation into its run, and print it."""
+    target = folder.path / "evaluation"
     storage.make_folder(target)
-    storage.replace(target / "evaluation.json", storage.dump_json(result))
+    storage.replace(target / "evaluation.json", storage.dump_json(found.to_json()))
     pictures = draw_pictures(target, subject, found)
-    storage.replace(target / "report.html", page(found, folder, model, pictures))
+    storage.replace(target / "report.html", page(found, folder, subject.model, pictures))
     for line in found.lines():
         display.say(line)
     display.say(f"report        {target / 'report.html'}")
     display.say(f"next          inkwash sample {folder.path} -n 64 --out {folder.path / 'drawn'}")
-    return result
 
 
 def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> EvaluateConfig:

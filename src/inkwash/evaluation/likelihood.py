@@ -22,6 +22,7 @@ from inkwash.likelihood.flow import EXACT_UP_TO
 from inkwash.likelihood.ode import Adaptive
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.latent_model import LatentModel
+from inkwash.model.shares import results_of
 from inkwash.process.gaussian import Gaussian
 
 _SOLVER = Adaptive(rtol=1e-3, atol=1e-3)  # its error is far below the standard error over examples
@@ -149,16 +150,24 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     """The bound of held-out and training data, and the exact log-density of held-out data."""
     display.say("evaluating the bound …")
     parts, condition = subject.parts, subject.held_out_condition
-    held_out, train = (_bound(subject, x) for x in (parts.held_out, parts.train))
+    held_out, train, given_condition, log_density, importance = results_of(
+        [
+            lambda: _bound(subject, parts.held_out),
+            lambda: _bound(subject, parts.train),
+            lambda: _bound(subject, parts.held_out, condition) if condition else None,
+            lambda: _log_density(subject, display),
+            lambda: _importance(subject, display),
+        ]
+    )
     bounds = {"held_out": held_out, "train": train}
     if condition:
-        bounds["held_out_given_condition"] = _bound(subject, parts.held_out, condition)
+        bounds["held_out_given_condition"] = given_condition
     return Likelihood(
         bound={name: bound.mean() for name, bound in bounds.items()},
         bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), _per_time(train)),
         overfitting=_overfitting(held_out, train),
-        log_density=_log_density(subject, display),
-        importance=_importance(subject, display),
+        log_density=log_density,
+        importance=importance,
     )
 
 

@@ -21,7 +21,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.evaluation.features import Features
 from inkwash.evaluation.tabular import categories_of, embed, table_of
 from inkwash.model.model import Model
-from inkwash.model.watch import draw
+from inkwash.model.shares import draw_in_shares
 
 FEWEST = 10
 """Fewest examples of any part."""
@@ -172,7 +172,7 @@ def _require_enough(name: str, part: str, places: Array, fewest: int) -> None:
 def _sample(model: Model, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:
     """A sample for each of the examples `others`, under its condition and, where rows may have gaps, with its gaps."""
     sample_under = partial(
-        draw,
+        draw_in_shares,
         model,
         len(others),
         display,

@@ -158,14 +158,18 @@ class _TransformerBlock(nn.Module):
 
 
 class _SelfAttention(nn.Module):
-    """Multi-head self-attention between tokens."""
+    """Multi-head self-attention between tokens.
+
+    Nothing has a bias before it: attention does not depend on that of the keys, whose gradient would be rounding, of
+    which AdamW would make steps.
+    """
 
     HEAD = 32
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = next(n for n in range(max(1, width // self.HEAD), 0, -1) if width % n == 0)
-        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.leave = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -194,7 +194,8 @@ class _Stage(nn.Module):
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(8, channels, eps=1e-6)
+    """Eight groups, or fewer of at least four channels: alone in its group, a channel would lose the bias before."""
+    return nn.GroupNorm(min(channels // 4, 8), channels, eps=1e-6)
 
 
 class _PixelLinear(nn.Linear):
@@ -223,13 +224,14 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Multi-head self-attention over all places, with a residual connection."""
+    """Multi-head self-attention over all places, with a residual connection; without a bias, for the reason that
+    `inkwash.nn.layers` gives."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = next(n for n in range(max(1, channels // 64), 0, -1) if channels % n == 0)
         self.norm = _norm(channels)
-        self.query_key_value = _PixelLinear(channels, 3 * channels)
+        self.query_key_value = _PixelLinear(channels, 3 * channels, bias=False)
         self.leave = zero(_PixelLinear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:

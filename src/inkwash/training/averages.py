@@ -54,6 +54,12 @@ class Averages:
         """The horizon of the average in use."""
         return self.horizons[self.used]
 
+    def of(self, modules: Sequence[nn.Module]) -> Averages:
+        """Averages of these horizons that have other modules, with numbers of their own."""
+        made = copy.copy(self)
+        made.modules = tuple(modules)
+        return made
+
     def describe(self) -> str:
         """The horizon of the average in use, and all horizons."""
         return f"horizon {self.horizon:g} of {', '.join(f'{each:g}' for each in self.horizons)}"

@@ -8,6 +8,7 @@ from torch import Tensor
 from inkwash.core.config import AnyResolvedConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
+from inkwash.core.machine import accelerator
 from inkwash.model.diffusion import require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.variance import ReverseVariance
@@ -50,12 +51,13 @@ def decided(
         config = merged(config, usual)
     require_own(config)
     model = model.with_options(clip=config.clip, **step_options(config))
-    model = model.with_options(variance=_variance(run, model, config, trained, display))
-    if config.sampler == "learned":
-        sampler = _learned_steps(run, model, config, trained, display)
-        model = model.with_options(sampler=sampler, times=sampler.grid())
-    if config.grid == "learned":
-        model = model.with_options(times=_learned_times(run, model, config, trained, display))
+    with accelerator().main_process_first():  # it keeps what it learns, and the others find that
+        model = model.with_options(variance=_variance(run, model, config, trained, display))
+        if config.sampler == "learned":
+            sampler = _learned_steps(run, model, config, trained, display)
+            model = model.with_options(sampler=sampler, times=sampler.grid())
+        if config.grid == "learned":
+            model = model.with_options(times=_learned_times(run, model, config, trained, display))
     return model, config
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inkwash.core import storage
 from inkwash.core.config import (
@@ -21,24 +21,23 @@ from inkwash.core.config import (
     ModelName,
     NetworkConfig,
     ProcessConfig,
-    ResolvedTrainConfig,
     SamplingConfig,
     TrainConfig,
 )
 from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError, RunInterrupted
+from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.cost import Forecast, Pace
+from inkwash.training.group import Group
 from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
 from inkwash.training.reporter import Reporter, announce, announce_cost
 from inkwash.training.run import Run, StrPath
+from inkwash.training.shards import settings
 from inkwash.training.state import TrainState, start
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from inkwash.training.tracker import tracking
 
 
 def train(
@@ -110,85 +109,89 @@ def fit(
 ) -> Run:
     """`train` for a complete config, whose own source is read unless another `source` is passed."""
     keep_freed_memory()
-    prepared, accelerator = prepare(config, source), this_process()
-    _require_equal_shares(prepared.config.train, accelerator.num_processes)
-    run, main = Run(out or Path("runs") / prepared.dataset.name), accelerator.is_main_process
+    prepared, group = prepare(config, source), Group(this_process(), shards=settings())
+    group.require_agreement(prepared)
+    run = Run(out or Path("runs") / prepared.dataset.name)
     run.require_place(prepared)
-    with display if main and display else Display(main) as shown:
-        state = start(prepared.config, prepared.examples, accelerator.device)
+    with display if group.main and display else Display(group.main) as shown:
+        state = start(prepared.config, prepared.examples, group.home)
         announce(prepared, state, shown)
+        if group.size > 1:
+            shown.say(f"processes {group.describe(prepared.config.train.batch_size)}")
         forecast = Forecast.unknown(prepared.config.train, state)
-        if not list_checkpoints(run.checkpoints):  # a run that costs too much writes nothing
-            forecast = announce_cost(prepared, state, accelerator, shown, report)
-        if main:
+        if not list_checkpoints(run.checkpoints) and not group.shards:  # a run that costs too much writes nothing
+            forecast = announce_cost(prepared, state, group.accelerator, shown, report)
+        if group.main:
             storage.make_folder(run.checkpoints)
-        with storage.lock(run.path / "lock") if main else nullcontext():
-            reporter = Reporter(prepared, run, shown, report)
-            _resume(state, prepared, run, accelerator, shown)
+        with storage.lock(run.path / "lock") if group.main else nullcontext():
+            _resume(state, prepared, run, group, shown)
             if state.step < prepared.config.train.steps:
-                _train(state, prepared, run, accelerator, reporter, Pace(forecast))
-            if main:
-                reporter.conclude(state)
+                with tracking(run.path, prepared.config, state.step) if group.main else nullcontext() as tracker:
+                    reporter = Reporter(prepared, run, shown, report, tracker)
+                    _train(state, prepared, run, group, reporter, Pace(forecast))
+            if group.main:
+                with group.on_device(state):
+                    Reporter(prepared, run, shown, report).conclude(state)
     return run
 
 
-def _require_equal_shares(config: ResolvedTrainConfig, processes: int) -> None:
-    """Raise a `ConfigError` if the processes cannot share a batch equally."""
-    if config.batch_size % processes:
-        raise ConfigError("train.batch_size", config.batch_size, f"a multiple of the {processes} processes")
-
-
-def _resume(state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, display: Display) -> None:
+def _resume(state: TrainState, prepared: Prepared, run: Run, group: Group, display: Display) -> None:
     """Bring a state to the newest checkpoint of its run; a new run first writes the checkpoint that it starts from."""
-    main, steps = accelerator.is_main_process, prepared.config.train.steps
-    if main and not list_checkpoints(run.checkpoints):
+    steps = prepared.config.train.steps
+    if group.main and not list_checkpoints(run.checkpoints):
         run.begin(prepared, state)
-    accelerator.wait_for_everyone()
+    group.wait()
     run.resume(prepared, state)
-    if main:
+    if group.main:
         run.discard_after(state.step)
     if state.step:
         display.say(f"{'finished' if state.step == steps else 'resuming'}  at step {state.step} of {steps}")
 
 
-def _train(
-    state: TrainState, prepared: Prepared, run: Run, accelerator: Accelerator, reporter: Reporter, pace: Pace
-) -> None:
+def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, reporter: Reporter, pace: Pace) -> None:
     """Train from the step of a state to the last one; the main process shows progress, logs and saves on the way."""
-    config, main = prepared.config.train, accelerator.is_main_process
-    seconds, began = state.seconds, time.monotonic()
-    with _stop_signals(main) as caught, reporter.display.progress(config.steps, state.step) as bar:
-        for done in training(state, prepared.examples, config, accelerator):
-            if not main:
-                continue
+    config, began, kept = prepared.config.train, time.monotonic() - state.seconds, state
+    state = group.shared(state)
+    bar_of = reporter.display.progress(config.steps, state.step)
+    with _stop_signals() as caught, bar_of as bar, group.noticing_loss():
+        for done in training(state, prepared.examples, config, group.accelerator):
             pace.stepped(done.step)
-            state.seconds = seconds + time.monotonic() - began
+            state.seconds = time.monotonic() - began
             last = done.step == config.steps
-            is_look_due = (done.step % config.monitor_every == 0 or last) and not caught
-            held_out = reporter.look(state) if is_look_due else None
-            pace.rested(is_look_due)
-            bar.update(done.step, done.loss, held_out, pace.left(done.step))
-            reporter.log(state, done, held_out)
-            if done.step % config.save_every == 0 or last or caught:
-                run.save(prepared, state)
-            if caught and not last:
+            is_look_due = done.step % config.monitor_every == 0 or last
+            if is_look_due:
+                group.collect(state, kept)
+            if group.main:
+                held_out = _look(kept, group, reporter) if is_look_due and not caught else None
+                pace.rested(held_out is not None)
+                bar.update(done.step, done.loss, held_out, pace.left(done.step))
+                reporter.log(state, done, held_out)
+            stop = 0 if last else group.agreed_signal(caught)
+            if done.step % config.save_every == 0 or last or stop:
+                group.collect(state, kept)
+                if group.main:
+                    run.save(prepared, kept)
+            if stop:
+                group.wait()  # for the checkpoint: when one process ends, its launcher ends the others
                 message = f"stopped at step {done.step} of {config.steps} and saved; the same command resumes"
-                raise RunInterrupted(message, caught[0])
+                raise RunInterrupted(message, stop)
+        group.wait()
+
+
+def _look(state: TrainState, group: Group, reporter: Reporter) -> float:
+    with group.on_device(state):
+        return reporter.look(state)
 
 
 @contextmanager
-def _stop_signals(main: bool) -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM instead of stopping; a second one ends the process at once.
-
-    Only the main process acts on them: it saves, and when it ends, the launcher ends the others.
-    """
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of stopping; a second one ends the process at once."""
     caught: list[int] = []
 
     def stop(number: int, frame: Any) -> None:
         if caught:
             os._exit(128 + number)
-        if main:
-            caught.append(number)
+        caught.append(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from inkwash.training.augment import augmented
 from inkwash.training.engine import tuned
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
+from inkwash.training.shards import full, is_sharded
 from inkwash.training.state import TrainState
 from inkwash.training.times import Proposal, Times
 
@@ -98,7 +99,8 @@ def _stage(
 ) -> Iterator[Step]:
     """The steps that are left of the stage that a state is in."""
     stage, trained = state.stage, state.trained
-    loss_of = accelerator.prepare(_Loss(stage.lesson, trained)).train()
+    loss_of = _Loss(stage.lesson, trained)
+    loss_of = (loss_of if is_sharded(trained) else accelerator.prepare(loss_of)).train()
     failures, rows = 0, config.micro_batch_size
     while state.step < stage.last:
         rate = learning_rate(config, state.step - stage.first, stage.last - stage.first)
@@ -107,7 +109,7 @@ def _stage(
             rows = _halved(rows, state.step + 1, accelerator)
             state.optimizer.zero_grad()
         state.scaler.unscale_(state.optimizer)
-        norm = accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad)
+        norm = full(accelerator.clip_grad_norm_(trained.parameters(), config.clip_grad))
         all_losses = accelerator.gather(losses)
         loss = (all_losses * batch.all_times.weight.to(all_losses)).mean()
         done = Step(state.step + 1, float(loss), float(norm), rate)
@@ -143,13 +145,14 @@ def _backward(
     Returns:
         The losses, `(B,)`, not weighted; None if memory ran out.
     """
-    losses = []
+    losses, parts = [], list(batch.parts(rows))
     try:
         with _seeded(seed, step, accelerator):
-            for part in batch.parts(rows):
-                loss = loss_of(part)
-                weighted = (loss * part.times.weight.to(loss)).sum() / len(batch.x)
-                accelerator.backward(scaler.scale(weighted))
+            for part in parts:
+                with nullcontext() if part is parts[-1] else accelerator.no_sync(loss_of):
+                    loss = loss_of(part)
+                    weighted = (loss * part.times.weight.to(loss)).sum() / len(batch.x)
+                    accelerator.backward(scaler.scale(weighted))
                 losses.append(loss.detach())
     except torch.OutOfMemoryError:
         return None  # from here, where nothing refers to the tensors of the attempt any more

@@ -18,6 +18,7 @@ from inkwash.data.transform import Transform, fit_transform
 from inkwash.model.model import Model
 from inkwash.training.examples import Examples
 from inkwash.training.resolve import family_of, require_possible, resolve
+from inkwash.training.tracker import require_tracker
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def prepare(options: Config, source: Any = None) -> Prepared:
         DataError: the data is bad, or some class is found only among the examples that are held out.
     """
     check(options)
+    require_tracker(options.train.tracker)
     if source is None and not options.source:
         raise ConfigError("source", repr(options.source), "data, by its name or path")
     require_possible(options)

@@ -32,6 +32,7 @@ from inkwash.training.summary import (
     measure_prices,
     seconds,
 )
+from inkwash.training.tracker import Tracker
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -131,10 +132,14 @@ class Reporter:
         run: where metrics and pictures go.
         display: where words go.
         samples: whether to sample from the model, on the way and at the end.
+        tracker: where metrics and pictures go as well.
     """
 
-    def __init__(self, prepared: Prepared, run: Run, display: Display, samples: bool = True) -> None:
+    def __init__(
+        self, prepared: Prepared, run: Run, display: Display, samples: bool = True, tracker: Tracker | None = None
+    ) -> None:
         self.prepared, self.run, self.display, self.samples = prepared, run, display, samples
+        self.tracker = tracker or Tracker()
         self._losses: list[float] = []  # since the last line of metrics
 
     def look(self, state: TrainState) -> float:
@@ -155,6 +160,7 @@ class Reporter:
         with suppress(NonFiniteError):  # the samples of a young network may grow to infinity: no picture of that
             data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
             pictures.save_samples(folder / f"step-{step:09d}.png", spec, data)
+            self.tracker.picture(folder / f"step-{step:09d}.png", step)
 
     def log(self, state: TrainState, done: Step, held_out: float | None) -> None:
         """Note the loss of a step; write a line of metrics if one is due, or if there is a held-out loss.
@@ -176,6 +182,7 @@ class Reporter:
         if held_out is not None:
             line["held_out_loss"] = held_out
         storage.append(self.run.metrics_file, storage.dump_line(line))
+        self.tracker.log(line)
         self._losses.clear()
 
     def conclude(self, state: TrainState) -> None:
