@@ -6,11 +6,12 @@ import sys
 import pytest
 import torch
 from accelerate import Accelerator
+from bugs import bug
 
 import inkwash as iw
 from inkwash.commands import cli
 from inkwash.core.errors import DataError
-from inkwash.core.machine import device_of, keep_freed_memory
+from inkwash.core.machine import device_of, flushed_denormals, keep_freed_memory
 from inkwash.training import fit
 
 FRESH_PAGES = """
@@ -39,6 +40,23 @@ def test_training_and_every_command_keep_freed_memory(monkeypatch, tmp_path):
     with pytest.raises(SystemExit):
         cli.main(["inspect", str(tmp_path)])
     assert calls == [fit, cli]
+
+
+def vanishes():
+    return bool(torch.tensor(1e-30) * 1e-10 == 0)
+
+
+@bug("never set", torch, "set_flush_denormal", lambda mode: True)
+def test_denormal_numbers_are_zero_in_training_and_afterwards_as_before(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(fit, "announce", lambda *_: seen.append(vanishes()))
+    fit.train("two-moons", tmp_path / "run", train=iw.TrainConfig(steps=1), report=False)
+    assert seen == [True]
+    assert not vanishes()
+    with flushed_denormals():
+        fit.train("two-moons", tmp_path / "another", train=iw.TrainConfig(steps=1), report=False)
+        assert vanishes()
+    assert not vanishes()
 
 
 @pytest.mark.slow

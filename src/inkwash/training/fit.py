@@ -26,7 +26,7 @@ from inkwash.core.config import (
 )
 from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
-from inkwash.core.machine import accelerator as this_process, keep_freed_memory
+from inkwash.core.machine import accelerator as this_process, flushed_denormals, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.cost import Forecast, Pace
@@ -100,6 +100,7 @@ def train(
     return fit(options, None if out is None else Path(out), source, display, report)
 
 
+@flushed_denormals()
 def fit(
     config: Config,
     out: Path | None = None,
