@@ -56,8 +56,8 @@ def require_shardable(config: AnyResolvedConfig, processes: int) -> None:
 def sharded(state: TrainState, plugin: FullyShardedDataParallelPlugin, accelerator: Accelerator) -> TrainState:
     """A state with the numbers of another, of which this process holds its share."""
     moments = dict(_moments(state))
-    whole = (state.trained, *state.averages.modules)
-    trained, *modules = [_sharded(copy.deepcopy(each), plugin, accelerator) for each in whole]
+    networks = [copy.deepcopy(each) for each in (state.trained, *state.averages.modules)]
+    trained, *modules = [_sharded(each, plugin, accelerator) for each in networks]
     averages = state.averages.of(modules)
     made = TrainState(
         trained, averages, state.proposal, state.stages, state.weight_decay, state.number, scaler=state.scaler
