@@ -22,7 +22,7 @@ import torch
 
 from inkwash.commands import cli
 from inkwash.core import storage
-from inkwash.core.config import Config, NetworkConfig, ProcessConfig, TrainConfig
+from inkwash.core.config import Config, DataConfig, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.data import pictures
 from inkwash.training import reporter, summary
 from inkwash.training.checkpoint import list_checkpoints
@@ -52,6 +52,13 @@ def tiny(source: object, **train: Any) -> Config:
         network=NetworkConfig(width=8, depth=1, dropout=0.0),
         train=replace(TrainConfig(), **(options | train)),
     )
+
+
+def tiny_bits(folder: Path) -> Config:
+    """`tiny` for bits, which have a process of their own; they are written into a folder."""
+    np.save(folder / "bits.npy", np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8))
+    bits = {"data": DataConfig(levels=2), "process": ProcessConfig("cosine", 10, "bernoulli")}
+    return replace(tiny(folder / "bits.npy"), **bits)
 
 
 def train_words(source: object, out: object, *more: object) -> list[str]:

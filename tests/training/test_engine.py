@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from bugs import bug
-from faults import points, tiny
+from faults import tiny
 from steps import begun, copied, levels_examples, same
 from torch import nn
 from torch.amp import GradScaler
@@ -29,16 +29,6 @@ from inkwash.training.resolve import family_of, resolve
 from inkwash.training.state import start
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return load_dataset(str(points(tmp_path_factory.mktemp("data") / "points.npy")))
-
-
-@pytest.fixture
-def trainer(data):
-    return functools.partial(begun, data)
 
 
 # What is refused
@@ -103,11 +93,11 @@ def test_half_precision_stays_inside_of_the_networks():
 
 
 @bug("fp32 under another name", engine, "_forward", without_a_cast)
-def test_a_step_in_bfloat16_is_the_step_in_float32_up_to_its_eight_bits(data):
+def test_a_step_in_bfloat16_is_the_step_in_float32_up_to_its_eight_bits(loaded):
     """The gradient turns by at most a few of its roundings of 2^-8, but it is not the same."""
     gradients, losses = [], []
     for precision in ("fp32", "bf16"):
-        state, steps, *_ = begun(data, steps=1, precision=precision, clip_grad=1e6)
+        state, steps, *_ = begun(loaded, steps=1, precision=precision, clip_grad=1e6)
         losses.append(next(steps).loss)
         gradients.append(torch.cat([each["exp_avg"].flatten() for each in state.optimizer.state.values()]))
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -151,12 +141,12 @@ def test_after_training_the_networks_run_as_before(trainer):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(data, precision):
-    through, steps, config, examples = begun(data, steps=6, precision=precision)
+def test_a_run_goes_on_from_a_checkpoint_bit_for_bit(loaded, precision):
+    through, steps, config, examples = begun(loaded, steps=6, precision=precision)
     for done in steps:
         if done.step == 3:
             kept = {g: {n: t.clone() for n, t in tensors.items()} for g, tensors in through.tensors().items()}
-    again = start(replace(resolve(tiny(data.name), data.spec), train=config.train), examples, CPU)
+    again = start(replace(resolve(tiny(loaded.name), loaded.spec), train=config.train), examples, CPU)
     again.load(kept, 3, through.averages.horizon, "here")
     list(training(again, examples, config.train, Accelerator(cpu=True)))
     assert same(copied(again), copied(through))
@@ -228,10 +218,10 @@ def test_a_checkpoint_holds_the_scale(trainer):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_compiled_steps_are_the_steps_up_to_rounding(data):
+def test_compiled_steps_are_the_steps_up_to_rounding(loaded):
     ended = []
     for compile in (False, True):
-        state, steps, *_ = begun(data, steps=5, compile=compile)
+        state, steps, *_ = begun(loaded, steps=5, compile=compile)
         losses = [done.loss for done in steps]
         ended.append((copied(state), losses))
     (plain, losses), (compiled, others) = ended

@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from faults import Crash, fail_at, hooked, newest, run_cli, tiny, tree
+from faults import Crash, fail_at, hooked, newest, run_cli, tiny, tiny_bits, tree
 
 import inkwash as iw
-from inkwash.core.config import ProcessConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import StorageError
 from inkwash.training import learned_grid as learned_grids
@@ -145,17 +144,7 @@ def test_a_checkpoint_by_itself_has_no_place_for_a_grid(copy, capsys):
 
 
 def test_a_run_of_bits_learns_over_the_bound(tmp_path):
-    bits = np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8)
-    np.save(tmp_path / "bits.npy", bits)
-    config = tiny(tmp_path / "bits.npy")
-    config = iw.Config(
-        config.source,
-        iw.DataConfig(levels=2),
-        ProcessConfig("cosine", 10, "bernoulli"),
-        network=config.network,
-        train=config.train,
-    )
-    run = fit(config, tmp_path / "run").path
+    run = fit(tiny_bits(tmp_path), tmp_path / "run").path
     assert len(grid_of(run, "bound", 4)) == 5
     with pytest.raises(iw.ConfigError, match="need a Gaussian process"):
         grid_of(run, "trajectory", 4)

@@ -2,13 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import newest, run_cli, tiny, tree
+from faults import newest, run_cli, tiny, tiny_bits, tree
 
 import inkwash as iw
-from inkwash.core.config import ProcessConfig
 from inkwash.core.display import Display
 from inkwash.training import learned_sampler as learned_samplers
 from inkwash.training.checkpoint import fingerprint
@@ -107,29 +107,13 @@ def test_training_cannot_use_what_is_learned_after_it(data, tmp_path, capsys):
 
 def test_a_grid_of_the_run_gives_way(data, tmp_path):
     """Learned steps have times of their own, whatever grid the run samples on."""
-    config = tiny(data)
-    config = iw.Config(
-        config.source,
-        process=config.process,
-        network=config.network,
-        train=config.train,
-        sampling=iw.SamplingConfig(grid="angle", steps=4),
-    )
+    config = replace(tiny(data), sampling=iw.SamplingConfig(grid="angle", steps=4))
     run = fit(config, tmp_path / "run").path
     assert run_cli(["sample", run, "-n", 2, "--sampler", "learned", "--out", tmp_path / "drawn"]) == 0
     assert (run / "samplers" / "4.json").exists()
 
 
 def test_bits_have_no_trajectories(tmp_path, capsys):
-    np.save(tmp_path / "bits.npy", np.random.default_rng(0).integers(0, 2, (40, 6)).astype(np.uint8))
-    config = tiny(tmp_path / "bits.npy")
-    config = iw.Config(
-        config.source,
-        iw.DataConfig(levels=2),
-        ProcessConfig("cosine", 10, "bernoulli"),
-        network=config.network,
-        train=config.train,
-    )
-    run = fit(config, tmp_path / "run").path
+    run = fit(tiny_bits(tmp_path), tmp_path / "run").path
     assert run_cli(["sample", run, "--sampler", "learned", "--steps", 3]) == 2
     assert "need a Gaussian process" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """The training loop: what a step takes, what it does, and what never gets through it."""
 
-import functools
 import math
 from dataclasses import replace
 from operator import attrgetter
@@ -11,14 +10,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from bugs import bug
-from faults import points, tiny
-from steps import begun, copied, levels_examples, same
+from faults import tiny
+from steps import copied, levels_examples, same
 
 from inkwash.core import randomness
 from inkwash.core.config import ProcessConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed
-from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 from inkwash.training import loop as loop
 from inkwash.training.averages import exponent
@@ -71,16 +69,6 @@ class Scarce(Regression):
         if self.runs_out(self.count, len(x)):
             raise torch.OutOfMemoryError("out of memory")
         return super().loss(denoiser, x, t, noise)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return load_dataset(str(points(tmp_path_factory.mktemp("data") / "points.npy")))
-
-
-@pytest.fixture
-def trainer(data):
-    return functools.partial(begun, data)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -147,8 +135,8 @@ def test_a_spoilt_weight_never_looks_like_training(trainer):
     assert same(average, state.average.state_dict())
 
 
-def test_a_spoilt_example_is_named(data, trainer):
-    spoilt = data.data.copy()
+def test_a_spoilt_example_is_named(loaded, trainer):
+    spoilt = loaded.data.copy()
     spoilt[17] = np.inf
     _, _, config, examples = trainer(steps=1000, batch_size=40)
     broken = Examples(spoilt, examples.indices, examples.transform)
@@ -283,11 +271,11 @@ def test_gradients_are_clipped_before_the_step(trainer):
     assert norms[1] == pytest.approx(done.grad_norm, rel=1e-4)
 
 
-def test_a_learned_schedule_moves_with_its_ends_and_its_shape(data):
+def test_a_learned_schedule_moves_with_its_ends_and_its_shape(loaded):
     """Through the loop: the steps are finite and repeatable, the average follows, and log-SNR still falls."""
-    config = replace(tiny(data.name, steps=12, learning_rate=0.05, ema=(0.1,)), process=ProcessConfig("learned", 100))
-    config = resolve(config, data.spec)
-    examples = Examples(data.data, np.arange(len(data.data)), fit_transform(data.spec, data.data))
+    config = replace(tiny(loaded.name, steps=12, learning_rate=0.05, ema=(0.1,)), process=ProcessConfig("learned", 100))
+    config = resolve(config, loaded.spec)
+    examples = Examples(loaded.data, np.arange(len(loaded.data)), fit_transform(loaded.spec, loaded.data))
     ended = []
     for _ in range(2):
         state = start(config, examples, torch.device("cpu"))
