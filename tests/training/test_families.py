@@ -168,3 +168,19 @@ def test_a_header_of_another_family_is_damaged(model):
     config = to_json(resolve(Config("x", model="latent"), image(1, 8, 8)))
     with pytest.raises(CheckpointError, match="a header that does not fit"):
         Header.from_json({"config": {**config, "model": model}}, "here")
+
+
+@pytest.mark.parametrize(("factor", "patch"), [(None, 2), (1, 1), (2, 1), (8, 2)])
+def test_patches_fit_into_the_factor_that_is_set(factor, patch):
+    config = Config("x", model="latent", autoencoder=AutoencoderConfig(factor=factor))
+    found = resolve(config, image(3, 64, 64)).autoencoder
+    assert (found.factor, found.patch) == (factor or 4, patch)
+
+
+def test_a_decoder_of_levels_is_trained_on_its_bound():
+    spec = image(1, 8, 8, levels=17)
+    weights = [
+        resolve(Config("x", model="latent", autoencoder=AutoencoderConfig(output=output)), spec).autoencoder.kl_weight
+        for output in (None, "levels", "shared")
+    ]
+    assert weights[0] == weights[1] == 1 > weights[2]
