@@ -144,6 +144,17 @@ def fail_at(k: int, error: BaseException) -> Callable[[str, Path], None]:
     return hook
 
 
+def fail_once(k: int, error: BaseException) -> Callable[[str, Path], None]:
+    """A hook that raises `error` at the operation of number `k`, counted from 0, and at no other."""
+    count = iter(range(10**9))
+
+    def hook(operation: str, path: Path) -> None:
+        if next(count) == k:
+            raise error
+
+    return hook
+
+
 def count_operations(action: Callable[[], object]) -> int:
     """How many file operations an action takes."""
     seen: list[str] = []

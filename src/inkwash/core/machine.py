@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PATIENCE = 5.0
 """Seconds that a process gives its group to end."""
@@ -92,6 +93,18 @@ def device_of(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", name, "cpu, as torch finds no CUDA GPU here")
     return device
+
+
+def free_memory(device: torch.device | None = None) -> int:
+    """Bytes that this process can still have: those of a GPU, or those of the machine and of its container."""
+    import psutil
+    import torch
+
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    used = psutil.Process().memory_info().rss
+    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
+    return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
 
 
 def keep_freed_memory() -> bool:

@@ -16,20 +16,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-import psutil
 import torch
 from rich.filesize import decimal
 from torch import Tensor
 
 from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.machine import free_memory
 from inkwash.training.build import count_parameters
 from inkwash.training.lesson import Batch, Stage
 from inkwash.training.state import TrainState
 
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MOST_SECONDS, _SHARE = 3.0, 0.05
 _REMEMBERED = 50
 
@@ -208,15 +206,6 @@ def _seconds(step: Callable[[int], None], number: int) -> float:
     began = time.perf_counter()
     step(number)
     return time.perf_counter() - began
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that this process can still have: those of the GPU, or those of the machine and of its container."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    used = psutil.Process().memory_info().rss
-    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
-    return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
 
 
 @dataclass(frozen=True)
