@@ -13,6 +13,17 @@ class InkwashError(Exception):
     exit_code = 1
 
 
+_DIGITS, _LETTERS = 40, 400
+
+
+def shortened(got: object) -> str:
+    """A value in words that fit on a line: of an integer at most 40 digits, and of other things 400 letters."""
+    if isinstance(got, int) and abs(got) >= 10**_DIGITS:
+        return f"an integer of more than {_DIGITS} digits"
+    text = str(got)
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS // 2]} … {text[-_LETTERS // 2 :]}"
+
+
 class _GotNeedError(InkwashError):
     """An error that states what was found and what is needed.
 
@@ -23,7 +34,7 @@ class _GotNeedError(InkwashError):
     """
 
     def __init__(self, where: str, got: object, need: str) -> None:
-        super().__init__(f"{where}: got {got}, need {need}")
+        super().__init__(f"{shortened(where)}: got {shortened(got)}, need {need}")
         self.where = where
 
 
@@ -77,10 +88,11 @@ class RunInterrupted(InkwashError):
         self.exit_code = 128 + signal_number
 
 
-def require_integer(where: str, value: object, least: int = 1) -> None:
-    """Raise a `ConfigError` unless `value` is an integer and at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise ConfigError(where, value, f"an integer >= {least}")
+def require_integer(where: str, value: object, least: int = 1, most: float = 10**9) -> None:
+    """Raise a `ConfigError` unless `value` is an integer from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+        few = isinstance(value, Integral) and int(value) > most
+        raise ConfigError(where, value, f"an integer >= {least}" + (f" and <= {most}" if few else ""))
 
 
 def require_kind(where: str, value: object, kind: type) -> None:

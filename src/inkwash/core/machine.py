@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inkwash.core.errors import ConfigError
+from rich.filesize import decimal
+
+from inkwash.core.errors import ConfigError, shortened
 from inkwash.core.processes import introduce, this_place
 
 if TYPE_CHECKING:
@@ -105,6 +107,14 @@ def free_memory(device: torch.device | None = None) -> int:
     used = psutil.Process().memory_info().rss
     limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
     return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
+
+
+def require_memory(where: str, count: int, size: int, device: torch.device | None = None) -> None:
+    """Raise a `ConfigError` unless so many things, of so many bytes each, fit into the memory that is free."""
+    free = free_memory(device)
+    if count * size > free:
+        got = f"{shortened(count)}, which take {decimal(count * size)} of memory, with {decimal(free)} free"
+        raise ConfigError(where, got, f"at most {free // size}" if free >= size else "less")
 
 
 def keep_freed_memory() -> bool:

@@ -201,7 +201,9 @@ def _read(path: Path, limit: int) -> bytes:
         if found.st_size > limit:
             raise CheckpointError(str(path), f"{found.st_size} bytes", f"at most {limit}")
         if found.st_size > (free := free_memory()):
-            raise CheckpointError(str(path), decimal(found.st_size), f"at most the memory that is free, {decimal(free)}")
+            raise CheckpointError(
+                str(path), decimal(found.st_size), f"at most the memory that is free, {decimal(free)}"
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(str(path), error.strerror or str(error), "a readable file") from None

@@ -23,9 +23,12 @@ from torch import Tensor
 
 from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError
-from inkwash.core.machine import free_memory
+from inkwash.core.machine import free_memory, require_memory
+from inkwash.core.shapes import event_size
 from inkwash.training.build import count_parameters
 from inkwash.training.lesson import Batch, Stage
+from inkwash.training.prepare import Prepared
+from inkwash.training.resolve import family_of
 from inkwash.training.state import TrainState
 
 _MOST_SECONDS, _SHARE = 3.0, 0.05
@@ -158,6 +161,23 @@ class _Mean:
     def of(self, usual: float) -> float:
         """The mean, or the usual value as long as there is none."""
         return self.value if self.count else usual
+
+
+def require_room(prepared: Prepared, processes: int) -> None:
+    """Check that weights, gradients, moments and averages, and a batch, fit into memory, before any of them is made.
+
+    Args:
+        prepared: what training starts from.
+        processes: how many share a batch.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
+    config, transform = prepared.config, prepared.transform
+    with torch.device("meta"):
+        trained = family_of(config).build(config, transform, prepared.examples.condition)
+    require_memory("weights of the network", count_parameters(trained), 4 * (4 + len(config.train.ema)))
+    require_memory("train.batch_size", config.train.batch_size // processes, 8 * event_size(transform.spec.shape))
 
 
 def measure_cost(state: TrainState, draw: Callable[[int], Batch], rows: int, steps: int, examples: int) -> Cost:
