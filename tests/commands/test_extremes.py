@@ -8,7 +8,7 @@ from faults import run_cli
 
 import inkwash as iw
 from inkwash.core import machine
-from inkwash.core.errors import ConfigError, shortened
+from inkwash.core.errors import ConfigError
 
 NINES = "9" * 5000
 
@@ -19,7 +19,7 @@ NINES = "9" * 5000
         (["train", "{data}", "--train.batch-size", "1000000000000000000"], "<= 1e+06"),
         (["train", "digits", "--network.width", "4096", "--network.depth", "64"], "need at most"),
         (["train", "{data}", "--process.log-snr-first", "87"], "<= 80"),
-        (["train", "{data}", "--train.seed", NINES[:60]], "<= 1.84467e+19"),
+        (["train", "{data}", "--train.seed", NINES[:60]], "<= 3.40282e+38"),
         (["train", ""], "need data, by its name or path"),
         (["sample", "{run}", "--steps", NINES[:30]], "<= 10000"),
         (["sample", "{run}", "-n", "1000000000000"], "of memory, with"),
@@ -56,17 +56,10 @@ def test_extremes_in_python_are_config_errors(finished_run, call):
     assert len(str(caught.value)) < 200
 
 
-def test_what_is_shown_of_a_value_fits_on_a_line():
-    assert shortened(10**40 - 1) == NINES[:40]
-    assert shortened(-(10**5000)) == "an integer of more than 40 digits"
-    assert len(shortened(NINES)) < 410
-    assert shortened(NINES[:400]) == NINES[:400]
-
-
 def test_what_memory_holds_is_what_is_free(monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda device=None: 1000)
     machine.require_memory("n", 10, 100)
-    with pytest.raises(ConfigError, match="need at most 10$"):
+    with pytest.raises(ConfigError, match=r"need at most 10$"):
         machine.require_memory("n", 11, 100, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="need less$"):
+    with pytest.raises(ConfigError, match=r"need less$"):
         machine.require_memory("n", 1, 1001)

@@ -160,9 +160,9 @@ class ProcessConfig:
     rate: Fraction | None = None
     """Bernoulli only: the probability that a random bit is 1, by default 0.5."""
     log_snr_first: Annotated[float, Range(-8, 80, open_low=True)] | None = None
-    """log-linear only: log-SNR at the first time; beyond 80, float32 holds no variance of the noise. By default, if levels are predicted, it is where sigma/alpha is a
-    sixth of the distance between neighbouring levels, 13.3 for 256 of them; if mixtures are, where it is that distance;
-    otherwise it is 9.2, where sigma/alpha is 0.01."""
+    """log-linear only: log-SNR at the first time; beyond 80, float32 holds no variance of the noise. By default, if
+    levels are predicted, it is where sigma/alpha is a sixth of the distance between neighbouring levels, 13.3 for 256
+    of them; if mixtures are, where it is that distance; otherwise it is 9.2, where sigma/alpha is 0.01."""
     categories: CategoryNoise | None = None
     """Tables with categories only: noise replaces these by random ones (uniform), or masks them (absorbing, the
     default)."""

@@ -6,22 +6,13 @@ The message of an error is one line: `WHERE: got X, need Y`.
 from collections.abc import Collection
 from numbers import Integral
 
+from inkwash.core.text import shortened
+
 
 class InkwashError(Exception):
     """The base of all errors that inkwash raises on purpose."""
 
     exit_code = 1
-
-
-_DIGITS, _LETTERS = 40, 400
-
-
-def shortened(got: object) -> str:
-    """A value in words that fit on a line: of an integer at most 40 digits, and of other things 400 letters."""
-    if isinstance(got, int) and abs(got) >= 10**_DIGITS:
-        return f"an integer of more than {_DIGITS} digits"
-    text = str(got)
-    return text if len(text) <= _LETTERS else f"{text[: _LETTERS // 2]} … {text[-_LETTERS // 2 :]}"
 
 
 class _GotNeedError(InkwashError):

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from inkwash.core.errors import ConfigError, shortened
+from inkwash.core.errors import ConfigError
 from inkwash.core.processes import introduce, this_place
+from inkwash.core.text import shortened
 
 if TYPE_CHECKING:
     import torch

@@ -41,7 +41,7 @@ class Range:
 
 Count = Annotated[int, Range(1, 10**9)]
 Positive = Annotated[float, Range(0, open_low=True)]
-Seed = Annotated[int, Range(0, 2**64 - 1)]
+Seed = Annotated[int, Range(0, 2**128 - 1)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
 Fraction = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 
