@@ -11,6 +11,7 @@ from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.readers import read_example
 from inkwash.model.model import Model
@@ -50,11 +51,8 @@ def relatives_to_folder(
     """
     keywords, model = walk_options(options), model_of(run, options, output.display)
     x = example(run, model, name)[None]
-    samples = []
-    with output.display.bar(f"drawing {n} relatives at each time") as advance:
-        for t in at:
-            samples.append(model.relatives(x[0], t, n, seed=options.seed, **keywords))
-            advance(len(samples) / len(at))
+    with output.display.bar(f"drawing {n} relatives at each time"):
+        samples = [model.relatives(x[0], t, n, seed=options.seed, **keywords) for t in tracked(at)]
     latents = [model.noisy_to_data(model.diffuse(x, t, seed=options.seed), t) for t in at]
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
@@ -78,7 +76,9 @@ def interpolate_to_folder(
     """
     keywords = condition_keywords(options) if t is None else walk_options(options)
     model = model_of(run, options, output.display)
-    data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **keywords)
+    ends = example(run, model, a), example(run, model, b)
+    with output.display.bar("interpolating"):
+        data = model.interpolate(*ends, n, t=t, seed=options.seed, **keywords)
     output.array("interpolation.npy", data)
     output.rows("interpolation.png", model.units.spec, [data])
     output.say(f"next      inkwash relatives {run} {a}")

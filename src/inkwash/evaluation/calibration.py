@@ -26,6 +26,7 @@ import numpy as np
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.finding import Finding, is_beyond
@@ -236,7 +237,9 @@ def imputation_test(
     """
     hidden = hide(x, seed) & ~np.isnan(train).all(0)
     seen = np.where(hidden, np.nan, x)
-    found = [score(draw(seen, DRAWS), x, hidden, unit, is_category) for draw in (impute, independent(train, seed))]
+    found = [
+        score(draw(seen, DRAWS), x, hidden, unit, is_category) for draw in tracked((impute, independent(train, seed)))
+    ]
     return Imputation(len(x), int(hidden.sum()), DRAWS, *found)
 
 

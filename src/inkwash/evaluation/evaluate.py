@@ -84,6 +84,8 @@ def _write(folder: Run, subject: Subject, found: Evaluation, display: Display) -
     storage.replace(target / "report.html", page(found, folder, subject.model, pictures))
     for line in found.lines():
         display.say(line)
+    display.found(**found.to_json())
+    display.wrote(target / "evaluation.json", *pictures.values(), target / "report.html")
     display.say(f"report        {target / 'report.html'}")
     display.say(f"next          inkwash sample {folder.path} -n 64 --out {folder.path / 'drawn'}")
 

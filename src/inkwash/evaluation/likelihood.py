@@ -6,8 +6,9 @@ Numbers are in the unit of the report: bits per dimension for data with levels, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -150,15 +151,15 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     """The bound of held-out and training data, and the exact log-density of held-out data."""
     display.say("evaluating the bound …")
     parts, condition = subject.parts, subject.held_out_condition
-    held_out, train, given_condition, log_density, importance = results_of(
-        [
-            lambda: _bound(subject, parts.held_out),
-            lambda: _bound(subject, parts.train),
-            lambda: _bound(subject, parts.held_out, condition) if condition else None,
-            lambda: _log_density(subject, display),
-            lambda: _importance(subject, display),
-        ]
-    )
+    tasks: list[Callable[[], Any]] = [
+        lambda: _bound(subject, parts.held_out),
+        lambda: _bound(subject, parts.train),
+        lambda: _bound(subject, parts.held_out, condition) if condition else None,
+        lambda: _log_density(subject, display),
+        lambda: _importance(subject, display),
+    ]
+    with display.bar("evaluating the bound"):
+        held_out, train, given_condition, log_density, importance = results_of(tasks)
     bounds = {"held_out": held_out, "train": train}
     if condition:
         bounds["held_out_given_condition"] = given_condition

@@ -108,5 +108,6 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
         "series": lambda: measure_series(subject),
         "labels": lambda: measure_labels(subject),
     }  # the slowest first, since processes take them in turn
-    found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
+    with display.bar("testing samples against data"):
+        found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
     return Evaluation(step=step, data=subject.name, config=subject.config, likelihood=likelihood, **found)
