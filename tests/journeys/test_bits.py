@@ -116,7 +116,9 @@ def test_what_only_real_numbers_have_is_refused(run):
 def test_commands_that_only_real_numbers_have_write_nothing(run, words, capsys):
     before = tree(run.path)
     assert run_cli(words.replace("RUN", str(run.path)).split()) == 2
-    assert capsys.readouterr().err.endswith("got a Bernoulli process, need a Gaussian process\n")
+    assert capsys.readouterr().err.endswith(
+        "got a Bernoulli process, need a Gaussian process, or --sampler ancestral\n"
+    )
     assert tree(run.path) == before
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, get_args
 
 import tyro
 
@@ -109,7 +109,7 @@ class Sample:
 
     def __call__(self) -> None:
         if self.frames is not None and self.film is None:
-            raise ConfigError("frames", self.frames, "a film to have them")
+            raise ConfigError("frames", self.frames, "--film film.gif beside it, to have them")
         from inkwash.commands.output import Output
         from inkwash.commands.sample import sample_to_folder
 
@@ -161,7 +161,8 @@ class Interpolate:
 
     def __call__(self) -> None:
         if self.t is None and (replace(self.sampling.walk, clip=None), self.sampling.guidance) != (SamplingConfig(), 1):
-            raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
+            need = "a time such as --t 0.5, from which --sampler, --grid, --steps and --guidance walk back"
+            raise ConfigError("t", "nothing", need)
         from inkwash.commands.output import Output
         from inkwash.commands.relatives import interpolate_to_folder
 
@@ -191,7 +192,8 @@ class Inpaint:
 
     def __call__(self) -> None:
         if (self.mask is None) == (self.hide is None):
-            raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
+            got = "neither this nor --mask" if self.hide is None else f"{self.hide}, and --mask {self.mask}"
+            raise ConfigError("hide", got, f"--hide {', '.join(get_args(HideName))}, or --mask FILE of what is known")
         from inkwash.commands.inpaint import inpaint_to_folder, read_mask
         from inkwash.commands.output import Output
         from inkwash.posterior import METHODS
@@ -264,7 +266,8 @@ class Inspect(_Training):
             return inspect_data(config, Display())
         given = first_difference(config, Config(self.what))
         if given:
-            raise ConfigError(given[0], given[1], "data to try it on; a run has the options it was trained with")
+            need = "data to try it on; without options, inkwash inspect shows those that a run was trained with"
+            raise ConfigError(given[0], given[1], need)
         inspect_run(self.what, Display())
 
 

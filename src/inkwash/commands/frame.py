@@ -7,6 +7,7 @@ its options, what it found, the files that it wrote, and the error if there was 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -15,13 +16,14 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from inkwash.commands.parse import SHARED_OPTIONS, spoken
 from inkwash.core import storage
 from inkwash.core.display import Document, Voice, speaking
-from inkwash.core.errors import InkwashError, RunInterrupted
+from inkwash.core.errors import InkwashError, RunDiffersError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.processes import Place
 from inkwash.core.version import __version__
@@ -89,9 +91,18 @@ class Frame:
                 sys.exit(error.exit_code)
             time.sleep(_FIRST_SPEAKS)
         line, code = _ending(error, self.kind)
+        if isinstance(error, RunDiffersError):
+            line += f": {self._elsewhere()}"
         print(line, file=sys.stderr)
         self._print({"line": line, "exit_code": code})
         sys.exit(code)
+
+    def _elsewhere(self) -> str:
+        """The same command line, ready to copy, for a folder of its own."""
+        out = Path(getattr(self.command, "out", None) or f"runs/{Path(self.command.source).stem}")
+        words = [word for k, word in enumerate(self.words) if word != "--out" and self.words[k - 1] != "--out"]
+        words = [word for word in words if not word.startswith("--out=")]
+        return shlex.join(["inkwash", *words, "--out", str(storage.unused(out))])
 
     def _print(self, error: dict[str, Any] | None) -> None:
         """Print the document, if there is one; the first of several processes does."""

@@ -88,7 +88,7 @@ def inpaint_to_folder(
     model = model_of(run, options, output.display)
     spec = model.units.spec
     if not spec.size:
-        need = "one of series, images or volumes; in Python, model * Observed takes any data"
+        need = "one of series, images or volumes; for a table with gaps there is inkwash impute RUN FILE"
         raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)

@@ -49,7 +49,7 @@ class Output:
         """
         if {path.name for path in self.folder.glob(pattern)} - set(names):
             got = f"{self.folder}, which holds more files of an earlier draw"
-            raise ConfigError("out", got, "an empty folder or a new one")
+            raise ConfigError("out", got, f"an empty folder or a new one, such as --out {storage.unused(self.folder)}")
 
     def array(self, name: str, data: Any) -> None:
         """Write examples as .npy."""

@@ -50,7 +50,7 @@ def parse(kind: type[C], prog: str, words: Sequence[str], default: Any = None) -
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             command = tyro.cli(
-                kind, prog=prog, description=_description(kind), args=words, default=default, registry=_READERS
+                kind, prog=prog, description=description_of(kind), args=words, default=default, registry=_READERS
             )
     except SystemExit as end:
         if not end.code:
@@ -116,7 +116,7 @@ def _flag(name: str) -> str:
     return "-n" if name == "n" else f"--{name.replace('_', '-')}"
 
 
-def _description(kind: type) -> str:
+def description_of(kind: type) -> str:
     """What a command does, and the options that it shares with all others."""
     shared = ", ".join(f"--{name} ({text})" for name, text in SHARED_OPTIONS.items())
     return f"{inspect.cleandoc(kind.__doc__ or '')}\n\nEvery command takes {shared}."
@@ -129,15 +129,17 @@ def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
         flag = word.partition("=")[0]
         name = flag[2:].replace("-", "_")
         if flag.startswith("--") and name not in ("", "help", *known):
-            return ConfigError(flag, "an unknown option", f"one that the command has{_nearest(name, known, '--')}")
+            need = f"one of those that {prog} --help shows{_nearest(name, known, '--')}"
+            return ConfigError(flag, "an unknown option", need)
     positionals = " ".join(shown for _, shown in _arguments(kind) if shown)
     got = repr(" ".join(words)) if words else "nothing"
-    return ConfigError(prog, got, f"{positionals + ' and' if positionals else 'only'} options, each with its value")
+    need = f"{positionals + ' and' if positionals else 'only'} options, each with its value"
+    return ConfigError(prog, got, f"{need} ({prog} --help shows them)")
 
 
 def _nearest(word: str, known: Collection[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    return f"; did you mean {prefix}{close[0].replace('_', '-')}?" if close else ""
 
 
 def _check(command: Any, flat: bool = False) -> None:

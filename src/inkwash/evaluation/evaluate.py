@@ -103,6 +103,6 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
             require_diffusion(model, "imputed")
         return replace(config, imputed=0)
     if config.bound_steps == "inf":
-        require_gaussian(model.process, "bound_steps inf")
+        require_gaussian(model.process, "bound_steps inf", "a number of steps")
     rows_to_hide(dataset.spec, config)
     return config

@@ -63,7 +63,7 @@ def kept_variance(run: StrPath, model: Diffusion, display: Display, *, clipped: 
         ConfigError: the process is not Gaussian.
         DataError: the data is gone or has changed.
     """
-    require_gaussian(model.process, "variance analytic")
+    require_gaussian(model.process, "variance analytic", "no --variance")
     require_run(Path(run))
     header, checkpoint = read_header(run)
     file = Path(run) / "variances" / f"{'clipped' if clipped else 'unclipped'}.json"
