@@ -49,7 +49,7 @@ BAD = {
     "papers questions --seed -1": "seed: got -1",
     "papers table-idppm": "did you mean table-iddpm?",
     "papers table-ddpm --chain 20": "chain: got 20, need an integer >= 21 and <= 10000",
-    "papers table-iddpm --strides 200": "strides: got 200, need numbers below the chain, 200",
+    "papers table-iddpm --strides 200": "strides: got 200, need numbers below --chain, 200",
     "papers --seed 1": "experiment: got '--seed', need one of path-loss, cold, products, questions",
     "papers -q": "experiment: got '-q', need one of path-loss",
     "train": "inkwash train: got nothing, need DATA and options, each with its value",

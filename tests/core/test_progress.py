@@ -29,6 +29,21 @@ def test_without_a_listener_the_items_are_as_they_were():
     reached(0.5)
 
 
+def test_a_loop_that_an_error_ended_speaks_no_more():
+    """The error keeps the loop alive, and its end comes when nobody listens any more."""
+    seen, kept = [], []
+    try:
+        with heard(seen.append):
+            for _ in tracked(range(4)):
+                raise ValueError
+    except ValueError as error:
+        kept.append(error)
+    kept.clear()
+    gc.collect()
+    reached(0.5)
+    assert seen == []
+
+
 def test_a_loop_that_is_left_early_gives_its_span_back():
     seen = []
     with heard(seen.append):

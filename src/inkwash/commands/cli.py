@@ -266,7 +266,7 @@ class Inspect(_Training):
             return inspect_data(config, Display())
         given = first_difference(config, Config(self.what))
         if given:
-            need = "data to try it on; without options, inkwash inspect shows those that a run was trained with"
+            need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
         inspect_run(self.what, Display())
 

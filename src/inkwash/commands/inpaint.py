@@ -32,6 +32,8 @@ def read_mask(path: Path) -> Array:
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
     """
+    if not path.exists():
+        raise DataError(str(path), "no such file", "a picture or .npy file for --mask; or --hide, which needs none")
     mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
     if mask.dtype == np.bool_:
         return mask

@@ -26,6 +26,9 @@ def example(run: StrPath, model: Model, name: str) -> Array:
         CheckpointError: a number, and a checkpoint in place of a run.
     """
     spec = model.units.spec
+    if not name.isdecimal() and not Path(name).exists():
+        need = "a picture or .npy file of an example, or the number of a held-out one, such as 0"
+        raise DataError(name, "no such file", need)
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]

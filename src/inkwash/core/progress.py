@@ -48,13 +48,16 @@ def tracked(items: Sequence[T]) -> Iterator[T]:
     if span is None:
         yield from items
         return
+    part = span
     try:
         for k, item in enumerate(items):
-            _SPAN.set(span.part(k, len(items)))
+            part = span.part(k, len(items))
+            _SPAN.set(part)
             yield item
             span.listener(span.start + span.length * (k + 1) / len(items))
     finally:
-        _SPAN.set(span)
+        if _SPAN.get() is part:  # a loop that an error has ended may be closed late, when others listen
+            _SPAN.set(span)
 
 
 def reached(share: float) -> None:

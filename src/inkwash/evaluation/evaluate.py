@@ -16,6 +16,7 @@ from typing import Any
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
 from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.core.options import check
 from inkwash.data.dataset import Dataset
@@ -102,6 +103,8 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
         if config.imputed:
             require_diffusion(model, "imputed")
         return replace(config, imputed=0)
+    if config.guidance != 1 and (model.condition.classes, model.condition.given) == (None, None):
+        raise ConfigError("guidance", config.guidance, "1: this model has no condition to guide to")
     if config.bound_steps == "inf":
         require_gaussian(model.process, "bound_steps inf", "a number of steps")
     rows_to_hide(dataset.spec, config)

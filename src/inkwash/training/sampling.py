@@ -77,7 +77,7 @@ def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lat
     step_options(config)  # refuses bad values
     for option in ("sampler", "grid"):
         if getattr(config, option) == "learned":
-            need = f"another one; after training, --{option} learned learns it"
+            need = f"another one; after training, inkwash sample RUN --{option} learned learns it"
             raise ConfigError(f"{where}{option}", "learned", need)
     if config.sampler not in (None, "ancestral"):
         require_gaussian(denoiser.process, f"{where}sampler {config.sampler}", f"--{where}sampler ancestral")
