@@ -280,7 +280,7 @@ def test_a_message_names_what_to_type_and_it_exists(words, work, capsys):
     usable = (
         named
         or spoken & names
-        or re.search(r">= |<= |\b\d+ (to|or)\b|\.(npy|npz|png|gif|csv)\b|shape \(|\bfalse\b|inkwash \w+", need)
+        or re.search(r"^\d|>= |<= |\b\d+ (to|or)\b|\.(npy|npz|png|gif|csv)\b|shape \(|\bfalse\b|inkwash \w+", need)
     )
     assert usable, line
 

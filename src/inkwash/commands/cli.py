@@ -233,19 +233,35 @@ class Impute:
 @dataclass(frozen=True)
 class Evaluate:
     """Compare a trained model with held-out data: the bound by part and by time, over-fitting, samples against data,
-    memorisation and drift. The report is written to RUN/evaluation."""
+    memorisation and drift. The report is written to RUN/evaluation. Two runs are compared on the same held-out
+    examples."""
 
     run: _Run
     """Folder of a run."""
+    other: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="OTHER")] = None
+    """Folder of another run of the same data, to compare with the first: one table and one report of both."""
+    out: str | None = None
+    """Folder for the comparison of two runs; comparison by default."""
     device: Device = "auto"
     """Where to evaluate; auto is a CUDA GPU if there is one, and otherwise the CPU."""
     config: Annotated[EvaluateConfig, NO_PREFIX] = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
         from inkwash.core.display import Display
-        from inkwash.evaluation.evaluate import evaluate
 
-        evaluate(self.run, self.config, Display(), device=self.device)
+        if self.other is None:
+            from inkwash.evaluation.evaluate import evaluate
+
+            if self.out is not None:
+                raise ConfigError(
+                    "out", self.out, f"two runs, as in inkwash evaluate {self.run} OTHER --out {self.out}"
+                )
+            evaluate(self.run, self.config, Display(), device=self.device)
+        else:
+            from inkwash.evaluation.compare import compare
+
+            out = Path(self.out or "comparison")
+            compare(self.run, self.other, self.config, Display(), out=out, device=self.device)
 
 
 @dataclass(frozen=True)

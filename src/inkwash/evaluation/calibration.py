@@ -29,7 +29,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
-from inkwash.evaluation.finding import Finding, is_beyond
+from inkwash.evaluation.finding import Finding, Grade, is_beyond
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import spread_of
 
@@ -200,6 +200,15 @@ class Imputation(Finding):
     def lines(self) -> Iterator[str]:
         for kind in self.model:
             yield f"imputed       {kind}: {', '.join(self._words(kind))} (in brackets: independent columns)"
+
+    def grades(self) -> dict[str, Grade]:
+        low = {"crps", "brier", "excess"}
+        return {
+            f"{MEANINGS[name][0]}, imputed {kind}": Grade(mean.value, "low" if name in low else "high")
+            for kind, scores in self.model.items()
+            for name, mean in scores.items()
+            if name not in ("coverage_50", "coverage_90", "claim")
+        }
 
     def _words(self, kind: str) -> Iterator[str]:
         for name, mean in self.model[kind].items():

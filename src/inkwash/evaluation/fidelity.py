@@ -28,7 +28,7 @@ import numpy as np
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.evaluation.features import classifier_features, principal_components, require_features
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.metrics import with_floor
 from inkwash.evaluation.subject import Subject
 
@@ -197,6 +197,15 @@ class Spaces(Finding):
 
     def to_json(self) -> Any:
         return super().to_json()["spaces"]
+
+    def grades(self) -> dict[str, Grade]:
+        found = (
+            (name, key, value) for name, space in self.spaces.items() for key, value in vars(space.samples).items()
+        )
+        low = ("frechet", "kernel")
+        return {
+            f"{MEANINGS[key][0]}, {name}": Grade(value, "low" if key in low else "high") for name, key, value in found
+        }
 
     def lines(self) -> Iterator[str]:
         for name, space in self.spaces.items():

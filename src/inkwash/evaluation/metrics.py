@@ -14,7 +14,7 @@ import numpy as np
 from inkwash.core.errors import ConfigError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.subject import Subject
 
 Measured = TypeVar("Measured")
@@ -61,6 +61,9 @@ class TwoSample(Finding):
             f"two-sample    accuracy {self.accuracy:.3f}; by chance {self.null_mean:.3f}, 95 % below "
             f"{self.null_high:.3f}; p = {self.p_value:.3f} ({self.per_sample} of each)"
         )
+
+    def grades(self) -> dict[str, Grade]:
+        return {"two-sample accuracy": Grade(self.accuracy, "near 0.5")}
 
     def warnings(self) -> Iterator[str]:
         if self.accuracy > self.null_high:
