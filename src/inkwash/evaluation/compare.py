@@ -63,7 +63,8 @@ class Row:
     @property
     def better(self) -> str:
         """Which of the two is better by more than two standard errors: "a", "b", or nothing."""
-        if self.std_error is None or self.good == "near 0.5" or abs(self.difference) <= _ERRORS * self.std_error:
+        seen = self.std_error is not None and abs(self.difference) > _ERRORS * self.std_error
+        if not seen or self.good not in ("low", "high"):
             return ""
         return "b" if (self.difference < 0) == (self.good == "low") else "a"
 

@@ -68,6 +68,8 @@ MEANINGS = {
     "coverage": ("coverage", "recall that counts only whether each data point has a sample near it"),
 }
 """Name and meaning of each number of `Fidelity`."""
+_GOOD: dict[str, Any] = {"frechet": "low", "kernel": "low", "density": "near 1"}
+"""Which numbers are good; of the others, high ones."""
 SPACES = {
     "components": "the principal components of the entries",
     "classifier": "features of a small classifier of the labels",
@@ -199,13 +201,8 @@ class Spaces(Finding):
         return super().to_json()["spaces"]
 
     def grades(self) -> dict[str, Grade]:
-        found = (
-            (name, key, value) for name, space in self.spaces.items() for key, value in vars(space.samples).items()
-        )
-        low = ("frechet", "kernel")
-        return {
-            f"{MEANINGS[key][0]}, {name}": Grade(value, "low" if key in low else "high") for name, key, value in found
-        }
+        found = [(name, *item) for name, space in self.spaces.items() for item in vars(space.samples).items()]
+        return {f"{MEANINGS[key][0]}, {name}": Grade(value, _GOOD.get(key, "high")) for name, key, value in found}
 
     def lines(self) -> Iterator[str]:
         for name, space in self.spaces.items():

@@ -27,7 +27,7 @@ class Grade:
     """
 
     value: float
-    good: Literal["low", "high", "near 0.5"]
+    good: Literal["low", "high", "near 0.5", "near 1"]
     unit: str = ""
     each: Array | None = None
     train: Array | None = None
