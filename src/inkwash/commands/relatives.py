@@ -60,7 +60,7 @@ def relatives_to_folder(
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
     output.rows("relatives.png", model.units.spec, rows)
-    output.say(f"next      inkwash interpolate {run} {name} 0")
+    output.say(f"next      inkwash interpolate {run} {name} {int(name == '0')}")
 
 
 def interpolate_to_folder(
