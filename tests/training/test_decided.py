@@ -154,11 +154,11 @@ def test_options_that_bits_cannot_have_are_refused(tmp_path, config, message):
 
 
 def test_clipping_real_numbers_is_refused(data, tmp_path, copy, capsys):
-    with pytest.raises(iw.ConfigError, match=r"sampling\.clip: got True, need data with levels"):
+    with pytest.raises(iw.ConfigError, match=r"sampling\.clip: got True, need false, or data with levels"):
         fit(replace(tiny(data), sampling=SamplingConfig(clip=True)), tmp_path / "run")
     before = tree(copy)
     for words, message in {
-        ("--clip", "True"): "clip: got True, need data with levels",
+        ("--clip", "True"): "clip: got True, need false, or data with levels",
         ("--variance", "free"): "variance: got free, need small, large or analytic; or a network that was trained",
         ("--eta", 0.5): "eta: got 0.5, need a sampler or grid that has this option",
         ("--rho", 5): "rho: got 5.0, need a sampler or grid that has this option: --grid karras",
