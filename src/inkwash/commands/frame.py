@@ -26,6 +26,7 @@ from inkwash.core.display import Document, Voice, speaking
 from inkwash.core.errors import InkwashError, RunDiffersError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.processes import Place
+from inkwash.core.text import visible
 from inkwash.core.version import __version__
 
 _FIRST_SPEAKS = 5.0
@@ -93,7 +94,7 @@ class Frame:
         line, code = _ending(error, self.kind)
         if isinstance(error, RunDiffersError):
             line += f": {self._elsewhere()}"
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
         self._print({"line": line, "exit_code": code})
         sys.exit(code)
 
@@ -114,7 +115,7 @@ class Frame:
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
         if category is UserWarning:
-            print(f"warning: {message}", file=sys.stderr)
+            print(visible(f"warning: {message}"), file=sys.stderr)
             if self.document is not None:
                 self.document.warnings.append(str(message))
 

@@ -97,7 +97,7 @@ def spoken(error: InkwashError, kind: type | None) -> str:
         return text
     names = option_names(kind)
     first, _, rest = where.partition(" ")
-    if isinstance(error, ConfigError) or "." in first:
+    if text.startswith(where) and (isinstance(error, ConfigError) or "." in first):
         flag = _flag_of(first, names)
         text = (f"{flag} {rest}".rstrip() if flag else where) + text.removeprefix(where)
     dotted = sorted((name for name in names if "." in name), key=len, reverse=True)

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from inkwash.core.progress import heard, reached
+from inkwash.core.text import visible
 
 _PATIENCE = 5.0
 """Seconds after which work without a terminal first says how far it is; every further line waits twice as long."""
@@ -99,9 +100,9 @@ class Display:
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
-        """Print one line."""
+        """Print one line; what would steer a terminal is shown as an escape."""
         if self.document is None:
-            self.console.print(text, markup=False)
+            self.console.print(visible(text), markup=False)
         elif self.shown:
             self.document.lines.append(text)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.options import to_json
+from inkwash.core.text import visible
 from inkwash.core.version import __version__
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
@@ -82,10 +83,17 @@ def _rendered(template: str, **content: Any) -> bytes:
     """A page from its template."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     files = resources.files("inkwash.evaluation")
     made = environment.from_string(files.joinpath(template).read_text("utf-8"))
     return made.render(style=files.joinpath("report.css").read_text("utf-8").rstrip(), **content).encode()
+
+
+def _visible(value: Any) -> Any:
+    """A value of the template as it is shown; text of the report's own markup passes as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:

@@ -173,12 +173,23 @@ def final_walk(prepared: Prepared, extent: Extent) -> StepOptions:
 def held_out_bounds(
     prepared: Prepared, model: Model, extent: Extent, display: Display
 ) -> tuple[MeanBound, MeanBound | None]:
-    """The bound on held-out examples and, if these have conditions, the one given them, with a bar."""
+    """The bound on held-out examples and, if these have conditions, the one given them, with a bar.
+
+    Raises:
+        NonFiniteError: a bound is not finite.
+    """
     x, conditions = _held_out(prepared, extent.examples)
     terms: Any = {} if extent.terms is None else {"terms": extent.terms}
+    given = [{}, conditions] if conditions else [{}]
     with display.bar("evaluating the bound on held-out data"):
-        found = [model.bound(x, **terms, **each).mean() for each in tracked([{}, conditions] if conditions else [{}])]
+        found = [_finite(model.bound(x, **terms, **each).mean()) for each in tracked(given)]
     return found[0], found[1] if conditions else None
+
+
+def _finite(bound: MeanBound) -> MeanBound:
+    if not math.isfinite(bound.total):
+        raise NonFiniteError("held-out bound", f"{bound.total:g}", "a finite number; try a lower train.learning_rate")
+    return bound
 
 
 def _held_out(prepared: Prepared, count: int) -> tuple[Any, Any]:
