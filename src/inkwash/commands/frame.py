@@ -111,7 +111,7 @@ class Frame:
             return
         options = None if self.command is None else to_json(self.command)
         head = {"inkwash": __version__, "command": self.name, "options": options}
-        sys.stdout.write(storage.dump_json({**head, **vars(self.document), "error": error}).decode())
+        sys.stdout.write(storage.dump_line({**head, **vars(self.document), "error": error}).decode())
 
     def _show_warning(self, message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
         if category is UserWarning:
