@@ -127,7 +127,7 @@ def test_from_the_command_line(copy, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     {
-        (): "steps: got None, need a number of steps",
+        (): "--steps: got nothing, need a number of steps",
         ("--steps", 1): "steps: got 1, need an integer >= 2",
         ("--steps", 11): "steps: got 11, need at most 10",
     }.items(),

@@ -32,6 +32,8 @@ def read_mask(path: Path) -> Array:
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
     """
+    if not path.exists():
+        raise DataError(str(path), "no such file", "a picture or .npy file for --mask; or --hide, which needs none")
     mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
     if mask.dtype == np.bool_:
         return mask
@@ -88,7 +90,7 @@ def inpaint_to_folder(
     model = model_of(run, options, output.display)
     spec = model.units.spec
     if not spec.size:
-        need = "one of series, images or volumes; in Python, model * Observed takes any data"
+        need = "one of series, images or volumes; for a table with gaps there is inkwash impute RUN FILE"
         raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)

@@ -119,7 +119,7 @@ def clipped(
         return bare
     if clip is True:
         if not isinstance(lattice, Lattice):
-            raise ConfigError(where, True, "data with levels, whose range is known, or in Python (low, high)")
+            raise ConfigError(where, True, "false, or data with levels, whose range is known, or in Python (low, high)")
         clip = lattice.low, lattice.high
     low, high = clip
     if not low < high:

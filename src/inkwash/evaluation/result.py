@@ -17,7 +17,7 @@ from inkwash.evaluation.calibration import Imputation, measure_imputation
 from inkwash.evaluation.columns import Columns, measure_columns
 from inkwash.evaluation.drift import Drift, measure_drift
 from inkwash.evaluation.fidelity import Spaces, measure_fidelity
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.likelihood import Likelihood, measure_likelihood
 from inkwash.evaluation.memorisation import Memorisation, measure_memorisation
 from inkwash.evaluation.metrics import Labels, TwoSample, measure_labels, measure_two_sample
@@ -75,6 +75,11 @@ class Evaluation:
             if finding is not None:
                 yield from finding.lines()
 
+    def grades(self) -> dict[str, Grade]:
+        """The numbers by which two models can be compared, by name."""
+        findings = (getattr(self, field.name) for field in fields(self))
+        return {name: score for each in findings if isinstance(each, Finding) for name, score in each.grades().items()}
+
     def to_json(self) -> dict[str, Any]:
         """The evaluation as `evaluation.json` has it."""
         head = {"step": self.step, "data": self.data, **to_json(self.config), **self.likelihood.to_json()}
@@ -108,5 +113,6 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
         "series": lambda: measure_series(subject),
         "labels": lambda: measure_labels(subject),
     }  # the slowest first, since processes take them in turn
-    found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
+    with display.bar("testing samples against data"):
+        found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
     return Evaluation(step=step, data=subject.name, config=subject.config, likelihood=likelihood, **found)

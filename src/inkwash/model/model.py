@@ -16,6 +16,9 @@ from inkwash.likelihood.bound import Bound
 from inkwash.model.units import Units
 from inkwash.sample.walk import State, Walkable
 
+OF_DATA = "a diffusion model of the data, whose noisy data has its size: inkwash train --model diffusion"
+"""What the message says where only a `Diffusion` will do."""
+
 
 class Model(Walkable, ABC):
     """A distribution over data of one shape: `Diffusion`, `VAE` or `LatentDiffusion`.
@@ -82,7 +85,7 @@ class Model(Walkable, ABC):
         self._lacks("impute")
 
     def _lacks(self, name: str) -> NoReturn:
-        raise ConfigError(name, f"a {type(self).__name__}", "a Diffusion, whose noisy data has the size of the data")
+        raise ConfigError(name, f"a {type(self).__name__}", OF_DATA)
 
     def with_options(self, *args: Any, **options: Any) -> Model:
         """The same networks as a model with other options of its own; only a model with a walk has some."""
@@ -97,7 +100,9 @@ class Model(Walkable, ABC):
         """
         for name, value in options.items():
             if value is not None and (name, value) != ("guidance", 1):
-                need = f"a model that walks back from noise; a {type(self).__name__} neither walks nor takes conditions"
+                need = (
+                    f"none, or a run of --model diffusion: a {type(self).__name__} neither walks nor takes conditions"
+                )
                 raise ConfigError(name, value, need)
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_kind
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slot, seed_of
 from inkwash.core.shapes import Array
 from inkwash.denoise.denoiser import AnyDenoiser
@@ -154,7 +155,7 @@ class Product(Walkable):
         Raises:
             ConfigError: a bad option, or one that the method cannot use.
         """
-        return self.to_data(torch.cat([end_of(each).x_s for each in self.walks(n, method=method, **options)]))
+        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(self.walks(n, method=method, **options))]))
 
     def walks(
         self,

@@ -107,14 +107,20 @@ class Gaussian(Scheduled):
         return over(steps.keep(self.schedule, s, t), x_t) * x_t + over(steps.pull(self.schedule, s, t), x) * x
 
 
-def require_gaussian(process: Process, where: str) -> Gaussian:
+def require_gaussian(process: Process, where: str, otherwise: str | None = None) -> Gaussian:
     """Return the process if it is Gaussian.
+
+    Args:
+        process: the process.
+        where: what needs it.
+        otherwise: what goes with every process, if there is something.
 
     Raises:
         ConfigError: it is another process; the error names `where`.
     """
     if not isinstance(process, Gaussian):
-        raise ConfigError(where, f"a {type(process).__name__} process", "a Gaussian process")
+        need = "a Gaussian process" + (f", or {otherwise}" if otherwise else "")
+        raise ConfigError(where, f"a {type(process).__name__} process", need)
     return process
 
 
