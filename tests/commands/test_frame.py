@@ -5,10 +5,12 @@ import os
 import re
 import shlex
 import signal
+import sys
 import time
 import typing
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
 import pytest
@@ -302,3 +304,63 @@ def test_another_option_for_a_run_offers_a_command_that_trains(work, capsys, mon
     assert run_cli(offered[1:]) == 0
     assert (work / "points-2" / "summary.json").exists()
     assert run_cli([*offered[1:-2], "--out", offered[-1]]) == 0
+
+
+TORCH = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Error code 12"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (ZeroDivisionError("of\nours"), 70, "internal error: ZeroDivisionError: of ours; please report it"),
+        (ValueError("\x1b[2J"), 70, r"ValueError: \x1b[2J;"),
+        (MemoryError(), 9, "error: memory"),
+        (RuntimeError(TORCH), 9, "error: memory"),
+        (OSError(28, "No space left on device", "a"), 6, "error: a"),
+    ],
+)
+@bug("every end is alike", frame, "_ending", lambda error, kind: ("error", 1))
+def test_whatever_happens_ends_in_one_line_and_a_code_of_its_own(work, monkeypatch, capsys, error, code, word):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(cli.Inspect, "__call__", fail)
+    assert run_cli(["inspect", "points"]) == code
+    shown = capsys.readouterr()
+    assert word in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+    assert run_cli(["inspect", "points", "--debug"]) == code
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_at_any_moment_ends_in_one_line(work, number, code):
+    """From the first of our own code on: before it, Python is not yet there to be asked."""
+    for moment in np.linspace(0, 4, 15):
+        process = Popen(
+            [sys.executable, "-c", STARTED, *["sample", "points", "-n", "3", "--steps", "3"]], stdout=PIPE, stderr=PIPE
+        )
+        process.stdout.readline()
+        time.sleep(moment)
+        process.send_signal(number)
+        errors = process.communicate()[1].decode()
+        if process.returncode:
+            assert (process.returncode, errors.count("\n")) == (code, 1), errors
+    assert not list(Path().rglob("*.new"))
+
+
+STARTED = """
+import builtins, signal
+import inkwash.__main__ as start
+before = signal.signal
+def noted(*given):
+    found = before(*given)
+    if given[0] == signal.SIGTERM:
+        signal.signal = before
+        print("on", flush=True)
+    return found
+signal.signal = noted
+start.main()
+"""

@@ -26,7 +26,7 @@ from inkwash.core.display import Document, Voice, speaking
 from inkwash.core.errors import InkwashError, RunDiffersError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.processes import Place
-from inkwash.core.text import visible
+from inkwash.core.text import shortened, visible
 from inkwash.core.version import __version__
 
 _FIRST_SPEAKS = 5.0
@@ -79,7 +79,7 @@ class Frame:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
-        if isinstance(error, InkwashError | OSError | KeyboardInterrupt | Stopped):
+        if isinstance(error, Exception | KeyboardInterrupt | Stopped):
             self._fail(error)
         if error is None:
             self._print(None)
@@ -128,8 +128,13 @@ def _ending(error: BaseException, kind: type | None) -> tuple[str, int]:
         line, code = str(error), error.exit_code
     elif isinstance(error, InkwashError):
         line, code = f"error: {spoken(error, kind)}", error.exit_code
+    elif isinstance(error, OSError):
+        line, code = f"error: {error.filename or 'files'}: got {error}, need a working file system", 6
+    elif isinstance(error, MemoryError) or "tried to allocate" in str(error).lower():  # by torch, a RuntimeError
+        line, code = f"error: memory: got too little ({shortened(error)}), need fewer or smaller examples at a time", 9
     else:
-        line, code = f"error: {getattr(error, 'filename', None) or 'files'}: got {error}, need a working file system", 6
+        what = f"{type(error).__name__}: {shortened(error)}"
+        line, code = f"internal error: {what}; please report it, with what --debug shows of the same command", 70
     return " ".join(line.split()), code
 
 
