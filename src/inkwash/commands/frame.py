@@ -88,7 +88,7 @@ class Frame:
         if self.debug:
             traceback.print_exception(error)
         if Place.of(os.environ).rank > 0:
-            if isinstance(error, RunInterrupted):  # which all of them raise
+            if isinstance(error, RunInterrupted | Stopped):  # which all of them raise
                 sys.exit(error.exit_code)
             time.sleep(_FIRST_SPEAKS)
         line, code = _ending(error, self.kind)

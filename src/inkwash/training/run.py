@@ -281,7 +281,7 @@ class Run:
             name, got, need = difference
             raise RunDiffersError(name, got, str(need), self.path, storage.unused(self.path))
         if prepared.fingerprint != header.fingerprint:
-            raise RunDiffersError("data", "other data", "the data before", self.path, storage.unused(self.path))
+            raise RunDiffersError("data", "other data than before", "the same", self.path, storage.unused(self.path))
 
 
 def is_run(path: Path) -> bool:
