@@ -29,6 +29,7 @@ BUILTIN_NAMES = (
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
 """Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
 by where C fits; the others are never guessed."""
+PagesName = Literal["examples", "volume"]
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
 ModelName = Literal["diffusion", "vae", "latent"]
 StagesName = Literal["two-stage", "joint"]
@@ -124,6 +125,12 @@ class DataConfig:
     missing: bool = False
     """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
     option."""
+    pages: PagesName | None = None
+    """Pictures of several pages only: whether each page is an example (examples), or the pages of a file are the slices
+    of one volume (volume)."""
+    skip_damaged: bool = False
+    """Leave out pictures that cannot be read, and say how many and which; without this option the first one ends the
+    command."""
     transform: TransformKind = "standard"
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.shapes import Array
+from inkwash.core.shapes import Array, to_array
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.frames import from_frame
 from inkwash.data.spec import DataSpec
@@ -87,7 +87,7 @@ class Units:
         """
         x = self.from_frame(x)
         if self.transform is not None:
-            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), missing)
+            x = self.transform.to_model(to_array(x) if isinstance(x, Tensor) else np.asarray(x), missing)
         tensor = self.shaped("x", x)
         if self.values is not None and not self.values.holds(tensor.nan_to_num(self.values.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {self.values.values().tolist()} in each entry")
