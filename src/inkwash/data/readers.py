@@ -231,11 +231,12 @@ def read_example(path: Path, spec: DataSpec) -> Array:
         need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
     pixels = read_picture(path)
-    if pixels.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
+    channels = len(spec.varies)
+    if pixels.shape != (spec.size if channels == 1 else (*spec.size, channels)):
         raise DataError(str(path), f"{pixels.dtype} of shape {pixels.shape}", f"those of {spec.describe()}")
     data = pixels if _holds_values(pixels, spec) else _stretched(pixels, spec)
-    channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
-    return spec.from_channels_first(channels_first[None])[0]
+    channels_first = data[None] if channels == 1 else np.moveaxis(data, -1, 0)
+    return spec.from_all_channels(channels_first[None])[0]
 
 
 def _holds_values(pixels: Array, spec: DataSpec) -> bool:

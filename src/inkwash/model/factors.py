@@ -101,7 +101,7 @@ class Measurement(Factor):
             raise ConfigError("measurement: data.transform", units.transform.kind, need)
         zero = torch.zeros((1, *units.shape), dtype=torch.float64, device=units.device)
         scale = units.scale
-        offset = self._apply(zero)
+        offset = self._apply(units.difference_to_data(zero))
 
         def apply(x: Tensor) -> Tensor:
             return (self._apply(units.difference_to_data(x)) - offset.to(x)) / scale

@@ -145,17 +145,27 @@ class Units:
         return np.where(np.isnan(known), samples, known).astype(samples.dtype)
 
     def to_reals(self, x: Tensor) -> Tensor:
-        """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
-        return x if self.transform is None else self.transform.real(x)
+        """Model units to data units as real numbers, `(B, *shape)` with constant channels; differentiable."""
+        return x if self.transform is None else self._with_constants(self.transform.real(x), 1.0)
 
     def difference_to_data(self, x: Tensor) -> Tensor:
         """A difference in model units as one in data units, for an affine transform."""
-        return x if self.transform is None else self.transform.stretch(x)
+        return x if self.transform is None else self._with_constants(self.transform.stretch(x), 0.0)
 
     def log_det(self, model_x: Tensor) -> Tensor | float:
         """Log-determinant of the map from data units to model units at `model_x`, `(B,)`; 0 where the units are the
         same."""
         return 0.0 if self.transform is None else self.transform.log_det(model_x)
+
+    def _with_constants(self, x: Tensor, share: float) -> Tensor:
+        """Channels `(B, *shape)` with a share of the constant ones among them."""
+        if self.spec.constants is None:
+            return x
+        varying = iter(x.unbind(1))
+        parts = (
+            next(varying) if value is None else torch.full_like(x[:, 0], share * value) for value in self.spec.constants
+        )
+        return torch.stack([*parts], 1)
 
     def _require_transform(self) -> Transform:
         if self.transform is None:
