@@ -8,6 +8,7 @@ module imports nothing heavy, so that the command line answers at once.
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from inkwash.core.brief import short_repr
 from inkwash.core.options import Count, Fraction, Positive, Range, Seed, Share
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -93,6 +94,7 @@ SOURCES = (
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class DataConfig:
     """How to read the data."""
@@ -146,6 +148,7 @@ class DataConfig:
         return (self.labels, self.condition, self.shrink) != (None, None, None)
 
 
+@short_repr
 @dataclass(frozen=True)
 class ProcessConfig:
     """How data is spread into noise."""
@@ -173,6 +176,7 @@ class ProcessConfig:
     default)."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class DenoiserConfig:
     """What the network's output means."""
@@ -192,6 +196,7 @@ class DenoiserConfig:
     predicted."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class NetworkConfig:
     """The network; the shape of the data decides what is left open."""
@@ -214,6 +219,7 @@ class NetworkConfig:
     """DiT only: places of a patch along each side; a shorter side is one patch."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class AutoencoderConfig:
     """The encoder and decoder of a VAE, and of a diffusion model of its latents."""
@@ -243,6 +249,7 @@ class AutoencoderConfig:
     """Two-stage only: how many of the steps of training are those of the autoencoder, by default a quarter."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class TrainConfig:
     """How the network is trained."""
@@ -300,6 +307,7 @@ class TrainConfig:
     """Whether torch.compile compiles the networks for training. That takes about a minute, and a compiler."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class SamplingConfig:
     """How the trained network is used: all that can be decided after training. What is left open is as the run decides;
@@ -344,6 +352,7 @@ class SamplingConfig:
     """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Config:
     """All that decides a training run, except the data itself."""
@@ -364,6 +373,7 @@ class Config:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedProcessConfig(ProcessConfig):
     """`ProcessConfig` once it is decided. The options of one kind of process or schedule are None for the others."""
@@ -372,6 +382,7 @@ class ResolvedProcessConfig(ProcessConfig):
     kind: ProcessName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedNetworkConfig(NetworkConfig):
     """`NetworkConfig` once it is decided. The options of one kind of network are None for the others."""
@@ -382,6 +393,7 @@ class ResolvedNetworkConfig(NetworkConfig):
     dropout: Share
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAutoencoderConfig(AutoencoderConfig):
     """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and
@@ -395,6 +407,7 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
     output: OutputName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
     """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so
@@ -406,6 +419,7 @@ class ResolvedTrainConfig(TrainConfig):
     micro_batch_size: Count
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
     """`TrainConfig` once it is decided for a denoiser."""
@@ -414,6 +428,7 @@ class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
     times: TimesName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(Config):
     """`Config` once it is decided, by `inkwash.training.defaults.resolve`; in JSON both look the same."""
@@ -421,6 +436,7 @@ class ResolvedConfig(Config):
     train: ResolvedTrainConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDenoisingConfig(ResolvedConfig):
     """The decided options of a model with a denoiser."""
@@ -430,6 +446,7 @@ class ResolvedDenoisingConfig(ResolvedConfig):
     train: ResolvedDenoisingTrainConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
     """The decided options of a diffusion model."""
@@ -437,6 +454,7 @@ class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
     model: Literal["diffusion"] = "diffusion"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedVAEConfig(ResolvedConfig):
     """The decided options of a variational autoencoder."""
@@ -445,6 +463,7 @@ class ResolvedVAEConfig(ResolvedConfig):
     autoencoder: ResolvedAutoencoderConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedLatentConfig(ResolvedDenoisingConfig):
     """The decided options of a diffusion model of latents."""
@@ -457,6 +476,7 @@ AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatent
 """What a run stores; `model` says which of them it is."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How much to evaluate, and of what: the model with these options of sampling."""

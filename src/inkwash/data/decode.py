@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.brief import short_repr
 from inkwash.core.config import Layout, PagesName
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
@@ -49,6 +50,7 @@ class DamagedError(DataError):
     """A picture whose bytes cannot be read."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Decoded:
     """The numbers of a picture, or of another item.

@@ -60,6 +60,9 @@ class DataSpec:
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
     constants: tuple[float | None, ...] | None = None
 
+    def __repr__(self) -> str:
+        return f"<DataSpec: {self.describe()}, {self.layout}>"
+
     @property
     def kind(self) -> Kind:
         """What an example is, by the number of its axes."""

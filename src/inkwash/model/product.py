@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack, overload
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_kind
 from inkwash.core.randomness import Slot, seed_of
 from inkwash.core.shapes import Array
@@ -74,6 +75,9 @@ class Factors(Factor):
     def __init__(self, parts: tuple[Factor, ...]) -> None:
         self._parts = parts
 
+    def __repr__(self) -> str:
+        return " * ".join(map(repr, self._parts))
+
     @property
     def parts(self) -> tuple[Factor, ...]:
         return self._parts
@@ -102,6 +106,7 @@ def with_observed(data: Any, factors: Sequence[Factor], units: Units) -> Any:
     return data
 
 
+@short_repr
 @dataclass(frozen=True)
 class Population:
     """Samples by sequential Monte Carlo, and how far to trust them.
@@ -131,6 +136,9 @@ class Product(Walkable):
         self.model = model
         self.factors = factors
         self.evidence: Evidence = gathered(model.units, factors)
+
+    def __repr__(self) -> str:
+        return f"<Product of {self.model!r} and {', '.join(type(factor).__name__ for factor in self.factors)}>"
 
     def __mul__(self, factor: Factor) -> Product:
         return Product(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array, to_array
 from inkwash.data.condition import ConditionSpec
@@ -22,6 +23,7 @@ from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Process
 
 
+@short_repr
 @dataclass(frozen=True)
 class Units:
     """The units of a model.
