@@ -43,7 +43,8 @@ def brief(value: Any) -> str:
         short = len(value) <= _MOST
         named = (f"{name!r}: {brief(each)}" for name, each in value.items())
         return f"{{{', '.join(named)}}}" if short else f"{{{len(value)} entries}}"
-    return type(value).__name__ if type(value).__repr__ is object.__repr__ else repr(value)
+    text = repr(value)
+    return type(value).__name__ if " object at 0x" in text else text
 
 
 def page(
