@@ -62,10 +62,11 @@ def test_every_layout(tmp_path, layout):
     sizes = dict(zip("NCDHWL", (12, 3, 4, 6, 8, 8), strict=True))
     data = RANDOM.normal(size=[sizes[letter] for letter in layout]).astype(np.float32)
     channel = np.moveaxis(data, layout.index("C"), 0)
-    channel[1] = 0.1
+    channel[1] = 100.1
     loaded = load_dataset(data, iw.DataConfig(layout=layout))
     assert loaded.spec.data_shape == data.shape[1:]
-    assert loaded.notes[-1] == "channel 1 is constant, 0.100000001: it is not modelled, and samples have it"
+    assert loaded.notes[-1] == "channel 1 is constant, 100.099998: it is not modelled, and samples have it"
+    assert (loaded.spec.low, loaded.spec.high) == (channel[[0, 2]].min(), channel[[0, 2]].max())
     varying = loaded.spec.to_channels_first(data)
     assert np.array_equal(varying, np.moveaxis(channel[[0, 2]], 0, 1))
     assert np.array_equal(loaded.spec.from_channels_first(varying), data)

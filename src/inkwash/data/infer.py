@@ -187,7 +187,8 @@ def _without_constants(raw: Raw, spec: DataSpec) -> tuple[DataSpec, tuple[str, .
         for i, value in enumerate(values)
         if value is not None
     ]
-    return replace(spec, shape=(values.count(None), *spec.size), constants=values), tuple(said)
+    shape, least, most = (values.count(None), *spec.size), low[~is_constant].min(), high[~is_constant].max()
+    return replace(spec, shape=shape, constants=values, low=float(least), high=float(most)), tuple(said)
 
 
 def _ends_by_channel(data: Array, spec: DataSpec) -> tuple[Array, Array]:
