@@ -29,7 +29,7 @@ class Items(Dataset):
         return len(self.items)
 
     def __getitem__(self, i):
-        return self.items[i]
+        return self.items[int(i)]
 
 
 @pytest.mark.parametrize(

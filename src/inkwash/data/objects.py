@@ -69,7 +69,7 @@ def read_items(source: Any, where: str, config: DataConfig) -> Raw:
         place = f"{where}[{i}]"
         decoders[place] = partial(decoded, i, place)
     raw, files = stack(where, decoders, config)
-    beside = {"label": _stacked(where, labels)[files]} if labels else _folders(items, files)
+    beside = {"label": _stacked(where, labels)[files]} if labels else _folders(items, first[0], files)
     unused = (f"items of {len(first)} parts: x, a label, and others that are not used",) if len(first) > 2 else ()
     return Raw(raw.data, raw.layout, raw.levels, (*raw.notes, *unused), beside)
 
@@ -113,9 +113,9 @@ def _example(x: Any, where: str, config: DataConfig) -> Decoded:
     return decode(str(path), path.read_bytes, config.pages)
 
 
-def _folders(items: Sequence[Any], files: Array) -> dict[str, Array]:
-    """The folder of each path, as labels, if all items are paths."""
-    if not all(isinstance(_parts(item)[0], str | os.PathLike) for item in items[:1]):
+def _folders(items: Sequence[Any], first: Any, files: Array) -> dict[str, Array]:
+    """The folder of each path, as labels, if items are paths, as the first is."""
+    if not isinstance(first, str | os.PathLike):
         return {}
     names = [PurePosixPath(Path(_parts(items[i])[0]).resolve().as_posix()) for i in range(len(items))]
     return {"folder": folders_of(names)[files]}

@@ -243,9 +243,8 @@ class DataSpec:
             other = channels[:, i][~np.isnan(channels[:, i])]
             if value is not None and not np.isclose(other, value, rtol=rounding(self.dtype), atol=0).all():
                 got = next(each for each in other.ravel() if each != value)
-                raise DataError(
-                    f"data, {'channel' if self.size else 'column'} {i}", f"{got:g}", f"{value:g}, its constant"
-                )
+                where = f"data, {'channel' if self.size else 'column'} {i}"
+                raise DataError(where, f"{got:g}", f"{value:g}, its constant")
 
     def _require_present(self, data: Array) -> None:
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)

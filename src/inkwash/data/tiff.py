@@ -19,7 +19,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.raw import require_extra, require_room
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_BITS, _PHOTOMETRIC, _ORIENTATION, _CHANNELS, _PLANES, _EXTRA, _FORMAT = 258, 262, 274, 277, 284, 338, 339
+_BITS, _PHOTOMETRIC, _ORIENTATION, _EXTRA, _FORMAT = 258, 262, 274, 338, 339
 _ALPHA = (1, 2)
 INVERTED = "inverted, because their file says that 0 is white"
 
