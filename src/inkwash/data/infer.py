@@ -40,8 +40,8 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
         levels = 1 << (bits := _depth(ends[1]))
         notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
     spec = _spec(where, raw, layout, ends, levels)
-    spec, said = _without_constants(raw, spec)
-    notes = (*notes, *said)
+    spec, remarks = _without_constants(raw, spec)
+    notes = (*notes, *remarks)
     gaps = None if gaps is None else gaps[spec.varies]
     if gaps is None:
         return replace(spec, contrast=_contrast(raw.data, spec)), notes
@@ -178,17 +178,17 @@ def _without_constants(raw: Raw, spec: DataSpec) -> tuple[DataSpec, tuple[str, .
     size, word = np.maximum(np.abs(low), np.abs(high)), "channel" if spec.size else "column"
     is_constant = high - low <= rounding(spec.dtype) * size
     hardly = [i for i in np.flatnonzero(high - low <= _HARDLY * size) if not is_constant[i]]
-    said = [f"{word} {i} hardly varies: from {low[i]:.9g} to {high[i]:.9g}" for i in hardly]
+    remarks = [f"{word} {i} hardly varies: from {low[i]:.9g} to {high[i]:.9g}" for i in hardly]
     if is_constant.all() or not is_constant.any():
-        return spec, tuple(said)
+        return spec, tuple(remarks)
     values = tuple(float(low[i]) if is_constant[i] else None for i in range(len(low)))
-    said += [
+    remarks += [
         f"{word} {i} is constant, {value:.9g}: it is not modelled, and samples have it"
         for i, value in enumerate(values)
         if value is not None
     ]
     shape, least, most = (values.count(None), *spec.size), low[~is_constant].min(), high[~is_constant].max()
-    return replace(spec, shape=shape, constants=values, low=float(least), high=float(most)), tuple(said)
+    return replace(spec, shape=shape, constants=values, low=float(least), high=float(most)), tuple(remarks)
 
 
 def _ends_by_channel(data: Array, spec: DataSpec) -> tuple[Array, Array]:
