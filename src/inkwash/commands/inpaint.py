@@ -17,7 +17,7 @@ from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
-from inkwash.data.images import read_picture
+from inkwash.data.decode import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.watch import draw
@@ -34,7 +34,7 @@ def read_mask(path: Path) -> Array:
     """
     if not path.exists():
         raise DataError(str(path), "no such file", "a picture or .npy file for --mask; or --hide, which needs none")
-    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
+    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path)
     if mask.dtype == np.bool_:
         return mask
     if not np.isin(mask, (0, mask.max())).all() or not mask.max() > 0:

@@ -26,6 +26,9 @@ class Wrapper(nn.Module, ABC):
         self.denoiser = denoiser
         self.process = denoiser.process
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.denoiser!r})"
+
     @abstractmethod
     def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
         """The same wrapper around another denoiser."""

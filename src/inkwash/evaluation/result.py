@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from inkwash.core.brief import page
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.options import to_json
@@ -60,6 +61,12 @@ class Evaluation:
     columns: Columns | None
     utility: Utility | None
     labels: Labels | None
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self.data} at step {self.step}: {len(self.warnings())} warnings>"
+
+    def _repr_html_(self) -> str:
+        return page(repr(self), self.lines())
 
     def warnings(self) -> list[str]:
         """What is wrong beyond sampling error, a sentence each."""

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, slots_of
@@ -32,6 +33,7 @@ from inkwash.process.gaussian import require_gaussian
 from inkwash.process.process import Process
 
 
+@short_repr
 @dataclass(frozen=True)
 class MeanBound:
     """The means of a bound and of its parts over examples.
@@ -63,6 +65,7 @@ class MeanBound:
         return {name: value for name, value in found.items() if value is not None}
 
 
+@short_repr
 @dataclass(frozen=True)
 class Bound:
     r"""An upper bound on -log p(x) and its parts, nats per example.

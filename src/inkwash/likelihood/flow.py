@@ -25,6 +25,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, slots_of
@@ -47,6 +48,7 @@ _PROBES = 8
 _LOGISTIC_SCALE = 2.0
 
 
+@short_repr
 @dataclass(frozen=True)
 class LogProb:
     """A log-probability, nats per example, and how sure it is.

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec
+from inkwash.data.pictures import sheet
 from inkwash.likelihood.bound import Bound
 from inkwash.model.units import Units
 from inkwash.sample.walk import State, Walkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 OF_DATA = "a diffusion model of the data, whose noisy data has its size: inkwash train --model diffusion"
 """What the message says where only a `Diffusion` will do."""
@@ -39,6 +44,21 @@ class Model(Walkable, ABC):
     condition: ConditionSpec
     device: torch.device
     steps: int
+
+    def __repr__(self) -> str:
+        known = self.units.transform
+        data = f"examples of shape {self.shape}" if known is None else known.spec.describe()
+        return f"<{type(self).__name__} of {data}>"
+
+    def picture(self, x: Any) -> Image:
+        """Examples, data units, as one picture, which a notebook shows; see `inkwash.data.pictures.sheet`.
+
+        Raises:
+            ConfigError: a model without a transform, which would know what the data is.
+        """
+        from PIL import Image
+
+        return Image.fromarray(sheet(self.units.spec, np.asarray(x)))
 
     @abstractmethod
     def sample(self, n: int, *args: Any, **options: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack, overload
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_kind
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slot, seed_of
@@ -75,6 +76,9 @@ class Factors(Factor):
     def __init__(self, parts: tuple[Factor, ...]) -> None:
         self._parts = parts
 
+    def __repr__(self) -> str:
+        return " * ".join(map(repr, self._parts))
+
     @property
     def parts(self) -> tuple[Factor, ...]:
         return self._parts
@@ -103,6 +107,7 @@ def with_observed(data: Any, factors: Sequence[Factor], units: Units) -> Any:
     return data
 
 
+@short_repr
 @dataclass(frozen=True)
 class Population:
     """Samples by sequential Monte Carlo, and how far to trust them.
@@ -132,6 +137,9 @@ class Product(Walkable):
         self.model = model
         self.factors = factors
         self.evidence: Evidence = gathered(model.units, factors)
+
+    def __repr__(self) -> str:
+        return f"<Product of {self.model!r} and {', '.join(type(factor).__name__ for factor in self.factors)}>"
 
     def __mul__(self, factor: Factor) -> Product:
         return Product(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented

@@ -68,6 +68,9 @@ class Film:
         self.examples = 16 if examples is None and self.spec.size else examples
         self.shots: list[tuple[Array, Array]] = []
 
+    def __repr__(self) -> str:
+        return f"<Film {self.path}: {len(self.shots)} of {self.frames} frames>"
+
     def record(self, walk: Iterable[State]) -> Iterator[State]:
         """Pass on the states of a walk, and keep what the film shows."""
         taken = 0

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import over
 from inkwash.process.distributions import (
@@ -124,6 +125,7 @@ def require_gaussian(process: Process, where: str, otherwise: str | None = None)
     return process
 
 
+@short_repr
 @dataclass(frozen=True)
 class Noisy:
     """Noisy data, with everything that is known before the network is evaluated.
@@ -152,6 +154,7 @@ class Noisy:
         return (self.x_t - self.alpha * x) / self.sigma
 
 
+@short_repr
 @dataclass(frozen=True)
 class Estimate(AnyEstimate):
     r"""Everything that a network's output at $(x_t, t)$ implies.

@@ -26,6 +26,7 @@ from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
+from inkwash.core.brief import page
 from inkwash.core.config import AnyResolvedConfig
 from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RunDiffersError
 from inkwash.core.machine import device_of
@@ -47,6 +48,7 @@ from inkwash.training.checkpoint import (
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of, resolve
 from inkwash.training.state import TrainState
+from inkwash.training.summary import Summary
 
 StrPath = str | os.PathLike[str]
 _Groups = dict[str, dict[str, Tensor]]
@@ -85,6 +87,11 @@ class Header:
     skipped: Annotated[int, Range(0)]
     seconds: Annotated[float, Range(0)]
     versions: dict[str, str]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Header: step {self.step} of {self.config.train.steps}, {self.config.source}, {self.examples} examples>"
+        )
 
     @classmethod
     def of(cls, prepared: Prepared, state: TrainState) -> "Header":
@@ -151,6 +158,19 @@ class Run:
 
     def __init__(self, path: StrPath) -> None:
         object.__setattr__(self, "path", Path(path))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The summary, the learning curve and the last samples, as far as there are some."""
+        if not list_checkpoints(self.checkpoints):
+            return page(repr(self), ["no checkpoint yet"])
+        header, summary = self.header(), self.path / "summary.json"
+        words = [header.transform.describe(), *(Summary.read(summary).lines() if summary.exists() else ())]
+        pictures = [self.path / "curve.png", *sorted((self.path / "samples").glob("step-*.png"))[-1:]]
+        title = f"{self!r}: {header.config.source}, step {header.step} of {header.config.train.steps}"
+        return page(title, words, [path.read_bytes() for path in pictures if path.exists()])
 
     @property
     def checkpoints(self) -> Path:
