@@ -14,6 +14,7 @@ from inkwash.core.shapes import as_batch
 from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
+from inkwash.model.forecast import axis_of_time, with_future
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units
@@ -262,6 +263,45 @@ class WalkingModel(Model):
             self.denoiser, model_x, n, method, plan, dtype=self.dtype, seed=seed_of(seed), condition=condition
         )
         return self.units.with_known(x, self.to_data(samples.flatten(0, 1)), n)
+
+    def forecast(
+        self,
+        x: Any,
+        horizon: int,
+        n: int = 100,
+        *,
+        seed: int | None = None,
+        method: Method | None = None,
+        **options: Unpack[WalkOptions],
+    ) -> Any:
+        r"""Sample the next places of series, given their past: $p(x_{L-h+1}, \dots, x_L \mid x_1, \dots, x_{L-h})$ for
+        a model of series of L places and a horizon h.
+
+        This is `impute` with the last h places missing. The model knows series of L places only. Of a longer past it
+        sees the last L - h places; of a shorter one, fill up the beginning with NaN, and the model samples that too.
+
+        Args:
+            x: the past of each series, data units and in the layout of the data: `(B, P)` for `NL`, `(B, P, C)` for
+                `NLC`, `(B, C, P)` for `NCL` and without a transform, with P at least L - h; NaN where a place is
+                missing.
+            horizon: h, how many places, from 1 to L - 1.
+            n: how many samples of each, at least 1.
+            seed: any integer >= 0; None takes one from torch's global generator. Sample i of a seed is the same, bit
+                for bit, whatever `n` is.
+            method: as of `impute`.
+            **options: as of `impute`.
+
+        Returns:
+            `(n, B, …)` with h places, data units, in the layout and the dtype of the data.
+
+        Raises:
+            ConfigError: a model of other data than series, a bad `horizon`, `n` or option.
+            DataError: a past of another shape or with too few places, or with values that the data cannot take.
+        """
+        full = with_future(self.units, x, horizon)
+        draws = self.impute(full, n, seed=seed, method=method, **options)
+        axis = 1 + axis_of_time(self.units)
+        return draws[(slice(None),) * axis + (slice(draws.shape[axis] - horizon, None),)]
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""
