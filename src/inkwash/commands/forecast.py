@@ -18,7 +18,7 @@ from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
 from inkwash.data.spec import DataSpec
-from inkwash.model.forecast import axis_of_time
+from inkwash.model.forecast import axis_of_time, by_channel
 from inkwash.model.model import Model
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
@@ -65,10 +65,10 @@ def forecast_to_folder(
     used = min(seen.shape[axis], model.shape[-1] - horizon)
     output.say(f"past      {used} places of {len(seen)} series; {horizon} places ahead, drawn {n} times")
     output.array("draws.npy", draws)
-    quantiles = np.quantile(np.stack([_by_channel(spec, each) for each in draws]), LEVELS, axis=0)
+    quantiles = np.quantile(np.stack([by_channel(spec, each) for each in draws]), LEVELS, axis=0)
     table = output.write("quantiles.csv", _table(quantiles, spec))
     output.say(f"quantiles {table} (one line for each place and channel)")
-    shown = _fans(_by_channel(spec, seen), quantiles, None if future is None else _by_channel(spec, future), spec)
+    shown = _fans(by_channel(spec, seen), quantiles, None if future is None else by_channel(spec, future), spec)
     about = ": the past, the median, the central 50 % and 90 %" + ("" if future is None else ", and what came")
     output.figure("forecast.png", shown, about)
     output.say(f"next      inkwash evaluate {run} --forecasts 32 --horizon {horizon}")
@@ -83,12 +83,6 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
         return past, future
     found = np.array(read_npy(Path(name)))
     return (found[None] if found.ndim == len(shape) else found), None
-
-
-def _by_channel(spec: DataSpec, series: Array) -> Array:
-    """Series of any length, in the layout of the data, as `(B, C, P)`, float64."""
-    found = series if spec.layout != "NL" else series[:, None]
-    return np.asarray(np.moveaxis(found, -1, 1) if spec.layout == "NLC" else found, np.float64)
 
 
 def _table(quantiles: Array, spec: DataSpec) -> bytes:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError, require_integer
 from inkwash.core.shapes import Array
+from inkwash.data.spec import DataSpec
 from inkwash.model.units import Units
 
 
@@ -22,6 +23,12 @@ def axis_of_time(units: Units) -> int:
         need = "a model of series, such as --data.layout NL, NLC or NCL makes"
         raise ConfigError("forecast", f"a model of examples of shape {units.shape}", need)
     return 2 if units.transform is None else units.transform.spec.layout.index("L")
+
+
+def by_channel(spec: DataSpec, series: Array) -> Array:
+    """Series of any length, in the layout of the data, as `(N, C, P)`, float64."""
+    channels_first = {"NL": lambda x: x[:, None], "NLC": lambda x: np.moveaxis(x, -1, 1), "NCL": lambda x: x}
+    return np.asarray(channels_first[spec.layout](series), np.float64)
 
 
 def with_future(units: Units, past: Any, horizon: int) -> Array:
