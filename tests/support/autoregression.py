@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.linalg import toeplitz
+from scipy.stats import norm
 
 
 def covariance(places, first, second):
@@ -18,3 +19,9 @@ def conditional(mean, cov, past):
     seen = len(past)
     weights = np.linalg.solve(cov[:seen, :seen], cov[:seen, seen:])
     return mean[seen:] + (past - mean[:seen]) @ weights, cov[seen:, seen:] - cov[seen:, :seen] @ weights
+
+
+def normal_crps(mean, std, truth):
+    """CRPS of a normal law (Gneiting & Raftery 2007, eq. 5)."""
+    z = (truth - mean) / std
+    return std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))

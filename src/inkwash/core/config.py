@@ -122,8 +122,8 @@ class DataConfig:
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False
-    """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
-    option."""
+    """NaN in an array of vectors or series stands for a missing entry; without this option it is refused. Tables need
+    no option."""
     transform: TransformKind = "standard"
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal

@@ -13,7 +13,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
-from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels
+from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, over_data
 
 DEPTHS = (10, 12, 14, 16)
 """Bits per value that cameras store in uint16."""
@@ -32,7 +32,7 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     """
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
-    ends = _range(where, raw, None if gaps is None else gaps > 0)
+    ends = _range(where, raw, None if gaps is None else over_data(gaps > 0, layout))
     levels = raw.levels if config.levels is None else config.levels
     if raw.data.dtype == np.uint16 and levels is None:
         levels = 1 << (bits := _depth(ends[1]))
@@ -107,13 +107,16 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
-    """How often each entry of vectors is NaN, `(D,)`, if the user wants NaN to stand for a missing one."""
+    """How often each entry of vectors or channel of series is NaN, if the user wants NaN to stand for a missing one."""
     if not config.missing:
         return None
-    if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
-        need = "an array of vectors of real numbers; missing cells of a table need no option"
+    can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
+    if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
+        need = "an array of vectors or series of real numbers; missing cells of a table need no option"
         raise DataError("data.missing", "True", need)
-    return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
+    axis = 1 if layout == "ND" else layout.find("C")
+    others = tuple(i for i in range(len(layout)) if i != axis)
+    return sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))
 
 
 def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, float]:

@@ -23,6 +23,11 @@ def has_channels(layout: Layout) -> bool:
     return "C" in layout or layout == "ND"
 
 
+def over_data(of_channels: Array, layout: Layout) -> Array:
+    """One value for each entry of vectors or channel of series, `(C,)`, shaped to broadcast over data as it came."""
+    return of_channels[:, None] if layout == "NCL" else of_channels
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """What one example is.
@@ -37,7 +42,7 @@ class DataSpec:
         high: largest value: the highest level of data with levels, otherwise the largest value in the data.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
         columns: what each entry of a table is, by its name and in order; None for other data.
-        missing: which entries of other vectors may be missing; None where no entry may.
+        missing: which entries of other vectors, or channels of series, may be missing; None where none may.
         contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
             the whole range.
     """
@@ -178,8 +183,10 @@ class DataSpec:
             raise ConfigError(f"{where}.columns", f"{len(self.columns)} columns", "one for each entry of a vector")
         for name, column in (self.columns or {}).items():
             column.check(f"{where}.columns.{name}")
-        if self.missing is not None and (self.size or self.columns or self.levels or len(self.missing) != entries):
-            raise ConfigError(f"{where}.missing", self.missing, "one for each entry of a vector of real numbers")
+        may_be = self.kind in ("vector", "series") and not self.columns and not self.levels
+        if self.missing is not None and not (may_be and len(self.missing) == entries):
+            need = "one for each entry of a vector, or channel of a series, of real numbers"
+            raise ConfigError(f"{where}.missing", self.missing, need)
 
     def require_examples(self, data: Array, missing: bool = False) -> None:
         """Refuse data, as it came, that cannot be examples of this kind.
@@ -203,10 +210,11 @@ class DataSpec:
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
         may_miss = self.may_miss
         if may_miss.any():
-            gone &= ~may_miss
+            gone &= ~over_data(may_miss, self.layout)
         if gone.any():
             row, *place = (int(i) for i in np.argwhere(gone)[0])
-            entry = f", {self.entry_words(place[0])}" if may_miss.any() or self.columns else ""
+            named = not self.size and (may_miss.any() or self.columns is not None)
+            entry = f", {self.entry_words(place[0])}" if named else ""
             raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
 
     def _require_values(self, data: Array) -> None:

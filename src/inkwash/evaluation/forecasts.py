@@ -22,12 +22,12 @@ import numpy as np
 
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.calibration import MEANINGS, NUMBERS, Scores, row_mean
 from inkwash.evaluation.finding import Finding, is_beyond
-from inkwash.evaluation.series import autocorrelation
+from inkwash.evaluation.series import autocorrelation, complete
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import spread_of
 from inkwash.model.forecast import by_channel
@@ -41,7 +41,9 @@ _AS_HIGH = 0.9  # a multiple of a season has as high a peak
 
 
 def season_of(series: Array) -> int:
-    """The season of series `(N, C, L)`: see the module; at most half of L, and at least 1."""
+    """The season of series `(N, C, L)`: see the module; at most half of L, and at least 1, which it is for one."""
+    if len(series) < 2:
+        return 1
     mean = autocorrelation(series).value.mean(0)
     inner = mean[1:-1]
     is_peak = (inner > mean[:-2]) & (inner >= mean[2:]) & (inner > 0)
@@ -179,7 +181,10 @@ def measure_forecasts(subject: Subject, display: Display) -> Forecasts | None:
     if not horizon:
         return None
     display.say("forecasting held-out series …")
-    series, fitted = (by_channel(spec, x) for x in (subject.parts.held_out[: config.forecasts], subject.parts.fitted))
+    held_out, fitted = (complete(by_channel(spec, x)) for x in (subject.parts.held_out, subject.parts.fitted))
+    if not len(held_out):
+        raise DataError("evaluate.forecasts", "no held-out series without a gap", "one or more, to compare with")
+    series = held_out[: config.forecasts]
     season = min(season_of(fitted), series.shape[-1] - horizon - 1)
     unit = spec.to_channels_first(spread_of(spec, subject.parts.fitted).reshape(1, *spec.data_shape))[0, :, 0]
     forecasters = {"model": _by_model(subject, len(series)), "seasonal_naive": seasonal_naive(season, config.seed)}
