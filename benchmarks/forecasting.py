@@ -3,9 +3,9 @@ r"""Forecast an autoregression whose law is known, and compare each method's dra
     python benchmarks/forecasting.py                    # the exact denoiser
     python benchmarks/forecasting.py --run runs/ar2     # a run of `inkwash train ar2`
 
-The series are those of the built-in set `ar2`. Prints, by method, the continuous ranked probability score (CRPS) of 100
-draws of the last places given the others, as a ratio to that of the exact law of the same series; the mean square of
-the error of the draws' mean, and the mean variance of the draws, both as ratios to the exact variance (0 and 1 are
+The series are those of the built-in set `ar2`. Prints, by method, the continuous ranked probability score (CRPS) of
+the draws of the last places given the others, as a ratio to that of the exact law of the same series; the mean square
+of the error of the draws' mean, and the mean variance of the draws, both as ratios to the exact variance (0 and 1 are
 right); the share of places within the central 90 %; and processor seconds for all of them.
 """
 
@@ -83,13 +83,13 @@ def exact_model(places: int) -> iw.Diffusion:
     return iw.Diffusion(iw.Denoiser(Exact(process, places), process, predicts="eps", sees="time"), (1, places))
 
 
-def draws_by(model: Any, series: np.ndarray, horizon: int, unit: float, **options: Any) -> np.ndarray:
+def draws_by(model: Any, series: np.ndarray, horizon: int, unit: float, n: int, **options: Any) -> np.ndarray:
     """Draws `(n, N, horizon)` of the last places of series `(N, L)`."""
     hidden = np.array(series / unit)
     hidden[:, -horizon:] = np.nan
     shaped = hidden.reshape(-1, *model.units.data_shape).astype(np.float32)
-    found = np.asarray(model.impute(shaped, 100, seed=0, **options), np.float64)
-    return found.reshape(100, *series.shape)[..., -horizon:] * unit
+    found = np.asarray(model.impute(shaped, n, seed=0, **options), np.float64)
+    return found.reshape(n, *series.shape)[..., -horizon:] * unit
 
 
 def main() -> None:
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=40)
     parser.add_argument("--horizon", type=int, default=10)
     parser.add_argument("--series", type=int, default=16)
+    parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=METHODS)
     options = parser.parse_args()
@@ -114,7 +115,7 @@ def main() -> None:
     print(f"{'exact law':<32} {1:6.3f} {0:6.3f} {1:7.3f} {coverage_of(mean, std, truth):6.3f}")
     for name in options.methods:
         started = time.process_time()
-        draws = draws_by(model, series, horizon, unit, steps=options.steps, method=METHODS[name])
+        draws = draws_by(model, series, horizon, unit, options.draws, steps=options.steps, method=METHODS[name])
         spent, flat = time.process_time() - started, partial(np.reshape, shape=(len(draws), -1))
         score = crps(flat(draws), truth.ravel()).mean() / best
         error = (((draws.mean(0) - mean) / std) ** 2).mean() - (draws.var(0, ddof=1) / std**2).mean() / len(draws)

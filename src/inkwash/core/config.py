@@ -87,7 +87,7 @@ Depth = Annotated[int, Range(1, 64)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
-    "such as .npy, .npz, .csv, .parquet or IDX, or hf:NAME."
+    "such as .npy, .npz, .csv, .parquet, .ts or IDX, or hf:NAME."
 )
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 

@@ -40,12 +40,15 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     spec = _spec(where, raw, layout, ends, levels)
     if gaps is None:
         return replace(spec, contrast=_contrast(raw.data, spec)), notes
-    note = f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}"
-    return replace(spec, missing=tuple((gaps > 0).tolist())), (*notes, note)
+    spec = replace(spec, missing=tuple((gaps > 0).tolist()))
+    if raw.lengths is not None:
+        return replace(spec, lengths=tuple(np.bincount(raw.lengths)[1:].tolist())), notes
+    return spec, (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
 
 
 def infer_given_spec(where: str, values: Array, spec: DataSpec) -> DataSpec:
-    """What values given with examples are: numbers or vectors, or what has as many sides as the examples.
+    """What values given with examples are: numbers or vectors, or what has as many sides as the examples. Values of the
+    shape of the examples have their layout.
 
     Args:
         where: name of the values, for messages.
@@ -55,7 +58,8 @@ def infer_given_spec(where: str, values: Array, spec: DataSpec) -> DataSpec:
     Raises:
         DataError: another number of axes, or values that are no finite numbers.
     """
-    names = _layouts_beside(values.ndim, spec)
+    alike = values.shape[1:] == spec.data_shape
+    names = [spec.layout] if alike else _layouts_beside(values.ndim, spec)
     if not names:
         raise DataError(where, f"shape {values.shape}", f"a number or vector for each {spec.kind}, or its like")
     layout = _channels_at_the_smaller_end(names, values.shape)
@@ -108,12 +112,12 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     """How often each entry of vectors or channel of series is NaN, if the user wants NaN to stand for a missing one."""
-    if not config.missing:
+    if not config.missing and raw.lengths is None:
         return None
     can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
     if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors or series of real numbers; missing cells of a table need no option"
-        raise DataError("data.missing", "True", need)
+        raise DataError("data.missing", str(config.missing), need)
     axis = 1 if layout == "ND" else layout.find("C")
     others = tuple(i for i in range(len(layout)) if i != axis)
     return sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))

@@ -26,6 +26,7 @@ from inkwash.data.frames import read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import SUFFIXES, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.objects import is_array, read_array, read_items, read_tensor
+from inkwash.data.ragged import is_ragged, read_ragged, read_ts
 from inkwash.data.raw import Raw, exists
 from inkwash.data.spec import DataSpec
 
@@ -92,12 +93,14 @@ FILES = (
     Reader("a .zip file of pictures", _ends_in(".zip"), lambda path, _: read_zip(path)),
     Reader("an .npy file", _ends_in(".npy"), read_array_file),
     Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
+    Reader("a .ts file of series", _ends_in(".ts"), read_ts),
     Reader("an IDX file", is_idx, read_array_file),
     Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE, read_rows=read_csv_rows),
     Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE, read_rows=read_parquet_rows),
 )
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
+    _object("<series>", "a list of series of unequal length", is_ragged, read_ragged),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
     _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items),
     _object("<table>", "a pandas DataFrame", _is_a("pandas", "DataFrame"), read_frame, _TABLE),

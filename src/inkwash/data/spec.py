@@ -45,6 +45,8 @@ class DataSpec:
         missing: which entries of other vectors, or channels of series, may be missing; None where none may.
         contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
             the whole range.
+        lengths: how many of the series have 1, 2, … places, where not all have as many; a shorter one is NaN beyond its
+            end. None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -56,6 +58,7 @@ class DataSpec:
     columns: dict[str, Column] | None = None
     missing: tuple[bool, ...] | None = None
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
+    lengths: tuple[Annotated[int, Range(0)], ...] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -153,7 +156,8 @@ class DataSpec:
         size = "x".join(map(str, self.shape))
         kind = "table row" if self.columns else self.kind
         values = f"[{self.low:g}, {self.high:g}]" + (f" ({self.levels} levels)" if self.levels else "")
-        return f"{kind} {size}, {self.dtype} {values}"
+        shortest = "" if self.lengths is None else f", from {np.flatnonzero(self.lengths)[0] + 1} places on"
+        return f"{kind} {size}{shortest}, {self.dtype} {values}"
 
     def entry_words(self, index: int) -> str:
         """What messages call a channel or an entry."""
@@ -175,6 +179,8 @@ class DataSpec:
             raise ConfigError(f"{where}.levels", self.levels, f"those of [{self.low:g}, {self.high:g}]")
         if self.contrast is not None and self.levels is None:
             raise ConfigError(f"{where}.contrast", self.contrast, "none, for data without levels")
+        if self.lengths is not None and (self.missing is None or self.kind != "series" or not any(self.lengths)):
+            raise ConfigError(f"{where}.lengths", f"{len(self.lengths)} counts", "those of series that may be missing")
         self._check_entries(where)
 
     def _check_entries(self, where: str) -> None:

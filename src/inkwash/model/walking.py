@@ -15,6 +15,7 @@ from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
 from inkwash.model.forecast import axis_of_time, with_future
+from inkwash.model.lengths import drawn_lengths, ended, places_of
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units
@@ -55,6 +56,7 @@ class WalkingModel(Model):
         given: Any = None,
         guidance: float = 1.0,
         present: Tensor | None = None,
+        lengths: Any = None,
     ) -> Any:
         """Sample `n` examples.
 
@@ -78,9 +80,12 @@ class WalkingModel(Model):
                 takes two evaluations of the network in place of one. See `inkwash.denoise.denoiser.NetworkDenoiser`.
             present: for a model of rows that may have gaps, which entries the rows have, boolean `(n, *shape)`, model
                 units; the others have no meaning. All by default.
+            lengths: for a model of series of unequal length, how many places they have: a number, or one for each. By
+                default they are drawn from those of the data.
 
         Returns:
-            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
+            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`; for
+            series of unequal length a list of arrays.
 
         Raises:
             ConfigError: a bad option, or `times` beside `steps` or `grid`.
@@ -88,20 +93,28 @@ class WalkingModel(Model):
         """
         options: WalkOptions = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
         options |= {"label": label, "given": given, "guidance": guidance, "present": present}
+        if lengths is not None:
+            options["present"] = places_of(self.units, n, lengths)
         walks = self.walks(n, first=first, seed=seed, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
+        return self.units.cut(self.to_data(torch.cat([end_of(each).x_s for each in walks])))
 
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, **options: Unpack[WalkOptions]
     ) -> list[Iterator[State]]:
         slots, fixed_seed = self.slots(n, first), seed_of(seed)
+        if self.units.lengths is not None and options.get("present") is None:
+            drawn = [generator(fixed_seed, Purpose.LENGTH, first + i) for i in range(n)]
+            options["present"] = places_of(self.units, n, drawn_lengths(self.units.lengths, drawn))
         (condition, plan), present = self._planned(n, **options), options.get("present")
 
         def walk_slot(slot: Slot) -> Iterator[State]:
             x_1, random = self.start(slot, fixed_seed)
             walker = Stepwise(under(self.denoiser, condition, slot.places), plan.sampler)
-            states = walker.walk(x_1, plan.times, random, slot.own)
-            yield from states if present is None else masked(states, present[slot.places[slot.own]])
+            states: Iterable[State] = walker.walk(x_1, plan.times, random, slot.own)
+            if present is not None:
+                there = present[slot.places[slot.own]]
+                states = masked(states, there) if self.units.lengths is None else ended(masked(states, there), there)
+            yield from states
 
         return [walk_slot(slot) for slot in slots]
 
