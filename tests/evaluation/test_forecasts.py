@@ -124,7 +124,10 @@ def test_a_missing_package_is_said_in_one_line():
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"horizon": 3}, "horizon: got 3"), ({"forecasts": 2, "horizon": 11}, "horizon: got 11, need at most 10")],
+    [
+        ({"horizon": 3}, "horizon: got 3"),
+        ({"forecasts": 2, "horizon": 5}, "horizon: got 5 of 12 places, need a past of at least 8"),
+    ],
 )
 def test_options_that_do_not_go_together_are_refused_before_the_work(config, words, run):
     with pytest.raises(ConfigError, match=words):

@@ -468,7 +468,7 @@ class EvaluateConfig:
     imputed: Annotated[int, Range(0, 10**9)] | None = None
     """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
-    forecasts: Annotated[int, Range(0)] = 0
+    forecasts: Annotated[int, Range(0, 10**9)] = 0
     """Series only: of at most this many held-out ones the end is forecast from the rest, and scored beside a
     seasonal-naive forecast and statsmodels' AutoReg. By default none, since a series takes seconds."""
     horizon: Count | None = None

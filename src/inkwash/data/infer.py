@@ -117,10 +117,12 @@ def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
     if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors or series of real numbers; missing cells of a table need no option"
-        raise DataError("data.missing", str(config.missing), need)
+        got = "True" if config.missing else "series of unequal length, which have no levels"
+        raise DataError("data.missing", got, need)
     axis = 1 if layout == "ND" else layout.find("C")
     others = tuple(i for i in range(len(layout)) if i != axis)
-    return sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))
+    counts: Any = sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))
+    return cast(Array, counts)
 
 
 def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, float]:

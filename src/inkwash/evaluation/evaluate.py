@@ -96,6 +96,7 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
     Raises:
         ConfigError: see `evaluate`.
     """
+    horizon_of(dataset.spec, config)
     if model.steps == 1:
         model.refuse({"bound_terms": config.bound_terms, "bound_steps": config.bound_steps})
     if not isinstance(model, Diffusion):
@@ -106,5 +107,4 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
     if config.bound_steps == "inf":
         require_gaussian(model.process, "bound_steps inf")
     rows_to_hide(dataset.spec, config)
-    horizon_of(dataset.spec, config)
     return config

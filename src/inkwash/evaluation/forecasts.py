@@ -36,7 +36,7 @@ Forecaster = Callable[[Array, int, int], Array]
 """A function of the past `(N, C, P)`, a horizon and a number n to draws `(n, N, C, horizon)`."""
 
 DRAWS, STEPS = 64, 50
-_MOST_LAGS = 12
+_LEAST_PAST, _MOST_LAGS = 8, 12
 _AS_HIGH = 0.9  # a multiple of a season has as high a peak
 
 
@@ -159,7 +159,7 @@ def horizon_of(spec: DataSpec, config: EvaluateConfig) -> int:
     """How many places to hide of each series that is to be forecast; 0: none is.
 
     Raises:
-        ConfigError: other data than series, a horizon that leaves fewer than two places, or one for no forecast.
+        ConfigError: other data than series, a horizon that leaves fewer than eight places, or one for no forecast.
     """
     if not config.forecasts:
         if config.horizon is not None:
@@ -169,8 +169,9 @@ def horizon_of(spec: DataSpec, config: EvaluateConfig) -> int:
         raise ConfigError("evaluate.forecasts", config.forecasts, "0: the data is no series")
     length = spec.shape[-1]
     horizon = max(length // 4, 1) if config.horizon is None else config.horizon
-    if horizon > length - 2:
-        raise ConfigError("evaluate.horizon", horizon, f"at most {length - 2}, which leaves a past of two places")
+    if horizon > length - _LEAST_PAST:
+        got, need = f"{horizon} of {length} places", f"a past of at least {_LEAST_PAST} places to fit AutoReg to"
+        raise ConfigError("evaluate.horizon", got, need)
     return horizon
 
 

@@ -134,7 +134,7 @@ class Units:
         if self.lengths is None:
             return data
         axis = self.spec.layout.index("L")
-        gone = np.isnan(self.spec.to_channels_first(data)).all(1)
+        gone: Array = np.asarray(np.isnan(self.spec.to_channels_first(data)).all(1))
         ends = data[0].shape[axis - 1] - gone[:, ::-1].argmin(1)
         return [np.take(series, range(end), axis - 1) for series, end in zip(data, ends, strict=True)]
 
