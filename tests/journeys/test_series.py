@@ -62,7 +62,7 @@ def test_series_with_gaps_teach_the_law_of_whole_series_and_of_their_future(tmp_
     for series in (test, with_gaps(test, random)):
         excess = excess_of(model, series, cov)
         assert -4 * excess.std() / len(test) ** 0.5 < excess.mean() < 0.04 * entropy
-    series = test[:48].astype(float)
+    series = test[:16].astype(float)
     found = forecast_test(
         {"model": lambda past, h, n: model.forecast(past, h, n, seed=0, steps=50)}, series, horizon, np.ones(1)
     )
