@@ -39,7 +39,7 @@ def one_line(capsys):
 
 BAD = {
     "trian digits": "did you mean train?",
-    "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, impute, evaluate",
+    "nothing-like-it": "one of train, sample, relatives, interpolate, inpaint, impute, forecast, evaluate",
     "papers path-los": "need one of path-loss, cold, products, questions, ",
     "papers cold --stepps 5": "did you mean --steps?",
     "papers cold --degradation fog": "degradation: got 'fog', need one of blur, pixelate, mask",

@@ -179,6 +179,7 @@ CLEAN = Evaluation(
     drift=Drift((Moved("channel 0", "mean", 1.0, 1.1, -2.0, False),)),
     imputation=None,
     series=None,
+    forecasts=None,
     columns=None,
     utility=None,
     labels=None,

@@ -231,6 +231,34 @@ class Impute:
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """Sample the next places of series, given their past: all draws, their quantiles as a table, and a picture."""
+
+    run: _Run
+    """Folder of a run of series, or of one of its checkpoints."""
+    past: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PAST")]
+    """The past: an .npy file of one series or of several, whose last places count, with NaN where a place is missing;
+    or the number of a held-out series, whose end is hidden."""
+    horizon: Count | None = None
+    """How many places to forecast, fewer than a series of the run has; by default a quarter of these."""
+    n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 100
+    """How many draws for each series."""
+    out: str = "forecast"
+    """Folder to write to."""
+    method: ImputeMethodName | None = None
+    """How to sample; by default moment-matching, and smc for bits."""
+    sampling: _Sampling = field(default_factory=SamplingOptions)
+
+    def __call__(self) -> None:
+        from inkwash.commands.forecast import forecast_to_folder
+        from inkwash.commands.output import Output
+        from inkwash.posterior import METHODS
+
+        method, output = self.method and METHODS[self.method](), Output(Path(self.out))
+        forecast_to_folder(self.run, self.past, self.horizon, self.n, self.sampling, output, method=method)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Compare a trained model with held-out data: the bound by part and by time, over-fitting, samples against data,
     memorisation and drift. The report is written to RUN/evaluation. Two runs are compared on the same held-out
@@ -304,6 +332,7 @@ COMMANDS: dict[str, Any] = {
     "interpolate": Interpolate,
     "inpaint": Inpaint,
     "impute": Impute,
+    "forecast": Forecast,
     "evaluate": Evaluate,
     "inspect": Inspect,
     "papers": Papers,

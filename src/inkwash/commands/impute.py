@@ -19,8 +19,10 @@ from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
 
-_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-_HEADER = ("row", "column", *(f"q{level:.0%}".replace("%", "") for level in _LEVELS), "likeliest", "probability")
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""The quantiles of draws that are written down."""
+LEVEL_NAMES = tuple(f"q{level:.0%}".replace("%", "") for level in LEVELS)
+_HEADER = ("row", "column", *LEVEL_NAMES, "likeliest", "probability")
 
 
 def read_incomplete(path: Path, spec: DataSpec) -> Array:
@@ -90,9 +92,9 @@ def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:
         name, column = columns[place]
         drawn = draws[:, row, place]
         if column.categories is None:
-            writer.writerow([row, name, *np.quantile(drawn, _LEVELS).tolist(), "", ""])
+            writer.writerow([row, name, *np.quantile(drawn, LEVELS).tolist(), "", ""])
         else:
             values, counts = np.unique(drawn, return_counts=True)
             likeliest = column.categories[int(values[counts.argmax()])]
-            writer.writerow([row, name, *[""] * len(_LEVELS), likeliest, counts.max() / len(drawn)])
+            writer.writerow([row, name, *[""] * len(LEVELS), likeliest, counts.max() / len(drawn)])
     return text.getvalue().encode()

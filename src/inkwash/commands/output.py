@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from inkwash.data.csv_files import dump_csv
 from inkwash.data.frames import dump_parquet
 from inkwash.data.spec import DataSpec
 from inkwash.model.watch import Film
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Output:
         """Write one picture `(H, W[, C])` as PNG; `about` goes on with the line that says where it is."""
         path = self.place(name)
         pictures.save_pixels(path, pixels)
+        self.say(f"picture   {path}{about}")
+
+    def figure(self, name: str, figure: Figure, about: str = "") -> None:
+        """Write a figure as PNG, as `picture` does."""
+        path = self.place(name)
+        pictures.save_figure(path, figure)
         self.say(f"picture   {path}{about}")
 
     def rows(self, name: str, spec: DataSpec, rows: Sequence[Array]) -> None:

@@ -61,6 +61,8 @@ def _write(output: Output, spec: DataSpec, data: Any, source: str) -> None:
         output.table(f"samples{'.parquet' if source.endswith('.parquet') else '.csv'}", spec, data)
     else:
         output.array("samples.npy", data)
+    if spec.lengths is not None:
+        output.say("lengths   drawn as in the data; a series is NaN beyond its end")
     output.picture("samples.png", pictures.sheet(spec, data))
     if spec.size:
         output.images(spec, data)

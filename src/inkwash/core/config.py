@@ -91,7 +91,7 @@ Strength = Annotated[float, Range(0, 1000)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
-    "such as .npy, .npz, .csv, .parquet or IDX, or hf:NAME."
+    "such as .npy, .npz, .csv, .parquet, .ts or IDX, or hf:NAME."
 )
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 
@@ -127,8 +127,8 @@ class DataConfig:
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False
-    """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
-    option."""
+    """NaN in an array of vectors or series stands for a missing entry; without this option it is refused. Tables need
+    no option."""
     pages: PagesName | None = None
     """Pictures of several pages only: whether each page is an example (examples), or the pages of a file are the slices
     of one volume (volume)."""
@@ -495,6 +495,11 @@ class EvaluateConfig:
     imputed: Annotated[int, Range(0, 10**9)] | None = None
     """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
+    forecasts: Annotated[int, Range(0, 10**9)] = 0
+    """Series only: of at most this many held-out ones the end is forecast from the rest, and scored beside a
+    seasonal-naive forecast and statsmodels' AutoReg. By default none, since a series takes seconds."""
+    horizon: Count | None = None
+    """With forecasts only: how many places are forecast, by default a quarter of a series."""
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

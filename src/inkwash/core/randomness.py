@@ -43,6 +43,7 @@ class Purpose(IntEnum):
     DECODE = 19
     TRAJECTORY = 20
     AUGMENT = 21
+    LENGTH = 22
 
 
 def derived_seed(seed: int, *key: int) -> int:

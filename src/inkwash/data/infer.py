@@ -13,7 +13,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
-from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, rounding
+from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, over_data, rounding
 
 _HARDLY = 1e-4
 """A channel whose values span no more than this share of them is said to hardly vary."""
@@ -34,7 +34,7 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     """
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
-    ends = _range(where, raw, None if gaps is None else gaps > 0)
+    ends = _range(where, raw, None if gaps is None else over_data(gaps > 0, layout))
     levels = raw.levels if config.levels is None else config.levels
     if raw.data.dtype == np.uint16 and levels is None:
         levels = 1 << (bits := _depth(ends[1]))
@@ -45,12 +45,15 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     gaps = None if gaps is None else gaps[spec.varies]
     if gaps is None:
         return replace(spec, contrast=_contrast(raw.data, spec)), notes
-    note = f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}"
-    return replace(spec, missing=tuple((gaps > 0).tolist())), (*notes, note)
+    spec = replace(spec, missing=tuple((gaps > 0).tolist()))
+    if raw.lengths is not None:
+        return replace(spec, lengths=tuple(np.bincount(raw.lengths)[1:].tolist())), notes
+    return spec, (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
 
 
 def infer_given_spec(where: str, values: Array, spec: DataSpec) -> DataSpec:
-    """What values given with examples are: numbers or vectors, or what has as many sides as the examples.
+    """What values given with examples are: numbers or vectors, or what has as many sides as the examples. Values of the
+    shape of the examples have their layout.
 
     Args:
         where: name of the values, for messages.
@@ -60,7 +63,8 @@ def infer_given_spec(where: str, values: Array, spec: DataSpec) -> DataSpec:
     Raises:
         DataError: another number of axes, or values that are no finite numbers.
     """
-    names = _layouts_beside(values.ndim, spec)
+    alike = values.shape[1:] == spec.data_shape
+    names = [spec.layout] if alike else _layouts_beside(values.ndim, spec)
     if not names:
         raise DataError(where, f"shape {values.shape}", f"a number or vector for each {spec.kind}, or its like")
     layout = _channels_at_the_smaller_end(names, values.shape)
@@ -112,13 +116,18 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
-    """How often each entry of vectors is NaN, `(D,)`, if the user wants NaN to stand for a missing one."""
-    if not config.missing:
+    """How often each entry of vectors or channel of series is NaN, if the user wants NaN to stand for a missing one."""
+    if not config.missing and raw.lengths is None:
         return None
-    if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
-        need = "an array of vectors of real numbers; missing cells of a table need no option"
-        raise DataError("data.missing", "True", need)
-    return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
+    can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
+    if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
+        need = "an array of vectors or series of real numbers; missing cells of a table need no option"
+        got = "True" if config.missing else "series of unequal length, which have no levels"
+        raise DataError("data.missing", got, need)
+    axis = 1 if layout == "ND" else layout.find("C")
+    others = tuple(i for i in range(len(layout)) if i != axis)
+    counts: Any = sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))
+    return cast(Array, counts)
 
 
 def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, float]:

@@ -30,9 +30,9 @@ def to_pixels(spec: DataSpec, data: Array) -> Array:
     3 or 4 show their channels side by side, in grey. A volume shows its middle slices across depth, height and width.
     The channels of a series are lines, one below another.
     """
-    pixels = _stretched(spec, spec.to_channels_first(data))
     if spec.kind == "series":
-        return _lines(pixels / 255)
+        return _lines(_position(spec, spec.to_channels_first(data)))
+    pixels = _stretched(spec, spec.to_channels_first(data))
     if spec.kind == "volume":
         pixels = _middle_slices(pixels)
     if pixels.shape[1] in (3, 4):
@@ -53,6 +53,7 @@ def _lines(share: Array) -> Array:
     """Series `(N, C, L)`, in shares of the range, as dark lines on light grey, `(N, C * height, width)`.
 
     Each column of pixels is dark from the lowest to the highest point of the line within it, so that no peak is lost.
+    Where a series has NaN, its line has a gap.
     """
     length, parts = share.shape[2], 2 * math.ceil(share.shape[2] / _LINE_WIDTH)
     place = np.linspace(0, length - 1, _LINE_WIDTH * parts + 1)
@@ -80,9 +81,13 @@ def to_files(spec: DataSpec, data: Array) -> Array:
 
 
 def _stretched(spec: DataSpec, data: Array) -> Array:
+    return np.rint(_position(spec, data) * 255).astype(np.uint8)
+
+
+def _position(spec: DataSpec, data: Array) -> Array:
+    """Where values lie in the range that is shown, from 0 to 1."""
     low, high = spec.shown
-    position = (data.astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.rint(np.clip(position, 0, 1) * 255).astype(np.uint8)
+    return np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
 
 
 def grid(pixels: Array, columns: int | None = None, scale: int | None = None) -> Array:

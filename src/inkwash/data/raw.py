@@ -42,6 +42,7 @@ class Raw:
         notes: what was decided or converted, one sentence each.
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
+        lengths: how many places each series has, int64 `(N,)`, where not all have as many; those beyond are NaN.
     """
 
     data: Array
@@ -50,6 +51,7 @@ class Raw:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
     columns: dict[str, Column] | None = None
+    lengths: Array | None = None
 
     def labels_named(self, name: str, where: str) -> Array:
         """The labels of a name.

@@ -27,6 +27,7 @@ from inkwash.data.frames import read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
 from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
+from inkwash.data.ragged import is_ragged, read_ragged, read_ts
 from inkwash.data.raw import Raw, exists
 from inkwash.data.spec import DataSpec
 
@@ -95,12 +96,14 @@ FILES = (
     Reader("a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
     Reader("an .npy file", _ends_in(".npy"), read_array_file),
     Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
+    Reader("a .ts file of series", _ends_in(".ts"), read_ts),
     Reader("an IDX file", is_idx, read_array_file),
     Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE, read_rows=read_csv_rows),
     Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE, read_rows=read_parquet_rows),
 )
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
+    _object("<series>", "a list of series of unequal length", is_ragged, read_ragged),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
     _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, _PICTURES),
     _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, _PICTURES),

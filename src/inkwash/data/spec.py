@@ -28,6 +28,11 @@ def rounding(dtype: str) -> float:
     return max(2 * float(np.finfo(dtype).eps), 1e-12)
 
 
+def over_data(of_channels: Array, layout: Layout) -> Array:
+    """One value for each entry of vectors or channel of series, `(C,)`, shaped to broadcast over data as it came."""
+    return of_channels[:, None] if layout == "NCL" else of_channels
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """What one example is.
@@ -42,11 +47,13 @@ class DataSpec:
         high: largest value: the highest level of data with levels, otherwise the largest value in the data.
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
         columns: what each entry of a table is, by its name and in order; None for other data.
-        missing: which entries of other vectors may be missing; None where no entry may.
+        missing: which entries of other vectors, or channels of series, may be missing; None where none may.
         constants: the value of each channel or entry that is constant, and None for the others; None where all vary.
             The constants are no part of `shape`: they are left out of model units, and put back into data.
         contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
             the whole range.
+        lengths: how many of the series have 1, 2, … places, where not all have as many; a shorter one is NaN beyond its
+            end. None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -59,6 +66,7 @@ class DataSpec:
     missing: tuple[bool, ...] | None = None
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
     constants: tuple[float | None, ...] | None = None
+    lengths: tuple[Annotated[int, Range(0)], ...] | None = None
 
     def __repr__(self) -> str:
         return f"<DataSpec: {self.describe()}, {self.layout}>"
@@ -179,7 +187,8 @@ class DataSpec:
         size = "x".join(map(str, self.shape))
         kind = "table row" if self.columns else self.kind
         values = f"[{self.low:g}, {self.high:g}]" + (f" ({self.levels} levels)" if self.levels else "")
-        return f"{kind} {size}, {self.dtype} {values}"
+        shortest = "" if self.lengths is None else f", from {np.flatnonzero(self.lengths)[0] + 1} places on"
+        return f"{kind} {size}{shortest}, {self.dtype} {values}"
 
     def entry_words(self, index: int) -> str:
         """What messages call a channel or an entry."""
@@ -201,6 +210,8 @@ class DataSpec:
             raise ConfigError(f"{where}.levels", self.levels, f"those of [{self.low:g}, {self.high:g}]")
         if self.contrast is not None and self.levels is None:
             raise ConfigError(f"{where}.contrast", self.contrast, "none, for data without levels")
+        if self.lengths is not None and (self.missing is None or self.kind != "series" or not any(self.lengths)):
+            raise ConfigError(f"{where}.lengths", f"{len(self.lengths)} counts", "those of series that may be missing")
         self._check_entries(where)
 
     def _check_entries(self, where: str) -> None:
@@ -213,8 +224,10 @@ class DataSpec:
             raise ConfigError(f"{where}.columns", f"{len(self.columns)} columns", "one for each entry of a vector")
         for name, column in (self.columns or {}).items():
             column.check(f"{where}.columns.{name}")
-        if self.missing is not None and (self.size or self.columns or self.levels or len(self.missing) != entries):
-            raise ConfigError(f"{where}.missing", self.missing, "one for each entry of a vector of real numbers")
+        may_be = self.kind in ("vector", "series") and not self.columns and not self.levels
+        if self.missing is not None and not (may_be and len(self.missing) == entries):
+            need = "one for each entry of a vector, or channel of a series, of real numbers"
+            raise ConfigError(f"{where}.missing", self.missing, need)
 
     def require_examples(self, data: Array, missing: bool = False) -> None:
         """Refuse data, as it came, that cannot be examples of this kind.
@@ -250,10 +263,11 @@ class DataSpec:
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
         may_miss = self.may_miss
         if may_miss.any():
-            gone &= ~may_miss
+            gone &= ~over_data(may_miss, self.layout)
         if gone.any():
             row, *place = (int(i) for i in np.argwhere(gone)[0])
-            entry = f", {self.entry_words(place[0])}" if may_miss.any() or self.columns else ""
+            named = not self.size and (may_miss.any() or self.columns is not None)
+            entry = f", {self.entry_words(place[0])}" if named else ""
             raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
 
     def _require_values(self, data: Array) -> None:

@@ -23,6 +23,7 @@ from inkwash.core.options import check
 from inkwash.data.dataset import Dataset
 from inkwash.evaluation.calibration import rows_to_hide
 from inkwash.evaluation.features import Features, require_features
+from inkwash.evaluation.forecasts import horizon_of
 from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
 from inkwash.evaluation.result import Evaluation, measure
@@ -58,7 +59,8 @@ def evaluate(
     Raises:
         CheckpointError: no run.
         ConfigError: options that do not go together; continuous time for a process of bits, guidance for a model
-            without condition, features of another shape, imputation of examples of more than 256 entries.
+            without condition, features of another shape, imputation of examples of more than 256 entries, forecasts of
+            other data than series.
         DataError: the data is gone or has changed, or there are too few examples: fewer than 20 to train on, or fewer
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
@@ -130,11 +132,13 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
     Raises:
         ConfigError: see `evaluate`.
     """
+    horizon_of(dataset.spec, config)
     if model.steps == 1:
         model.refuse({"bound_terms": config.bound_terms, "bound_steps": config.bound_steps})
     if not isinstance(model, Diffusion):
-        if config.imputed:
-            require_diffusion(model, "imputed")
+        for asked, name in ((config.imputed, "imputed"), (config.forecasts, "forecasts")):
+            if asked:
+                require_diffusion(model, name)
         return replace(config, imputed=0)
     if config.guidance != 1 and (model.condition.classes, model.condition.given) == (None, None):
         raise ConfigError("guidance", config.guidance, "1: this model has no condition to guide to")

@@ -19,6 +19,7 @@ from inkwash.evaluation.columns import Columns, measure_columns
 from inkwash.evaluation.drift import Drift, measure_drift
 from inkwash.evaluation.fidelity import Spaces, measure_fidelity
 from inkwash.evaluation.finding import Finding, Grade
+from inkwash.evaluation.forecasts import Forecasts, measure_forecasts
 from inkwash.evaluation.likelihood import Likelihood, measure_likelihood
 from inkwash.evaluation.memorisation import Memorisation, measure_memorisation
 from inkwash.evaluation.metrics import Labels, TwoSample, measure_labels, measure_two_sample
@@ -43,6 +44,7 @@ class Evaluation:
         drift: means and spreads that moved.
         imputation: how well hidden entries are drawn.
         series: statistics of series.
+        forecasts: how well the end of series is drawn given their past.
         columns: columns of vectors, and pairs of columns.
         utility: what can be learned from samples.
         labels: whether samples are of their class.
@@ -58,6 +60,7 @@ class Evaluation:
     drift: Drift
     imputation: Imputation | None
     series: Series | None
+    forecasts: Forecasts | None
     columns: Columns | None
     utility: Utility | None
     labels: Labels | None
@@ -70,13 +73,13 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """What is wrong beyond sampling error, a sentence each."""
-        order = self.drift, self.memorisation, self.likelihood, self.two_sample, self.imputation
+        order = self.drift, self.memorisation, self.likelihood, self.two_sample, self.imputation, self.forecasts
         return [text for finding in order if finding is not None for text in finding.warnings()]
 
     def lines(self) -> Iterator[str]:
         """The evaluation as lines for a terminal, after its warnings."""
         found = self.likelihood, self.two_sample, self.fidelity, self.memorisation, self.drift
-        by_kind = self.labels, self.utility, self.columns, self.imputation, self.series
+        by_kind = self.labels, self.utility, self.columns, self.imputation, self.series, self.forecasts
         yield from (f"warning       {text}" for text in self.warnings())
         for finding in (*found, *by_kind):
             if finding is not None:
@@ -112,6 +115,7 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
     measures: dict[str, Callable[[], Finding | None]] = {
         "two_sample": lambda: measure_two_sample(subject),
         "imputation": lambda: measure_imputation(subject, display),
+        "forecasts": lambda: measure_forecasts(subject, display),
         "fidelity": lambda: measure_fidelity(subject),
         "utility": lambda: measure_utility(subject),
         "memorisation": lambda: measure_memorisation(subject),

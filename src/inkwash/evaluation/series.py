@@ -81,6 +81,11 @@ def spectrum(x: Array) -> Curve:
     return Curve(np.fft.rfftfreq(length), each.mean(0), _std_error(each))
 
 
+def complete(x: Array) -> Array:
+    """The series of `(N, C, L)` in which nothing is missing."""
+    return x if x.dtype.kind != "f" else x[~np.isnan(x).any((1, 2))]
+
+
 STATISTICS: dict[str, Callable[[Array], Curve]] = {"autocorrelation": autocorrelation, "spectrum": spectrum}
 """The statistics by name."""
 
@@ -151,8 +156,11 @@ class Series(Finding):
 
 
 def measure_series(subject: Subject) -> Series | None:
-    """The statistics of series, data units; other data has none."""
+    """The statistics of series without gaps, data units; other data, and fewer than two such series, has none."""
     if subject.spec.kind != "series":
         return None
-    samples, held_out = map(subject.spec.to_channels_first, (subject.parts.samples, subject.parts.held_out))
+    both = map(subject.spec.to_channels_first, (subject.parts.samples, subject.parts.held_out))
+    samples, held_out = map(complete, both)
+    if min(len(samples), len(held_out)) < 2:
+        return None
     return Series({name: Comparison(of(samples), of(held_out)) for name, of in STATISTICS.items()})

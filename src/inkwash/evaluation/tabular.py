@@ -6,6 +6,7 @@ how many categories each column has; it is None for a column of numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,13 +18,13 @@ Categories = Sequence[int | None]
 
 
 def categories_of(spec: DataSpec) -> Categories:
-    """How many categories each entry of a vector has; a bit has two."""
-    return tuple(size or None for size in spec.sizes or (2 * (spec.levels == 2),) * spec.shape[0])
+    """How many categories each column of `table_of` has; a bit has two."""
+    return tuple(size or None for size in spec.sizes or (2 * (spec.levels == 2),) * math.prod(spec.shape))
 
 
 def table_of(spec: DataSpec, x: Array) -> Array:
-    """Vectors in data units as a table."""
-    return spec.to_channels_first(x).astype(np.float64) - (spec.low if spec.levels == 2 else 0)
+    """Examples in data units as a table; each place of a series is a column."""
+    return spec.to_channels_first(x).reshape(len(x), -1).astype(np.float64) - (spec.low if spec.levels == 2 else 0)
 
 
 def names_of(spec: DataSpec) -> list[str]:

@@ -104,6 +104,10 @@ class Model(Walkable, ABC):
         """Samples of missing entries; only a `Diffusion` has them."""
         self._lacks("impute")
 
+    def forecast(self, *args: Any, **options: Any) -> Any:
+        """Samples of the next places of series; only a `Diffusion` has them."""
+        self._lacks("forecast")
+
     def _lacks(self, name: str) -> NoReturn:
         raise ConfigError(name, f"a {type(self).__name__}", OF_DATA)
 

@@ -116,9 +116,29 @@ class Units:
             raise DataError(where, f"shape {tuple(tensor.shape)}", f"at least one example of shape {self.shape}")
         return tensor
 
+    @property
+    def lengths(self) -> tuple[int, ...] | None:
+        """How many of the series of the data have 1, 2, … places; None where all have as many."""
+        return None if self.transform is None else self.transform.spec.lengths
+
     def to_data(self, x: Tensor) -> Any:
-        """Model units to data units."""
-        return x if self.transform is None else self.transform.to_data(x.cpu())
+        """Model units to data units. Where series have unequal lengths, those that end early in NaN stay so."""
+        if self.transform is None:
+            return x
+        if self.lengths is None:
+            return self.transform.to_data(x.cpu())
+        beyond = beyond_end(x.cpu())
+        data = self.transform.to_data(x.cpu().masked_fill(beyond, 0.0))
+        return np.where(self.spec.from_channels_first(beyond.expand(x.shape).numpy()), np.nan, data).astype(data.dtype)
+
+    def cut(self, data: Any) -> Any:
+        """Series of unequal lengths as a list, each up to its end; other data units as they are."""
+        if self.lengths is None:
+            return data
+        axis = self.spec.layout.index("L")
+        gone: Array = np.asarray(np.isnan(self.spec.to_channels_first(data)).all(1))
+        ends = data[0].shape[axis - 1] - gone[:, ::-1].argmin(1)
+        return [np.take(series, range(end), axis - 1) for series, end in zip(data, ends, strict=True)]
 
     def to_unrounded(self, x: Tensor) -> Array:
         """As `to_data`, but in float64, and without moving entries to levels: for noisy data, and for means.
@@ -173,6 +193,15 @@ class Units:
         if self.transform is None:
             raise ConfigError("model", "one without a transform", "one that knows what its data is")
         return self.transform
+
+
+def beyond_end(x: Tensor) -> Tensor:
+    """Where series `(B, C, L)` are NaN in all channels up to their last place, boolean `(B, 1, L)`; never in the first
+    place."""
+    gone = x.isnan().all(1, keepdim=True)
+    beyond = gone.flip(-1).cumprod(-1).flip(-1).bool()
+    beyond[..., 0] = False
+    return beyond
 
 
 def require_same_values(process: Process, transform: Transform) -> None:

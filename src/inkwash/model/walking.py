@@ -16,6 +16,8 @@ from inkwash.core.shapes import as_batch, event_size
 from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
+from inkwash.model.forecast import axis_of_time, with_future
+from inkwash.model.lengths import drawn_lengths, ended, places_of
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units
@@ -59,6 +61,7 @@ class WalkingModel(Model):
         given: Any = None,
         guidance: float = 1.0,
         present: Tensor | None = None,
+        lengths: Any = None,
     ) -> Any:
         """Sample `n` examples.
 
@@ -82,9 +85,12 @@ class WalkingModel(Model):
                 takes two evaluations of the network in place of one. See `inkwash.denoise.denoiser.NetworkDenoiser`.
             present: for a model of rows that may have gaps, which entries the rows have, boolean `(n, *shape)`, model
                 units; the others have no meaning. All by default.
+            lengths: for a model of series of unequal length, how many places they have: a number, or one for each. By
+                default they are drawn from those of the data.
 
         Returns:
-            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`.
+            An array `(n, …)` in data units, in the dtype of the data; without a transform a tensor `(n, *shape)`; for
+            series of unequal length a list of arrays.
 
         Raises:
             ConfigError: a bad option, or `times` beside `steps` or `grid`.
@@ -92,20 +98,28 @@ class WalkingModel(Model):
         """
         options: WalkOptions = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
         options |= {"label": label, "given": given, "guidance": guidance, "present": present}
+        if lengths is not None:
+            options["present"] = places_of(self.units, n, lengths)
         walks = self.walks(n, first=first, seed=seed, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(walks)]))
+        return self.units.cut(self.to_data(torch.cat([end_of(each).x_s for each in tracked(walks)])))
 
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, **options: Unpack[WalkOptions]
     ) -> list[Iterator[State]]:
         slots, fixed_seed = self.slots(n, first), seed_of(seed)
+        if self.units.lengths is not None and options.get("present") is None:
+            drawn = [generator(fixed_seed, Purpose.LENGTH, first + i) for i in range(n)]
+            options["present"] = places_of(self.units, n, drawn_lengths(self.units.lengths, drawn))
         (condition, plan), present = self._planned(n, **options), options.get("present")
 
         def walk_slot(slot: Slot) -> Iterator[State]:
             x_1, random = self.start(slot, fixed_seed)
             walker = Stepwise(under(self.denoiser, condition, slot.places), plan.sampler)
-            states = walker.walk(x_1, plan.times, random, slot.own)
-            yield from states if present is None else masked(states, present[slot.places[slot.own]])
+            states: Iterable[State] = walker.walk(x_1, plan.times, random, slot.own)
+            if present is not None:
+                there = present[slot.places[slot.own]]
+                states = masked(states, there) if self.units.lengths is None else ended(masked(states, there), there)
+            yield from states
 
         return [walk_slot(slot) for slot in slots]
 
@@ -268,6 +282,45 @@ class WalkingModel(Model):
             self.denoiser, model_x, n, method, plan, dtype=self.dtype, seed=seed_of(seed), condition=condition
         )
         return self.units.with_known(x, self.to_data(samples.flatten(0, 1)), n)
+
+    def forecast(
+        self,
+        x: Any,
+        horizon: int,
+        n: int = 100,
+        *,
+        seed: int | None = None,
+        method: Method | None = None,
+        **options: Unpack[WalkOptions],
+    ) -> Any:
+        r"""Sample the next places of series, given their past: $p(x_{L-h+1}, \dots, x_L \mid x_1, \dots, x_{L-h})$ for
+        a model of series of L places and a horizon h.
+
+        This is `impute` with the last h places missing. The model knows series of L places only. Of a longer past it
+        sees the last L - h places; of a shorter one, fill up the beginning with NaN, and the model samples that too.
+
+        Args:
+            x: the past of each series, data units and in the layout of the data: `(B, P)` for `NL`, `(B, P, C)` for
+                `NLC`, `(B, C, P)` for `NCL` and without a transform, with P at least L - h; NaN where a place is
+                missing.
+            horizon: h, how many places, from 1 to L - 1.
+            n: how many samples of each, at least 1.
+            seed: any integer >= 0; None takes one from torch's global generator. Sample i of a seed is the same, bit
+                for bit, whatever `n` is.
+            method: as of `impute`.
+            **options: as of `impute`.
+
+        Returns:
+            `(n, B, …)` with h places, data units, in the layout and the dtype of the data.
+
+        Raises:
+            ConfigError: a model of other data than series, a bad `horizon`, `n` or option.
+            DataError: a past of another shape or with too few places, or with values that the data cannot take.
+        """
+        full = with_future(self.units, x, horizon)
+        draws = self.impute(full, n, seed=seed, method=method, **options)
+        axis = 1 + axis_of_time(self.units)
+        return draws[(slice(None),) * axis + (slice(draws.shape[axis] - horizon, None),)]
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""

@@ -1,4 +1,4 @@
-"""A network for tables: rows of numbers and categories, in which cells may be missing."""
+"""A network for tables, rows of numbers and categories, and for series: what they hold may be missing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ class TableNet(nn.Module):
     their log-frequencies.
 
     If cells may be missing, each column also has a flag for whether its cell is present, and a missing cell is shown as
-    zeros.
+    zeros. The channels of series are columns of numbers, with a flag for each place.
 
     Args:
         network: maps features `(B, sum(inputs))` and levels `(B,)`, with or without a condition, to
@@ -58,13 +58,13 @@ class TableNet(nn.Module):
             self.log_prior.copy_(torch.cat([(count / count.sum()).log() for count in counts]))
 
     def forward(self, x_t: Tensor, t: Tensor, present: Tensor | None = None, **condition: Tensor) -> Tensor:
-        """Map noisy rows `(B, D)` at levels `(B,)` to the predictions of the numbers, their spreads if the network
-        gives them, and the log-weights of all categories.
+        """Map noisy rows `(B, D)`, or series `(B, C, L)`, at levels `(B,)` to the predictions of the numbers, their
+        spreads if the network gives them, and the log-weights of all categories.
 
         Args:
             x_t: numbers and states of categories.
             t: the noise levels.
-            present: which cells are present, boolean `(B, D)`; all of them by default.
+            present: which cells are present, boolean, shaped as `x_t`; all of them by default.
             **condition: the condition of the network.
 
         Raises:
@@ -76,7 +76,9 @@ class TableNet(nn.Module):
         columns = zip(self.categories, self.states, strict=True)
         states = [one_hot(x_t[:, i].long(), count) * there[:, i, None] for i, count in columns]
         shown = [(x_t * there)[:, self.numbers], *states, *([there] if self.missing else [])]
-        output = self.network(torch.cat(shown, 1)[:, self.order], t, **condition)
+        output: Tensor = self.network(torch.cat(shown, 1)[:, self.order], t, **condition)
+        if not self.categories:
+            return output
         predictions, weights = output.tensor_split([output.shape[1] - len(self.log_prior)], 1)
         return torch.cat([predictions, weights + self.log_prior], 1)
 

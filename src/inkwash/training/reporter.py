@@ -158,7 +158,8 @@ class Reporter:
         config = self.prepared.config
         walk = family_of(config).preview(config, _PREVIEW_STEPS)
         with suppress(NonFiniteError):  # the samples of a young network may grow to infinity: no picture of that
-            data = model.sample(count, seed=0, **{**walk, **self.prepared.conditions(count)})
+            options: Any = {**walk, **self.prepared.conditions(count)}
+            data = draw(model, count, Display(shown=False), seed=0, **options)
             pictures.save_samples(folder / f"step-{step:09d}.png", spec, data)
             self.tracker.picture(folder / f"step-{step:09d}.png", step)
 

@@ -1,0 +1,131 @@
+"""Series of unequal length: a list of arrays, and the `.ts` files of the UCR and UEA archives.
+
+They become one array in which a series that ends early is NaN beyond its end. The format of `.ts` files is that of
+sktime and aeon: lines of `@` and `#`, then `@data`, and a line for each series. There, channels are separated by
+colons, places by commas, and `?` stands for a missing value; the last part of a line is the class, or the number to
+predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from inkwash.core.config import DataConfig, Layout
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
+from inkwash.data.raw import Raw, short
+
+_TARGETS = {"@classlabel": "class", "@targetlabel": "target"}
+
+
+def is_ragged(source: Any) -> bool:
+    """Whether it is a list or tuple of series of unequal length: `(L,)`, `(L, C)` or `(C, L)`."""
+    if not isinstance(source, list | tuple) or not all(isinstance(each, np.ndarray | Tensor) for each in source):
+        return False
+    axes = {each.ndim for each in source}
+    return axes in ({1}, {2}) and len({tuple(each.shape) for each in source}) > 1
+
+
+def read_ragged(source: Sequence[Any], where: str, config: DataConfig) -> Raw:
+    """A list of series; the side that differs is time.
+
+    Raises:
+        DataError: no numbers, series that differ in both sides, or NaN without `data.missing`.
+    """
+    arrays = [np.asarray(each.detach().cpu() if isinstance(each, Tensor) else each) for each in source]
+    varies = [axis for axis in range(arrays[0].ndim) if len({array.shape[axis] for array in arrays}) > 1]
+    if len(varies) > 1:
+        got = f"shapes {arrays[0].shape}, {next(a.shape for a in arrays if a.shape != arrays[0].shape)}, …"
+        raise DataError(where, got, "series that differ in their number of places only")
+    layout: Layout = "NL" if arrays[0].ndim == 1 else "NLC" if varies == [0] else "NCL"
+    return padded(arrays, varies[0], layout, where, config)
+
+
+def padded(
+    arrays: Sequence[Array], axis: int, layout: Layout, where: str, config: DataConfig, labels: Any = None
+) -> Raw:
+    """Series as one array, NaN beyond their ends.
+
+    Args:
+        arrays: the series.
+        axis: which of their axes is time.
+        layout: of all of them.
+        where: what they are called in messages.
+        config: whether they may have gaps.
+        labels: of the series, by name.
+
+    Raises:
+        DataError: no real numbers, a series without a place, or NaN without `data.missing`.
+    """
+    dtype = np.result_type(*{array.dtype for array in arrays})
+    lengths = np.array([array.shape[axis] for array in arrays])
+    if dtype.kind not in "biuf":
+        raise DataError(where, f"values of type {dtype}", "series of numbers")
+    for i, array in enumerate(arrays):
+        if not lengths[i] or (np.isnan(array).any() and not config.missing):
+            got = "NaN" if lengths[i] else "no place"
+            raise DataError(f"{where}[{i}]", got, "numbers; with --data.missing True, NaN stands for a missing place")
+    notes: tuple[str, ...] = ()
+    if lengths.min() == lengths.max():
+        return Raw(np.stack(arrays), layout, labels=labels or {})
+    if dtype.kind != "f":
+        dtype, notes = np.dtype(np.float64), (f"{dtype} read as real numbers, as series of unequal length are",)
+    shape = list(arrays[0].shape)
+    shape[axis] = int(lengths.max())
+    data = np.full((len(arrays), *shape), np.nan, dtype)
+    for row, array in zip(data, arrays, strict=True):
+        np.moveaxis(row, axis, 0)[: array.shape[axis]] = np.moveaxis(array, axis, 0)
+    note = f"series of {lengths.min()} to {lengths.max()} places"
+    return Raw(data, layout, notes=(*notes, note), labels=labels or {}, lengths=lengths)
+
+
+def read_ts(path: Path, config: DataConfig) -> Raw:
+    """A `.ts` file; its classes are the labels `class`, and its targets the condition `target`.
+
+    Raises:
+        DataError: an unreadable file, one with time stamps, or series whose channels differ in length.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a .ts file of text") from None
+    tags = [line.split() for line in lines if line.startswith("@")]
+    header = {tag[0].lower(): (tag[1:] or [""])[0].lower() for tag in tags}
+    if header.get("@timestamps") == "true" or "@data" not in header:
+        got = "time stamps" if "@data" in header else "no line @data"
+        raise DataError(str(path), got, "a .ts file of series, a line for each after @data, without time stamps")
+    start = [line.lower() for line in lines].index("@data") + 1
+    rows = [(n, line) for n, line in enumerate(lines[start:], start + 1) if line and line[0] not in "#@"]
+    target = next((name for tag, name in _TARGETS.items() if header.get(tag) == "true"), None)
+    series, last = [], []
+    for number, line in rows:
+        parts = line.split(":")
+        last += [parts.pop().strip()] if target else []
+        series.append(_channels(f"{path} line {number}", parts))
+    channels = {len(each) for each in series}
+    if len(channels) != 1:
+        got = f"series of {sorted(channels)} channels" if channels else "no series"
+        raise DataError(str(path), got, "series, as many channels in each")
+    labels = {} if target is None else {target: _numbers(last) if target == "target" else np.array(last)}
+    if len(series[0]) == 1:
+        return padded([each[0] for each in series], 0, "NL", str(path), config, labels)
+    return padded(series, 1, "NCL", str(path), config, labels)
+
+
+def _channels(where: str, parts: Sequence[str]) -> Array:
+    """The channels of one line, `(C, L)`."""
+    try:
+        found = [_numbers(part.split(",")) for part in parts]
+        return np.stack(found)
+    except ValueError as error:
+        need = "numbers with commas between them, and channels of equal length with colons between"
+        raise DataError(where, f"no series ({short(error)})", need) from None
+
+
+def _numbers(words: Sequence[str]) -> Array:
+    return np.array([np.nan if word.strip() == "?" else float(word) for word in words])

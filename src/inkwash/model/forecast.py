@@ -1,0 +1,68 @@
+"""The future of a series as missing entries: a forecast samples the last places of an example, given the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from inkwash.core.errors import ConfigError, DataError, require_integer
+from inkwash.core.shapes import Array
+from inkwash.data.spec import DataSpec
+from inkwash.model.units import Units
+
+
+def axis_of_time(units: Units) -> int:
+    """Which axis of data units, the first of which counts the examples, is time.
+
+    Raises:
+        ConfigError: the examples are no series.
+    """
+    if len(units.shape) != 2:
+        need = "a model of series, such as --data.layout NL, NLC or NCL makes"
+        raise ConfigError("forecast", f"a model of examples of shape {units.shape}", need)
+    return 2 if units.transform is None else units.transform.spec.layout.index("L")
+
+
+def by_channel(spec: DataSpec, series: Array) -> Array:
+    """Series of any length, in the layout of the data, as `(N, C, P)`, float64."""
+    channels_first = {"NL": lambda x: x[:, None], "NLC": lambda x: np.moveaxis(x, -1, 1), "NCL": lambda x: x}
+    return np.asarray(channels_first[spec.layout](series), np.float64)
+
+
+def with_future(units: Units, past: Any, horizon: int) -> Array:
+    """Series of the model's length, float64: the last places of the past, then `horizon` places that are NaN.
+
+    Args:
+        units: those of the model, whose series have L places.
+        past: data units, `(B, …)` with at least L - horizon places; NaN where one is missing.
+        horizon: from 1 to L - 1.
+
+    Raises:
+        ConfigError: the examples of the model are no series, or a bad horizon.
+        DataError: a past of another shape, or with too few places.
+    """
+    axis, length = axis_of_time(units), units.shape[1]
+    require_integer("horizon", horizon)
+    if horizon >= length:
+        raise ConfigError("horizon", horizon, f"1 to {length - 1}, for a model of series of {length} places")
+    seen = np.asarray(past.detach().cpu() if isinstance(past, Tensor) else past)
+    _require_past(seen, axis, units.data_shape, length - horizon)
+    last = np.take(seen, range(seen.shape[axis] - length + horizon, seen.shape[axis]), axis)
+    ahead = [(0, horizon if i == axis else 0) for i in range(seen.ndim)]
+    return np.pad(last.astype(np.float64), ahead, constant_values=np.nan)
+
+
+def _require_past(seen: Array, axis: int, shape: tuple[int, ...], least: int) -> None:
+    """Refuse a past that is not shaped as series of `shape` are, but along time, or has too few places."""
+    fits = seen.ndim == len(shape) + 1 and np.array_equal(
+        np.delete(seen.shape[1:], axis - 1), np.delete(shape, axis - 1)
+    )
+    if not fits or len(seen) == 0 or seen.shape[axis] < least:
+        sides = [f"at least {least}" if i == axis - 1 else str(side) for i, side in enumerate(shape)]
+        got, need = f"shape {seen.shape}", f"(N, {', '.join(sides)}); a place may be NaN where it is not known"
+        raise DataError("past", got, need)
+    if seen.dtype.kind not in "biuf" or np.isinf(seen).any():
+        got = "infinity" if seen.dtype.kind == "f" else f"values of type {seen.dtype}"
+        raise DataError("past", got, "numbers, or NaN for a place that is not known")
