@@ -285,7 +285,7 @@ def test_a_message_names_what_to_type_and_it_exists(words, work, capsys):
     names = {name for kind in kinds for name in _values(kind)} | {*BUILTIN_NAMES, "points", "many", "images"} - {
         "nothing"
     }
-    spoken = set(re.findall(r"[\w-]+", need))
+    spoken = set(re.findall(r"[\w-]+", need)) - {"nothing"}
     usable = (
         named
         or spoken & names
