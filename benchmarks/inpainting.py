@@ -109,9 +109,10 @@ def scores(draws: np.ndarray, truth: np.ndarray) -> list[float]:
     every = np.concatenate([draws, truth[None]])
     commonest = (every[:, None] == every).sum(1).max(0)
     half, most, total = coverage(draws, truth, 0.5), coverage(draws, truth, 0.9), draws.sum(1, keepdims=True)
-    opened = most[2 * commonest <= len(every)]
+    of_open = most[2 * commonest <= len(every)]
     of_sum = coverage(total, truth.sum(keepdims=True), 0.9)
-    return [half.mean(), most.mean(), opened.mean() if len(opened) else np.nan, of_sum.item(), crps(draws, truth).mean()]
+    means = [half.mean(), most.mean(), of_open.mean() if len(of_open) else np.nan]
+    return [*means, of_sum.item(), crps(draws, truth).mean()]
 
 
 def score(draw: Draw, pictures: np.ndarray, images: int, draws: int) -> tuple[np.ndarray, float]:
