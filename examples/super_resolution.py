@@ -29,8 +29,6 @@ flat, truth = draws.swapaxes(0, 1).reshape(draws_each, -1), x.ravel()
 held = coverage(flat, truth, 0.9)[(flat != truth).any(0)]
 back = draws.reshape(*draws.shape[:3], 4, 2, 4, 2).mean((4, 6))
 print(f"PSNR        mean draw {psnr(draws.mean(1)):.2f} dB, bilinear {psnr(bilinear):.2f} dB")
-print(
-    f"CRPS        {crps(flat, truth).mean():.3f} grey levels; of bilinear, a single guess, {abs(bilinear - x).mean():.3f}"
-)
+print(f"CRPS        {crps(flat, truth).mean():.3f} grey levels; of bilinear alone, {abs(bilinear - x).mean():.3f}")
 print(f"coverage    {held.mean():.3f} of the open pixels within the central 90 %")
 print(f"blocks      of a draw differ from those given by {np.sqrt(np.mean((back - small[:, None]) ** 2)):.3f}, rms")
