@@ -1,21 +1,32 @@
-"""The benchmark of GPUs runs to its end without one."""
+"""Benchmarks that need more than a run: one of GPUs, without one, and one whose law is known."""
 
 import importlib.util
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+import inkwash as iw
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@cache
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_gpus_runs_on_a_cpu_in_a_small_form(monkeypatch, tmp_path, capsys):
     """The losses of bfloat16 are close to those of float32, and each mode has figures that agree with one another."""
-    spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
-    gpu = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(gpu)
+    gpu = benchmark("gpu")
     figures = tmp_path / "figures.json"
     words = "--device cpu --eager --width 8 --batch 2 --turns 1 --peers --json"
     monkeypatch.setattr(sys, "argv", ["gpu.py", *words.split(), str(figures)])
@@ -28,3 +39,43 @@ def test_the_benchmark_of_gpus_runs_on_a_cpu_in_a_small_form(monkeypatch, tmp_pa
     for each in results:
         assert each["step_ms"] * each["trained_per_s"] == pytest.approx(2000)
         assert each["samples_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_the_denoiser_of_clusters_leaves_nothing_to_predict():
+    """What it is off by has mean zero, whatever it is multiplied with that is known from x_t."""
+    law = benchmark("inpainting").Clusters()
+    model, size = law.model(), 2000
+    x = torch.from_numpy(law.sample(law.weights, size, np.random.default_rng(0)) / 8.0 - 1).reshape(-1, 1, 8, 8)
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for t in (0.1, 0.4, 0.7, 0.95):
+        x_t = model.process.diffuse(x, t, noise)
+        guess = model.denoiser(x_t, t).x
+        for known in (torch.ones_like(x), x_t, guess, x_t.flip(-1), guess.flip(-2)):
+            each = ((x - guess) * known).mean((1, 2, 3))
+            assert abs(float(each.mean())) < 4 * float(each.std()) / size**0.5
+
+
+@pytest.mark.slow
+def test_halves_of_a_known_law_are_covered_as_stated():
+    """Draws of the posterior itself cover the truth as often as they say, whichever pixels are counted, and the sum of
+    all; draws of the model with the exact denoiser do so pixel by pixel. Draws of half the spread are too sure."""
+    inpainting = benchmark("inpainting")
+    law = inpainting.Clusters()
+    pictures = law.sample(law.weights, 400, np.random.default_rng(0))
+
+    def found(draw, images, columns):
+        each = inpainting.score(draw, pictures, images, 16)[0][:, columns]
+        return each.mean(0), 4 * each.std(0, ddof=1) / images**0.5
+
+    mean, error = found(law.exact, 400, slice(4))
+    assert (abs(mean - [0.5, 0.9, 0.9, 0.9]) < error).all()
+    mean, error = found(inpainting.drawn_by(law.model(), iw.PiGDM(), 40), 16, slice(2))
+    assert (abs(mean - [0.5, 0.9]) < error + 0.02).all()
+
+    def too_sure(*picture):
+        draws = law.exact(*picture)
+        return draws.mean(0) + 0.5 * (draws - draws.mean(0))
+
+    mean, error = found(too_sure, 400, slice(4))
+    assert (mean[1:] < 0.9 - error[1:]).all()

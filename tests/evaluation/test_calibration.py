@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bugs import bug
-from oracles import F64, PLANE, exact_denoiser
+from oracles import F64, PLANE, TOGETHER, exact_denoiser
 from scipy.stats import norm
 
 import inkwash as iw
@@ -55,6 +55,30 @@ def test_a_truth_of_the_law_of_the_draws_is_covered_as_stated(n, share):
     for numbers in (np.random.default_rng(n).poisson(1.5, n + 1), np.random.default_rng(n).normal(3, 2, n + 1)):
         found = [calibration.coverage(np.delete(numbers, i)[:, None], numbers[i : i + 1], share) for i in range(n + 1)]
         assert np.mean(found) == pytest.approx(share)
+
+
+def ends_count(weight):
+    """How often a truth lies between two quantiles of its draws, where one that equals an end counts `weight`."""
+
+    def replacement(draws, truth, share):
+        low, high = np.quantile(draws, [(1 - share) / 2, (1 + share) / 2], axis=0)
+        return np.where((truth == low) | (truth == high), weight, (low < truth) & (truth < high))
+
+    return replacement
+
+
+@bug("a tie with an end counts half", calibration, "coverage", ends_count(0.5), share=0.9)
+@bug("a tie with an end counts whole", calibration, "coverage", ends_count(1.0), share=0.9)
+@bug("a tie with an end does not count", calibration, "coverage", ends_count(0.0), share=0.5)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_exact_draws_of_a_hidden_level_are_covered_as_stated(share):
+    """A sum over all seen levels, all sets of four draws given the seen one, and all truths: most draws are equal."""
+    joint, found = TOGETHER.log_probs.exp().reshape(3, 3).numpy(), 0.0
+    for seen, (*draws, truth) in itertools.product(range(3), itertools.product(range(3), repeat=5)):
+        law = joint[seen] / joint[seen].sum()
+        weight = joint[seen].sum() * law[draws].prod() * law[truth]
+        found += weight * calibration.coverage(np.array(draws)[:, None], np.array([truth]), share).item()
+    assert found == pytest.approx(share)
 
 
 def test_an_interval_too_narrow_or_too_wide_is_seen():
