@@ -12,7 +12,7 @@ from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.core.errors import DataError
-from inkwash.data import column_kinds, frames
+from inkwash.data import frames, judge
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
@@ -45,14 +45,14 @@ def mixed():
     return frame.set_index(np.arange(COUNT) + 7)
 
 
-category_column = column_kinds.category_column
+text_column = judge.text_column
 
 
-def without_missing(where, dtype, names, numbers):
-    return category_column(where, dtype, names, np.nan_to_num(numbers))
+def without_missing_text(where, names, numbers, wanted, typed):
+    return text_column(where, names, np.nan_to_num(numbers), wanted, typed)
 
 
-@bug("a missing category of a frame is the first one", frames, "category_column", without_missing)
+@bug("a missing category of a frame is the first one", judge, "text_column", without_missing_text)
 def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)

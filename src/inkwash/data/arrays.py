@@ -39,13 +39,13 @@ def read_array_file(path: Path, config: DataConfig) -> Raw:
 def _read_beside(path: Path, option: str, name: str) -> Array:
     """The labels or the condition that lie in a file beside the examples."""
     beside = path.parent / name
-    if not exists(beside) or not (beside.suffix == ".npy" or is_idx(beside)):
+    if not exists(beside) or not (beside.suffix.lower() == ".npy" or is_idx(beside)):
         raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
     return np.array(_read_file(beside))
 
 
 def _read_file(path: Path) -> Array:
-    return read_npy(path) if path.suffix == ".npy" else read_idx(path)
+    return read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
 
 
 def read_npy(path: Path) -> Array:

@@ -12,12 +12,12 @@ import numpy as np
 
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_date, is_integer, is_plain_integer
+from inkwash.data.cells import is_integer, is_plain_integer
 from inkwash.data.columns import Column, Type
 
 _MOST_NEIGHBOURS = 16
 """Most different values of integers that are categories."""
-_MOST_TEXTS, _MOST_CATEGORIES = 64, 1024
+MOST_TEXTS, _MOST_CATEGORIES = 64, 1024
 """Most categories of a column of text, and of any column that `data.categories` names."""
 
 
@@ -35,7 +35,7 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     """
     seen = np.unique(values[~np.isnan(values)])
     _require_two(where, [f"{value:g}" for value in seen[:2]], "constant ")
-    if not (_are_categories(dtype, values, seen) if categories is None else categories):
+    if not (are_categories(dtype, values, seen) if categories is None else categories):
         return Column(dtype, None, bool(np.isnan(values).any())), values
     if not np.array_equal(seen, np.rint(seen)):
         raise DataError(where, "real numbers", "whole numbers or text, to be categories")
@@ -43,7 +43,7 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     return category_column(where, dtype, [str(int(value)) for value in seen], numbers)
 
 
-def _are_categories(dtype: Type, values: Array, seen: Array) -> bool:
+def are_categories(dtype: Type, values: Array, seen: Array) -> bool:
     """Whether numbers are integers that take few neighbouring values, some of them more than once."""
     neighbours = Column(dtype).is_integer and bool(seen[-1] - seen[0] == len(seen) - 1)
     again = len(seen) < int((~np.isnan(values)).sum())
@@ -66,13 +66,9 @@ def text_column(
         typed: whether the source has types, and these cells are text there.
 
     Raises:
-        DataError: there is only one text, there are too many of them, or as many as cells, or they are dates.
+        DataError: there is only one text, or there are too many of them.
     """
     require_few(where, len(names), wanted)
-    if names and not wanted and all(map(is_date, names)):
-        refuse_dates(where)
-    if not wanted and 1 < len(names) == np.count_nonzero(~np.isnan(numbers)):
-        raise DataError(where, "a text of its own in each row", "categories; data.drop leaves the column out")
     integers = all(map(is_integer, names))
     order = sorted(range(len(names)), key=lambda i: (int(names[i]) if integers else 0, names[i]))
     ordered = [names[i] for i in order]
@@ -105,7 +101,7 @@ def require_few(where: str, count: int, wanted: bool) -> None:
     Raises:
         DataError: there are more.
     """
-    most = _MOST_CATEGORIES if wanted else _MOST_TEXTS
+    most = _MOST_CATEGORIES if wanted else MOST_TEXTS
     if count > most:
         more = "" if wanted else f", or up to {_MOST_CATEGORIES} with data.categories"
         need = f"at most {most}{more}; data.drop leaves the column out"

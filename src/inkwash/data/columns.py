@@ -3,7 +3,7 @@
 NaN stands for a missing cell. `inkwash.data.column_kinds` decides which columns hold categories.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_finite, is_integer, is_missing
+from inkwash.data.number_formats import NumberFormat
 
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
@@ -28,11 +29,13 @@ class Column:
         dtype: NumPy name of their type, "str" for text, "category" for a pandas categorical of text.
         categories: names of the categories in the order of their numbers 0, 1, …; None: the cells are numbers.
         missing: whether cells may be missing.
+        written: how numbers are written in text, if not plainly.
     """
 
     dtype: Type | Literal["str", "category"]
     categories: tuple[str, ...] | None = None
     missing: bool = False
+    written: NumberFormat | None = None
 
     @property
     def is_integer(self) -> bool:
@@ -65,25 +68,28 @@ class Column:
         if self.dtype not in ("bool", "str", "category") and not all(map(is_integer, names)):
             raise ConfigError(f"{where}.categories", listed(names), f"whole numbers, for cells of type {self.dtype}")
 
-    def encode(self, where: str, cells: Iterable[Any]) -> Array:
+    def encode(self, where: str, cells: Iterable[Any], missing: Collection[str] = ()) -> Array:
         """The numbers that stand in the data for cells, float64 `(N,)`; NaN where a cell is missing.
 
         Args:
             where: name of the table and of the column, for messages.
             cells: values of Python or NumPy, or text as in a file. None, NaN and the words for missing cells are
                 missing.
+            missing: further words for missing cells, unless they are categories.
 
         Raises:
             DataError: a cell that is not one of the column's categories, or not a finite number; the message has its
                 row, counted from 0.
         """
-        numbers = {name: float(i) for i, name in enumerate(self.categories or ())}
-        return np.array([self._encoded(where, i, cell, numbers) for i, cell in enumerate(cells)], np.float64)
+        numbers = {self._folded(name): float(i) for i, name in enumerate(self.categories or ())}
+        return np.array([self._encoded(where, i, cell, numbers, missing) for i, cell in enumerate(cells)], np.float64)
 
     def texts(self, values: Array) -> Array:
         """The text of the cells that `values` `(N,)` stand for; it is empty where one is missing."""
-        names = self.decode(values) if self.categories is None else self._names(values)
-        return np.where(np.isnan(values), "", names.astype(str))
+        names = (self.decode(values) if self.categories is None else self._names(values)).astype(str)
+        if self.written is not None:
+            names = np.array([self.written.text(name) for name in names.tolist()], str)
+        return np.where(np.isnan(values), "", names)
 
     def decode(self, values: Array) -> Array:
         """The cells that `values` `(N,)` stand for, in their type; where a cell is missing, any value."""
@@ -99,20 +105,29 @@ class Column:
     def _names(self, values: Array) -> Array:
         return np.array(self.categories)[np.where(np.isnan(values), 0, values).astype(int)]
 
-    def _encoded(self, where: str, row: int, cell: Any, numbers: Mapping[str, float]) -> float:
+    def _encoded(
+        self, where: str, row: int, cell: Any, numbers: Mapping[str, float], missing: Collection[str]
+    ) -> float:
         if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
             return np.nan
         name = self._name(cell)
-        if name in numbers:
-            return numbers[name]
-        if is_missing(name):
+        if self._folded(name) in numbers:
+            return numbers[self._folded(name)]
+        if is_missing(name, missing):
             return np.nan
+        number = self.written.number(name) if self.written is not None and isinstance(cell, str) else None
+        if number is not None:
+            name = str(int(number)) if number.is_integer() else repr(number)
         if self.categories is not None:
             raise DataError(f"{where}, row {row}", repr(cell), f"one of {listed(self.categories)}")
         if not is_finite(name) or (self.is_integer and not float(name).is_integer()):
             need = f"a {'whole' if self.is_integer else 'finite'} number"
             raise DataError(f"{where}, row {row}", repr(cell), need)
         return float(name)
+
+    def _folded(self, name: str) -> str:
+        """What two spellings of one category have in common: TRUE and true are one value."""
+        return name.lower() if self.dtype == "bool" else name
 
     def _name(self, cell: Any) -> str:
         if self.dtype == "bool" and isinstance(cell, bool | np.bool_):

@@ -7,7 +7,7 @@ refuse too much.
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,8 @@ from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
+from inkwash.data.doubts import Doubt
+from inkwash.data.reading import Dialect, Reading
 
 _MOST_BYTES = 1 << 34
 
@@ -35,6 +37,8 @@ class Raw:
         notes: what was decided or converted, one sentence each.
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
+        reading: how a table was read.
+        doubts: what was decided about a table and could be otherwise.
     """
 
     data: Array
@@ -43,6 +47,13 @@ class Raw:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
     columns: dict[str, Column] | None = None
+    reading: Reading | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+    def with_dialect(self, dialect: Dialect, doubts: Sequence[Doubt]) -> "Raw":
+        """A table with what is known about its file, and the doubts about that before those about columns."""
+        reading = replace(self.reading or Reading(), dialect=dialect)
+        return replace(self, reading=reading, doubts=(*doubts, *self.doubts))
 
     def labels_named(self, name: str, where: str) -> Array:
         """The labels of a name.
