@@ -12,7 +12,7 @@ from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.core.errors import DataError
-from inkwash.data import frames, judge
+from inkwash.data import judge
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset

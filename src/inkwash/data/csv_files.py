@@ -18,11 +18,12 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.as_read import Cells
 from inkwash.data.cells import is_integer, is_missing
 from inkwash.data.columns import LARGEST_INTEGER, Type
 from inkwash.data.dialects import Lines, dialect_of, first_row, opened
 from inkwash.data.doubts import Doubt
-from inkwash.data.judge import Cells, Judge
+from inkwash.data.judge import Judge
 from inkwash.data.number_formats import NumberFormat
 from inkwash.data.raw import Raw, short
 from inkwash.data.reading import Dialect, Reading
@@ -136,12 +137,12 @@ def _dialect(path: Path, config: DataConfig, known: DataSpec | None) -> tuple[Di
         dialect, doubts = dialect_of(path, config)
     except (UnicodeError, csv.Error, OSError, EOFError) as error:
         raise _unreadable(path, error) from None
-    of_table = known.reading.dialect if known and known.reading else None
-    if of_table is None or of_table == dialect:
+    if known is None or known.reading is None or known.reading.dialect in (None, dialect):
         return dialect, doubts
+    of_table = known.reading.dialect
     try:
         with _rows(path, of_table) as rows:
-            fits = {*map(str.strip, next(rows, (0, [""]))[1])} >= {*(known and known.columns or ())}
+            fits = {*(known.columns or ())} <= {*map(str.strip, next(rows, (0, [""]))[1])}
     except DataError:
         fits = False
     return (of_table if fits else dialect), doubts
@@ -165,7 +166,9 @@ def _unreadable(path: Path, error: BaseException) -> DataError:
     return DataError(str(path), f"an unreadable file ({short(error)})", need)
 
 
-def _columns(table: _Table, entries: Sequence[str], config: DataConfig) -> tuple[array[int], list[str], dict[str, Cells]]:
+def _columns(
+    table: _Table, entries: Sequence[str], config: DataConfig
+) -> tuple[array[int], list[str], dict[str, Cells]]:
     """The line of each row, the labels, and the columns as they were read.
 
     A column is read as numbers as long as all its cells are such. The others are read again, as text.

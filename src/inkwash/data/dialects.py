@@ -9,7 +9,7 @@ import csv
 import gzip
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO
 
@@ -207,7 +207,7 @@ def _recurs(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 def _counts(cells: Sequence[str]) -> bool:
     if len(cells) < 2 or not all(map(is_integer, cells)):
         return False
-    return all(int(b) - int(a) == 1 for a, b in zip(cells, cells[1:], strict=False))
+    return all(int(b) - int(a) == 1 for a, b in pairwise(cells))
 
 
 def _mostly_outside(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:

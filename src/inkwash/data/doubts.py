@@ -61,18 +61,24 @@ def require_none(where: str, doubts: Sequence[Doubt], config: DataConfig) -> Non
     if not doubts:
         return
     each = "; ".join(f"{doubt.column or '(file)'}: {doubt.seen}, {doubt.done}" for doubt in doubts)
-    raise DataError(where, f"{len(doubts)} in doubt ({each})", f"every decision made by an option: {_way(where, doubts, config)}")
+    raise DataError(
+        where, f"{len(doubts)} in doubt ({each})", f"every decision made by an option: {_way(where, doubts, config)}"
+    )
 
 
 def _way(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
     """What settles all doubts beside the options that there are: a command, or options from Python for an object."""
     every = {item.name: getattr(config, item.name) for item in fields(config)}
     chosen = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
-    stated = [(name, str(word)) for name, value in chosen.items() for word in (value if isinstance(value, tuple) else (value,))]
+    stated = [(name, str(word)) for name, value in chosen.items() for word in _several(value)]
     settled = _merged([*stated, *(doubt.settled for doubt in doubts)])
     if Path(where).exists():
         return f"inkwash train {shlex.quote(where)} {option_words(settled)}"
     return f"DataConfig({', '.join(f'{name}={_python(name, some, chosen)}' for name, some in settled.items())})"
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _python(name: str, words: Sequence[str], chosen: Mapping[str, Any]) -> str:

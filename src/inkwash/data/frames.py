@@ -14,11 +14,12 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.as_read import Cells
 from inkwash.data.columns import LARGEST_INTEGER, Column, Type
-from inkwash.data.judge import Cells, Judge, Verdict
+from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short
-from inkwash.data.spec import DataSpec
 from inkwash.data.reading import Reading
+from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 Decimal = Literal[".", ","]
+Thousands = Literal["", ",", ".", " ", "'"]
 _CODES = "USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|Fr\\.|kr|zł|Kč|Ft|R\\$"
 _SYMBOLS = "".join(chr(i) for i in range(0x20, 0x20C1) if unicodedata.category(chr(i)) == "Sc")
 _AFFIX = rf"(?:[A-Z]{{0,2}}[{re.escape(_SYMBOLS)}]|{_CODES}|%)"
@@ -16,8 +17,8 @@ _WRITTEN = re.compile(
     rf"(?P<digits>\.?\d(?:[\d.,'\u2019 ]*\d)?)(?P<suffix>\ ?{_AFFIX})?(?P<close>\))?"
 )
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})
-_WAYS: tuple[tuple[Decimal, str], ...] = ((".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
-"""Decimal mark and thousands separator."""
+_MARKS: tuple[Decimal, ...] = (".", ",")
+_GROUPS: tuple[Thousands, ...] = ("", ",", ".", " ", "'")
 
 
 class AmbiguousNumbersError(ValueError):
@@ -36,7 +37,7 @@ class NumberFormat:
     """
 
     decimal: Decimal = "."
-    thousands: Literal["", ",", ".", " ", "'"] = ""
+    thousands: Thousands = ""
     prefix: str = ""
     suffix: str = ""
 
@@ -109,11 +110,13 @@ def find_format(texts: Sequence[str], decimal: Decimal | None) -> NumberFormat |
     affixes = {(part.prefix, part.suffix) for part in parts if part}
     if len(affixes) > 1:
         return None
-    fitting = [way for way in map(lambda way: NumberFormat(*way, *next(iter(affixes))), _WAYS) if _all_fit(way, texts)]
-    of_table = [way for way in fitting if decimal in (None, way.decimal)]
+    (around,) = affixes
+    ways = [NumberFormat(mark, group, *around) for group in _GROUPS for mark in _MARKS if mark != group]
+    fitting = [way for way in ways if _all_fit(way, texts)]
     if decimal is None and len({way.decimal for way in fitting}) > 1 and fitting[0].decimal == ",":
         raise AmbiguousNumbersError
-    return (of_table or fitting or [None])[0]
+    of_table = [way for way in fitting if decimal in (None, way.decimal)]
+    return next(iter(of_table or fitting), None)
 
 
 def _all_fit(way: NumberFormat, texts: Sequence[str]) -> bool:

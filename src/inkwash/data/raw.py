@@ -7,6 +7,7 @@ refuse too much.
 import math
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -123,6 +124,17 @@ def require_extra(module: str, extra: str, where: str) -> Any:
         return import_module(module)
     except ImportError:
         raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
+
+
+def require_distinct(where: str, names: Sequence[str]) -> None:
+    """Refuse an archive with two members of one name, of which a reader would see only one.
+
+    Raises:
+        DataError: it has such members.
+    """
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(where, f"two members called {twice}", "a name of its own for each member")
 
 
 def require_room(where: str, size: int) -> None:

@@ -10,6 +10,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import Column
 from inkwash.data.number_formats import Decimal
 
+
 @dataclass(frozen=True)
 class Dialect:
     """How a file of text divides into cells.

@@ -76,6 +76,11 @@ class DataSpec:
         return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
 
     @property
+    def width(self) -> int:
+        """How many columns a table has, with those that are the same in every row."""
+        return len(self.columns or ()) + len(self.reading.constants if self.reading else ())
+
+    @property
     def may_miss(self) -> Array:
         """Which entries or channels may be missing, boolean `(shape[0],)`."""
         if self.columns is None:

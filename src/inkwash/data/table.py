@@ -89,23 +89,25 @@ def as_raw(
     """
     _require_finite(judge, verdicts)
     doubts = tuple(doubt for verdict in verdicts.values() for doubt in verdict.doubts)
-    columns, parts, constants = {}, [], {}
+    columns: dict[str, Column] = {}
+    constants: dict[str, Constant] = {}
+    parts: list[Array] = []
     for name, verdict in verdicts.items():
         if verdict.column is None or verdict.values is None:
             continue
-        if verdict.is_constant:
-            value = float(verdict.values[~np.isnan(verdict.values)][0])
-            constants[name] = Constant(verdict.column, value, len(columns) + len(constants))
+        seen = np.unique(verdict.values[~np.isnan(verdict.values)])
+        if len(seen) == 1:
+            constants[name] = Constant(verdict.column, float(seen[0]), len(columns) + len(constants))
         else:
             columns[name] = verdict.column
             parts.append(verdict.values)
     if not columns:
-        seen = "; ".join(f"{doubt.column}: {doubt.seen}" for doubt in doubts)
-        raise DataError(judge.where, f"no column to learn ({seen})", "one that varies, and is no name of its rows")
-    left_out = [name for name in (*(judge.config.drop or ()), *verdicts) if name not in {**columns, **constants}]
-    missing = tuple(dict.fromkeys((*(judge.config.missing_values or ()), *chain(*(v.words for v in verdicts.values())))))
-    is_missing = judge.config.infinite == "missing"
-    reading = Reading(constants, tuple(left_out) or None, missing or None, is_missing)
+        why = "; ".join(f"{doubt.column}: {doubt.seen}" for doubt in doubts)
+        raise DataError(judge.where, f"no column to learn ({why})", "one that varies, and is no name of its rows")
+    left_out = (*(judge.config.drop or ()), *(name for name in verdicts if name not in {*columns, *constants}))
+    words = chain(judge.config.missing_values or (), *(verdict.words for verdict in verdicts.values()))
+    missing = tuple(dict.fromkeys(words))
+    reading = Reading(constants, left_out or None, missing or None, judge.config.infinite == "missing")
     data = np.stack(parts, axis=1)
     return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns, reading=reading, doubts=doubts)
 
