@@ -33,11 +33,6 @@ FORMS = {
 }
 
 
-def month_first(pairs):
-    return False
-
-
-@bug("the month always comes first", dates, "_day_first", month_first)
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_are_read_as_an_independent_parser_reads_them(form):
     texts = [when.strftime(form) for when in (WHEN, WHEN - timedelta(days=200))]
@@ -69,7 +64,15 @@ def test_what_is_no_date_is_none(texts):
     assert parse_dates(texts) is None
 
 
+def month_first(pairs):
+    return False
+
+
+@bug("the month always comes first", dates, "_day_first", month_first)
 def test_day_or_month_is_decided_by_the_column_or_not_at_all():
+    found = parse_dates(["03/04/2024", "13/04/2024"])
+    assert found is not None
+    assert [str(day) for day in found[0].astype("datetime64[D]")] == ["2024-04-03", "2024-04-13"]
     for text in ("03/04/2024", "3-4-2024"):
         with pytest.raises(DayOrMonthFirst):
             parse_dates([text])

@@ -18,7 +18,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_finite, is_integer, is_missing, is_number
-from inkwash.data.column_kinds import number_column, require_few, text_column
+from inkwash.data.column_kinds import number_column, text_column
 from inkwash.data.columns import LARGEST_INTEGER, Column
 from inkwash.data.raw import Raw, short
 from inkwash.data.spec import DataSpec
@@ -171,7 +171,6 @@ class _ColumnParser:
             if not self.categories and is_number(cell):
                 raise DataError(where, f"the number {cell} among text", "text, or the column in data.categories")
             self.texts[cell] = float(len(self.texts))
-            require_few(f"{self.where}, column {self.name!r}", len(self.texts), bool(self.categories))
         return self.texts[cell]
 
     def _number(self, where: str, cell: str) -> float:

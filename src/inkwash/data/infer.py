@@ -107,12 +107,13 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
-    """How often each entry of vectors is NaN, `(D,)`, if the user wants NaN to stand for a missing one."""
-    if not config.missing:
+    """How often each entry of vectors is NaN, `(D,)`, if the user or a mask says that NaN stands for a missing one."""
+    if not config.missing and not raw.masked:
         return None
     if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors of real numbers; missing cells of a table need no option"
-        raise DataError("data.missing", "True", need)
+        got = "masked entries" if raw.masked else "True"
+        raise DataError("data.missing", got, need)
     return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
 
 

@@ -35,6 +35,7 @@ class Raw:
         notes: what was decided or converted, one sentence each.
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
+        masked: whether the source says which entries are missing; they are NaN.
     """
 
     data: Array
@@ -43,6 +44,7 @@ class Raw:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
     columns: dict[str, Column] | None = None
+    masked: bool = False
 
     def labels_named(self, name: str, where: str) -> Array:
         """The labels of a name.
