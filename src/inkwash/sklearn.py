@@ -25,7 +25,8 @@ from inkwash.core.errors import ConfigError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
-from inkwash.data.frames import from_frame, to_frame
+from inkwash.data.frames import from_frame, is_frame, to_frame
+from inkwash.data.objects import unmasked
 from inkwash.evaluation.likelihood import TERMS
 from inkwash.evaluation.subject import USUAL
 from inkwash.model.diffusion import Diffusion
@@ -46,8 +47,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model or a variational autoencoder.
 
     The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
-    `pandas.DataFrame` as `inkwash.train` does, as a table of numbers, text, booleans and categoricals, and its samples
-    are `DataFrame`s too. Values may be missing.
+    data frame, of pandas, polars or pyarrow, as `inkwash.train` does, as a table of numbers, text, booleans,
+    categoricals, dates and durations, and its samples are such frames too. Values may be missing.
 
     Args:
         steps: number of training steps.
@@ -81,7 +82,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     model_: Model
     _checkpoint: dict[str, bytes]
-    _dtypes: Any
+    _like: Any
 
     def __init__(
         self,
@@ -116,7 +117,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Train on the rows of `X` `(N, D)`.
 
         Args:
-            X: an array of numbers, or a `pandas.DataFrame`; missing values are NaN, or those of pandas.
+            X: an array of numbers, or a data frame of pandas, polars or pyarrow; missing values are NaN, masked, or
+                those of the frame.
             y: not used.
 
         Raises:
@@ -125,9 +127,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: Ctrl-C or SIGTERM stopped the training; a run in `out` has been saved.
         """
         self._require_density()
-        framed = _is_frame(X)
-        rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
-        self._dtypes = rows.dtypes if framed else rows.dtype
+        framed = is_frame(X)
+        rows = validate_data(
+            self, unmasked(X), skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan"
+        )
+        self._like = rows[:0] if framed else rows.dtype
         source = rows if framed or rows.dtype.kind == "f" else rows.astype(np.float64)
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
             self._checkpoint = _checkpoint_of(self._train(source, folder))
@@ -186,7 +190,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         x = self._rows(X)
         completed = self.model_.impute(x, n, seed=_seed(random_state), steps=_STEPS)
         tables = [self._as_fitted(each) for each in completed]
-        return [table.set_axis(X.index) for table in tables] if self._is_framed and _is_frame(X) else tables
+        return [table.set_axis(X.index) for table in tables] if self._is_framed and hasattr(X, "iloc") else tables
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted attributes, with the model as the files of a checkpoint, JSON and safetensors."""
@@ -240,26 +244,24 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _is_framed(self) -> bool:
-        """Whether `fit` took a `DataFrame`."""
-        return not isinstance(self._dtypes, np.dtype)
+        """Whether `fit` took a data frame."""
+        return not isinstance(self._like, np.dtype)
 
     def _rows(self, X: Any) -> Array:
         """Rows `(N, D)` in data units, after checking that they are like those of `fit`."""
         check_is_fitted(self, "model_")
-        rows = validate_data(self, X, reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan")
+        rows = validate_data(
+            self, unmasked(X), reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan"
+        )
         if not self._is_framed:
             return rows
-        return from_frame(self.model_.units.spec, rows if _is_frame(rows) else np.asarray(rows, object))
+        return from_frame(self.model_.units.spec, rows if is_frame(rows) else np.asarray(rows, object))
 
     def _as_fitted(self, data: Array) -> Any:
         """Rows `(n, D)` with the names and types of the data that `fit` took."""
         if not self._is_framed:
-            return data.astype(self._dtypes) if self._dtypes.kind == "f" else _rounded(data, self._dtypes)
-        return to_frame(self.model_.units.spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
-
-
-def _is_frame(X: Any) -> bool:
-    return hasattr(X, "iloc")
+            return data.astype(self._like) if self._like.kind == "f" else _rounded(data, self._like)
+        return to_frame(self.model_.units.spec, data, self._like)
 
 
 def _plain(value: Any) -> Any:

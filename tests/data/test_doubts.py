@@ -16,7 +16,7 @@ from inkwash.data.doubts import Doubt, doubt_lines
 RANDOM = np.random.default_rng(7)
 COUNT = 60
 HEADER = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Ticket,Fare,Cabin,Embarked,Boarded,Line"
-DROPPED = ["PassengerId", "Name", "Ticket", "Cabin", "Boarded"]
+DROPPED = ["PassengerId", "Name", "Ticket", "Cabin"]
 
 
 def passenger(i):
@@ -46,13 +46,13 @@ def test_a_passenger_list_trains_at_the_first_attempt(ship, capsys):
         assert sum(line.split()[:1] == [name] for line in printed.splitlines()) == 1
     assert run_cli(["sample", "run", "-n", 3, "--steps", 2]) == 0
     header, *rows = (ship.parent / "samples" / "samples.csv").read_text().splitlines()
-    assert header == "Survived,Pclass,Sex,Age,SibSp,Fare,Embarked,Line"
+    assert header == "Survived,Pclass,Sex,Age,SibSp,Fare,Embarked,Boarded,Line"
     assert all(row.endswith(",White Star") for row in rows)
     (ship.parent / "new.csv").write_text("\n".join([HEADER, PASSENGERS[5], PASSENGERS[6]]) + "\n")
     assert run_cli(["impute", "run", "new.csv", "-n", 1, "--steps", 2]) == 0
     completed = (ship.parent / "imputed" / "completed-001.csv").read_text().splitlines()
     assert completed[0] == header
-    assert completed[2] == "0,1,male,62.5,2,15.2,S,White Star"
+    assert completed[2] == "0,1,male,62.5,2,15.2,S,1912-04-07,White Star"
 
 
 def test_strict_names_every_column_and_the_command_that_settles_them(ship, capsys):
@@ -87,7 +87,8 @@ DOUBTFUL = {
     "identifiers": ("user_id", [str(70 + 3 * i) for i in range(20)], None),
     "an index": ("Unnamed: 0", [str(i) for i in range(20)], None),
     "nothing": ("b", [""], None),
-    "dates in words": ("b", ["12 March 2020", "3 May 2021", "9 Jun 2021", "1 Jan 2020"], None),
+    "dates without a century": ("b", ["12 March 98", "3 May 97", "9 Jun 98", "1 Jan 97"], None),
+    "days or months first": ("b", ["03/04/2024", "05/06/2024", "01/02/2024"], None),
     "times of day": ("b", ["12:30", "9:05", "18:00", "07:45"], None),
     "a constant": ("b", ["x"], "constant"),
     "a constant number": ("b", ["7"], "constant"),
@@ -143,6 +144,13 @@ def test_spellings_of_true_and_false_are_one_value(tmp_path):
     one = read(tmp_path, lines("a,b", ["true", "false"]))
     rows = [[1, "TRUE"], [1, "False"], [1, True], [1, np.False_]]
     assert iw.data.from_frame(one.spec, rows)[:, 1].tolist() == [1, 0, 1, 0]
+
+
+def test_an_option_says_whether_the_day_comes_first(tmp_path):
+    text = lines("a,b", ["03/04/2024", "05/06/2024", "01/02/2024"])
+    days = [read(tmp_path, text, day_first=first).data[:2, 1] for first in ("yes", "no")]
+    known = np.array(["2024-04-03", "2024-06-05", "2024-03-04", "2024-05-06"], "M8[D]").astype(int)
+    assert np.array_equal(np.concatenate(days), known)
 
 
 def test_infinite_numbers_are_named_together_or_missing(tmp_path):

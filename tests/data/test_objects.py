@@ -51,7 +51,7 @@ def test_objects_are_read_as_the_file(tmp_path, source):
     ("source", "words"),
     [
         ([[1, 2], [3, 4]], "data: got a list"),
-        (np.ma.masked_array([[1.0, 2], [3, 4]]), "data: got a MaskedArray"),
+        (np.ma.masked_array([[[1.0], [2]], [[3], [4]]], [[[0], [0]], [[1], [0]]]), "data.missing: got masked entries"),
         (torch.zeros(4, 2, dtype=torch.bfloat16), "values of type torch.bfloat16"),
         (Items([]), "<dataset>: got a dataset that is empty"),
         (type("Stream", (IterableDataset,), {"__iter__": lambda self: iter(())})(), "has no length"),

@@ -89,7 +89,9 @@ def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:
         name, column = columns[place]
         drawn = draws[:, row, place]
         if column.categories is None:
-            writer.writerow([row, name, *np.quantile(drawn, _LEVELS).tolist(), "", ""])
+            quantiles = np.quantile(drawn, _LEVELS)
+            cells = quantiles.tolist() if column.clock is None else column.texts(quantiles).tolist()
+            writer.writerow([row, name, *cells, "", ""])
         else:
             values, counts = np.unique(drawn, return_counts=True)
             likeliest = column.categories[int(values[counts.argmax()])]

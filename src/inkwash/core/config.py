@@ -136,6 +136,9 @@ class DataConfig:
     default what divides all lines alike."""
     decimal: Literal[".", ","] | None = None
     """What stands before the decimals of numbers in a file of text; by default what its numbers show."""
+    day_first: Literal["auto", "yes", "no"] = "auto"
+    """Whether the day comes first in dates of text such as 03/04/2024; by default what the other dates of the column
+    show."""
     encoding: str | None = None
     """Encoding of a file of text, such as latin-1; by default UTF-8, or UTF-16 or cp1252 if the bytes show it."""
     comment: str | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_INTEGER, Type
+from inkwash.data.columns import LARGEST_INTEGER, Column, Type
 from inkwash.data.number_formats import NumberFormat
 
 
@@ -17,12 +17,12 @@ class Cells:
 
     Args:
         values: float64 `(N,)`: the numbers, or the places in `texts` of the cells; NaN where a cell is missing.
-        dtype: type of the numbers; "str" for text, "category" and "bool" for texts in an order that their type has.
+        dtype: type of the numbers, or "str" for text.
         texts: the different texts; None: the cells are numbers.
         typed: whether the source has types, and these cells are what their type says.
         written: how the numbers are written, if not plainly.
         fits: whether float64 has all of the numbers, as integers.
-        are_categories: whether the numbers are categories, by their type.
+        column: what the column is, if its type says so: then `texts` are its categories.
     """
 
     values: Array
@@ -31,12 +31,7 @@ class Cells:
     typed: bool = False
     written: NumberFormat | None = None
     fits: bool = True
-    are_categories: bool = False
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the type says which categories there are."""
-        return self.dtype in ("category", "bool")
+    column: Column | None = None
 
     @property
     def known(self) -> Array:
@@ -60,7 +55,7 @@ class Cells:
             gone: which cells, boolean `(N,)`.
         """
         rest = replace(self, values=np.where(gone, np.nan, self.values))
-        if rest.texts is None or rest.is_closed:
+        if rest.texts is None or rest.column is not None:
             return rest
         used = np.flatnonzero(rest.counts)
         return rest.renamed([rest.texts[i] for i in used], np.searchsorted(used, np.arange(len(rest.texts))))

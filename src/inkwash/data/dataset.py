@@ -80,10 +80,19 @@ def _columns_text(columns: Mapping[str, Column]) -> str:
     """The columns of a table as the fingerprint hashes them, spelled out: renaming a field of `Column` must not make a
     run refuse its own data."""
     each = (
-        f"({name!r}, Column(dtype={column.dtype!r}, categories={column.categories!r}, missing={column.missing!r}))"
+        f"({name!r}, Column(dtype={column.dtype!r}, categories={column.categories!r}, missing={column.missing!r}"
+        f"{_newer_text(column)}))"
         for name, column in columns.items()
     )
     return f"[{', '.join(each)}]"
+
+
+def _newer_text(column: Column) -> str:
+    """The fields that columns did not always have, where they say something."""
+    clock = column.clock
+    text = "" if clock is None else f", resolution={clock.resolution!r}, zone={clock.zone!r}"
+    is_typed = column.ordered or column.level_type != "str"
+    return text + f", ordered={column.ordered!r}, level_type={column.level_type!r}" * is_typed
 
 
 def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:

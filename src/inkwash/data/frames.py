@@ -1,11 +1,14 @@
-"""Tables from and to pandas and Parquet, and new rows of a known table."""
+"""Tables from and to data frames and Parquet, and new rows of a known table.
+
+A frame is one of pandas, or of any other library that narwhals knows, such as polars and pyarrow; these go through
+Arrow to pandas and back.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -15,7 +18,9 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
-from inkwash.data.columns import LARGEST_INTEGER, Column, Type
+from inkwash.data.clock import TimeType
+from inkwash.data.columns import LARGEST_INTEGER, Column, Type, number_name
+from inkwash.data.dates import zone_named
 from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short
 from inkwash.data.reading import Reading
@@ -24,10 +29,11 @@ from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_c
 
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
-    """A `pandas.DataFrame` of numbers, booleans, text and categoricals, `(N, D)`.
+    """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.
 
     Columns may have types of NumPy, or the types of pandas that allow missing cells. A column of Python objects becomes
-    what pandas makes of it (`convert_dtypes`). A categorical of integers is a column of integers that are categories.
+    what pandas makes of it (`convert_dtypes`). A categorical keeps its order, the type of its categories, and those
+    that do not occur.
 
     Args:
         frame: the table; its index is not used.
@@ -37,6 +43,7 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     Raises:
         DataError: a column of another type, integers beyond 2^53, or a table that `read_csv` would refuse.
     """
+    frame = as_pandas(frame, where)
     names = named([str(name) for name in frame.columns])
     entries = entry_columns(where, names, config)
     require_rows(where, len(frame))
@@ -59,8 +66,9 @@ def _frame_labels(where: str, column: Any) -> Array:
 
 def _verdict(judge: Judge, name: str, series: Any) -> Verdict:
     series = series.convert_dtypes() if series.dtype.name == "object" else series
-    if series.dtype.kind in "mM" or "date" in series.dtype.name:
-        return judge.left_out(name, "dates", "categories")
+    if (moments := _moments(series)) is not None:
+        values, zone = moments
+        return judge.of_times(name, values, cast(TimeType, values.dtype.name), zone)
     return judge.verdict(name, _cells(f"{judge.where}, column {name!r}", series))
 
 
@@ -69,14 +77,41 @@ def _cells(where: str, series: Any) -> Cells:
     from pandas.api import types
 
     if series.dtype.name == "category":
-        if types.is_string_dtype(series.cat.categories.dtype):
-            numbers = np.where(series.cat.codes < 0, np.nan, series.cat.codes)
-            return Cells(numbers, "category", tuple(str(name) for name in series.cat.categories), typed=True)
-        series = series.astype(object).convert_dtypes()
-        return replace(_cells(where, series), are_categories=True)
+        return _categorical_cells(series)
     if series.dtype.name != "object" and types.is_string_dtype(series.dtype):
         return _text_cells(where, series)
     return _number_cells(where, series)
+
+
+def _categorical_cells(series: Any) -> Cells:
+    """A categorical; categories that are neither numbers nor booleans become text."""
+    levels, numbers = series.cat.categories, np.where(series.cat.codes < 0, np.nan, series.cat.codes)
+    kind = getattr(levels.dtype, "numpy_dtype", levels.dtype).name
+    is_number = kind in get_args(Type) and kind != "bool"
+    texts = tuple(number_name(level, kind) if is_number else str(level) for level in levels)
+    level_type: Any = kind if kind in get_args(Type) else "str"
+    column = Column("category", texts, ordered=bool(series.cat.ordered), level_type=level_type)
+    return Cells(numbers, "category", texts, typed=True, column=column)
+
+
+def _moments(series: Any) -> tuple[Array, str | None] | None:
+    """Dates or durations as an array of NumPy, and their zone, in which case they are in UTC; None for other cells."""
+    from pandas import DatetimeTZDtype
+    from pandas.api.types import infer_dtype
+
+    dtype = series.dtype
+    if dtype.name == "object" and infer_dtype(series, skipna=True) == "date":
+        return np.array(series.where(series.notna(), None).tolist(), "datetime64[D]"), None
+    if dtype.kind not in "mM":
+        return None
+    if hasattr(dtype, "pyarrow_dtype"):
+        values = series.array.__arrow_array__().to_numpy()
+        return values.astype("datetime64[D]") if dtype.name.startswith("date") else values, getattr(
+            dtype.pyarrow_dtype, "tz", None
+        )
+    if isinstance(dtype, DatetimeTZDtype):
+        return series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), str(dtype.tz)
+    return (series.to_numpy(), None) if isinstance(dtype, np.dtype) else None
 
 
 def _text_cells(where: str, series: Any) -> Cells:
@@ -94,7 +129,7 @@ def _number_cells(where: str, series: Any) -> Cells:
         raise DataError(where, f"values of type {dtype}", "numbers, booleans, text or categories")
     values = series.to_numpy(np.float64, na_value=np.nan)
     if kind == "bool":
-        return Cells(values, "bool", ("False", "True"), typed=True)
+        return Cells(values, "bool", ("False", "True"), typed=True, column=Column("bool", ("False", "True")))
     is_large = dtype.kind in "iu" and series.notna().any()
     fits = not is_large or max(-int(series.min()), int(series.max())) <= LARGEST_INTEGER
     return Cells(values, cast(Type, kind), typed=True, fits=fits)
@@ -112,6 +147,38 @@ def read_parquet(path: Path, config: DataConfig) -> Raw:
         DataError: the file cannot be read, takes more than 16 GiB, or holds a table that `read_frame` refuses.
     """
     return read_frame(_parquet_frame(path), str(path), config)
+
+
+def is_frame(x: Any) -> bool:
+    """Whether an object is a data frame, of pandas or of another library."""
+    return hasattr(type(x), "columns")
+
+
+def as_pandas(frame: Any, where: str = "table") -> Any:
+    """A data frame as a `pandas.DataFrame`; one of pandas as it is.
+
+    Raises:
+        DataError: narwhals or pyarrow is not installed, or narwhals does not know the frame.
+    """
+    if hasattr(frame, "iloc"):
+        return frame
+    narwhals, _ = (require_extra(name, "tabular", where) for name in ("narwhals", "pyarrow"))
+    try:
+        found = narwhals.from_native(frame)
+    except TypeError as error:
+        raise DataError(where, f"a {type(frame).__name__} ({short(error)})", "a frame that narwhals knows") from None
+    return arrow_frame((found.collect() if hasattr(found, "collect") else found).to_arrow())
+
+
+def _as_native(frame: Any, like: Any) -> Any:
+    """A `pandas.DataFrame` with the types of the columns of `like`, and of its library."""
+    if hasattr(like, "iloc"):
+        return frame.set_axis(like.columns, axis=1).astype(like.dtypes)
+    narwhals, pyarrow = (require_extra(name, "tabular", "table") for name in ("narwhals", "pyarrow"))
+    native = narwhals.from_native(like)
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    back = narwhals.from_arrow(table, backend=native.implementation)
+    return back.select(*(narwhals.col(name).cast(kind) for name, kind in native.collect_schema().items())).to_native()
 
 
 def _parquet_frame(path: Path) -> Any:
@@ -173,11 +240,16 @@ def dump_parquet(spec: DataSpec, data: Array) -> bytes:
     return buffer.getvalue()
 
 
-def to_frame(spec: DataSpec, data: Array) -> Any:
-    """Examples `(N, D)` of a table as a `pandas.DataFrame`, with the names and types of its columns.
+def to_frame(spec: DataSpec, data: Array, like: Any = None) -> Any:
+    """Examples `(N, D)` of a table as a data frame, with the names and types of its columns.
 
     Integers and booleans that may be missing have the types of pandas for that, `Int64` and `boolean`; real numbers
-    have NaN.
+    have NaN. Dates without a time are `date32` of Arrow; dates of a zone have that zone.
+
+    Args:
+        spec: what the table is.
+        data: the examples.
+        like: a frame whose library and types of columns to return; a `pandas.DataFrame` by default.
 
     Raises:
         DataError: the spec describes no table.
@@ -185,7 +257,8 @@ def to_frame(spec: DataSpec, data: Array) -> Any:
     import pandas
 
     every = (spec.reading or Reading()).whole(known_columns("to_frame", spec), data)
-    return pandas.DataFrame({name: _series(column, values) for name, (column, values) in every.items()})
+    frame = pandas.DataFrame({name: _series(column, values) for name, (column, values) in every.items()})
+    return frame if like is None else _as_native(frame, like)
 
 
 def from_frame(spec: DataSpec, table: Any) -> Array:
@@ -193,18 +266,19 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
 
     Args:
         spec: what the table is.
-        table: a `pandas.DataFrame` with its columns, in any order, or a sequence of rows of D cells in their order.
+        table: a data frame with its columns, in any order, or a sequence of rows of D cells in their order.
 
     Raises:
         DataError: other columns, an unknown category or no finite number; the message has its row, counted from 0.
     """
     columns = known_columns("from_frame", spec)
-    if hasattr(table, "columns"):
+    if is_frame(table):
         return _encode_frame(spec, "table", table)
     return encode(spec, "table", list(columns), table)
 
 
 def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+    frame = as_pandas(frame, where)
     cells = frame.astype(object).where(frame.notna(), None)
     names = named([str(name) for name in frame.columns])
     return encode(spec, where, names, cells.itertuples(index=False, name=None))
@@ -215,12 +289,31 @@ def _series(column: Column, values: Array) -> Any:
     import pandas
 
     missing = np.isnan(values)
+    if column.clock is not None:
+        return _times(column, values)
     if column.dtype == "category":
-        return pandas.Categorical.from_codes(np.where(missing, -1, values).astype(int), list(column.categories or ()))
+        codes = np.where(missing, -1, values).astype(int)
+        return pandas.Categorical.from_codes(codes, column.levels.tolist(), ordered=column.ordered)
     cells = column.decode(values)
     if column.dtype == "str":
         return pandas.Series([None if gone else cell for gone, cell in zip(missing, cells.tolist(), strict=True)])
-    if not column.missing:
+    if not column.missing and not missing.any():
         return cells
+    if column.dtype.startswith("float"):
+        return pandas.Series(np.where(missing, np.nan, cells).astype(column.dtype))
     nullable = column.dtype.replace("uint", "UInt").replace("int", "Int").replace("bool", "boolean")
     return pandas.Series(cells).astype(nullable).mask(missing)
+
+
+def _times(column: Column, values: Array) -> Any:
+    """Dates or durations in their type; pandas has none for months and minutes, which become seconds."""
+    import pandas
+
+    cells, zone = column.decode(values), None if column.clock is None else column.clock.zone
+    if column.dtype == "datetime64[D]":
+        pyarrow = require_extra("pyarrow", "tabular", "a column of dates")
+        return pandas.Series(pyarrow.array(cells), dtype=pandas.ArrowDtype(pyarrow.date32()))
+    series = pandas.Series(
+        cells.astype("datetime64[s]") if column.dtype in ("datetime64[M]", "datetime64[m]") else cells
+    )
+    return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone_named(zone))

@@ -107,12 +107,17 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
-    """How often each entry of vectors is NaN, `(D,)`, if the user wants NaN to stand for a missing one."""
-    if not config.missing and (config.infinite == "refuse" or raw.columns):
+    """How often each entry of vectors is NaN, `(D,)`, if the user or a mask says that NaN stands for a missing one."""
+    stated = {
+        ("data.infinite", "'missing'"): config.infinite == "missing" and not raw.columns,
+        ("data.missing", "masked entries"): raw.masked,
+        ("data.missing", "True"): config.missing,
+    }
+    if not any(stated.values()):
         return None
     if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors of real numbers; missing cells of a table need no option"
-        raise DataError(*("data.missing", "True") if config.missing else ("data.infinite", "'missing'"), need)
+        raise DataError(*next(option for option, is_stated in stated.items() if is_stated), need)
     return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
 
 

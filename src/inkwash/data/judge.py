@@ -15,10 +15,13 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
 from inkwash.data.cells import PERHAPS_MISSING, is_code, is_integer, is_missing, is_number
-from inkwash.data.column_kinds import MOST_TEXTS, are_categories, category_column, number_column, text_column
+from inkwash.data.clock import TimeType
+from inkwash.data.column_kinds import are_categories, most_texts, number_column, require_few, text_column
 from inkwash.data.columns import Column, listed
-from inkwash.data.doubts import Doubt
+from inkwash.data.dates import DayOrMonthFirst
+from inkwash.data.doubts import Choice, Doubt
 from inkwash.data.number_formats import AmbiguousNumbersError, Decimal, NumberFormat, find_format
+from inkwash.data.time_columns import text_time_column, time_column
 
 _NEARLY = 0.9
 """From this share of the cells on, different texts are names of rows, and numbers among words are a column of
@@ -93,9 +96,31 @@ class Judge:
             found = self._numbers(name, known) if known.texts is None else self._texts(name, known)
         return replace(found, infinite=tuple(bad.tolist()))
 
-    def left_out(self, name: str, seen: str, otherwise: str) -> Verdict:
-        """The verdict that a column is no part of the examples, unless an option says otherwise."""
-        return Verdict(doubts=(Doubt(name, seen, "left out", (otherwise, name), ("drop", name)),))
+    def of_times(self, name: str, values: Array, dtype: TimeType, zone: str | None) -> Verdict:
+        """What a column of dates or durations is.
+
+        Args:
+            name: of the column.
+            values: datetime64 or timedelta64 `(N,)`, NaT where a cell is missing; dates in UTC if they have a zone.
+            dtype: the type that they came in.
+            zone: time zone of dates, if they have one.
+
+        Raises:
+            DataError: the options want categories, or `time_column` refuses the values.
+        """
+        if self._declared(name):
+            raise DataError(self._where(name), "dates or durations", "numbers, text or booleans, to be categories")
+        if np.isnat(values).all():
+            return self.left_out(name, "no value in any row", "numbers")
+        column, counts = time_column(self._where(name), values, dtype, zone)
+        seen = np.unique(values[~np.isnat(values)])
+        return Verdict(column, counts) if len(seen) > 1 else self._constant(name, column, counts, str(seen[0]))
+
+    def left_out(self, name: str, seen: str, otherwise: str | Choice) -> Verdict:
+        """The verdict that a column is no part of the examples, unless an option says otherwise; that which takes the
+        name of the column, or one with its value."""
+        choice = (otherwise, name) if isinstance(otherwise, str) else otherwise
+        return Verdict(doubts=(Doubt(name, seen, "left out", choice, ("drop", name)),))
 
     def _stated_as_missing(self, cells: Cells) -> Array:
         """Which cells are missing because the user says so, boolean `(N,)`."""
@@ -116,11 +141,10 @@ class Judge:
     # Numbers
 
     def _numbers(self, name: str, cells: Cells) -> Verdict:
-        declared = True if cells.are_categories and self._declared(name) is None else self._declared(name)
-        seen = np.unique(cells.known)
+        declared, seen = self._declared(name), np.unique(cells.known)
         if len(seen) == 1:
             column = Column(cells.dtype, None, cells.may_miss, cells.written)
-            return self._constant(name, column, cells, f"{seen[0]:g}")
+            return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if not cells.fits and declared is None:
             return self.left_out(name, "whole numbers beyond 2^53", "categories")
         if not cells.fits:
@@ -157,7 +181,7 @@ class Judge:
         declared = self._declared(name)
         if declared is False:
             return self._numbers(name, self._wanted_numbers(name, cells))
-        is_open = declared is None and not cells.is_closed
+        is_open = declared is None and cells.column is None
         if is_open:
             cells = cells.with_one_spelling()
             found = self._written_numbers(name, cells) or self._among_words(name, cells) or self._moments(name, cells)
@@ -165,8 +189,8 @@ class Judge:
                 return found
         used = np.flatnonzero(cells.counts)
         if len(used) == 1:
-            column = Column(cells.dtype, cells.texts, cells.may_miss)
-            return self._constant(name, column, cells, repr(_names(cells)[used[0]]))
+            column = replace(cells.column or Column("str", cells.texts), missing=cells.may_miss)
+            return self._constant(name, column, cells.values, repr(_names(cells)[used[0]]))
         return self._plain_text(name, cells) if is_open else self._categories(name, cells)
 
     def _wanted_numbers(self, name: str, cells: Cells) -> Cells:
@@ -229,12 +253,22 @@ class Judge:
         return None if written is None or any(map(is_code, texts)) else cells.as_numbers(written)
 
     def _moments(self, name: str, cells: Cells) -> Verdict | None:
-        """The verdict on dates and on times of day; None on other text."""
+        """The verdict on dates and on times of day; None on other text, and on a single one."""
         texts = _names(cells)
+        if len(texts) == 1:
+            return None
         if all(map(_CLOCK.fullmatch, texts)):
             return self.left_out(name, f"times of day, such as {texts[0]!r}", "categories")
+        day_first = {"auto": None, "yes": True, "no": False}[self.config.day_first]
+        try:
+            dates = text_time_column(self._where(name), texts, cells.values, day_first)
+        except DayOrMonthFirst:
+            seen = f"dates such as {texts[0]!r}: day or month first?"
+            return self.left_out(name, seen, ("day_first", "yes"))
+        if dates is not None:
+            return Verdict(*dates)
         if all(_DATE.fullmatch(text) or _DATE_WORDS.fullmatch(text) for text in texts):
-            return self.left_out(name, f"dates, such as {texts[0]!r}", "categories")
+            return self.left_out(name, f"dates, such as {texts[0]!r}, that are not read", "categories")
         return None
 
     def _plain_text(self, name: str, cells: Cells) -> Verdict:
@@ -242,7 +276,7 @@ class Judge:
         texts, count = _names(cells), len(cells.known)
         are_codes = any(map(is_code, texts)) and all(map(is_integer, texts))
         is_boolean = {text.lower() for text in texts} == {"false", "true"}
-        if len(texts) > MOST_TEXTS or (len(texts) >= _NEARLY * count and not is_boolean):
+        if len(texts) > most_texts(len(cells.values)) or (len(texts) >= _NEARLY * count and not is_boolean):
             what = "codes with zeros before them" if are_codes else "texts"
             return self.left_out(name, f"{len(texts)} {what} in {count} rows", "numbers" if are_codes else "categories")
         return self._categories(name, cells).beside(*self._about_categories(name, cells, are_codes))
@@ -262,15 +296,16 @@ class Judge:
         ]
 
     def _categories(self, name: str, cells: Cells) -> Verdict:
-        if cells.is_closed:
-            return Verdict(*category_column(self._where(name), cells.dtype, _names(cells), cells.values))
+        if cells.column is not None:
+            require_few(self._where(name), len(_names(cells)), len(cells.values), wanted=True)
+            return Verdict(replace(cells.column, missing=cells.may_miss), cells.values)
         wanted = bool(self._declared(name))
         return Verdict(*text_column(self._where(name), _names(cells), cells.values, wanted, typed=cells.typed))
 
-    def _constant(self, name: str, column: Column, cells: Cells, value: str) -> Verdict:
+    def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
         option = "numbers" if column.categories is None else "categories"
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
-        return Verdict(column, cells.values, () if self._declared(name) is not None else (doubt,))
+        return Verdict(column, values, () if self._declared(name) is not None else (doubt,))
 
 
 def _names(cells: Cells) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Raw:
         columns: what each column of a table is, by its name.
         reading: how a table was read.
         doubts: what was decided about a table and could be otherwise.
+        masked: whether the source says which entries are missing; they are NaN.
     """
 
     data: Array
@@ -55,6 +56,8 @@ class Raw:
         """A table with what is known about its file, and the doubts about that before those about columns."""
         reading = replace(self.reading or Reading(), dialect=dialect)
         return replace(self, reading=reading, doubts=(*doubts, *self.doubts))
+
+    masked: bool = False
 
     def labels_named(self, name: str, where: str) -> Array:
         """The labels of a name.

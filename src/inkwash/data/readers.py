@@ -22,7 +22,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import is_text_table, read_csv, read_csv_rows
-from inkwash.data.frames import is_parquet, read_frame, read_parquet, read_parquet_rows
+from inkwash.data.frames import is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import SUFFIXES, read_folder, read_picture, read_zip, shape_words
 from inkwash.data.objects import is_array, read_array, read_items, read_tensor
@@ -82,7 +82,7 @@ def _object(
     return Reader(words, recognises, lambda source, config: read(source, name, config), options, name)
 
 
-_TABLE = ("drop", "categories", "numbers", "missing_values", "strict")
+_TABLE = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
 _TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
@@ -101,7 +101,7 @@ OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
     _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items),
-    _object("<table>", "a pandas DataFrame", _is_a("pandas", "DataFrame"), read_frame, _TABLE),
+    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, _TABLE),
     _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, _TABLE),
 )
 READERS = (*FILES, *OBJECTS, *NAMES)

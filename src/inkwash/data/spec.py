@@ -102,6 +102,18 @@ class DataSpec:
         return np.array([column.is_integer and not column.categories for column in columns] or [False] * self.shape[0])
 
     @property
+    def periods(self) -> tuple[tuple[float, ...], ...]:
+        """The periods that the dates of each column may repeat with, in model units; none for other columns."""
+        dates = ((column.clock if column.is_date else None) for column in (self.columns or {}).values())
+        return tuple(() if clock is None else tuple(clock.periods.values()) for clock in dates)
+
+    @property
+    def finest_time(self) -> float | None:
+        """The least that a model must tell apart in dates and durations, in model units; None where there are none."""
+        clocks = [column.clock for column in (self.columns or {}).values()]
+        return min((clock.finest for clock in clocks if clock is not None), default=None)
+
+    @property
     def lattice(self) -> Lattice | None:
         """The values that data with levels takes in model units under a process of real numbers: over [-1, 1], or at
         mean 0 and standard deviation 1 if their contrast is known."""
