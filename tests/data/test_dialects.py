@@ -211,3 +211,18 @@ def test_percents_come_back_as_they_were(tmp_path):
     assert dump_csv(data.spec, data.data).decode() == text
     cells = [row[1] for row in csv.reader(io.StringIO(text))][1:]
     assert iw.data.from_frame(data.spec, [[1, cells[0]], [1, 7.5]])[:, 1].tolist() == [2.5, 7.5]
+
+
+def test_later_rows_without_names_are_read_like_the_table(tmp_path):
+    rows = "".join(f"{i / 7:.3f},{'uv'[i % 2]}\n" for i in range(20))
+    data = read(tmp_path, rows)
+    (tmp_path / "new.csv").write_text(rows)
+    assert np.array_equal(read_rows(tmp_path / "new.csv", data.spec), data.data)
+    (tmp_path / "named.csv").write_bytes(dump_csv(data.spec, data.data))
+    assert np.array_equal(read_rows(tmp_path / "named.csv", data.spec), data.data)
+
+
+def test_small_numbers_are_written_without_an_exponent():
+    found = NumberFormat(",", "", "", " €")
+    assert found.text("1.5e-07") == "0,00000015 €"
+    assert found.number(found.text("-2e+16")) == -2e16

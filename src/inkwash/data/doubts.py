@@ -13,8 +13,8 @@ from typing import Any
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 
-Choice = tuple[str, str]
-"""An option of `DataConfig`, and the value that it takes."""
+Choice = tuple[str, ...]
+"""An option of `DataConfig`, and the values that it takes."""
 _HEADER = ("column", "what was seen", "what was done", "says otherwise")
 
 
@@ -70,15 +70,11 @@ def _way(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
     """What settles all doubts beside the options that there are: a command, or options from Python for an object."""
     every = {item.name: getattr(config, item.name) for item in fields(config)}
     chosen = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
-    stated = [(name, str(word)) for name, value in chosen.items() for word in _several(value)]
+    stated = [(name, *map(str, value if isinstance(value, tuple) else (value,))) for name, value in chosen.items()]
     settled = _merged([*stated, *(doubt.settled for doubt in doubts)])
     if Path(where).exists():
         return f"inkwash train {shlex.quote(where)} {option_words(settled)}"
     return f"DataConfig({', '.join(f'{name}={_python(name, some, chosen)}' for name, some in settled.items())})"
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
 
 
 def _python(name: str, words: Sequence[str], chosen: Mapping[str, Any]) -> str:
@@ -95,8 +91,6 @@ LISTS = ("drop", "categories", "numbers", "missing_values")
 def _merged(choices: Iterable[Choice]) -> dict[str, list[str]]:
     """The values of each option, each of them once."""
     found: dict[str, list[str]] = {}
-    for name, word in choices:
-        some = found.setdefault(name, [])
-        if word not in some:
-            some.append(word)
+    for name, *words in choices:
+        found[name] = list(dict.fromkeys([*found.get(name, ()), *words]))
     return found

@@ -240,11 +240,9 @@ class Judge:
         if numbers is None or not (known or _are_measures(numbers)):
             return None
         some = f"{listed(map(repr, words), 3)} in {int(gone.sum())} of {len(cells.known)} cells"
-        doubts = [
-            Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), ("missing_values", word))
-            for word in words
-        ]
-        return self._numbers(name, numbers).beside(*doubts, words=words)
+        settled = ("missing_values", *words)
+        doubt = Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), settled)
+        return self._numbers(name, numbers).beside(doubt, words=words)
 
     def _all_numbers(self, name: str, cells: Cells) -> Cells | None:
         """Text as numbers, if all of it is such, and none is a code."""
@@ -305,7 +303,8 @@ class Judge:
     def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
         option = "numbers" if column.categories is None else "categories"
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
-        return Verdict(column, values, () if self._declared(name) is not None else (doubt,))
+        is_stated = name in (*(self.config.numbers or ()), *(self.config.categories or ()))
+        return Verdict(column, values, () if is_stated else (doubt,))
 
 
 def _names(cells: Cells) -> tuple[str, ...]:
