@@ -99,6 +99,10 @@ DOUBTFUL = {
     "typing errors among numbers": ("b", ["1.5", *(f"{i}.25" for i in range(18)), "2.5o"], "numbers"),
     "a sentinel": ("b", ["1.5", "-999", "2.5", "4.75", "3.25"], "numbers"),
     "a word for missing": ("b", ["red", "unknown", "blue"], ("blue", "red", "unknown")),
+    "several currencies": ("b", ["$5", "€5", "$7"], ("$5", "$7", "€5")),
+    "a percent sign in some cells": ("b", ["5%", "5", "7%"], ("5", "5%", "7%")),
+    "capitals": ("b", ["yes", "Yes", "no"], ("Yes", "no", "yes")),
+    "large numbers": ("b", [str(2**60 + i) for i in range(20)], None),
     "numbers and text": ("b", ["0", "1", "2", "3+"], ("0", "1", "2", "3+")),
 }
 

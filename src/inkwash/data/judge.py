@@ -5,6 +5,7 @@ A column is an entry of the examples, a constant, or left out. Whatever a user m
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -142,13 +143,13 @@ class Judge:
 
     def _numbers(self, name: str, cells: Cells) -> Verdict:
         declared, seen = self._declared(name), np.unique(cells.known)
-        if len(seen) == 1:
-            column = Column(cells.dtype, None, cells.may_miss, cells.written)
-            return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if not cells.fits and declared is None:
             return self.left_out(name, "whole numbers beyond 2^53", "categories")
         if not cells.fits:
             raise DataError(self._where(name), "whole numbers beyond 2^53", "smaller ones")
+        if len(seen) == 1:
+            column = Column(cells.dtype, None, cells.may_miss, cells.written)
+            return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if declared is None and (found := self._identifier(name, cells, seen)):
             return found
         column, values = number_column(self._where(name), cells.dtype, cells.values, declared)
@@ -221,7 +222,8 @@ class Judge:
         written = self._format(name, texts)
         if written is None:
             return None
-        seen = f"numbers such as {texts[0]!r}" + (f" ({written.describe()})" if written.describe() else "")
+        example = next(text for text in texts if not is_number(text))
+        seen = f"numbers such as {example!r}" + (f" ({written.describe()})" if written.describe() else "")
         found = self._numbers(name, cells.as_numbers(written))
         doubt = Doubt(name, seen, "read as numbers", ("categories", name), ("numbers", name))
         return found if found.column is None else found.beside(doubt)
@@ -286,12 +288,17 @@ class Judge:
             seen = f"codes such as {next(filter(is_code, texts))}"
             return [] if cells.typed else [Doubt(name, seen, "kept as text", ("numbers", name), settled)]
         odd = [text for text in texts if text.lower() in PERHAPS_MISSING]
-        if not odd and not cells.typed and any(map(is_number, texts)):
-            seen = f"numbers and text: {listed(map(repr, texts), 4)}"
+        if odd:
+            what = f"{listed(map(repr, odd))} among text"
+            return [Doubt(name, what, "kept as a category", ("missing_values", *odd), settled)]
+        if not cells.typed and any(map(_is_written_number, texts)):
+            what = "numbers in several forms" if all(map(_is_written_number, texts)) else "numbers and text"
+            seen = f"{what}: {listed(map(repr, texts), 4)}"
             return [Doubt(name, seen, "kept as categories", ("drop", name), settled)]
-        return [
-            Doubt(name, f"{text!r} among text", "kept as a category", ("missing_values", text), settled) for text in odd
-        ]
+        folded = Counter(text.lower() for text in texts)
+        alike = [text for text in texts if folded[text.lower()] > 1]
+        seen = f"{listed(map(repr, alike), 4)}: the same but for capitals"
+        return [Doubt(name, seen, "kept apart", ("drop", name), settled)] if alike else []
 
     def _categories(self, name: str, cells: Cells) -> Verdict:
         if cells.column is not None:
