@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import inkwash as iw
 from inkwash import sklearn as estimator
 from inkwash.core.randomness import Slots, generator
-from inkwash.data import frames
+from inkwash.data import judge
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import complete as completion
@@ -282,10 +282,10 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
-TEXT_COLUMN = frames.text_column
+TEXT_COLUMN = judge.text_column
 
 
-@bug("text that looks like numbers, as numbers", frames, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+@bug("text that looks like numbers, as numbers", judge, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})

@@ -27,8 +27,8 @@ CELLS = [[7, None, True, 255, 0.5], [3, "n", False, None, -1.5], [4, "y", True, 
 category_column = column_kinds.category_column
 
 
-def without_missing(where, dtype, names, numbers, **more):
-    return category_column(where, dtype, names, np.nan_to_num(numbers), **more)
+def without_missing(where, dtype, names, numbers):
+    return category_column(where, dtype, names, np.nan_to_num(numbers))
 
 
 @bug("a missing category is the first one", column_kinds, "category_column", without_missing)

@@ -1,6 +1,7 @@
 """Tables come back from pandas and Parquet with their types, categories and missing cells."""
 
 import sys
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -12,7 +13,7 @@ from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.core.errors import DataError
-from inkwash.data import column_kinds, frames
+from inkwash.data import frames, judge
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
@@ -45,14 +46,14 @@ def mixed():
     return frame.set_index(np.arange(COUNT) + 7)
 
 
-category_column = column_kinds.category_column
+text_column = judge.text_column
 
 
-def without_missing(where, dtype, names, numbers, **more):
-    return category_column(where, dtype, names, np.nan_to_num(numbers), **more)
+def without_missing(where, names, numbers, wanted, typed):
+    return text_column(where, names, np.nan_to_num(numbers), wanted, typed)
 
 
-@bug("a missing category of a frame is the first one", frames, "category_column", without_missing)
+@bug("a missing category of a frame is the first one", judge, "text_column", without_missing)
 def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)
@@ -107,13 +108,18 @@ LEVELS = {
 }
 
 
-def by_name(where, dtype, names, numbers, **more):
+categorical_cells = frames._categorical_cells
+
+
+def by_name(series):
     """As if the order of categories were that of their names."""
-    order = np.argsort(names)
-    return category_column(where, dtype, [names[i] for i in order], np.argsort(order)[numbers.astype(int)], **more)
+    cells = categorical_cells(series)
+    order = np.argsort(cells.texts)
+    turned = cells.renamed([cells.texts[i] for i in order], np.argsort(order))
+    return replace(turned, column=replace(cells.column, categories=turned.texts))
 
 
-@bug("categories go by their names", frames, "category_column", by_name)
+@bug("categories go by their names", frames, "_categorical_cells", by_name)
 @pytest.mark.parametrize("name", LEVELS)
 def test_categoricals_keep_type_order_and_levels(name):
     """Also the levels that do not occur; new rows may have them, as text too."""

@@ -14,7 +14,7 @@ from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.readers import read_rows
+from inkwash.data.readers import read_rows, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
@@ -68,7 +68,7 @@ def impute_to_folder(
     if not gone.any():
         raise DataError(str(source), "no missing entry", "examples with some")
     output.say(f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples")
-    names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
+    names = [] if spec.columns is None else [f"completed-{i:03d}{table_suffix(source)}" for i in range(1, n + 1)]
     output.refuse_leftovers("completed-[0-9]*", names)
     draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
     if spec.columns is None:

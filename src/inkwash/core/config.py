@@ -124,6 +124,27 @@ class DataConfig:
     missing: bool = False
     """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
     option."""
+    strict: bool = False
+    """Refuse a table about which there is any doubt: text that was left out, a delimiter that was guessed. The message
+    lists every doubt, and the options that settle them."""
+    missing_values: tuple[str, ...] | None = None
+    """Cells of a table that are missing, beside empty ones and NA: numbers such as -999, or words such as unknown."""
+    infinite: Literal["refuse", "missing"] = "refuse"
+    """What to do with infinite numbers in tables and vectors: refuse them, or take them for missing ones."""
+    delimiter: str | None = None
+    """What stands between the cells in a file of text: comma, semicolon, tab, bar, space, or the character itself; by
+    default what divides all lines alike."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals of numbers in a file of text; by default what its numbers show."""
+    day_first: Literal["auto", "yes", "no"] = "auto"
+    """Whether the day comes first in dates of text such as 03/04/2024; by default what the other dates of the column
+    show."""
+    encoding: str | None = None
+    """Encoding of a file of text, such as latin-1; by default UTF-8, or UTF-16 or cp1252 if the bytes show it."""
+    comment: str | None = None
+    """What the lines of a file of text begin with that are not read; by default # at the beginning of the file."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of a file of text has the names of the columns; by default what it shows."""
     transform: TransformKind = "standard"
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal

@@ -14,7 +14,6 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_integer, is_plain_integer
 from inkwash.data.columns import Column, Type, number_name
-from inkwash.data.time_columns import text_time_column
 
 _MOST_NEIGHBOURS = 16
 """Most different values of integers that are categories."""
@@ -30,21 +29,20 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     Args:
         where: table and column, for messages.
         dtype: type of the numbers.
-        values: float64 `(N,)`, NaN where a cell is missing.
+        values: float64 `(N,)`, NaN where a cell is missing; at least two numbers occur.
         categories: whether they are categories; None: they are if they are integers with few neighbouring values.
 
     Raises:
-        DataError: all cells are missing, all have the same number, or there are too many categories.
+        DataError: there are too many categories.
     """
     seen = np.unique(values[~np.isnan(values)])
-    _require_two(where, [f"{value:g}" for value in seen[:2]], "constant ")
-    if not (_are_categories(dtype, values, seen) if categories is None else categories):
+    if not (are_categories(dtype, values, seen) if categories is None else categories):
         return Column(dtype, None, bool(np.isnan(values).any())), values
     numbers = np.where(np.isnan(values), np.nan, np.searchsorted(seen, values))
     return category_column(where, dtype, [number_name(value, dtype) for value in seen], numbers)
 
 
-def _are_categories(dtype: Type, values: Array, seen: Array) -> bool:
+def are_categories(dtype: Type, values: Array, seen: Array) -> bool:
     """Whether numbers are integers that take few neighbouring values, some of them more than once."""
     neighbours = Column(dtype).is_integer and bool(seen[-1] - seen[0] == len(seen) - 1)
     again = len(seen) < int((~np.isnan(values)).sum())
@@ -67,15 +65,9 @@ def text_column(
         typed: whether the source has types, and these cells are text there.
 
     Raises:
-        DataError: there is only one text, there are too many of them, or as many as cells; or dates of which nothing
-            says whether the day or the month comes first.
+        DataError: there are too many texts.
     """
-    dates = None if wanted else text_time_column(where, names, numbers)
-    if dates is not None:
-        return dates
     require_few(where, len(names), len(numbers), wanted)
-    if not wanted and 1 < len(names) == np.count_nonzero(~np.isnan(numbers)):
-        raise DataError(where, "a text of its own in each row", "categories; data.drop leaves the column out")
     integers = all(map(is_integer, names))
     order = sorted(range(len(names)), key=lambda i: (int(names[i]) if integers else 0, names[i]))
     ordered = [names[i] for i in order]
@@ -90,7 +82,7 @@ def _type_of(names: Sequence[str]) -> str:
     return "int64" if all(map(is_plain_integer, names)) else "str"
 
 
-def category_column(where: str, dtype: Any, names: Sequence[str], numbers: Array, **more: Any) -> tuple[Column, Array]:
+def category_column(where: str, dtype: Any, names: Sequence[str], numbers: Array) -> tuple[Column, Array]:
     """A column of categories in their order, and the numbers of its cells, float64 `(N,)`, NaN where one is missing.
 
     Args:
@@ -98,15 +90,17 @@ def category_column(where: str, dtype: Any, names: Sequence[str], numbers: Array
         dtype: type of the cells.
         names: the categories, of which some may not occur.
         numbers: the number of each cell's category, NaN where one is missing.
-        **more: further fields of the column.
 
     Raises:
-        DataError: fewer than two categories occur, or there are too many.
+        DataError: there are too many.
     """
-    seen = np.unique(numbers[~np.isnan(numbers)])
-    _require_two(where, [repr(names[int(i)]) for i in seen[:2]])
     require_few(where, len(names), len(numbers), wanted=True)
-    return Column(dtype, tuple(names), bool(np.isnan(numbers).any()), **more), numbers
+    return Column(dtype, tuple(names), bool(np.isnan(numbers).any())), numbers
+
+
+def most_texts(rows: int) -> int:
+    """How many different texts in so many rows are categories, if the user does not ask for categories."""
+    return min(max(_MOST_TEXTS, rows // _ROWS_OF_EACH), MOST_CATEGORIES)
 
 
 def require_few(where: str, count: int, rows: int, wanted: bool) -> None:
@@ -116,15 +110,8 @@ def require_few(where: str, count: int, rows: int, wanted: bool) -> None:
     Raises:
         DataError: there are more.
     """
-    most = MOST_CATEGORIES if wanted else min(max(_MOST_TEXTS, rows // _ROWS_OF_EACH), MOST_CATEGORIES)
+    most = MOST_CATEGORIES if wanted else most_texts(rows)
     if count > most:
         more = "" if wanted or most == MOST_CATEGORIES else f", or up to {MOST_CATEGORIES} with data.categories"
         need = f"at most {most}, for {rows} rows{more}; data.drop leaves the column out"
         raise DataError(where, f"{count} categories", need)
-
-
-def _require_two(where: str, seen: Sequence[str], what: str = "") -> None:
-    if not seen:
-        raise DataError(where, "no value", "cells that are not all missing; data.drop leaves the column out")
-    if len(seen) == 1:
-        raise DataError(where, f"the {what}{seen[0]} in every row", "values that vary; data.drop leaves the column out")

@@ -4,7 +4,7 @@ durations, for which counts of a unit stand there, as `inkwash.data.clock` says.
 NaN stands for a missing cell. `inkwash.data.column_kinds` decides which columns hold categories.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -14,6 +14,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_finite, is_integer, is_missing
 from inkwash.data.clock import Clock, TimeType
+from inkwash.data.number_formats import NumberFormat
 
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
@@ -30,6 +31,7 @@ class Column:
         dtype: NumPy name of their type, "str" for text, "category" for a pandas categorical.
         categories: names of the categories in the order of their numbers 0, 1, …; None: the cells are numbers.
         missing: whether cells may be missing.
+        written: how numbers are written in text, if not plainly.
         ordered: whether a pandas categorical has an order.
         level_type: type of the categories of a pandas categorical.
         clock: how dates and durations are counted; None: the cells are neither.
@@ -38,6 +40,7 @@ class Column:
     dtype: Type | TimeType | Literal["str", "category"]
     categories: tuple[str, ...] | None = None
     missing: bool = False
+    written: NumberFormat | None = None
     ordered: bool = False
     level_type: Type | Literal["str"] = "str"
     clock: Clock | None = None
@@ -92,29 +95,34 @@ class Column:
             need = f"{'' if is_name is is_finite else 'whole '}numbers, for cells of type {self.name_type}"
             raise ConfigError(f"{where}.categories", listed(names), need)
 
-    def encode(self, where: str, cells: Iterable[Any]) -> Array:
+    def encode(self, where: str, cells: Iterable[Any], missing: Collection[str] = ()) -> Array:
         """The numbers that stand in the data for cells, float64 `(N,)`; NaN where a cell is missing.
 
         Args:
             where: name of the table and of the column, for messages.
             cells: values of Python or NumPy, or text as in a file. None, NaN and the words for missing cells are
                 missing.
+            missing: further words for missing cells, unless they are categories.
 
         Raises:
             DataError: a cell that is not one of the column's categories, or not a finite number; the message has its
                 row, counted from 0.
         """
         if self.clock is not None:
-            return self.clock.encode(where, cells, cast(TimeType, self.dtype))
-        numbers = {self._name(name): float(i) for i, name in enumerate(self.categories or ())}
-        return np.array([self._encoded(where, i, cell, numbers) for i, cell in enumerate(cells)], np.float64)
+            present = [None if isinstance(cell, str) and is_missing(cell, missing) else cell for cell in cells]
+            return self.clock.encode(where, present, cast(TimeType, self.dtype))
+        numbers = {self._folded(self._name(name)): float(i) for i, name in enumerate(self.categories or ())}
+        return np.array([self._encoded(where, i, cell, numbers, missing) for i, cell in enumerate(cells)], np.float64)
 
     def texts(self, values: Array) -> Array:
         """The text of the cells that `values` `(N,)` stand for; it is empty where one is missing."""
         if self.clock is not None:
             return np.array(self.clock.texts(values, cast(TimeType, self.dtype)), str)
-        names = self.decode(values) if self.categories is None else self._chosen(np.array(self.categories), values)
-        return np.where(np.isnan(values), "", names.astype(str))
+        cells = self.decode(values) if self.categories is None else self._chosen(np.array(self.categories), values)
+        names = cells.astype(str)
+        if self.written is not None:
+            names = np.array([self.written.text(name) for name in names.tolist()], str)
+        return np.where(np.isnan(values), "", names)
 
     def decode(self, values: Array) -> Array:
         """The cells that `values` `(N,)` stand for, in their type; where a cell is missing, any value. Dates of a zone
@@ -140,20 +148,29 @@ class Column:
     def _chosen(self, levels: Array, values: Array) -> Array:
         return levels[np.where(np.isnan(values), 0, values).astype(int)]
 
-    def _encoded(self, where: str, row: int, cell: Any, numbers: Mapping[str, float]) -> float:
+    def _encoded(
+        self, where: str, row: int, cell: Any, numbers: Mapping[str, float], missing: Collection[str]
+    ) -> float:
         if cell is None or (isinstance(cell, float | np.floating) and np.isnan(cell)):
             return np.nan
         name = self._name(cell)
-        if name in numbers:
-            return numbers[name]
-        if is_missing(name):
+        if self._folded(name) in numbers:
+            return numbers[self._folded(name)]
+        if is_missing(name, missing):
             return np.nan
+        number = self.written.number(name) if self.written is not None and isinstance(cell, str) else None
+        if number is not None:
+            name = str(int(number)) if number.is_integer() else repr(number)
         if self.categories is not None:
             raise DataError(f"{where}, row {row}", repr(cell), f"one of {listed(self.categories)}")
         if not is_finite(name) or (self.is_integer and not float(name).is_integer()):
             need = f"a {'whole' if self.is_integer else 'finite'} number"
             raise DataError(f"{where}, row {row}", repr(cell), need)
         return float(name)
+
+    def _folded(self, name: str) -> str:
+        """What two spellings of one category have in common: TRUE and true are one value."""
+        return name.lower() if self.dtype == "bool" else name
 
     def _name(self, cell: Any) -> str:
         if self.dtype == "bool" and isinstance(cell, bool | np.bool_):

@@ -19,7 +19,9 @@ from inkwash.core.shapes import Array
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import Column, describe_columns
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, goes_with
+from inkwash.data.doubts import Doubt, require_none
 from inkwash.data.infer import infer_given_spec, infer_spec
+from inkwash.data.raw import require_room
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
@@ -37,6 +39,7 @@ class Dataset:
         condition: the classes of the labels, if the user wants labels.
         labels: the number of each example's class, 1, 2, …, int64 `(N,)`, if the user wants labels.
         given: the values given with each example, as data of their own, if the user wants such a condition.
+        doubts: what was decided about a table and could be otherwise.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Dataset:
     condition: ConditionSpec = field(default_factory=ConditionSpec)
     labels: Array | None = None
     given: Dataset | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     def conditions(self, places: Array) -> ConditionKeywords:
         """The conditions of the examples at `places`, as `Diffusion.sample` takes them."""
@@ -61,6 +65,8 @@ class Dataset:
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
         if self.spec.columns is not None:
             digest.update(_columns_text(self.spec.columns).encode())
+        for name, constant in (self.spec.reading.constants if self.spec.reading else {}).items():
+            digest.update(f"{name!r}: {constant.column.categories!r} {constant.value!r}".encode())
         for block in blocks(self.data):
             digest.update(block.tobytes())
         if self.labels is not None:
@@ -100,7 +106,7 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
 
     Raises:
         DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels or a condition that do not
-            fit it.
+            fit it; with `config.strict`, doubts about a table.
         ConfigError: two conditions in one run, `data.shrink` and `data.condition`.
     """
     config = config or DataConfig()
@@ -109,9 +115,15 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
         if config.shrink is not None:
             raise ConfigError("data.shrink", config.shrink, "no data.condition beside it, or only that")
         raw, values = raw.without_condition(config.condition, where)
+    if config.strict:
+        require_none(where, raw.doubts, config)
+    if config.infinite == "missing" and raw.columns is None and raw.data.dtype.kind == "f":
+        require_room(where, raw.data.nbytes)
+        raw = replace(raw, data=np.where(np.isinf(raw.data), np.nan, raw.data))
     spec, notes = infer_spec(where, raw, config)
     described = describe_columns(raw.columns, raw.data) if raw.columns else ()
-    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes))
+    spec = replace(spec, reading=raw.reading)
+    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes), doubts=raw.doubts)
     if config.labels is not None:
         data = _labelled(data, raw.labels_named(config.labels, where), where, config.labels)
     if config.shrink is not None:

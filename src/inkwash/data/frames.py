@@ -6,7 +6,9 @@ Arrow to pandas and back.
 
 from __future__ import annotations
 
+import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -15,14 +17,15 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.as_read import Cells
 from inkwash.data.clock import TimeType
-from inkwash.data.column_kinds import category_column, number_column, text_column
 from inkwash.data.columns import LARGEST_INTEGER, Column, Type, number_name
 from inkwash.data.dates import zone_named
+from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short
+from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import as_labels, as_raw, encode, entry_columns, holds_categories, known_columns, require_rows
-from inkwash.data.time_columns import time_column
+from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
@@ -41,14 +44,14 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
         DataError: a column of another type, integers beyond 2^53, or a table that `read_csv` would refuse.
     """
     frame = as_pandas(frame, where)
-    names = [str(name) for name in frame.columns]
+    names = named([str(name) for name in frame.columns])
     entries = entry_columns(where, names, config)
     require_rows(where, len(frame))
     series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     labels = {} if config.labels is None else {config.labels: _frame_labels(where, series[config.labels])}
-    kinds = {name: holds_categories(name, config) for name in entries}
-    found = {name: _column(f"{where}, column {name!r}", series[name], kind) for name, kind in kinds.items()}
-    return as_raw(found, labels)
+    judge = Judge(where, config, lambda row: f"row {row}")
+    verdicts = {name: _verdict(judge, name, series[name]) for name in entries}
+    return as_raw(judge, verdicts, labels)
 
 
 def _frame_labels(where: str, column: Any) -> Array:
@@ -61,40 +64,34 @@ def _frame_labels(where: str, column: Any) -> Array:
     return as_labels(where, column.name, known.astype(str).reindex_like(column).fillna("").tolist())
 
 
-def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
-    """What a column is, and what stands in the data for its cells.
+def _verdict(judge: Judge, name: str, series: Any) -> Verdict:
+    series = series.convert_dtypes() if series.dtype.name == "object" else series
+    if (moments := _moments(series)) is not None:
+        values, zone = moments
+        return judge.of_times(name, values, cast(TimeType, values.dtype.name), zone)
+    return judge.verdict(name, _cells(f"{judge.where}, column {name!r}", series))
 
-    Args:
-        where: table and column, for messages.
-        series: the column.
-        categories: whether the options make it categories or numbers; None: they leave it open.
-    """
+
+def _cells(where: str, series: Any) -> Cells:
+    """A column as it was read."""
     from pandas.api import types
 
-    series = series.convert_dtypes() if series.dtype.name == "object" else series
     if series.dtype.name == "category":
-        if categories is not False:
-            return _categorical_column(where, series)
-        series = series.astype(object).convert_dtypes()
-    moments = None if categories is not None else _moments(series)
-    if moments is not None:
-        values, zone = moments
-        return time_column(where, values, cast(TimeType, values.dtype.name), zone)
-    dtype = series.dtype
-    if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
-        return _text_column(where, series, bool(categories))
-    return _number_column(where, series, categories)
+        return _categorical_cells(series)
+    if series.dtype.name != "object" and types.is_string_dtype(series.dtype):
+        return _text_cells(where, series)
+    return _number_cells(where, series)
 
 
-def _categorical_column(where: str, series: Any) -> tuple[Column, Array]:
+def _categorical_cells(series: Any) -> Cells:
     """A categorical; categories that are neither numbers nor booleans become text."""
     levels, numbers = series.cat.categories, np.where(series.cat.codes < 0, np.nan, series.cat.codes)
     kind = getattr(levels.dtype, "numpy_dtype", levels.dtype).name
-    if kind not in get_args(Type):
-        texts = [str(level) for level in levels]
-        return category_column(where, "category", texts, numbers, ordered=bool(series.cat.ordered))
-    texts = [str(level) if kind == "bool" else number_name(level, kind) for level in levels]
-    return category_column(where, "category", texts, numbers, ordered=bool(series.cat.ordered), level_type=kind)
+    is_number = kind in get_args(Type) and kind != "bool"
+    texts = tuple(number_name(level, kind) if is_number else str(level) for level in levels)
+    level_type: Any = kind if kind in get_args(Type) else "str"
+    column = Column("category", texts, ordered=bool(series.cat.ordered), level_type=level_type)
+    return Cells(numbers, "category", texts, typed=True, column=column)
 
 
 def _moments(series: Any) -> tuple[Array, str | None] | None:
@@ -117,26 +114,30 @@ def _moments(series: Any) -> tuple[Array, str | None] | None:
     return (series.to_numpy(), None) if isinstance(dtype, np.dtype) else None
 
 
-def _text_column(where: str, series: Any, wanted: bool) -> tuple[Column, Array]:
+def _text_cells(where: str, series: Any) -> Cells:
     places, names = series.factorize()
-    texts = [str(name) for name in names]
+    texts = tuple(str(name) for name in names)
     if "" in texts and (places < 0).any():
         raise DataError(where, "cells that are missing and others of empty text", "one of the two")
-    return text_column(where, texts, np.where(places < 0, np.nan, places), wanted, typed=True)
+    return Cells(np.where(places < 0, np.nan, places), "str", texts, typed=True)
 
 
-def _number_column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
+def _number_cells(where: str, series: Any) -> Cells:
     dtype = series.dtype
     kind = getattr(dtype, "numpy_dtype", dtype).name
-    if kind not in get_args(Type) or (kind == "bool" and categories is False):
-        need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options have it"
-        raise DataError(where, f"values of type {dtype}", need)
+    if kind not in get_args(Type):
+        raise DataError(where, f"values of type {dtype}", "numbers, booleans, text or categories")
     values = series.to_numpy(np.float64, na_value=np.nan)
     if kind == "bool":
-        return category_column(where, "bool", ["False", "True"], values)
-    if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_INTEGER:
-        raise DataError(where, "whole numbers beyond 2^53", "smaller ones")
-    return number_column(where, cast(Type, kind), values, categories)
+        return Cells(values, "bool", ("False", "True"), typed=True, column=Column("bool", ("False", "True")))
+    is_large = dtype.kind in "iu" and series.notna().any()
+    fits = not is_large or max(-int(series.min()), int(series.max())) <= LARGEST_INTEGER
+    return Cells(values, cast(Type, kind), typed=True, fits=fits)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file has a name like those of Parquet files: `.parquet`, perhaps with the name of a compression."""
+    return re.search(r"\.(parquet|pq)(\.(gz|gzip|snappy|zstd|brotli|lz4))?$", path.name.lower()) is not None
 
 
 def read_parquet(path: Path, config: DataConfig) -> Raw:
@@ -183,7 +184,7 @@ def _as_native(frame: Any, like: Any) -> Any:
 def _parquet_frame(path: Path) -> Any:
     pyarrow, parquet = (require_extra(name, "tabular", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(_unpacked(path)) as file:
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
             cells = len(file.schema_arrow) * sum(group.num_rows for group in groups)
             require_room(str(path), max(8 * cells, sum(group.total_byte_size for group in groups)))
@@ -194,18 +195,37 @@ def _parquet_frame(path: Path) -> Any:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .parquet file") from None
 
 
+def _unpacked(path: Path) -> Any:
+    """A file of Parquet, whose own compression is within it; one that gzip packed is unpacked."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    return io.BytesIO(gzip.decompress(path.read_bytes())) if is_packed else path
+
+
 def arrow_frame(table: Any) -> Any:
-    """A `pyarrow.Table` as a `pandas.DataFrame` that keeps types and missing cells."""
+    """A `pyarrow.Table` as a `pandas.DataFrame` that keeps types and missing cells; decimals become real numbers, or
+    integers if they have no digits behind the point."""
     import pandas
     import pyarrow
 
+    table = table.cast(pyarrow.schema([field.with_type(_plain_type(field.type)) for field in table.schema]))
     kinds = {kind: pandas.ArrowDtype(kind) for kind in table.schema.types if not pyarrow.types.is_dictionary(kind)}
     return table.to_pandas(types_mapper=kinds.get)
 
 
+def _plain_type(kind: Any) -> Any:
+    """The type of Arrow that pandas computes with, for one that says the same in another way."""
+    from pyarrow import float64, int64, string, types
+
+    if types.is_decimal(kind):
+        return int64() if kind.scale <= 0 else float64()
+    return string() if types.is_string_view(kind) or types.is_large_string(kind) else kind
+
+
 def read_parquet_rows(path: Path, spec: DataSpec) -> Array:
     """New rows of a known table from a `.parquet` file, as `from_frame`."""
-    return _encode_frame(known_columns(str(path), spec), str(path), _parquet_frame(path))
+    known_columns(str(path), spec)
+    return _encode_frame(spec, str(path), _parquet_frame(path))
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
@@ -236,8 +256,8 @@ def to_frame(spec: DataSpec, data: Array, like: Any = None) -> Any:
     """
     import pandas
 
-    columns = known_columns("to_frame", spec)
-    frame = pandas.DataFrame({name: _series(column, data[:, i]) for i, (name, column) in enumerate(columns.items())})
+    every = (spec.reading or Reading()).whole(known_columns("to_frame", spec), data)
+    frame = pandas.DataFrame({name: _series(column, values) for name, (column, values) in every.items()})
     return frame if like is None else _as_native(frame, like)
 
 
@@ -253,14 +273,15 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
     """
     columns = known_columns("from_frame", spec)
     if is_frame(table):
-        return _encode_frame(columns, "table", table)
-    return encode(columns, "table", list(columns), table)
+        return _encode_frame(spec, "table", table)
+    return encode(spec, "table", list(columns), table)
 
 
-def _encode_frame(columns: dict[str, Column], where: str, frame: Any) -> Array:
+def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
     frame = as_pandas(frame, where)
     cells = frame.astype(object).where(frame.notna(), None)
-    return encode(columns, where, [str(name) for name in frame.columns], cells.itertuples(index=False, name=None))
+    names = named([str(name) for name in frame.columns])
+    return encode(spec, where, names, cells.itertuples(index=False, name=None))
 
 
 def _series(column: Column, values: Array) -> Any:

@@ -24,7 +24,7 @@ import numpy as np
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.png16 import decode_png
-from inkwash.data.raw import Raw, room_for, short
+from inkwash.data.raw import Raw, require_distinct, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
@@ -63,6 +63,7 @@ def read_zip(path: Path) -> Raw:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
+            require_distinct(str(path), [info.filename for info in members])
             for info in members:
                 _require_plain(path, info)
             return _collected(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})

@@ -108,12 +108,16 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     """How often each entry of vectors is NaN, `(D,)`, if the user or a mask says that NaN stands for a missing one."""
-    if not config.missing and not raw.masked:
+    stated = {
+        ("data.infinite", "'missing'"): config.infinite == "missing" and not raw.columns,
+        ("data.missing", "masked entries"): raw.masked,
+        ("data.missing", "True"): config.missing,
+    }
+    if not any(stated.values()):
         return None
     if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors of real numbers; missing cells of a table need no option"
-        got = "masked entries" if raw.masked else "True"
-        raise DataError("data.missing", got, need)
+        raise DataError(*next(option for option, is_stated in stated.items() if is_stated), need)
     return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
 
 
@@ -134,12 +138,21 @@ def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, 
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
-            raise DataError(f"{where}[{start + place[0]}]{column}", str(block[place]), need)
+            more = _more_like(raw, start + place[0]) if np.isinf(block[place]) else ""
+            raise DataError(f"{where}[{start + place[0]}]{column}", f"{block[place]}{more}", need)
         ends += [] if gone.all() else [np.nanmin(block), np.nanmax(block)]
         start += len(block)
     if not ends:
         raise DataError(where, "no value", "entries that are not all missing")
     return float(min(ends)), float(max(ends))
+
+
+def _more_like(raw: Raw, first: int) -> str:
+    """How many infinite numbers there are, and the first examples that have some."""
+    flags = [np.isinf(block).reshape(len(block), -1).sum(1) for block in blocks(raw.data)]
+    counts = np.concatenate(flags)
+    others = [f"[{i}]" for i in np.flatnonzero(counts) if i != first][:3]
+    return f", one of {counts.sum()} infinite numbers{', also in ' if others else ''}{', '.join(others)}"
 
 
 def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:

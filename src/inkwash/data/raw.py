@@ -7,7 +7,8 @@ refuse too much.
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,8 @@ from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
+from inkwash.data.doubts import Doubt
+from inkwash.data.reading import Dialect, Reading
 
 _MOST_BYTES = 1 << 34
 
@@ -35,6 +38,8 @@ class Raw:
         notes: what was decided or converted, one sentence each.
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
+        reading: how a table was read.
+        doubts: what was decided about a table and could be otherwise.
         masked: whether the source says which entries are missing; they are NaN.
     """
 
@@ -44,6 +49,14 @@ class Raw:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
     columns: dict[str, Column] | None = None
+    reading: Reading | None = None
+    doubts: tuple[Doubt, ...] = ()
+
+    def with_dialect(self, dialect: Dialect, doubts: Sequence[Doubt]) -> "Raw":
+        """A table with what is known about its file, and the doubts about that before those about columns."""
+        reading = replace(self.reading or Reading(), dialect=dialect)
+        return replace(self, reading=reading, doubts=(*doubts, *self.doubts))
+
     masked: bool = False
 
     def labels_named(self, name: str, where: str) -> Array:
@@ -114,6 +127,17 @@ def require_extra(module: str, extra: str, where: str) -> Any:
         return import_module(module)
     except ImportError:
         raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
+
+
+def require_distinct(where: str, names: Sequence[str]) -> None:
+    """Refuse an archive with two members of one name, of which a reader would see only one.
+
+    Raises:
+        DataError: it has such members.
+    """
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(where, f"two members called {twice}", "a name of its own for each member")
 
 
 def require_room(where: str, size: int) -> None:

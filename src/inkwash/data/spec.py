@@ -11,6 +11,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
+from inkwash.data.reading import Reading
 from inkwash.process.distributions import Lattice
 
 Kind = Literal["vector", "series", "image", "volume"]
@@ -40,6 +41,7 @@ class DataSpec:
         missing: which entries of other vectors may be missing; None where no entry may.
         contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
             the whole range.
+        reading: how a table was read, beside its columns; None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -51,6 +53,7 @@ class DataSpec:
     columns: dict[str, Column] | None = None
     missing: tuple[bool, ...] | None = None
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
+    reading: Reading | None = None
 
     @property
     def kind(self) -> Kind:
@@ -71,6 +74,11 @@ class DataSpec:
     def sizes(self) -> tuple[int, ...]:
         """How many categories each column of a table has, 0 for a column of numbers; empty for other data."""
         return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
+
+    @property
+    def width(self) -> int:
+        """How many columns a table has, with those that are the same in every row."""
+        return len(self.columns or ()) + len(self.reading.constants if self.reading else ())
 
     @property
     def may_miss(self) -> Array:

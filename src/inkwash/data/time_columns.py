@@ -9,7 +9,7 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.clock import TimeType, clock_of
 from inkwash.data.columns import LARGEST_INTEGER, Column
-from inkwash.data.dates import DayOrMonthFirst, counts_of, parse_dates, zone_named
+from inkwash.data.dates import counts_of, parse_dates, zone_named
 
 
 def time_column(
@@ -25,7 +25,7 @@ def time_column(
         day_first: whether the day came first in dates of text, if that had to be known.
 
     Raises:
-        DataError: an unknown zone; or all cells are missing, or the same, or too far from 1970 for their unit.
+        DataError: an unknown zone, or a date too far from 1970 for its unit.
     """
     try:
         zone_named(zone or "UTC")
@@ -35,35 +35,26 @@ def time_column(
     seen = counts[~np.isnan(counts)]
     if len(seen) and np.abs(seen).max() > LARGEST_INTEGER:
         raise DataError(where, "microseconds more than 285 years from 1970", "dates nearer to it, or no fractions")
-    _require_two(where, values)
     clock = clock_of(counts, resolution, zone=zone, day_first=day_first)
     return Column(dtype, None, bool(np.isnan(counts).any()), clock=clock), counts
 
 
-def _require_two(where: str, values: Array) -> None:
-    seen = np.unique(values[~np.isnat(values)])
-    if not len(seen):
-        raise DataError(where, "no value", "cells that are not all missing; data.drop leaves the column out")
-    if len(seen) == 1:
-        raise DataError(where, f"{seen[0]} in every row", "values that vary; data.drop leaves the column out")
-
-
-def text_time_column(where: str, texts: Sequence[str], places: Array) -> tuple[Column, Array] | None:
+def text_time_column(
+    where: str, texts: Sequence[str], places: Array, day_first: bool | None = None
+) -> tuple[Column, Array] | None:
     """A column of dates in text; None if some of the texts is no date.
 
     Args:
         where: table and column, for messages.
         texts: the different texts.
         places: float64 `(N,)`, the place of each cell's text, NaN where a cell is missing.
+        day_first: whether the day comes first in 03/04/2024; None: the texts decide it.
 
     Raises:
-        DataError: as `time_column`; or nothing says whether the day or the month comes first in 03/04/2024.
+        DataError: as `time_column`.
+        DayOrMonthFirst: nothing says whether the day or the month comes first.
     """
-    try:
-        found, day_first = parse_dates(texts), None
-    except DayOrMonthFirst:
-        got = f"dates such as {texts[0]!r}, of which none says whether the day or the month comes first"
-        raise DataError(where, got, "dates as 2024-12-31; data.drop leaves the column out") from None
+    found = parse_dates(texts, day_first)
     if found is None:
         return None
     values, unit, zone = found
