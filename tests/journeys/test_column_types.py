@@ -135,3 +135,20 @@ def keeps_its_cells(folder, spec, rows):
     again = pandas.read_parquet(path)
     for name, column in spec.columns.items():
         assert column.dtype == "category" or again[name].dtype == frame[name].dtype
+
+
+@pytest.mark.slow
+def test_a_network_finds_the_week_and_the_hours(tmp_path):
+    """Dates at weekends of three years, and times about 9 and 18 o'clock on any day; the range is 150 weeks long."""
+    random = np.random.default_rng(0)
+    days = np.arange("2022-01-01", "2025-01-01", dtype="M8[D]")
+    weekend = random.choice(days[~np.is_busday(days)], 1500)
+    hours = random.normal(np.where(random.random(1500) < 0.5, 9.0, 18.0), 1.0)
+    times = random.choice(days, 1500).astype("M8[s]") + (3600 * hours).astype("m8[s]")
+    frame = pandas.DataFrame({"day": weekend.astype("M8[s]"), "time": times})
+    run = iw.train(frame, tmp_path / "run", train=iw.TrainConfig(1200), display=Display(shown=False), report=False)
+    drawn = run.model().sample(500, seed=0)
+    back = to_frame(run.header().transform.spec, drawn)
+    assert np.is_busday(back["day"].to_numpy().astype("M8[D]")).mean() < 0.1
+    assert ((back["time"].dt.hour > 5) & (back["time"].dt.hour < 22)).mean() > 0.95
+    assert (np.abs(back["time"].dt.hour - 13) < 1).mean() < 0.1
