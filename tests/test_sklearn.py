@@ -166,6 +166,17 @@ def test_what_was_never_missing_may_not_be_when_rows_are_scored(hole):
         tiny().score_samples(holes)
 
 
+def test_levels_that_do_not_occur_may_be_scored():
+    """A categorical names them; order and type come back."""
+    kind = pandas.CategoricalDtype([3, 2, 1], ordered=True)
+    frame = pandas.DataFrame({"stars": pandas.Categorical([3, 1] * 30, dtype=kind), "x": np.arange(60.0)})
+    density = DiffusionDensity(**TINY, density="bound").fit(frame)
+    assert density.sample(5, random_state=0).dtypes.equals(frame.dtypes)
+    new = pandas.DataFrame({"stars": pandas.Categorical([2, 3], dtype=kind), "x": [1.0, 2.0]})
+    never, often = density.score_samples(new)
+    assert -np.inf < never < often
+
+
 # What is known of a normal
 
 

@@ -201,7 +201,7 @@ def test_labels_of_a_frame_are_whole_numbers_or_text():
         load_dataset(frame, iw.DataConfig(labels="z"))
     with pytest.raises(DataError, match="column 'z': got real numbers"):
         load_dataset(frame.assign(z=[1.0, np.inf, 1.0, 2.0]), iw.DataConfig(labels="z"))
-    with pytest.raises(DataError, match=r"labels y\[1\]: got no text"):
+    with pytest.raises(DataError, match=r"labels y\[1\]: got no class"):
         load_dataset(frame[["x"]].assign(y=[1.0, None, 2.0, 1.0]), iw.DataConfig(labels="y"))
 
 

@@ -146,7 +146,9 @@ def _labelled(data: Dataset, labels: Array, source: str, name: str) -> Dataset:
         raise DataError(where, f"labels of type {labels.dtype}", "whole numbers, booleans or text")
     nameless = (np.char.strip(labels) == "") if labels.dtype.kind == "U" else np.zeros(len(labels), bool)
     if nameless.any():
-        raise DataError(f"{where}[{nameless.argmax()}]", "no text", "the name of a class")
+        got = f"no class, as in {nameless.sum()} of {len(labels)} examples (None, -1 or empty text)"
+        need = "a class for each example; leave the others out first, or train without data.labels"
+        raise DataError(f"{where}[{nameless.argmax()}]", got, need)
     values, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(values) < 2:
         raise DataError(where, f"{values[0]} for every example", "labels of at least 2 classes")

@@ -185,7 +185,10 @@ def describe_network(config: ResolvedNetworkConfig, size: tuple[int, ...], netwo
     """The network for examples with these sides, in a few words."""
     dropout = f", dropout {config.dropout:g}" if config.dropout else ""
     million = count_parameters(network) / 1e6
-    return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}"
+    dates = (
+        ", which sees the day, week and year of dates" if isinstance(network, TableNet) and network.repeating else ""
+    )
+    return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}{dates}"
 
 
 def count_parameters(network: nn.Module) -> int:
