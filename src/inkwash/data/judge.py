@@ -95,7 +95,7 @@ class Judge:
             found = self.left_out(name, "no value in any row", "categories")
         else:
             found = self._numbers(name, known) if known.texts is None else self._texts(name, known)
-        return replace(found, infinite=tuple(bad.tolist()))
+        return replace(found, infinite=(*found.infinite, *bad.tolist()))
 
     def of_times(self, name: str, values: Array, dtype: TimeType, zone: str | None) -> Verdict:
         """What a column of dates or durations is.
@@ -181,7 +181,7 @@ class Judge:
     def _texts(self, name: str, cells: Cells) -> Verdict:
         declared = self._declared(name)
         if declared is False:
-            return self._numbers(name, self._wanted_numbers(name, cells))
+            return self.verdict(name, self._wanted_numbers(name, cells))
         is_open = declared is None and cells.column is None
         if is_open:
             cells = cells.with_one_spelling()
@@ -218,13 +218,13 @@ class Judge:
         texts = _names(cells)
         if all(map(is_number, texts)):
             is_text = cells.typed or any(map(is_code, texts))
-            return None if is_text else self._numbers(name, cells.as_numbers(NumberFormat()))
+            return None if is_text else self.verdict(name, cells.as_numbers(NumberFormat()))
         written = self._format(name, texts)
         if written is None:
             return None
         example = next(text for text in texts if not is_number(text))
         seen = f"numbers such as {example!r}" + (f" ({written.describe()})" if written.describe() else "")
-        found = self._numbers(name, cells.as_numbers(written))
+        found = self.verdict(name, cells.as_numbers(written))
         doubt = Doubt(name, seen, "read as numbers", ("categories", name), ("numbers", name))
         return found if found.column is None else found.beside(doubt)
 
@@ -244,7 +244,7 @@ class Judge:
         some = f"{listed(map(repr, words), 3)} in {int(gone.sum())} of {len(cells.known)} cells"
         settled = ("missing_values", *words)
         doubt = Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), settled)
-        return self._numbers(name, numbers).beside(doubt, words=words)
+        return self.verdict(name, numbers).beside(doubt, words=words)
 
     def _all_numbers(self, name: str, cells: Cells) -> Cells | None:
         """Text as numbers, if all of it is such, and none is a code."""
@@ -327,7 +327,8 @@ def _is_written_number(text: str) -> bool:
 
 def _are_measures(numbers: Cells) -> bool:
     """Whether numbers are no categories such as 0, 1 and 2, beside which 3+ is one more."""
-    return not are_categories(numbers.dtype, numbers.values, np.unique(numbers.known))
+    known = numbers.known[np.isfinite(numbers.known)]
+    return len(known) == 0 or not are_categories(numbers.dtype, known, np.unique(known))
 
 
 def _spike(values: Array, seen: Array) -> float | None:
