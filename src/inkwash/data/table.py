@@ -120,8 +120,9 @@ def _require_finite(judge: Judge, verdicts: Mapping[str, Verdict]) -> None:
             f"column {name!r} {len(rows)}: {', '.join(map(judge.place, rows[:3]))}{', …' if len(rows) > 3 else ''}"
             for name, rows in found.items()
         )
-        need = "finite numbers; --data.infinite missing takes them for missing cells"
-        raise DataError(judge.where, f"infinite numbers ({places})", need)
+        count = sum(map(len, found.values()))
+        need = f"finite numbers ({places}); --data.infinite missing takes these for missing cells"
+        raise DataError(judge.where, f"{count} infinite number{'s' * (count > 1)}", need)
 
 
 def known_columns(where: str, spec: DataSpec) -> dict[str, Column]:
