@@ -59,8 +59,8 @@ class TableNet(nn.Module):
         self.repeating = [column for column, some in enumerate(periods) for _ in some]
         rates = torch.tensor([2 * math.pi / period for some in periods for period in some])
         self.register_buffer("rates", rates, persistent=False)
-        columns = torch.tensor(sizes)
-        self.numbers, self.categories = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
+        self.numbers = [column for column, size in enumerate(sizes) if size == 0]
+        self.categories = [column for column, size in enumerate(sizes) if size > 0]
         self.sizes = [sizes[i] for i in self.categories]
         many = (Embedded(size, masked) if size > _MANY else None for size in self.sizes)
         self.embedded = nn.ModuleDict({str(i): each for i, each in zip(self.categories, many, strict=True) if each})
