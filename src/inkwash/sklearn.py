@@ -21,10 +21,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from inkwash.core import storage
 from inkwash.core.config import AutoencoderConfig, DataConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError, RunInterrupted
+from inkwash.core.errors import ConfigError, DataError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
+from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.frames import from_frame, is_frame, to_frame
 from inkwash.data.objects import unmasked
 from inkwash.evaluation.likelihood import TERMS
@@ -229,8 +230,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
-        strict = self._is_framed  # a sample has every column of the frame, so that none may be left out
-        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform, strict=strict)
+        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
+        if self._is_framed:
+            _require_whole(load_dataset(source, data))
         display = Display(self.verbose)
         try:
             return train(source, folder, data=data, **networks, train=training, display=display, report=False)
@@ -262,6 +264,14 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if not self._is_framed:
             return data.astype(self._like) if self._like.kind == "f" else _rounded(data, self._like)
         return to_frame(self.model_.units.spec, data, self._like)
+
+
+def _require_whole(dataset: Dataset) -> None:
+    """Refuse a frame with columns that would be no entries of the examples, because samples have all of its columns."""
+    entries = dataset.spec.columns or {}
+    aside = [f"{doubt.column}: {doubt.seen}" for doubt in dataset.doubts if doubt.column not in entries]
+    if aside:
+        raise DataError("X", "; ".join(aside), "a frame without these columns")
 
 
 def _plain(value: Any) -> Any:

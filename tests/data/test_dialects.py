@@ -211,3 +211,27 @@ def test_percents_come_back_as_they_were(tmp_path):
     assert dump_csv(data.spec, data.data).decode() == text
     cells = [row[1] for row in csv.reader(io.StringIO(text))][1:]
     assert iw.data.from_frame(data.spec, [[1, cells[0]], [1, 7.5]])[:, 1].tolist() == [2.5, 7.5]
+
+
+def test_later_rows_have_numbers_as_the_table_had_them(tmp_path):
+    """With marks between thousands, and currencies; numbers of Python as they are."""
+    data = read(tmp_path, "a,b\n" + "".join(f'{i},"${i * 1111:,}"\n' for i in range(24)))
+    (tmp_path / "new.csv").write_text('b,a\n"$12,345",1\n$7,2\n,3\n')
+    known = [[1, 12345], [2, 7], [3, np.nan]]
+    assert np.array_equal(read_rows(tmp_path / "new.csv", data.spec), known, equal_nan=True)
+    assert np.array_equal(iw.data.from_frame(data.spec, known), known, equal_nan=True)
+
+
+def test_later_rows_without_names_are_read_like_the_table(tmp_path):
+    rows = "".join(f"{i / 7:.3f},{'uv'[i % 2]}\n" for i in range(20))
+    data = read(tmp_path, rows)
+    (tmp_path / "new.csv").write_text(rows)
+    assert np.array_equal(read_rows(tmp_path / "new.csv", data.spec), data.data)
+    (tmp_path / "named.csv").write_bytes(dump_csv(data.spec, data.data))
+    assert np.array_equal(read_rows(tmp_path / "named.csv", data.spec), data.data)
+
+
+def test_small_numbers_are_written_without_an_exponent():
+    found = NumberFormat(",", "", "", " €")
+    assert found.text("1.5e-07") == "0,00000015 €"
+    assert found.number(found.text("-2e+16")) == -2e16

@@ -96,8 +96,13 @@ DOUBTFUL = {
     "percent": ("b", ["12%", "7.5%", "3%", "40%"], "numbers"),
     "currency": ("b", ["$12.50", "$7", "-$3.25"], "numbers"),
     "few words among numbers": ("b", ["1.5", "unknown", "2.5", "4.75"], "numbers"),
+    "typing errors among numbers": ("b", ["1.5", *(f"{i}.25" for i in range(18)), "2.5o"], "numbers"),
     "a sentinel": ("b", ["1.5", "-999", "2.5", "4.75", "3.25"], "numbers"),
     "a word for missing": ("b", ["red", "unknown", "blue"], ("blue", "red", "unknown")),
+    "several currencies": ("b", ["$5", "€5", "$7"], ("$5", "$7", "€5")),
+    "a percent sign in some cells": ("b", ["5%", "5", "7%"], ("5", "5%", "7%")),
+    "capitals": ("b", ["yes", "Yes", "no"], ("Yes", "no", "yes")),
+    "large numbers": ("b", [str(2**60 + i) for i in range(20)], None),
     "numbers and text": ("b", ["0", "1", "2", "3+"], ("0", "1", "2", "3+")),
 }
 
@@ -108,8 +113,8 @@ def test_each_doubt_is_said_and_settled(kind, tmp_path):
     name, cells, meant = DOUBTFUL[kind]
     text = lines(f"a,{name}", cells)
     data = read(tmp_path, text)
-    option, value = settles(data, name).settled
-    again = read(tmp_path, text, strict=True, **{option: (value,)})
+    option, *values = settles(data, name).settled
+    again = read(tmp_path, text, strict=True, **{option: tuple(values)})
     assert not again.doubts
     assert np.array_equal(again.data, data.data, equal_nan=True)
     if meant == "constant":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.shapes import Array
+from inkwash.data.cells import is_number
 from inkwash.data.columns import LARGEST_INTEGER, Column, Type
 from inkwash.data.number_formats import NumberFormat
 
@@ -72,12 +73,13 @@ class Cells:
     def as_numbers(self, written: NumberFormat) -> "Cells":
         """Cells of text as the numbers that they stand for; the texts are all written in this format."""
         texts = self.texts or ()
-        numbers = np.array([float(text) if written.is_plain else written.number(text) for text in texts], np.float64)
-        whole = not (numbers % 1).any() and not any(written.decimal in text for text in texts)
-        fits = not whole or bool((np.abs(numbers) <= LARGEST_INTEGER).all())
-        apart = replace(written, thousands="")  # groups of digits say nothing
+        numbers = np.array([_number(written, text) for text in texts], np.float64)
+        finite = numbers[np.isfinite(numbers)]
+        whole = not (finite % 1).any() and not any(written.decimal in text for text in texts)
+        fits = not whole or bool((np.abs(finite) <= LARGEST_INTEGER).all())
         dtype: Type = "int64" if whole else "float64"
-        return Cells(self._each(numbers), dtype, written=None if apart.is_plain else apart, fits=fits)
+        as_written = None if all(map(is_number, texts)) else written
+        return Cells(self._each(numbers), dtype, written=as_written, fits=fits)
 
     def with_one_spelling(self) -> "Cells":
         """Cells of text with one spelling each for true and false, if they hold nothing else and have several."""
@@ -92,3 +94,9 @@ class Cells:
     def _each(self, values: Sequence[float] | Array) -> Array:
         """For each cell, the value that belongs to its text; NaN where it is missing."""
         return np.append(values, np.nan)[np.where(np.isnan(self.values), -1, self.values).astype(int)]
+
+
+def _number(written: NumberFormat, text: str) -> float:
+    """The number that a text stands for, which may be a plain one with an exponent."""
+    number = written.number(text)
+    return float(text) if number is None else number

@@ -111,7 +111,7 @@ def read_csv_rows(path: Path, spec: DataSpec) -> Array:
         DataError: an unreadable file, other columns, or a cell that its column cannot hold.
     """
     known_columns(str(path), spec)
-    table = _opened(path, DataConfig(header="yes"), spec)[0]
+    table = _opened(path, DataConfig(), spec)[0]
     rows = (row for _, cells in table.blocks() for row in zip(*cells.values(), strict=True))
     return encode(spec, str(path), table.names, [[cell.strip() for cell in row] for row in rows])
 
@@ -123,10 +123,11 @@ def _opened(
     dialect, doubts = _dialect(path, config, known)
     with _rows(path, dialect) as rows:
         head = [row for _, row in islice(rows, 1000)]
-    has_names, more = first_row(head, config)
-    first = head[0] if head else []
+    first = named([name.strip() for name in head[0]]) if head else []
+    has_known = known is not None and {*(known.columns or ())} <= {*first}
+    has_names, more = (True, []) if has_known else first_row(head, config)
     if has_names:
-        return _Table(path, dialect, named([name.strip() for name in first]), True), [*doubts, *more], ()
+        return _Table(path, dialect, first, True), [*doubts, *more], ()
     note = "no column names in the first line: they are 0, 1, …"
     return _Table(path, dialect, [str(i) for i in range(len(first))], False), [*doubts, *more], (note,)
 

@@ -141,11 +141,9 @@ def _delimiter(path: Path, lines: Sequence[str], stated: str | None) -> tuple[st
 
 def _divided(lines: Sequence[str], mark: str) -> list[list[str]]:
     """The rows that a delimiter makes, if all of them have equally many cells and more than one; otherwise none."""
-    try:
-        rows = list(csv.reader(lines, delimiter=mark, strict=True))
-    except csv.Error:
-        return []
-    return rows if rows and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 else []
+    rows = list(csv.reader(lines, delimiter=mark))
+    whole = rows[:-1] if len(lines) == _ROWS else rows  # the last line may end within a cell
+    return whole if whole and len(whole[0]) > 1 and len({len(row) for row in whole}) == 1 else []
 
 
 def _is_decimal_comma(fitting: dict[str, list[list[str]]], usual: str) -> bool:

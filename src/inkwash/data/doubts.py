@@ -13,8 +13,10 @@ from typing import Any
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 
-Choice = tuple[str, str]
-"""An option of `DataConfig`, and the value that it takes."""
+Choice = tuple[str, ...]
+"""An option of `DataConfig`, and the values that it takes."""
+_LISTS = ("drop", "categories", "numbers", "missing_values")
+"""Options that take several values."""
 _HEADER = ("column", "what was seen", "what was done", "says otherwise")
 
 
@@ -39,10 +41,8 @@ class Doubt:
 
 def option_words(choices: Mapping[str, Sequence[str]]) -> str:
     """Options as they are typed, ready to copy."""
-    return " ".join(
-        " ".join([f"--data.{name.replace('_', '-')}", *(shlex.quote(word) for word in words if word != "True")])
-        for name, words in choices.items()
-    )
+    each = ([f"--data.{name.replace('_', '-')}", *map(shlex.quote, words)] for name, words in choices.items())
+    return " ".join(word for words in each for word in words)
 
 
 def doubt_lines(doubts: Sequence[Doubt]) -> list[str]:
@@ -61,42 +61,34 @@ def require_none(where: str, doubts: Sequence[Doubt], config: DataConfig) -> Non
     if not doubts:
         return
     each = "; ".join(f"{doubt.column or '(file)'}: {doubt.seen}, {doubt.done}" for doubt in doubts)
-    raise DataError(
-        where, f"{len(doubts)} in doubt ({each})", f"every decision made by an option: {_way(where, doubts, config)}"
-    )
+    need = f"every decision made by an option: {_way(where, doubts, config)}"
+    raise DataError(where, f"{len(doubts)} in doubt ({each})", need)
 
 
 def _way(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
     """What settles all doubts beside the options that there are: a command, or options from Python for an object."""
     every = {item.name: getattr(config, item.name) for item in fields(config)}
     chosen = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
-    stated = [(name, str(word)) for name, value in chosen.items() for word in _several(value)]
+    stated = [(name, *_words(value)) for name, value in chosen.items()]
     settled = _merged([*stated, *(doubt.settled for doubt in doubts)])
     if Path(where).exists():
         return f"inkwash train {shlex.quote(where)} {option_words(settled)}"
-    return f"DataConfig({', '.join(f'{name}={_python(name, some, chosen)}' for name, some in settled.items())})"
+    return f"DataConfig({', '.join(f'{name}={_python(name, words, chosen)}' for name, words in settled.items())})"
 
 
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+def _words(value: Any) -> Iterable[str]:
+    """The value of an option as words of a command; a flag has none."""
+    return () if value is True else map(str, value if isinstance(value, tuple) else (value,))
 
 
 def _python(name: str, words: Sequence[str], chosen: Mapping[str, Any]) -> str:
     """The value of an option, as one writes it in Python."""
-    if name in LISTS:
-        return repr(tuple(words))
-    return repr(chosen.get(name, words[0]))
-
-
-LISTS = ("drop", "categories", "numbers", "missing_values")
-"""Options that take several values."""
+    return repr(tuple(words) if name in _LISTS else chosen.get(name, *words))
 
 
 def _merged(choices: Iterable[Choice]) -> dict[str, list[str]]:
     """The values of each option, each of them once."""
     found: dict[str, list[str]] = {}
-    for name, word in choices:
-        some = found.setdefault(name, [])
-        if word not in some:
-            some.append(word)
+    for name, *words in choices:
+        found[name] = list(dict.fromkeys([*found.get(name, ()), *words]))
     return found

@@ -139,6 +139,8 @@ def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, 
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
             more = _more_like(raw, start + place[0]) if np.isinf(block[place]) else ""
+            if np.isinf(block[place]) and data.ndim < 3:
+                need += "; --data.infinite missing takes infinite ones for missing entries"
             raise DataError(f"{where}[{start + place[0]}]{column}", f"{block[place]}{more}", need)
         ends += [] if gone.all() else [np.nanmin(block), np.nanmax(block)]
         start += len(block)
@@ -148,11 +150,11 @@ def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, 
 
 
 def _more_like(raw: Raw, first: int) -> str:
-    """How many infinite numbers there are, and the first examples that have some."""
-    flags = [np.isinf(block).reshape(len(block), -1).sum(1) for block in blocks(raw.data)]
-    counts = np.concatenate(flags)
+    """How many infinite numbers there are, and the next examples that have some; nothing if there is only one."""
+    counts = np.concatenate([np.isinf(block).reshape(len(block), -1).sum(1) for block in blocks(raw.data)])
     others = [f"[{i}]" for i in np.flatnonzero(counts) if i != first][:3]
-    return f", one of {counts.sum()} infinite numbers{', also in ' if others else ''}{', '.join(others)}"
+    words = f", one of {counts.sum()} infinite numbers{', also in ' * bool(others)}{', '.join(others)}"
+    return words if counts.sum() > 1 else ""
 
 
 def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:

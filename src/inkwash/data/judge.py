@@ -5,6 +5,7 @@ A column is an entry of the examples, a constant, or left out. Whatever a user m
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,7 @@ class Judge:
             found = self.left_out(name, "no value in any row", "categories")
         else:
             found = self._numbers(name, known) if known.texts is None else self._texts(name, known)
-        return replace(found, infinite=tuple(bad.tolist()))
+        return replace(found, infinite=(*found.infinite, *bad.tolist()))
 
     def of_times(self, name: str, values: Array, dtype: TimeType, zone: str | None) -> Verdict:
         """What a column of dates or durations is.
@@ -142,13 +143,13 @@ class Judge:
 
     def _numbers(self, name: str, cells: Cells) -> Verdict:
         declared, seen = self._declared(name), np.unique(cells.known)
-        if len(seen) == 1:
-            column = Column(cells.dtype, None, cells.may_miss, cells.written)
-            return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if not cells.fits and declared is None:
             return self.left_out(name, "whole numbers beyond 2^53", "categories")
         if not cells.fits:
             raise DataError(self._where(name), "whole numbers beyond 2^53", "smaller ones")
+        if len(seen) == 1:
+            column = Column(cells.dtype, None, cells.may_miss, cells.written)
+            return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if declared is None and (found := self._identifier(name, cells, seen)):
             return found
         column, values = number_column(self._where(name), cells.dtype, cells.values, declared)
@@ -180,7 +181,7 @@ class Judge:
     def _texts(self, name: str, cells: Cells) -> Verdict:
         declared = self._declared(name)
         if declared is False:
-            return self._numbers(name, self._wanted_numbers(name, cells))
+            return self.verdict(name, self._wanted_numbers(name, cells))
         is_open = declared is None and cells.column is None
         if is_open:
             cells = cells.with_one_spelling()
@@ -217,12 +218,13 @@ class Judge:
         texts = _names(cells)
         if all(map(is_number, texts)):
             is_text = cells.typed or any(map(is_code, texts))
-            return None if is_text else self._numbers(name, cells.as_numbers(NumberFormat()))
+            return None if is_text else self.verdict(name, cells.as_numbers(NumberFormat()))
         written = self._format(name, texts)
         if written is None:
             return None
-        seen = f"numbers such as {texts[0]!r}" + (f" ({written.describe()})" if written.describe() else "")
-        found = self._numbers(name, cells.as_numbers(written))
+        example = next(text for text in texts if not is_number(text))
+        seen = f"numbers such as {example!r}" + (f" ({written.describe()})" if written.describe() else "")
+        found = self.verdict(name, cells.as_numbers(written))
         doubt = Doubt(name, seen, "read as numbers", ("categories", name), ("numbers", name))
         return found if found.column is None else found.beside(doubt)
 
@@ -240,11 +242,9 @@ class Judge:
         if numbers is None or not (known or _are_measures(numbers)):
             return None
         some = f"{listed(map(repr, words), 3)} in {int(gone.sum())} of {len(cells.known)} cells"
-        doubts = [
-            Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), ("missing_values", word))
-            for word in words
-        ]
-        return self._numbers(name, numbers).beside(*doubts, words=words)
+        settled = ("missing_values", *words)
+        doubt = Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), settled)
+        return self.verdict(name, numbers).beside(doubt, words=words)
 
     def _all_numbers(self, name: str, cells: Cells) -> Cells | None:
         """Text as numbers, if all of it is such, and none is a code."""
@@ -288,12 +288,17 @@ class Judge:
             seen = f"codes such as {next(filter(is_code, texts))}"
             return [] if cells.typed else [Doubt(name, seen, "kept as text", ("numbers", name), settled)]
         odd = [text for text in texts if text.lower() in PERHAPS_MISSING]
-        if not odd and not cells.typed and any(map(is_number, texts)):
-            seen = f"numbers and text: {listed(map(repr, texts), 4)}"
+        if odd:
+            what = f"{listed(map(repr, odd))} among text"
+            return [Doubt(name, what, "kept as a category", ("missing_values", *odd), settled)]
+        if not cells.typed and any(map(_is_written_number, texts)):
+            what = "numbers in several forms" if all(map(_is_written_number, texts)) else "numbers and text"
+            seen = f"{what}: {listed(map(repr, texts), 4)}"
             return [Doubt(name, seen, "kept as categories", ("drop", name), settled)]
-        return [
-            Doubt(name, f"{text!r} among text", "kept as a category", ("missing_values", text), settled) for text in odd
-        ]
+        folded = Counter(text.lower() for text in texts)
+        alike = [text for text in texts if folded[text.lower()] > 1]
+        seen = f"{listed(map(repr, alike), 4)}: the same but for capitals"
+        return [Doubt(name, seen, "kept apart", ("drop", name), settled)] if alike else []
 
     def _categories(self, name: str, cells: Cells) -> Verdict:
         if cells.column is not None:
@@ -305,7 +310,8 @@ class Judge:
     def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
         option = "numbers" if column.categories is None else "categories"
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
-        return Verdict(column, values, () if self._declared(name) is not None else (doubt,))
+        is_stated = name in (*(self.config.numbers or ()), *(self.config.categories or ()))
+        return Verdict(column, values, () if is_stated else (doubt,))
 
 
 def _names(cells: Cells) -> tuple[str, ...]:
@@ -321,7 +327,8 @@ def _is_written_number(text: str) -> bool:
 
 def _are_measures(numbers: Cells) -> bool:
     """Whether numbers are no categories such as 0, 1 and 2, beside which 3+ is one more."""
-    return not are_categories(numbers.dtype, numbers.values, np.unique(numbers.known))
+    known = numbers.known[np.isfinite(numbers.known)]
+    return len(known) == 0 or not are_categories(numbers.dtype, known, np.unique(known))
 
 
 def _spike(values: Array, seen: Array) -> float | None:

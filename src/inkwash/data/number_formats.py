@@ -1,5 +1,6 @@
 """Numbers as people write them: `$1,234.50`, `1.234,50 €`, `12 %`, `(5.00)`."""
 
+import decimal
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -53,7 +54,8 @@ class NumberFormat:
 
     def text(self, number: str) -> str:
         """A plain number as it is written in the column, without a mark between thousands."""
-        sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
+        plain = f"{decimal.Decimal(number):f}"  # without an exponent
+        sign, digits = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
         return f"{sign}{self.prefix}{digits.replace('.', self.decimal)}{self.suffix}"
 
     @property

@@ -167,5 +167,5 @@ def encode(spec: DataSpec, where: str, names: Sequence[str], rows: Iterable[Sequ
 
 
 def _encoded(column: Column, reading: Reading, where: str, name: str, cells: Mapping[str, Sequence[Any]]) -> Array:
-    known = map(reading.cell, cells.get(name, ()))
+    known = cells.get(name, ()) if column.categories else map(reading.cell, cells.get(name, ()))
     return column.encode(f"{where}, column {name!r}", known, reading.missing or ())
