@@ -146,6 +146,17 @@ def test_the_resolution_is_the_coarsest_unit_that_holds_all(values, resolution):
     assert counts_of(np.array(values, "datetime64[ns]"))[1] == resolution
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "Europe/Berlin"])
+def test_the_ends_of_the_calendar_and_local_mean_times_come_back(zone):
+    """Sentinels such as 9999-12-31, which a clock of Python cannot show in every zone, and offsets with seconds."""
+    values = np.array(["9999-12-31T23:59", "0001-01-01T00:00", "1850-06-01T10:00", "NaT"], "datetime64[s]")
+    counts, resolution = counts_of(values, zone)
+    assert np.array_equal(values_of(counts, "datetime64", resolution, zone), values, equal_nan=True)
+    texts = dumps(values[2:], "s", zone)
+    assert texts[1] == ""
+    assert datetime.fromisoformat(texts[0]).timestamp() == values[2].astype(int)
+
+
 def test_durations_have_no_months():
     counts, resolution = counts_of(np.array([90, -30, "NaT"], "timedelta64[m]").astype("timedelta64[ns]"))
     assert (counts[:2].tolist(), resolution) == ([90, -30], "m")

@@ -135,6 +135,14 @@ def test_categoricals_keep_type_order_and_levels(name):
     assert iw.data.from_frame(data.spec, new.astype({"a": str}))[:, 0].tolist() == [*range(len(levels))]
 
 
+def test_intervals_come_back_where_a_frame_has_them():
+    frame = pandas.DataFrame({"a": pandas.cut(np.arange(40.0), 3), "b": np.arange(40.0) / 3})
+    data = load_dataset(frame)
+    pandas.testing.assert_frame_equal(iw.data.to_frame(data.spec, data.data, frame), frame)
+    assert iw.data.to_frame(data.spec, data.data)["a"].astype(str).tolist() == frame["a"].astype(str).tolist()
+    assert np.array_equal(iw.data.from_frame(data.spec, frame), data.data)
+
+
 def test_real_numbers_may_be_categories(tmp_path):
     """As far as their type tells them apart."""
     for dtype in ("float32", "float64"):

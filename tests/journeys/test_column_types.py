@@ -147,7 +147,7 @@ def test_a_network_finds_the_week_and_the_hours(tmp_path):
     times = random.choice(days, 1500).astype("M8[s]") + (3600 * hours).astype("m8[s]")
     frame = pandas.DataFrame({"day": weekend.astype("M8[s]"), "time": times})
     run = iw.train(frame, tmp_path / "run", train=iw.TrainConfig(1200), display=Display(shown=False), report=False)
-    drawn = run.model().sample(500, seed=0)
+    drawn = run.model().sample(500, seed=0, steps=100)
     back = to_frame(run.header().transform.spec, drawn)
     assert np.is_busday(back["day"].to_numpy().astype("M8[D]")).mean() < 0.1
     assert ((back["time"].dt.hour > 5) & (back["time"].dt.hour < 22)).mean() > 0.95

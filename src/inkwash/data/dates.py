@@ -74,7 +74,7 @@ def parse_dates(texts: Sequence[str], day_first: bool | None = None) -> tuple[Ar
     first = _day_first(numeric) if day_first is None else day_first
     try:
         dates = [_date(part, bool(first)) for part in parts]
-    except ValueError:  # the 31st of June, or a 13th month
+    except (ValueError, OverflowError):  # the 31st of June, a 13th month, or before year 1 in UTC
         return None
     if numeric and first is None and any(one != two for one, two in numeric):
         raise DayOrMonthFirst
@@ -225,12 +225,11 @@ def to_utc(local: Array, zone: str) -> Array:
 
 
 def _shifted(values: Array, offset: Callable[[datetime], timedelta | None], sign: int) -> Array:
-    """Values with the offset of each added or subtracted."""
+    """Values with the offset of each added or subtracted; beyond the years of Python, that of the nearest of them."""
     exact = values.astype("datetime64[us]")
     different, places = np.unique(exact, return_inverse=True)
-    offsets: Iterable[timedelta | None] = (
-        timedelta(0) if np.isnat(value) else offset(value.item()) for value in different
-    )
+    known = np.clip(different, *np.array(["0001-01-03", "9999-12-29"], exact.dtype))
+    offsets: Iterable[timedelta | None] = (timedelta(0) if np.isnat(value) else offset(value.item()) for value in known)
     shifts = np.array([*offsets], "timedelta64[us]")
     return (different + sign * shifts)[places]
 
@@ -238,12 +237,15 @@ def _shifted(values: Array, offset: Callable[[datetime], timedelta | None], sign
 def dumps(values: Array, resolution: str, zone: str | None = None) -> list[str]:
     """Dates `(N,)` as text of ISO 8601, down to a unit: 2024-12, 2024-12-31, 2024-12-31T10:30, or with a zone
     2024-12-31T10:30+01:00. A missing one is empty."""
-    if zone is None:
-        return ["" if np.isnat(value) else str(value) for value in values.astype(f"datetime64[{resolution}]")]
-    clock, unit = zone_named(zone), {"m": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds"}
-    return [
-        ""
-        if np.isnat(value)
-        else value.item().replace(tzinfo=UTC).astimezone(clock).isoformat(timespec=unit.get(resolution, "minutes"))
-        for value in values.astype("datetime64[us]")
-    ]
+    shown = values if zone is None else to_local(values, zone)
+    offsets = [0] * len(values) if zone is None else (shown - values.astype(shown.dtype)).astype("timedelta64[s]")
+    whole = np.asarray(offsets).astype(int) % 60 == 0  # a local mean time of long ago has seconds, and is left to UTC
+    shown = np.where(whole, shown, values.astype(shown.dtype))
+    minutes = np.where(whole, np.asarray(offsets).astype(int) // 60, 0)
+    unit = resolution if zone is None or not is_by_day(resolution) else "m"
+    each = zip(shown.astype(f"datetime64[{unit}]"), minutes.tolist(), strict=True)
+    return ["" if np.isnat(value) else f"{value}{'' if zone is None else _offset_text(m)}" for value, m in each]
+
+
+def _offset_text(minutes: int) -> str:
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

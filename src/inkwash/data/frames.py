@@ -173,12 +173,28 @@ def as_pandas(frame: Any, where: str = "table") -> Any:
 def _as_native(frame: Any, like: Any) -> Any:
     """A `pandas.DataFrame` with the types of the columns of `like`, and of its library."""
     if hasattr(like, "iloc"):
-        return frame.set_axis(like.columns, axis=1).astype(like.dtypes)
+        import pandas
+
+        same = frame.set_axis(like.columns, axis=1)
+        kinds = [like.iloc[:, i].dtype for i in range(like.shape[1])]
+        columns = [_of_dtype(same.iloc[:, i], kind) for i, kind in enumerate(kinds)]
+        return pandas.concat(columns, axis=1) if columns else same
     narwhals, pyarrow = (require_extra(name, "tabular", "table") for name in ("narwhals", "pyarrow"))
     native = narwhals.from_native(like)
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     back = narwhals.from_arrow(table, backend=native.implementation)
     return back.select(*(narwhals.col(name).cast(kind) for name, kind in native.collect_schema().items())).to_native()
+
+
+def _of_dtype(series: Any, dtype: Any) -> Any:
+    """A column of pandas in a type; the categories of a categorical may be anything, such as intervals."""
+    import pandas
+
+    if isinstance(dtype, pandas.CategoricalDtype) and series.dtype.name == "category":
+        return pandas.Series(
+            pandas.Categorical.from_codes(series.cat.codes, dtype=dtype), series.index, name=series.name
+        )
+    return series.astype(dtype)
 
 
 def _parquet_frame(path: Path) -> Any:
