@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 _ROWS = 4096
+_DAMAGE = (UnicodeError, csv.Error, OSError, EOFError, zlib.error)
 _CODES = re.compile(r"(?m)^\s*0[0-9]+\s*$")
 Row = tuple[int, list[str]]
 """The line that a row stands in, and its cells."""
@@ -136,7 +138,7 @@ def _dialect(path: Path, config: DataConfig, known: DataSpec | None) -> tuple[Di
     """How a file divides into cells: as that of the known table did, if its columns come out so."""
     try:
         dialect, doubts = dialect_of(path, config)
-    except (UnicodeError, csv.Error, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from None
     if known is None or known.reading is None or known.reading.dialect in (None, dialect):
         return dialect, doubts
@@ -156,7 +158,7 @@ def _rows(path: Path, dialect: Dialect) -> Iterator[Iterator[Row]]:
         with opened(path, dialect.encoding) as file:
             lines = Lines(file, dialect.comment)
             yield ((lines.number, row) for row in csv.reader(lines, delimiter=dialect.delimiter, strict=True))
-    except (UnicodeError, csv.Error, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, error) from None
 
 
