@@ -1,5 +1,7 @@
 """.csv files that cannot be read, and columns that cannot be used."""
 
+import gzip
+
 from bad import bad
 from datafiles import table
 
@@ -179,3 +181,18 @@ def test_csv_of_a_column_with_two_uses(folder):
 @bad("data.categories: got 'c', need one of the columns", categories=("c",))
 def test_csv_without_the_categories(folder):
     return many(folder, str)
+
+
+@bad("data.csv.gz: got an unreadable file")
+def test_truncated_csv_gz(folder):
+    content = gzip.compress(b"a,b\n" + b"1,2\n3,4\n" * 500)
+    (folder / "data.csv.gz").write_bytes(content[:-12])
+    return str(folder / "data.csv.gz")
+
+
+@bad("data.csv.gz: got an unreadable file")
+def test_damaged_csv_gz(folder):
+    content = bytearray(gzip.compress(b"a,b\n" + b"1,2\n3,4\n" * 500))
+    content[12:20] = b"\xff" * 8
+    (folder / "data.csv.gz").write_bytes(content)
+    return str(folder / "data.csv.gz")
