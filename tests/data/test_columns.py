@@ -49,8 +49,8 @@ def test_categories_go_by_their_names():
 encode_cells = table_columns.Column.encode
 
 
-def zero_for_missing(column, where, cells):
-    return np.nan_to_num(encode_cells(column, where, cells))
+def zero_for_missing(column, where, cells, missing):
+    return np.nan_to_num(encode_cells(column, where, cells, missing))
 
 
 chosen = table_columns.Column._chosen

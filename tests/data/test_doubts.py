@@ -197,6 +197,16 @@ def test_the_doubts_of_a_frame_are_settled_from_python():
     assert iw.data.to_frame(data.spec, data.data).equals(frame[["x", "k"]])
 
 
+def test_a_wide_table_has_every_column_in_its_error(tmp_path):
+    """However many they are, and however long their cells."""
+    names = [f"constant{i}" for i in range(80)]
+    text = ",".join(["a", *names]) + "\n" + "".join(",".join([str(i), *["long" * 30] * 80]) + "\n" for i in range(9))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, text, strict=True)
+    assert all(str(caught.value).split().count(name) == 1 for name in names)
+    assert "long" * 10 not in str(caught.value)
+
+
 def test_doubts_are_printed_as_a_table():
     doubt = Doubt("a b", "seen", "done", ("missing_values", "-9"), ("numbers", "a b"))
     header, line = doubt_lines([doubt])

@@ -61,8 +61,8 @@ def require_none(where: str, doubts: Sequence[Doubt], config: DataConfig) -> Non
     if not doubts:
         return
     each = "; ".join(f"{doubt.column or '(file)'}: {doubt.seen}, {doubt.done}" for doubt in doubts)
-    need = f"every decision made by an option: {_way(where, doubts, config)}"
-    raise DataError(where, f"{len(doubts)} in doubt ({each})", need)
+    need = f"options that settle them ({each}): {_way(where, doubts, config)}"
+    raise DataError(where, f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}", need)
 
 
 def _way(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:

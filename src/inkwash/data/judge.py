@@ -27,6 +27,8 @@ from inkwash.data.time_columns import text_time_column, time_column
 _NEARLY = 0.9
 """From this share of the cells on, different texts are names of rows, and numbers among words are a column of
 numbers."""
+_SHOWN = 30
+"""Letters of a cell in a message."""
 _FEW = 20
 """In fewer cells, a number far from the others says nothing."""
 _IDENTIFIER = re.compile(r"(.*[\W_]|.*[a-z](?=I))?(id|Id|ID|uuid|guid|UUID|GUID)")
@@ -191,7 +193,7 @@ class Judge:
         used = np.flatnonzero(cells.counts)
         if len(used) == 1:
             column = replace(cells.column or Column("str", cells.texts), missing=cells.may_miss)
-            return self._constant(name, column, cells.values, repr(_names(cells)[used[0]]))
+            return self._constant(name, column, cells.values, quoted(_names(cells)[used[0]]))
         return self._plain_text(name, cells) if is_open else self._categories(name, cells)
 
     def _wanted_numbers(self, name: str, cells: Cells) -> Cells:
@@ -210,7 +212,7 @@ class Judge:
             return find_format(texts, self.decimal)
         except AmbiguousNumbersError:
             need = "data.decimal, which says whether a comma is before decimals (,) or between thousands (.)"
-            raise DataError(self._where(name), f"numbers such as {texts[0]!r}", need) from None
+            raise DataError(self._where(name), f"numbers such as {quoted(texts[0])}", need) from None
 
     def _written_numbers(self, name: str, cells: Cells) -> Verdict | None:
         """The verdict on numbers that stood among words for missing cells, or are not written plainly; None on other
@@ -223,7 +225,7 @@ class Judge:
         if written is None:
             return None
         example = next(text for text in texts if not is_number(text))
-        seen = f"numbers such as {example!r}" + (f" ({written.describe()})" if written.describe() else "")
+        seen = f"numbers such as {quoted(example)}" + (f" ({written.describe()})" if written.describe() else "")
         found = self.verdict(name, cells.as_numbers(written))
         doubt = Doubt(name, seen, "read as numbers", ("categories", name), ("numbers", name))
         return found if found.column is None else found.beside(doubt)
@@ -241,7 +243,7 @@ class Judge:
         numbers = self._all_numbers(name, cells.without(gone))
         if numbers is None or not (known or _are_measures(numbers)):
             return None
-        some = f"{listed(map(repr, words), 3)} in {int(gone.sum())} of {len(cells.known)} cells"
+        some = f"{listed(map(quoted, words), 3)} in {int(gone.sum())} of {len(cells.known)} cells"
         settled = ("missing_values", *words)
         doubt = Doubt(name, f"numbers, and {some}", "read as missing", ("categories", name), settled)
         return self.verdict(name, numbers).beside(doubt, words=words)
@@ -258,17 +260,17 @@ class Judge:
         if len(texts) == 1:
             return None
         if all(map(_CLOCK.fullmatch, texts)):
-            return self.left_out(name, f"times of day, such as {texts[0]!r}", "categories")
+            return self.left_out(name, f"times of day, such as {quoted(texts[0])}", "categories")
         day_first = {"auto": None, "yes": True, "no": False}[self.config.day_first]
         try:
             dates = text_time_column(self._where(name), texts, cells.values, day_first)
         except DayOrMonthFirst:
-            seen = f"dates such as {texts[0]!r}: day or month first?"
+            seen = f"dates such as {quoted(texts[0])}: day or month first?"
             return self.left_out(name, seen, ("day_first", "yes"))
         if dates is not None:
             return Verdict(*dates)
         if all(_DATE.fullmatch(text) or _DATE_WORDS.fullmatch(text) for text in texts):
-            return self.left_out(name, f"dates, such as {texts[0]!r}, that are not read", "categories")
+            return self.left_out(name, f"dates, such as {quoted(texts[0])}, that are not read", "categories")
         return None
 
     def _plain_text(self, name: str, cells: Cells) -> Verdict:
@@ -289,15 +291,15 @@ class Judge:
             return [] if cells.typed else [Doubt(name, seen, "kept as text", ("numbers", name), settled)]
         odd = [text for text in texts if text.lower() in PERHAPS_MISSING]
         if odd:
-            what = f"{listed(map(repr, odd))} among text"
+            what = f"{listed(map(quoted, odd))} among text"
             return [Doubt(name, what, "kept as a category", ("missing_values", *odd), settled)]
         if not cells.typed and any(map(_is_written_number, texts)):
             what = "numbers in several forms" if all(map(_is_written_number, texts)) else "numbers and text"
-            seen = f"{what}: {listed(map(repr, texts), 4)}"
+            seen = f"{what}: {listed(map(quoted, texts), 4)}"
             return [Doubt(name, seen, "kept as categories", ("drop", name), settled)]
         folded = Counter(text.lower() for text in texts)
         alike = [text for text in texts if folded[text.lower()] > 1]
-        seen = f"{listed(map(repr, alike), 4)}: the same but for capitals"
+        seen = f"{listed(map(quoted, alike), 4)}: the same but for capitals"
         return [Doubt(name, seen, "kept apart", ("drop", name), settled)] if alike else []
 
     def _categories(self, name: str, cells: Cells) -> Verdict:
@@ -312,6 +314,11 @@ class Judge:
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
         is_stated = name in (*(self.config.numbers or ()), *(self.config.categories or ()))
         return Verdict(column, values, () if is_stated else (doubt,))
+
+
+def quoted(text: str) -> str:
+    """The beginning of a cell, for messages."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _names(cells: Cells) -> tuple[str, ...]:

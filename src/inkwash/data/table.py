@@ -3,7 +3,7 @@
 The data are float64 numbers, which include every integer up to 2^53; see `inkwash.data.columns`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -89,27 +89,32 @@ def as_raw(
     """
     _require_finite(judge, verdicts)
     doubts = tuple(doubt for verdict in verdicts.values() for doubt in verdict.doubts)
-    columns: dict[str, Column] = {}
-    constants: dict[str, Constant] = {}
-    parts: list[Array] = []
-    for name, verdict in verdicts.items():
-        if verdict.column is None or verdict.values is None:
-            continue
-        seen = np.unique(verdict.values[~np.isnan(verdict.values)])
-        if len(seen) == 1:
-            constants[name] = Constant(verdict.column, float(seen[0]), len(columns) + len(constants))
-        else:
-            columns[name] = verdict.column
-            parts.append(verdict.values)
+    kept = {
+        name: (each.column, each.values) for name, each in verdicts.items() if each.column and each.values is not None
+    }
+    same = {name: (column, np.nanmin(values)) for name, (column, values) in kept.items() if _is_constant(values)}
+    columns = {name: column for name, (column, _) in kept.items() if name not in same}
     if not columns:
         why = "; ".join(f"{doubt.column}: {doubt.seen}" for doubt in doubts)
         raise DataError(judge.where, f"no column to learn ({why})", "one that varies, and is no name of its rows")
-    left_out = (*(judge.config.drop or ()), *(name for name in verdicts if name not in {*columns, *constants}))
-    words = chain(judge.config.missing_values or (), *(verdict.words for verdict in verdicts.values()))
-    missing = tuple(dict.fromkeys(words))
-    reading = Reading(constants, left_out or None, missing or None, judge.config.infinite == "missing")
-    data = np.stack(parts, axis=1)
+    places = {name: place for place, name in enumerate(kept)}
+    constants = {name: Constant(column, float(value), places[name]) for name, (column, value) in same.items()}
+    reading = Reading(constants, *_aside(judge, verdicts, kept), judge.config.infinite == "missing")
+    data = np.stack([kept[name][1] for name in columns], axis=1)
     return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns, reading=reading, doubts=doubts)
+
+
+def _is_constant(values: Array) -> bool:
+    return bool(np.nanmin(values) == np.nanmax(values))
+
+
+def _aside(
+    judge: Judge, verdicts: Mapping[str, Verdict], kept: Collection[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The columns that are left out, and the further words for missing cells; None if there are none."""
+    left_out = (*(judge.config.drop or ()), *(name for name in verdicts if name not in kept))
+    words = chain(judge.config.missing_values or (), *(verdict.words for verdict in verdicts.values()))
+    return left_out or None, tuple(dict.fromkeys(words)) or None
 
 
 def _require_finite(judge: Judge, verdicts: Mapping[str, Verdict]) -> None:
@@ -120,8 +125,9 @@ def _require_finite(judge: Judge, verdicts: Mapping[str, Verdict]) -> None:
             f"column {name!r} {len(rows)}: {', '.join(map(judge.place, rows[:3]))}{', …' if len(rows) > 3 else ''}"
             for name, rows in found.items()
         )
-        need = "finite numbers; --data.infinite missing takes them for missing cells"
-        raise DataError(judge.where, f"infinite numbers ({places})", need)
+        count = sum(map(len, found.values()))
+        need = f"finite numbers ({places}); --data.infinite missing takes these for missing cells"
+        raise DataError(judge.where, f"{count} infinite number{'s' * (count > 1)}", need)
 
 
 def known_columns(where: str, spec: DataSpec) -> dict[str, Column]:
@@ -157,13 +163,18 @@ def encode(spec: DataSpec, where: str, names: Sequence[str], rows: Iterable[Sequ
         if len(row) != len(names):
             raise DataError(f"{where}, row {i}", f"{len(row)} cells", f"{len(names)}, one for each column")
     cells = dict(zip(names, zip(*every, strict=True), strict=True)) if every else {}
+    _require_constants(reading, where, cells)
+    return np.stack([_encoded(column, reading, where, name, cells) for name, column in columns.items()], axis=1)
+
+
+def _require_constants(reading: Reading, where: str, cells: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse another value of a constant, of which a model knows nothing."""
     for name, constant in reading.constants.items():
-        found = constant.column.encode(f"{where}, column {name!r}", cells.get(name, ()), reading.missing or ())
+        place = f"{where}, column {name!r}"
+        found = constant.column.encode(place, cells.get(name, ()), reading.missing or ())
         other = np.flatnonzero((found != constant.value) & ~np.isnan(found))
         if len(other):
-            got = f"{cells[name][other[0]]!r}"
-            raise DataError(f"{where}, column {name!r}, row {other[0]}", got, "the constant that the column was")
-    return np.stack([_encoded(column, reading, where, name, cells) for name, column in columns.items()], axis=1)
+            raise DataError(f"{place}, row {other[0]}", repr(cells[name][other[0]]), "the constant that the column was")
 
 
 def _encoded(column: Column, reading: Reading, where: str, name: str, cells: Mapping[str, Sequence[Any]]) -> Array:

@@ -40,12 +40,12 @@ def test_csv_with_text(folder):
     return table(folder, "a,b\n1,2\n3,x y\n")
 
 
-@bad("data.csv: got infinite numbers (column 'b' 1: line 3), need finite numbers; --data.infinite missing")
+@bad("data.csv: got 1 infinite number, need finite numbers (column 'b' 1: line 3); --data.infinite missing")
 def test_csv_with_infinity(folder):
     return table(folder, "a,b\n1,2\n3,-inf\n")
 
 
-@bad("got infinite numbers (column 'b' 1: line 3)")
+@bad("got 1 infinite number, need finite numbers (column 'b' 1: line 3)")
 def test_csv_beyond_real_numbers(folder):
     return table(folder, "a,b\n1,2\n3,1e999\n")
 

@@ -60,7 +60,7 @@ def test_parquet_beyond_whole_numbers(folder):
     return parquet(folder, a=[2**53 + 1, None, 7])
 
 
-@bad("data.parquet: got infinite numbers (column 'a' 1: row 1)")
+@bad("data.parquet: got 1 infinite number, need finite numbers (column 'a' 1: row 1)")
 def test_parquet_with_infinity(folder):
     return parquet(folder, a=[1.5, np.inf, 2])
 
