@@ -206,10 +206,10 @@ def _of_kind(value: Any, kind: str) -> Any:
 
 def _duration_text(value: Any) -> str:
     """A duration as days and a time of day: 1 days 02:30:00."""
-    whole = value.item()
-    micro = f".{whole.microseconds:06d}" if whole.microseconds else ""
-    minutes, seconds = divmod(whole.seconds, 60)
-    return f"{whole.days} days {minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}{micro}"
+    span = value.item()
+    micro = f".{span.microseconds:06d}" if span.microseconds else ""
+    minutes, seconds = divmod(span.seconds, 60)
+    return f"{span.days} days {minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}{micro}"
 
 
 def parse_duration(text: str) -> Any:

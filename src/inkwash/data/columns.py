@@ -118,7 +118,7 @@ class Column:
         """The text of the cells that `values` `(N,)` stand for; it is empty where one is missing."""
         if self.clock is not None:
             return np.array(self.clock.texts(values, cast(TimeType, self.dtype)), str)
-        cells = self.decode(values) if self.categories is None else self._chosen(np.array(self.categories), values)
+        cells = self.decode(values) if self.categories is None else self._picked(np.array(self.categories), values)
         names = cells.astype(str)
         if self.written is not None:
             names = np.array([self.written.text(name) for name in names.tolist()], str)
@@ -131,7 +131,7 @@ class Column:
             return self.clock.values(values, cast(TimeType, self.dtype))
         if self.categories is None or self.dtype == "bool":
             return np.where(np.isnan(values), 0, values).astype(self.dtype)
-        return self._chosen(self.levels, values)
+        return self._picked(self.levels, values)
 
     @property
     def levels(self) -> Array:
@@ -145,7 +145,7 @@ class Column:
         """The numbers in the cells that `values` `(N,)` stand for, float64 `(N,)`; NaN where a cell is missing."""
         return values if self.categories is None else np.where(np.isnan(values), np.nan, self.decode(values))
 
-    def _chosen(self, levels: Array, values: Array) -> Array:
+    def _picked(self, levels: Array, values: Array) -> Array:
         return levels[np.where(np.isnan(values), 0, values).astype(int)]
 
     def _encoded(

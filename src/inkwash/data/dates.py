@@ -192,8 +192,8 @@ def counts_of(values: Array, zone: str | None = None) -> tuple[Array, Resolution
 
 def _numbers(values: Array, resolution: str) -> Array:
     kind = values.dtype.name.split("[")[0]
-    whole = values.astype(f"{kind}[{resolution}]").astype(np.int64)
-    return np.where(np.isnat(values), np.nan, whole)
+    counts = values.astype(f"{kind}[{resolution}]").astype(np.int64)
+    return np.where(np.isnat(values), np.nan, counts)
 
 
 def counts_at(values: Array, resolution: str, zone: str | None = None) -> Array:
@@ -239,9 +239,9 @@ def dumps(values: Array, resolution: str, zone: str | None = None) -> list[str]:
     2024-12-31T10:30+01:00. A missing one is empty."""
     shown = values if zone is None else to_local(values, zone)
     offsets = [0] * len(values) if zone is None else (shown - values.astype(shown.dtype)).astype("timedelta64[s]")
-    whole = np.asarray(offsets).astype(int) % 60 == 0  # a local mean time of long ago has seconds, and is left to UTC
-    shown = np.where(whole, shown, values.astype(shown.dtype))
-    minutes = np.where(whole, np.asarray(offsets).astype(int) // 60, 0)
+    even = np.asarray(offsets).astype(int) % 60 == 0  # a local mean time of long ago has seconds, and is left to UTC
+    shown = np.where(even, shown, values.astype(shown.dtype))
+    minutes = np.where(even, np.asarray(offsets).astype(int) // 60, 0)
     unit = resolution if zone is None or not is_by_day(resolution) else "m"
     each = zip(shown.astype(f"datetime64[{unit}]"), minutes.tolist(), strict=True)
     return ["" if np.isnat(value) else f"{value}{'' if zone is None else _offset_text(m)}" for value, m in each]

@@ -190,9 +190,9 @@ def describe_network(config: ResolvedNetworkConfig, size: tuple[int, ...], netwo
     """The network for examples with these sides, in a few words."""
     dropout = f", dropout {config.dropout:g}" if config.dropout else ""
     million = count_parameters(network) / 1e6
-    dates = (
-        ", which sees the day, week and year of dates" if isinstance(network, TableNet) and network.repeating else ""
-    )
+    inner = getattr(network, "network", network)
+    sees_dates = isinstance(inner, TableNet) and inner.repeating
+    dates = ", which sees the day, week and year of dates" if sees_dates else ""
     return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}{dates}"
 
 
