@@ -125,7 +125,8 @@ def keeps_its_types(frame, spec, rows):
 
 
 def keeps_its_cells(folder, spec, rows):
-    """Files hold the cells and the gaps, and Parquet also the types of all but categoricals."""
+    """Files hold the cells and the gaps, and Parquet also the types of all but categoricals; it has no unit of
+    seconds."""
     frame = to_frame(spec, rows)
     for suffix, dump in (("csv", dump_csv), ("parquet", dump_parquet)):
         path = folder / f"rows.{suffix}"
@@ -134,7 +135,8 @@ def keeps_its_cells(folder, spec, rows):
     same(to_frame(spec, from_frame(spec, frame)), frame)
     again = pandas.read_parquet(path)
     for name, column in spec.columns.items():
-        assert column.dtype == "category" or again[name].dtype == frame[name].dtype
+        if column.dtype != "category":
+            assert str(again[name].dtype).replace("[ms", "[s") == str(frame[name].dtype).replace("[ms", "[s")
 
 
 @pytest.mark.slow
