@@ -1,12 +1,15 @@
 """Frames of other libraries than pandas, labelled arrays and masked ones are read as what they hold, and come back."""
 
 from datetime import date, datetime, timedelta
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import inkwash as iw
+from inkwash import sklearn as estimator
 from inkwash.core.errors import DataError
+from inkwash.core.randomness import Slots
 from inkwash.data.dataset import load_dataset
 from inkwash.data.frames import from_frame, to_frame
 from inkwash.sklearn import DiffusionDensity
@@ -24,6 +27,13 @@ CELLS = {
     "when": [None if i == 4 else datetime(2024, 1, 1, i % 24, 30) for i in range(COUNT)],
     "long": [timedelta(minutes=i) for i in range(COUNT)],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_less_time():
+    """Few rows take less time when there is less to fill up."""
+    with mock.patch.object(Slots, "rows", 256), mock.patch.multiple(estimator, _STEPS=5, TERMS=5):
+        yield
 
 
 def arrow():
@@ -78,7 +88,8 @@ def test_an_estimator_returns_frames_like_those_it_was_fitted_to(frame):
 
 
 def test_a_model_takes_them_where_it_takes_rows(frame, tmp_path):
-    run = iw.train(frame, tmp_path / "run", train=iw.TrainConfig(2, 8), network=iw.NetworkConfig(width=8, depth=1))
+    options = {"train": iw.TrainConfig(2, 8), "network": iw.NetworkConfig(width=8, depth=1), "report": False}
+    run = iw.train(frame, tmp_path / "run", **options)
     model, data = run.model(), load_dataset(frame)
     assert np.array_equal(
         model.bound(frame, terms=2, seed=0).total.numpy(), model.bound(data.data, terms=2, seed=0).total.numpy()
