@@ -27,7 +27,7 @@ from torch.utils.data import TensorDataset
 import inkwash as iw
 from inkwash import sklearn as estimator
 from inkwash.core.randomness import Slots, generator
-from inkwash.data import frames
+from inkwash.data import judge
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import complete as completion
@@ -184,6 +184,17 @@ def test_what_was_never_missing_may_not_be_when_rows_are_scored(hole):
         tiny().score_samples(holes)
 
 
+def test_levels_that_do_not_occur_may_be_scored():
+    """A categorical names them; order and type come back."""
+    kind = pandas.CategoricalDtype([3, 2, 1], ordered=True)
+    frame = pandas.DataFrame({"stars": pandas.Categorical([3, 1] * 30, dtype=kind), "x": np.arange(60.0)})
+    density = DiffusionDensity(**TINY, density="bound").fit(frame)
+    assert density.sample(5, random_state=0).dtypes.equals(frame.dtypes)
+    new = pandas.DataFrame({"stars": pandas.Categorical([2, 3], dtype=kind), "x": [1.0, 2.0]})
+    never, often = density.score_samples(new)
+    assert -np.inf < never < often
+
+
 # What is known of a normal
 
 
@@ -300,10 +311,10 @@ def test_a_frame_comes_back_as_a_frame():
         assert np.array_equal(filled.to_numpy()[holes.notna()], table(4).to_numpy()[holes.notna()])
 
 
-TEXT_COLUMN = frames.text_column
+TEXT_COLUMN = judge.text_column
 
 
-@bug("text that looks like numbers, as numbers", frames, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+@bug("text that looks like numbers, as numbers", judge, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})

@@ -19,16 +19,18 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset as Items
 
 from inkwash.core import storage
 from inkwash.core.config import AutoencoderConfig, DataConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
-from inkwash.core.errors import ConfigError, RunInterrupted
+from inkwash.core.errors import ConfigError, DataError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
-from inkwash.data.frames import from_frame, to_frame
+from inkwash.data.dataset import Dataset, load_dataset
+from inkwash.data.frames import from_frame, is_frame, to_frame
+from inkwash.data.objects import unmasked
 from inkwash.data.readers import read
 from inkwash.evaluation.likelihood import TERMS
 from inkwash.evaluation.subject import USUAL
@@ -50,8 +52,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model or a variational autoencoder.
 
     The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
-    `pandas.DataFrame` as `inkwash.train` does, as a table of numbers, text, booleans and categoricals, and its samples
-    are `DataFrame`s too. Values may be missing.
+    data frame, of pandas, polars or pyarrow, as `inkwash.train` does, as a table of numbers, text, booleans,
+    categoricals, dates and durations, and its samples are such frames too. Values may be missing.
 
     Args:
         steps: number of training steps.
@@ -85,7 +87,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     model_: Model
     _checkpoint: dict[str, bytes]
-    _dtypes: Any
+    _like: Any
 
     def __init__(
         self,
@@ -120,8 +122,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Train on the rows of `X` `(N, D)`.
 
         Args:
-            X: an array of numbers, or a `pandas.DataFrame`; missing values are NaN, or those of pandas. Or a tensor, a
-                generator of rows, or a data set of torch; labels that come with its rows are not used.
+            X: an array of numbers, or a data frame of pandas, polars or pyarrow; missing values are NaN, masked, or
+                those of the frame. Or a tensor, a generator of rows, or a data set of torch; labels that come with its
+                rows are not used.
             y: not used.
 
         Raises:
@@ -130,10 +133,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: Ctrl-C or SIGTERM stopped the training; a run in `out` has been saved.
         """
         self._require_density()
-        framed = _is_frame(X)
-        X = _gathered(X)
-        rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
-        self._dtypes = rows.dtypes if framed else rows.dtype
+        framed = is_frame(X)
+        rows = validate_data(
+            self, _gathered(X), skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan"
+        )
+        self._like = rows[:0] if framed else rows.dtype
         source = rows if framed or rows.dtype.kind == "f" else rows.astype(np.float64)
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
             self._checkpoint = _checkpoint_of(self._train(source, folder))
@@ -192,7 +196,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         x = self._rows(X)
         completed = self.model_.impute(x, n, seed=_seed(random_state), steps=_STEPS)
         tables = [self._as_fitted(each) for each in completed]
-        return [table.set_axis(X.index) for table in tables] if self._is_framed and _is_frame(X) else tables
+        return [table.set_axis(X.index) for table in tables] if self._is_framed and hasattr(X, "iloc") else tables
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted attributes, with the model as the files of a checkpoint, JSON and safetensors."""
@@ -232,6 +236,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
         data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
+        if self._is_framed:
+            _require_whole(load_dataset(source, data))
         display = Display(self.verbose)
         try:
             return train(source, folder, data=data, **networks, train=training, display=display, report=False)
@@ -245,33 +251,38 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def _is_framed(self) -> bool:
-        """Whether `fit` took a `DataFrame`."""
-        return not isinstance(self._dtypes, np.dtype)
+        """Whether `fit` took a data frame."""
+        return not isinstance(self._like, np.dtype)
 
     def _rows(self, X: Any) -> Array:
         """Rows `(N, D)` in data units, after checking that they are like those of `fit`."""
         check_is_fitted(self, "model_")
-        X = _gathered(X)
-        rows = validate_data(self, X, reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan")
+        rows = validate_data(
+            self, _gathered(X), reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan"
+        )
         if not self._is_framed:
             return rows
-        return from_frame(self.model_.units.spec, rows if _is_frame(rows) else np.asarray(rows, object))
+        return from_frame(self.model_.units.spec, rows if is_frame(rows) else np.asarray(rows, object))
 
     def _as_fitted(self, data: Array) -> Any:
         """Rows `(n, D)` with the names and types of the data that `fit` took."""
         if not self._is_framed:
-            return data.astype(self._dtypes) if self._dtypes.kind == "f" else _rounded(data, self._dtypes)
-        return to_frame(self.model_.units.spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
+            return data.astype(self._like) if self._like.kind == "f" else _rounded(data, self._like)
+        return to_frame(self.model_.units.spec, data, self._like)
 
 
 def _gathered(X: Any) -> Any:
     """Tensors, generators and data sets of torch as the array that `inkwash.train` makes of them."""
     first = X[0] if isinstance(X, list | tuple) and X else X
-    return read(X, DataConfig()).data if isinstance(first, Tensor | Dataset | Iterator) else X
+    return read(X, DataConfig()).data if isinstance(first, Tensor | Items | Iterator) else unmasked(X)
 
 
-def _is_frame(X: Any) -> bool:
-    return hasattr(X, "iloc")
+def _require_whole(dataset: Dataset) -> None:
+    """Refuse a frame with columns that would be no entries of the examples, because samples have all of its columns."""
+    entries = dataset.spec.columns or {}
+    aside = [f"{doubt.column}: {doubt.seen}" for doubt in dataset.doubts if doubt.column not in entries]
+    if aside:
+        raise DataError("X", "; ".join(aside), "a frame without these columns")
 
 
 def _plain(value: Any) -> Any:

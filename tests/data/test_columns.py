@@ -49,20 +49,20 @@ def test_categories_go_by_their_names():
 encode_cells = table_columns.Column.encode
 
 
-def zero_for_missing(column, where, cells):
-    return np.nan_to_num(encode_cells(column, where, cells))
+def zero_for_missing(column, where, cells, missing):
+    return np.nan_to_num(encode_cells(column, where, cells, missing))
 
 
-category_names = table_columns.Column._names
+picked = table_columns.Column._picked
 
 
-def names_from_one(column, values):
+def names_from_one(column, levels, values):
     """As if categories were counted from 1, like classes of labels."""
-    return category_names(column, np.maximum(values - 1, 0))
+    return picked(column, levels, np.maximum(values - 1, 0))
 
 
 @bug("a missing cell is the first category", table_columns.Column, "encode", zero_for_missing)
-@bug("categories counted from one", table_columns.Column, "_names", names_from_one)
+@bug("categories counted from one", table_columns.Column, "_picked", names_from_one)
 def test_cells_come_back():
     spec = DataSpec((5,), "ND", "float64", 0, 255, None, GOOD)
     assert np.array_equal(iw.data.from_frame(spec, CELLS), NUMBERS, equal_nan=True)

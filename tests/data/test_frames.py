@@ -1,6 +1,7 @@
 """Tables come back from pandas and Parquet with their types, categories and missing cells."""
 
 import sys
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -12,7 +13,7 @@ from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
 from inkwash.core.errors import DataError
-from inkwash.data import column_kinds, frames
+from inkwash.data import frames, judge
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
@@ -45,14 +46,14 @@ def mixed():
     return frame.set_index(np.arange(COUNT) + 7)
 
 
-category_column = column_kinds.category_column
+text_column = judge.text_column
 
 
-def without_missing(where, dtype, names, numbers):
-    return category_column(where, dtype, names, np.nan_to_num(numbers))
+def without_missing(where, names, numbers, wanted, typed):
+    return text_column(where, names, np.nan_to_num(numbers), wanted, typed)
 
 
-@bug("a missing category of a frame is the first one", frames, "category_column", without_missing)
+@bug("a missing category of a frame is the first one", judge, "text_column", without_missing)
 def test_frames_come_back():
     frame = mixed()
     data = load_dataset(frame)
@@ -98,9 +99,61 @@ def test_new_rows_with_other_columns_are_refused():
             iw.data.from_frame(data.spec, rows)
 
 
-def test_categories_of_whole_numbers_are_whole_numbers():
-    data = load_dataset(pandas.DataFrame({"a": pandas.Categorical([3, 9, None, 9]), "b": [1.5, 2, 3, 4]}))
-    assert data.spec.columns["a"] == Column("int64", ("3", "9"), True)
+LEVELS = {
+    "whole": ([3, 2, 1], True),
+    "unordered": ([9, 3], False),
+    "real": ([0.5, 2.25, 1.0], True),
+    "truth": ([True, False], False),
+    "text": (["low", "mid", "high"], True),
+}
+
+
+categorical_cells = frames._categorical_cells
+
+
+def by_name(series):
+    """As if the order of categories were that of their names."""
+    cells = categorical_cells(series)
+    order = np.argsort(cells.texts)
+    turned = cells.renamed([cells.texts[i] for i in order], np.argsort(order))
+    return replace(turned, column=replace(cells.column, categories=turned.texts))
+
+
+@bug("categories go by their names", frames, "_categorical_cells", by_name)
+@pytest.mark.parametrize("name", LEVELS)
+def test_categoricals_keep_type_order_and_levels(name):
+    """Also the levels that do not occur; new rows may have them, as text too."""
+    levels, ordered = LEVELS[name]
+    kind = pandas.CategoricalDtype(levels, ordered)
+    seen = pandas.Categorical([levels[0], levels[-1]] * 30, dtype=kind)
+    data = load_dataset(pandas.DataFrame({"a": seen, "b": np.arange(60.0)}))
+    back = iw.data.to_frame(data.spec, data.data)["a"]
+    assert back.dtype == kind
+    assert back.tolist() == list(seen)
+    new = pandas.DataFrame({"a": pandas.Categorical(levels, dtype=kind), "b": [1.0] * len(levels)})
+    assert iw.data.from_frame(data.spec, new)[:, 0].tolist() == [*range(len(levels))]
+    assert iw.data.from_frame(data.spec, new.astype({"a": str}))[:, 0].tolist() == [*range(len(levels))]
+
+
+def test_intervals_come_back_where_a_frame_has_them():
+    frame = pandas.DataFrame({"a": pandas.cut(np.arange(40.0), 3), "b": np.arange(40.0) / 3})
+    data = load_dataset(frame)
+    pandas.testing.assert_frame_equal(iw.data.to_frame(data.spec, data.data, frame), frame)
+    assert iw.data.to_frame(data.spec, data.data)["a"].astype(str).tolist() == frame["a"].astype(str).tolist()
+    assert np.array_equal(iw.data.from_frame(data.spec, frame), data.data)
+
+
+def test_real_numbers_may_be_categories(tmp_path):
+    """As far as their type tells them apart."""
+    for dtype in ("float32", "float64"):
+        frame = pandas.DataFrame({"a": np.array([0.1, 0.5, 7.0] * 8, dtype), "b": np.arange(24.0)})
+        data = load_dataset(frame, iw.DataConfig(categories=("a",)))
+        assert data.spec.columns["a"] == Column(dtype, ("0.1", "0.5", "7"))
+        back = iw.data.to_frame(data.spec, data.data)
+        assert back.equals(frame)
+        assert np.array_equal(iw.data.from_frame(data.spec, back), data.data)
+    (tmp_path / "data.csv").write_bytes(dump_csv(data.spec, data.data))
+    assert np.array_equal(read_rows(tmp_path / "data.csv", data.spec), data.data)
 
 
 def test_columns_of_objects_are_what_pandas_makes_of_them():
@@ -156,7 +209,7 @@ def test_labels_of_a_frame_are_whole_numbers_or_text():
         load_dataset(frame, iw.DataConfig(labels="z"))
     with pytest.raises(DataError, match="column 'z': got real numbers"):
         load_dataset(frame.assign(z=[1.0, np.inf, 1.0, 2.0]), iw.DataConfig(labels="z"))
-    with pytest.raises(DataError, match=r"labels y\[1\]: got no text"):
+    with pytest.raises(DataError, match=r"labels y\[1\]: got no class"):
         load_dataset(frame[["x"]].assign(y=[1.0, None, 2.0, 1.0]), iw.DataConfig(labels="y"))
 
 

@@ -103,7 +103,12 @@ def test_what_cannot_be_had_is_one_line(hub):
 @pytest.mark.parametrize(
     ("found", "config", "words"),
     [
-        (pets((0, 1, 1, 0, 1, None)), DataConfig(labels="pet"), r"labels pet\[5\]: got no text"),
+        (
+            pets((0, 1, 1, 0, 1, None)),
+            DataConfig(labels="pet"),
+            r"labels pet\[5\]: got no class, as in 1 of 6 examples",
+        ),
+        (pets((0, 1, -1, 0, 1, -1)), DataConfig(labels="pet"), r"labels pet\[2\]: got no class, as in 2 of 6 examples"),
         (pets(), DataConfig(labels="age"), "data.labels: got 'age', need pet"),
         (pets(), DataConfig(categories=("pet",)), "got columns of pictures"),
         (pets(other=feature("Image")), None, "pictures in image, other"),

@@ -97,7 +97,7 @@ def test_files_that_are_not_read_are_counted(tmp_path):
 def test_a_picture_in_no_folder_has_no_label(tmp_path):
     place = classes(tmp_path / "animals", ("cat/a", "dog/b", "c"))
     assert len(load_dataset(place).data) == 3
-    with pytest.raises(DataError, match=r"labels folder\[0\]: got no text"):
+    with pytest.raises(DataError, match=r"labels folder\[0\]: got no class"):
         load_dataset(place, iw.DataConfig(labels="folder"))
 
 

@@ -74,7 +74,7 @@ def test_objects_are_read_as_the_file(tmp_path, source):
     [
         ({"x": np.zeros((3, 2))}, "data: got a dict"),
         (DataLoader(np.zeros((4, 2)), batch_size=2), "data: got a DataLoader"),
-        (np.ma.masked_array([[1.0, 2], [3, 4]]), "data: got a MaskedArray"),
+        (np.ma.masked_array([[[1.0], [2]], [[3], [4]]], [[[0], [0]], [[1], [0]]]), "data.missing: got masked entries"),
         (torch.zeros(4, 2, dtype=torch.complex64), "values of type complex64"),
         (Items([]), "<dataset>: got no items"),
         (type("Stream", (IterableDataset,), {"__iter__": lambda self: iter(())})(), "<dataset>: got no items"),

@@ -17,6 +17,9 @@ from inkwash.core.config import (
     TrainConfig,
 )
 from inkwash.core.options import check
+from inkwash.data.clock import Clock
+from inkwash.data.columns import Column
+from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser
 from inkwash.denoise.wrap import Clipped
@@ -316,3 +319,17 @@ def test_the_model_is_what_the_config_says(schedule):
     assert free(torch.randn(4, 1, 8, 8) * 50, 0.5).x.abs().max() > 1
     alpha_var, var = free.process.schedule.alpha(0.37) ** 2, free.process.schedule.sigma(0.37) ** 2
     assert math.isclose(float(alpha_var + var), 1, rel_tol=1e-9)
+
+
+def test_noise_on_dates_ends_at_a_quarter_of_what_is_told_apart():
+    """Of days, and of hours where the unit is shorter; a network that does not see the log-SNR sees only a number."""
+    spread = 200.0
+    for unit, least in (("D", 1.0), ("m", 60.0)):
+        column = Column("datetime64[s]", clock=Clock(unit, 0.0, spread * least))
+        spec = DataSpec((2,), "ND", "float64", 0.0, 1.0, None, {"when": column, "x": Column("float64")})
+        config = resolve(Config("x", network=SMALL), spec)
+        first = math.exp(-config.process.log_snr_first / 2)
+        assert first * spread == pytest.approx(0.25)
+        assert "which sees the day, week and year" in describe_network(config.network, (), build_denoiser(config, spec))
+        blind = resolve(Config("x", network=SMALL, denoiser=DenoiserConfig(sees="time")), spec)
+        assert "sees the day" not in describe_network(blind.network, (), build_denoiser(blind, spec))

@@ -73,3 +73,16 @@ def test_a_condition_says_which_entries_are_present_only_if_some_are_missing():
     assert filled.tolist() == [[1.0, 0.0], [2.0, 3.0]]
     assert condition["present"].tolist() == [[True, False], [True, True]]
     assert with_present(filled, label) == (filled, label)
+
+
+def test_a_category_that_is_only_held_out_is_named(tmp_path):
+    """In a column, where it is no reason to refuse the table."""
+    _, held_rows = split_indices(50, 0.2, 0)
+    cells = np.array(["red", "blue"] * 25, dtype="<U5")
+    cells[held_rows[3]] = "green"
+    rows = "".join(f"{i / 7},{cell}\n" for i, cell in enumerate(cells))
+    (tmp_path / "data.csv").write_text("a,b\n" + rows)
+    note = "only among the held-out examples: 'green' of column b"
+    assert note in prepare(tiny(str(tmp_path / "data.csv"))).dataset.notes
+    (tmp_path / "data.csv").write_text("a,b\n" + rows.replace("green", "red"))
+    assert note not in prepare(tiny(str(tmp_path / "data.csv"))).dataset.notes

@@ -14,7 +14,7 @@ from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.readers import read_rows
+from inkwash.data.readers import read_rows, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
@@ -70,7 +70,7 @@ def impute_to_folder(
     if not gone.any():
         raise DataError(str(source), "no missing entry", "some: empty cells of a table, or NaN in an .npy file")
     output.say(f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples")
-    names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
+    names = [] if spec.columns is None else [f"completed-{i:03d}{table_suffix(source)}" for i in range(1, n + 1)]
     output.refuse_leftovers("completed-[0-9]*", names)
     with output.display.bar(f"drawing {n} completions"):
         draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
@@ -92,7 +92,9 @@ def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:
         name, column = columns[place]
         drawn = draws[:, row, place]
         if column.categories is None:
-            writer.writerow([row, name, *np.quantile(drawn, LEVELS).tolist(), "", ""])
+            quantiles = np.quantile(drawn, LEVELS)
+            cells = quantiles.tolist() if column.clock is None else column.texts(quantiles).tolist()
+            writer.writerow([row, name, *cells, "", ""])
         else:
             values, counts = np.unique(drawn, return_counts=True)
             likeliest = column.categories[int(values[counts.argmax()])]

@@ -8,6 +8,7 @@ from inkwash.core.config import Config
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator
 from inkwash.core.options import to_json
+from inkwash.data.columns import listed
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.prepare import prepare
 from inkwash.training.reporter import announce
@@ -24,6 +25,11 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
     display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
     display.say(f"           {header.transform.describe()}")
+    reading = header.transform.spec.reading
+    if reading is not None and reading.constants:
+        display.say(f"constant   {listed(reading.constants)}")
+    if reading is not None and reading.left_out:
+        display.say(f"left out   {listed(reading.left_out)}")
     if header.condition.classes:
         display.say(f"labels     {config.data.labels}: {header.condition.describe()}")
     if header.condition.given:

@@ -65,7 +65,7 @@ class Output:
         """Write rows of a table as .csv or .parquet."""
         dump = dump_parquet if name.endswith(".parquet") else dump_csv
         path = self.write(name, dump(spec, data))
-        self.say(f"table     {path} ({len(data)} rows, {len(spec.columns or ())} columns)")
+        self.say(f"table     {path} ({len(data)} rows, {spec.width} columns)")
 
     def picture(self, name: str, pixels: Array, about: str = "") -> None:
         """Write one picture `(H, W[, C])` as PNG; `about` goes on with the line that says where it is."""

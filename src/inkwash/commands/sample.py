@@ -11,6 +11,7 @@ from inkwash.commands.output import Output, image_name
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.data import pictures
+from inkwash.data.readers import table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.model.shares import draw_in_shares
 from inkwash.model.watch import Film
@@ -58,7 +59,7 @@ def _film_name(name: str) -> str:
 
 def _write(output: Output, spec: DataSpec, data: Any, source: str) -> None:
     if spec.columns:
-        output.table(f"samples{'.parquet' if source.endswith('.parquet') else '.csv'}", spec, data)
+        output.table(f"samples{table_suffix(source)}", spec, data)
     else:
         output.array("samples.npy", data)
     if spec.lengths is not None:

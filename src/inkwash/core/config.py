@@ -123,7 +123,7 @@ class DataConfig:
     drop: tuple[str, ...] | None = None
     """Columns of a table to leave out."""
     categories: tuple[str, ...] | None = None
-    """Columns of a table that hold categories, though they are whole numbers, or text of more than 64 values."""
+    """Columns of a table that hold categories, though they are numbers, or dates, or text of very many values."""
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False
@@ -135,6 +135,27 @@ class DataConfig:
     skip_damaged: bool = False
     """Leave out pictures that cannot be read, and say how many and which; without this option the first one ends the
     command."""
+    strict: bool = False
+    """Refuse a table about which there is any doubt: text that was left out, a delimiter that was guessed. The message
+    lists every doubt, and the options that settle them."""
+    missing_values: tuple[str, ...] | None = None
+    """Cells of a table that are missing, beside empty ones and NA: numbers such as -999, or words such as unknown."""
+    infinite: Literal["refuse", "missing"] = "refuse"
+    """What to do with infinite numbers in tables and vectors: refuse them, or take them for missing ones."""
+    delimiter: str | None = None
+    """What stands between the cells in a file of text: comma, semicolon, tab, bar, space, or the character itself; by
+    default what divides all lines alike."""
+    decimal: Literal[".", ","] | None = None
+    """What stands before the decimals of numbers in a file of text; by default what its numbers show."""
+    day_first: Literal["auto", "yes", "no"] = "auto"
+    """Whether the day comes first in dates of text such as 03/04/2024; by default what the other dates of the column
+    show."""
+    encoding: str | None = None
+    """Encoding of a file of text, such as latin-1; by default UTF-8, or UTF-16 or cp1252 if the bytes show it."""
+    comment: str | None = None
+    """What the lines of a file of text begin with that are not read; by default # at the beginning of the file."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of a file of text has the names of the columns; by default what it shows."""
     transform: TransformKind = "standard"
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal

@@ -19,7 +19,7 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.raw import DAMAGE, Raw, exists, require_room, short
+from inkwash.data.raw import DAMAGE, Raw, exists, require_distinct, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CUSTOMARY = ("x_train", "x", "X", "images", "data")
@@ -38,13 +38,13 @@ def read_array_file(path: Path, config: DataConfig) -> Raw:
 def _read_beside(path: Path, option: str, name: str) -> Array:
     """The labels or the condition that lie in a file beside the examples."""
     beside = path.parent / name
-    if not exists(beside) or not (beside.suffix == ".npy" or is_idx(beside)):
+    if not exists(beside) or not (beside.suffix.lower() == ".npy" or is_idx(beside)):
         raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
     return np.array(_read_file(beside))
 
 
 def _read_file(path: Path) -> Array:
-    return read_npy(path) if path.suffix == ".npy" else read_idx(path)
+    return read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
 
 
 def read_npy(path: Path) -> Array:
@@ -59,6 +59,8 @@ def read_npy(path: Path) -> Array:
         if not isinstance(data, np.ndarray):
             data.close()
             raise ValueError("it is an archive")
+        if isinstance(data, np.memmap) and (more := path.stat().st_size - data.offset - data.nbytes):
+            raise ValueError(f"{more} bytes follow its array")
     except DAMAGE as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npy file of numbers") from None
     return data
@@ -75,6 +77,7 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
     beside = _names_beside(config)
     try:
         with zipfile.ZipFile(path) as archive:
+            require_distinct(str(path), archive.namelist())
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             key = _choose(path, names, "key", config.key)
             others = [_choose(path, names, option, name) for option, name in beside.items()]

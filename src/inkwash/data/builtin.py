@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.config import DataConfig
 from inkwash.core.shapes import Array
 from inkwash.data.column_kinds import number_column
 from inkwash.data.columns import Column, Type
 from inkwash.data.dead_leaves import dead_leaves
+from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw
 from inkwash.data.table import as_raw
 
@@ -124,8 +126,8 @@ def _table(data: Array, names: Iterable[str], labels: Mapping[str, Array] | None
     found = {}
     for name, values in zip(names, data.T, strict=True):
         dtype: Type = "int64" if (values == np.rint(values)).all() else "float64"
-        found[str(name)] = number_column(str(name), dtype, values)
-    return as_raw(found, labels or {})
+        found[str(name)] = Verdict(*number_column(str(name), dtype, values))
+    return as_raw(Judge("data", DataConfig(), str), found, labels or {})
 
 
 def shop() -> Raw:

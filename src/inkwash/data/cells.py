@@ -1,17 +1,27 @@
 """What the text in a cell of a table stands for: a number, an integer, or nothing."""
 
 import re
+from collections.abc import Collection
 
 import numpy as np
 
 _MISSING = {"", "na", "n/a", "nan", "<na>", "null", "none", "?", "-"}
+PERHAPS_MISSING = {
+    "unknown", "missing", "n.a.", "n.a", "not available", "not known", "not applicable", "unspecified", "undefined",
+    "nil", "#n/a", "#na", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "--", "---", ".", "..", "...", "tbd", "*",
+}  # fmt: skip
+"""Words that may stand for a missing cell, or may be an answer of their own."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T].*)?")
+_CODE = re.compile(r"0[0-9]+")
 
 
-def is_missing(cell: str) -> bool:
-    """Whether a cell is missing: it is empty, NA, N/A, NaN, null, none, ? or -, in upper or lower case."""
-    return cell.strip().lower() in _MISSING
+def is_missing(cell: str, words: Collection[str] = ()) -> bool:
+    """Whether a cell is missing: it is empty, NA, N/A, NaN, null, none, ? or -, in upper or lower case, or it is one of
+    further words. A number is one of these if it has the same value."""
+    bare = cell.strip()
+    if bare.lower() in _MISSING or bare in words:
+        return True
+    return bool(words) and is_number(bare) and float(bare) in {float(word) for word in words if is_number(word)}
 
 
 def is_number(cell: str) -> bool:
@@ -38,6 +48,6 @@ def is_plain_integer(cell: str) -> bool:
     return is_integer(cell) and str(int(cell)) == cell and -(1 << 63) <= int(cell) < 1 << 63
 
 
-def is_date(cell: str) -> bool:
-    """Whether a cell looks like a date: three groups of digits between two of the same mark, and perhaps a time."""
-    return _DATE.fullmatch(cell) is not None
+def is_code(cell: str) -> bool:
+    """Whether a cell is digits that a number would lose: 00501."""
+    return _CODE.fullmatch(cell.strip()) is not None

@@ -12,13 +12,15 @@ import numpy as np
 
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_date, is_integer, is_plain_integer
-from inkwash.data.columns import Column, Type
+from inkwash.data.cells import is_integer, is_plain_integer
+from inkwash.data.columns import Column, Type, number_name
 
 _MOST_NEIGHBOURS = 16
 """Most different values of integers that are categories."""
-_MOST_TEXTS, _MOST_CATEGORIES = 64, 1024
-"""Most categories of a column of text, and of any column that `data.categories` names."""
+MOST_CATEGORIES = 10_000
+"""Most categories of any column."""
+_MOST_TEXTS, _ROWS_OF_EACH = 64, 5
+"""Categories that a column of text may have however few rows there are; beyond them, the rows for each of them."""
 
 
 def number_column(where: str, dtype: Type, values: Array, categories: bool | None = None) -> tuple[Column, Array]:
@@ -27,23 +29,20 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     Args:
         where: table and column, for messages.
         dtype: type of the numbers.
-        values: float64 `(N,)`, NaN where a cell is missing.
+        values: float64 `(N,)`, NaN where a cell is missing; at least two numbers occur.
         categories: whether they are categories; None: they are if they are integers with few neighbouring values.
 
     Raises:
-        DataError: all cells are missing, all have the same number, or real numbers are meant to be categories.
+        DataError: there are too many categories.
     """
     seen = np.unique(values[~np.isnan(values)])
-    _require_two(where, [f"{value:g}" for value in seen[:2]], "constant ")
-    if not (_are_categories(dtype, values, seen) if categories is None else categories):
+    if not (are_categories(dtype, values, seen) if categories is None else categories):
         return Column(dtype, None, bool(np.isnan(values).any())), values
-    if not np.array_equal(seen, np.rint(seen)):
-        raise DataError(where, "real numbers", "whole numbers or text, to be categories")
     numbers = np.where(np.isnan(values), np.nan, np.searchsorted(seen, values))
-    return category_column(where, dtype, [str(int(value)) for value in seen], numbers)
+    return category_column(where, dtype, [number_name(value, dtype) for value in seen], numbers)
 
 
-def _are_categories(dtype: Type, values: Array, seen: Array) -> bool:
+def are_categories(dtype: Type, values: Array, seen: Array) -> bool:
     """Whether numbers are integers that take few neighbouring values, some of them more than once."""
     neighbours = Column(dtype).is_integer and bool(seen[-1] - seen[0] == len(seen) - 1)
     again = len(seen) < int((~np.isnan(values)).sum())
@@ -55,8 +54,8 @@ def text_column(
 ) -> tuple[Column, Array]:
     """A column of text: what it is, and what stands in the data for its cells.
 
-    If the source has no types, `false` and `true`, in upper or lower case, are booleans, and integers are integers if
-    they are written as usual: 7, not 007.
+    Text that is dates in every cell becomes dates. If the source has no types, `false` and `true`, in upper or lower
+    case, are booleans, and integers are integers if they are written as usual: 7, not 007.
 
     Args:
         where: table and column, for messages.
@@ -66,13 +65,9 @@ def text_column(
         typed: whether the source has types, and these cells are text there.
 
     Raises:
-        DataError: there is only one text, there are too many of them, or as many as cells, or they are dates.
+        DataError: there are too many texts.
     """
-    require_few(where, len(names), wanted)
-    if names and not wanted and all(map(is_date, names)):
-        refuse_dates(where)
-    if not wanted and 1 < len(names) == np.count_nonzero(~np.isnan(numbers)):
-        raise DataError(where, "a text of its own in each row", "categories; data.drop leaves the column out")
+    require_few(where, len(names), len(numbers), wanted)
     integers = all(map(is_integer, names))
     order = sorted(range(len(names)), key=lambda i: (int(names[i]) if integers else 0, names[i]))
     ordered = [names[i] for i in order]
@@ -90,40 +85,33 @@ def _type_of(names: Sequence[str]) -> str:
 def category_column(where: str, dtype: Any, names: Sequence[str], numbers: Array) -> tuple[Column, Array]:
     """A column of categories in their order, and the numbers of its cells, float64 `(N,)`, NaN where one is missing.
 
+    Args:
+        where: table and column, for messages.
+        dtype: type of the cells.
+        names: the categories, of which some may not occur.
+        numbers: the number of each cell's category, NaN where one is missing.
+
     Raises:
-        DataError: fewer than two categories occur, or there are too many.
+        DataError: there are too many.
     """
-    seen = np.unique(numbers[~np.isnan(numbers)])
-    _require_two(where, [repr(names[int(i)]) for i in seen[:2]])
-    require_few(where, len(names), wanted=True)
+    require_few(where, len(names), len(numbers), wanted=True)
     return Column(dtype, tuple(names), bool(np.isnan(numbers).any())), numbers
 
 
-def require_few(where: str, count: int, wanted: bool) -> None:
-    """Refuse more categories than a column may have; it may have more if the user wants categories.
+def most_texts(rows: int) -> int:
+    """How many different texts in so many rows are categories, if the user does not ask for categories."""
+    return min(max(_MOST_TEXTS, rows // _ROWS_OF_EACH), MOST_CATEGORIES)
+
+
+def require_few(where: str, count: int, rows: int, wanted: bool) -> None:
+    """Refuse more categories than a column may have. It may have 10,000; but if the user does not ask for categories,
+    each must stand for five rows in the mean, or there are no more than 64.
 
     Raises:
         DataError: there are more.
     """
-    most = _MOST_CATEGORIES if wanted else _MOST_TEXTS
+    most = MOST_CATEGORIES if wanted else most_texts(rows)
     if count > most:
-        more = "" if wanted else f", or up to {_MOST_CATEGORIES} with data.categories"
-        need = f"at most {most}{more}; data.drop leaves the column out"
-        raise DataError(where, f"{count} or more categories", need)
-
-
-def refuse_dates(where: str) -> None:
-    """Refuse a column of dates.
-
-    Raises:
-        DataError: always.
-    """
-    need = "numbers, as days since the first one, or year, month and weekday; data.drop leaves the column out"
-    raise DataError(where, "dates", need)
-
-
-def _require_two(where: str, seen: Sequence[str], what: str = "") -> None:
-    if not seen:
-        raise DataError(where, "no value", "cells that are not all missing; data.drop leaves the column out")
-    if len(seen) == 1:
-        raise DataError(where, f"the {what}{seen[0]} in every row", "values that vary; data.drop leaves the column out")
+        more = "" if wanted or most == MOST_CATEGORIES else f", or up to {MOST_CATEGORIES} with data.categories"
+        need = f"at most {most}, for {rows} rows{more}; data.drop leaves the column out"
+        raise DataError(where, f"{count} categories", need)

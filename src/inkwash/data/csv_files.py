@@ -1,15 +1,17 @@
-"""Tables from and to CSV files (RFC 4180)."""
+"""Tables from and to files of text (RFC 4180, and what other programs make of it)."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import re
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,194 +19,253 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_finite, is_integer, is_missing, is_number
-from inkwash.data.column_kinds import number_column, require_few, text_column
-from inkwash.data.columns import LARGEST_INTEGER, Column
+from inkwash.data.as_read import Cells
+from inkwash.data.cells import is_integer, is_missing
+from inkwash.data.columns import LARGEST_INTEGER, Type
+from inkwash.data.dialects import Lines, dialect_of, first_row, opened
+from inkwash.data.doubts import Doubt
+from inkwash.data.judge import Judge
+from inkwash.data.number_formats import NumberFormat
 from inkwash.data.raw import Raw, short
+from inkwash.data.reading import Dialect, Reading
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import (
-    as_labels,
-    as_raw,
-    encode,
-    entry_columns,
-    holds_categories,
-    known_columns,
-    require_rows,
-)
+from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 _ROWS = 4096
+_DAMAGE = (UnicodeError, csv.Error, OSError, EOFError, zlib.error)
+_CODES = re.compile(r"(?m)^\s*0[0-9]+\s*$")
 Row = tuple[int, list[str]]
 """The line that a row stands in, and its cells."""
 
 
 @dataclass(frozen=True)
-class _Lines:
-    """An open file: the names of the columns, whether the file has such names, and the rows, which are read once."""
-
-    names: list[str]
-    has_names: bool
-    rows: Iterator[Row]
-
-
-def read_csv(path: Path, config: DataConfig) -> Raw:
-    """A `.csv` file: UTF-8, commas, column names in the first row, `(N, D)`.
-
-    A column that holds only integers is int64, a column of other numbers float64; `false` and `true` are booleans, and
-    other text is text, without the space around it. If the first row holds only numbers and missing cells, it is an
-    example, and the columns are named 0, 1, …, which a note says.
+class _Table:
+    """A file of text that is being read.
 
     Args:
         path: the file.
-        config: which columns to drop, which one holds labels, and which hold categories or numbers.
+        dialect: how it divides into cells.
+        names: the columns.
+        has_names: whether the first row has these.
+    """
+
+    path: Path
+    dialect: Dialect
+    names: list[str]
+    has_names: bool
+
+    def blocks(self) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
+        """Some rows at a time: their lines, and their cells by column.
+
+        Raises:
+            DataError: a row with another number of cells.
+        """
+        with _rows(self.path, self.dialect) as rows:
+            rest = islice(rows, int(self.has_names), None)
+            while block := list(islice(rest, _ROWS)):
+                for line, row in block:
+                    if len(row) != len(self.names):
+                        self._refuse(line, row)
+                cells = zip(*(row for _, row in block), strict=True)
+                yield [line for line, _ in block], dict(zip(self.names, cells, strict=True))
+
+    def _refuse(self, line: int, row: Sequence[str]) -> None:
+        need = f"{len(self.names)}, as the first line has"
+        if row and row[0].lstrip()[:1] in ("#", "%", "/"):
+            need += f"; or --data.comment '{row[0].lstrip()[0]}', to leave such lines out"
+        raise DataError(f"{self.path} line {line}", f"{len(row)} cells", need)
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether a file has a name like those of tables in text: `.csv` or `.tsv`, perhaps with `.gz`."""
+    return re.search(r"\.(csv|tsv)(\.gz)?$", path.name.lower()) is not None
+
+
+def read_csv(path: Path, config: DataConfig) -> Raw:
+    """A table in a file of text, `.csv` or `.tsv`, perhaps compressed as `.gz`; `(N, D)`.
+
+    Encoding, delimiter, decimal mark and comments are what the first lines show, unless the options say them; see
+    `inkwash.data.dialects`. What the columns are is up to `inkwash.data.judge`. There is no space around a cell.
+
+    Args:
+        path: the file.
+        config: which columns to drop, which one holds labels, which hold categories or numbers, and how to read.
 
     Raises:
         DataError: there is no such table; the message names the column, and the line if there is one.
     """
-    with _opened(path) as lines:
-        return _parsed(str(path), lines, config)
+    where = str(path)
+    table, doubts, notes = _opened(path, config)
+    entries = entry_columns(where, table.names, config)
+    lines, labels, columns = _columns(table, entries, config)
+    require_rows(where, len(lines))
+    judge = Judge(where, config, lambda row: f"line {lines[row]}", table.dialect.decimal)
+    verdicts = {name: judge.verdict(name, columns[name]) for name in entries}
+    found = {} if config.labels is None else {config.labels: _labels(where, config.labels, labels)}
+    raw = as_raw(judge, verdicts, found, notes)
+    return raw.with_dialect(table.dialect, doubts)
 
 
 def read_csv_rows(path: Path, spec: DataSpec) -> Array:
-    """New rows of a known table from a `.csv` file, float64 `(N, D)`.
+    """New rows of a known table from a file of text, float64 `(N, D)`.
 
     Raises:
         DataError: an unreadable file, other columns, or a cell that its column cannot hold.
     """
-    columns = known_columns(str(path), spec)
-    with _opened(path) as lines:
-        rows = [[cell.strip() for cell in row] for _, row in lines.rows]
-        return encode(columns, str(path), lines.names, rows)
+    known_columns(str(path), spec)
+    table = _opened(path, DataConfig(), spec)[0]
+    rows = (row for _, cells in table.blocks() for row in zip(*cells.values(), strict=True))
+    return encode(spec, str(path), table.names, [[cell.strip() for cell in row] for row in rows])
+
+
+def _opened(
+    path: Path, config: DataConfig, known: DataSpec | None = None
+) -> tuple[_Table, list[Doubt], tuple[str, ...]]:
+    """A file, what was decided about it, and a note if its columns have no names."""
+    dialect, doubts = _dialect(path, config, known)
+    with _rows(path, dialect) as rows:
+        head = [row for _, row in islice(rows, 1000)]
+    first = named([name.strip() for name in head[0]]) if head else []
+    has_known = known is not None and {*(known.columns or ())} <= {*first}
+    has_names, more = (True, []) if has_known else first_row(head, config)
+    if has_names:
+        return _Table(path, dialect, first, True), [*doubts, *more], ()
+    note = "no column names in the first line: they are 0, 1, …"
+    return _Table(path, dialect, [str(i) for i in range(len(first))], False), [*doubts, *more], (note,)
+
+
+def _dialect(path: Path, config: DataConfig, known: DataSpec | None) -> tuple[Dialect, list[Doubt]]:
+    """How a file divides into cells: as that of the known table did, if its columns come out so."""
+    try:
+        dialect, doubts = dialect_of(path, config)
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from None
+    if known is None or known.reading is None or known.reading.dialect in (None, dialect):
+        return dialect, doubts
+    of_table = known.reading.dialect
+    try:
+        with _rows(path, of_table) as rows:
+            fits = {*(known.columns or ())} <= {*map(str.strip, next(rows, (0, [""]))[1])}
+    except DataError:
+        fits = False
+    return (of_table if fits else dialect), doubts
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Lines]:
+def _rows(path: Path, dialect: Dialect) -> Iterator[Iterator[Row]]:
+    """The rows of a file, each with its line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            first: list[str] = next(reader, [])
-            rows = ((reader.line_num, row) for row in reader)
-            if _is_row(first):
-                yield _Lines([str(i) for i in range(len(first))], False, chain([(1, first)], rows))
-            else:
-                yield _Lines(_as_names(str(path), first), True, rows)
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a .csv file in UTF-8") from None
+        with opened(path, dialect.encoding) as file:
+            lines = Lines(file, dialect.comment)
+            yield ((lines.number, row) for row in csv.reader(lines, delimiter=dialect.delimiter, strict=True))
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from None
 
 
-def _is_row(cells: Sequence[str]) -> bool:
-    """Whether the first line is an example: it holds only numbers and missing cells."""
-    return any(map(is_number, cells)) and all(is_number(cell) or is_missing(cell) for cell in cells)
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    if isinstance(error, DataError):
+        return error
+    need = "text between delimiters; or data.encoding and data.delimiter, which say how to read it"
+    return DataError(str(path), f"an unreadable file ({short(error)})", need)
 
 
-def _as_names(where: str, cells: Sequence[str]) -> list[str]:
-    """The names in the first line."""
-    real = next((cell for cell in cells if is_number(cell) and not is_integer(cell) and not is_missing(cell)), None)
-    if real is not None:
-        raise DataError(f"{where} line 1", f"the number {real.strip()} among text", "names of columns, above the rows")
-    return [name.strip() for name in cells]
+def _columns(
+    table: _Table, entries: Sequence[str], config: DataConfig
+) -> tuple[array[int], list[str], dict[str, Cells]]:
+    """The line of each row, the labels, and the columns as they were read.
 
-
-def _parsed(where: str, lines: _Lines, config: DataConfig) -> Raw:
-    entries = entry_columns(where, lines.names, config)
-    parsers = {name: _ColumnParser(where, name, holds_categories(name, config)) for name in entries}
-    labels: list[str] = []
-    count = 0
-    for places, cells in _blocks(where, len(lines.names), lines.rows):
-        count += len(places)
-        of_name = dict(zip(lines.names, cells, strict=True))
-        for name, parser in parsers.items():
-            parser.add(places, of_name[name])
-        labels += of_name[config.labels] if config.labels is not None else ()
-    require_rows(where, count)
-    found = {} if config.labels is None else {config.labels: _labels(where, config.labels, labels)}
-    notes = () if lines.has_names else ("no column names in the first line: they are 0, 1, …",)
-    return as_raw({name: parser.column() for name, parser in parsers.items()}, found, notes)
+    A column is read as numbers as long as all its cells are such. The others are read again, as text.
+    """
+    lines, labels = array("q"), [""][:0]
+    numbers = {name: _Numbers(table.dialect) for name in entries if name not in (config.categories or ())}
+    for places, cells in table.blocks():
+        lines.extend(places)
+        labels += cells[config.labels] if config.labels is not None else ()
+        numbers = {name: column for name, column in numbers.items() if column.add(cells[name])}
+    texts = {name: _Texts() for name in entries if name not in numbers}
+    for _, cells in table.blocks() if texts else ():
+        for name, column in texts.items():
+            column.add(cells[name])
+    return lines, labels, {name: column.cells() for name, column in (numbers | texts).items()}
 
 
 def _labels(where: str, name: str, cells: list[str]) -> Array:
     return as_labels(where, name, ["" if is_missing(cell) else cell.strip() for cell in cells])
 
 
-def _blocks(where: str, width: int, rows: Iterator[Row]) -> Iterator[tuple[list[int], list[tuple[str, ...]]]]:
-    """Some rows at a time: their lines, and their cells by column."""
-    while block := list(islice(rows, _ROWS)):
-        for line, row in block:
-            if len(row) != width:
-                raise DataError(f"{where} line {line}", f"{len(row)} cells", f"{width}, as the first line has")
-        yield [line for line, _ in block], list(zip(*(row for _, row in block), strict=True))
+class _Numbers:
+    """A column of plain numbers while its cells arrive."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.comma = dialect.decimal == ","
+        self.is_integer, self.has_decimals, self.largest, self.values = True, False, 0, array("d")
+
+    def add(self, cells: Sequence[str]) -> bool:
+        """Take the next cells, and say whether all of them are numbers or missing."""
+        if self.comma:
+            if any("." in cell for cell in cells):
+                return False
+            self.has_decimals = self.has_decimals or any("," in cell for cell in cells)
+            cells = [cell.replace(",", ".") for cell in cells]
+        joined = "\n".join(cells)
+        if "_" in joined or _CODES.search(joined):
+            return False
+        try:
+            self._take(cells)
+        except ValueError:
+            return False
+        return True
+
+    def _take(self, cells: Sequence[str]) -> None:
+        present = cells
+        try:
+            whole = [*map(int, cells)]
+        except ValueError:
+            present = [cell for cell in cells if not is_missing(cell)]
+            self.is_integer = self.is_integer and all(map(is_integer, present))
+            whole = [*map(int, present)] if self.is_integer else []
+        self.largest = max(self.largest, *map(abs, whole or [0]))
+        self.values.extend(map(float, cells) if present is cells else map(_number, cells))
+
+    def cells(self) -> Cells:
+        """The column."""
+        written = NumberFormat(decimal=",") if self.has_decimals else None
+        dtype: Type = "int64" if self.is_integer else "float64"
+        fits = not self.is_integer or self.largest <= LARGEST_INTEGER
+        return Cells(np.array(self.values), dtype, written=written, fits=fits)
 
 
-class _ColumnParser:
-    """A column while its cells arrive: as numbers, or as numbers for the different texts, with NaN for missing cells.
+class _Texts:
+    """A column of text while its cells arrive: the different texts, and the place of each cell among them."""
 
-    Args:
-        where: name of the table, for messages.
-        name: name of the column.
-        categories: whether the cells are categories; None: the cells themselves decide.
-    """
+    def __init__(self) -> None:
+        self.places: dict[str, float] = {}
+        self.values = array("d")
 
-    def __init__(self, where: str, name: str, categories: bool | None) -> None:
-        self.where, self.name, self.categories = where, name, categories
-        self.is_text = categories  # None until a cell decides it
-        self.is_integer, self.values = True, array("d")
-        self.texts: dict[str, float] = {}
+    def add(self, cells: Sequence[str]) -> None:
+        """Take the next cells."""
+        self.values.extend(math.nan if is_missing(cell) else self._place(cell.strip()) for cell in cells)
 
-    def add(self, lines: Sequence[int], cells: Sequence[str]) -> None:
-        """Take the next cells, with the line of each."""
-        for kind in () if self.is_text else (int, float):
-            plain = _plain_numbers(kind, cells)
-            if plain is not None:
-                self.is_text, self.is_integer = False, self.is_integer and kind is int
-                return self.values.extend(plain)
-        self.values.extend(map(self._value, lines, cells))
+    def _place(self, cell: str) -> float:
+        return self.places.setdefault(cell, float(len(self.places)))
 
-    def _value(self, line: int, cell: str) -> float:
-        if is_missing(cell):
-            return math.nan
-        if self.is_text is None:
-            self.is_text = not is_number(cell)
-        where = f"{self.where} line {line}, column {self.name!r}"
-        return self._text(where, cell.strip()) if self.is_text else self._number(where, cell)
-
-    def _text(self, where: str, cell: str) -> float:
-        if cell not in self.texts:
-            if not self.categories and is_number(cell):
-                raise DataError(where, f"the number {cell} among text", "text, or the column in data.categories")
-            self.texts[cell] = float(len(self.texts))
-            require_few(f"{self.where}, column {self.name!r}", len(self.texts), bool(self.categories))
-        return self.texts[cell]
-
-    def _number(self, where: str, cell: str) -> float:
-        if not is_finite(cell):
-            raise DataError(where, repr(cell), "a finite number, or the column in data.categories")
-        self.is_integer = self.is_integer and is_integer(cell)
-        if self.is_integer and abs(int(cell)) > LARGEST_INTEGER:
-            raise DataError(where, cell, "a whole number up to 2^53")
-        return float(cell)
-
-    def column(self) -> tuple[Column, Array]:
-        """What the column is, and what stands in the data for its cells."""
-        where, values = f"{self.where}, column {self.name!r}", np.array(self.values)
-        if self.is_text:
-            return text_column(where, list(self.texts), values, bool(self.categories))
-        return number_column(where, "int64" if self.is_integer else "float64", values, self.categories)
+    def cells(self) -> Cells:
+        """The column."""
+        return Cells(np.array(self.values), "str", tuple(self.places))
 
 
-def _plain_numbers(kind: type[int] | type[float], cells: Sequence[str]) -> list[float] | None:
-    """All cells as numbers of a kind if they are, and not NaN and below 2^53; this is the fast path of most columns."""
-    try:
-        values: list[float] = [*map(kind, cells)]
-    except ValueError:
-        return None
-    near = min(values) > -LARGEST_INTEGER and max(values) < LARGEST_INTEGER and not math.isnan(sum(values))
-    return values if near and "_" not in "".join(cells) else None
+def _number(cell: str) -> float:
+    return math.nan if is_missing(cell) else float(cell)
 
 
 def dump_csv(spec: DataSpec, data: Array) -> bytes:
-    """Examples `(N, D)` of a table as CSV: names of categories, numbers in their type, nothing for missing cells."""
-    columns = spec.columns or {}
+    """Examples `(N, D)` of a table as text in UTF-8: names of categories, numbers in their type, nothing for missing
+    cells. Delimiter and decimal mark are those that the table was read with."""
+    reading = spec.reading or Reading()
+    columns = reading.whole(spec.columns or {}, data)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    delimiter = reading.dialect.delimiter if reading.dialect else ","
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*(column.texts(data[:, i]) for i, column in enumerate(columns.values())), strict=True))
+    writer.writerows(zip(*(column.texts(values) for column, values in columns.values()), strict=True))
     return text.getvalue().encode()

@@ -22,8 +22,10 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import Column, describe_columns
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, goes_with
 from inkwash.data.csv_files import dump_csv
+from inkwash.data.doubts import Doubt, require_none
 from inkwash.data.infer import infer_given_spec, infer_spec
 from inkwash.data.pictures import png_of, sheet
+from inkwash.data.raw import require_room
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
@@ -44,6 +46,7 @@ class Dataset:
         condition: the classes of the labels, if the user wants labels.
         labels: the number of each example's class, 1, 2, …, int64 `(N,)`, if the user wants labels.
         given: the values given with each example, as data of their own, if the user wants such a condition.
+        doubts: what was decided about a table and could be otherwise.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Dataset:
     condition: ConditionSpec = field(default_factory=ConditionSpec)
     labels: Array | None = None
     given: Dataset | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     def __repr__(self) -> str:
         beside = f"; {self.condition.describe()}" if self.condition.classes else ""
@@ -79,6 +83,8 @@ class Dataset:
         digest = hashlib.sha256(f"{self.data.shape} {self.data.dtype.str}".encode())
         if self.spec.columns is not None:
             digest.update(_columns_text(self.spec.columns).encode())
+        for name, constant in (self.spec.reading.constants if self.spec.reading else {}).items():
+            digest.update(f"{name!r}: {constant.column.categories!r} {constant.value!r}".encode())
         for block in blocks(self.data):
             digest.update(block.tobytes())
         if self.labels is not None:
@@ -92,10 +98,19 @@ def _columns_text(columns: Mapping[str, Column]) -> str:
     """The columns of a table as the fingerprint hashes them, spelled out: renaming a field of `Column` must not make a
     run refuse its own data."""
     each = (
-        f"({name!r}, Column(dtype={column.dtype!r}, categories={column.categories!r}, missing={column.missing!r}))"
+        f"({name!r}, Column(dtype={column.dtype!r}, categories={column.categories!r}, missing={column.missing!r}"
+        f"{_newer_text(column)}))"
         for name, column in columns.items()
     )
     return f"[{', '.join(each)}]"
+
+
+def _newer_text(column: Column) -> str:
+    """The fields that columns did not always have, where they say something."""
+    clock = column.clock
+    text = "" if clock is None else f", resolution={clock.resolution!r}, zone={clock.zone!r}"
+    is_typed = column.ordered or column.level_type != "str"
+    return text + f", ordered={column.ordered!r}, level_type={column.level_type!r}" * is_typed
 
 
 def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
@@ -109,7 +124,7 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
 
     Raises:
         DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels or a condition that do not
-            fit it.
+            fit it; with `config.strict`, doubts about a table.
         ConfigError: two conditions in one run, `data.shrink` and `data.condition`.
     """
     config = config or DataConfig()
@@ -118,9 +133,15 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
         if config.shrink is not None:
             raise ConfigError("data.shrink", config.shrink, "no data.condition beside it, or only that")
         raw, values = raw.without_condition(config.condition, where)
+    if config.strict:
+        require_none(where, raw.doubts, config)
+    if config.infinite == "missing" and raw.columns is None and raw.data.dtype.kind == "f":
+        require_room(where, raw.data.nbytes)
+        raw = replace(raw, data=np.where(np.isinf(raw.data), np.nan, raw.data))
     spec, notes = infer_spec(where, raw, config)
     described = describe_columns(raw.columns, raw.data) if raw.columns else ()
-    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes))
+    spec = replace(spec, reading=raw.reading)
+    data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes), doubts=raw.doubts)
     if config.labels is not None:
         data = _labelled(data, raw.labels_named(config.labels, where), where, config.labels)
     if config.shrink is not None:
@@ -143,7 +164,9 @@ def _labelled(data: Dataset, labels: Array, source: str, name: str) -> Dataset:
         raise DataError(where, f"labels of type {labels.dtype}", "whole numbers, booleans or text")
     nameless = (np.char.strip(labels) == "") if labels.dtype.kind == "U" else np.zeros(len(labels), bool)
     if nameless.any():
-        raise DataError(f"{where}[{nameless.argmax()}]", "no text", "the name of a class")
+        got = f"no class, as in {nameless.sum()} of {len(labels)} examples (None, -1 or empty text)"
+        need = "a class for each example; leave the others out first, or train without data.labels"
+        raise DataError(f"{where}[{nameless.argmax()}]", got, need)
     values, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(values) < 2:
         raise DataError(where, f"{values[0]} for every example", "labels of at least 2 classes")

@@ -1,8 +1,14 @@
-"""Tables from and to pandas and Parquet, and new rows of a known table."""
+"""Tables from and to data frames and Parquet, and new rows of a known table.
+
+A frame is one of pandas, or of any other library that narwhals knows, such as polars and pyarrow; these go through
+Arrow to pandas and back.
+"""
 
 from __future__ import annotations
 
+import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -11,18 +17,23 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.column_kinds import category_column, number_column, refuse_dates, text_column
-from inkwash.data.columns import LARGEST_INTEGER, Column, Type
+from inkwash.data.as_read import Cells
+from inkwash.data.clock import TimeType
+from inkwash.data.columns import LARGEST_INTEGER, Column, Type, number_name
+from inkwash.data.dates import zone_named
+from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short
+from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
-from inkwash.data.table import as_labels, as_raw, encode, entry_columns, holds_categories, known_columns, require_rows
+from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
-    """A `pandas.DataFrame` of numbers, booleans, text and categoricals, `(N, D)`.
+    """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.
 
     Columns may have types of NumPy, or the types of pandas that allow missing cells. A column of Python objects becomes
-    what pandas makes of it (`convert_dtypes`). A categorical of integers is a column of integers that are categories.
+    what pandas makes of it (`convert_dtypes`). A categorical keeps its order, the type of its categories, and those
+    that do not occur.
 
     Args:
         frame: the table; its index is not used.
@@ -32,14 +43,15 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     Raises:
         DataError: a column of another type, integers beyond 2^53, or a table that `read_csv` would refuse.
     """
-    names = [str(name) for name in frame.columns]
+    frame = as_pandas(frame, where)
+    names = named([str(name) for name in frame.columns])
     entries = entry_columns(where, names, config)
     require_rows(where, len(frame))
     series = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     labels = {} if config.labels is None else {config.labels: _frame_labels(where, series[config.labels])}
-    kinds = {name: holds_categories(name, config) for name in entries}
-    found = {name: _column(f"{where}, column {name!r}", series[name], kind) for name, kind in kinds.items()}
-    return as_raw(found, labels)
+    judge = Judge(where, config, lambda row: f"row {row}")
+    verdicts = {name: _verdict(judge, name, series[name]) for name in entries}
+    return as_raw(judge, verdicts, labels)
 
 
 def _frame_labels(where: str, column: Any) -> Array:
@@ -52,50 +64,80 @@ def _frame_labels(where: str, column: Any) -> Array:
     return as_labels(where, column.name, known.astype(str).reindex_like(column).fillna("").tolist())
 
 
-def _column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
-    """What a column is, and what stands in the data for its cells.
+def _verdict(judge: Judge, name: str, series: Any) -> Verdict:
+    series = series.convert_dtypes() if series.dtype.name == "object" else series
+    if (moments := _moments(series)) is not None:
+        values, zone = moments
+        return judge.of_times(name, values, cast(TimeType, values.dtype.name), zone)
+    return judge.verdict(name, _cells(f"{judge.where}, column {name!r}", series))
 
-    Args:
-        where: table and column, for messages.
-        series: the column.
-        categories: whether the options make it categories or numbers; None: they leave it open.
-    """
+
+def _cells(where: str, series: Any) -> Cells:
+    """A column as it was read."""
     from pandas.api import types
 
-    series = series.convert_dtypes() if series.dtype.name == "object" else series
     if series.dtype.name == "category":
-        if types.is_string_dtype(series.cat.categories.dtype) and categories is not False:
-            numbers = np.where(series.cat.codes < 0, np.nan, series.cat.codes)
-            return category_column(where, "category", [str(name) for name in series.cat.categories], numbers)
-        series, categories = series.astype(object).convert_dtypes(), categories is not False
+        return _categorical_cells(series)
+    if series.dtype.name != "object" and types.is_string_dtype(series.dtype):
+        return _text_cells(where, series)
+    return _number_cells(where, series)
+
+
+def _categorical_cells(series: Any) -> Cells:
+    """A categorical; categories that are neither numbers nor booleans become text."""
+    levels, numbers = series.cat.categories, np.where(series.cat.codes < 0, np.nan, series.cat.codes)
+    kind = getattr(levels.dtype, "numpy_dtype", levels.dtype).name
+    is_number = kind in get_args(Type) and kind != "bool"
+    texts = tuple(number_name(level, kind) if is_number else str(level) for level in levels)
+    level_type: Any = kind if kind in get_args(Type) else "str"
+    column = Column("category", texts, ordered=bool(series.cat.ordered), level_type=level_type)
+    return Cells(numbers, "category", texts, typed=True, column=column)
+
+
+def _moments(series: Any) -> tuple[Array, str | None] | None:
+    """Dates or durations as an array of NumPy, and their zone, in which case they are in UTC; None for other cells."""
+    from pandas import DatetimeTZDtype
+    from pandas.api.types import infer_dtype
+
     dtype = series.dtype
-    if dtype.kind in "mM" or "date" in dtype.name:
-        refuse_dates(where)
-    if dtype.name != "object" and types.is_string_dtype(dtype) and categories is not False:
-        return _text_column(where, series, bool(categories))
-    return _number_column(where, series, categories)
+    if dtype.name == "object" and infer_dtype(series, skipna=True) == "date":
+        return np.array(series.where(series.notna(), None).tolist(), "datetime64[D]"), None
+    if dtype.kind not in "mM":
+        return None
+    if hasattr(dtype, "pyarrow_dtype"):
+        values = series.array.__arrow_array__().to_numpy()
+        return values.astype("datetime64[D]") if dtype.name.startswith("date") else values, getattr(
+            dtype.pyarrow_dtype, "tz", None
+        )
+    if isinstance(dtype, DatetimeTZDtype):
+        return series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), str(dtype.tz)
+    return (series.to_numpy(), None) if isinstance(dtype, np.dtype) else None
 
 
-def _text_column(where: str, series: Any, wanted: bool) -> tuple[Column, Array]:
+def _text_cells(where: str, series: Any) -> Cells:
     places, names = series.factorize()
-    texts = [str(name) for name in names]
+    texts = tuple(str(name) for name in names)
     if "" in texts and (places < 0).any():
         raise DataError(where, "cells that are missing and others of empty text", "one of the two")
-    return text_column(where, texts, np.where(places < 0, np.nan, places), wanted, typed=True)
+    return Cells(np.where(places < 0, np.nan, places), "str", texts, typed=True)
 
 
-def _number_column(where: str, series: Any, categories: bool | None) -> tuple[Column, Array]:
+def _number_cells(where: str, series: Any) -> Cells:
     dtype = series.dtype
     kind = getattr(dtype, "numpy_dtype", dtype).name
-    if kind not in get_args(Type) or (kind == "bool" and categories is False):
-        need = "numbers, booleans, text or categories" if categories is None else "numbers, as the options have it"
-        raise DataError(where, f"values of type {dtype}", need)
+    if kind not in get_args(Type):
+        raise DataError(where, f"values of type {dtype}", "numbers, booleans, text or categories")
     values = series.to_numpy(np.float64, na_value=np.nan)
     if kind == "bool":
-        return category_column(where, "bool", ["False", "True"], values)
-    if dtype.kind in "iu" and series.notna().any() and max(-int(series.min()), int(series.max())) > LARGEST_INTEGER:
-        raise DataError(where, "whole numbers beyond 2^53", "smaller ones")
-    return number_column(where, cast(Type, kind), values, categories)
+        return Cells(values, "bool", ("False", "True"), typed=True, column=Column("bool", ("False", "True")))
+    is_large = dtype.kind in "iu" and series.notna().any()
+    fits = not is_large or max(-int(series.min()), int(series.max())) <= LARGEST_INTEGER
+    return Cells(values, cast(Type, kind), typed=True, fits=fits)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file has a name like those of Parquet files: `.parquet`, perhaps with the name of a compression."""
+    return re.search(r"\.(parquet|pq)(\.(gz|gzip|snappy|zstd|brotli|lz4))?$", path.name.lower()) is not None
 
 
 def read_parquet(path: Path, config: DataConfig) -> Raw:
@@ -107,10 +149,58 @@ def read_parquet(path: Path, config: DataConfig) -> Raw:
     return read_frame(_parquet_frame(path), str(path), config)
 
 
+def is_frame(x: Any) -> bool:
+    """Whether an object is a data frame, of pandas or of another library."""
+    return hasattr(type(x), "columns")
+
+
+def as_pandas(frame: Any, where: str = "table") -> Any:
+    """A data frame as a `pandas.DataFrame`; one of pandas as it is.
+
+    Raises:
+        DataError: narwhals or pyarrow is not installed, or narwhals does not know the frame.
+    """
+    if hasattr(frame, "iloc"):
+        return frame
+    narwhals, _ = (require_extra(name, "tabular", where) for name in ("narwhals", "pyarrow"))
+    try:
+        found = narwhals.from_native(frame)
+    except TypeError as error:
+        raise DataError(where, f"a {type(frame).__name__} ({short(error)})", "a frame that narwhals knows") from None
+    return arrow_frame((found.collect() if hasattr(found, "collect") else found).to_arrow())
+
+
+def _as_native(frame: Any, like: Any) -> Any:
+    """A `pandas.DataFrame` with the types of the columns of `like`, and of its library."""
+    if hasattr(like, "iloc"):
+        import pandas
+
+        same = frame.set_axis(like.columns, axis=1)
+        kinds = [like.iloc[:, i].dtype for i in range(like.shape[1])]
+        columns = [_of_dtype(same.iloc[:, i], kind) for i, kind in enumerate(kinds)]
+        return pandas.concat(columns, axis=1) if columns else same
+    narwhals, pyarrow = (require_extra(name, "tabular", "table") for name in ("narwhals", "pyarrow"))
+    native = narwhals.from_native(like)
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    back = narwhals.from_arrow(table, backend=native.implementation)
+    return back.select(*(narwhals.col(name).cast(kind) for name, kind in native.collect_schema().items())).to_native()
+
+
+def _of_dtype(series: Any, dtype: Any) -> Any:
+    """A column of pandas in a type; the categories of a categorical may be anything, such as intervals."""
+    import pandas
+
+    if isinstance(dtype, pandas.CategoricalDtype) and series.dtype.name == "category":
+        return pandas.Series(
+            pandas.Categorical.from_codes(series.cat.codes, dtype=dtype), series.index, name=series.name
+        )
+    return series.astype(dtype)
+
+
 def _parquet_frame(path: Path) -> Any:
     pyarrow, parquet = (require_extra(name, "tabular", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(_unpacked(path)) as file:
             groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
             cells = len(file.schema_arrow) * sum(group.num_rows for group in groups)
             require_room(str(path), max(8 * cells, sum(group.total_byte_size for group in groups)))
@@ -121,18 +211,37 @@ def _parquet_frame(path: Path) -> Any:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .parquet file") from None
 
 
+def _unpacked(path: Path) -> Any:
+    """A file of Parquet, whose own compression is within it; one that gzip packed is unpacked."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == b"\x1f\x8b"
+    return io.BytesIO(gzip.decompress(path.read_bytes())) if is_packed else path
+
+
 def arrow_frame(table: Any) -> Any:
-    """A `pyarrow.Table` as a `pandas.DataFrame` that keeps types and missing cells."""
+    """A `pyarrow.Table` as a `pandas.DataFrame` that keeps types and missing cells; decimals become real numbers, or
+    integers if they have no digits behind the point."""
     import pandas
     import pyarrow
 
+    table = table.cast(pyarrow.schema([field.with_type(_plain_type(field.type)) for field in table.schema]))
     kinds = {kind: pandas.ArrowDtype(kind) for kind in table.schema.types if not pyarrow.types.is_dictionary(kind)}
     return table.to_pandas(types_mapper=kinds.get)
 
 
+def _plain_type(kind: Any) -> Any:
+    """The type of Arrow that pandas computes with, for one that says the same in another way."""
+    from pyarrow import float64, int64, string, types
+
+    if types.is_decimal(kind):
+        return int64() if kind.scale <= 0 else float64()
+    return string() if types.is_string_view(kind) or types.is_large_string(kind) else kind
+
+
 def read_parquet_rows(path: Path, spec: DataSpec) -> Array:
     """New rows of a known table from a `.parquet` file, as `from_frame`."""
-    return _encode_frame(known_columns(str(path), spec), str(path), _parquet_frame(path))
+    known_columns(str(path), spec)
+    return _encode_frame(spec, str(path), _parquet_frame(path))
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
@@ -147,19 +256,25 @@ def dump_parquet(spec: DataSpec, data: Array) -> bytes:
     return buffer.getvalue()
 
 
-def to_frame(spec: DataSpec, data: Array) -> Any:
-    """Examples `(N, D)` of a table as a `pandas.DataFrame`, with the names and types of its columns.
+def to_frame(spec: DataSpec, data: Array, like: Any = None) -> Any:
+    """Examples `(N, D)` of a table as a data frame, with the names and types of its columns.
 
     Integers and booleans that may be missing have the types of pandas for that, `Int64` and `boolean`; real numbers
-    have NaN.
+    have NaN. Dates without a time are `date32` of Arrow; dates of a zone have that zone.
+
+    Args:
+        spec: what the table is.
+        data: the examples.
+        like: a frame whose library and types of columns to return; a `pandas.DataFrame` by default.
 
     Raises:
         DataError: the spec describes no table.
     """
     import pandas
 
-    columns = known_columns("to_frame", spec)
-    return pandas.DataFrame({name: _series(column, data[:, i]) for i, (name, column) in enumerate(columns.items())})
+    every = (spec.reading or Reading()).whole(known_columns("to_frame", spec), data)
+    frame = pandas.DataFrame({name: _series(column, values) for name, (column, values) in every.items()})
+    return frame if like is None else _as_native(frame, like)
 
 
 def from_frame(spec: DataSpec, table: Any) -> Array:
@@ -167,20 +282,22 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
 
     Args:
         spec: what the table is.
-        table: a `pandas.DataFrame` with its columns, in any order, or a sequence of rows of D cells in their order.
+        table: a data frame with its columns, in any order, or a sequence of rows of D cells in their order.
 
     Raises:
         DataError: other columns, an unknown category or no finite number; the message has its row, counted from 0.
     """
     columns = known_columns("from_frame", spec)
-    if hasattr(table, "columns"):
-        return _encode_frame(columns, "table", table)
-    return encode(columns, "table", list(columns), table)
+    if is_frame(table):
+        return _encode_frame(spec, "table", table)
+    return encode(spec, "table", list(columns), table)
 
 
-def _encode_frame(columns: dict[str, Column], where: str, frame: Any) -> Array:
+def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+    frame = as_pandas(frame, where)
     cells = frame.astype(object).where(frame.notna(), None)
-    return encode(columns, where, [str(name) for name in frame.columns], cells.itertuples(index=False, name=None))
+    names = named([str(name) for name in frame.columns])
+    return encode(spec, where, names, cells.itertuples(index=False, name=None))
 
 
 def _series(column: Column, values: Array) -> Any:
@@ -188,12 +305,31 @@ def _series(column: Column, values: Array) -> Any:
     import pandas
 
     missing = np.isnan(values)
+    if column.clock is not None:
+        return _times(column, values)
     if column.dtype == "category":
-        return pandas.Categorical.from_codes(np.where(missing, -1, values).astype(int), list(column.categories or ()))
+        codes = np.where(missing, -1, values).astype(int)
+        return pandas.Categorical.from_codes(codes, column.levels.tolist(), ordered=column.ordered)
     cells = column.decode(values)
     if column.dtype == "str":
         return pandas.Series([None if gone else cell for gone, cell in zip(missing, cells.tolist(), strict=True)])
-    if not column.missing:
+    if not column.missing and not missing.any():
         return cells
+    if column.dtype.startswith("float"):
+        return pandas.Series(np.where(missing, np.nan, cells).astype(column.dtype))
     nullable = column.dtype.replace("uint", "UInt").replace("int", "Int").replace("bool", "boolean")
     return pandas.Series(cells).astype(nullable).mask(missing)
+
+
+def _times(column: Column, values: Array) -> Any:
+    """Dates or durations in their type; pandas has none for months and minutes, which become seconds."""
+    import pandas
+
+    cells, zone = column.decode(values), None if column.clock is None else column.clock.zone
+    if column.dtype == "datetime64[D]":
+        pyarrow = require_extra("pyarrow", "tabular", "a column of dates")
+        return pandas.Series(pyarrow.array(cells), dtype=pandas.ArrowDtype(pyarrow.date32()))
+    series = pandas.Series(
+        cells.astype("datetime64[s]") if column.dtype in ("datetime64[M]", "datetime64[m]") else cells
+    )
+    return series if zone is None else series.dt.tz_localize("UTC").dt.tz_convert(zone_named(zone))

@@ -20,7 +20,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded, Opener, decode
-from inkwash.data.raw import Raw, room_for, short
+from inkwash.data.raw import Raw, require_distinct, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _MOST_PACKED = 1 << 28
@@ -47,6 +47,7 @@ def read_zip(path: Path, config: DataConfig) -> Raw:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
+            require_distinct(str(path), [info.filename for info in members])
             for info in members:
                 _require_plain(path, info)
             found: dict[PurePosixPath, Opener] = {}

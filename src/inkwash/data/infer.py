@@ -116,14 +116,20 @@ def _shape(data: Array, layout: Layout) -> tuple[int, ...]:
 
 
 def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
-    """How often each entry of vectors or channel of series is NaN, if the user wants NaN to stand for a missing one."""
-    if not config.missing and raw.lengths is None:
+    """How often each entry of vectors or channel of series is NaN, if the user, a mask or unequal lengths say that NaN
+    stands for a missing one."""
+    stated = {
+        ("data.infinite", "'missing'"): config.infinite == "missing" and not raw.columns,
+        ("data.missing", "masked entries"): raw.masked,
+        ("data.missing", "True"): config.missing,
+        ("data.missing", "series of unequal length, which have no levels"): raw.lengths is not None,
+    }
+    if not any(stated.values()):
         return None
     can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
     if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
         need = "an array of vectors or series of real numbers; missing cells of a table need no option"
-        got = "True" if config.missing else "series of unequal length, which have no levels"
-        raise DataError("data.missing", got, need)
+        raise DataError(*next(option for option, is_stated in stated.items() if is_stated), need)
     axis = 1 if layout == "ND" else layout.find("C")
     others = tuple(i for i in range(len(layout)) if i != axis)
     counts: Any = sum(np.atleast_1d(np.isnan(block).sum(others)) for block in blocks(raw.data))
@@ -147,12 +153,23 @@ def _range(where: str, raw: Raw, may_miss: Array | None = None) -> tuple[float, 
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             column = f", column {list(raw.columns)[place[1]]!r}" if raw.columns else ""
-            raise DataError(f"{where}[{start + place[0]}]{column}", str(block[place]), need)
+            more = _more_like(raw, start + place[0]) if np.isinf(block[place]) else ""
+            if np.isinf(block[place]) and data.ndim < 3:
+                need += "; --data.infinite missing takes infinite ones for missing entries"
+            raise DataError(f"{where}[{start + place[0]}]{column}", f"{block[place]}{more}", need)
         ends += [] if gone.all() else [np.nanmin(block), np.nanmax(block)]
         start += len(block)
     if not ends:
         raise DataError(where, "no value", "entries that are not all missing")
     return float(min(ends)), float(max(ends))
+
+
+def _more_like(raw: Raw, first: int) -> str:
+    """How many infinite numbers there are, and the next examples that have some; nothing if there is only one."""
+    counts = np.concatenate([np.isinf(block).reshape(len(block), -1).sum(1) for block in blocks(raw.data)])
+    others = [f"[{i}]" for i in np.flatnonzero(counts) if i != first][:3]
+    words = f", one of {counts.sum()} infinite numbers{', also in ' * bool(others)}{', '.join(others)}"
+    return words if counts.sum() > 1 else ""
 
 
 def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:

@@ -1,6 +1,7 @@
 """Data sets that are objects of Python: arrays, tensors, lists, generators, and data sets of torch."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -19,8 +20,9 @@ from inkwash.data.raw import Raw, exists, require_room, short
 
 
 def is_array(source: Any) -> bool:
-    """Whether it is an array of NumPy; a masked one is not, as its mask would be lost."""
-    return isinstance(source, np.ndarray) and not isinstance(source, np.ma.MaskedArray)
+    """Whether it is an array of NumPy, or one of xarray."""
+    labelled = getattr(sys.modules.get("xarray"), "DataArray", np.ndarray)
+    return isinstance(source, np.ndarray | labelled)
 
 
 def is_items(source: Any) -> bool:
@@ -28,9 +30,20 @@ def is_items(source: Any) -> bool:
     return isinstance(source, list | tuple | Iterator)
 
 
-def read_array(source: Array, _where: str, _config: DataConfig) -> Raw:
-    """An array, as it is; it may be memory-mapped."""
-    return Raw(source)
+def read_array(source: Any, _where: str, _config: DataConfig) -> Raw:
+    """An array, as it is; it may be memory-mapped. What is masked is missing."""
+    if not isinstance(source, np.ma.MaskedArray):
+        return Raw(np.asarray(source))
+    return Raw(unmasked(source), masked=bool(np.ma.getmaskarray(source).any()))
+
+
+def unmasked(x: Any) -> Any:
+    """A masked array as real numbers with NaN for what is masked, if anything is; anything else as it is."""
+    if not isinstance(x, np.ma.MaskedArray):
+        return x
+    if not np.ma.getmaskarray(x).any():
+        return x.data
+    return np.ma.filled(x if x.dtype.kind == "f" else x.astype(np.float64), np.nan)
 
 
 def read_tensor(source: Tensor, where: str, _config: DataConfig) -> Raw:

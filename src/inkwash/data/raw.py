@@ -12,7 +12,8 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,8 @@ from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
+from inkwash.data.doubts import Doubt
+from inkwash.data.reading import Dialect, Reading
 
 _MOST_BYTES = 1 << 34
 
@@ -43,6 +46,9 @@ class Raw:
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
         lengths: how many places each series has, int64 `(N,)`, where not all have as many; those beyond are NaN.
+        reading: how a table was read.
+        doubts: what was decided about a table and could be otherwise.
+        masked: whether the source says which entries are missing; they are NaN.
     """
 
     data: Array
@@ -51,7 +57,15 @@ class Raw:
     notes: tuple[str, ...] = ()
     labels: Mapping[str, Array] = field(default_factory=dict)
     columns: dict[str, Column] | None = None
+    reading: Reading | None = None
+    doubts: tuple[Doubt, ...] = ()
+    masked: bool = False
     lengths: Array | None = None
+
+    def with_dialect(self, dialect: Dialect, doubts: Sequence[Doubt]) -> "Raw":
+        """A table with what is known about its file, and the doubts about that before those about columns."""
+        reading = replace(self.reading or Reading(), dialect=dialect)
+        return replace(self, reading=reading, doubts=(*doubts, *self.doubts))
 
     def labels_named(self, name: str, where: str) -> Array:
         """The labels of a name.
@@ -139,6 +153,17 @@ DAMAGE = (
 )
 """What numpy, zipfile and the decompressors raise for damaged files. numpy's reader of headers is Python's own, which
 adds errors of syntax, of memory for nests too deep, and of tokens."""
+
+
+def require_distinct(where: str, names: Sequence[str]) -> None:
+    """Refuse an archive with two members of one name, of which a reader would see only one.
+
+    Raises:
+        DataError: it has such members.
+    """
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(where, f"two members called {twice}", "a name of its own for each member")
 
 
 def require_room(where: str, size: int) -> None:

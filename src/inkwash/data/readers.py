@@ -21,9 +21,9 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.csv_files import read_csv, read_csv_rows
+from inkwash.data.csv_files import is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
-from inkwash.data.frames import read_frame, read_parquet, read_parquet_rows
+from inkwash.data.frames import is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
 from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
@@ -61,7 +61,7 @@ def _read_builtin(name: str, _config: DataConfig) -> Raw:
 
 
 def _ends_in(suffix: str) -> Callable[[Path], bool]:
-    return lambda path: path.suffix == suffix
+    return lambda path: path.suffix.lower() == suffix
 
 
 def _is_a(package: str, kind: str) -> Callable[[Any], bool]:
@@ -85,7 +85,8 @@ def _object(
 
 
 _PICTURES = ("pages", "skip_damaged")
-_TABLE = ("drop", "categories", "numbers")
+_TABLE = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
+_TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
     Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*_TABLE, *_PICTURES)),
@@ -98,8 +99,8 @@ FILES = (
     Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
     Reader("a .ts file of series", _ends_in(".ts"), read_ts),
     Reader("an IDX file", is_idx, read_array_file),
-    Reader("a table in a .csv file", _ends_in(".csv"), read_csv, _TABLE, read_rows=read_csv_rows),
-    Reader("a table in a .parquet file", _ends_in(".parquet"), read_parquet, _TABLE, read_rows=read_parquet_rows),
+    Reader("a table in a .csv or .tsv file", is_text_table, read_csv, _TEXT, read_rows=read_csv_rows),
+    Reader("a table in a .parquet file", is_parquet, read_parquet, _TABLE, read_rows=read_parquet_rows),
 )
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
@@ -107,7 +108,7 @@ OBJECTS = (
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
     _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, _PICTURES),
     _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, _PICTURES),
-    _object("<table>", "a pandas DataFrame", _is_a("pandas", "DataFrame"), read_frame, _TABLE),
+    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, _TABLE),
     _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*_TABLE, *_PICTURES)),
 )
 READERS = (*FILES, *OBJECTS, *NAMES)
@@ -159,6 +160,12 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
     return read_new(path, spec)
 
 
+def table_suffix(source: str | Path) -> str:
+    """How the file of a table ends that is written as its source was: `.parquet`, `.tsv`, or `.csv`."""
+    path = Path(source)
+    return ".parquet" if is_parquet(path) else ".tsv" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ".csv"
+
+
 def _is_name(text: str) -> bool:
     return any(reader.recognises(text) for reader in NAMES)
 
@@ -205,7 +212,7 @@ def _require_fitting(config: DataConfig, reader: Reader) -> None:
     """Refuse options that go only with sources of other kinds."""
     for option in dict.fromkeys(option for each in READERS for option in each.options):
         value = getattr(config, option)
-        if value not in (None, (), False) and option not in reader.options:
+        if value not in (getattr(DataConfig(), option), ()) and option not in reader.options:
             need = _words(each for each in READERS if option in each.options)
             got = ", ".join(value) if isinstance(value, tuple) else repr(value)
             raise DataError(f"data.{option}", got, need)
@@ -225,7 +232,7 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     Raises:
         DataError: an unreadable file, or an example of another kind or shape.
     """
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         array = np.array(read_npy(path))
         if array.shape != spec.data_shape:
             raise DataError(str(path), f"shape {array.shape}", f"one example, shape {spec.data_shape}")

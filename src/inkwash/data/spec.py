@@ -11,6 +11,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
+from inkwash.data.reading import Reading
 from inkwash.process.distributions import Lattice
 
 Kind = Literal["vector", "series", "image", "volume"]
@@ -54,6 +55,7 @@ class DataSpec:
             the whole range.
         lengths: how many of the series have 1, 2, … places, where not all have as many; a shorter one is NaN beyond its
             end. None for other data.
+        reading: how a table was read, beside its columns; None for other data.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -67,6 +69,7 @@ class DataSpec:
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
     constants: tuple[float | None, ...] | None = None
     lengths: tuple[Annotated[int, Range(0)], ...] | None = None
+    reading: Reading | None = None
 
     def __repr__(self) -> str:
         return f"<DataSpec: {self.describe()}, {self.layout}>"
@@ -92,6 +95,11 @@ class DataSpec:
         return tuple(len(column.categories or ()) for column in (self.columns or {}).values())
 
     @property
+    def width(self) -> int:
+        """How many columns a table has, with those that are the same in every row."""
+        return len(self.columns or ()) + len(self.reading.constants if self.reading else ())
+
+    @property
     def may_miss(self) -> Array:
         """Which entries or channels may be missing, boolean `(shape[0],)`."""
         if self.columns is None:
@@ -111,6 +119,18 @@ class DataSpec:
         """Which columns of a table hold integers that are numbers, not categories, boolean `(shape[0],)`."""
         columns = (self.columns or {}).values()
         return np.array([column.is_integer and not column.categories for column in columns] or [False] * self.shape[0])
+
+    @property
+    def periods(self) -> tuple[tuple[float, ...], ...]:
+        """The periods that the dates of each column may repeat with, in model units; none for other columns."""
+        dates = ((column.clock if column.is_date else None) for column in (self.columns or {}).values())
+        return tuple(() if clock is None else tuple(clock.periods.values()) for clock in dates)
+
+    @property
+    def finest_time(self) -> float | None:
+        """The least that a model must tell apart in dates and durations, in model units; None where there are none."""
+        clocks = [column.clock for column in (self.columns or {}).values()]
+        return min((clock.finest for clock in clocks if clock is not None), default=None)
 
     @property
     def lattice(self) -> Lattice | None:

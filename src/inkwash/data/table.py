@@ -3,7 +3,8 @@
 The data are float64 numbers, which include every integer up to 2^53; see `inkwash.data.columns`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_integer, is_number
 from inkwash.data.columns import Column, listed
+from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw
+from inkwash.data.reading import Constant, Reading
 from inkwash.data.spec import DataSpec
 
 
@@ -21,14 +24,13 @@ def entry_columns(where: str, names: Sequence[str], config: DataConfig) -> list[
     """The columns that are entries of the examples: those that are neither dropped nor labels.
 
     Raises:
-        DataError: a column without a name, two columns of one name, or options that do not fit the names.
+        DataError: no column, two columns of one name, or options that do not fit the names.
     """
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise DataError(where, f"column {twice!r} twice", "a name of its own for each column")
-    if not names or "" in names:
-        got = f"no name of column {names.index('')}" if names else "no column"
-        raise DataError(where, got, "a first line of column names")
+    if not names:
+        raise DataError(where, "no column", "a first line of column names")
     labels = () if config.labels is None else (config.labels,)
     _require_named_once(names, labels, config)
     entries = [name for name in names if name not in (*(config.drop or ()), *labels)]
@@ -48,11 +50,9 @@ def _require_named_once(names: Sequence[str], labels: tuple[str, ...], config: D
             raise DataError(f"data.{option}", repr(name), f"a column that no other of {', '.join(options)} has")
 
 
-def holds_categories(name: str, config: DataConfig) -> bool | None:
-    """Whether the options make a column categories (True) or numbers (False); None if they leave it open."""
-    if name in (config.categories or ()):
-        return True
-    return False if config.levels is not None or name in (config.numbers or ()) else None
+def named(names: Sequence[str]) -> list[str]:
+    """Names of columns; one that is empty becomes what pandas makes of it, such as `Unnamed: 0`."""
+    return [name or f"Unnamed: {i}" for i, name in enumerate(names)]
 
 
 def require_rows(where: str, count: int) -> None:
@@ -79,11 +79,55 @@ def as_labels(where: str, name: str, cells: list[str]) -> Array:
     return np.array(cells)
 
 
-def as_raw(found: Mapping[str, tuple[Column, Array]], labels: Mapping[str, Array], notes: Iterable[str] = ()) -> Raw:
-    """A table of columns, each with the numbers that stand in the data for its cells `(N,)`."""
-    columns = {name: column for name, (column, _) in found.items()}
-    data = np.stack([values for _, values in found.values()], axis=1)
-    return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns)
+def as_raw(
+    judge: Judge, verdicts: Mapping[str, Verdict], labels: Mapping[str, Array], notes: Iterable[str] = ()
+) -> Raw:
+    """A table of columns that have been judged: entries of the examples, constants, and what is left out.
+
+    Raises:
+        DataError: infinite numbers, or no column that varies.
+    """
+    _require_finite(judge, verdicts)
+    doubts = tuple(doubt for verdict in verdicts.values() for doubt in verdict.doubts)
+    kept = {
+        name: (each.column, each.values) for name, each in verdicts.items() if each.column and each.values is not None
+    }
+    same = {name: (column, np.nanmin(values)) for name, (column, values) in kept.items() if _is_constant(values)}
+    columns = {name: column for name, (column, _) in kept.items() if name not in same}
+    if not columns:
+        why = "; ".join(f"{doubt.column}: {doubt.seen}" for doubt in doubts)
+        raise DataError(judge.where, f"no column to learn ({why})", "one that varies, and is no name of its rows")
+    places = {name: place for place, name in enumerate(kept)}
+    constants = {name: Constant(column, float(value), places[name]) for name, (column, value) in same.items()}
+    reading = Reading(constants, *_aside(judge, verdicts, kept), judge.config.infinite == "missing")
+    data = np.stack([kept[name][1] for name in columns], axis=1)
+    return Raw(data, "ND", notes=tuple(notes), labels=labels, columns=columns, reading=reading, doubts=doubts)
+
+
+def _is_constant(values: Array) -> bool:
+    return bool(np.nanmin(values) == np.nanmax(values))
+
+
+def _aside(
+    judge: Judge, verdicts: Mapping[str, Verdict], kept: Collection[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The columns that are left out, and the further words for missing cells; None if there are none."""
+    left_out = (*(judge.config.drop or ()), *(name for name in verdicts if name not in kept))
+    words = chain(judge.config.missing_values or (), *(verdict.words for verdict in verdicts.values()))
+    return left_out or None, tuple(dict.fromkeys(words)) or None
+
+
+def _require_finite(judge: Judge, verdicts: Mapping[str, Verdict]) -> None:
+    """Refuse infinite numbers, and name all columns that have some."""
+    found = {name: verdict.infinite for name, verdict in verdicts.items() if verdict.infinite}
+    if found:
+        places = "; ".join(
+            f"column {name!r} {len(rows)}: {', '.join(map(judge.place, rows[:3]))}{', …' if len(rows) > 3 else ''}"
+            for name, rows in found.items()
+        )
+        count = sum(map(len, found.values()))
+        need = f"finite numbers ({places}); --data.infinite missing takes these for missing cells"
+        raise DataError(judge.where, f"{count} infinite number{'s' * (count > 1)}", need)
 
 
 def known_columns(where: str, spec: DataSpec) -> dict[str, Column]:
@@ -97,24 +141,42 @@ def known_columns(where: str, spec: DataSpec) -> dict[str, Column]:
     return spec.columns
 
 
-def encode(columns: Mapping[str, Column], where: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:
+def encode(spec: DataSpec, where: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Array:
     """New rows of a known table, as the data that they stand for: float64 `(N, D)`.
 
     Args:
-        columns: the columns of the table, in order.
+        spec: what the table is, and how it was read.
         where: what the rows are called in messages.
-        names: the columns that the cells of a row belong to, in any order.
+        names: the columns that the cells of a row belong to, in any order; those that were left out, and constants, may
+            be among them.
         rows: cells as values of Python or as text; None, NaN and the words for missing cells are missing.
 
     Raises:
-        DataError: other columns, a row of another length, or a cell that its column cannot hold.
+        DataError: other columns, a row of another length, a cell that its column cannot hold, or another value of a
+            constant.
     """
-    if sorted(names) != sorted(columns):
+    columns, reading = known_columns(where, spec), spec.reading or Reading()
+    if sorted(reading.entries(names, columns)) != sorted(columns):
         raise DataError(where, f"columns {listed(names)}", f"exactly {listed(columns)}")
     every = list(rows)
     for i, row in enumerate(every):
         if len(row) != len(names):
             raise DataError(f"{where}, row {i}", f"{len(row)} cells", f"{len(names)}, one for each column")
     cells = dict(zip(names, zip(*every, strict=True), strict=True)) if every else {}
-    parts = (column.encode(f"{where}, column {name!r}", cells.get(name, ())) for name, column in columns.items())
-    return np.stack([*parts], axis=1)
+    _require_constants(reading, where, cells)
+    return np.stack([_encoded(column, reading, where, name, cells) for name, column in columns.items()], axis=1)
+
+
+def _require_constants(reading: Reading, where: str, cells: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse another value of a constant, of which a model knows nothing."""
+    for name, constant in reading.constants.items():
+        place = f"{where}, column {name!r}"
+        found = constant.column.encode(place, cells.get(name, ()), reading.missing or ())
+        other = np.flatnonzero((found != constant.value) & ~np.isnan(found))
+        if len(other):
+            raise DataError(f"{place}, row {other[0]}", repr(cells[name][other[0]]), "the constant that the column was")
+
+
+def _encoded(column: Column, reading: Reading, where: str, name: str, cells: Mapping[str, Sequence[Any]]) -> Array:
+    known = cells.get(name, ()) if column.categories else map(reading.cell, cells.get(name, ()))
+    return column.encode(f"{where}, column {name!r}", known, reading.missing or ())

@@ -256,7 +256,8 @@ def _parts(transform: Transform, data: Array, rows: Array | None) -> Iterator[Ar
 def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:
     """Mean and standard deviation per channel or entry, without missing entries, in two passes over blocks of rows.
 
-    They are 0 and 1 for categories, which stay what they are.
+    They are 0 and 1 for categories, which stay what they are, and those of its clock for a column of dates or
+    durations, whose network knows how long a day is in model units.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         sums = [(np.nansum(part, (0, 2)), (~np.isnan(part)).sum((0, 2))) for part in _parts(transform, data, rows)]
@@ -268,7 +269,11 @@ def _moments(transform: Transform, data: Array, rows: Array | None) -> tuple[Arr
         squares = (np.nansum((part - mean[:, None]) ** 2, (0, 2)) for part in _parts(transform, data, rows))
         std = np.sqrt(sum(squares) / count)
     is_category = np.array(transform.spec.sizes or (0,) * len(std)) > 0
-    return np.where(is_category, 0.0, mean), np.where(is_category, 1.0, std)
+    mean, std = np.where(is_category, 0.0, mean), np.where(is_category, 1.0, std)
+    for i, column in enumerate((transform.spec.columns or {}).values()):
+        if column.clock is not None:
+            mean[i], std[i] = column.clock.mean, column.clock.std
+    return mean, std
 
 
 def _ends(transform: Transform, data: Array, rows: Array | None) -> tuple[Array, Array]:

@@ -16,7 +16,8 @@ from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array, to_array
 from inkwash.data.condition import ConditionSpec
-from inkwash.data.frames import from_frame
+from inkwash.data.frames import from_frame, is_frame
+from inkwash.data.objects import unmasked
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.process.distributions import Bins, Lattice
@@ -74,8 +75,8 @@ class Units:
         return torch.zeros((), dtype=self.dtype, device=self.device)
 
     def from_frame(self, x: Any) -> Any:
-        """The rows of a `pandas.DataFrame` as numbers; anything else as it is."""
-        return from_frame(self.spec, x) if hasattr(x, "columns") else x
+        """The rows of a data frame as numbers; a masked array with NaN for what is masked; anything else as it is."""
+        return from_frame(self.spec, x) if is_frame(x) else unmasked(x)
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing.

@@ -46,16 +46,22 @@ def build_network(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Co
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.train.seed, Purpose.WEIGHTS))
-        build = _table_net if any(spec.sizes) or spec.may_miss.any() else _array_net
+        build = _table_net if any(spec.sizes) or spec.may_miss.any() or _periods(config, spec) else _array_net
         return build(config, spec, condition or ConditionSpec())
 
 
 def _table_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec) -> TableNet:
-    """The network of data with categories or missing entries."""
+    """The network of data with categories, missing entries or dates."""
     sizes, missing = spec.sizes or (0,) * spec.shape[0], bool(spec.may_miss.any())
     masked = config.process.categories == "absorbing"
-    inputs, outputs = TableNet.widths(sizes, masked, missing, _spreads(config))
-    return TableNet(_backbone(config, spec, condition, inputs, outputs), sizes, masked, missing)
+    periods = _periods(config, spec)
+    inputs, outputs = TableNet.widths(sizes, masked, missing, _spreads(config), periods)
+    return TableNet(_backbone(config, spec, condition, inputs, outputs), sizes, masked, missing, periods)
+
+
+def _periods(config: ResolvedDenoisingConfig, spec: DataSpec) -> tuple[tuple[float, ...], ...]:
+    """The periods of dates, for a network that sees the log-SNR and so knows how much noise there is on a date."""
+    return spec.periods if any(spec.periods) and config.denoiser.sees == "log_snr" else ()
 
 
 def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec) -> nn.Module:
@@ -184,7 +190,10 @@ def describe_network(config: ResolvedNetworkConfig, size: tuple[int, ...], netwo
     """The network for examples with these sides, in a few words."""
     dropout = f", dropout {config.dropout:g}" if config.dropout else ""
     million = count_parameters(network) / 1e6
-    return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}"
+    inner = getattr(network, "network", network)
+    sees_dates = isinstance(inner, TableNet) and inner.repeating
+    dates = ", which sees the day, week and year of dates" if sees_dates else ""
+    return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}{dates}"
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -50,6 +50,8 @@ _FEW = 1000
 _MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
+_APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
+_LAST_FIRST = 28.0  # float32 has no digits left for less noise
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
@@ -121,13 +123,16 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
 
 def _first_log_snr(config: DenoiserConfig, spec: DataSpec) -> float:
     """The log-SNR of the first time: where a network that predicts levels can tell neighbouring ones apart; where sigma
-    is the distance between them if it predicts mixtures, whose decoder tells them apart; otherwise where DDPM begins.
+    is the distance between them if it predicts mixtures, whose decoder tells them apart; otherwise where DDPM begins,
+    or where sigma is a quarter of the unit that dates and durations count, if that is later.
     """
     predicts = config.predicts or _predicts(config, spec)
     if predicts == "levels" and spec.levels:
         return 2 * math.log(_APART * (spec.levels - 1))
     if predicts == "mixture" and spec.lattice:
         return -2 * math.log(spec.lattice.spacing)
+    if spec.finest_time is not None:
+        return min(max(_REAL_FIRST, -2 * math.log(spec.finest_time / _APART_IN_TIME)), _LAST_FIRST)
     return _REAL_FIRST
 
 

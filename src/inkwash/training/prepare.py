@@ -12,6 +12,7 @@ from inkwash.core.config import AnyResolvedConfig, Config
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
+from inkwash.data.columns import listed
 from inkwash.data.condition import ConditionKeywords
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.transform import Transform, fit_transform
@@ -79,6 +80,7 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     lattice, kind = family_of(config).lattice(config, dataset.spec), config.data.transform
     transform = fit_transform(dataset.spec, dataset.data, lattice, train, kind)
     _require_every_class(dataset, train)
+    dataset = replace(dataset, notes=(*dataset.notes, *_unseen_categories(dataset, train)))
     examples = Examples(dataset.data, train, transform, condition, dataset.labels, given)
     return Prepared(config, dataset, examples, replace(examples, indices=held_out), dataset.fingerprint())
 
@@ -99,3 +101,15 @@ def _require_every_class(dataset: Dataset, train: Array) -> None:
     if len(missing):
         got = f"class {classes[missing[0]]!r} only among the held-out examples"
         raise DataError(f"{dataset.name}: data.labels", got, "examples of every class to train on")
+
+
+def _unseen_categories(dataset: Dataset, train: Array) -> list[str]:
+    """A note on each category of a table that stands only among the held-out examples, where no model can know it."""
+    found = []
+    for i, (name, column) in enumerate((dataset.spec.columns or {}).items()):
+        if column.categories is None:
+            continue
+        unseen = np.setdiff1d(dataset.data[:, i], dataset.data[train, i])
+        if names := listed(repr(column.categories[int(number)]) for number in unseen if not np.isnan(number)):
+            found.append(f"only among the held-out examples: {names} of column {name}")
+    return found

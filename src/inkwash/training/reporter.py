@@ -13,6 +13,7 @@ from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import NonFiniteError
 from inkwash.data import pictures
+from inkwash.data.doubts import doubt_lines
 from inkwash.model.model import Model
 from inkwash.model.watch import draw
 from inkwash.training.cost import Forecast, measure_cost
@@ -50,7 +51,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     dataset, config, count = prepared.dataset, prepared.config, len(prepared.examples)
     spec, train = prepared.transform.spec, config.train
     yield f"data      {dataset.name}: {count} to train on, {len(prepared.held_out)} held out"
-    for note in (*dataset.notes, prepared.transform.describe()):
+    for note in (*dataset.notes, *doubt_lines(dataset.doubts), prepared.transform.describe()):
         yield f"          {note}"
     family = family_of(config)
     for name, text in family.describe(config, spec, state.trained).items():

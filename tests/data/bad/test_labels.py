@@ -11,7 +11,7 @@ def test_condition_beyond_float64(folder):
     return npy(folder, noise(2, 3))
 
 
-@bad("labels folder[0]: got no text", labels="folder")
+@bad("labels folder[0]: got no class", labels="folder")
 def test_picture_without_a_class(folder):
     place = pictures(folder)
     (place / "sub").mkdir()
@@ -19,7 +19,7 @@ def test_picture_without_a_class(folder):
     return str(place)
 
 
-@bad("labels folder[0]: got no text", labels="folder")
+@bad("labels folder[0]: got no class", labels="folder")
 def test_folder_of_one_class(folder):
     place = pictures(folder)
     return str(place)
@@ -35,7 +35,7 @@ def test_csv_without_the_labels(folder):
     return table(folder, "a,b\n1,2\n3,4\n")
 
 
-@bad("labels b[1]: got no text", labels="b")
+@bad("labels b[1]: got no class", labels="b")
 def test_csv_with_labels_of_a_word_for_missing(folder):
     return table(folder, "a,b\n1,x\n2,NA\n3,y\n4,x\n")
 
@@ -50,7 +50,7 @@ def test_csv_of_labels_alone(folder):
     return table(folder, "a\n1\n2\n")
 
 
-@bad("labels b[1]: got no text", labels="b")
+@bad("labels b[1]: got no class", labels="b")
 def test_csv_with_a_missing_label(folder):
     text = "a,b\n1,x\n2,\n3,y\n"
     return table(folder, text)

@@ -95,3 +95,11 @@ def test_headless_npy(folder):
 def test_empty_npy(folder):
     (folder / "data.npy").write_bytes(b"")
     return str(folder / "data.npy")
+
+
+@bad("data.npy: got an unreadable file (3 bytes follow its array)", command=True)
+def test_bytes_behind_the_array(folder):
+    source = npy(folder, noise(20, 2))
+    with (folder / "data.npy").open("ab") as file:
+        file.write(b"\0\0\0")
+    return source

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zipfile
 
 import numpy as np
@@ -91,4 +92,13 @@ def test_npz_of_texts(folder):
 def test_npz_of_nonsense(folder):
     with zipfile.ZipFile(folder / "data.npz", "w") as archive:
         archive.writestr("x.npy", "text")
+    return str(folder / "data.npz")
+
+
+@bad("data.npz: got two members called x.npy")
+def test_two_members_of_one_name(folder):
+    np.save(folder / "x.npy", noise(20, 2))
+    with zipfile.ZipFile(folder / "data.npz", "w") as archive, warnings.catch_warnings(action="ignore"):
+        for _ in range(2):
+            archive.write(folder / "x.npy", "x.npy")
     return str(folder / "data.npz")

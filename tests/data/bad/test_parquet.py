@@ -50,22 +50,22 @@ def test_parquet_of_structures(folder):
     return parquet(folder, a=[{"b": 1}, {"b": 2}])
 
 
-@bad("data.parquet, column 'a': got dates")
-def test_parquet_of_dates(folder):
-    return parquet(folder, a=np.array([1, 2, 9], "M8[D]"))
+@bad("data.parquet: got no column to learn (a: 1970-01-02 in every row)")
+def test_parquet_of_one_date(folder):
+    return parquet(folder, a=np.array([1, 1, 1], "M8[D]"))
 
 
-@bad("column 'a': got whole numbers beyond 2^53")
+@bad("column 'a': got whole numbers beyond 2^53", numbers=("a",))
 def test_parquet_beyond_whole_numbers(folder):
     return parquet(folder, a=[2**53 + 1, None, 7])
 
 
-@bad("data.parquet[1], column 'a': got inf")
+@bad("data.parquet: got 1 infinite number, need finite numbers (column 'a' 1: row 1)")
 def test_parquet_with_infinity(folder):
     return parquet(folder, a=[1.5, np.inf, 2])
 
 
-@bad("data.parquet, column 'a': got a text of its own in each row")
+@bad("data.parquet: got no column to learn (a: 4 texts in 4 rows)")
 def test_parquet_of_names(folder):
     return parquet(folder, a=list("uvwx"))
 

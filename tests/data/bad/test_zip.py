@@ -1,6 +1,7 @@
 """.zip files of pictures that cannot be read."""
 
 import struct
+import warnings
 import zipfile
 
 from bad import bad
@@ -84,3 +85,11 @@ def test_zip_of_mixed_sizes(folder):
 @bad("b.png: got no readable picture")
 def test_zip_of_a_picture_bomb(folder):
     return zip_file(folder, {"a.png": png(), "b.png": huge_png(30_000)})
+
+
+@bad("data.zip: got two members called a.png")
+def test_two_pictures_of_one_name(folder):
+    source = zip_file(folder, {"a.png": png()})
+    with zipfile.ZipFile(source, "a") as archive, warnings.catch_warnings(action="ignore"):
+        archive.writestr("a.png", png())
+    return source
