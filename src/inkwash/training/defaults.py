@@ -49,6 +49,8 @@ _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
 _MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
+REAL_SPACING = 0.01
+"""The least distance between the laws of a mixture, where no levels give one: that of the default's first noise."""
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
@@ -134,9 +136,12 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if "numbers" not in KINDS[name].gives:
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
-    by_level = predicts in ("levels", "mixture")
-    if by_level and (spec.levels is None or config.sees != "log_snr"):
+    by_level, whole_rows = predicts in ("levels", "mixture"), not (any(spec.sizes) or spec.may_miss.any())
+    if predicts == "levels" and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
+    if predicts == "mixture" and (config.sees != "log_snr" or not whole_rows):
+        need = "data without categories and missing entries, and a network that sees the log-SNR"
+        raise ConfigError("denoiser.predicts", predicts, need)
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
