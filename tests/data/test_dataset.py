@@ -116,10 +116,10 @@ def test_floating_point_has_levels_if_all_numbers_are_whole_and_occur_often(tmp_
 
 def test_whole_numbers_are_real_numbers_if_the_user_says_so(tmp_path):
     path = npy(tmp_path, WHOLE.astype(np.float32))
-    data = load_dataset(path, DataConfig(levels="none"))
+    data = load_dataset(path, DataConfig(levels="real"))
     assert (data.spec.levels, data.spec.is_real.all(), data.notes) == (None, True, ())
-    with pytest.raises(ConfigError, match=r"^data\.levels: got none, need their number, for values of type uint8"):
-        load_dataset(npy(tmp_path, WHOLE.clip(0).astype(np.uint8)), DataConfig(levels="none"))
+    with pytest.raises(ConfigError, match=r"^data\.levels: got real, need their number, for values of type uint8"):
+        load_dataset(npy(tmp_path, WHOLE.clip(0).astype(np.uint8)), DataConfig(levels="real"))
 
 
 def test_whole_numbers_that_float64_has_are_read(tmp_path):

@@ -112,10 +112,10 @@ class DataConfig:
     layout: Literal["auto", Layout] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, a layout that is never guessed."""
-    levels: Annotated[int, Range(2, 65536)] | Literal["none"] | None = None
+    levels: Annotated[int, Range(2, 65536)] | Literal["real"] | None = None
     """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type, and
     for uint16 from the bits that hold all values. An array of floating point whose numbers are whole and take few
-    values has levels too, unless the option is none."""
+    values has levels too, unless the option is real."""
     drop: tuple[str, ...] | None = None
     """Columns of a table to leave out."""
     categories: tuple[str, ...] | None = None

@@ -41,7 +41,7 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
         notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
     elif not (whole or config.levels or levels or config.missing) and (whole := _takes_few_values(raw, ends)):
         span = f"{ends[0]:g} to {ends[1]:g}"
-        notes = (*notes, f"whole numbers from {span} read as levels; --data.levels none reads them as real numbers")
+        notes = (*notes, f"whole numbers from {span} read as levels; --data.levels real reads them as real numbers")
     spec = _spec(where, raw, layout, ends, levels, whole)
     if gaps is None:
         return replace(spec, contrast=_contrast(raw.data, spec)), notes
@@ -115,7 +115,7 @@ def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     """How often each entry of vectors is NaN, `(D,)`, if the user wants NaN to stand for a missing one."""
     if not config.missing:
         return None
-    if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels not in (None, "none"):
+    if raw.columns or layout not in ("N", "ND") or raw.data.dtype.kind != "f" or config.levels not in (None, "real"):
         need = "an array of vectors of real numbers; missing cells of a table need no option"
         raise DataError("data.missing", "True", need)
     return sum(np.isnan(block).reshape(len(block), -1).sum(0) for block in blocks(raw.data))
@@ -157,7 +157,7 @@ def _takes_few_values(raw: Raw, ends: tuple[float, float]) -> bool:
 
 def _stated_levels(raw: Raw, config: DataConfig) -> int | None:
     """The number of levels that the user or the source states; None leaves it open, or denies that there are any."""
-    if config.levels == "none":
+    if config.levels == "real":
         if raw.data.dtype.kind != "f":
             raise ConfigError("data.levels", config.levels, f"their number, for values of type {raw.data.dtype}")
         return None

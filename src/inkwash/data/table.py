@@ -52,7 +52,7 @@ def holds_categories(name: str, config: DataConfig) -> bool | None:
     """Whether the options make a column categories (True) or numbers (False); None if they leave it open."""
     if name in (config.categories or ()):
         return True
-    return False if config.levels not in (None, "none") or name in (config.numbers or ()) else None
+    return False if config.levels not in (None, "real") or name in (config.numbers or ()) else None
 
 
 def require_rows(where: str, count: int) -> None:
