@@ -173,8 +173,8 @@ class DenoiserConfig:
 
     predicts: PredictionName | None = None
     """Gaussian and mixed only: what the network predicts. By default it predicts the levels of integer data if they are
-    few, a mixture of normal laws for each entry if they are many, and otherwise F (EDM), or v if it does not see the
-    noise level."""
+    few, a mixture of normal laws for each entry if they are many or if an example is one real number, and otherwise F
+    (EDM), or v if it does not see the noise level."""
     variance: VarianceName | None = None
     """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
     (the transition's) otherwise."""

@@ -164,14 +164,15 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
 
 
 def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
-    """Levels where there are few and the network sees the log-SNR, a mixture where there are many; else F, or v where
-    the network must not see the noise that scales its input."""
+    """Levels where there are few and the network sees the log-SNR, a mixture where there are many and for a real number
+    alone, whose law it is fitted to; else F, or v where the network must not see the noise that scales its input."""
     if config.sees == "nothing":
         return "v"
     if config.sees == "log_snr" and has_few_levels(spec):
         return "levels"
     many = spec.levels is not None and spec.levels > FEW_LEVELS and math.prod(spec.shape) <= _MOST_MIXTURES
-    return "mixture" if config.sees == "log_snr" and many else "F"
+    alone = spec.shape == (1,) and not spec.may_miss.any()
+    return "mixture" if config.sees == "log_snr" and (many or alone) else "F"
 
 
 def has_few_levels(spec: DataSpec) -> bool:
