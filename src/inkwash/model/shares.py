@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from inkwash.core.display import Display
-from inkwash.core.machine import accelerator
+from inkwash.core.machine import accelerator, require_memory
 from inkwash.core.randomness import Slots
+from inkwash.core.shapes import event_size
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
+from inkwash.model.walking import SAMPLE_BYTES
 from inkwash.model.watch import Film, draw
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def draw_in_shares(
     from accelerate.utils import gather_object
 
     place, condition = place or accelerator(), model.condition
+    require_memory("n", n, SAMPLE_BYTES * event_size(model.shape))
     condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
     rows = Slots(model.shape, model.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
