@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 
@@ -49,6 +50,7 @@ class Log(Curve):
         return -u
 
 
+@short_repr
 @dataclass(frozen=True)
 class Quantiles(Curve):
     r"""$u = \Phi^{-1}(F(\text{data}))$ along straight lines between quantiles; the outer lines go on beyond.

@@ -45,6 +45,9 @@ class Transform:
     kind: TransformKind = "standard"
     quantiles: dict[str, Quantiles] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Transform: {self.describe()}>"
+
     @property
     def curves(self) -> dict[int, Curve]:
         """The curves that bend real numbers, by channel or entry; an affine map has none."""
