@@ -7,7 +7,8 @@ The table is in Markdown. Its columns are parameters; seconds of training; the h
 bits per dimension for data with levels, in nats per example otherwise); the accuracy of a forest that tells samples
 from held-out data, and the 95 % quantile of that accuracy by chance; the probability that a sample is closer to
 training data than a held-out example is, with its standard error; and the share of copies. Runs are kept in `--out` and
-are not trained again. Sets that are not built in are drawn from a fixed seed.
+are not trained again. Sets that are neither built in nor real are drawn from a fixed seed. `real_sets.py` says how to
+install the packages that real ones are taken from.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from subprocess import run as command
 
 import numpy as np
+from real_sets import real_sets
 
 import inkwash as iw
 from inkwash.data.builtin import BUILTIN, shop
@@ -121,7 +123,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     sets = {name: [name] for name in BUILTIN}
     sets |= {f"{name}, labelled": [name, "--data.labels", label] for name, label in LABELS.items()}
-    sets |= arrays(options.out)
+    sets |= arrays(options.out) | real_sets(options.out)
     print("| data | parameters | training, s | bound, held out | two-sample accuracy (by chance) | closer | copies |")
     print(f"| {' | '.join(['---'] * 7)} |")
     for name in options.only or sets:

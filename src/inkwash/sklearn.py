@@ -235,7 +235,8 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
-        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
+        levels: Literal["real"] | None = None if self._is_framed else "real"
+        data = DataConfig(levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
         if self._is_framed:
             _require_whole(load_dataset(source, data))
         display = Display(self.verbose)

@@ -5,9 +5,12 @@ import pytest
 from datafiles import noise, npy, pictures
 
 from inkwash.core.config import DataConfig
+from inkwash.core.errors import ConfigError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
+
+WHOLE = np.random.default_rng(0).integers(-3, 6, (40, 5))
 
 
 def test_a_fingerprint_changes_with_any_value_shape_or_type(tmp_path):
@@ -88,6 +91,35 @@ def test_all_values_of_small_integers_are_levels(tmp_path):
     assert (data.spec.low, data.spec.high, data.spec.levels) == (-3, 4, 8)
     data = load_dataset(npy(tmp_path, np.array([[0.0], [4], [1]])), DataConfig(levels=5))
     assert data.spec == DataSpec((1,), "ND", "float64", 0.0, 4.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("array", "levels"),
+    [
+        (WHOLE, 9),
+        (WHOLE + 1e-6, None),
+        (WHOLE[:4], None),  # too few to tell
+        (100 * WHOLE, None),  # hardly any value occurs often
+        (np.concatenate([WHOLE, WHOLE[:1] + 0.5]), None),
+    ],
+    ids=["whole", "not whole", "few", "far apart", "all but one row"],
+)
+def test_floating_point_has_levels_if_all_numbers_are_whole_and_occur_often(tmp_path, array, levels):
+    data = load_dataset(npy(tmp_path, array.astype(np.float32)))
+    assert (data.spec.levels, data.spec.dtype) == (levels, "float32")
+    assert bool(data.notes) == (levels is not None)
+    if levels:
+        assert (data.spec.low, data.spec.high) == (-3, 5)
+        transform = fit_transform(data.spec, data.data)
+        assert np.array_equal(transform.to_data(transform.to_model(data.data)), data.data)
+
+
+def test_whole_numbers_are_real_numbers_if_the_user_says_so(tmp_path):
+    path = npy(tmp_path, WHOLE.astype(np.float32))
+    data = load_dataset(path, DataConfig(levels="real"))
+    assert (data.spec.levels, data.spec.is_real.all(), data.notes) == (None, True, ())
+    with pytest.raises(ConfigError, match=r"^data\.levels: got real, need their number, for values of type uint8"):
+        load_dataset(npy(tmp_path, WHOLE.clip(0).astype(np.uint8)), DataConfig(levels="real"))
 
 
 def test_whole_numbers_that_float64_has_are_read(tmp_path):

@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import inkwash as iw
+from inkwash.core.config import NetworkConfig
 from inkwash.nn import unet as unet_module
+from inkwash.nn.options import Ports
 
 SIZES = [(7, 5), (1, 1), (13, 8), (28, 28), (3, 17)]
 
@@ -298,6 +300,25 @@ def test_details_bypass_the_coarser_resolutions(monkeypatch):
     network(x_t, level)[0, 0, 0, 0].backward()
     assert bool(x_t.grad[0, 0, 0, 0] != 0)
     assert not bool(x_t.grad[0, 0, 8:].any())
+
+
+def one_resolution(cls, config, size, dropout):
+    return cls(32, 1, (1,), (False,), dropout)
+
+
+@bug("one block at one resolution", unet_module.UNetOptions, "decide", classmethod(one_resolution), size=(7, 5))
+@pytest.mark.parametrize("size", [(7, 5), (4, 5, 6), (3, 3), (5,), (24,), (300,), (28, 28)], ids=str)
+def test_by_default_each_corner_sees_the_one_across(monkeypatch, size):
+    """Norms, which look at every place, are left out."""
+    options = unet_module.UNetOptions.decide(NetworkConfig(), size, 0.0)
+    network = trained(options.build(Ports(size, (1,), (1,), {})), (1, *size), steps=3)
+    for norm in (module for module in network.modules() if isinstance(module, nn.GroupNorm)):
+        norm.forward = lambda h: h
+    monkeypatch.setattr(unet_module, "modulated", lambda norm, h, scale, shift: F.silu(h))
+    x_t, level = batch((1, *size), n=1)
+    x_t.requires_grad_()
+    network(x_t, level).flatten()[0].backward()
+    assert bool(x_t.grad.flatten()[-1] != 0)
 
 
 def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():

@@ -387,6 +387,17 @@ def test_the_masses_of_a_mixture_are_differences_of_its_distribution_function():
     torch.testing.assert_close(masses, below.diff(dim=0))
 
 
+def test_a_mixture_has_masses_for_integers_and_densities_beside_them():
+    """The bin of an integer reaches half a spacing to either side."""
+    x, reach = tensor([[0.3, -1.2]]), tensor([0.0, 0.25])
+    found = mixture(iw.process.Bins(2 * reach)).entry_log_prob(x)
+    density, mass = (
+        law_of(mixture()).log_prob(x),
+        (law_of(mixture()).cdf(x + reach) - law_of(mixture()).cdf(x - reach)).log(),
+    )
+    torch.testing.assert_close(found, torch.stack([density[:, 0], mass[:, 1]], 1))
+
+
 @pytest.mark.parametrize("lattice", [None, iw.process.Lattice(-2.0, 3.0, 11)], ids=["density", "masses"])
 def test_draws_of_a_mixture_have_its_distribution(lattice):
     found = mixture(lattice, rows=20000)

@@ -24,6 +24,7 @@ from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser
 from inkwash.denoise.wrap import Clipped
 from inkwash.nn.layers import LevelEmbedding
+from inkwash.nn.levels import MixtureNet
 from inkwash.process.distributions import Lattice
 from inkwash.training.build import (
     build_denoiser,
@@ -52,12 +53,14 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     config = resolve(Config("x", network=tiny, denoiser=DenoiserConfig(variance=variance)), spec)
     network, x = build_network(config, spec).eval(), torch.randn(3, *spec.shape)
     asked = 2 if variance else 1
-    if config.denoiser.predicts == "levels":
+    if config.denoiser.predicts == "mixture":
+        expected = (*x.shape, 3 * MixtureNet.COMPONENTS + asked - 1)
+    elif config.denoiser.predicts == "levels":
         expected = (*x.shape, spec.levels + asked - 1)
     else:
         expected = (3, asked * x.shape[1], *x.shape[2:])
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
-    fixed = {"head.log_prior"} & set(network.state_dict())
+    fixed = {"head.log_prior", "centres", "widths"} & set(network.state_dict())
     assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
     assert "parameters" in describe_network(config.network, spec.size, network)
     estimate = build_denoiser(config, spec)(x, 0.5)

@@ -106,6 +106,8 @@ def test_only_data_with_levels_can_be_clipped():
         (vector(2, levels=5), {}, "levels", "small", "continuous", "log-snr-density"),
         (image(3, 256, 256), {}, "F", "large", "edm", "low-discrepancy"),  # too many levels over all entries
         (vector(2, levels=5000), {}, "mixture", "large", "continuous", "log-snr-density"),
+        (vector(1), {}, "mixture", "large", "continuous", "log-snr-density"),
+        (vector(1), {"sees": "time"}, "F", "large", "edm", "low-discrepancy"),
         (image(1, 8, 8, levels=4096), {"sees": "time"}, "F", "large", "edm", "low-discrepancy"),
         (image(1, 128, 128, levels=4096), {}, "F", "large", "edm", "low-discrepancy"),  # too many entries
         (vector(2, levels=5), {"sees": "nothing"}, "v", "large", "v", "low-discrepancy"),
@@ -130,7 +132,8 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
     ("denoiser", "train", "spec", "named"),
     [
         ({"predicts": "levels"}, {}, vector(2), "denoiser.predicts"),
-        ({"predicts": "mixture"}, {}, vector(2), "denoiser.predicts"),
+        ({"predicts": "mixture", "sees": "time"}, {}, vector(2), "denoiser.predicts"),
+        ({"predicts": "mixture"}, {}, replace(vector(2), missing=(True, False)), "denoiser.predicts"),
         ({"predicts": "levels", "sees": "nothing"}, {}, vector(2, levels=5), "denoiser.predicts"),
         ({"predicts": "levels", "sees": "time"}, {}, vector(2, levels=5), "denoiser.predicts"),
         ({"variance": "learned"}, {"objective": "simple"}, vector(2), "train.objective"),

@@ -117,6 +117,7 @@ REFUSED = [
     ),
     (Config("x", model="vae"), MISSING, "model: got vae, and data with missing values"),
     (Config("x", model="latent"), vector(2), "model: got latent, and vector 2"),
+    (Config("x", model="latent", denoiser=DenoiserConfig("mixture")), image(1, 8, 8), "denoiser.predicts: got mixture"),
     (Config("x", model="latent", autoencoder=AutoencoderConfig(steps=5000)), image(1, 8, 8), "autoencoder.steps: got"),
     (
         Config("x", model="latent", autoencoder=AutoencoderConfig(stages="joint", steps=5)),

@@ -117,9 +117,10 @@ class DataConfig:
     layout: Literal["auto", Layout] = "auto"
     """Axes of an array: N examples, C channels, H height, W width; D entries or, before H, depth; L the places of a
     series, a layout that is never guessed."""
-    levels: Annotated[int, Range(2, 65536)] | None = None
+    levels: Annotated[int, Range(2, 65536)] | Literal["real"] | None = None
     """Number of levels of integer data, whose values are then 0 ... levels-1; by default from its type, and
-    for uint16 from the bits that hold all values."""
+    for uint16 from the bits that hold all values. An array of floating point whose numbers are whole and take few
+    values has levels too, unless the option is real."""
     drop: tuple[str, ...] | None = None
     """Columns of a table to leave out."""
     categories: tuple[str, ...] | None = None
@@ -206,8 +207,8 @@ class DenoiserConfig:
 
     predicts: PredictionName | None = None
     """Gaussian and mixed only: what the network predicts. By default it predicts the levels of integer data if they are
-    few, a mixture of normal laws for each entry if they are many, and otherwise F (EDM), or v if it does not see the
-    noise level."""
+    few, a mixture of normal laws for each entry if they are many or if an example is one real number, and otherwise F
+    (EDM), or v if it does not see the noise level."""
     variance: VarianceName | None = None
     """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
     (the transition's) otherwise."""

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from inkwash.core.config import DataConfig, Layout
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
@@ -19,6 +19,8 @@ _HARDLY = 1e-4
 """A channel whose values span no more than this share of them is said to hardly vary."""
 DEPTHS = (10, 12, 14, 16)
 """Bits per value that cameras store in uint16."""
+_OF_EACH = 10
+"""Floating point has levels only where each of them occurs so often on average."""
 
 
 def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tuple[str, ...]]:
@@ -35,11 +37,14 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
     ends = _range(where, raw, None if gaps is None else over_data(gaps > 0, layout))
-    levels = raw.levels if config.levels is None else config.levels
+    levels, whole = _stated_levels(raw, config), raw.data.dtype.kind != "f"
     if raw.data.dtype == np.uint16 and levels is None:
         levels = 1 << (bits := _depth(ends[1]))
         notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
-    spec = _spec(where, raw, layout, ends, levels)
+    elif not (whole or config.levels or levels or gaps is not None) and (whole := _takes_few_values(raw, ends)):
+        span = f"{ends[0]:g} to {ends[1]:g}"
+        notes = (*notes, f"whole numbers from {span} read as levels; --data.levels real reads them as real numbers")
+    spec = _spec(where, raw, layout, ends, levels, whole)
     spec, remarks = _without_constants(raw, spec)
     notes = (*notes, *remarks)
     gaps = None if gaps is None else gaps[spec.varies]
@@ -127,7 +132,7 @@ def _gaps(raw: Raw, layout: Layout, config: DataConfig) -> Array | None:
     if not any(stated.values()):
         return None
     can_miss = layout in ("N", "ND", "NL", "NLC", "NCL")
-    if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels is not None:
+    if raw.columns or not can_miss or raw.data.dtype.kind != "f" or config.levels not in (None, "real"):
         need = "an array of vectors or series of real numbers; missing cells of a table need no option"
         raise DataError(*next(option for option, is_stated in stated.items() if is_stated), need)
     axis = 1 if layout == "ND" else layout.find("C")
@@ -172,12 +177,31 @@ def _more_like(raw: Raw, first: int) -> str:
     return words if counts.sum() > 1 else ""
 
 
-def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None) -> DataSpec:
+def _takes_few_values(raw: Raw, ends: tuple[float, float]) -> bool:
+    """Whether an array of floating point holds whole numbers only, so many of each that they are no accident."""
+    levels = ends[1] - ends[0] + 1
+    few = (
+        raw.data.dtype.kind == "f" and raw.columns is None and 2 <= levels <= min(FEW_LEVELS, raw.data.size / _OF_EACH)
+    )
+    return few and _holds_integers(raw.data)
+
+
+def _stated_levels(raw: Raw, config: DataConfig) -> int | None:
+    """The number of levels that the user or the source states; None leaves it open, or denies that there are any."""
+    if config.levels == "real":
+        if raw.data.dtype.kind != "f":
+            raise ConfigError("data.levels", config.levels, f"their number, for values of type {raw.data.dtype}")
+        return None
+    return raw.levels if config.levels is None else config.levels
+
+
+def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None, whole: bool) -> DataSpec:
+    """What the examples are; `whole` says whether they are read as whole numbers where no levels are stated."""
     data, (low, high) = raw.data, ends
     if levels is not None:
         require_numbers(raw.columns or {})
     shape, dtype = _shape(data, layout), cast(Type, data.dtype.name)
-    if data.dtype.kind == "f" and levels is None:
+    if levels is None and not whole:
         return DataSpec(shape, layout, dtype, low, high, None, raw.columns)
     if levels is None:
         low, high = _alphabet(data, low, high)

@@ -136,7 +136,7 @@ class Judge:
         """Whether the options make a column categories (True) or numbers (False); None if they leave it open."""
         if name in (self.config.categories or ()):
             return True
-        return False if self.config.levels is not None or name in (self.config.numbers or ()) else None
+        return False if self.config.levels not in (None, "real") or name in (self.config.numbers or ()) else None
 
     def _where(self, name: str) -> str:
         return f"{self.where}, column {name!r}"

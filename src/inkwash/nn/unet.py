@@ -146,18 +146,19 @@ class UNetOptions(NetworkOptions):
 
 
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Halve until the longest side is down to four to seven places, at most three times. A series is halved until its
-    last resolution has attention, because it sees all of the series in no other way."""
-    halvings = min(max(int(math.log2(max(size) / 4)), 0), 3)
+    """Halve until the longest side is down to four to seven places, at least once where it has four, and at most three
+    times. A series is halved until its last resolution has attention, because it sees all of the series in no other
+    way."""
+    halvings = min(max(int(math.log2(max(size) / 4)), int(max(size) >= 4)), 3)
     if len(size) == 1:
         halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
     return (1, *(2,) * halvings)
 
 
 def _attention(size: tuple[int, ...], resolutions: int) -> tuple[bool, ...]:
-    """Attention between the places of each resolution but the first, where they are few."""
+    """Attention between the places of each resolution but the first of several, where they are few."""
     places = [math.prod(math.ceil(side / 2**i) for side in size) for i in range(resolutions)]
-    return tuple(i > 0 and count <= _ATTENTION_PLACES for i, count in enumerate(places))
+    return tuple((i > 0 or resolutions == 1) and count <= _ATTENTION_PLACES for i, count in enumerate(places))
 
 
 class _Stage(nn.Module):

@@ -236,20 +236,20 @@ class BinnedNormal(Independent):
 @short_repr
 @dataclass(frozen=True)
 class NormalMixture(Independent):
-    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on a
-    lattice, as the masses that it puts on the bins around the values.
+    r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on discrete
+    values, as the masses that it puts on the bins around them.
 
     Args:
         logits: the log-weights up to a constant, `(B, *event, K)`.
         means: $\mu_k$, in the same shape.
         var: $s_k^2$, in the same shape, positive.
-        lattice: the values of discrete data; None for a density.
+        lattice: the values of discrete data, or for each entry how far apart integers are; None for a density.
     """
 
     logits: Tensor
     means: Tensor
     var: Tensor
-    lattice: Lattice | None = None
+    lattice: Lattice | Bins | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -258,11 +258,13 @@ class NormalMixture(Independent):
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
         """Log-density or log-mass of each entry of `x`, in its shape."""
-        normal, column = Normal(self.means, self.var), x[..., None]
-        each = normal if self.lattice is None else normal.on(self.lattice)
-        return (self.logits.log_softmax(-1) + each.entry_log_prob(column)).logsumexp(-1)
+        normal, values = Normal(self.means, self.var), self.lattice
+        if isinstance(values, Bins):
+            values = Bins(values.spacing[..., None])  # the same for each law of an entry
+        each = normal if values is None else normal.on(values)
+        return (self.logits.log_softmax(-1) + each.entry_log_prob(x[..., None])).logsumexp(-1)
 
-    def on(self, lattice: Lattice | None) -> "NormalMixture":
+    def on(self, lattice: Lattice | Bins | None) -> "NormalMixture":
         """In double precision, the masses that it puts on the bins around discrete values, or the density."""
         return NormalMixture(self.logits.double(), self.means.double(), self.var.double(), lattice)
 
@@ -274,8 +276,8 @@ class NormalMixture(Independent):
         """One draw per example, `(B, *event)`: a component by the Gumbel-max rule, then a draw of it."""
         k = _gumbel_max(self.logits, generator)[..., None]
         drawn = Normal(self.means.gather(-1, k)[..., 0], self.var.gather(-1, k)[..., 0]).draw(generator)
-        if self.lattice is None:
-            return drawn
+        if not isinstance(self.lattice, Lattice):
+            return drawn  # only data units say where the integers are
         return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
 
 

@@ -99,7 +99,7 @@ class Gaussian(Scheduled):
         """
         if isinstance(lattice, Lattice) and estimate.level_logits is not None:
             return Masses(estimate.level_logits.double(), lattice)
-        if estimate.mixture is not None and not isinstance(lattice, Bins):
+        if estimate.mixture is not None:
             return estimate.mixture.on(lattice)
         normal = Normal(estimate.x, over(estimate.variance.of_decoder(self.schedule, times, estimate.spread), x_t))
         return normal if lattice is None else normal.on(lattice)

@@ -49,6 +49,8 @@ _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
 _MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
+REAL_SPACING = 0.01
+"""The least distance between the laws of a mixture, where no levels give one: that of the default's first noise."""
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
 _LAST_FIRST = 28.0  # float32 has no digits left for less noise
@@ -140,9 +142,12 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if "numbers" not in KINDS[name].gives:
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
-    by_level = predicts in ("levels", "mixture")
-    if by_level and (spec.levels is None or config.sees != "log_snr"):
+    by_level, whole_rows = predicts in ("levels", "mixture"), not (any(spec.sizes) or spec.may_miss.any())
+    if predicts == "levels" and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels (data.levels), and denoiser.sees log_snr")
+    if predicts == "mixture" and (config.sees != "log_snr" or not whole_rows):
+        need = "data without categories and missing entries, and denoiser.sees log_snr"
+        raise ConfigError("denoiser.predicts", predicts, need)
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
@@ -165,14 +170,15 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
 
 
 def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
-    """Levels where there are few and the network sees the log-SNR, a mixture where there are many; else F, or v where
-    the network must not see the noise that scales its input."""
+    """Levels where there are few and the network sees the log-SNR, a mixture where there are many and for a real number
+    alone, whose law it is fitted to; else F, or v where the network must not see the noise that scales its input."""
     if config.sees == "nothing":
         return "v"
     if config.sees == "log_snr" and has_few_levels(spec):
         return "levels"
     many = spec.levels is not None and spec.levels > FEW_LEVELS and math.prod(spec.shape) <= _MOST_MIXTURES
-    return "mixture" if config.sees == "log_snr" and many else "F"
+    alone = spec.shape == (1,) and not spec.may_miss.any()
+    return "mixture" if config.sees == "log_snr" and (many or alone) else "F"
 
 
 def has_few_levels(spec: DataSpec) -> bool:

@@ -35,7 +35,7 @@ from inkwash.training.build import (
     describe_process,
     in_use,
 )
-from inkwash.training.defaults import resolve_denoising
+from inkwash.training.defaults import REAL_SPACING, resolve_denoising
 from inkwash.training.examples import Examples
 from inkwash.training.families.family import Family, refuse_options
 from inkwash.training.lesson import Batch, Lesson, Noise, Shape, Stage
@@ -85,11 +85,12 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
         return build_denoiser(config, transform.spec, condition)
 
     def prime(self, trained: NetworkDenoiser, examples: Examples) -> None:
+        lattice = examples.transform.lattice
         if isinstance(trained.network, LevelNet):
-            lattice = cast(Lattice, examples.transform.lattice)
-            trained.network.head.count(lattice.index(block) for block in examples.blocks())
+            values = cast(Lattice, lattice)
+            trained.network.head.count(values.index(block) for block in examples.blocks())
         elif isinstance(trained.network, MixtureNet):
-            trained.network.fit(examples.blocks, cast(Lattice, examples.transform.lattice).spacing)
+            trained.network.fit(examples.blocks, lattice.spacing if isinstance(lattice, Lattice) else REAL_SPACING)
         elif isinstance(trained.network, TableNet):
             trained.network.count(examples.blocks())
 

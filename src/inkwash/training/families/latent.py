@@ -147,6 +147,10 @@ class LatentFamily(Family[ResolvedLatentConfig, Networks]):
         if not spec.size:
             need = "series, images or volumes; for vectors and tables, diffusion or vae"
             raise ConfigError("model", f"latent, and {spec.describe()}", need)
+        if config.denoiser.predicts == "mixture":
+            raise ConfigError(
+                "denoiser.predicts", "mixture", "another prediction for latents, to which no law can be fitted"
+            )
         refuse_augmentation(config.train)
         stages = config.autoencoder.stages or "two-stage"
         joint = stages == "joint"
