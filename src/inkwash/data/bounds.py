@@ -120,11 +120,13 @@ def _one(option: str, spec: DataSpec) -> tuple[str, Bounds]:
     name, equals, ends = option.rpartition("=")
     low, colon, high = (part.strip() for part in ends.partition(":"))
     if not (equals and colon and (low or high) and all(is_finite(end) for end in (low, high) if end)):
-        raise ConfigError("data.bounds", repr(option), "observed, free, or COLUMN=LOW:HIGH, such as Age=0:120 or Fare=0:")
+        raise ConfigError(
+            "data.bounds", repr(option), "observed, free, or COLUMN=LOW:HIGH, such as Age=0:120 or Fare=0:"
+        )
     numbers = [column for column, size in zip(spec.columns or (), spec.sizes, strict=True) if not size]
     if name not in numbers:
         raise ConfigError("data.bounds", repr(name), f"a column of numbers: {listed(numbers) or 'there is none'}")
-    bounds = Bounds(*(float(end) if end else None for end in (low, high)), stated=True)
+    bounds = Bounds(float(low) if low else None, float(high) if high else None, stated=True)
     bounds.check(f"data.bounds: {name}")
     return name, bounds
 

@@ -51,8 +51,8 @@ class Log(Curve):
     high: float | None = None
 
     def bend(self, data: Tensor) -> Tensor:
-        above = 0.0 if self.low is None else (data - self.low).log()
-        return above - (0.0 if self.high is None else (self.high - data).log())
+        u = torch.zeros_like(data) if self.low is None else (data - self.low).log()
+        return u if self.high is None else u - (self.high - data).log()
 
     def unbend(self, u: Tensor) -> Tensor:
         if self.low is None or self.high is None:

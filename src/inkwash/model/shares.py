@@ -12,6 +12,7 @@ from inkwash.core.machine import accelerator
 from inkwash.core.randomness import Slots
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
+from inkwash.model.product import Product
 from inkwash.model.watch import Film, draw
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def results_of(tasks: Sequence[Callable[[], Any]], place: Accelerator | None = N
 
 
 def draw_in_shares(
-    model: Model,
+    model: Model | Product,
     n: int,
     display: Display,
     film: Film | None = None,
@@ -46,7 +47,7 @@ def draw_in_shares(
     """`n` samples, whose slots are divided among the processes, bit for bit those that a single process would make.
 
     Args:
-        model: what is sampled.
+        model: what is sampled: a model, or a product of one.
         n: how many samples.
         display: where to show progress.
         film: records the first slot.
@@ -56,12 +57,12 @@ def draw_in_shares(
     """
     from accelerate.utils import gather_object
 
-    place, condition = place or accelerator(), model.condition
-    condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
-    rows = Slots(model.shape, model.device).rows
+    place, whole = place or accelerator(), model.model if isinstance(model, Product) else model
+    whole.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
+    rows = Slots(whole.shape, whole.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
-    _cut(model, options, slice(first, end))
+    _cut(whole, options, slice(first, end))
     film = film if place.is_main_process else None
     share = [draw(model, end - first, display, film, first=first, seed=seed, **options)] if end > first else []
     return np.concatenate(gather_object(share))
