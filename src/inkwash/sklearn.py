@@ -2,7 +2,8 @@ r"""`DiffusionDensity`: a diffusion model of the rows of a table as a density es
 
 The model is $p(x)$ over rows of D numbers and categories. `fit` trains it. `score_samples` is $\log p$ in nats of the
 values that are present, along the probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et
-al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values of a row given the others.
+al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values of a row given the others. With a
+`contamination` it is an outlier detector too: `predict` tells rows of low density from the others.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from inkwash.core import storage
@@ -42,7 +44,14 @@ _ONE_ROW = 1e-9
 """Share of the rows that is held out. It comes to a single row, as users of `fit` hold out rows themselves."""
 
 
-class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
+def _detects_outliers(density: DiffusionDensity) -> bool:
+    """Whether there is a share of outliers, for methods that need one; scikit-learn asks for it by attributes."""
+    if density.contamination is None:
+        raise AttributeError("contamination: got None, need a share of outliers, such as 0.1, to predict them")
+    return True
+
+
+class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model or a variational autoencoder.
 
     The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
@@ -65,7 +74,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
             number of evaluations of the network. Tables with categories and rows with missing values only have the
             bound. "importance" is the log-density of a "vae", estimated from 100 draws of its latent. By default it is
-            "flow" for a diffusion model, and "importance" for a vae.
+            "importance" for a vae, and for a diffusion model "flow", or "bound" where there is only that.
+        contamination: share of the rows of `fit` that counts as outliers, those of lowest density; above 0, up to 0.5.
+            None: there is no `predict`, and `fit` scores no rows.
         out: folder of the run, which is kept; fitting the same data with the same options again resumes the run, or
             uses it if it is complete. None: a temporary folder.
         verbose: print the progress.
@@ -77,9 +88,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         model_: the fitted `Diffusion` or `VAE`.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all of them are text.
+        offset_: with a contamination, the density below which a row is an outlier, in the units of `score_samples`.
     """
 
     model_: Model
+    offset_: float
     _checkpoint: dict[str, bytes]
     _dtypes: Any
 
@@ -94,6 +107,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         dropout: float = _DROPOUT,
         data_transform: TransformKind = "standard",
         density: Literal["flow", "bound", "importance"] | None = None,
+        contamination: float | None = None,
         out: StrPath | None = None,
         verbose: bool = False,
         model: Literal["diffusion", "vae"] = "diffusion",
@@ -107,6 +121,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.dropout = dropout
         self.data_transform = data_transform
         self.density = density
+        self.contamination = contamination
         self.out = out
         self.verbose = verbose
         self.model = model
@@ -125,6 +140,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: Ctrl-C or SIGTERM stopped the training; a run in `out` has been saved.
         """
         self._require_density()
+        self._require_contamination()
         framed = _is_frame(X)
         rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
         self._dtypes = rows.dtypes if framed else rows.dtype
@@ -132,7 +148,24 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
             self._checkpoint = _checkpoint_of(self._train(source, folder))
         self.model_ = _model_of(self._checkpoint)
+        if self.contamination is not None:
+            self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
         return self
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> Array:
+        """`score_samples` of `X` `(N, D)` less `offset_`, `(N,)`: below 0 for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> Array:
+        """-1 for each row of `X` `(N, D)` whose density is below `offset_`, and 1 for the others, `(N,)`."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def fit_predict(self, X: Any, y: Any = None) -> Array:
+        """`fit`, and then `predict` for the same rows; `y` is not used."""
+        return self.fit(X).predict(X)
 
     def score_samples(self, X: Any) -> Array:
         """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`.
@@ -144,7 +177,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: rows unlike those of `fit`: other columns, a category that did not occur, or a missing value in
                 a column that had none; or categories or missing values with the density "flow" (`ConfigError`).
         """
-        density, x, model = self._require_density(), self._rows(X), self.model_
+        x, model, density = self._rows(X), self.model_, self._density_of_model()
         if density == "bound":
             terms = {"terms": TERMS} if isinstance(model, Diffusion) else {}
             return -model.bound(x, **terms).total.double().numpy()
@@ -211,6 +244,19 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("density", repr(self.density), f"{exact} or bound")
         return self.density or exact
 
+    def _density_of_model(self) -> str:
+        """The density to return, which by default is one that the fitted model has for all of its rows."""
+        model, density = self.model_, self._require_density()
+        has_flow = not isinstance(model, Diffusion) or (
+            isinstance(model.process, Gaussian) and not model.units.spec.may_miss.any()
+        )
+        return density if has_flow or self.density is not None else "bound"
+
+    def _require_contamination(self) -> None:
+        share = _plain(self.contamination)
+        if share is not None and not (isinstance(share, int | float) and 0 < share <= 0.5):
+            raise ConfigError("contamination", repr(share), "None, or a number above 0 and up to 0.5")
+
     def _networks(self) -> dict[str, Any]:
         """The sections of options that describe the networks, as `inkwash.train` takes them."""
         width, depth, dropout = (_plain(value) for value in (self.width, self.depth, self.dropout))
@@ -235,6 +281,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.estimator_type = "density_estimator" if self.contamination is None else "outlier_detector"
         return tags
 
     @property
