@@ -154,6 +154,7 @@ def test_columns_are_those_of_the_fit_in_their_order():
         ({"random_state": -1}, r"train.seed: got -1"),
         ({"data_transform": "exp"}, r"data.transform: got 'exp'"),
         ({"contamination": 0.6}, r"contamination: got 0.6"),
+        ({"bounds": ["observed"]}, r"data.bounds: got observed, need a table"),
     ],
 )
 def test_bad_parameters_are_named(bad, named):
@@ -316,6 +317,13 @@ TEXT_COLUMN = frames.text_column
 
 
 @bug("text that looks like numbers, as numbers", frames, "text_column", lambda *column, typed: TEXT_COLUMN(*column))
+def test_numbers_of_a_frame_stay_in_range_unless_they_are_free():
+    ends = table()["a"].min(), table()["a"].max()
+    for bounds, inside in ((None, True), (("free",), False)):
+        drawn = DiffusionDensity(**TINY, bounds=bounds).fit(table()).sample(600, random_state=0)["a"]
+        assert drawn.between(*ends).all() == inside
+
+
 def test_text_that_looks_like_something_else_comes_back():
     """Text that looks like booleans or whole numbers comes back as it was."""
     texts = pandas.DataFrame({"zip": ["007", "12"] * 5, "on": ["true", "false"] * 5, "x": np.arange(10.0)})

@@ -8,6 +8,7 @@ al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -69,6 +70,8 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
             over-fit, and tables of many thousand rows learn faster. A "vae" has none.
         data_transform: how real numbers are mapped first: "standard"; "log", for positive numbers, or "quantile", for
             skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
+        bounds: what keeps the numbers of samples in range, for a `DataFrame`, as `inkwash.DataConfig` takes it: None is
+            the observed range of each column, and ("free", "age=0:120") no range but one.
         density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
             columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
@@ -106,6 +109,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         depth: int = 4,
         dropout: float = _DROPOUT,
         data_transform: TransformKind = "standard",
+        bounds: Sequence[str] | None = None,
         density: Literal["flow", "bound", "importance"] | None = None,
         contamination: float | None = None,
         out: StrPath | None = None,
@@ -120,6 +124,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         self.depth = depth
         self.dropout = dropout
         self.data_transform = data_transform
+        self.bounds = bounds
         self.density = density
         self.contamination = contamination
         self.out = out
@@ -271,7 +276,8 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         steps, batch_size, rate = (_plain(value) for value in (self.steps, self.batch_size, self.learning_rate))
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
-        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
+        bounds = None if self.bounds is None else tuple(self.bounds)
+        data = DataConfig(held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds)
         display = Display(self.verbose)
         try:
             return train(source, folder, data=data, **networks, train=training, display=display, report=False)
