@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from bugs import bug
 
 import inkwash as iw
 from inkwash.commands import cli
+from inkwash.core import machine
 from inkwash.core.errors import DataError
 from inkwash.core.machine import device_of, flushed_denormals, keep_freed_memory
 from inkwash.training import fit
@@ -82,3 +84,12 @@ def test_a_device_is_a_name_or_a_torch_device():
 def test_a_missing_gpu_is_refused(name, tmp_path):
     with pytest.raises(iw.ConfigError, match=f"device: got {name}, need cpu"):
         iw.load(tmp_path, name)
+
+
+def test_a_container_has_less_than_its_machine(tmp_path):
+    limit = tmp_path / "memory.max"
+    with mock.patch.object(machine, "_LIMITS", (str(limit),)):
+        limit.write_text("max\n")
+        unlimited = machine.free_memory(torch.device("cpu"))
+        limit.write_text(f"{unlimited // 2}\n")
+        assert machine.free_memory(torch.device("cpu")) < unlimited // 2

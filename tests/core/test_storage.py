@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from faults import Crash, Disk, count_operations, fail_at, fork, hooked, wait, wait_until
+from faults import Crash, Disk, count_operations, fail_at, fail_once, fork, hooked, wait, wait_until
 
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
@@ -125,6 +125,19 @@ def test_json_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize("dump", [storage.dump_json, storage.dump_line])
-def test_numbers_that_are_not_finite_are_refused_as_json(dump):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        dump({"a": float("nan")})
+def test_null_stands_for_numbers_that_are_not_finite(dump):
+    plain = {"a": [float("nan"), 1.5, {"b": float("inf")}], "c": -float("inf"), "d": "NaN"}
+    assert json.loads(dump(plain)) == {"a": [None, 1.5, {"b": None}], "c": None, "d": "NaN"}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "I/O error")])
+def test_a_failed_replacement_leaves_the_old_content_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a"
+    total = count_operations(lambda: storage.replace(tmp_path / "probe", b"x"))
+    (tmp_path / "probe").unlink()
+    storage.replace(path, b"old")
+    for k in range(total):
+        with hooked(fail_once(k, error)), pytest.raises(StorageError):
+            storage.replace(path, b"new")
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_bytes() in (b"old", b"new")

@@ -26,6 +26,7 @@ from inkwash.core.config import Config, DataConfig, NetworkConfig, ProcessConfig
 from inkwash.data import pictures
 from inkwash.training import reporter, summary
 from inkwash.training.checkpoint import list_checkpoints
+from inkwash.training.kept import sealed
 
 torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
 
@@ -139,6 +140,27 @@ def fail_at(k: int, error: BaseException) -> Callable[[str, Path], None]:
 
     def hook(operation: str, path: Path) -> None:
         if next(count) >= k:
+            raise error
+
+    return hook
+
+
+def resealed(text: str) -> str:
+    """The text of a file that is kept in a run, with the checksum of what it says now, if it is plain enough to have
+    one."""
+    try:
+        plain = json.loads(text)
+        return json.dumps(sealed({name: value for name, value in plain.items() if name != "sha256"}))
+    except (ValueError, AttributeError):
+        return text
+
+
+def fail_once(k: int, error: BaseException) -> Callable[[str, Path], None]:
+    """A hook that raises `error` at the operation of number `k`, counted from 0, and at no other."""
+    count = iter(range(10**9))
+
+    def hook(operation: str, path: Path) -> None:
+        if next(count) == k:
             raise error
 
     return hook

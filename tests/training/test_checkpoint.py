@@ -8,9 +8,11 @@ import struct
 import numpy as np
 import pytest
 import torch
-from faults import Crash, Disk, count_operations, fail_at, flip_bit, fork, hooked, rewrite, wait
+from faults import Crash, Disk, count_operations, fail_at, fail_once, flip_bit, fork, hooked, rewrite, wait
+from safetensors.torch import save as dump_tensors
 
 from inkwash.core.errors import CheckpointError, StorageError
+from inkwash.training import checkpoint
 from inkwash.training.checkpoint import (
     KEEP,
     clear_unfinished,
@@ -71,6 +73,40 @@ def test_a_save_after_a_fallback_is_kept_and_so_is_the_one_it_came_from(tmp_path
         save(tmp_path, step)
         assert steps_that_load(tmp_path)[0] == step
         assert len(steps_that_load(tmp_path)) == 2
+
+
+def test_a_save_that_reads_back_otherwise_leaves_nothing(tmp_path):
+    def damage(operation, path):
+        if operation == "sync" and path == tmp_path and any(tmp_path.glob("step-*")):
+            flip_bit(tmp_path / "step-000000001" / "weights.safetensors", 100)
+
+    with hooked(damage), pytest.raises(CheckpointError, match="damaged weights"):
+        save(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
+    save(tmp_path, 1)
+    assert steps_that_load(tmp_path) == [1]
+
+
+def test_a_full_disk_is_left_as_it_was(tmp_path):
+    save(tmp_path, 1)
+    for k in range(2, 9):  # the operations between those that begin and the rename
+        with hooked(fail_once(k, OSError(28, "No space left on device"))), pytest.raises(StorageError):
+            save(tmp_path, 2)
+        assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+
+
+def test_a_file_beyond_the_memory_is_refused_unread(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "free_memory", lambda: 100)
+    with pytest.raises(CheckpointError, match="at most the memory that is free"):
+        read_checkpoint(small)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_refused_even_with_a_manifest_that_fits(small, tmp_path, number):
+    shutil.copytree(small, tmp_path / "odd")
+    rewrite(tmp_path / "odd", {"weights.safetensors": dump_tensors({"a": torch.tensor([1.0, number])})})
+    with pytest.raises(CheckpointError, match="a: got numbers that are not finite"):
+        read_checkpoint(tmp_path / "odd", ("weights",))
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "I/O error"), Crash()])

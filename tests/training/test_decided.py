@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bugs import bug
-from faults import newest, run_cli, tiny, tree, without_pictures
+from faults import newest, resealed, run_cli, tiny, tree, without_pictures
 
 import inkwash as iw
 from inkwash.core.config import DataConfig, DenoiserConfig, ProcessConfig, SamplingConfig
@@ -215,10 +215,10 @@ def test_a_variance_is_measured_once(own, capsys, monkeypatch):
     assert again.log_error.equal(first.log_error)
     kept = json.loads((own / "variances" / "clipped.json").read_bytes())
     for damage in ({**kept, "more": 1}, {**kept, "error": kept["error"][1:]}, {**kept, "error": [-1.0] * 32}):
-        (own / "variances" / "clipped.json").write_text(json.dumps(damage))
+        (own / "variances" / "clipped.json").write_text(resealed(json.dumps(damage)))
         with pytest.raises(iw.CheckpointError, match=r"clipped\.json"):
             model_of(own, variance="analytic")
-    (own / "variances" / "clipped.json").write_text(json.dumps({**kept, "fingerprint": "another"}))
+    (own / "variances" / "clipped.json").write_text(resealed(json.dumps({**kept, "fingerprint": "another"})))
     with pytest.raises(ZeroDivisionError):  # more training makes it stale: it would be measured again
         model_of(own, variance="analytic")
 

@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
-from faults import Crash, fail_at, hooked, newest, run_cli, tiny, tiny_bits, tree
+from faults import Crash, fail_at, flip_bit, hooked, newest, resealed, run_cli, tiny, tiny_bits, tree
 
 import inkwash as iw
 from inkwash.core.display import Display
@@ -14,7 +15,8 @@ from inkwash.core.errors import StorageError
 from inkwash.training import learned_grid as learned_grids
 from inkwash.training.checkpoint import fingerprint
 from inkwash.training.fit import fit
-from inkwash.training.learned_grid import learned_grid
+from inkwash.training.kept import kept
+from inkwash.training.learned_grid import LearnedGrid, learned_grid
 from inkwash.training.run import Run, load
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -93,7 +95,7 @@ DAMAGE = {
 def test_a_damaged_grid_is_refused(copy, damage):
     grid_of(copy)
     kept = copy / "grids" / "trajectory-3.json"
-    kept.write_text(DAMAGE[damage](json.loads(kept.read_text())))
+    kept.write_text(resealed(DAMAGE[damage](json.loads(kept.read_text()))))
     with pytest.raises(iw.CheckpointError, match=r"trajectory-3\.json"):
         grid_of(copy)
 
@@ -148,3 +150,17 @@ def test_a_run_of_bits_learns_over_the_bound(tmp_path):
     assert len(grid_of(run, "bound", 4)) == 5
     with pytest.raises(iw.ConfigError, match="need a Gaussian process"):
         grid_of(run, "trajectory", 4)
+
+
+def test_every_changed_bit_of_a_grid_is_seen(copy):
+    """Only an e that becomes an E changes no number."""
+    grid_of(copy)
+    file = copy / "grids" / "trajectory-3.json"
+    whole, mark = file.read_bytes(), fingerprint(newest(copy))
+    first = kept(file, LearnedGrid, mark, lambda: 1 / 0)
+    for bit in range(8 * len(whole)):
+        file.write_bytes(whole)
+        flip_bit(file, bit)
+        with suppress(iw.CheckpointError):
+            assert kept(file, LearnedGrid, mark, lambda: 1 / 0) == first
+            assert file.read_bytes().lower() == whole.lower()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from faults import newest, run_cli, tiny, tiny_bits, tree
+from faults import newest, resealed, run_cli, tiny, tiny_bits, tree
 
 import inkwash as iw
 from inkwash.core.display import Display
@@ -68,7 +68,7 @@ DAMAGE = {
 def test_damaged_steps_are_refused(copy, damage):
     sampler_of(copy)
     kept = copy / "samplers" / "3.json"
-    kept.write_text(DAMAGE[damage](json.loads(kept.read_text())))
+    kept.write_text(resealed(DAMAGE[damage](json.loads(kept.read_text()))))
     with pytest.raises(iw.CheckpointError, match=r"3\.json"):
         sampler_of(copy)
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -242,6 +244,27 @@ def test_training_does_not_go_on_from_other_tensors(data, copy, group, kind):
     rewrite(newest(copy), {f"{group}.safetensors": dump_tensors(other_tensors(groups, group, kind))})
     with pytest.raises(CheckpointError):
         fit(tiny(data), copy)
+
+
+def test_a_claim_of_a_huge_network_is_refused_before_it_takes_memory(copy):
+    text = (newest(copy) / "header.json").read_text()
+    wide = re.sub(r'"width": \d+', '"width": 4096', re.sub(r'"depth": \d+', '"depth": 64', text))
+    assert wide != text
+    rewrite(newest(copy), {"header.json": wide.encode()})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError):
+        load(newest(copy))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # kB; its weights take 17 GB
+
+
+@pytest.mark.parametrize("group", ["weights", "average", "optimizer"])
+def test_training_goes_on_from_the_checkpoint_before_one_that_does_not_fit(data, copy, group, recwarn):
+    groups = read_checkpoint(newest(copy), (group,))[1]
+    older, expected = list_checkpoints(copy / "checkpoints")[1], digests(copy)
+    rewrite(newest(copy), {f"{group}.safetensors": dump_tensors(other_tensors(groups, group, "shape"))})
+    fit(tiny(data), copy)
+    assert any(older.name in str(warning.message) for warning in recwarn)
+    assert digests(copy) == expected
 
 
 AUDIT = """

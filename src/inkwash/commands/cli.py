@@ -45,6 +45,7 @@ from inkwash.core.errors import ConfigError, InkwashError, RunInterrupted
 from inkwash.core.machine import keep_freed_memory
 from inkwash.core.options import Count, Range, first_difference
 from inkwash.core.processes import Place, this_place
+from inkwash.core.text import visible
 from inkwash.core.version import __version__
 from inkwash.presets import PRESETS
 
@@ -386,13 +387,13 @@ def _fail(error: BaseException) -> NoReturn:
         line, code = f"error: {error}", error.exit_code
     else:
         line, code = f"error: {getattr(error, 'filename', None) or 'files'}: got {error}, need a working file system", 6
-    print(" ".join(line.split()), file=sys.stderr)
+    print(visible(" ".join(line.split())), file=sys.stderr)
     sys.exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
     if category is UserWarning:
-        print(f"warning: {message}", file=sys.stderr)
+        print(visible(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from inkwash.core.config import Device, SamplingConfig
-from inkwash.core.options import Range, Seed
+from inkwash.core.config import Device, SamplingConfig, Strength
+from inkwash.core.options import Seed
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class SamplingOptions:
     """For a model with labels: the class to sample from; by default all of them."""
     given: str | None = None
     """For a model with a condition in numbers: an .npy file with the condition of all samples, or a row for each."""
-    guidance: Annotated[float, Range(0)] = 1.0
+    guidance: Strength = 1.0
     """How much a label or given file counts: 0 ignores it, 1 samples the data under that condition, and more
     exaggerates what sets that data apart."""
     device: Device = "auto"

@@ -28,7 +28,7 @@ def example(run: StrPath, model: Model, name: str) -> Array:
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
-    if int(name) >= len(held_out):
+    if len(name) > len(str(len(held_out))) or int(name) >= len(held_out):
         raise DataError(name, "no such example", f"one of the {len(held_out)} held out, 0 to {len(held_out) - 1}")
     return np.asarray(Run(Path(run)).dataset().data[held_out[int(name)]])
 

@@ -84,6 +84,8 @@ PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm",
 Horizon = Annotated[float, Range(0, 0.28)]
 Width = Annotated[int, Range(8, 4096)]
 Depth = Annotated[int, Range(1, 64)]
+WalkSteps = Annotated[int, Range(1, 10_000)]
+Strength = Annotated[float, Range(0, 1000)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
@@ -161,10 +163,10 @@ class ProcessConfig:
     categorical, by the data."""
     rate: Fraction | None = None
     """Bernoulli only: the probability that a random bit is 1, by default 0.5."""
-    log_snr_first: Annotated[float, Range(-8, 100, open_low=True)] | None = None
-    """log-linear only: log-SNR at the first time. By default, if levels are predicted, it is where sigma/alpha is a
-    sixth of the distance between neighbouring levels, 13.3 for 256 of them; if mixtures are, where it is that distance;
-    otherwise it is 9.2, where sigma/alpha is 0.01."""
+    log_snr_first: Annotated[float, Range(-8, 80, open_low=True)] | None = None
+    """log-linear only: log-SNR at the first time; beyond 80, float32 holds no variance of the noise. By default, if
+    levels are predicted, it is where sigma/alpha is a sixth of the distance between neighbouring levels, 13.3 for 256
+    of them; if mixtures are, where it is that distance; otherwise it is 9.2, where sigma/alpha is 0.01."""
     categories: CategoryNoise | None = None
     """Tables with categories only: noise replaces these by random ones (uniform), or masks them (absorbing, the
     default)."""
@@ -248,11 +250,11 @@ class TrainConfig:
     """Number of optimizer steps; the learning rate reaches zero at the last. By default 1,500 for series, images and
     volumes, and for vectors and tables 3 per example, but at least 300 and at most 5,000, because a network learns few
     examples by heart."""
-    batch_size: Count | None = None
+    batch_size: Annotated[int, Range(1, 10**6)] | None = None
     """Examples per step, over all processes."""
     learning_rate: Positive | None = None
     """Peak learning rate of AdamW."""
-    warmup: Annotated[int, Range(0)] = 100
+    warmup: Annotated[int, Range(0, 10**9)] = 100
     """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Range(0)] = 0.01
     """Weight decay of AdamW."""
@@ -306,7 +308,7 @@ class SamplingConfig:
     """The kind of steps; by default ancestral, which goes with every model; adams and dpm-solver need few. Learned ones
     need the fewest: they are learned once for a number of --steps, with times of their own, and kept in
     RUN/samplers."""
-    steps: Count | None = None
+    steps: WalkSteps | None = None
     """Number of steps of the sampler; by default that of the model, and 250 to evaluate."""
     grid: Literal[GridName, "learned"] | None = None
     """What the steps are even in: time (uniform, the default), its root, log-SNR, a power of sigma/alpha (karras), or
@@ -325,19 +327,19 @@ class SamplingConfig:
     """dpm-solver (1 to 3), single-step (2 or 3), adams and ipndm (1 to 4): order of the method."""
     corrector: bool | None = None
     """dpm-solver (by default False; True is UniPC), adams (True): take each step again once its end is known."""
-    s_churn: Annotated[float, Range(0)] | None = None
+    s_churn: Strength | None = None
     """heun: noise that all steps together renew, by default 0."""
-    s_min: Annotated[float, Range(0)] | None = None
+    s_min: Strength | None = None
     """heun: smallest sigma/alpha at which noise is renewed."""
-    s_max: Annotated[float, Range(0)] | None = None
+    s_max: Strength | None = None
     """heun: largest sigma/alpha at which noise is renewed."""
-    s_noise: Annotated[float, Range(0)] | None = None
+    s_noise: Strength | None = None
     """heun: scale of the renewed noise, by default 1."""
-    corrections: Count | None = None
+    corrections: WalkSteps | None = None
     """langevin, predictor-corrector: Langevin steps at each time, by default 1."""
-    snr: Positive | None = None
+    snr: Annotated[float, Range(0, 1000, open_low=True)] | None = None
     """langevin, predictor-corrector: ratio of signal to noise in a Langevin step, by default 0.16."""
-    rho: Positive | None = None
+    rho: Annotated[float, Range(0, 1000, open_low=True)] | None = None
     """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
 
 
@@ -458,16 +460,16 @@ AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatent
 class EvaluateConfig:
     """How much to evaluate, and of what: the model with these options of sampling."""
 
-    examples: Annotated[int, Range(10)] = 1000
+    examples: Annotated[int, Range(10, 10**9)] = 1000
     """At most this many held-out examples, and as many training examples and samples."""
-    bound_terms: Count | None = None
+    bound_terms: WalkSteps | None = None
     """Diffusion terms of the bound that are evaluated per example, by default 100; one less than the number of steps is
     all of them."""
-    bound_steps: Count | Literal["inf"] | None = None
+    bound_steps: WalkSteps | Literal["inf"] | None = None
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
-    guidance: Annotated[float, Range(0)] = 1.0
+    guidance: Strength = 1.0
     """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
-    imputed: Annotated[int, Range(0)] | None = None
+    imputed: Annotated[int, Range(0, 10**9)] | None = None
     """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
     seed: Seed = 0

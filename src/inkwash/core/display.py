@@ -13,6 +13,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from inkwash.core.text import visible
+
 
 class TrainingBar(Protocol):
     """What shows the progress of training."""
@@ -40,8 +42,8 @@ class Display:
         sys.stdout.flush()
 
     def say(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(text, markup=False)
+        """Print one line; what would steer a terminal is shown as an escape."""
+        self.console.print(visible(text), markup=False)
 
     @contextmanager
     def progress(self, total: int, done: int) -> Iterator[TrainingBar]:

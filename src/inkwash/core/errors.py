@@ -6,6 +6,8 @@ The message of an error is one line: `WHERE: got X, need Y`.
 from collections.abc import Collection
 from numbers import Integral
 
+from inkwash.core.text import shortened
+
 
 class InkwashError(Exception):
     """The base of all errors that inkwash raises on purpose."""
@@ -23,7 +25,7 @@ class _GotNeedError(InkwashError):
     """
 
     def __init__(self, where: str, got: object, need: str) -> None:
-        super().__init__(f"{where}: got {got}, need {need}")
+        super().__init__(f"{shortened(where)}: got {shortened(got)}, need {need}")
         self.where = where
 
 
@@ -77,10 +79,11 @@ class RunInterrupted(InkwashError):
         self.exit_code = 128 + signal_number
 
 
-def require_integer(where: str, value: object, least: int = 1) -> None:
-    """Raise a `ConfigError` unless `value` is an integer and at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise ConfigError(where, value, f"an integer >= {least}")
+def require_integer(where: str, value: object, least: int = 1, most: float = 10**9) -> None:
+    """Raise a `ConfigError` unless `value` is an integer from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+        few = isinstance(value, Integral) and int(value) > most
+        raise ConfigError(where, value, f"an integer >= {least}" + (f" and <= {most}" if few else ""))
 
 
 def require_kind(where: str, value: object, kind: type) -> None:

@@ -18,13 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from inkwash.core.errors import ConfigError
 from inkwash.core.processes import introduce, this_place
+from inkwash.core.text import shortened
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _PATIENCE = 5.0
 """Seconds that a process gives its group to end."""
@@ -92,6 +96,26 @@ def device_of(name: str | torch.device) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device", name, "cpu, as torch finds no CUDA GPU here")
     return device
+
+
+def free_memory(device: torch.device | None = None) -> int:
+    """Bytes that this process can still have: those of a GPU, or those of the machine and of its container."""
+    import psutil
+    import torch
+
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    used = psutil.Process().memory_info().rss
+    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
+    return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
+
+
+def require_memory(where: str, count: int, size: int, device: torch.device | None = None) -> None:
+    """Raise a `ConfigError` unless so many things, of so many bytes each, fit into the memory that is free."""
+    free = free_memory(device)
+    if count * size > free:
+        got = f"{shortened(count)}, which take {decimal(count * size)} of memory, with {decimal(free)} free"
+        raise ConfigError(where, got, f"at most {free // size}" if free >= size else "less")
 
 
 def keep_freed_memory() -> bool:

@@ -39,9 +39,9 @@ class Range:
         return low if math.isinf(self.high) else f"{low} and {'<' if self.open_high else '<='} {self.high:g}"
 
 
-Count = Annotated[int, Range(1)]
+Count = Annotated[int, Range(1, 10**9)]
 Positive = Annotated[float, Range(0, open_low=True)]
-Seed = Annotated[int, Range(0)]
+Seed = Annotated[int, Range(0, 2**128 - 1)]
 Share = Annotated[float, Range(0, 1, open_high=True)]
 Fraction = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 

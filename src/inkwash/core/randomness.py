@@ -49,9 +49,9 @@ def derived_seed(seed: int, *key: int) -> int:
     """A 63-bit seed for the use named by `key` under `seed`.
 
     Raises:
-        ConfigError: a `seed` that is no integer >= 0.
+        ConfigError: a `seed` that is no integer from 0 to 2^128 - 1.
     """
-    require_integer("seed", seed, 0)
+    require_integer("seed", seed, 0, 2**128 - 1)
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -69,11 +69,11 @@ def seed_of(seed: int | None) -> int:
     """The seed itself; a fresh one for None.
 
     Raises:
-        ConfigError: no integer >= 0.
+        ConfigError: no integer from 0 to 2^128 - 1.
     """
     if seed is None:
         return fresh_seed()
-    require_integer("seed", seed, 0)
+    require_integer("seed", seed, 0, 2**128 - 1)
     return int(seed)
 
 

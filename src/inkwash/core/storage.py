@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -77,12 +78,28 @@ def append(path: Path, content: bytes) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file so that its name holds either the old content or the new at any moment."""
+    """Write a file so that its name holds either the old content or the new at any moment.
+
+    Raises:
+        StorageError: an operation failed; nothing of the new content is left.
+    """
     hidden = path.with_name(f".{path.name}.new")
-    write(hidden, content)
-    sync(hidden)
-    rename(hidden, path)
+    with leaving_nothing(hidden):
+        write(hidden, content)
+        sync(hidden)
+        rename(hidden, path)
     sync(path.parent)
+
+
+@contextmanager
+def leaving_nothing(hidden: Path) -> Iterator[None]:
+    """Remove a file or folder that is being written if an operation on it fails: a full disk shall not stay full."""
+    try:
+        yield
+    except StorageError:
+        with suppress(StorageError):
+            remove(hidden)
+        raise
 
 
 def scratch(size: int) -> IO[bytes]:
@@ -113,13 +130,22 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def dump_json(plain: Any) -> bytes:
-    """Plain data as JSON, which cannot hold NaN or infinity."""
-    return (json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    """Plain data as JSON. Null stands for a number that is not finite."""
+    return (json.dumps(_finite(plain), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def dump_line(plain: Any) -> bytes:
-    """Plain data as one line of JSON, which cannot hold NaN or infinity."""
-    return (json.dumps(plain, allow_nan=False) + "\n").encode()
+    """Plain data as one line of JSON. Null stands for a number that is not finite."""
+    return (json.dumps(_finite(plain), allow_nan=False) + "\n").encode()
+
+
+def _finite(plain: Any) -> Any:
+    """Plain data with None for NaN and infinity, which JSON cannot hold."""
+    if isinstance(plain, Mapping):
+        return {name: _finite(value) for name, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_finite(value) for value in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def parse_json(content: bytes, where: str) -> Any:

@@ -14,9 +14,11 @@ import shlex
 from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.options import to_json
+from inkwash.core.text import visible
 from inkwash.core.version import __version__
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
@@ -41,7 +43,9 @@ def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -
     """
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     template = environment.from_string(resources.files("inkwash.evaluation").joinpath("report.html").read_text("utf-8"))
     header, curve = run.header(), run.path / "curve.png"
     pictures = {**shown, _CURVE: curve} if curve.exists() else shown
@@ -65,6 +69,11 @@ def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -
         versions=versions(),
     )
     return content.encode()
+
+
+def _visible(value: Any) -> Any:
+    """A value of the template as it is shown; text of the report's own markup passes as it is."""
+    return visible(value) if type(value) is str else value
 
 
 def command_of(run: Path, config: EvaluateConfig) -> str:

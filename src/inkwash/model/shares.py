@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from inkwash.core.display import Display
-from inkwash.core.machine import accelerator
+from inkwash.core.machine import accelerator, require_memory
 from inkwash.core.randomness import Slots
+from inkwash.core.shapes import event_size
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.product import Product
+from inkwash.model.walking import SAMPLE_BYTES
 from inkwash.model.watch import Film, draw
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def draw_in_shares(
     from accelerate.utils import gather_object
 
     place, whole = place or accelerator(), model.model if isinstance(model, Product) else model
+    require_memory("n", n, SAMPLE_BYTES * event_size(whole.shape))
     whole.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
     rows = Slots(whole.shape, whole.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_integer, require_kind
+from inkwash.core.machine import require_memory
 from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots_of
-from inkwash.core.shapes import as_batch
+from inkwash.core.shapes import as_batch, event_size
 from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
@@ -25,6 +26,9 @@ from inkwash.process.process import Process
 from inkwash.sample.grids import Grid
 from inkwash.sample.sampler import Sampler
 from inkwash.sample.walk import Plan, State, StepOptions, Stepwise, Walking, end_of, masked
+
+SAMPLE_BYTES = 12
+"""Bytes that sampling needs for each entry: the end of the walk, all ends together, and the data made of them."""
 
 
 class WalkingModel(Model):
@@ -108,10 +112,11 @@ class WalkingModel(Model):
         """The slots of the samples `first` to `first + n - 1` of a seed.
 
         Raises:
-            ConfigError: `n` below 1, or `first` below 0.
+            ConfigError: `n` below 1 or beyond what memory holds, or `first` below 0.
         """
         require_integer("n", n, 1)
         require_integer("first", first, 0)
+        require_memory("n", n, SAMPLE_BYTES * event_size(self.shape))
         return list(Slots(self.shape, self.device).of(n, first))
 
     def start(self, slot: Slot, seed: int) -> tuple[Tensor, torch.Generator]:

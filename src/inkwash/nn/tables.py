@@ -28,8 +28,8 @@ class TableNet(nn.Module):
         super().__init__()
         self.network = network
         self.missing = missing
-        columns = torch.tensor(sizes)
-        self.numbers, self.categories = (kind.nonzero()[:, 0].tolist() for kind in (columns == 0, columns > 0))
+        self.numbers = [column for column, size in enumerate(sizes) if size == 0]
+        self.categories = [column for column, size in enumerate(sizes) if size > 0]
         self.sizes = [sizes[i] for i in self.categories]
         self.states = [size + masked for size in self.sizes]
         owners = (column for column, count in zip(self.categories, self.states, strict=True) for _ in range(count))

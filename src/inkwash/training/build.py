@@ -123,8 +123,13 @@ def build_lattice(config: ResolvedDenoisingConfig, spec: DataSpec) -> Lattice | 
 def build_denoiser(
     config: ResolvedDenoisingConfig, spec: DataSpec, condition: ConditionSpec | None = None
 ) -> NetworkDenoiser:
-    """The denoiser of a resolved config, as it is before training; see `build_network`."""
-    return KINDS[config.process.kind].denoiser(config, spec, build_network(config, spec, condition))
+    """The denoiser of a resolved config, as it is before training; see `build_network`.
+
+    Under `torch.device("meta")` the network takes no memory. The process is small, and always on the CPU.
+    """
+    network = build_network(config, spec, condition)
+    with torch.device("cpu"):
+        return KINDS[config.process.kind].denoiser(config, spec, network)
 
 
 def build_model(

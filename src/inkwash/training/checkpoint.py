@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError
+from inkwash.core.machine import free_memory
 
 FORMAT = 1
 KEEP = 2
@@ -38,7 +40,7 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
 
     Raises:
         StorageError: a file operation failed; earlier checkpoints are untouched.
-        CheckpointError: the files that were read back differ from those that were written.
+        CheckpointError: the files that were read back differ from those that were written; they have been removed.
     """
     target, hidden = folder / f"step-{step:09d}", folder / f".step-{step:09d}.new"
     files = {_HEADER: storage.dump_json(header)}
@@ -47,16 +49,21 @@ def save_checkpoint(folder: Path, step: int, header: dict[str, Any], groups: Map
         for name, group in groups.items()
     }
     storage.remove(hidden)
-    storage.make_folder(hidden)
-    for name, content in [*files.items(), (_MANIFEST, _manifest(files))]:
-        storage.write(hidden / name, content)
-        storage.sync(hidden / name)
-    storage.sync(hidden)
-    if target.exists():
-        storage.remove(target)
-    storage.rename(hidden, target)
+    with storage.leaving_nothing(hidden):
+        storage.make_folder(hidden)
+        for name, content in [*files.items(), (_MANIFEST, _manifest(files))]:
+            storage.write(hidden / name, content)
+            storage.sync(hidden / name)
+        storage.sync(hidden)
+        if target.exists():
+            storage.remove(target)
+        storage.rename(hidden, target)
     storage.sync(folder)
-    _verified_files(target, files)
+    try:
+        _verified_files(target, files)
+    except CheckpointError:
+        storage.remove(target)
+        raise
     for old in _superseded(folder, target):
         storage.remove(old)
     return target
@@ -83,15 +90,24 @@ def read_checkpoint(path: Path, groups: Iterable[str] = ()) -> tuple[dict[str, A
     """The header and some groups of tensors of one checkpoint, after verifying all of it.
 
     Raises:
-        CheckpointError: anything is missing, was added, or differs in a single bit.
+        CheckpointError: anything is missing, was added, or differs in a single bit; or a number is not finite.
     """
     names = {name: f"{name}.safetensors" for name in groups}
     files = _verified_files(path, (_HEADER, *names.values()))
     header = storage.parse_json(files[_HEADER], str(path / _HEADER))
     try:
-        return header, {name: parse_tensors(files[file]) for name, file in names.items()}
+        tensors = {name: parse_tensors(files[file]) for name, file in names.items()}
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(str(path), f"unreadable tensors ({error})", "a checkpoint as inkwash wrote it") from None
+    if odd := first_not_finite(tensors):
+        raise CheckpointError(f"{path}: {odd}", "numbers that are not finite", "a checkpoint as inkwash wrote it")
+    return header, tensors
+
+
+def first_not_finite(groups: Mapping[str, Tensors]) -> str | None:
+    """The name of the first tensor that has an entry which is not finite."""
+    tensors = (named for group in groups.values() for named in group.items())
+    return next((name for name, tensor in tensors if not bool(tensor.isfinite().all())), None)
 
 
 def fingerprint(path: Path) -> str:
@@ -184,6 +200,10 @@ def _read(path: Path, limit: int) -> bytes:
             raise CheckpointError(str(path), "no regular file", "the file as inkwash wrote it")
         if found.st_size > limit:
             raise CheckpointError(str(path), f"{found.st_size} bytes", f"at most {limit}")
+        if found.st_size > (free := free_memory()):
+            raise CheckpointError(
+                str(path), decimal(found.st_size), f"at most the memory that is free, {decimal(free)}"
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(str(path), error.strerror or str(error), "a readable file") from None

@@ -16,20 +16,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-import psutil
 import torch
 from rich.filesize import decimal
 from torch import Tensor
 
 from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.machine import free_memory, require_memory
+from inkwash.core.shapes import event_size
 from inkwash.training.build import count_parameters
 from inkwash.training.lesson import Batch, Stage
+from inkwash.training.prepare import Prepared
+from inkwash.training.resolve import family_of
 from inkwash.training.state import TrainState
 
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _MOST_SECONDS, _SHARE = 3.0, 0.05
 _REMEMBERED = 50
 
@@ -162,6 +163,23 @@ class _Mean:
         return self.value if self.count else usual
 
 
+def require_room(prepared: Prepared, processes: int) -> None:
+    """Check that weights, gradients, moments and averages, and a batch, fit into memory, before any of them is made.
+
+    Args:
+        prepared: what training starts from.
+        processes: how many share a batch.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
+    config, transform = prepared.config, prepared.transform
+    with torch.device("meta"):
+        trained = family_of(config).build(config, transform, prepared.examples.condition)
+    require_memory("weights of the network", count_parameters(trained), 4 * (4 + len(config.train.ema)))
+    require_memory("train.batch_size", config.train.batch_size // processes, 8 * event_size(transform.spec.shape))
+
+
 def measure_cost(state: TrainState, draw: Callable[[int], Batch], rows: int, steps: int, examples: int) -> Cost:
     """Measure the cost of a step; the state does not change.
 
@@ -208,15 +226,6 @@ def _seconds(step: Callable[[int], None], number: int) -> float:
     began = time.perf_counter()
     step(number)
     return time.perf_counter() - began
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that this process can still have: those of the GPU, or those of the machine and of its container."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    used = psutil.Process().memory_info().rss
-    limits = [Path(name).read_text().strip() for name in _LIMITS if Path(name).exists()]
-    return min([psutil.virtual_memory().available, *(int(limit) - used for limit in limits if limit.isdecimal())])
 
 
 @dataclass(frozen=True)

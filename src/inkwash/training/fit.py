@@ -29,7 +29,7 @@ from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, flushed_denormals, keep_freed_memory
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
-from inkwash.training.cost import Forecast, Pace
+from inkwash.training.cost import Forecast, Pace, require_room
 from inkwash.training.group import Group
 from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
@@ -114,6 +114,8 @@ def fit(
     group.require_agreement(prepared)
     run = Run(out or Path("runs") / prepared.dataset.name)
     run.require_place(prepared)
+    if not group.shards:
+        require_room(prepared, group.size)
     with display if group.main and display else Display(group.main) as shown:
         state = start(prepared.config, prepared.examples, group.home)
         announce(prepared, state, shown)

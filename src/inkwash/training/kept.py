@@ -1,8 +1,9 @@
-"""What is learned or measured after training is kept in the run, for the checkpoint that it belongs to."""
+"""What is learned or measured after training is kept in the run, with its checksum, for one checkpoint."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, ConfigError
@@ -38,14 +39,23 @@ def kept(file: Path, kind: type[K], mark: str, make: Callable[[], K]) -> tuple[K
         return found, False
     made = make()
     storage.make_folder(file.parent)
-    storage.replace(file, storage.dump_json(to_json(made)))
+    storage.replace(file, storage.dump_json(sealed(to_json(made))))
     return made, True
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Plain data with its SHA-256."""
+    return {**content, "sha256": hashlib.sha256(storage.dump_line(content)).hexdigest()}
 
 
 def _read(file: Path, kind: type[K]) -> K:
     try:
-        found = from_json(kind, storage.parse_json(file.read_bytes(), str(file)))
+        plain = storage.parse_json(file.read_bytes(), str(file))
+        content = {name: value for name, value in dict(plain).items() if name != "sha256"}
+        if plain != sealed(content):
+            raise ConfigError("sha256", plain.get("sha256"), "that of the content")
+        found = from_json(kind, content)
         found.check()
-    except (ConfigError, OSError) as error:
+    except (ConfigError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(str(file), f"another content ({error})", "the file as inkwash wrote it") from None
     return found

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +37,7 @@ from inkwash.data.transform import Transform
 from inkwash.model.model import Model
 from inkwash.training.checkpoint import (
     clear_unfinished,
+    first_not_finite,
     list_checkpoints,
     read_checkpoint,
     require_same_tensors,
@@ -47,6 +48,8 @@ from inkwash.training.resolve import family_of, resolve
 from inkwash.training.state import TrainState
 
 StrPath = str | os.PathLike[str]
+_Groups = dict[str, dict[str, Tensor]]
+_EVERYTHING = ("weights", "average", "averages", "proposal", "optimizer")
 _BEFORE_CHECKPOINTS = {"checkpoints", "config.json", "split.safetensors", "metrics.jsonl", "lock"}
 """The entries of a run that was cut short before its first checkpoint."""
 
@@ -167,9 +170,9 @@ class Run:
         """The header of the newest valid checkpoint."""
         return read_header(self.path)[0]
 
-    def restore(self) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
+    def restore(self) -> tuple[Header, _Groups, Path]:
         """The header and all tensors of the newest valid checkpoint, and its path."""
-        return _read(self.path, ("weights", "average", "averages", "proposal", "optimizer"))
+        return _read(self.path, _EVERYTHING)
 
     def model(self, device: str | torch.device = "cpu") -> Model:
         """The distribution that the averaged weights of the newest valid checkpoint stand for; see `load`."""
@@ -230,7 +233,8 @@ class Run:
         """
         family_of(prepared.config).measure(prepared.config, state.average, prepared.examples)
         groups = state.tensors()
-        _require_finite(groups, state.step)
+        if odd := first_not_finite(groups):
+            raise NonFiniteError(f"step {state.step}: {odd}", "a weight that is not finite", "finite weights")
         save_checkpoint(self.checkpoints, state.step, to_json(Header.of(prepared, state)), groups)
 
     def resume(self, prepared: Prepared, state: TrainState) -> None:
@@ -240,10 +244,13 @@ class Run:
             ConfigError: the run was started with other options or data.
             CheckpointError: there is no valid checkpoint, or its tensors do not fit the state.
         """
-        header, groups, path = self.restore()
-        self._require_same(header, prepared)
-        state.load(groups, header.step, header.ema, str(path))
-        state.skipped, state.seconds = header.skipped, header.seconds
+
+        def load_into_state(header: Header, groups: _Groups, path: Path) -> None:
+            self._require_same(header, prepared)
+            state.load(groups, header.step, header.ema, str(path))
+            state.skipped, state.seconds = header.skipped, header.seconds
+
+        _read(self.path, _EVERYTHING, load_into_state)
 
     def discard_after(self, step: int) -> None:
         """Remove saves that were cut short, and the metrics of later steps."""
@@ -273,14 +280,6 @@ class Run:
             raise ConfigError(name, got, f"{need}, as the run {self.path} was started with (or another --out)")
         if prepared.fingerprint != header.fingerprint:
             raise ConfigError("data", "other data than before", f"that of the run {self.path} (or another --out)")
-
-
-def _require_finite(groups: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-    """Raise a `NonFiniteError` if a tensor has an entry that is not finite."""
-    for group in groups.values():
-        for name, tensor in group.items():
-            if not bool(tensor.isfinite().all()):
-                raise NonFiniteError(f"step {step}: {name}", "a weight that is not finite", "finite weights")
 
 
 def is_run(path: Path) -> bool:
@@ -313,8 +312,8 @@ def load(path: StrPath, device: str | torch.device = "cpu") -> Model:
         CheckpointError: the folder is not a run, or has no valid checkpoint.
     """
     place = device_of(device)
-    header, groups, where = _read(Path(path), ("average",))
-    return _model(header, groups["average"], where, place)
+    header, groups, _ = _read(Path(path), ("average",))
+    return _model(header, groups["average"], place)
 
 
 def read_header(path: StrPath) -> tuple[Header, Path]:
@@ -323,16 +322,32 @@ def read_header(path: StrPath) -> tuple[Header, Path]:
     return header, where
 
 
-def _read(path: Path, groups: tuple[str, ...]) -> tuple[Header, dict[str, dict[str, Tensor]], Path]:
-    """Read a checkpoint, or the newest valid one of a run."""
+def _require_fitting(header: Header, groups: _Groups, path: Path) -> None:
+    """Check that weights are those of the header's networks, before any memory is taken for these.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    if "average" in groups:
+        with torch.device("meta"):
+            trained = family_of(header.config).build(header.config, header.transform, header.condition)
+        require_same_tensors(groups["average"], trained.state_dict(), str(path))
+
+
+def _read(
+    path: Path, groups: tuple[str, ...], accept: Callable[[Header, _Groups, Path], None] = _require_fitting
+) -> tuple[Header, _Groups, Path]:
+    """Read a checkpoint, or the newest one of a run that is valid and that `accept` does not refuse."""
     if (path / "manifest.json").exists():
         plain, tensors = read_checkpoint(path, groups)
-        return Header.from_json(plain, str(path)), tensors, path
+        header = Header.from_json(plain, str(path))
+        accept(header, tensors, path)
+        return header, tensors, path
     require_run(path)
     damaged: dict[Path, CheckpointError] = {}
     while candidates := [p for p in list_checkpoints(path / "checkpoints") if p not in damaged]:
         try:
-            header, tensors, _ = _read(candidates[0], groups)
+            header, tensors, _ = _read(candidates[0], groups, accept)
         except CheckpointError as error:
             damaged[candidates[0]] = error
             continue
@@ -351,9 +366,8 @@ def _metrics_line(line: bytes) -> dict[str, Any] | None:
     return plain if isinstance(plain, dict) and isinstance(plain.get("step"), int) else None
 
 
-def _model(header: Header, weights: dict[str, Tensor], path: Path, device: torch.device) -> Model:
+def _model(header: Header, weights: dict[str, Tensor], device: torch.device) -> Model:
     family, config = family_of(header.config), header.config
     trained = family.build(config, header.transform, header.condition)
-    require_same_tensors(weights, trained.state_dict(), str(path))
     trained.load_state_dict(weights)
     return family.model(config, header.transform, trained.requires_grad_(False).to(device), header.condition)

@@ -173,13 +173,23 @@ def final_walk(prepared: Prepared, extent: Extent) -> StepOptions:
 def held_out_bounds(
     prepared: Prepared, model: Model, extent: Extent, display: Display
 ) -> tuple[MeanBound, MeanBound | None]:
-    """The bound on held-out examples and, if these have conditions, the one given them, with a bar."""
+    """The bound on held-out examples and, if these have conditions, the one given them, with a bar.
+
+    Raises:
+        NonFiniteError: a bound is not finite.
+    """
     x, conditions = _held_out(prepared, extent.examples)
     terms: Any = {} if extent.terms is None else {"terms": extent.terms}
     slots = math.ceil(len(x) / Slots(model.shape, model.device).rows)
     with _evaluations(model, slots * ((extent.terms or 0) + 1) * (1 + bool(conditions)), display):
-        bound = model.bound(x, **terms).mean()
-        return bound, model.bound(x, **terms, **conditions).mean() if conditions else None
+        bound = _finite(model.bound(x, **terms).mean())
+        return bound, _finite(model.bound(x, **terms, **conditions).mean()) if conditions else None
+
+
+def _finite(bound: MeanBound) -> MeanBound:
+    if not math.isfinite(bound.total):
+        raise NonFiniteError("held-out bound", f"{bound.total:g}", "a finite number; try a lower train.learning_rate")
+    return bound
 
 
 def _held_out(prepared: Prepared, count: int) -> tuple[Any, Any]:
