@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -191,6 +192,20 @@ def test_one_value_left_is_known_as_observed():
     observed = (model * iw.Observed([True, False], [11.0, 0.0])).sample(3, **options)
     assert np.array_equal((model * iw.Where("a=11")).sample(3, **options), observed)
     assert np.array_equal((model * iw.Where("a>=11, a<=11")).sample(3, **options), observed)
+
+
+@pytest.mark.parametrize(
+    ("model", "others", "words"),
+    [
+        (numbers_model, [iw.Where("a>12"), iw.Where("a<11")], "exclude each other"),
+        (numbers_model, [iw.Where("a>12"), iw.Observed([True, False], [11.0, 0.0])], "a known entry does not meet"),
+        (mixed_model, [iw.Where("kind in a|b"), iw.Where("kind=c")], "a known entry does not meet"),
+        (mixed_model, [iw.Where("kind in a|b"), iw.Where("kind=b, size>20")], None),
+    ],
+)
+def test_factors_that_exclude_each_other_are_refused(model, others, words):
+    with pytest.raises(ConfigError, match=words) if words else nullcontext():
+        _ = model() * others[0] * others[1]
 
 
 def test_methods_without_ranges_refuse_them():

@@ -11,6 +11,7 @@ from inkwash.core.display import Display
 from inkwash.core.machine import accelerator, require_memory
 from inkwash.core.randomness import Slots
 from inkwash.core.shapes import event_size
+from inkwash.model.latent_model import LatentProduct
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.product import Product
@@ -37,7 +38,7 @@ def results_of(tasks: Sequence[Callable[[], Any]], place: Accelerator | None = N
 
 
 def draw_in_shares(
-    model: Model | Product,
+    model: Model | Product | LatentProduct,
     n: int,
     display: Display,
     film: Film | None = None,
@@ -59,7 +60,7 @@ def draw_in_shares(
     """
     from accelerate.utils import gather_object
 
-    place, whole = place or accelerator(), model.model if isinstance(model, Product) else model
+    place, whole = place or accelerator(), model.model if isinstance(model, Product | LatentProduct) else model
     require_memory("n", n, SAMPLE_BYTES * event_size(whole.shape))
     whole.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
     rows = Slots(whole.shape, whole.device).rows

@@ -82,7 +82,7 @@ class Evidence:
         both = self.known & other.known
         if not torch.equal(self.values[both], other.values[both]):
             raise ConfigError("observed.values", "two values for one entry", "factors that agree on what is known")
-        return Evidence(
+        found = Evidence(
             self.known | other.known,
             torch.where(other.known, other.values, self.values),
             self.measured + other.measured,
@@ -91,6 +91,9 @@ class Evidence:
             self.curvature + other.curvature,
             self.region & other.region if self.region and other.region else self.region or other.region,
         )
+        if found.region and not bool(found.region.holds(found.with_known(found.region.some()[None]))):
+            raise ConfigError("where", "a condition that a known entry does not meet", "factors that agree")
+        return found
 
     @cached_property
     def linear(self) -> Linear | None:

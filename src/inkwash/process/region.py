@@ -41,6 +41,11 @@ class Region:
         """The region of some of the entries of a vector."""
         return Region(self.low[places], self.high[places], self.states[places])
 
+    def some(self) -> Tensor:
+        """One example that lies in it, `(*event)`."""
+        first = self.states.double().argmax(-1) if self.states.shape[-1] else 0.0
+        return torch.zeros_like(self.low).clamp(self.low, self.high) + first
+
     def clamp(self, x: Tensor) -> Tensor:
         """`x` `(B, *event)`, numbers beyond an end moved to it."""
         return x.clamp(self.low.to(x), self.high.to(x))
