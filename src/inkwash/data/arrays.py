@@ -11,7 +11,6 @@ import math
 import re
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.raw import Raw, exists, require_room, short
+from inkwash.data.raw import DAMAGE, Raw, exists, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CUSTOMARY = ("x_train", "x", "X", "images", "data")
@@ -60,7 +59,7 @@ def read_npy(path: Path) -> Array:
         if not isinstance(data, np.ndarray):
             data.close()
             raise ValueError("it is an archive")
-    except (ValueError, ArithmeticError, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npy file of numbers") from None
     return data
 
@@ -80,7 +79,7 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
             key = _choose(path, names, "key", config.key)
             others = [_choose(path, names, option, name) for option, name in beside.items()]
             data, *arrays = (_read_member(path, archive, f"{name}.npy") for name in (key, *others))
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError) as error:
+    except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
@@ -148,7 +147,7 @@ def read_idx(path: Path) -> Array:
             content = file.read(size + 1)
             _require_size(shape, size, len(content))
             return np.frombuffer(content, dtype).reshape(shape)
-    except (ValueError, ArithmeticError, struct.error, EOFError, OSError, zlib.error) as error:
+    except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete IDX file") from None

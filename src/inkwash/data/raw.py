@@ -4,9 +4,14 @@ Here is also what readers share: how to shorten errors, to import a package that
 refuse too much.
 """
 
+import lzma
 import math
 import shutil
+import struct
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -112,6 +117,24 @@ def require_extra(module: str, extra: str, where: str) -> Any:
         return import_module(module)
     except ImportError:
         raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
+
+
+DAMAGE = (
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy, zipfile and the decompressors raise for damaged files. numpy's reader of headers is Python's own, which
+adds errors of syntax, of memory for nests too deep, and of tokens."""
 
 
 def require_room(where: str, size: int) -> None:

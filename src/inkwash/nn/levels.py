@@ -8,6 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+_CACHED = 1 << 18
+"""Log-odds of levels that are computed at a time on a CPU, so that they stay in its cache."""
+
+
 class LevelHead(nn.Module):
     """A shared linear map from features to log-odds of levels, added to the log-frequencies of each entry's levels. It
     starts as cosines of the level, of which the first features have the smoothest.
@@ -94,12 +98,19 @@ class LevelNet(nn.Module):
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
+        rows = max(1, _CACHED // self.head.log_prior.numel()) if x_t.device.type == "cpu" else len(x_t)
+        parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
+        waves = torch.cat([self._expected_waves(*part) for part in parts])
+        shown = torch.cat([x_t[..., None], waves], -1).movedim(-1, 2).flatten(1, 2)
+        return self.head(self.network(shown, log_snr, **condition))
+
+    def _expected_waves(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
+        """The expectations of the waves of each entry's level, given only that entry, `(B, *shape, waves)`."""
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
-        shown = torch.cat([x_t[..., None], logits.softmax(-1) @ self.waves], -1).movedim(-1, 2).flatten(1, 2)
-        return self.head(self.network(shown, log_snr, **condition))
+        return logits.softmax(-1) @ self.waves
 
 
 class MixtureNet(nn.Module):
