@@ -132,8 +132,8 @@ class DataConfig:
     numbers (quantile). Whole numbers, categories and levels have a map of their own."""
     bounds: tuple[str, ...] | None = None
     """Tables only: what keeps the numbers of samples in range. By default a column stays within its smallest and its
-    largest number in the training part (observed), or it has no bounds (free). Age=0:120 or Fare=0: states those of one
-    column, and may be given several times over."""
+    largest number in the training part (observed), or it has no bounds (free). Age=0:120 Fare=0: states those of two
+    columns."""
     held_out: Fraction = 0.2
     """Share of the examples that is used for evaluation, and never for training."""
     split_seed: Seed = 0
