@@ -117,8 +117,8 @@ def _narrowed(allowed: Allowed, column: Column, name: str, sign: str, value: str
     """What is allowed under one more condition."""
     values = [each.strip().strip('"') for each in (value.split("|") if sign == "in" else [value])]
     if allowed.categories is not None:
-        chosen = _categories(column, name, sign, values)
-        return replace(allowed, categories=allowed.categories & chosen)
+        named = _categories(column, name, sign, values)
+        return replace(allowed, categories=allowed.categories & named)
     if sign in ("in", "!=") or not is_finite(values[0]):
         raise ConfigError("where", f"{name}{sign if sign != 'in' else ' in '}{value}", "=, <, <=, > or >= and a number")
     low, high = _range(column, sign, float(values[0]))
@@ -144,8 +144,8 @@ def _categories(column: Column, name: str, sign: str, values: list[str]) -> froz
         unknown = [value for value in values if value not in names]
         if unknown:
             raise ConfigError(f"where: {name}", repr(unknown[0]), f"one of {listed(names)}")
-        chosen = frozenset(names.index(value) for value in values)
-        return frozenset(range(len(names))) - chosen if sign == "!=" else chosen
+        named = frozenset(names.index(value) for value in values)
+        return frozenset(range(len(names))) - named if sign == "!=" else named
     if not all(map(is_finite, (*names, *values))):
         raise ConfigError(f"where: {name}", sign, f"=, != or in, for {listed(names)}")
     low, high = _range(Column("float64"), sign, float(values[0]))

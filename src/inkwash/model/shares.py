@@ -60,13 +60,13 @@ def draw_in_shares(
     """
     from accelerate.utils import gather_object
 
-    place, whole = place or accelerator(), model.model if isinstance(model, Product | LatentProduct) else model
-    require_memory("n", n, SAMPLE_BYTES * event_size(whole.shape))
-    whole.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
-    rows = Slots(whole.shape, whole.device).rows
+    place, source = place or accelerator(), model.model if isinstance(model, Product | LatentProduct) else model
+    require_memory("n", n, SAMPLE_BYTES * event_size(source.shape))
+    source.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
+    rows = Slots(source.shape, source.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
-    _cut(whole, options, slice(first, end))
+    _cut(source, options, slice(first, end))
     film = film if place.is_main_process else None
     share = [draw(model, end - first, display, film, first=first, seed=seed, **options)] if end > first else []
     return np.concatenate(gather_object(share))

@@ -52,11 +52,11 @@ class Region:
 
     def holds(self, x: Tensor) -> Tensor:
         """Which examples `x` `(B, *event)` lie in it, boolean `(B,)`."""
-        inside = ((x >= self.low.to(x)) & (x <= self.high.to(x))).flatten(1).all(1)
+        between_ends = ((x >= self.low.to(x)) & (x <= self.high.to(x))).flatten(1).all(1)
         if not self.states.shape[-1]:
-            return inside
+            return between_ends
         state = x.long().clamp(0, self.states.shape[-1] - 1)
-        return inside & self.states.expand(len(x), -1, -1).gather(-1, state[..., None])[..., 0].all(1)
+        return between_ends & self.states.expand(len(x), -1, -1).gather(-1, state[..., None])[..., 0].all(1)
 
 
 def between(law: Normal, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
