@@ -183,18 +183,19 @@ def test_readme_has_the_two_commands() -> None:
 def test_every_option_named_in_prose_exists() -> None:
     from inkwash.commands.cli import COMMANDS
     from inkwash.commands.papers import EXPERIMENTS, load_options
-    from inkwash.commands.parse import option_names
+    from inkwash.commands.parse import SHARED_OPTIONS, option_names
 
     commands = [*COMMANDS.values(), *map(load_options, EXPERIMENTS)]
     known = {name.replace("_", "-") for command in commands for name in option_names(command)} | {
-        "debug",
+        *SHARED_OPTIONS,
         "help",
         "version",
     }
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\("--([a-z-]+)"', script.read_text("utf-8")))
     for page in [*DOCS.glob("*.md"), ROOT / "README.md"]:
-        text = re.sub(r"^\|.*$", "", page.read_text("utf-8"), flags=re.MULTILINE)  # tables may name others' options
+        text = re.sub(r"<!-- help: .*?\n```\n", "", page.read_text("utf-8"), flags=re.DOTALL)
+        text = re.sub(r"^\|.*$", "", text, flags=re.MULTILINE)  # tables may name others' options
         text = re.sub(rf"ruff|mkdocs build --strict|{OF_LAUNCHERS}", "", text)
         for option in re.findall(r"(?<![\w-])--([a-z][a-z._-]*[a-z])", text):
             assert option in known, f"{page.name}: --{option}"
@@ -209,10 +210,50 @@ def load_hooks() -> Any:
     return module
 
 
-def test_help_is_taken_from_the_commands() -> None:
-    page = load_hooks().on_page_markdown("<!-- help: sample -->")
+def test_the_help_in_the_page_is_that_of_the_commands() -> None:
+    """If it is not, `python docs/hooks.py` writes it."""
+    hooks = load_hooks()
+    page = hooks.COMMAND_LINE.read_text("utf-8")
+    assert hooks.with_help(page) == page
     assert "--sampler {None,ancestral,ddim," in page
     assert "│" not in page
+
+
+def sections_of_commands() -> dict[str, str]:
+    """The sections of the page of the command line, by the command."""
+    page = load_hooks().COMMAND_LINE.read_text("utf-8")
+    return dict(re.findall(r"^## inkwash ?([\w -]*)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+
+
+def test_every_command_has_a_section_with_an_example_and_its_help() -> None:
+    from inkwash.commands.cli import COMMANDS
+    from inkwash.commands.papers import EXPERIMENTS
+
+    sections = sections_of_commands()
+    for name in (*COMMANDS, *(f"papers {name}" for name in EXPERIMENTS)):
+        assert f"<!-- help: {name} -->\n```text\nusage: inkwash {name}" in sections[name]
+    for name in COMMANDS:
+        assert f"```sh\ninkwash {name}" in sections[name]
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_commands_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_evaluation: None
+) -> None:
+    """In order, in one folder; what they train is smaller."""
+    from faults import run_cli
+
+    monkeypatch.chdir(tmp_path)
+    small = "--process.steps 12 --process.schedule cosine --network.width 8 --network.depth 1 --train.batch-size 8"
+    for section in sections_of_commands().values():
+        for language, block in re.findall(r"```(python|sh)\n(.*?)```", section, re.DOTALL):
+            if language == "python":
+                exec(block, {"iw": iw})  # noqa: S102
+                continue
+            for line in block.splitlines():
+                words = re.sub(r"--train.steps \d+", "", line).split()[1:]
+                more = f"--train.steps 2 {small}".split() if words[0] == "train" else []
+                assert run_cli([*words, *more]) == 0, line
 
 
 def test_every_public_name_is_listed() -> None:

@@ -22,6 +22,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch.utils.data import TensorDataset
 
 import inkwash as iw
 from inkwash import sklearn as estimator
@@ -58,6 +59,23 @@ def exact():
     model = iw.Diffusion(exact_denoiser(whitened, iw.KarrasSchedule(), "large"), (2,), transform)
     with mock.patch.object(estimator, "_model_of", return_value=model):
         return DiffusionDensity(**TINY).fit(rows(40))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: x,
+        list,
+        lambda x: TensorDataset(x, torch.arange(len(x))),
+        lambda x: (row.float().numpy() for row in x),
+    ],
+    ids=["tensor", "list", "pairs", "generator"],
+)
+def test_objects_of_torch_are_fitted_as_their_array(wrap):
+    """Tensors of bfloat16, lists and generators, of which the estimator learns what it learns of their array."""
+    x = torch.from_numpy(rows(40)).bfloat16()
+    plain, found = (DiffusionDensity(**TINY).fit(each) for each in (x.float().numpy(), wrap(x)))
+    assert np.array_equal(found.score_samples(wrap(x)), plain.score_samples(x.float().numpy()))
 
 
 def people(n=60, seed=0):

@@ -8,7 +8,7 @@ al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -20,6 +20,8 @@ from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from inkwash.core import storage
 from inkwash.core.config import AutoencoderConfig, DataConfig, NetworkConfig, TrainConfig, TransformKind
@@ -29,6 +31,7 @@ from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER
 from inkwash.data.frames import from_frame, to_frame
+from inkwash.data.readers import read
 from inkwash.evaluation.likelihood import TERMS
 from inkwash.evaluation.subject import USUAL
 from inkwash.model.diffusion import Diffusion
@@ -136,7 +139,8 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         """Train on the rows of `X` `(N, D)`.
 
         Args:
-            X: an array of numbers, or a `pandas.DataFrame`; missing values are NaN, or those of pandas.
+            X: an array of numbers, or a `pandas.DataFrame`; missing values are NaN, or those of pandas. Or a tensor, a
+                generator of rows, or a data set of torch; labels that come with its rows are not used.
             y: not used.
 
         Raises:
@@ -147,6 +151,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         self._require_density()
         self._require_contamination()
         framed = _is_frame(X)
+        X = _gathered(X)
         rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
         self._dtypes = rows.dtypes if framed else rows.dtype
         source = rows if framed or rows.dtype.kind == "f" else rows.astype(np.float64)
@@ -298,6 +303,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
     def _rows(self, X: Any) -> Array:
         """Rows `(N, D)` in data units, after checking that they are like those of `fit`."""
         check_is_fitted(self, "model_")
+        X = _gathered(X)
         rows = validate_data(self, X, reset=False, skip_check_array=self._is_framed, ensure_all_finite="allow-nan")
         if not self._is_framed:
             return rows
@@ -308,6 +314,12 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         if not self._is_framed:
             return data.astype(self._dtypes) if self._dtypes.kind == "f" else _rounded(data, self._dtypes)
         return to_frame(self.model_.units.spec, data).set_axis(self._dtypes.index, axis=1).astype(self._dtypes)
+
+
+def _gathered(X: Any) -> Any:
+    """Tensors, generators and data sets of torch as the array that `inkwash.train` makes of them."""
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    return read(X, DataConfig()).data if isinstance(first, Tensor | Dataset | Iterator) else X
 
 
 def _is_frame(X: Any) -> bool:

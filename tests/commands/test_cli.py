@@ -49,7 +49,7 @@ BAD = {
     "papers questions --seed -1": "seed: got -1",
     "papers table-idppm": "did you mean table-iddpm?",
     "papers table-ddpm --chain 20": "chain: got 20, need an integer >= 21 and <= 10000",
-    "papers table-iddpm --strides 200": "strides: got 200, need numbers below the chain, 200",
+    "papers table-iddpm --strides 200": "strides: got 200, need numbers below --chain, 200",
     "papers --seed 1": "experiment: got '--seed', need one of path-loss, cold, products, questions",
     "papers -q": "experiment: got '-q', need one of path-loss",
     "train": "inkwash train: got nothing, need DATA and options, each with its value",
@@ -57,7 +57,7 @@ BAD = {
     "sample": "inkwash sample: got nothing, need RUN and options",
     "inpaint": "inkwash inpaint: got nothing, need RUN EXAMPLE and options",
     "inpaint run 3 --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
-    "inpaint run 3": "mask: got both or neither",
+    "inpaint run 3": "--hide: got neither this nor --mask, need --hide left, right, top, bottom, random, or --mask",
     "papers products --correlation 1": "correlation: got 1",
     "evaluate": "inkwash evaluate: got nothing, need RUN and options",
     "inspect": "inkwash inspect: got nothing, need RUN|DATA and options",
@@ -74,15 +74,15 @@ BAD = {
     "train digits --train.steps 2.5": "train.steps: got '2.5', need an integer >= 1",
     "train digits --train.steps 1e3": "train.steps: got '1e3', need an integer >= 1",
     "train digits --train.steps many": "train.steps: got 'many', need an integer >= 1",
-    "train digits --train.batch-size 0": "train.batch_size: got 0, need an integer >= 1",
-    "train digits --train.learning-rate nan": "train.learning_rate: got nan",
-    "train digits --train.learning-rate inf": "train.learning_rate: got inf",
-    "train digits --train.learning-rate 0": "train.learning_rate: got 0",
-    "train digits --train.learning-rate -1": "train.learning_rate: got -1",
+    "train digits --train.batch-size 0": "train.batch-size: got 0, need an integer >= 1",
+    "train digits --train.learning-rate nan": "train.learning-rate: got nan",
+    "train digits --train.learning-rate inf": "train.learning-rate: got inf",
+    "train digits --train.learning-rate 0": "train.learning-rate: got 0",
+    "train digits --train.learning-rate -1": "train.learning-rate: got -1",
     "train digits --train.ema 0.999": "train.ema: got (0.999,)",
     "train digits --train.seed -1": "train.seed: got -1",
-    "train digits --data.held-out 0": "data.held_out: got 0",
-    "train digits --data.held-out 1": "data.held_out: got 1",
+    "train digits --data.held-out 0": "data.held-out: got 0",
+    "train digits --data.held-out 1": "data.held-out: got 1",
     "train digits --data.layout HW": "data.layout: got 'HW', need one of",
     "train digits --process.schedule cosin": "process.schedule: got 'cosin', need one of",
     "train digits --process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x, v or velocity",
@@ -92,8 +92,8 @@ BAD = {
     "train --preset ddpm": "inkwash train: got '--preset ddpm', need DATA and options",
     "train digits --preset ddpm --train.steps 0": "train.steps: got 0, need an integer >= 1",
     "train digits --preset ddpm --denoiser.predicts levels": "denoiser.predicts: got levels, need data with levels",
-    "train shop --preset iddpm": "preset: got iddpm, and the process mixed, need the process gaussian, for data",
-    "train heartbeat --preset edm --process.kind bernoulli": "preset: got edm, and the process bernoulli, need the",
+    "train shop --preset iddpm": "preset: got iddpm, and the process mixed, need --process.kind gaussian, for data",
+    "train heartbeat --preset edm --process.kind bernoulli": "preset: got edm, and the process bernoulli, need --",
     "train digits --model vae --sampling.steps 4": "sampling.steps: got 4, need --model diffusion or latent; a vae has",
     "train digits --model vae --preset ddpm": "preset: got ddpm, need --model diffusion or latent; a vae has none",
     "train digits --model latent --preset vdm --process.kind bernoulli": "process.kind: got bernoulli",
@@ -101,7 +101,7 @@ BAD = {
     "sample RUN --preset ddpm": "--preset: got an unknown option",
     "train digits --denoiser.predicts noise": "denoiser.predicts",
     "train heartbeat --process.kind binomial": "process.kind: got 'binomial', need one of gaussian, bernoulli",
-    "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
+    "train heartbeat --process.rate 0.3": "process.rate: got 0.3, need --process.kind bernoulli; gaussian has none",
     "train heartbeat --process.kind bernoulli --process.rate 1": "process.rate: got 1",
     "train digits --process.kind bernoulli": "process.kind: got bernoulli, and image 1x8x8, uint8 [0, 16] (17 levels)",
     "train swiss-roll --process.kind bernoulli": "process.kind: got bernoulli, and vector 2, float32",
@@ -110,7 +110,7 @@ BAD = {
     "train digits --network.kind mlp": "network.kind",
     "train digits --network.kind vit": "network.kind",
     "train digits --network.kind transformer": "network.kind: got transformer, need unet or dit for series",
-    "train digits --network.patch 2": "network.patch: got 2, need the network dit; unet has none",
+    "train digits --network.patch 2": "network.patch: got 2, need --network.kind dit; unet has none",
     "train digits --network.kind dit --network.patch 0": "network.patch: got 0",
     "train swiss-roll --network.kind unet": "network.kind",
     "train swiss-roll --network.multipliers 1 2": "network.multipliers",
@@ -126,10 +126,10 @@ BAD = {
     "sample RUN --sampler adams --eta 0.5": "eta: got 0.5, need a sampler or grid that has this",
     "sample RUN --sampler ipndm --corrector True": "corrector: got True, need a sampler or grid that has this",
     "sample RUN --sampler ddim --order 2": "order: got 2",
-    "sample RUN --sampler dpm-solver --order 4": "sampler.order: got 4, need an integer from 1 to 3",
-    "sample RUN --sampler heun --s-churn -1": "s_churn: got -1",
+    "sample RUN --sampler dpm-solver --order 4": "--order: got 4, need an integer from 1 to 3",
+    "sample RUN --sampler heun --s-churn -1": "s-churn: got -1",
     "sample RUN --sampler langevin --snr 0": "snr: got 0",
-    "sample RUN --grid angle --rho 5": "rho: got 5.0, need a sampler or grid that has this option: karras",
+    "sample RUN --grid angle --rho 5": "rho: got 5.0, need a sampler or grid that has this option: --grid karras",
     "sample RUN --grid karass": "grid: got 'karass', need one of uniform, quadratic, log-snr, karras, angle",
     "sample RUN --sampler ddim --eta 2": "eta: got 2",
     "sample RUN --sampler ddim --eta nan": "eta: got nan",
@@ -137,7 +137,7 @@ BAD = {
     "sample RUN --steps 0": "steps: got 0",
     "sample RUN --seed -1": "seed: got -1",
     "sample RUN --smapler ddim": "did you mean --sampler?",
-    "sample RUN --frames 5": "frames: got 5, need a film",
+    "sample RUN --frames 5": "frames: got 5, need --film film.gif",
     "sample RUN --film a.gif --frames 0": "frames: got 0",
     "relatives RUN": "inkwash relatives: got 'RUN', need RUN EXAMPLE and options",
     "relatives RUN 0 --t 0": "t: got (0.0,)",
@@ -147,11 +147,11 @@ BAD = {
     "interpolate RUN 0 1 --steps many": "steps: got 'many', need an integer >= 1",
     "interpolate RUN 0 1 -n 1": "n: got 1, need an integer >= 2",
     "interpolate RUN 0 1 --t 0": "t: got 0",
-    "interpolate RUN 0 1 --sampler ddim": "t: got None, need a time",
-    "interpolate RUN 0 1 --guidance 2": "t: got None, need a time",
+    "interpolate RUN 0 1 --sampler ddim": "--t: got nothing, need a time such as --t 0.5",
+    "interpolate RUN 0 1 --guidance 2": "--t: got nothing, need a time such as --t 0.5",
     "sample RUN --device tpu": "device: got 'tpu', need one of auto, cpu, cuda",
     "evaluate RUN --examples 0": "examples: got 0",
-    "evaluate RUN --bound-terms -5": "bound_terms: got -5",
+    "evaluate RUN --bound-terms -5": "bound-terms: got -5",
     "inspect RUN --more": "unknown option",
     "--bogus": "command: got '--bogus', need one of train, sample",
 }
@@ -165,11 +165,11 @@ def test_bad_options_end_in_one_line_and_exit_2_with_nothing_written(words, alon
 
 
 IMPOSSIBLE = {
-    "--process.rate 0.3": "process.rate: got 0.3, need the process bernoulli; gaussian has none",
-    "--process.schedule linear --process.log-snr-first 9": "process.log_snr_first: got 9.0, need the schedule",
+    "--process.rate 0.3": "process.rate: got 0.3, need --process.kind bernoulli; gaussian has none",
+    "--process.schedule linear --process.log-snr-first 9": "process.log-snr-first: got 9.0, need --process.schedule",
     "--process.schedule rectified --denoiser.predicts eps": "predicts: got 'eps', need x, v or velocity",
     "--denoiser.variance learned --train.objective simple": "train.objective: got simple, need hybrid or bound",
-    "--train.batch-size 8 --train.micro-batch-size 9": "train.micro_batch_size: got 9, need at most",
+    "--train.batch-size 8 --train.micro-batch-size 9": "train.micro-batch-size: got 9, need at most",
 }
 
 
@@ -197,7 +197,7 @@ def test_a_command_works_on_the_device_asked_for(command, alone, monkeypatch):
 def test_a_run_refused_for_its_cost_leaves_nothing(home, alone, monkeypatch, capsys):
     monkeypatch.setattr(cost, "free_memory", lambda device: 1000)
     assert run_cli(train_words(home / "points.npy", "run")) == 2
-    assert "train.micro_batch_size: got 8, which takes" in one_line(capsys)
+    assert "train.micro-batch-size: got 8, which takes" in one_line(capsys)
     assert list(alone.iterdir()) == []
 
 
@@ -214,7 +214,8 @@ def test_a_bad_run_ends_in_exit_4(alone, capsys):
         "evaluate nowhere",
     ):
         assert run_cli(words.split()) == 4
-        assert one_line(capsys) == "error: nowhere: got no such folder, need a run, as inkwash train makes one\n"
+        need = "a run, as inkwash train makes one: inkwash train DATA --out nowhere"
+        assert one_line(capsys) == f"error: nowhere: got no such folder, need {need}\n"
     assert list(alone.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from bugs import bug
 from inkwash.commands import parse as parsing
 from inkwash.commands.cli import COMMANDS
 from inkwash.commands.papers import EXPERIMENTS, load_options
-from inkwash.commands.parse import NO_PREFIX, option_names, parse
+from inkwash.commands.parse import NO_PREFIX, description_of, option_names, parse
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import Range
 
@@ -66,16 +66,22 @@ def test_good_words_are_read_as_tyro_reads_them(words):
 @pytest.mark.parametrize("name", KINDS)
 def test_help_is_that_of_tyro(name, capsys):
     printed = []
-    for read in (lambda: parse(KINDS[name], name, ["--help"]), lambda: tyro.cli(KINDS[name], prog=name, args=["-h"])):
+    kind, about = KINDS[name], description_of(KINDS[name])
+    for read in (
+        lambda: parse(kind, name, ["--help"]),
+        lambda: tyro.cli(kind, prog=name, description=about, args=["-h"]),
+    ):
         with pytest.raises(SystemExit) as end:
             read()
         assert not end.value.code
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
+    assert "--json" in printed[0]
     for option in option_names(KINDS[name]):
         assert f"--{option.replace('_', '-')}" in printed[0]
 
 
+NEED = "PLACE and options, each with its value (command --help shows them)"
 BAD = {
     "x -n five": "count: got 'five', need an integer >= 1",
     "x -n 0": "count: got 0, need an integer >= 1",
@@ -85,13 +91,13 @@ BAD = {
     "x --sizes 1 two": "sizes: got (1, 'two'), need a list, each an integer",
     "x --inner.deep maybe": "inner.deep: got 'maybe', need true or false",
     "x --deep maybe": "deep: got 'maybe', need true or false",
-    "x --flg": "--flg: got an unknown option, need one that the command has; did you mean --flag?",
-    "--kin b x": "--kin: got an unknown option, need one that the command has; did you mean --kind?",
-    "x --kin=b": "--kin: got an unknown option, need one that the command has; did you mean --kind?",
-    "": "command: got nothing, need PLACE and options, each with its value",
-    "x y": "command: got 'x y', need PLACE and options, each with its value",
-    "x --kind": "command: got 'x --kind', need PLACE and options, each with its value",
-    "x --flag yes": "command: got 'x --flag yes', need PLACE and options, each with its value",
+    "x --flg": "--flg: got an unknown option, need one of those that command --help shows; did you mean --flag?",
+    "--kin b x": "--kin: got an unknown option, need one of those that command --help shows; did you mean --kind?",
+    "x --kin=b": "--kin: got an unknown option, need one of those that command --help shows; did you mean --kind?",
+    "": f"command: got nothing, need {NEED}",
+    "x y": f"command: got 'x y', need {NEED}",
+    "x --kind": f"command: got 'x --kind', need {NEED}",
+    "x --flag yes": f"command: got 'x --flag yes', need {NEED}",
 }
 
 

@@ -82,10 +82,11 @@ def test_an_example_may_be_a_file(home, tmp_path):
     [
         ("images", "99", "no such example, need one of the 5 held out, 0 to 4"),
         ("images", "5", "no such example, need one of the 5 held out, 0 to 4"),
-        ("images", "nothing.txt", "an .npy file or a PNG, JPEG or TIFF picture, or the number"),
-        ("points", "nothing.png", "an .npy file, or the number"),
-        ("images", "nothing.npy", "an unreadable file"),
-        ("images", "nothing.png", "no readable picture"),
+        ("images", "nothing.png", "no such file, need a picture or .npy file of an example, or the number"),
+        ("images", "empty.txt", "an .npy file or a PNG, JPEG or TIFF picture, or the number"),
+        ("points", "empty.png", "an .npy file, or the number"),
+        ("images", "empty.npy", "an unreadable file"),
+        ("images", "empty.png", "no readable picture"),
         ("images", "small.png", "3x3 pixels, 1 channel(s), uint8, need the shape of an example"),
         ("images", "colour.png", "7x5 pixels, 3 channel(s)"),
         ("images", "two.npy", "two.npy: got shape (2, 5, 7), need one example, shape (5, 7)"),
@@ -96,6 +97,8 @@ def test_what_is_no_example_ends_in_exit_3_with_nothing_written(home, tmp_path, 
     Image.new("L", (3, 3)).save("small.png")
     Image.new("RGB", (7, 5)).save("colour.png")
     np.save("two.npy", np.zeros((2, 5, 7), np.uint8))
+    for suffix in ("txt", "npy", "png"):
+        (tmp_path / f"empty.{suffix}").touch()
     assert run_cli(["relatives", home / run, name, "--steps", 2]) == 3
     assert words in capsys.readouterr().err
     assert not (tmp_path / "relatives").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
-from inkwash.data.images import read_picture
+from inkwash.data.decode import read_picture
 
 RANDOM = np.random.default_rng(6)
 IMAGES = RANDOM.integers(0, 256, (12, 5, 6)).astype(np.uint8)

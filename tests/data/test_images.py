@@ -13,7 +13,7 @@ import inkwash as iw
 from inkwash.core.errors import DataError
 from inkwash.data import raw
 from inkwash.data.dataset import load_dataset
-from inkwash.data.images import read_picture
+from inkwash.data.decode import read_picture
 from inkwash.data.png16 import encode_png
 from inkwash.data.rows import take
 

@@ -143,7 +143,9 @@ def test_clipping_is_of_the_last_range_that_was_decided():
     assert inner(X_T, 0.5).variance is SIMPLE["small"]
 
 
-@pytest.mark.parametrize(("clip", "words"), [(True, "data with levels"), ((1.0, 1.0), "true, false, or a range")])
+@pytest.mark.parametrize(
+    ("clip", "words"), [(True, "false, or data with levels"), ((1.0, 1.0), "true, false, or a range")]
+)
 def test_a_range_that_is_none_is_refused(clip, words):
     for where in ("clip", "here"):
         with pytest.raises(iw.ConfigError, match=f"^{where}: got .*, need {words}"):

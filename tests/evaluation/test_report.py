@@ -10,6 +10,7 @@ import pytest
 from faults import run_cli, tiny, without_pictures
 
 from inkwash.commands.cli import _command
+from inkwash.commands.frame import Frame
 from inkwash.core.config import DenoiserConfig, EvaluateConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.evaluation import calibration, fidelity
@@ -147,7 +148,7 @@ def test_the_command_makes_the_same_evaluation(made):
     run, _, content, _ = made
     words = shlex.split(command_of(run.path, CONFIG))
     assert command_of(run.path, CONFIG) in Page(content).text
-    command = _command(words[1:])
+    command = _command(Frame(words[1:]))
     assert words[:2] == ["inkwash", "evaluate"]
     assert (command.run, command.config) == (str(run.path), CONFIG)
 

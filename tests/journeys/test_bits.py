@@ -112,11 +112,18 @@ def test_what_only_real_numbers_have_is_refused(run):
             action()
 
 
-@pytest.mark.parametrize("words", ["sample RUN --sampler ddim --out RUN/drawn", "evaluate RUN --bound-steps inf"])
-def test_commands_that_only_real_numbers_have_write_nothing(run, words, capsys):
+@pytest.mark.parametrize(
+    ("words", "otherwise"),
+    [
+        ("sample RUN --sampler ddim --out RUN/drawn", "--sampler ancestral"),
+        ("evaluate RUN --bound-steps inf", "a number of steps"),
+    ],
+)
+def test_commands_that_only_real_numbers_have_write_nothing(run, words, otherwise, capsys):
     before = tree(run.path)
     assert run_cli(words.replace("RUN", str(run.path)).split()) == 2
-    assert capsys.readouterr().err.endswith("got a Bernoulli process, need a Gaussian process\n")
+    need = f"need a Gaussian process, or {otherwise}"
+    assert capsys.readouterr().err.endswith(f"got a Bernoulli process, {need}\n")
     assert tree(run.path) == before
 
 

@@ -122,7 +122,7 @@ def test_a_model_without_labels_is_evaluated_without(tmp_path, capsys, quick):
     np.save(tmp_path / "data.npy", KINDS["points"][0])
     fit(tiny(tmp_path / "data.npy", steps=1), tmp_path / "run")
     assert run_cli(["evaluate", tmp_path / "run", "--guidance", 2]) == 2
-    assert "guidance: got 2.0, need a condition to guide to" in capsys.readouterr().err
+    assert "--guidance: got 2.0, need 1: this model has no condition" in capsys.readouterr().err
 
 
 # Labels that do not fit their data

@@ -255,7 +255,7 @@ def test_options_that_do_not_go_with_a_mixed_table_are_refused(words, message, t
 def test_categories_are_an_option_of_tables_that_have_them(tmp_path, capsys):
     write(tmp_path / "data.csv", table()[:, [1, 2]], ["income", "age"])
     assert run_cli(["train", tmp_path / "data.csv", "--process.categories", "uniform"]) == 2
-    needed = "process.categories: got uniform, need the process mixed or categorical; gaussian has none"
+    needed = "--process.categories: got uniform, need --process.kind mixed or categorical; gaussian has none"
     assert needed in capsys.readouterr().err
 
 

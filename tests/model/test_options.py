@@ -318,7 +318,7 @@ BAD = {
         "variance: got small, need none: .* Bernoulli",
     ),
     "clipped bits": (lambda _: bits_model(), None, {"clip": False}, "clip: got a Bernoulli process, need a Gaussian"),
-    "no range": (exact_model, LINE, {"clip": True}, "clip: got True, need data with levels, whose range is known"),
+    "no range": (exact_model, LINE, {"clip": True}, "clip: got True, need false, or data with levels, whose range"),
     "no range at all": (
         exact_model,
         LINE,

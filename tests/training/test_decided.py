@@ -120,7 +120,9 @@ def test_the_command_line_decides_it_for_the_run(levels_run, levels, tmp_path, m
 @pytest.mark.parametrize(
     ("config", "message"),
     {
-        SamplingConfig(eta=0.5): "sampling.eta: got 0.5, need a sampler or grid that has this option: ddim, dpm-solver",
+        SamplingConfig(
+            eta=0.5
+        ): "sampling.eta: got 0.5, need a sampler or grid that has this option: --sampling.sampler ddim or dpm-solver",
         SamplingConfig(sampler="adams", rho=2.0): "sampling.rho: got 2.0, need a sampler or grid",
         SamplingConfig(sampler="dpm-solver", order=4): "sampler.order: got 4, need an integer from 1 to 3",
         SamplingConfig(grid="learned"): "sampling.grid: got learned, need another one; after training",
@@ -152,14 +154,14 @@ def test_options_that_bits_cannot_have_are_refused(tmp_path, config, message):
 
 
 def test_clipping_real_numbers_is_refused(data, tmp_path, copy, capsys):
-    with pytest.raises(iw.ConfigError, match=r"sampling\.clip: got True, need data with levels"):
+    with pytest.raises(iw.ConfigError, match=r"sampling\.clip: got True, need false, or data with levels"):
         fit(replace(tiny(data), sampling=SamplingConfig(clip=True)), tmp_path / "run")
     before = tree(copy)
     for words, message in {
-        ("--clip", "True"): "clip: got True, need data with levels",
+        ("--clip", "True"): "clip: got True, need false, or data with levels",
         ("--variance", "free"): "variance: got free, need small, large or analytic; or a network that was trained",
         ("--eta", 0.5): "eta: got 0.5, need a sampler or grid that has this option",
-        ("--rho", 5): "rho: got 5.0, need a sampler or grid that has this option: karras",
+        ("--rho", 5): "rho: got 5.0, need a sampler or grid that has this option: --grid karras",
     }.items():
         assert run_cli(["sample", copy, "--out", tmp_path / "drawn", *words]) == 2
         assert f"error: {message}" in capsys.readouterr().err

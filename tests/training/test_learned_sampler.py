@@ -85,9 +85,9 @@ def test_from_the_command_line(copy, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     {
-        (): "steps: got None, need a number of steps, for which the sampler is learned",
+        (): "steps: got nothing, need a number of steps, for which the sampler is learned",
         ("--steps", 11): "steps: got 11, need at most 10",
-        ("--steps", 3, "--grid", "angle"): "grid: got angle, need no grid: learned steps have times of their own",
+        ("--steps", 3, "--grid", "angle"): "grid: got angle, need no grid beside --sampler learned, whose steps have",
         ("--steps", 3, "--grid", "learned"): "grid: got learned, need no grid",
         ("--steps", 3, "--eta", 0.5): "eta: got 0.5, need a sampler or grid that has this option",
     }.items(),

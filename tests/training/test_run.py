@@ -335,5 +335,5 @@ def test_changed_data_is_seen(tmp_path):
     np.save(source, array)
     with pytest.raises(DataError, match="got data that has changed"):
         Run(tmp_path / "run").dataset()
-    with pytest.raises(iw.ConfigError, match="got other data than before"):
+    with pytest.raises(iw.ConfigError, match="data: got other data than before, need the same, as the run"):
         fit(tiny(source), tmp_path / "run")

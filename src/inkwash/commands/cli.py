@@ -7,19 +7,15 @@ and mistakes are answered at once.
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-import time
-import traceback
-import warnings
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Union
+from typing import Annotated, Any, Union, get_args
 
 import tyro
 
+from inkwash.commands.frame import Frame
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.commands.parse import NO_PREFIX, parse, require_choice
@@ -41,11 +37,10 @@ from inkwash.core.config import (
     SamplingConfig,
     TrainConfig,
 )
-from inkwash.core.errors import ConfigError, InkwashError, RunInterrupted
+from inkwash.core.errors import ConfigError
 from inkwash.core.machine import keep_freed_memory
 from inkwash.core.options import Count, Range, first_difference
-from inkwash.core.processes import Place, this_place
-from inkwash.core.text import visible
+from inkwash.core.processes import this_place
 from inkwash.core.version import __version__
 from inkwash.presets import PRESETS
 
@@ -116,9 +111,9 @@ class Sample:
 
     def __call__(self) -> None:
         if self.frames is not None and self.film is None:
-            raise ConfigError("frames", self.frames, "a film to have them")
+            raise ConfigError("frames", self.frames, "--film film.gif beside it, to have them")
         if self.film is not None and self.where is not None:
-            raise ConfigError("film", self.film, "no where: the particles that meet it have no film")
+            raise ConfigError("film", self.film, "no --where: the particles that meet it have no film")
         from inkwash.commands.output import Output
         from inkwash.commands.sample import sample_to_folder
 
@@ -171,7 +166,8 @@ class Interpolate:
 
     def __call__(self) -> None:
         if self.t is None and (replace(self.sampling.walk, clip=None), self.sampling.guidance) != (SamplingConfig(), 1):
-            raise ConfigError("t", self.t, "a time, to walk from with a sampler, a grid or guidance")
+            need = "a time such as --t 0.5, from which --sampler, --grid, --steps and --guidance walk back"
+            raise ConfigError("t", "nothing", need)
         from inkwash.commands.output import Output
         from inkwash.commands.relatives import interpolate_to_folder
 
@@ -201,7 +197,8 @@ class Inpaint:
 
     def __call__(self) -> None:
         if (self.mask is None) == (self.hide is None):
-            raise ConfigError("mask", "both or neither of mask and hide", "either a file, or what to hide")
+            got = "neither this nor --mask" if self.hide is None else f"{self.hide}, and --mask {self.mask}"
+            raise ConfigError("hide", got, f"--hide {', '.join(get_args(HideName))}, or --mask FILE of what is known")
         from inkwash.commands.inpaint import inpaint_to_folder, read_mask
         from inkwash.commands.output import Output
         from inkwash.posterior import METHODS
@@ -241,19 +238,35 @@ class Impute:
 @dataclass(frozen=True)
 class Evaluate:
     """Compare a trained model with held-out data: the bound by part and by time, over-fitting, samples against data,
-    memorisation and drift. The report is written to RUN/evaluation."""
+    memorisation and drift. The report is written to RUN/evaluation. Two runs are compared on the same held-out
+    examples."""
 
     run: _Run
     """Folder of a run."""
+    other: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="OTHER")] = None
+    """Folder of another run of the same data, to compare with the first: one table and one report of both."""
+    out: str | None = None
+    """Folder for the comparison of two runs; comparison by default."""
     device: Device = "auto"
     """Where to evaluate; auto is a CUDA GPU if there is one, and otherwise the CPU."""
     config: Annotated[EvaluateConfig, NO_PREFIX] = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
         from inkwash.core.display import Display
-        from inkwash.evaluation.evaluate import evaluate
 
-        evaluate(self.run, self.config, Display(), device=self.device)
+        if self.other is None:
+            from inkwash.evaluation.evaluate import evaluate
+
+            if self.out is not None:
+                raise ConfigError(
+                    "out", self.out, f"two runs, as in inkwash evaluate {self.run} OTHER --out {self.out}"
+                )
+            evaluate(self.run, self.config, Display(), device=self.device)
+        else:
+            from inkwash.evaluation.compare import compare
+
+            out = Path(self.out or "comparison")
+            compare(self.run, self.other, self.config, Display(), out=out, device=self.device)
 
 
 @dataclass(frozen=True)
@@ -274,13 +287,19 @@ class Inspect(_Training):
             return inspect_data(config, Display())
         given = first_difference(config, Config(self.what))
         if given:
-            raise ConfigError(given[0], given[1], "data to try it on; a run has the options it was trained with")
+            need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
+            raise ConfigError(given[0], given[1], need)
         inspect_run(self.what, Display())
 
 
 @dataclass(frozen=True)
 class Papers:
     """Test claims of the papers and study notes by experiment; without a name, list the experiments."""
+
+    def __call__(self) -> None:
+        from inkwash.core.display import Display
+
+        Display().found(experiments=EXPERIMENTS)
 
 
 COMMANDS: dict[str, Any] = {
@@ -296,9 +315,6 @@ COMMANDS: dict[str, Any] = {
 }
 SHARED = ("train", "sample", "evaluate")
 """The commands whose work several processes share."""
-_FIRST_SPEAKS = 5.0
-"""Seconds for which the first of several processes is left to report what went wrong in all of them. When it ends, its
-launcher ends the others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -306,19 +322,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         return print(f"inkwash {__version__}")
-    warnings.showwarning = _show_warning
-    try:
-        command = _command([word for word in words if word != "--debug"])
-        _require_one_process(words[0])
+    with Frame(words) as frame:
+        frame.command = _command(frame)
+        _require_one_process(frame.words[0])
         keep_freed_memory()
-        command()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except (InkwashError, OSError, KeyboardInterrupt) as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        _fail(error)
+        frame.command()
 
 
 def _require_one_process(name: str) -> None:
@@ -328,19 +336,20 @@ def _require_one_process(name: str) -> None:
         raise ConfigError("processes", size, f"one for inkwash {name}; {', '.join(SHARED)} take several")
 
 
-def _command(words: Sequence[str]) -> Any:
+def _command(frame: Frame) -> Any:
     """The command that the words describe; without any, the list of commands is shown instead.
 
     Raises:
         ConfigError: the words describe no command.
     """
-    name, *others = words or ["--help"]
+    name, *others = frame.words or ["--help"]
     if name in ("-h", "--help") or name.startswith("--tyro"):
         kinds = [Annotated[kind, tyro.conf.subcommand(each)] for each, kind in COMMANDS.items()]
-        return _show("inkwash", kinds, words, _DESCRIPTION)
+        return _show("inkwash", kinds, frame.words, _DESCRIPTION)
     require_choice("command", name, COMMANDS)
     if name == "papers":
-        return _experiment(others)
+        return _experiment(frame, others)
+    frame.kind = COMMANDS[name]
     return parse(COMMANDS[name], f"inkwash {name}", others, _from_preset(COMMANDS[name], others))
 
 
@@ -359,41 +368,22 @@ def _from_preset(kind: type, words: Sequence[str]) -> Any:
     return kind(**options, **missing)
 
 
-def _experiment(words: Sequence[str]) -> Any:
-    """The experiment that the words after `papers` describe; without any, the list of experiments is shown instead."""
+def _experiment(frame: Frame, words: Sequence[str]) -> Any:
+    """The experiment that the words after `papers` describe; without any, the list of experiments."""
     name, *others = words or ["--help"]
+    if not words and frame.document is not None:
+        return Papers()
     if name in ("-h", "--help"):
         kinds = [Annotated[Papers, tyro.conf.subcommand(each, description=d)] for each, d in EXPERIMENTS.items()]
         return _show("inkwash papers", kinds, words, Papers.__doc__)
     require_choice("experiment", name, EXPERIMENTS)
-    return parse(load_options(name), f"inkwash papers {name}", others)
+    frame.kind, frame.name = load_options(name), f"papers {name}"
+    return parse(frame.kind, f"inkwash papers {name}", others)
 
 
 def _show(prog: str, kinds: Sequence[Any], words: Sequence[str], description: str | None) -> Any:
     """Print the list of commands, and exit."""
     return tyro.cli(Union[tuple(kinds)], prog=prog, description=description, args=words or ["--help"])  # type: ignore[call-overload]  # noqa: UP007
-
-
-def _fail(error: BaseException) -> NoReturn:
-    if Place.of(os.environ).rank > 0:
-        if isinstance(error, RunInterrupted):  # which all of them raise
-            sys.exit(error.exit_code)
-        time.sleep(_FIRST_SPEAKS)
-    if isinstance(error, KeyboardInterrupt):
-        line, code = "interrupted", 130
-    elif isinstance(error, RunInterrupted):
-        line, code = str(error), error.exit_code
-    elif isinstance(error, InkwashError):
-        line, code = f"error: {error}", error.exit_code
-    else:
-        line, code = f"error: {getattr(error, 'filename', None) or 'files'}: got {error}, need a working file system", 6
-    print(visible(" ".join(line.split())), file=sys.stderr)
-    sys.exit(code)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *details: Any, **more: Any) -> None:
-    if category is UserWarning:
-        print(visible(f"warning: {message}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -66,11 +66,12 @@ def impute_to_folder(
     given = read_incomplete(source, spec)
     gone = np.isnan(given)
     if not gone.any():
-        raise DataError(str(source), "no missing entry", "examples with some")
+        raise DataError(str(source), "no missing entry", "some: empty cells of a table, or NaN in an .npy file")
     output.say(f"missing   {gone.sum()} of {gone.size} entries, in {gone.reshape(len(gone), -1).any(1).sum()} examples")
     names = [] if spec.columns is None else [f"completed-{i:03d}{source.suffix}" for i in range(1, n + 1)]
     output.refuse_leftovers("completed-[0-9]*", names)
-    draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
+    with output.display.bar(f"drawing {n} completions"):
+        draws = model.impute(given, n, seed=options.seed, method=method, **keywords)
     if spec.columns is None:
         return output.array("completed.npy", draws)
     for name, drawn in zip(names, draws, strict=True):

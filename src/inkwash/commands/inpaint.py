@@ -17,7 +17,7 @@ from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
-from inkwash.data.images import read_picture
+from inkwash.data.decode import read_picture
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.watch import draw
@@ -32,7 +32,9 @@ def read_mask(path: Path) -> Array:
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
     """
-    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path, bits=True)
+    if not path.exists():
+        raise DataError(str(path), "no such file", "a picture or .npy file for --mask; or --hide, which needs none")
+    mask = read_npy(path) if path.suffix == ".npy" else read_picture(path)
     if mask.dtype == np.bool_:
         return mask
     if not np.isin(mask, (0, mask.max())).all() or not mask.max() > 0:
@@ -88,7 +90,7 @@ def inpaint_to_folder(
     model = model_of(run, options, output.display)
     spec = model.units.spec
     if not spec.size:
-        need = "one of series, images or volumes; in Python, model * Observed takes any data"
+        need = "one of series, images or volumes; for a table with gaps there is inkwash impute RUN FILE"
         raise ConfigError("run", "a model of vectors", need)
     image = example(run, model, name)
     known = hide(mask, spec, options.seed) if isinstance(mask, str) else np.asarray(mask)

@@ -19,6 +19,7 @@ def inspect_run(run: StrPath, display: Display) -> None:
     """Print what a run, or one of its checkpoints, is."""
     header, path = read_header(run)
     config = header.config
+    display.found(checkpoint=str(path), **to_json(header))
     display.say(f"checkpoint {path} (verified)")
     display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
     display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
@@ -45,5 +46,6 @@ def inspect_data(config: Config, display: Display) -> None:
         DataError: bad data.
     """
     prepared = prepare(config)
+    display.found(config=to_json(prepared.config), notes=list(prepared.dataset.notes))
     announce(prepared, start(prepared.config, prepared.examples, accelerator().device), display)
     display.say(f"next      inkwash train {config.source}")

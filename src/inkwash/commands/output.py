@@ -34,7 +34,7 @@ class Output:
     display: Display = field(default_factory=Display)
 
     def silent(self) -> Output:
-        """The same folder, and nothing is reported."""
+        """The same folder, and nothing is said."""
         return replace(self, display=Display(shown=False))
 
     def say(self, text: str) -> None:
@@ -49,7 +49,7 @@ class Output:
         """
         if {path.name for path in self.folder.glob(pattern)} - set(names):
             got = f"{self.folder}, which holds more files of an earlier draw"
-            raise ConfigError("out", got, "an empty folder or a new one")
+            raise ConfigError("out", got, f"an empty folder or a new one, such as --out {storage.unused(self.folder)}")
 
     def array(self, name: str, data: Any) -> None:
         """Write examples as .npy."""
@@ -89,6 +89,7 @@ class Output:
     def film(self, film: Film) -> None:
         """Write a film that has been recorded."""
         film.save()
+        self.display.wrote(film.path)
         self.say(f"film      {film.path}")
 
     def write(self, name: str, content: bytes) -> Path:
@@ -100,6 +101,7 @@ class Output:
     def place(self, name: str) -> Path:
         """Where a file goes, in a folder that exists."""
         storage.make_folder(self.folder)
+        self.display.wrote(self.folder / name)
         return self.folder / name
 
 

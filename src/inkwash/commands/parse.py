@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
+import re
 import typing
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,11 +20,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import ConfigError, DataError, InkwashError
 from inkwash.core.options import check
 
 C = TypeVar("C")
 
+SHARED_OPTIONS = {
+    "quiet": "print nothing but errors",
+    "json": "print one document for machines in place of words",
+    "debug": "show tracebacks as well",
+}
+"""The options that every command takes, wherever they stand; `inkwash.commands.frame` obeys them."""
 NO_PREFIX: Any = tyro.conf.OmitArgPrefixes
 """Marks a config within a command: neither its options nor those of the configs in it have a prefix."""
 
@@ -41,7 +49,9 @@ def parse(kind: type[C], prog: str, words: Sequence[str], default: Any = None) -
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            command = tyro.cli(kind, prog=prog, args=words, default=default, registry=_READERS)
+            command = tyro.cli(
+                kind, prog=prog, description=description_of(kind), args=words, default=default, registry=_READERS
+            )
     except SystemExit as end:
         if not end.code:
             raise
@@ -74,6 +84,44 @@ def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tupl
             yield prefix + name, shown if tyro.conf.Positional in marks else None
 
 
+def spoken(error: InkwashError, kind: type | None) -> str:
+    """The message of an error in the words of the command line: where it names options of the command, it has their
+    flags, which the user can type.
+
+    Args:
+        error: what went wrong.
+        kind: the command; None if it is not known.
+    """
+    text, where = str(error), getattr(error, "where", "")
+    if kind is None or not isinstance(error, ConfigError | DataError):
+        return text
+    names = option_names(kind)
+    first, _, rest = where.partition(" ")
+    if text.startswith(where) and (isinstance(error, ConfigError) or "." in first):
+        flag = _flag_of(first, names)
+        text = (f"{flag} {rest}".rstrip() if flag else where) + text.removeprefix(where)
+    dotted = sorted((name for name in names if "." in name), key=len, reverse=True)
+    if not dotted:
+        return text
+    return re.sub(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, dotted))})(?![\w-])", lambda found: _flag(found[0]), text)
+
+
+def _flag_of(where: str, names: Collection[str]) -> str | None:
+    """The flag of the option that an error names, whole or by its last part."""
+    last = where.rpartition(".")[2]
+    return next((_flag(name) for name in (where, last, f"sampling.{last}") if name in names), None)
+
+
+def _flag(name: str) -> str:
+    return "-n" if name == "n" else f"--{name.replace('_', '-')}"
+
+
+def description_of(kind: type) -> str:
+    """What a command does, and the options that it shares with all others."""
+    shared = ", ".join(f"--{name} ({text})" for name, text in SHARED_OPTIONS.items())
+    return f"{inspect.cleandoc(kind.__doc__ or '')}\n\nEvery command takes {shared}."
+
+
 def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
     """What to say of words that tyro cannot use."""
     known = option_names(kind)
@@ -81,15 +129,17 @@ def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
         flag = word.partition("=")[0]
         name = flag[2:].replace("-", "_")
         if flag.startswith("--") and name not in ("", "help", *known):
-            return ConfigError(flag, "an unknown option", f"one that the command has{_nearest(name, known, '--')}")
+            need = f"one of those that {prog} --help shows{_nearest(name, known, '--')}"
+            return ConfigError(flag, "an unknown option", need)
     positionals = " ".join(shown for _, shown in _arguments(kind) if shown)
     got = repr(" ".join(words)) if words else "nothing"
-    return ConfigError(prog, got, f"{positionals + ' and' if positionals else 'only'} options, each with its value")
+    need = f"{positionals + ' and' if positionals else 'only'} options, each with its value"
+    return ConfigError(prog, got, f"{need} ({prog} --help shows them)")
 
 
 def _nearest(word: str, known: Collection[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    return f"; did you mean {prefix}{close[0].replace('_', '-')}?" if close else ""
 
 
 def _check(command: Any, flat: bool = False) -> None:

@@ -11,6 +11,7 @@ from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.readers import read_example
 from inkwash.model.model import Model
@@ -25,6 +26,9 @@ def example(run: StrPath, model: Model, name: str) -> Array:
         CheckpointError: a number, and a checkpoint in place of a run.
     """
     spec = model.units.spec
+    if not name.isdecimal() and not Path(name).exists():
+        need = "a picture or .npy file of an example, or the number of a held-out one, such as 0"
+        raise DataError(name, "no such file", need)
     if not name.isdecimal():
         return read_example(Path(name), spec)
     held_out = Run(Path(run)).split()[1]
@@ -50,16 +54,13 @@ def relatives_to_folder(
     """
     keywords, model = walk_options(options), model_of(run, options, output.display)
     x = example(run, model, name)[None]
-    samples = []
-    with output.display.bar(f"drawing {n} relatives at each time") as advance:
-        for t in at:
-            samples.append(model.relatives(x[0], t, n, seed=options.seed, **keywords))
-            advance(len(samples) / len(at))
+    with output.display.bar(f"drawing {n} relatives at each time"):
+        samples = [model.relatives(x[0], t, n, seed=options.seed, **keywords) for t in tracked(at)]
     latents = [model.noisy_to_data(model.diffuse(x, t, seed=options.seed), t) for t in at]
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
     output.rows("relatives.png", model.units.spec, rows)
-    output.say(f"next      inkwash interpolate {run} {name} 0")
+    output.say(f"next      inkwash interpolate {run} {name} {int(name == '0')}")
 
 
 def interpolate_to_folder(
@@ -78,7 +79,9 @@ def interpolate_to_folder(
     """
     keywords = condition_keywords(options) if t is None else walk_options(options)
     model = model_of(run, options, output.display)
-    data = model.interpolate(example(run, model, a), example(run, model, b), n, t=t, seed=options.seed, **keywords)
+    ends = example(run, model, a), example(run, model, b)
+    with output.display.bar("interpolating"):
+        data = model.interpolate(*ends, n, t=t, seed=options.seed, **keywords)
     output.array("interpolation.npy", data)
     output.rows("interpolation.png", model.units.spec, [data])
     output.say(f"next      inkwash relatives {run} {a}")

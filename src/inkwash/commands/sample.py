@@ -65,7 +65,7 @@ def sample_to_folder(
 
 def _film_name(name: str) -> str:
     if Path(name).name != name or Path(name).stem == "samples" or Path(name).stem.isdecimal():
-        raise ConfigError("film", name, "a name, without a folder, that no file of samples has")
+        raise ConfigError("film", name, "a name without a folder, such as film.gif, that no file of samples has")
     return name
 
 

@@ -8,6 +8,7 @@ module imports nothing heavy, so that the command line answers at once.
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from inkwash.core.brief import short_repr
 from inkwash.core.options import Count, Fraction, Positive, Range, Seed, Share
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -29,6 +30,7 @@ BUILTIN_NAMES = (
 Layout = Literal["N", "ND", "NHW", "NHWC", "NCHW", "NDHWC", "NCDHW", "NL", "NLC", "NCL", "NDHW"]
 """Axes of an array. Among the names with one number of axes, an array is read as the first, or as one of the first two,
 by where C fits; the others are never guessed."""
+PagesName = Literal["examples", "volume"]
 TransformKind = Literal["standard", "min-max", "quantile", "log"]
 ModelName = Literal["diffusion", "vae", "latent"]
 StagesName = Literal["two-stage", "joint"]
@@ -94,6 +96,7 @@ SOURCES = (
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class DataConfig:
     """How to read the data."""
@@ -126,6 +129,12 @@ class DataConfig:
     missing: bool = False
     """NaN in an array of vectors stands for a missing entry; without this option it is refused. Tables need no
     option."""
+    pages: PagesName | None = None
+    """Pictures of several pages only: whether each page is an example (examples), or the pages of a file are the slices
+    of one volume (volume)."""
+    skip_damaged: bool = False
+    """Leave out pictures that cannot be read, and say how many and which; without this option the first one ends the
+    command."""
     transform: TransformKind = "standard"
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
@@ -145,6 +154,7 @@ class DataConfig:
         return (self.labels, self.condition, self.shrink) != (None, None, None)
 
 
+@short_repr
 @dataclass(frozen=True)
 class ProcessConfig:
     """How data is spread into noise."""
@@ -172,6 +182,7 @@ class ProcessConfig:
     default)."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class DenoiserConfig:
     """What the network's output means."""
@@ -191,6 +202,7 @@ class DenoiserConfig:
     predicted."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class NetworkConfig:
     """The network; the shape of the data decides what is left open."""
@@ -213,6 +225,7 @@ class NetworkConfig:
     """DiT only: places of a patch along each side; a shorter side is one patch."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class AutoencoderConfig:
     """The encoder and decoder of a VAE, and of a diffusion model of its latents."""
@@ -242,6 +255,7 @@ class AutoencoderConfig:
     """Two-stage only: how many of the steps of training are those of the autoencoder, by default a quarter."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class TrainConfig:
     """How the network is trained."""
@@ -299,6 +313,7 @@ class TrainConfig:
     """Whether torch.compile compiles the networks for training. That takes about a minute, and a compiler."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class SamplingConfig:
     """How the trained network is used: all that can be decided after training. What is left open is as the run decides;
@@ -343,6 +358,7 @@ class SamplingConfig:
     """karras: 1 spaces sigma/alpha evenly; the larger, the closer to log-SNR; by default 7."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Config:
     """All that decides a training run, except the data itself."""
@@ -363,6 +379,7 @@ class Config:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedProcessConfig(ProcessConfig):
     """`ProcessConfig` once it is decided. The options of one kind of process or schedule are None for the others."""
@@ -371,6 +388,7 @@ class ResolvedProcessConfig(ProcessConfig):
     kind: ProcessName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedNetworkConfig(NetworkConfig):
     """`NetworkConfig` once it is decided. The options of one kind of network are None for the others."""
@@ -381,6 +399,7 @@ class ResolvedNetworkConfig(NetworkConfig):
     dropout: Share
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedAutoencoderConfig(AutoencoderConfig):
     """`AutoencoderConfig` once it is decided. `kl_weight` is None where training is joint, `stages` for a VAE, and
@@ -394,6 +413,7 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
     output: OutputName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
     """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so
@@ -405,6 +425,7 @@ class ResolvedTrainConfig(TrainConfig):
     micro_batch_size: Count
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
     """`TrainConfig` once it is decided for a denoiser."""
@@ -413,6 +434,7 @@ class ResolvedDenoisingTrainConfig(ResolvedTrainConfig):
     times: TimesName
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(Config):
     """`Config` once it is decided, by `inkwash.training.defaults.resolve`; in JSON both look the same."""
@@ -420,6 +442,7 @@ class ResolvedConfig(Config):
     train: ResolvedTrainConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDenoisingConfig(ResolvedConfig):
     """The decided options of a model with a denoiser."""
@@ -429,6 +452,7 @@ class ResolvedDenoisingConfig(ResolvedConfig):
     train: ResolvedDenoisingTrainConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
     """The decided options of a diffusion model."""
@@ -436,6 +460,7 @@ class ResolvedDiffusionConfig(ResolvedDenoisingConfig):
     model: Literal["diffusion"] = "diffusion"
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedVAEConfig(ResolvedConfig):
     """The decided options of a variational autoencoder."""
@@ -444,6 +469,7 @@ class ResolvedVAEConfig(ResolvedConfig):
     autoencoder: ResolvedAutoencoderConfig
 
 
+@short_repr
 @dataclass(frozen=True, kw_only=True)
 class ResolvedLatentConfig(ResolvedDenoisingConfig):
     """The decided options of a diffusion model of latents."""
@@ -456,6 +482,7 @@ AnyResolvedConfig = ResolvedDiffusionConfig | ResolvedVAEConfig | ResolvedLatent
 """What a run stores; `model` says which of them it is."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How much to evaluate, and of what: the model with these options of sampling."""

@@ -1,19 +1,74 @@
-"""What a command shows while it works: lines, and a progress bar if standard output is a terminal."""
+"""What a command shows while it works: lines, and a progress bar if standard output is a terminal.
+
+How it speaks is decided once, for all displays: `speaking(Voice(...))` makes them silent, or has them fill a document
+for machines in place of printing.
+"""
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from inkwash.core.progress import heard, reached
 from inkwash.core.text import visible
+
+_PATIENCE = 5.0
+"""Seconds after which work without a terminal first says how far it is; every further line waits twice as long."""
+
+
+@dataclass
+class Document:
+    """What a command found, for machines.
+
+    Args:
+        result: what the command found, by name, as plain data.
+        files: the files that were written, in order.
+        lines: what the command would have printed.
+        warnings: what it warned of.
+    """
+
+    result: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How all displays of a command speak.
+
+    Args:
+        quiet: whether nothing is printed.
+        document: what is filled in place of printing; progress goes to standard error then, if that is a terminal.
+    """
+
+    quiet: bool = False
+    document: Document | None = None
+
+
+_VOICE: ContextVar[Voice | None] = ContextVar("voice", default=None)
+
+
+@contextmanager
+def speaking(voice: Voice) -> Iterator[None]:
+    """Within this context, every new display has this voice."""
+    token = _VOICE.set(voice)
+    try:
+        yield
+    finally:
+        _VOICE.reset(token)
 
 
 class TrainingBar(Protocol):
@@ -24,14 +79,17 @@ class TrainingBar(Protocol):
 
 
 class Display:
-    """Prints to standard output.
+    """Prints to standard output, or fills the document of the voice in which the command speaks.
 
     Args:
         shown: whether anything is printed; only one of several processes prints.
     """
 
     def __init__(self, shown: bool = True) -> None:
-        self.console = Console(file=sys.stdout, quiet=not shown, highlight=False, soft_wrap=True)
+        voice = _VOICE.get() or Voice()
+        self.shown, self.document = shown, voice.document
+        stream = sys.stdout if voice.document is None else sys.stderr
+        self.console = Console(file=stream, quiet=voice.quiet or not shown, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Display:
         return self
@@ -43,12 +101,25 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print one line; what would steer a terminal is shown as an escape."""
-        self.console.print(visible(text), markup=False)
+        if self.document is None:
+            self.console.print(visible(text), markup=False)
+        elif self.shown:
+            self.document.lines.append(text)
+
+    def found(self, **facts: Any) -> None:
+        """Add plain data to the result in the document, if there is one."""
+        if self.document is not None and self.shown:
+            self.document.result |= facts
+
+    def wrote(self, *paths: Path) -> None:
+        """Add files to the document, if there is one."""
+        if self.document is not None:
+            self.document.files += [str(path) for path in paths if str(path) not in self.document.files]
 
     @contextmanager
     def progress(self, total: int, done: int) -> Iterator[TrainingBar]:
         """A bar of training steps with loss, held-out loss, elapsed and remaining time; without a terminal, lines."""
-        if not self.console.is_terminal:
+        if not self._draws:
             yield _PrintedLines(self, total)
             return
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[words]}"))
@@ -57,10 +128,33 @@ class Display:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[float], None]]:
-        """A bar for any work, as a function that takes the share of it that is done; without a terminal, nothing."""
-        with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
-            task = bar.add_task(what, total=1.0)
-            yield lambda done: bar.update(task, completed=done)
+        """A bar with the remaining time for any work, as a function that takes the share of it that is done.
+
+        It also hears `tracked` loops. Without a terminal there are lines, after 5, 10, 20, … seconds.
+        """
+        if self.console.quiet:
+            yield reached  # a bar around this one may hear it
+            return
+        if not self._draws:
+            lines = _PrintedShare(self, what)
+            with heard(lines.update):
+                yield lines.update
+            return
+        with Progress(console=self.console, transient=True) as bar:
+            task, most = bar.add_task(what, total=1.0), 0.0
+
+            def update(done: float) -> None:
+                nonlocal most
+                most = max(most, done)
+                bar.update(task, completed=most)
+
+            with heard(update):
+                yield update
+
+    @property
+    def _draws(self) -> bool:
+        """Whether there is a terminal to draw bars on."""
+        return self.console.is_terminal and not self.console.quiet
 
 
 class _DrawnBar:
@@ -86,6 +180,19 @@ class _PrintedLines:
     def update(self, step: int, loss: float, held_out: float | None, left: float) -> None:
         if held_out is not None:
             self.display.say(f"step {step}/{self.total}  loss {loss:.4f}  held out {held_out:.4f}  {_left(left)}")
+
+
+class _PrintedShare:
+    """A line now and then for work that takes long."""
+
+    def __init__(self, display: Display, what: str) -> None:
+        self.display, self.what, self.began, self.due = display, what, time.monotonic(), _PATIENCE
+
+    def update(self, done: float) -> None:
+        passed = time.monotonic() - self.began
+        if passed >= self.due and 0 < done < 1:
+            self.due = 2 * passed
+            self.display.say(f"{self.what}: {done:.0%}, {_left(passed / done - passed)}")
 
 
 def _left(seconds: float) -> str:

@@ -5,6 +5,7 @@ The message of an error is one line: `WHERE: got X, need Y`.
 
 from collections.abc import Collection
 from numbers import Integral
+from pathlib import Path
 
 from inkwash.core.text import shortened
 
@@ -33,6 +34,21 @@ class ConfigError(_GotNeedError, ValueError):
     """An option or argument is bad."""
 
     exit_code = 2
+
+
+class RunDiffersError(ConfigError):
+    """A run was started with another option, or with other data.
+
+    Args:
+        where: the option.
+        got: its value.
+        need: that of the run.
+        run: the run's folder.
+        free: a folder that could hold a run of its own.
+    """
+
+    def __init__(self, where: str, got: object, need: str, run: Path, free: Path) -> None:
+        super().__init__(where, got, f"{need}, as the run {run} was started with, or another folder, such as {free}")
 
 
 class DataError(_GotNeedError, ValueError):

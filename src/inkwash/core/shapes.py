@@ -45,6 +45,13 @@ def mean_event(x: Tensor, present: Tensor | None = None) -> Tensor:
     return sum_event(x, present) / event_size(x.shape[1:])
 
 
+def to_array(x: Tensor) -> Array:
+    """A tensor as an array of its type; NumPy lacks bfloat16 and float8, whose values float32 holds."""
+    x = x.detach().cpu()
+    is_lacking = x.is_floating_point() and x.dtype not in (torch.float16, torch.float32, torch.float64)
+    return (x.float() if is_lacking else x).numpy()
+
+
 def as_batch(x: Any) -> Any:
     """Turn one example into a batch of one."""
     return x[None] if isinstance(x, Tensor) else np.asarray(x)[None]

@@ -6,6 +6,7 @@ A file that bears its name is complete: it is written under a hidden name, synce
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import math
 import os
@@ -89,6 +90,12 @@ def replace(path: Path, content: bytes) -> None:
         sync(hidden)
         rename(hidden, path)
     sync(path.parent)
+
+
+def unused(path: Path) -> Path:
+    """A path beside this one at which there is nothing: the same name with a number, from 2."""
+    beside = (path.with_name(f"{path.name}-{k}") for k in itertools.count(2))
+    return next(each for each in beside if not each.exists())
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from inkwash.data.transform import Transform
 
 _SHOWN = 12
 _WORDS = {"label": "labels", "given": "given values"}
+_FLAGS = {"label": "--data.labels", "given": "--data.condition"}
 
 
 class ConditionKeywords(TypedDict, total=False):
@@ -92,9 +93,10 @@ def _require_as_trained(name: str, trained: bool, value: Any) -> None:
     """Refuse a condition that the model was trained without, and the lack of one that it was trained with."""
     if not trained and value is not None:
         got = value if name == "label" else "values"
-        raise ConfigError(name, got, f"none: the model was trained without {_WORDS[name]}")
+        need = f"none: the model was trained without {_WORDS[name]} (inkwash train {_FLAGS[name]})"
+        raise ConfigError(name, got, need)
     if trained and value is None:
-        raise ConfigError(name, "nothing", "label and given together, or neither, as the model was trained")
+        raise ConfigError(name, "nothing", "--label and --given together, or neither, as the model was trained")
 
 
 def _class_numbers(classes: tuple[str, ...], label: Any, count: int) -> Tensor:
@@ -141,7 +143,7 @@ def guided(condition: Mapping[str, Any], guidance: float) -> Mapping[str, Any]:
     if guidance == 1:
         return condition
     if not condition:
-        raise ConfigError("guidance", guidance, "a condition to guide to, label or given")
+        raise ConfigError("guidance", guidance, "a condition to guide to, --label or --given; or 1")
     return {**condition, "guidance": guidance}
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 
@@ -70,6 +71,7 @@ class Log(Curve):
         return np.isnan(data) | ((data > low) & (data < high))
 
 
+@short_repr
 @dataclass(frozen=True)
 class Quantiles(Curve):
     r"""$u = \Phi^{-1}(F(\text{data}))$ along straight lines between quantiles; the outer lines go on beyond.

@@ -5,6 +5,7 @@ Every failure is a `DataError` that names the file and, where there is one, the 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -13,16 +14,22 @@ from typing import Any
 
 import numpy as np
 
+from inkwash.core.brief import page
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.columns import Column, describe_columns
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, goes_with
+from inkwash.data.csv_files import dump_csv
 from inkwash.data.infer import infer_given_spec, infer_spec
+from inkwash.data.pictures import png_of, sheet
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
+
+_SHOWN = 16
+"""How many examples a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,17 @@ class Dataset:
     condition: ConditionSpec = field(default_factory=ConditionSpec)
     labels: Array | None = None
     given: Dataset | None = None
+
+    def __repr__(self) -> str:
+        beside = f"; {self.condition.describe()}" if self.condition.classes else ""
+        return f"<Dataset {self.name}: {len(self.data)} examples, {self.spec.describe()}{beside}>"
+
+    def _repr_html_(self) -> str:
+        """The notes, and the first examples as a grid or a table."""
+        first = take(self.data, slice(0, _SHOWN))
+        if self.spec.columns is not None:
+            return page(repr(self), self.notes, table=csv.reader(dump_csv(self.spec, first).decode().splitlines()))
+        return page(repr(self), self.notes, [png_of(sheet(self.spec, first))])
 
     def conditions(self, places: Array) -> ConditionKeywords:
         """The conditions of the examples at `places`, as `Diffusion.sample` takes them."""

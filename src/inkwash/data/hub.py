@@ -5,6 +5,7 @@ inkwash does not connect to the Hub unless a source begins with `hf:`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.decode import decode
 from inkwash.data.frames import arrow_frame, read_frame
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_extra, short
@@ -56,7 +58,7 @@ def read_features(found: Any, where: str, config: DataConfig) -> Raw:
         raise DataError(where, got, "one feature of pictures; data.drop leaves out others")
     if config.categories or config.numbers:
         raise DataError("data.categories, data.numbers", "columns of pictures", "a table, to say what its columns hold")
-    return _pictures(found, images[0], classes, where)
+    return _pictures(found, images[0], classes, where, config)
 
 
 def _frame(found: Any, classes: dict[str, list[str]]) -> Any:
@@ -68,16 +70,18 @@ def _frame(found: Any, classes: dict[str, list[str]]) -> Any:
     return frame
 
 
-def _pictures(found: Any, image: str, classes: dict[str, list[str]], where: str) -> Raw:
+def _pictures(found: Any, image: str, classes: dict[str, list[str]], where: str, config: DataConfig) -> Raw:
     from datasets import Image
 
     stored = found.cast_column(image, Image(decode=False))
-    openers = {f"{where}[{i}]": partial(_content, stored, i, image) for i in range(len(stored))}
-    data, notes = stack(where, openers)
-    labels = {name: _named(found[name], names) for name, names in classes.items()}
+    names = [f"{where}[{i}]" for i in range(len(stored))]
+    openers = [partial(_content, stored, i, image) for i in range(len(stored))]
+    decoders = {name: partial(decode, name, opener, config.pages) for name, opener in zip(names, openers, strict=True)}
+    raw, files = stack(where, decoders, config)
+    labels = {name: _named(found[name], names)[files] for name, names in classes.items()}
     unused = [name for name in found.features if name != image and name not in classes]
-    notes = (*notes, f"not used: {unused}") if unused else notes
-    return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels=labels)
+    notes = (*raw.notes, f"not used: {unused}") if unused else raw.notes
+    return replace(raw, notes=notes, labels=labels)
 
 
 def _content(stored: Any, i: int, image: str) -> bytes:

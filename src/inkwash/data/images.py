@@ -1,4 +1,4 @@
-"""Pictures from a folder or a zip file, at their own depth and in their own mode; nothing is resized or converted.
+"""Pictures from a folder, a zip file, a list or one file of several pages; none is resized or cropped.
 
 A zip file is read in place. Members that are encrypted, that are archives themselves, or whose name leads out of the
 archive are refused.
@@ -6,55 +6,39 @@ archive are refused.
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import warnings
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
+from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.png16 import decode_png
+from inkwash.data.decode import DamagedError, Decoded, Opener, decode
 from inkwash.data.raw import Raw, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-_MODES = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
 _MOST_PACKED = 1 << 28
-_KIND = "a PNG, JPEG or TIFF picture"
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    UserWarning,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,
-)
-Opener = Callable[[], bytes]
+_MOST_NAMED = 50
 
 
-def read_folder(folder: Path) -> Raw:
-    """All pictures in and below a folder, in the order of their paths, as `(N, H, W)` or `(N, H, W, C)`.
+def read_folder(folder: Path, config: DataConfig) -> Raw:
+    """All pictures in and below a folder, in the order of their paths.
 
     Raises:
         DataError: there are no pictures, or they cannot be read or differ in size, mode or depth.
     """
     paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
     files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
-    return _collected(folder, {name: path.read_bytes for name, path in files.items()})
+    return _collected(folder, {name: path.read_bytes for name, path in files.items()}, config)
 
 
-def read_zip(path: Path) -> Raw:
+def read_zip(path: Path, config: DataConfig) -> Raw:
     """All pictures of a zip file, as `read_folder` reads them.
 
     Raises:
@@ -65,11 +49,27 @@ def read_zip(path: Path) -> Raw:
             members = [info for info in archive.infolist() if not info.is_dir()]
             for info in members:
                 _require_plain(path, info)
-            return _collected(path, {PurePosixPath(info.filename): partial(archive.read, info) for info in members})
+            found: dict[PurePosixPath, Opener] = {}
+            found |= {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
+            return _collected(path, found, config)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete zip file of pictures") from None
+
+
+def read_paged(path: Path, config: DataConfig) -> Raw:
+    """A picture file of several pages.
+
+    Raises:
+        DataError: it cannot be read, or has one page.
+    """
+    return stack(str(path), {str(path): partial(decode, str(path), path.read_bytes, config.pages)}, config)[0]
+
+
+def is_picture_file(path: Path) -> bool:
+    """Whether a file has the name of a picture."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
@@ -93,23 +93,25 @@ def _is_picture(name: PurePosixPath) -> bool:
     return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
 
 
-def _collected(root: Path, found: dict[PurePosixPath, Opener]) -> Raw:
+def _collected(root: Path, found: dict[PurePosixPath, Opener], config: DataConfig) -> Raw:
     """The pictures among files, all of one size, mode and depth; the labels "folder" name the folder of each.
 
-    Pictures are turned upright as their EXIF orientation says. Notes count these, and the files that are not read.
+    Notes count what was done to them, and the files that are not read.
     """
     names = sorted(name for name in found if _is_picture(name))
     others = _counted([name for name in sorted(found) if not _is_picture(name) and not _is_hidden(name)])
     if not names:
         got = f"no picture, but {others}" if others else "no picture"
         raise DataError(str(root), got, f"one with {', '.join(SUFFIXES)} files in it")
-    data, notes = stack(str(root), {str(root / name): found[name] for name in names})
-    folders = _folders(names)
+    decoders = {str(root / name): partial(decode, str(root / name), found[name], config.pages) for name in names}
+    raw, files = stack(str(root), decoders, config)
+    folders = folders_of(names)[files]
+    notes = raw.notes
     if (folders != folders[0]).any():
         notes = (*notes, f"pictures of {len(np.unique(folders))} folders, taken together")
     if others:
         notes = (*notes, f"not read: {others}")
-    return Raw(data, "NHW" if data.ndim == 3 else "NHWC", notes=notes, labels={"folder": folders})
+    return replace(raw, notes=notes, labels={"folder": folders})
 
 
 def _counted(names: list[PurePosixPath]) -> str:
@@ -120,140 +122,125 @@ def _counted(names: list[PurePosixPath]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in first.items())
 
 
-def note_turned(count: int) -> tuple[str, ...]:
-    """The note about pictures that were turned upright, if there are any."""
-    return (f"{count} picture(s) turned upright by their EXIF orientation",) if count else ()
+def stack(root: str, found: Mapping[str, Callable[[], Decoded]], config: DataConfig) -> tuple[Raw, Array]:
+    """At least one picture, all of one size, mode and depth, as one array, with notes on what was done to them; and for
+    each example the number of the picture that it comes from.
 
-
-def stack(root: str, found: Mapping[str, Opener]) -> tuple[Array, tuple[str, ...]]:
-    """At least one picture, all of one size, mode and depth, as one array, and notes on what was done to them.
+    Pictures of several pages are decoded twice, the first time to count their examples.
 
     Args:
         root: name of the source, for messages.
-        found: what opens each picture, by its name.
+        found: what decodes each picture, by its name.
+        config: what pages are, and whether damaged pictures are left out.
 
     Raises:
         DataError: a picture that cannot be read, pictures that differ, or more than there is room for.
     """
-    names = list(found)
-    first = decode(names[0], found[names[0]])[0]
-    (data, notes), turned = room_for(root, (len(names), *first.shape), first.dtype), 0
-    for i, name in enumerate(names):
-        picture, was_turned = decode(name, found[name])
-        if picture.shape != first.shape or picture.dtype != first.dtype:
-            raise DataError(name, shape_words(picture), f"{shape_words(first)} like {Path(names[0]).name}")
-        data[i], turned = picture, turned + was_turned
-    return data, (*notes, *note_turned(turned))
+    read = _Readable(found, config.skip_damaged)
+    pile = _Pile(root, sum(len(picture.values) for *_, picture in read) if config.pages else len(found))
+    for i, name, picture in read:
+        pile.add(i, name, picture)
+    if not pile.files:
+        raise read.damaged[0]
+    if config.pages and not pile.pages:
+        raise DataError("data.pages", config.pages, f"pictures of several pages; those of {root} have one")
+    return pile.raw(read.notes()), np.array(pile.files)
 
 
-def _folders(names: list[PurePosixPath]) -> Array:
+class _Readable:
+    """Pictures, by number and name, without those that are damaged if these are left out.
+
+    Args:
+        found: what decodes each picture, by its name.
+        skip: whether damaged pictures are left out.
+    """
+
+    def __init__(self, found: Mapping[str, Callable[[], Decoded]], skip: bool) -> None:
+        self.found, self.skip = found, skip
+        self.damaged: list[DamagedError] = []
+
+    def __iter__(self) -> Iterator[tuple[int, str, Decoded]]:
+        self.damaged = []
+        for i, (name, decoder) in enumerate(self.found.items()):
+            try:
+                yield i, name, decoder()
+            except DamagedError as error:
+                if not self.skip:
+                    raise
+                self.damaged.append(error)
+
+    def notes(self) -> tuple[str, ...]:
+        """How many were left out, and which."""
+        if not self.damaged:
+            return ()
+        names = ", ".join(error.where for error in self.damaged[:_MOST_NAMED])
+        more = f" and {len(self.damaged) - _MOST_NAMED} more" if len(self.damaged) > _MOST_NAMED else ""
+        return (f"{len(self.damaged)} damaged picture(s) left out: {names}{more}",)
+
+
+class _Pile:
+    """Pictures of one size, mode and depth, and what was done to them.
+
+    Args:
+        root: name of the source, for messages.
+        count: the most examples that they hold.
+    """
+
+    def __init__(self, root: str, count: int) -> None:
+        self.root, self.count, self.pages = root, count, False
+        self.files: list[int] = []
+        self.notes: tuple[str, ...] = ()
+        self.bits: set[int | None] = set()
+        self.done: Counter[str] = Counter()
+
+    def add(self, i: int, name: str, picture: Decoded) -> None:
+        """Put the examples of picture `i` on top.
+
+        Raises:
+            DataError: they are unlike the first, or there is no room.
+        """
+        size = len(self.files)
+        if not size:
+            self.first_name, self.first = Path(name).name, picture
+            self.data, self.notes = room_for(self.root, (self.count, *picture.values.shape[1:]), picture.values.dtype)
+        got, need = ((*each.values.shape[1:], each.values.dtype, each.layout) for each in (picture, self.first))
+        if got != need:
+            raise DataError(name, picture.describe(), f"{self.first.describe()} like {self.first_name}")
+        self.data[size : size + len(picture.values)] = picture.values
+        self.files += [i] * len(picture.values)
+        self.bits.add(picture.bits)
+        self.done.update(picture.done)
+        self.pages |= picture.pages
+
+    def raw(self, others: tuple[str, ...]) -> Raw:
+        """All of them, with notes, and the `others` last."""
+        data, levels = _fewer_levels(self.data[: len(self.files)], self.bits)
+        changes = [f"{count} {self.first.noun} {words}" for words, count in self.done.items()]
+        notes = (*self.notes, *changes, *_few_bits_note(self.bits), *others)
+        return Raw(data, self.first.layout, levels, notes)
+
+
+def _fewer_levels(data: Array, bits: set[int | None]) -> tuple[Array, int | None]:
+    """Pictures of fewer than 8 bits each at their own levels, if all have as many."""
+    (same,) = bits if len(bits) == 1 else (None,)
+    if same is None:
+        return data, None
+    np.floor_divide(data, 255 // ((1 << same) - 1), out=data)
+    return (data.view(np.bool_), None) if same == 1 else (data, 1 << same)
+
+
+def _few_bits_note(bits: set[int | None]) -> tuple[str, ...]:
+    few = sorted(each for each in bits if each is not None)
+    if not few:
+        return ()
+    words = " and ".join(map(str, few))
+    if len(bits) > 1:
+        return (f"pictures of {words} bit(s) among others: their levels lie on 0 to 255",)
+    return (f"pictures of {words} bit(s), read as {1 << few[0]} levels",)
+
+
+def folders_of(names: Iterable[PurePosixPath]) -> Array:
     """The folder of each picture below the folder that all have in common; it is empty where there is none."""
-    top = os.path.commonpath([name.parent for name in names])
-    return np.array([str(name.parent.relative_to(top)).removeprefix(".") for name in names])
-
-
-def read_picture(path: Path, bits: bool = False) -> Array:
-    """One PNG, JPEG or TIFF picture, upright: `(H, W)` or `(H, W, C)`, uint8 or uint16.
-
-    Args:
-        path: the file.
-        bits: whether a picture of mode 1, black and white, is read too, as booleans.
-
-    Raises:
-        DataError: an unreadable file, or a mode that is not read.
-    """
-    return decode(str(path), path.read_bytes, {"1": "black and white"} | _MODES if bits else _MODES)[0]
-
-
-def decode(where: str, opener: Opener, modes: dict[str, str] = _MODES) -> tuple[Array, bool]:
-    """The pixels of a picture, and whether it was turned upright.
-
-    Args:
-        where: its name, for messages.
-        opener: gives its bytes.
-        modes: Pillow's names of the modes that are read.
-
-    Raises:
-        DataError: bytes that are no picture, or a mode that is not read.
-    """
-    from PIL import Image
-
-    with _damage_named(where):
-        content = opener()
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "TIFF")) as picture:
-            deep = _deep_colour(picture)
-            picture.load()
-            if deep and picture.format == "PNG":
-                return _only_upright(where, picture, decode_png(content)), False
-            return _pixels(where, picture, deep, modes)
-
-
-def pixels_of(where: str, picture: Any) -> tuple[Array, bool]:
-    """The pixels of a `PIL.Image.Image`, as `decode`; they are read from its file now if Pillow has not read them yet.
-
-    Raises:
-        DataError: `decode` would refuse the picture, or it has more bits per channel than Pillow keeps.
-    """
-    with _damage_named(where):
-        deep = _deep_colour(picture)
-        picture.load()
-        return _pixels(where, picture, deep, _MODES)
-
-
-@contextmanager
-def _damage_named(where: str) -> Iterator[None]:
-    """Turn every error and warning by which Pillow reports damage into a `DataError`."""
-    from PIL import Image
-
-    bomb = Image.DecompressionBombWarning
-    with warnings.catch_warnings():
-        for kind in (UserWarning, bomb):
-            warnings.simplefilter("error", kind)
-        try:
-            yield
-        except (*_DAMAGE, Image.DecompressionBombError, bomb) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(where, f"no readable picture ({short(error)})", _KIND) from None
-
-
-def _pixels(where: str, picture: Any, deep: str | None, modes: dict[str, str]) -> tuple[Array, bool]:
-    """The pixels of a picture, and whether it was turned upright; `deep` is the mode of a file with more bits."""
-    from PIL import ImageOps
-
-    mode = deep or picture.mode.replace("I;16B", "I;16")
-    pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # a camera's JPEG, with previews
-    if mode not in modes:
-        raise DataError(where, f"a picture of mode {mode}", "one of mode " + ", ".join(modes))
-    if pages > 1 or "transparency" in picture.info:
-        got = f"{pages} pages" if pages > 1 else "a colour that stands for transparency"
-        raise DataError(where, got, "one picture, whose transparency, if any, is a channel of its own")
-    turned = _is_turned(picture)
-    array = np.asarray(ImageOps.exif_transpose(picture) if turned else picture)
-    return array.astype(array.dtype.newbyteorder("=")), turned
-
-
-def _is_turned(picture: Any) -> bool:
-    """Whether its EXIF orientation is not upright: it is 2 to 8, as 0 stands for none."""
-    return picture.getexif().get(0x0112) in range(2, 9)
-
-
-def _only_upright(where: str, picture: Any, pixels: Array) -> Array:
-    """Pixels that Pillow did not read and therefore cannot turn upright."""
-    if _is_turned(picture) or "transparency" in picture.info:
-        raise DataError(
-            where, "16-bit colour to be turned or made transparent", "a picture that is stored upright and opaque"
-        )
-    return pixels
-
-
-def _deep_colour(picture: Any) -> str | None:
-    """The mode of the file, if it stores more than 8 bits per channel and Pillow would silently cut them to 8."""
-    stored = [str(part[3]) for part in getattr(picture, "tile", ())]
-    return next((mode for mode in stored if ";16" in mode and not picture.mode.startswith("I;16")), None)
-
-
-def shape_words(picture: Array) -> str:
-    """Size, channels and type in words."""
-    channels = picture.shape[2] if picture.ndim == 3 else 1
-    return f"{picture.shape[1]}x{picture.shape[0]} pixels, {channels} channel(s), {picture.dtype}"
+    parents = [name.parent for name in names]
+    top = os.path.commonpath(parents)
+    return np.array([str(parent.relative_to(top)).removeprefix(".") for parent in parents])

@@ -13,8 +13,10 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
-from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels
+from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, rounding
 
+_HARDLY = 1e-4
+"""A channel whose values span no more than this share of them is said to hardly vary."""
 DEPTHS = (10, 12, 14, 16)
 """Bits per value that cameras store in uint16."""
 
@@ -38,6 +40,9 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
         levels = 1 << (bits := _depth(ends[1]))
         notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
     spec = _spec(where, raw, layout, ends, levels)
+    spec, remarks = _without_constants(raw, spec)
+    notes = (*notes, *remarks)
+    gaps = None if gaps is None else gaps[spec.varies]
     if gaps is None:
         return replace(spec, contrast=_contrast(raw.data, spec)), notes
     note = f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}"
@@ -159,6 +164,40 @@ def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], level
     if not 2 <= levels <= 65536:
         raise DataError(where, f"{levels} levels", "between 2 and 65536")
     return DataSpec(shape, layout, dtype, low, high, levels, raw.columns)
+
+
+def _without_constants(raw: Raw, spec: DataSpec) -> tuple[DataSpec, tuple[str, ...]]:
+    """The data with its constant channels set apart, and notes on these and on those that hardly vary.
+
+    A channel of real numbers is constant if its values differ by no more than rounding does. If all are, none is set
+    apart.
+    """
+    if spec.levels is not None or raw.columns or not has_channels(spec.layout):
+        return spec, ()
+    low, high = _ends_by_channel(raw.data, spec)
+    size, word = np.maximum(np.abs(low), np.abs(high)), "channel" if spec.size else "column"
+    is_constant = high - low <= rounding(spec.dtype) * size
+    hardly = [i for i in np.flatnonzero(high - low <= _HARDLY * size) if not is_constant[i]]
+    remarks = [f"{word} {i} hardly varies: from {low[i]:.9g} to {high[i]:.9g}" for i in hardly]
+    if is_constant.all() or not is_constant.any():
+        return spec, tuple(remarks)
+    values = tuple(float(low[i]) if is_constant[i] else None for i in range(len(low)))
+    remarks += [
+        f"{word} {i} is constant, {value:.9g}: it is not modelled, and samples have it"
+        for i, value in enumerate(values)
+        if value is not None
+    ]
+    shape, least, most = (values.count(None), *spec.size), low[~is_constant].min(), high[~is_constant].max()
+    return replace(spec, shape=shape, constants=values, low=float(least), high=float(most)), tuple(remarks)
+
+
+def _ends_by_channel(data: Array, spec: DataSpec) -> tuple[Array, Array]:
+    """The smallest and the largest value of each channel, `(C,)`; NaN, which is not equal to any, where one is
+    missing."""
+    parts = (spec.to_channels_first(block).reshape(len(block), spec.shape[0], -1) for block in blocks(data))
+    ends = [(part.min((0, 2)), part.max((0, 2))) for part in parts]
+    low, high = (np.array(each, np.float64) for each in zip(*ends, strict=True))
+    return low.min(0), high.max(0)
 
 
 def _depth(high: float) -> int:

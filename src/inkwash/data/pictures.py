@@ -101,13 +101,18 @@ def grid(pixels: Array, columns: int | None = None, scale: int | None = None) ->
 
 def save_pixels(path: Path, pixels: Array) -> None:
     """Write one image `(H, W[, C])`, uint8 or uint16, as PNG of that depth."""
+    storage.replace(path, png_of(pixels))
+
+
+def png_of(pixels: Array) -> bytes:
+    """One image `(H, W[, C])`, uint8 or uint16, as PNG of that depth."""
     from PIL import Image
 
     if pixels.dtype == np.uint16:
-        return storage.replace(path, encode_png(pixels))
+        return encode_png(pixels)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
-    storage.replace(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array | None = None) -> Array:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from inkwash.core import storage
+from inkwash.core.brief import short_repr
 from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
@@ -29,6 +30,7 @@ from inkwash.data.columns import Column, listed
 _MOST_BYTES = 1 << 34
 
 
+@short_repr
 @dataclass(frozen=True)
 class Raw:
     """An array as it was read.

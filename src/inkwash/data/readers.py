@@ -22,10 +22,11 @@ from inkwash.core.shapes import Array
 from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import read_csv, read_csv_rows
+from inkwash.data.decode import read_picture
 from inkwash.data.frames import read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
-from inkwash.data.images import SUFFIXES, read_folder, read_picture, read_zip, shape_words
-from inkwash.data.objects import is_array, read_array, read_items, read_tensor
+from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
+from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
 from inkwash.data.raw import Raw, exists
 from inkwash.data.spec import DataSpec
 
@@ -82,14 +83,16 @@ def _object(
     return Reader(words, recognises, lambda source, config: read(source, name, config), options, name)
 
 
+_PICTURES = ("pages", "skip_damaged")
 _TABLE = ("drop", "categories", "numbers")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
-    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, _TABLE),
+    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*_TABLE, *_PICTURES)),
 )
 FILES = (
-    Reader("a folder of pictures", Path.is_dir, lambda path, _: read_folder(path)),
-    Reader("a .zip file of pictures", _ends_in(".zip"), lambda path, _: read_zip(path)),
+    Reader("a folder of pictures", Path.is_dir, read_folder, _PICTURES),
+    Reader("a .zip file of pictures", _ends_in(".zip"), read_zip, _PICTURES),
+    Reader("a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
     Reader("an .npy file", _ends_in(".npy"), read_array_file),
     Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
     Reader("an IDX file", is_idx, read_array_file),
@@ -99,9 +102,10 @@ FILES = (
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
-    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items),
+    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, _PICTURES),
+    _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, _PICTURES),
     _object("<table>", "a pandas DataFrame", _is_a("pandas", "DataFrame"), read_frame, _TABLE),
-    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, _TABLE),
+    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*_TABLE, *_PICTURES)),
 )
 READERS = (*FILES, *OBJECTS, *NAMES)
 """Every kind of source. Within each of the three groups, the first reader that recognises a source reads it."""
@@ -198,9 +202,10 @@ def _require_fitting(config: DataConfig, reader: Reader) -> None:
     """Refuse options that go only with sources of other kinds."""
     for option in dict.fromkeys(option for each in READERS for option in each.options):
         value = getattr(config, option)
-        if value not in (None, ()) and option not in reader.options:
+        if value not in (None, (), False) and option not in reader.options:
             need = _words(each for each in READERS if option in each.options)
-            raise DataError(f"data.{option}", repr(value) if isinstance(value, str) else ", ".join(value), need)
+            got = ", ".join(value) if isinstance(value, tuple) else repr(value)
+            raise DataError(f"data.{option}", got, need)
 
 
 def _words(readers: Iterable[Reader]) -> str:
@@ -222,18 +227,26 @@ def read_example(path: Path, spec: DataSpec) -> Array:
         if array.shape != spec.data_shape:
             raise DataError(str(path), f"shape {array.shape}", f"one example, shape {spec.data_shape}")
         return array
-    if not spec.is_image or path.suffix.lower() not in SUFFIXES:
+    if not spec.is_image or not is_picture_file(path):
         need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
     pixels = read_picture(path)
-    if pixels.shape != (spec.shape[1:] if spec.shape[0] == 1 else (*spec.shape[1:], spec.shape[0])):
-        raise DataError(str(path), shape_words(pixels), f"the shape of an example, {spec.describe()}")
-    data = pixels if spec.is_as_in_files and pixels.dtype == spec.dtype else _stretched(pixels, spec)
-    channels_first = data[None] if spec.shape[0] == 1 else np.moveaxis(data, -1, 0)
-    return spec.from_channels_first(channels_first[None])[0]
+    channels = len(spec.varies)
+    if pixels.shape != (spec.size if channels == 1 else (*spec.size, channels)):
+        raise DataError(str(path), f"{pixels.dtype} of shape {pixels.shape}", f"those of {spec.describe()}")
+    data = pixels if _holds_values(pixels, spec) else _stretched(pixels, spec)
+    channels_first = data[None] if channels == 1 else np.moveaxis(data, -1, 0)
+    return spec.from_all_channels(channels_first[None])[0]
+
+
+def _holds_values(pixels: Array, spec: DataSpec) -> bool:
+    """Whether the pixels of a file are values of the data: real or signed numbers are, and others if data is as in
+    files."""
+    return pixels.dtype.kind in "fi" or (spec.is_as_in_files and pixels.dtype == spec.dtype)
 
 
 def _stretched(pixels: Array, spec: DataSpec) -> Array:
     """Pixels from black to white as values over the range of the data."""
-    data = spec.low + pixels / np.iinfo(pixels.dtype).max * (spec.high - spec.low)
+    white = 1 if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
+    data = spec.low + pixels / white * (spec.high - spec.low)
     return (np.rint(data) if spec.levels else data).astype(spec.dtype)

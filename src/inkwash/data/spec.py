@@ -23,6 +23,11 @@ def has_channels(layout: Layout) -> bool:
     return "C" in layout or layout == "ND"
 
 
+def rounding(dtype: str) -> float:
+    """How far apart values that should be one may lie, as a share of them: two steps of their type, or 1e-12."""
+    return max(2 * float(np.finfo(dtype).eps), 1e-12)
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """What one example is.
@@ -38,6 +43,8 @@ class DataSpec:
         levels: how many equally spaced values an entry can take, one apart; None for continuous data.
         columns: what each entry of a table is, by its name and in order; None for other data.
         missing: which entries of other vectors may be missing; None where no entry may.
+        constants: the value of each channel or entry that is constant, and None for the others; None where all vary.
+            The constants are no part of `shape`: they are left out of model units, and put back into data.
         contrast: mean and standard deviation of all values, where there are many levels; None where a model looks at
             the whole range.
     """
@@ -51,6 +58,10 @@ class DataSpec:
     columns: dict[str, Column] | None = None
     missing: tuple[bool, ...] | None = None
     contrast: tuple[float, Annotated[float, Range(0, open_low=True)]] | None = None
+    constants: tuple[float | None, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<DataSpec: {self.describe()}, {self.layout}>"
 
     @property
     def kind(self) -> Kind:
@@ -120,19 +131,39 @@ class DataSpec:
     @property
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one example as it came."""
-        return self.from_channels_first(np.empty((1, *self.shape), np.uint8)).shape[1:]
+        return self.from_all_channels(np.empty((1, len(self.varies), *self.size), np.uint8)).shape[1:]
 
     def to_channels_first(self, data: Array) -> Array:
-        """Data as it came, to `(N, *shape)`."""
+        """Data as it came, to `(N, *shape)`, without constant channels."""
         if self.layout.endswith("C"):
             data = np.moveaxis(data, -1, 1)
+        if self.constants is not None:
+            data = data[:, self.varies]
         return data.reshape(len(data), *self.shape)
 
     def from_channels_first(self, x: Array) -> Array:
-        """`(N, *shape)` back to the layout that the data came in."""
+        """`(N, *shape)` back to the layout that the data came in, with its constant channels."""
+        return self.from_all_channels(self._with_constants(x))
+
+    def from_all_channels(self, x: Array) -> Array:
+        """All channels, those that are constant among them, in the layout that the data came in."""
         if self.layout.endswith("C"):
             return np.ascontiguousarray(np.moveaxis(x, 1, -1))
         return x if has_channels(self.layout) else x[:, 0]
+
+    @property
+    def varies(self) -> Array:
+        """Which channels or entries of the data vary, boolean; the others are constant."""
+        return np.array([value is None for value in self.constants or (None,) * self.shape[0]])
+
+    def _with_constants(self, x: Array) -> Array:
+        if self.constants is None:
+            return x
+        full = np.empty((len(x), len(self.constants), *x.shape[2:]), x.dtype)
+        full[:, self.varies] = x
+        for i in np.flatnonzero(~self.varies):
+            full[:, i] = np.asarray(self.constants[i]).astype(x.dtype)
+        return full
 
     def rounded(self, data: Array) -> Array:
         """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer or category."""
@@ -152,7 +183,7 @@ class DataSpec:
 
     def entry_words(self, index: int) -> str:
         """What messages call a channel or an entry."""
-        names = list(self.columns or ())
+        names, index = list(self.columns or ()), int(np.flatnonzero(self.varies)[index])
         return f"column {names[index]!r}" if names else f"{'channel' if self.size else 'column'} {index}"
 
     def check(self, where: str) -> None:
@@ -174,6 +205,10 @@ class DataSpec:
 
     def _check_entries(self, where: str) -> None:
         entries = self.shape[0]
+        if self.constants is not None:
+            plain = has_channels(self.layout) and self.levels is None and self.columns is None
+            if not plain or sum(value is None for value in self.constants) != entries or all(self.varies):
+                raise ConfigError(f"{where}.constants", self.constants, "None for each channel of shape, or None")
         if self.columns is not None and (self.layout != "ND" or len(self.columns) != entries):
             raise ConfigError(f"{where}.columns", f"{len(self.columns)} columns", "one for each entry of a vector")
         for name, column in (self.columns or {}).items():
@@ -194,10 +229,22 @@ class DataSpec:
         expected = self.data_shape
         if data.shape[1:] != expected or data.ndim == 0:
             raise DataError("data", f"shape {data.shape}", f"(N, {', '.join(map(str, expected))})".replace(", )", ")"))
+        if self.constants is not None:
+            self._require_constants(data)
         if not missing:
             self._require_present(data)
         if data.size:
             self._require_values(data)
+
+    def _require_constants(self, data: Array) -> None:
+        """Refuse channels that are constant in the data that was read, and have another value here."""
+        channels = np.moveaxis(data, -1, 1) if self.layout.endswith("C") else data
+        for i, value in enumerate(self.constants or ()):
+            other = channels[:, i][~np.isnan(channels[:, i])]
+            if value is not None and not np.isclose(other, value, rtol=rounding(self.dtype), atol=0).all():
+                got = next(each for each in other.ravel() if each != value)
+                where = f"data, {'channel' if self.size else 'column'} {i}"
+                raise DataError(where, f"{got:g}", f"{value:g}, its constant")
 
     def _require_present(self, data: Array) -> None:
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)

@@ -50,6 +50,9 @@ class Transform:
     quantiles: dict[str, Quantiles] = field(default_factory=dict)
     bounds: dict[str, Bounds] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Transform: {self.describe()}>"
+
     @property
     def curves(self) -> dict[int, Curve]:
         """The curves that bend real numbers, by channel or entry; an affine map has none."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.brief import brief
 from inkwash.core.config import SightName
 from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, per_row
@@ -63,6 +64,10 @@ class NetworkDenoiser(nn.Module, ABC):
         self.process = process
         self.schedule = process.schedule
         self.sees = sees
+
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"<{type(self).__name__}: {brief(self.network)} of {count} parameters, {self.process}>"
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> Any:

@@ -26,6 +26,9 @@ class Wrapper(nn.Module, ABC):
         self.denoiser = denoiser
         self.process = denoiser.process
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.denoiser!r})"
+
     @abstractmethod
     def around(self, denoiser: AnyDenoiser) -> AnyDenoiser:
         """The same wrapper around another denoiser."""
@@ -119,7 +122,7 @@ def clipped(
         return bare
     if clip is True:
         if not isinstance(lattice, Lattice):
-            raise ConfigError(where, True, "data with levels, whose range is known, or in Python (low, high)")
+            raise ConfigError(where, True, "false, or data with levels, whose range is known, or in Python (low, high)")
         clip = lattice.low, lattice.high
     low, high = clip
     if not low < high:

@@ -26,9 +26,10 @@ import numpy as np
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
-from inkwash.evaluation.finding import Finding, is_beyond
+from inkwash.evaluation.finding import Finding, Grade, is_beyond
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import spread_of
 
@@ -200,6 +201,15 @@ class Imputation(Finding):
         for kind in self.model:
             yield f"imputed       {kind}: {', '.join(self._words(kind))} (in brackets: independent columns)"
 
+    def grades(self) -> dict[str, Grade]:
+        low = {"crps", "brier", "excess"}
+        return {
+            f"{MEANINGS[name][0]}, imputed {kind}": Grade(mean.value, "low" if name in low else "high")
+            for kind, scores in self.model.items()
+            for name, mean in scores.items()
+            if name not in ("coverage_50", "coverage_90", "claim")
+        }
+
     def _words(self, kind: str) -> Iterator[str]:
         for name, mean in self.model[kind].items():
             error = "" if mean.std_error is None else f" ± {mean.std_error:.3f}"
@@ -236,7 +246,9 @@ def imputation_test(
     """
     hidden = hide(x, seed) & ~np.isnan(train).all(0)
     seen = np.where(hidden, np.nan, x)
-    found = [score(draw(seen, DRAWS), x, hidden, unit, is_category) for draw in (impute, independent(train, seed))]
+    found = [
+        score(draw(seen, DRAWS), x, hidden, unit, is_category) for draw in tracked((impute, independent(train, seed)))
+    ]
     return Imputation(len(x), int(hidden.sum()), DRAWS, *found)
 
 

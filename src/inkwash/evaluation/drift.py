@@ -18,7 +18,7 @@ import numpy as np
 
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import Categories, categories_of, names_of, table_of, unfold, unfolded_words
 
@@ -73,6 +73,9 @@ class Drift(Finding):
             f"drift         {sum(moved.beyond for moved in self.moves)} of {len(self.moves)} means and spreads; "
             f"the most is {worst.size:.1f} standard errors, {worst.what} of {worst.where}"
         )
+
+    def grades(self) -> dict[str, Grade]:
+        return {"means and spreads that moved": Grade(sum(moved.beyond for moved in self.moves), "low")}
 
     def warnings(self) -> Iterator[str]:
         for moved in self.moves:

@@ -10,12 +10,14 @@ other half.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
 from inkwash.core.display import Display
+from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.core.options import check
 from inkwash.data.dataset import Dataset
@@ -61,7 +63,57 @@ def evaluate(
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
     main = accelerator().is_main_process
-    folder, config, display = Run(run), config or EvaluateConfig(), (main and display) or Display(shown=False)
+    display = (main and display) or Display(shown=False)
+    result = evaluated(run, config, display, data=data, device=device, features=features)
+    if main:
+        result.write(display)
+        display.found(**result.found.to_json())
+        display.say(f"next          inkwash sample {run} -n 64 --out {Path(run) / 'drawn'}")
+    return result.found.to_json()
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run that has been evaluated.
+
+    Args:
+        run: the run.
+        subject: what was evaluated.
+        found: the evaluation.
+    """
+
+    run: Run
+    subject: Subject
+    found: Evaluation
+
+    @property
+    def folder(self) -> Path:
+        """Where the evaluation of a run is kept."""
+        return self.run.path / "evaluation"
+
+    def write(self, display: Display) -> None:
+        """Write the evaluation into the run, and print it."""
+        storage.make_folder(self.folder)
+        storage.replace(self.folder / "evaluation.json", storage.dump_json(self.found.to_json()))
+        pictures = draw_pictures(self.folder, self.subject, self.found)
+        storage.replace(self.folder / "report.html", page(self.found, self.run, self.subject.model, pictures))
+        for line in self.found.lines():
+            display.say(line)
+        display.wrote(self.folder / "evaluation.json", *pictures.values(), self.folder / "report.html")
+        display.say(f"report        {self.folder / 'report.html'}")
+
+
+def evaluated(
+    run: StrPath,
+    config: EvaluateConfig | None,
+    display: Display,
+    *,
+    data: Any = None,
+    device: Device = "auto",
+    features: Features | None = None,
+) -> Evaluated:
+    """`evaluate`, without writing anything."""
+    folder, config = Run(run), config or EvaluateConfig()
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)
     config, dataset, split = replace(config, sampling=sampling), folder.dataset(data), folder.split()
@@ -69,23 +121,7 @@ def evaluate(
     if features is not None:
         require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
     subject = subject_of(model, dataset, split, config, display, features)
-    found = measure(subject, folder.header().step, display)
-    if main:
-        _write(folder, subject, found, display)
-    return found.to_json()
-
-
-def _write(folder: Run, subject: Subject, found: Evaluation, display: Display) -> None:
-    """Write an evaluation into its run, and print it."""
-    target = folder.path / "evaluation"
-    storage.make_folder(target)
-    storage.replace(target / "evaluation.json", storage.dump_json(found.to_json()))
-    pictures = draw_pictures(target, subject, found)
-    storage.replace(target / "report.html", page(found, folder, subject.model, pictures))
-    for line in found.lines():
-        display.say(line)
-    display.say(f"report        {target / 'report.html'}")
-    display.say(f"next          inkwash sample {folder.path} -n 64 --out {folder.path / 'drawn'}")
+    return Evaluated(folder, subject, measure(subject, folder.header().step, display))
 
 
 def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> EvaluateConfig:
@@ -100,7 +136,9 @@ def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> Evaluat
         if config.imputed:
             require_diffusion(model, "imputed")
         return replace(config, imputed=0)
+    if config.guidance != 1 and (model.condition.classes, model.condition.given) == (None, None):
+        raise ConfigError("guidance", config.guidance, "1: this model has no condition to guide to")
     if config.bound_steps == "inf":
-        require_gaussian(model.process, "bound_steps inf")
+        require_gaussian(model.process, "bound_steps inf", "a number of steps")
     rows_to_hide(dataset.spec, config)
     return config

@@ -28,7 +28,7 @@ import numpy as np
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.evaluation.features import classifier_features, principal_components, require_features
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.metrics import with_floor
 from inkwash.evaluation.subject import Subject
 
@@ -68,6 +68,8 @@ MEANINGS = {
     "coverage": ("coverage", "recall that counts only whether each data point has a sample near it"),
 }
 """Name and meaning of each number of `Fidelity`."""
+_GOOD: dict[str, Any] = {"frechet": "low", "kernel": "low", "density": "near 1"}
+"""Which numbers are good; of the others, high ones."""
 SPACES = {
     "components": "the principal components of the entries",
     "classifier": "features of a small classifier of the labels",
@@ -197,6 +199,10 @@ class Spaces(Finding):
 
     def to_json(self) -> Any:
         return super().to_json()["spaces"]
+
+    def grades(self) -> dict[str, Grade]:
+        found = [(name, *item) for name, space in self.spaces.items() for item in vars(space.samples).items()]
+        return {f"{MEANINGS[key][0]}, {name}": Grade(value, _GOOD.get(key, "high")) for name, key, value in found}
 
     def lines(self) -> Iterator[str]:
         for name, space in self.spaces.items():

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from inkwash.core.options import to_json
+from inkwash.core.shapes import Array
 
 _BEYOND = 3
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One number of a finding, by which two models can be compared.
+
+    Args:
+        value: the number.
+        good: which numbers are good.
+        unit: its unit; empty for a share or a plain number.
+        each: what each held-out example adds to it, in their order, `(n,)`: the value is their mean. None if it is no
+            mean over held-out examples.
+        train: the same for training examples, whose mean is subtracted.
+    """
+
+    value: float
+    good: Literal["low", "high", "near 0.5", "near 1"]
+    unit: str = ""
+    each: Array | None = None
+    train: Array | None = None
 
 
 class Finding(ABC):
@@ -21,6 +43,10 @@ class Finding(ABC):
     @abstractmethod
     def lines(self) -> Iterator[str]:
         """The finding as lines for a terminal."""
+
+    def grades(self) -> Mapping[str, Grade]:
+        """The numbers by which two models can be compared, by name; by default there is none."""
+        return {}
 
     def warnings(self) -> Iterator[str]:
         """A sentence for each thing that is wrong beyond sampling error; by default there is none."""

@@ -6,16 +6,18 @@ Numbers are in the unit of the report: bits per dimension for data with levels, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from inkwash.core.display import Display
+from inkwash.core.options import to_json
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionKeywords
-from inkwash.evaluation.finding import Finding, is_beyond
+from inkwash.evaluation.finding import Finding, Grade, is_beyond
 from inkwash.evaluation.subject import FEWEST, Subject
 from inkwash.likelihood.bound import Bound, MeanBound
 from inkwash.likelihood.flow import EXACT_UP_TO
@@ -108,6 +110,8 @@ class Likelihood(Finding):
         overfitting: difference of the two bounds.
         log_density: None for data or models without one, and for large examples.
         importance: None for models without a latent, and for large latents that are walked to.
+        each: what each example adds to the bounds, by set, to `log_density` and to `importance`, in their units; it is
+            not written.
     """
 
     bound: dict[str, MeanBound]
@@ -115,6 +119,27 @@ class Likelihood(Finding):
     overfitting: Overfitting
     log_density: LogDensity | None
     importance: Importance | None
+    each: dict[str, Array] = field(default_factory=dict)
+
+    def to_json(self) -> Any:
+        plain = to_json(replace(self, each={}))
+        del plain["each"]
+        return plain
+
+    def grades(self) -> dict[str, Grade]:
+        found = {
+            f"bound, {name.replace('_', ' ')}": Grade(bound.total, "low", bound.unit, self.each.get(name))
+            for name, bound in self.bound.items()
+        }
+        held_out, train = self.each.get("held_out"), self.each.get("train")
+        found["over-fitting"] = Grade(self.overfitting.gap, "low", self.unit, held_out, train)
+        if self.log_density is not None:
+            each = self.each.get("log_density")
+            found["log-density"] = Grade(self.log_density.held_out, "high", self.log_density.unit, each)
+        if self.importance is not None:
+            each = self.each.get("importance")
+            found["likelihood"] = Grade(self.importance.held_out, "low", self.importance.unit, each)
+        return found
 
     @property
     def unit(self) -> str:
@@ -150,24 +175,26 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     """The bound of held-out and training data, and the exact log-density of held-out data."""
     display.say("evaluating the bound …")
     parts, condition = subject.parts, subject.held_out_condition
-    held_out, train, given_condition, log_density, importance = results_of(
-        [
-            lambda: _bound(subject, parts.held_out),
-            lambda: _bound(subject, parts.train),
-            lambda: _bound(subject, parts.held_out, condition) if condition else None,
-            lambda: _log_density(subject, display),
-            lambda: _importance(subject, display),
-        ]
-    )
+    tasks: list[Callable[[], Any]] = [
+        lambda: _bound(subject, parts.held_out),
+        lambda: _bound(subject, parts.train),
+        lambda: _bound(subject, parts.held_out, condition) if condition else None,
+        lambda: _log_density(subject, display),
+        lambda: _importance(subject, display),
+    ]
+    with display.bar("evaluating the bound"):
+        held_out, train, given_condition, (log_density, densities), (importance, likelihoods) = results_of(tasks)
     bounds = {"held_out": held_out, "train": train}
     if condition:
         bounds["held_out_given_condition"] = given_condition
+    each = {name: (bound.total * _unit(bound)).cpu().numpy() for name, bound in bounds.items()}
     return Likelihood(
         bound={name: bound.mean() for name, bound in bounds.items()},
         bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), _per_time(train)),
         overfitting=_overfitting(held_out, train),
         log_density=log_density,
         importance=importance,
+        each=each | {"log_density": densities, "importance": likelihoods},
     )
 
 
@@ -194,41 +221,47 @@ def _overfitting(held_out: Bound, train: Bound) -> Overfitting:
     return Overfitting(gap, error)
 
 
-def _log_density(subject: Subject, display: Display) -> LogDensity | None:
-    """The density of vectors of at most 64 real numbers, over as many examples without gaps as take little time."""
+_NONE: tuple[None, Array] = None, np.zeros(0)
+
+
+def _log_density(subject: Subject, display: Display) -> tuple[LogDensity | None, Array]:
+    """The density of vectors of at most 64 real numbers, over as many examples without gaps as take little time; and
+    that of each example."""
     size, model = math.prod(subject.spec.shape), subject.model
     if not subject.spec.is_real.all() or size > EXACT_UP_TO or not isinstance(model, Diffusion):
-        return None
+        return _NONE
     if not isinstance(model.process, Gaussian):
-        return None
+        return _NONE
     held_out = subject.parts.held_out
     held_out = held_out[~np.isnan(held_out).reshape(len(held_out), -1).any(1)][: max(_EXACT_ENTRIES // size, FEWEST)]
     if len(held_out) < FEWEST:
-        return None
+        return _NONE
     display.say("evaluating the exact log-density …")
     result = model.log_prob(held_out, solver=_SOLVER)
     count = len(result.value)
     error = float(result.value.std()) / math.sqrt(count)
-    return LogDensity(float(result.value.mean()), error, "nats", count, float(result.evaluations.double().mean()))
+    evaluations = float(result.evaluations.double().mean())
+    found = LogDensity(float(result.value.mean()), error, "nats", count, evaluations)
+    return found, result.value.double().cpu().numpy()
 
 
-def _importance(subject: Subject, display: Display) -> Importance | None:
+def _importance(subject: Subject, display: Display) -> tuple[Importance | None, Array]:
     """The likelihood of as many held-out examples as take little time, for a model with a latent whose density is known
-    or, if it is walked to, has few entries."""
+    or, if it is walked to, has few entries; and that of each example."""
     model = subject.model
     if not isinstance(model, LatentModel):
-        return None
+        return _NONE
     draws, entries, size = _DRAWS, _DECODED_ENTRIES, math.prod(model.shape)
     if model.steps > 1:
         draws, entries, size = _WALKED_DRAWS, _WALKED_ENTRIES, math.prod(model.latents.shape)
         if size > EXACT_UP_TO:
-            return None
+            return _NONE
     display.say("estimating the likelihood …")
     x = subject.parts.held_out[: max(entries // size, FEWEST)]
     found = model.log_prob(x, draws=draws, seed=derived_seed(subject.config.seed, Purpose.EVALUATE))
     discrete = model.autoencoder.lattice is not None
     unit = 1 / (math.prod(model.shape) * math.log(2)) if discrete else 1.0
-    return Importance(
+    importance = Importance(
         held_out=-float(found.value.mean()) * unit,
         std_error=float(found.value.std()) / math.sqrt(len(x)) * unit,
         draw_error=float(found.std_error.mean()) * unit,
@@ -237,3 +270,4 @@ def _importance(subject: Subject, display: Display) -> Importance | None:
         unit="bits/dim" if discrete else "nats",
         examples=len(x),
     )
+    return importance, -found.value.double().cpu().numpy() * unit

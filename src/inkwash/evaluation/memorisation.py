@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inkwash.core.shapes import Array
-from inkwash.evaluation.finding import Finding, is_beyond
+from inkwash.evaluation.finding import Finding, Grade, is_beyond
 from inkwash.evaluation.metrics import flat
 from inkwash.evaluation.subject import Subject
 
@@ -64,6 +64,13 @@ class Memorisation(Finding):
             f"± {self.closer_std_error:.3f}; {self.copies:.1%} copies; {self.to_train:.1%} closest to "
             f"training data (± {self.to_train_std_error:.1%})"
         )
+
+    def grades(self) -> dict[str, Grade]:
+        return {
+            "closer to training data": Grade(self.closer, "near 0.5"),
+            "closest to training data": Grade(self.to_train, "near 0.5"),
+            "copies": Grade(self.copies, "low"),
+        }
 
     def warnings(self) -> Iterator[str]:
         if is_beyond(self.closer, self.closer_std_error, 0.5):

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from inkwash.core.errors import ConfigError
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.subject import Subject
 
 Measured = TypeVar("Measured")
@@ -61,6 +62,9 @@ class TwoSample(Finding):
             f"{self.null_high:.3f}; p = {self.p_value:.3f} ({self.per_sample} of each)"
         )
 
+    def grades(self) -> dict[str, Grade]:
+        return {"two-sample accuracy": Grade(self.accuracy, "near 0.5")}
+
     def warnings(self) -> Iterator[str]:
         if self.accuracy > self.null_high:
             yield f"samples can be told from data: a classifier is right of {self.accuracy:.1%} of both"
@@ -85,7 +89,7 @@ def two_sample_test(a: Array, b: Array, seed: int = 0, shuffles: int = 50) -> Tw
     y = np.repeat([0, 1], count)
     random = np.random.default_rng(seed)
     accuracy = _out_of_bag_accuracy(x, y, seed)
-    null = np.array([_out_of_bag_accuracy(x, random.permutation(y), seed + 1 + i) for i in range(shuffles)])
+    null = np.array([_out_of_bag_accuracy(x, random.permutation(y), seed + 1 + i) for i in tracked(range(shuffles))])
     p_value = float((1 + np.sum(null >= accuracy)) / (1 + shuffles))
     return TwoSample(accuracy, float(null.mean()), float(np.quantile(null, 0.95)), p_value, count)
 

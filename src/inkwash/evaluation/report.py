@@ -41,15 +41,10 @@ def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -
         model: the model of the run.
         shown: the pictures to hold, by their captions.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
-    )
-    template = environment.from_string(resources.files("inkwash.evaluation").joinpath("report.html").read_text("utf-8"))
     header, curve = run.header(), run.path / "curve.png"
     pictures = {**shown, _CURVE: curve} if curve.exists() else shown
-    content = template.render(
+    return _rendered(
+        "report.html",
         found=found,
         warnings=found.warnings(),
         name=run.path.resolve().name,
@@ -68,7 +63,32 @@ def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -
         by_object=header.config.source.startswith("<"),
         versions=versions(),
     )
-    return content.encode()
+
+
+def comparison_page(comparison: Any, command: str, pictures: Mapping[str, Mapping[str, Path]], warnings: Any) -> bytes:
+    """The report of two runs: one file of HTML.
+
+    Args:
+        comparison: an `inkwash.evaluation.compare.Comparison`.
+        command: the command line that makes it again.
+        pictures: the pictures to hold, by their captions and by the letter of the run.
+        warnings: what is wrong with each run, by its name.
+    """
+    uris = {caption: [(name, _data_uri(path)) for name, path in pair.items()] for caption, pair in pictures.items()}
+    shown = {"comparison": comparison, "command": command, "warnings": warnings, "pictures": uris}
+    return _rendered("comparison.html", **shown, versions=versions())
+
+
+def _rendered(template: str, **content: Any) -> bytes:
+    """A page from its template."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
+    files = resources.files("inkwash.evaluation")
+    made = environment.from_string(files.joinpath(template).read_text("utf-8"))
+    return made.render(style=files.joinpath("report.css").read_text("utf-8").rstrip(), **content).encode()
 
 
 def _visible(value: Any) -> Any:
@@ -76,12 +96,12 @@ def _visible(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def command_of(run: Path, config: EvaluateConfig) -> str:
-    """The command line that makes an evaluation again."""
+def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:
+    """The command line that makes an evaluation again, of one run or of several side by side."""
     options = to_json(config)
     options |= options.pop("sampling")
     words = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
-    return shlex.join(["inkwash", "evaluate", str(run), *itertools.chain(*words)])
+    return shlex.join(["inkwash", "evaluate", *map(str, (run, *others)), *itertools.chain(*words)])
 
 
 def _about(header: Header, model: Model) -> dict[str, str]:

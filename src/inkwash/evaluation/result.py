@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from inkwash.core.brief import page
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.options import to_json
@@ -17,7 +18,7 @@ from inkwash.evaluation.calibration import Imputation, measure_imputation
 from inkwash.evaluation.columns import Columns, measure_columns
 from inkwash.evaluation.drift import Drift, measure_drift
 from inkwash.evaluation.fidelity import Spaces, measure_fidelity
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.likelihood import Likelihood, measure_likelihood
 from inkwash.evaluation.memorisation import Memorisation, measure_memorisation
 from inkwash.evaluation.metrics import Labels, TwoSample, measure_labels, measure_two_sample
@@ -61,6 +62,12 @@ class Evaluation:
     utility: Utility | None
     labels: Labels | None
 
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self.data} at step {self.step}: {len(self.warnings())} warnings>"
+
+    def _repr_html_(self) -> str:
+        return page(repr(self), self.lines())
+
     def warnings(self) -> list[str]:
         """What is wrong beyond sampling error, a sentence each."""
         order = self.drift, self.memorisation, self.likelihood, self.two_sample, self.imputation
@@ -74,6 +81,11 @@ class Evaluation:
         for finding in (*found, *by_kind):
             if finding is not None:
                 yield from finding.lines()
+
+    def grades(self) -> dict[str, Grade]:
+        """The numbers by which two models can be compared, by name."""
+        findings = (getattr(self, field.name) for field in fields(self))
+        return {name: score for each in findings if isinstance(each, Finding) for name, score in each.grades().items()}
 
     def to_json(self) -> dict[str, Any]:
         """The evaluation as `evaluation.json` has it."""
@@ -108,5 +120,6 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
         "series": lambda: measure_series(subject),
         "labels": lambda: measure_labels(subject),
     }  # the slowest first, since processes take them in turn
-    found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
+    with display.bar("testing samples against data"):
+        found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
     return Evaluation(step=step, data=subject.name, config=subject.config, likelihood=likelihood, **found)

@@ -166,7 +166,8 @@ def subject_of(
 
 def _require_enough(name: str, part: str, places: Array, fewest: int) -> None:
     if len(places) < fewest:
-        raise DataError(name, f"{len(places)} {part} examples", f"at least {fewest} to evaluate on")
+        need = f"at least {fewest} to evaluate on (inkwash train --data.held-out decides the share)"
+        raise DataError(name, f"{len(places)} {part} examples", need)
 
 
 def _sample(model: Model, dataset: Dataset, others: Array, config: EvaluateConfig, display: Display) -> Array:

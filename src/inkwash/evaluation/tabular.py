@@ -35,7 +35,9 @@ def spread_of(spec: DataSpec, x: Array) -> Array:
     """For each entry, in the order of the data, the standard deviation of its channel or column; 1 where that is 0."""
     each = spec.to_channels_first(x).astype(np.float64)
     spread = moments(np.moveaxis(each, 1, -1).reshape(-1, spec.shape[0]))[1].reshape(-1, *(1,) * len(spec.size))
-    return spec.from_channels_first(np.broadcast_to(np.where(spread > 0, spread, 1.0), (1, *spec.shape))).ravel()
+    every = np.ones((1, len(spec.varies), *spec.size))
+    every[:, spec.varies] = np.where(spread > 0, spread, 1.0)
+    return spec.from_all_channels(every).ravel()
 
 
 def moments(x: Array) -> tuple[Array, Array]:

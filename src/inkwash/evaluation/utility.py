@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inkwash.core.shapes import Array
-from inkwash.evaluation.finding import Finding
+from inkwash.evaluation.finding import Finding, Grade
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import categories_of, embed, names_of, table_of
 
@@ -41,6 +41,9 @@ class Utility(Finding):
     std_error: float
     score: str
     per_sample: int
+
+    def grades(self) -> dict[str, Grade]:
+        return {f"{self.score} of {self.target}, learned from samples": Grade(self.samples, "high")}
 
     def lines(self) -> Iterator[str]:
         yield (

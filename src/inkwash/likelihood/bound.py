@@ -21,7 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
@@ -31,6 +33,7 @@ from inkwash.process.gaussian import require_gaussian
 from inkwash.process.process import Process
 
 
+@short_repr
 @dataclass(frozen=True)
 class MeanBound:
     """The means of a bound and of its parts over examples.
@@ -62,6 +65,7 @@ class MeanBound:
         return {name: value for name, value in found.items() if value is not None}
 
 
+@short_repr
 @dataclass(frozen=True)
 class Bound:
     r"""An upper bound on -log p(x) and its parts, nats per example.
@@ -206,7 +210,7 @@ def bound(
         inputs["present"] = ~missing
     parts = [
         _slot_terms(under(denoiser, inputs, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
-        for rows, random in slots_of(x, seed, Purpose.BOUND)
+        for rows, random in tracked(list(slots_of(x, seed, Purpose.BOUND)))
     ]
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)
@@ -294,7 +298,8 @@ def _slot_terms(
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
     prior, last = process.prior(x.shape, like=x), process.marginal(x, 1.0)
-    per_time = [stretches.term(denoiser, x, present, i, random) for i in range(len(stretches.edges) - 1)]
+    stretch = tracked(range(len(stretches.edges) - 1))
+    per_time = [stretches.term(denoiser, x, present, i, random) for i in stretch]
     nearest = process.marginal(x, first)
     x_t = nearest.draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)

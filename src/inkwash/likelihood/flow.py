@@ -25,7 +25,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import event_size, over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
@@ -46,6 +48,7 @@ _PROBES = 8
 _LOGISTIC_SCALE = 2.0
 
 
+@short_repr
 @dataclass(frozen=True)
 class LogProb:
     """A log-probability, nats per example, and how sure it is.
@@ -120,7 +123,8 @@ def transport(
         return _follow(denoiser, field, block, t, s, solver, 0)[0]
 
     x_t = x_t.double()
-    parts = [moved(under(denoiser, condition, rows), x_t[rows]) for rows, _ in slots_of(x_t, 0, Purpose.FLOW)]
+    slots = list(slots_of(x_t, 0, Purpose.FLOW))
+    parts = [moved(under(denoiser, condition, rows), x_t[rows]) for rows, _ in tracked(slots)]
     return torch.cat(parts)[: len(x_t)]
 
 
@@ -164,7 +168,7 @@ def flow_log_prob(
     x_t = x_t.double()
     parts = [
         _log_probs(under(denoiser, condition, rows), x_t[rows], t, trace, solver, terminal, random)
-        for rows, random in slots_of(x_t, seed, Purpose.FLOW)
+        for rows, random in tracked(list(slots_of(x_t, seed, Purpose.FLOW)))
     ]
     return _summary(parts, len(x_t), trace.exact)
 
@@ -200,7 +204,7 @@ def dequantised_log_prob(
     trace = _Trace.of(divergence, probes, event_size(x.shape[1:]))
     spread = _with_noise if dequantise.kind == "noise" else _with_uniform
     x, parts = x.double(), []
-    for rows, random in slots_of(x, seed, Purpose.FLOW):
+    for rows, random in tracked(list(slots_of(x, seed, Purpose.FLOW))):
         conditioned = under(denoiser, condition, rows)
         spreads = [spread(conditioned, x[rows], times, lattice, random) for _ in range(dequantise.draws)]
         flows = [_log_probs(conditioned, x_t, t, trace, solver, None, random) for x_t, t, _ in spreads]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
+from inkwash.core.progress import reached, tracked
 
 Field = Callable[[Tensor, Tensor], Tensor]
 """A field takes times `(B,)` and states `(B, D)` to slopes `(B, D)`."""
@@ -62,7 +63,7 @@ class Fixed(Solver):
         self, field: Field, state: Tensor, start: float, stop: float, slope: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         h, saved = (stop - start) / self.steps, slope is not None
-        for i in range(self.steps):
+        for i in tracked(range(self.steps)):
             time = state.new_full((len(state),), start + i * h)
             k1, slope = field(time, state) if slope is None else slope, None
             k2 = field(time + h / 2, state + h / 2 * k1)
@@ -124,6 +125,7 @@ class Adaptive(Solver):
             past = past.where(~taken, seen)
             time, state = torch.where(taken, end, time), torch.where(taken[:, None], new, state)
             active = time != stop
+            reached(float(((time - start) / span).mean()))
         return state, evaluations
 
     def _sizes(self, errors: Tensor, old: Tensor, new: Tensor) -> Tensor:

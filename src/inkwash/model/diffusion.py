@@ -22,7 +22,7 @@ from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood.ode import Solver
 from inkwash.model.interpolation import diffuse_alike, linear, spherical
-from inkwash.model.model import Model
+from inkwash.model.model import OF_DATA, Model
 from inkwash.model.options import WalkOptions
 from inkwash.model.units import Units, require_same_values
 from inkwash.model.walking import WalkingModel
@@ -340,5 +340,5 @@ def require_diffusion(model: Model, where: str) -> Diffusion:
         ConfigError: another kind of model.
     """
     if not isinstance(model, Diffusion):
-        raise ConfigError(where, f"a {type(model).__name__}", "a Diffusion, whose noisy data has the size of the data")
+        raise ConfigError(where, f"a {type(model).__name__}", OF_DATA)
     return model

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.condition import guided
@@ -29,6 +30,7 @@ from inkwash.process.distributions import standard_normal
 _ROUNDING = 1e-4
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Observed(Factor):
     r"""Known entries: $r(x) = \prod_{i \in \mathrm{mask}} \delta(x_i - \mathrm{values}_i)$.
@@ -72,6 +74,7 @@ def _broadcast(where: str, part: Any, shape: tuple[int, ...]) -> Array:
         raise ConfigError(where, f"shape {array.shape}", f"{shape}, or what broadcasts to it") from None
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Measurement(Factor):
     r"""A linear measurement with normal noise: $r(x) = \mathcal N(y;\ A x,\ \mathrm{noise}^2)$.
@@ -101,7 +104,7 @@ class Measurement(Factor):
             raise ConfigError("measurement: data.transform", units.transform.kind, need)
         zero = torch.zeros((1, *units.shape), dtype=torch.float64, device=units.device)
         scale = units.scale
-        offset = self._apply(zero)
+        offset = self._apply(units.difference_to_data(zero))
 
         def apply(x: Tensor) -> Tensor:
             return (self._apply(units.difference_to_data(x)) - offset.to(x)) / scale
@@ -133,6 +136,7 @@ class Measurement(Factor):
             raise ConfigError("measurement.A", "a map that is not affine", "a linear one; or a Classifier")
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Classifier(Factor):
     r"""Any differentiable $\log r(x)$, for example the log-probability that a classifier gives to a label.
@@ -158,6 +162,7 @@ class Classifier(Factor):
         return replace(nothing(units.shape, units.device), potentials=potential, differentiable=found.requires_grad)
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Condition(Factor):
     r"""A condition y of a model that was trained with one: $r(x) = p(y \mid x)^w$, as the network knows it.

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import over
 from inkwash.denoise.denoiser import AnyDenoiser
@@ -127,7 +128,7 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
     clean, process, times = model.to_model(x).double(), model.process, candidate_times(model, candidates)
     lattice = model.units.lattice or process.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
-    for rows, random in slots_of(clean, seed, Purpose.GRID):
+    for rows, random in tracked(list(slots_of(clean, seed, Purpose.GRID))):
         own = min(len(rows), len(clean) - int(rows[0]))
         _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
     fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
@@ -209,7 +210,7 @@ def trajectory_costs(
     like = torch.zeros((), dtype=torch.float64, device=model.device)
     starts = process.prior((n, *model.shape), like=like).draw(random)
     step = torch.zeros(len(times) - 1, len(times), dtype=torch.float64)
-    for x_t in starts.split(Slots(model.shape, model.device).rows):
+    for x_t in tracked(starts.split(Slots(model.shape, model.device).rows)):
         step += _deviations(model.denoiser, process, x_t, times)
     return _costs(times, step[:, :-1], step[:, -1].expand(len(step), -1), n, 0.0)
 

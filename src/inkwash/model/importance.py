@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.process.distributions import Normal
 
 
+@short_repr
 @dataclass(frozen=True)
 class ImportanceEstimate:
     r"""An estimate of log p(x) from K draws of z: $\log\frac1K\sum_k w_k$ with $w = p(z)\,p(x \mid z)/r(z)$ for z drawn
@@ -46,6 +48,7 @@ class ImportanceEstimate:
         return (self.log_weights - self.value).exp()
 
 
+@short_repr
 @dataclass(frozen=True)
 class Codes:
     """Draws of the latents of some examples.

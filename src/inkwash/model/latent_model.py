@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError, require_integer
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import as_batch
 from inkwash.data.condition import ConditionSpec
@@ -84,7 +85,7 @@ class LatentModel(Model, ABC):
             ConfigError: a bad option.
         """
         walks = self.walks(n, first=first, seed=seed, mean=mean, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
+        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(walks)]))
 
     @torch.no_grad()
     def encode(self, x: Any, *, seed: int | None = None) -> Tensor:
@@ -277,7 +278,7 @@ class LatentProduct(Walkable):
             ConfigError: a bad option, or one that the method cannot use.
         """
         walks = self.walks(n, method=method, mean=mean, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
+        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(walks)]))
 
     def walks(
         self,

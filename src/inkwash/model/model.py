@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec
+from inkwash.data.pictures import sheet
 from inkwash.likelihood.bound import Bound
 from inkwash.model.units import Units
 from inkwash.sample.walk import State, Walkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OF_DATA = "a diffusion model of the data, whose noisy data has its size: inkwash train --model diffusion"
+"""What the message says where only a `Diffusion` will do."""
 
 
 class Model(Walkable, ABC):
@@ -36,6 +44,21 @@ class Model(Walkable, ABC):
     condition: ConditionSpec
     device: torch.device
     steps: int
+
+    def __repr__(self) -> str:
+        known = self.units.transform
+        data = f"examples of shape {self.shape}" if known is None else known.spec.describe()
+        return f"<{type(self).__name__} of {data}>"
+
+    def picture(self, x: Any) -> Image:
+        """Examples, data units, as one picture, which a notebook shows; see `inkwash.data.pictures.sheet`.
+
+        Raises:
+            ConfigError: a model without a transform, which would know what the data is.
+        """
+        from PIL import Image
+
+        return Image.fromarray(sheet(self.units.spec, np.asarray(x)))
 
     @abstractmethod
     def sample(self, n: int, *args: Any, **options: Any) -> Any:
@@ -82,7 +105,7 @@ class Model(Walkable, ABC):
         self._lacks("impute")
 
     def _lacks(self, name: str) -> NoReturn:
-        raise ConfigError(name, f"a {type(self).__name__}", "a Diffusion, whose noisy data has the size of the data")
+        raise ConfigError(name, f"a {type(self).__name__}", OF_DATA)
 
     def with_options(self, *args: Any, **options: Any) -> Model:
         """The same networks as a model with other options of its own; only a model with a walk has some."""
@@ -97,7 +120,9 @@ class Model(Walkable, ABC):
         """
         for name, value in options.items():
             if value is not None and (name, value) != ("guidance", 1):
-                need = f"a model that walks back from noise; a {type(self).__name__} neither walks nor takes conditions"
+                need = (
+                    f"none, or a run of --model diffusion: a {type(self).__name__} neither walks nor takes conditions"
+                )
                 raise ConfigError(name, value, need)
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:

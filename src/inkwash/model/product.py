@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_kind
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slot, seed_of
 from inkwash.core.shapes import Array
 from inkwash.denoise.denoiser import AnyDenoiser
@@ -80,6 +82,9 @@ class Factors(Factor):
     def __init__(self, parts: tuple[Factor, ...]) -> None:
         self._parts = parts
 
+    def __repr__(self) -> str:
+        return " * ".join(map(repr, self._parts))
+
     @property
     def parts(self) -> tuple[Factor, ...]:
         return self._parts
@@ -111,6 +116,7 @@ def with_observed(data: Any, factors: Sequence[Factor], units: Units) -> Any:
     return data
 
 
+@short_repr
 @dataclass(frozen=True)
 class Population:
     """Samples by sequential Monte Carlo, and how far to trust them.
@@ -141,6 +147,9 @@ class Product(Walkable):
         self.factors = factors
         self.evidence: Evidence = gathered(model.units, factors)
 
+    def __repr__(self) -> str:
+        return f"<Product of {self.model!r} and {', '.join(type(factor).__name__ for factor in self.factors)}>"
+
     def __mul__(self, factor: Factor) -> Product:
         return Product(self.model, (*self.factors, *factor.parts)) if isinstance(factor, Factor) else NotImplemented
 
@@ -164,7 +173,7 @@ class Product(Walkable):
         Raises:
             ConfigError: a bad option, or one that the method cannot use.
         """
-        return self.to_data(torch.cat([end_of(each).x_s for each in self.walks(n, method=method, **options)]))
+        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(self.walks(n, method=method, **options))]))
 
     def walks(
         self,

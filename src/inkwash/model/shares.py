@@ -9,6 +9,7 @@ import numpy as np
 
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator, require_memory
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slots
 from inkwash.core.shapes import event_size
 from inkwash.model.latent_model import LatentProduct
@@ -33,7 +34,7 @@ def results_of(tasks: Sequence[Callable[[], Any]], place: Accelerator | None = N
 
     place = place or accelerator()
     mine = range(place.process_index, len(tasks), place.num_processes)
-    found = dict(gather_object([(k, tasks[k]()) for k in mine]))
+    found = dict(gather_object([(k, tasks[k]()) for k in tracked(mine)]))
     return [found[k] for k in range(len(tasks))]
 
 

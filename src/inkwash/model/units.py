@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.shapes import Array
+from inkwash.core.shapes import Array, to_array
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.frames import from_frame
 from inkwash.data.spec import DataSpec
@@ -22,6 +23,7 @@ from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.process import Process
 
 
+@short_repr
 @dataclass(frozen=True)
 class Units:
     """The units of a model.
@@ -87,7 +89,7 @@ class Units:
         """
         x = self.from_frame(x)
         if self.transform is not None:
-            x = self.transform.to_model(np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x), missing)
+            x = self.transform.to_model(to_array(x) if isinstance(x, Tensor) else np.asarray(x), missing)
         tensor = self.shaped("x", x)
         if self.values is not None and not self.values.holds(tensor.nan_to_num(self.values.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {self.values.values().tolist()} in each entry")
@@ -145,17 +147,27 @@ class Units:
         return np.where(np.isnan(known), samples, known).astype(samples.dtype)
 
     def to_reals(self, x: Tensor) -> Tensor:
-        """Model units to data units as real numbers, still `(B, *shape)`; differentiable."""
-        return x if self.transform is None else self.transform.real(x)
+        """Model units to data units as real numbers, `(B, *shape)` with constant channels; differentiable."""
+        return x if self.transform is None else self._with_constants(self.transform.real(x), 1.0)
 
     def difference_to_data(self, x: Tensor) -> Tensor:
         """A difference in model units as one in data units, for an affine transform."""
-        return x if self.transform is None else self.transform.stretch(x)
+        return x if self.transform is None else self._with_constants(self.transform.stretch(x), 0.0)
 
     def log_det(self, model_x: Tensor) -> Tensor | float:
         """Log-determinant of the map from data units to model units at `model_x`, `(B,)`; 0 where the units are the
         same."""
         return 0.0 if self.transform is None else self.transform.log_det(model_x)
+
+    def _with_constants(self, x: Tensor, share: float) -> Tensor:
+        """Channels `(B, *shape)` with a share of the constant ones among them."""
+        if self.spec.constants is None:
+            return x
+        varying = iter(x.unbind(1))
+        parts = (
+            next(varying) if value is None else torch.full_like(x[:, 0], share * value) for value in self.spec.constants
+        )
+        return torch.stack([*parts], 1)
 
     def _require_transform(self) -> Transform:
         if self.transform is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_integer, require_kind
 from inkwash.core.machine import require_memory
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, Slot, Slots, generator, seed_of, slots_of
 from inkwash.core.shapes import as_batch, event_size
 from inkwash.data.condition import ConditionSpec, guided
@@ -92,7 +93,7 @@ class WalkingModel(Model):
         options: WalkOptions = {"sampler": sampler, "steps": steps, "times": times, "grid": grid}
         options |= {"label": label, "given": given, "guidance": guidance, "present": present}
         walks = self.walks(n, first=first, seed=seed, **options)
-        return self.to_data(torch.cat([end_of(each).x_s for each in walks]))
+        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(walks)]))
 
     def walks(
         self, n: int, *, first: int = 0, seed: int | None = None, **options: Unpack[WalkOptions]
@@ -197,7 +198,7 @@ class WalkingModel(Model):
         """The ends of walks from `x_t` at time `t`: each from some of its rows, with the noise of a generator."""
         condition, plan = self._planned(len(x_t), **options)
         times, ends = grid_from(t, plan.times), []
-        for rows, random in starts:
+        for rows, random in tracked(list(starts)):
             walker = Stepwise(under(self.denoiser, condition, rows), plan.sampler)
             ends.append(end_of(walker.walk(x_t[rows], times, random)).x_s)
         return torch.cat(ends)

@@ -18,10 +18,11 @@ import torch
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.pictures import save_pixels, sheet
 from inkwash.model.model import Model
-from inkwash.sample.walk import State, Walkable
+from inkwash.sample.walk import State, Walkable, end_of
 
 _MILLISECONDS, _HOLD = 80, 1500
 FORMATS = (".gif", ".webp", ".png")
@@ -33,12 +34,8 @@ def draw(model: Walkable, n: int, display: Display, film: Film | None = None, **
     walks = model.walks(n, **options)
     if film is not None:
         walks[0] = film.record(walks[0])
-    ends = []
-    with display.bar(f"drawing {n} samples") as done:
-        for k, walk in enumerate(walks):
-            for state in walk:
-                done((k + 1 - state.s) / len(walks))
-            ends.append(state.x_s)
+    with display.bar(f"drawing {n} samples"):
+        ends = [end_of(walk).x_s for walk in tracked(walks)]
     return model.to_data(torch.cat(ends))
 
 
@@ -70,6 +67,9 @@ class Film:
             require_integer("examples", examples)
         self.examples = 16 if examples is None and self.spec.size else examples
         self.shots: list[tuple[Array, Array]] = []
+
+    def __repr__(self) -> str:
+        return f"<Film {self.path}: {len(self.shots)} of {self.frames} frames>"
 
     def record(self, walk: Iterable[State]) -> Iterator[State]:
         """Pass on the states of a walk, and keep what the film shows."""

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 _CACHED = 1 << 18
 """Log-odds of levels that are computed at a time on a CPU, so that they stay in its cache."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, Slots, generator
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
@@ -58,11 +59,12 @@ def complete(
     incomplete = x.isnan().flatten(1).any(1).nonzero()[:, 0]
     at_once = _MANY if method.selects else min(rows, max(rows // max(len(incomplete), 1), _FEW), _MANY)
     completed = x.to(dtype).repeat(n, *[1] * x.ndim)
-    for group, places in enumerate(incomplete.split(max(rows // at_once, 1)) if len(incomplete) else ()):
+    groups = incomplete.split(max(rows // at_once, 1)) if len(incomplete) else ()
+    for group, places in tracked(list(enumerate(groups))):
         part, samples = x[places], []
         evidence = EachKnown(~part.isnan(), part.nan_to_num(0.0))
         walker = method.compose(under(denoiser, condition, places), evidence, plan.sampler)
-        for first in range(0, n, at_once):
+        for first in tracked(range(0, n, at_once)):
             random = generator(seed, Purpose.IMPUTE, group, first)
             x_1 = denoiser.process.prior((at_once * len(part), *part.shape[1:]), like=completed).draw(random)
             end = end_of(walker.walk(x_1, plan.times, random)).x_s

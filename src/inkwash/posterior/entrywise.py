@@ -32,7 +32,7 @@ def require_bernoulli(process: Process, where: str) -> Bernoulli:
         ConfigError: another process; `where` names what needs it.
     """
     if not isinstance(process, Bernoulli):
-        raise ConfigError(where, f"a {type(process).__name__} process", "a Bernoulli process")
+        raise ConfigError(where, f"a {type(process).__name__} process", "a Bernoulli process, or --method smc")
     return process
 
 

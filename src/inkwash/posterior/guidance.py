@@ -85,7 +85,7 @@ class Guided(nn.Module):
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence, guidance: Guidance) -> None:
         super().__init__()
         self.denoiser, self.evidence, self.guidance = denoiser, evidence, guidance
-        self.process = require_gaussian(denoiser.process, f"method {type(guidance).__name__}")
+        self.process = require_gaussian(denoiser.process, f"method {type(guidance).__name__}", "--method smc")
         self.latest = self.process.schedule.time(_LEAST_LOG_SNR)
 
     def forward(self, x_t: Tensor, t: float | Tensor, **condition: Any) -> Estimate:

@@ -43,4 +43,4 @@ def require_ancestral(method: Method, sampler: Sampler) -> None:
         ConfigError: another sampler than `Ancestral`.
     """
     if not isinstance(sampler, Ancestral):
-        raise ConfigError("sampler", sampler, f"none: {type(method).__name__} samples the reverse kernel")
+        raise ConfigError("sampler", sampler, f"ancestral: {type(method).__name__} samples the reverse kernel")

@@ -153,7 +153,7 @@ class DPS(Method):
             raise ConfigError("method.scale", self.scale, "a number > 0")
 
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
-        require_gaussian(denoiser.process, "method DPS")
+        require_gaussian(denoiser.process, "method DPS", "--method smc")
         if evidence.potentials:
             raise ConfigError("method DPS", "a Classifier", "only known entries and linear measurements")
         return Stepwise(denoiser, _Descended(sampler, evidence, self))

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, over
 from inkwash.process.distributions import Bins, Bits, Lattice
@@ -137,6 +138,7 @@ def _mixture(weight: Bits, zero: Bits, one: Bits) -> Bits:
     return Bits(filled - unset)
 
 
+@short_repr
 @dataclass(frozen=True)
 class BitEstimate(AnyEstimate):
     r"""The estimate of clean bits, given noisy ones.

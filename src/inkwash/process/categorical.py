@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, one_hot
 
+from inkwash.core.brief import short_repr
 from inkwash.core.config import CategoryNoise
 from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, sum_event
@@ -152,6 +153,7 @@ def log_add(a: Tensor, b: Tensor) -> Tensor:
     return torch.logaddexp(a.masked_fill(nothing, 0.0), b.masked_fill(nothing, 0.0)).masked_fill(nothing, -torch.inf)
 
 
+@short_repr
 @dataclass(frozen=True)
 class CategoryEstimate(AnyEstimate):
     r"""The estimate of clean categories, given noisy ones.

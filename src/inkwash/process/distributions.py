@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from inkwash.core.brief import short_repr
 from inkwash.core.shapes import sum_event
 
 LOG_2PI = math.log(2 * math.pi)
@@ -103,6 +104,7 @@ class Lattice:
         return bool((x == self.low + self.index(x) * self.spacing).all())
 
 
+@short_repr
 @dataclass(frozen=True)
 class Bins:
     """The bins of integers, for data `(*event)` that has both integer and real entries; they have no ends.
@@ -118,6 +120,7 @@ class Bins:
     """None, as the integers have no last value."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Normal(Comparable):
     r"""$\mathcal N(\mu, \mathrm{var})$, diagonal.
@@ -162,6 +165,7 @@ class Normal(Comparable):
         return DiscretizedNormal(self.mean, self.std, values)
 
 
+@short_repr
 @dataclass(frozen=True)
 class DiscretizedNormal(Independent):
     r"""The mass that $\mathcal N(\mu, \sigma^2)$ puts on the bin around each value of a lattice with spacing $\delta$:
@@ -196,6 +200,7 @@ class DiscretizedNormal(Independent):
         return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
 
 
+@short_repr
 @dataclass(frozen=True)
 class BinnedNormal(Independent):
     r"""$\mathcal N(\mu, \sigma^2)$, with masses for integer entries and densities for real ones. The mass of an integer
@@ -228,6 +233,7 @@ class BinnedNormal(Independent):
         return self.density.draw(generator)
 
 
+@short_repr
 @dataclass(frozen=True)
 class NormalMixture(Independent):
     r"""For each entry a mixture of K normal laws, $\sum_k w_k\,\mathcal N(\mu_k, s_k^2)$, as a density or, on a
@@ -273,6 +279,7 @@ class NormalMixture(Independent):
         return self.lattice.low + self.lattice.index(drawn) * self.lattice.spacing
 
 
+@short_repr
 @dataclass(frozen=True)
 class Masses(Comparable):
     r"""For each entry, a probability for each value of a lattice, $P(x_v) = \mathrm{softmax}(\mathrm{logits})_v$.
@@ -308,6 +315,7 @@ class Masses(Comparable):
         return self.lattice.values().to(self.logits)[_gumbel_max(self.logits, generator)]
 
 
+@short_repr
 @dataclass(frozen=True)
 class Bits(Comparable):
     r"""Independent bits: $P(x_i = 1) = 1/(1 + e^{-\ell_i})$.

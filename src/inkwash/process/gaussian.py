@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import over, sum_event
 from inkwash.process.distributions import (
@@ -108,17 +109,24 @@ class Gaussian(Scheduled):
         return over(steps.keep(self.schedule, s, t), x_t) * x_t + over(steps.pull(self.schedule, s, t), x) * x
 
 
-def require_gaussian(process: Process, where: str) -> Gaussian:
+def require_gaussian(process: Process, where: str, otherwise: str | None = None) -> Gaussian:
     """Return the process if it is Gaussian.
+
+    Args:
+        process: the process.
+        where: what needs it.
+        otherwise: what goes with every process, if there is something.
 
     Raises:
         ConfigError: it is another process; the error names `where`.
     """
     if not isinstance(process, Gaussian):
-        raise ConfigError(where, f"a {type(process).__name__} process", "a Gaussian process")
+        need = "a Gaussian process" + (f", or {otherwise}" if otherwise else "")
+        raise ConfigError(where, f"a {type(process).__name__} process", need)
     return process
 
 
+@short_repr
 @dataclass(frozen=True)
 class Noisy:
     """Noisy data, with everything that is known before the network is evaluated.
@@ -147,6 +155,7 @@ class Noisy:
         return (self.x_t - self.alpha * x) / self.sigma
 
 
+@short_repr
 @dataclass(frozen=True)
 class Estimate(AnyEstimate):
     r"""Everything that a network's output at $(x_t, t)$ implies.

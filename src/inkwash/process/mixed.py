@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
 from inkwash.process.categorical import Categorical, CategoryEstimate
 from inkwash.process.distributions import Bins, Comparable, Lattice
@@ -128,6 +129,7 @@ class Mixed(Scheduled):
         return Joint(numbers, categories, self)
 
 
+@short_repr
 @dataclass(frozen=True)
 class Joint(Comparable):
     """The law of a row whose numbers are independent of its categories.
@@ -165,6 +167,7 @@ class Joint(Comparable):
         return self.process.joined(self.numbers.entry_kl(other.numbers), self.categories.entry_kl(other.categories))
 
 
+@short_repr
 @dataclass(frozen=True)
 class MixedEstimate(AnyEstimate):
     """The estimate of a clean row of numbers and categories, given the noisy one.

@@ -26,7 +26,7 @@ class Sampler(ABC):
         Raises:
             ConfigError: another process.
         """
-        return require_gaussian(denoiser.process, f"sampler {type(self).__name__}").schedule
+        return require_gaussian(denoiser.process, f"sampler {type(self).__name__}", "--sampler ancestral").schedule
 
     @abstractmethod
     def step(self, denoiser: AnyDenoiser, x_t: Tensor, t: Tensor, s: Tensor, generator: torch.Generator) -> Tensor:

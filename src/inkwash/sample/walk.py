@@ -6,7 +6,6 @@ sampler evaluates them.
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, require_kind
+from inkwash.core.progress import reached
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.process.noise.grid import as_grid
 from inkwash.process.process import Process, Scheduled
@@ -188,7 +188,9 @@ class Walkable:
 
 def end_of(walk: Iterable[State]) -> State:
     """The last state of a walk; those before it are dropped as they come."""
-    return deque(walk, maxlen=1).pop()
+    for state in walk:
+        reached(1 - state.s)
+    return state
 
 
 def masked(walk: Iterable[State], present: Tensor) -> Iterator[State]:

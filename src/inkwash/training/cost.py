@@ -33,6 +33,7 @@ from inkwash.training.state import TrainState
 
 _MOST_SECONDS, _SHARE = 3.0, 0.05
 _REMEMBERED = 50
+_SMALLER = "a smaller network: network.width, network.depth"
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,11 @@ def measure_cost(state: TrainState, draw: Callable[[int], Batch], rows: int, ste
     fitting = max(free - weights, 0) // example
     if fitting < (1 if batch.x.is_cuda else rows):
         got = f"{rows}, which takes {decimal(weights + rows * example)} of memory, with {decimal(free)} free"
-        raise ConfigError("train.micro_batch_size", got, f"at most {fitting}" if fitting else "a smaller network")
+        raise ConfigError("train.micro_batch_size", got, f"at most {fitting}" if fitting else _SMALLER)
     rows = min(rows, fitting)
     while not trial.fits(rows):
         if rows == 1:
-            raise ConfigError("train.micro_batch_size", "1, and no memory for it", "a smaller network")
+            raise ConfigError("train.micro_batch_size", "1, and no memory for it", _SMALLER)
         rows //= 2
     new = min(examples / (steps * len(batch.x)), 1.0)
     return Cost(weights, example, rows, free, _seconds_of(lambda k: _Trial(state, draw(k)).step(rows), steps, new))

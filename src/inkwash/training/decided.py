@@ -76,7 +76,7 @@ def _learned_steps(
 ) -> LearnedSteps:
     """The sampler that is learned for the number of steps of the options."""
     if config.steps is None:
-        raise ConfigError("steps", config.steps, "a number of steps, for which the sampler is learned")
+        raise ConfigError("steps", "nothing", "a number of steps, for which the sampler is learned, such as --steps 10")
     model = require_diffusion(model, "sampler learned")
     return learned_sampler(run, model, config.steps, display, " ".join(_clipping(config, trained)))
 
@@ -93,7 +93,7 @@ def _learned_times(
 ) -> Tensor:
     """The grid that is learned for the sampler and the number of steps of the options."""
     if config.steps is None:
-        raise ConfigError("steps", config.steps, "a number of steps, for which the grid is learned")
+        raise ConfigError("steps", "nothing", "a number of steps, for which the grid is learned, such as --steps 10")
     criterion: Criterion = "bound" if config.sampler in (None, "ancestral") else "trajectory"
     varied = criterion == "bound" and config.variance not in (None, trained.denoiser.variance)
     words = [*([str(config.variance)] if varied else []), *_clipping(config, trained)]

@@ -104,14 +104,15 @@ def _resolve_process(config: Config, spec: DataSpec) -> ResolvedProcessConfig:
     if name not in possible:
         raise ConfigError("process.kind", f"{name}, and {spec.describe()}", " or ".join(possible))
     if config.preset and name not in PRESETS[config.preset]:
-        need = " or ".join(f"the process {kind}, for {KINDS[kind].data}" for kind in PRESETS[config.preset])
+        need = " or ".join(f"process.kind {kind}, for {KINDS[kind].data}" for kind in PRESETS[config.preset])
         raise ConfigError("preset", f"{config.preset}, and the process {name}", need)
     _require_own("process", process, name, {other: kind.options for other, kind in KINDS.items()})
     if schedule in kind.impossible:
-        need = f"a schedule that is not trained and keeps the variance bounded, for the {name} process"
+        suitable = " or ".join(each for each in get_args(ScheduleName) if each not in kind.impossible)
+        need = f"{suitable}, for the {name} process: one that is not trained and keeps the variance bounded"
         raise ConfigError("process.schedule", schedule, need)
     if schedule != "log-linear" and process.log_snr_first is not None:
-        raise ConfigError("process.log_snr_first", process.log_snr_first, "the schedule log-linear")
+        raise ConfigError("process.log_snr_first", process.log_snr_first, "process.schedule log-linear")
     first = _first_log_snr(config.denoiser, spec) if schedule == "log-linear" else None
     own = {option.name: option.default for option in fields(kind.options)}
     filled = with_defaults(process, kind=name, schedule=schedule, log_snr_first=first, **own)
@@ -136,14 +137,14 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     predicts = config.predicts or _predicts(config, spec)
     by_level = predicts in ("levels", "mixture")
     if by_level and (spec.levels is None or config.sees != "log_snr"):
-        raise ConfigError("denoiser.predicts", predicts, "data with levels, and a network that sees the log-SNR")
+        raise ConfigError("denoiser.predicts", predicts, "data with levels (data.levels), and denoiser.sees log_snr")
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
     if filled.clip and spec.levels is None:
-        raise ConfigError("denoiser.clip", True, "data with levels, whose range is known")
+        raise ConfigError("denoiser.clip", True, "false, or data with levels (data.levels), whose range is known")
     return filled
 
 
@@ -151,7 +152,7 @@ def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfi
     """The config for a process without numbers, which leaves nothing to decide."""
     for option in ("predicts", "variance", "clip"):
         if getattr(config, option) is not None:
-            need = f"the gaussian process; for the {name} one the network gives log-odds, and the reverse step follows"
+            need = f"process.kind gaussian; for {name} the network gives log-odds, and the reverse step follows"
             raise ConfigError(f"denoiser.{option}", getattr(config, option), need)
     if config.sees == "nothing":
         raise ConfigError("denoiser.sees", config.sees, f"log_snr or time, for the {name} process")
@@ -236,7 +237,8 @@ def _objective(config: TrainConfig, process: ResolvedProcessConfig, denoiser: De
         if objective not in some:
             raise ConfigError("train.objective", objective, f"{' or '.join(some)}, to train the {what}")
     if denoiser.variance == "analytic" and (objective in ("hybrid", "bound") or process.schedule in _TRAINS_SCHEDULE):
-        need = f"another one with objective {objective}, which trains on it: this one is measured afterwards"
+        others = " or ".join(each for each in KINDS[process.kind].variances if each != "analytic")
+        need = f"{others} with train.objective {objective}, which trains on it: this one is measured afterwards"
         raise ConfigError("denoiser.variance", "analytic", need)
     return objective
 
@@ -245,7 +247,7 @@ def _times(config: TrainConfig, process: ResolvedProcessConfig, objective: Objec
     """The proposal of times of the config, or else the usual one."""
     possible = _possible_times(process, objective)
     if config.times not in (None, *possible):
-        need = f"{' or '.join(possible)}, with objective {objective} and schedule {process.schedule}"
+        need = f"{' or '.join(possible)}, with train.objective {objective} and process.schedule {process.schedule}"
         raise ConfigError("train.times", config.times, need)
     return config.times or possible[0]
 
@@ -278,7 +280,7 @@ def _require_own(section: str, config: Any, name: str, kinds: Mapping[Any, type]
         having = [kind for kind, options in kinds.items() if option.name in _names(options)]
         value = getattr(config, option.name)
         if having and name not in having and value is not None:
-            need = f"the {section} {' or '.join(having)}; {name} has none"
+            need = f"{section}.kind {' or '.join(having)}; {name} has none"
             raise ConfigError(f"{section}.{option.name}", value, need)
 
 

@@ -32,7 +32,7 @@ def require_engine(config: TrainConfig, device: torch.device) -> None:
         ConfigError: float16 without a GPU, or no compiler works here.
     """
     if config.precision == "fp16" and device.type == "cpu":
-        raise ConfigError("train.precision", "fp16 without a GPU", "a GPU, or bf16 or fp32")
+        raise ConfigError("train.precision", "fp16 without a GPU", "bf16 or fp32, or a GPU")
     if config.compile and (failure := _compiler_failure(device)):
         got = f"true, and no compiler that works ({failure})"
         raise ConfigError("train.compile", got, "false, or a compiler that torch.compile finds")

@@ -27,6 +27,7 @@ from inkwash.core.config import (
 from inkwash.core.display import Display
 from inkwash.core.errors import RunInterrupted
 from inkwash.core.machine import accelerator as this_process, flushed_denormals, keep_freed_memory
+from inkwash.core.progress import reached
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.cost import Forecast, Pace, require_room
@@ -168,6 +169,7 @@ def _train(state: TrainState, prepared: Prepared, run: Run, group: Group, report
                 held_out = _look(kept, group, reporter) if is_look_due and not caught else None
                 pace.rested(held_out is not None)
                 bar.update(done.step, done.loss, held_out, pace.left(done.step))
+                reached(done.step / config.steps)
                 reporter.log(state, done, held_out)
             stop = 0 if last else group.agreed_signal(caught)
             if done.step % config.save_every == 0 or last or stop:

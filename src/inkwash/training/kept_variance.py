@@ -63,12 +63,13 @@ def kept_variance(run: StrPath, model: Diffusion, display: Display, *, clipped: 
         ConfigError: the process is not Gaussian.
         DataError: the data is gone or has changed.
     """
-    require_gaussian(model.process, "variance analytic")
+    require_gaussian(model.process, "variance analytic", "no --variance")
     require_run(Path(run))
     header, checkpoint = read_header(run)
     file = Path(run) / "variances" / f"{'clipped' if clipped else 'unclipped'}.json"
     measure = partial(_measure, Run(run), model, checkpoint, header.config.train.seed)
-    table, is_new = kept(file, KeptVariance, fingerprint(checkpoint), measure)
+    with display.bar("measuring the variance"):
+        table, is_new = kept(file, KeptVariance, fingerprint(checkpoint), measure)
     origin = f"measured on {table.examples} training examples" if is_new else "measured earlier"
     display.say(f"variance  {file} ({origin} for {table.checkpoint})")
     return table.variance()

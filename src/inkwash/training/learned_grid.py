@@ -88,7 +88,8 @@ def learned_grid(
     _, checkpoint = read_header(run)
     file = Path(run) / "grids" / f"{'-'.join([objective, str(steps), *use.split()])}.json"
     learn = partial(_learn, Run(run), model, checkpoint, objective, steps, use)
-    grid, is_new = kept(file, LearnedGrid, fingerprint(checkpoint), learn)
+    with display.bar("learning the grid"):
+        grid, is_new = kept(file, LearnedGrid, fingerprint(checkpoint), learn)
     if (grid.objective, grid.steps, grid.use) != (objective, steps, use):
         got = f"{grid.objective}, {grid.steps} steps"
         raise CheckpointError(str(file), got, "what its name says")

@@ -81,7 +81,9 @@ def learned_sampler(run: StrPath, model: Diffusion, steps: int, display: Display
     require_run(Path(run))
     _, checkpoint = read_header(run)
     file = Path(run) / "samplers" / f"{'-'.join([str(steps), *use.split()])}.json"
-    found, is_new = kept(file, LearnedSampler, fingerprint(checkpoint), partial(_learn, model, checkpoint, steps, use))
+    learn = partial(_learn, model, checkpoint, steps, use)
+    with display.bar("learning the sampler"):
+        found, is_new = kept(file, LearnedSampler, fingerprint(checkpoint), learn)
     if (found.steps, found.use) != (steps, use):
         raise CheckpointError(str(file), f"{found.steps} steps", "what its name says")
     cost = (

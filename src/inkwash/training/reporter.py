@@ -202,8 +202,11 @@ class Reporter:
             storage.replace(file, storage.dump_json(Summary(*bounds, extent.terms, state.seconds).to_json()))
         if len(state.averages.horizons) > 1:
             self.display.say(f"average   {state.averages.describe()}, the best of them on held-out examples")
-        for line in _closing_words(self.run, Summary.read(file)):
+        summary = Summary.read(file)
+        for line in _closing_words(self.run, summary):
             self.display.say(line)
+        self.display.found(run=str(self.run.path), step=state.step, **summary.to_json())
+        self.display.wrote(file, self.run.path / "samples.png", self.run.path / "curve.png")
 
     def _draw_results(self, model: Model, extent: Extent) -> None:
         spec, conditions = self.prepared.transform.spec, self.prepared.conditions(extent.samples)

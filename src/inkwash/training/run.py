@@ -9,6 +9,7 @@ RUN/samples/  curve.png  summary.json  evaluation/  grids/  variances/
 ```
 """
 
+import difflib
 import json
 import os
 import platform
@@ -25,8 +26,9 @@ from safetensors.torch import load as parse_tensors, save as dump_tensors
 from torch import Tensor
 
 from inkwash.core import storage
+from inkwash.core.brief import page
 from inkwash.core.config import AnyResolvedConfig
-from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RunDiffersError
 from inkwash.core.machine import device_of
 from inkwash.core.options import Range, first_difference, from_json, to_json
 from inkwash.core.shapes import Array
@@ -46,6 +48,7 @@ from inkwash.training.checkpoint import (
 from inkwash.training.prepare import Prepared
 from inkwash.training.resolve import family_of, resolve
 from inkwash.training.state import TrainState
+from inkwash.training.summary import Summary
 
 StrPath = str | os.PathLike[str]
 _Groups = dict[str, dict[str, Tensor]]
@@ -84,6 +87,11 @@ class Header:
     skipped: Annotated[int, Range(0)]
     seconds: Annotated[float, Range(0)]
     versions: dict[str, str]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Header: step {self.step} of {self.config.train.steps}, {self.config.source}, {self.examples} examples>"
+        )
 
     @classmethod
     def of(cls, prepared: Prepared, state: TrainState) -> "Header":
@@ -151,6 +159,19 @@ class Run:
     def __init__(self, path: StrPath) -> None:
         object.__setattr__(self, "path", Path(path))
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The summary, the learning curve and the last samples, as far as there are some."""
+        if not list_checkpoints(self.checkpoints):
+            return page(repr(self), ["no checkpoint yet"])
+        header, summary = self.header(), self.path / "summary.json"
+        words = [header.transform.describe(), *(Summary.read(summary).lines() if summary.exists() else ())]
+        pictures = [self.path / "curve.png", *sorted((self.path / "samples").glob("step-*.png"))[-1:]]
+        title = f"{self!r}: {header.config.source}, step {header.step} of {header.config.train.steps}"
+        return page(title, words, [path.read_bytes() for path in pictures if path.exists()])
+
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
@@ -214,7 +235,8 @@ class Run:
         header = self.header()
         data = load_dataset(header.config.source if source is None else source, header.config.data)
         if data.fingerprint() != header.fingerprint:
-            raise DataError(header.config.source, "data that has changed", "the data this run was trained on")
+            need = "the data this run was trained on, or a run of the new data, by inkwash train"
+            raise DataError(header.config.source, "data that has changed", need)
         return data
 
     def begin(self, prepared: Prepared, state: TrainState) -> None:
@@ -241,7 +263,7 @@ class Run:
         """Bring a state to the newest valid checkpoint.
 
         Raises:
-            ConfigError: the run was started with other options or data.
+            RunDiffersError: the run was started with other options or data.
             CheckpointError: there is no valid checkpoint, or its tensors do not fit the state.
         """
 
@@ -269,17 +291,17 @@ class Run:
         elif self.path.exists():
             found = self.path.iterdir() if self.path.is_dir() else [self.path]
             if any(each.name.lstrip(".").removesuffix(".new") not in _BEFORE_CHECKPOINTS for each in found):
-                need = "a run's folder, an empty one or a new one"
+                need = f"a run's folder, an empty one or a new one, such as --out {storage.unused(self.path)}"
                 raise ConfigError("out", f"{self.path}, which is no run", need)
 
     def _require_same(self, header: Header, prepared: Prepared) -> None:
-        """Raise a `ConfigError` if the run was started with other options or data."""
+        """Raise a `RunDiffersError` if the run was started with other options or data."""
         difference = first_difference(prepared.config, header.config)
         if difference:
             name, got, need = difference
-            raise ConfigError(name, got, f"{need}, as the run {self.path} was started with (or another --out)")
+            raise RunDiffersError(name, got, str(need), self.path, storage.unused(self.path))
         if prepared.fingerprint != header.fingerprint:
-            raise ConfigError("data", "other data than before", f"that of the run {self.path} (or another --out)")
+            raise RunDiffersError("data", "other data than before", "the same", self.path, storage.unused(self.path))
 
 
 def is_run(path: Path) -> bool:
@@ -295,7 +317,15 @@ def require_run(path: Path) -> None:
     """
     if not list_checkpoints(path / "checkpoints"):
         got = "a folder without checkpoints" if path.is_dir() else "no such folder"
-        raise CheckpointError(str(path), got, "a run, as inkwash train makes one")
+        need = f"a run, as inkwash train makes one: inkwash train DATA --out {path}{_nearest_run(path)}"
+        raise CheckpointError(str(path), got, need)
+
+
+def _nearest_run(path: Path) -> str:
+    """A question after the run with the nearest name, in the same folder or in the usual one."""
+    found = [each for folder in (path.parent, Path("runs")) for each in folder.glob("*") if is_run(each)]
+    close = difflib.get_close_matches(path.name, [each.name for each in found], n=1, cutoff=0.5)
+    return f"; did you mean {next(each for each in found if each.name == close[0])}?" if close else ""
 
 
 def load(path: StrPath, device: str | torch.device = "cpu") -> Model:

@@ -47,11 +47,18 @@ def require_own(config: SamplingConfig, where: str = "", *, final: bool = True) 
         ConfigError: such an option.
     """
     if config.sampler == "learned" and config.grid is not None:
-        raise ConfigError(f"{where}grid", config.grid, "no grid: learned steps have times of their own")
+        need = f"no grid beside --{where}sampler learned, whose steps have times of their own"
+        raise ConfigError(f"{where}grid", config.grid, need)
     for option, value in asdict(config).items():
         if value is not None and option not in _own_names(config, final):
-            having = (name for name, kind in (*SAMPLERS.items(), *GRIDS.items()) if option in _names(kind))
-            raise ConfigError(f"{where}{option}", value, f"a sampler or grid that has this option: {', '.join(having)}")
+            having = (_flag_of(option, f"--{where}{what}", of) for what, of in (("sampler", SAMPLERS), ("grid", GRIDS)))
+            raise ConfigError(f"{where}{option}", value, f"a sampler or grid that has this option:{''.join(having)}")
+
+
+def _flag_of(option: str, flag: str, table: Mapping[Any, type]) -> str:
+    """The flag that chooses, from a table, what has an option; nothing if nothing has it."""
+    having = [name for name, kind in table.items() if option in _names(kind)]
+    return f" {flag} {' or '.join(having)}" if having else ""
 
 
 def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lattice | None, where: str) -> None:
@@ -70,10 +77,10 @@ def require_sampling(config: SamplingConfig, denoiser: AnyDenoiser, lattice: Lat
     step_options(config)  # refuses bad values
     for option in ("sampler", "grid"):
         if getattr(config, option) == "learned":
-            need = f"another one; after training, --{option} learned learns it"
+            need = f"another one; after training, inkwash sample RUN --{option} learned learns it"
             raise ConfigError(f"{where}{option}", "learned", need)
     if config.sampler not in (None, "ancestral"):
-        require_gaussian(denoiser.process, f"{where}sampler {config.sampler}")
+        require_gaussian(denoiser.process, f"{where}sampler {config.sampler}", f"--{where}sampler ancestral")
     if config.variance is not None:
         with_variance(denoiser, config.variance, f"{where}variance")
     if config.clip is not None:

@@ -11,19 +11,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.core.options import from_json
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slots
 from inkwash.data.rows import take
 from inkwash.likelihood.bound import MeanBound
@@ -180,10 +180,10 @@ def held_out_bounds(
     """
     x, conditions = _held_out(prepared, extent.examples)
     terms: Any = {} if extent.terms is None else {"terms": extent.terms}
-    slots = math.ceil(len(x) / Slots(model.shape, model.device).rows)
-    with _evaluations(model, slots * ((extent.terms or 0) + 1) * (1 + bool(conditions)), display):
-        bound = _finite(model.bound(x, **terms).mean())
-        return bound, _finite(model.bound(x, **terms, **conditions).mean()) if conditions else None
+    given = [{}, conditions] if conditions else [{}]
+    with display.bar("evaluating the bound on held-out data"):
+        found = [_finite(model.bound(x, **terms, **each).mean()) for each in tracked(given)]
+    return found[0], found[1] if conditions else None
 
 
 def _finite(bound: MeanBound) -> MeanBound:
@@ -196,26 +196,6 @@ def _held_out(prepared: Prepared, count: int) -> tuple[Any, Any]:
     """The first held-out examples, in data units, and their conditions."""
     indices = prepared.held_out.indices[:count]
     return take(prepared.dataset.data, indices), prepared.dataset.conditions(indices)
-
-
-@contextmanager
-def _evaluations(model: Model, total: int, display: Display) -> Iterator[None]:
-    """A bar of the evaluations of the network of a model, of which there will be so many."""
-    network: Any = getattr(getattr(model, "latents", model), "denoiser", None)
-    done = 0
-    with display.bar("evaluating the bound on held-out data") as advance:
-
-        def note(*given: Any) -> None:
-            nonlocal done
-            done += 1
-            advance(min(done / total, 1.0))
-
-        handle = network.register_forward_hook(note) if isinstance(network, nn.Module) else None
-        try:
-            yield
-        finally:
-            if handle is not None:
-                handle.remove()
 
 
 @dataclass(frozen=True)

@@ -55,18 +55,14 @@ def test_records(folder):
     return npy(folder, np.zeros(9, [("a", "f4"), ("b", "f4")]))
 
 
-@bad("column 1: got the constant 4")
-def test_constant_column(folder):
-    array = noise(50, 3)
-    array[:, 1] = 4
-    return npy(folder, array)
+@bad("column 0: got the constant 4")
+def test_constant_columns(folder):
+    return npy(folder, np.full((50, 3), 4.0))
 
 
-@bad("channel 2: got the constant 0")
-def test_constant_channel(folder):
-    array = noise(20, 3, 8, 8)
-    array[:, 2] = 0
-    return npy(folder, array)
+@bad("channel 0: got the constant 0")
+def test_constant_pictures(folder):
+    return npy(folder, np.zeros((20, 3, 8, 8)))
 
 
 @bad("data")

@@ -20,6 +20,7 @@ from inkwash.core.config import Config, EvaluateConfig, VarianceName
 from inkwash.core.display import Display
 from inkwash.core.errors import CheckpointError, ConfigError, NonFiniteError
 from inkwash.core.options import Count, Range, Seed, from_json, to_json
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.fidelity import measure_fidelity
@@ -179,13 +180,14 @@ def outcomes(cells: tuple[Cell, ...], amount: Amount, folder: Path, display: Dis
         RunInterrupted: a signal stopped training, after saving.
     """
     found = {}
-    for place, cell in enumerate(cells, 1):
-        display.say(f"cell {place:>2}/{len(cells)}  {cell.name}")
-        found[cell.name] = outcome = outcome_of(cell, amount, folder / cell.name)
-        for view, figures in outcome.figures.items():
-            display.say(f"            {view}: {words(figures)}")
-        if outcome.error is not None:
-            display.say(f"            diverged: {outcome.error}")
+    with display.bar("training and measuring"):
+        for place, cell in tracked(list(enumerate(cells, 1))):
+            display.say(f"cell {place:>2}/{len(cells)}  {cell.name}")
+            found[cell.name] = outcome = outcome_of(cell, amount, folder / cell.name)
+            for view, figures in outcome.figures.items():
+                display.say(f"            {view}: {words(figures)}")
+            if outcome.error is not None:
+                display.say(f"            diverged: {outcome.error}")
     return found
 
 

@@ -33,6 +33,7 @@ from torch import Tensor
 from inkwash.commands.output import Output
 from inkwash.commands.papers.report import Findings, report
 from inkwash.core.options import Range, Seed
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import generator
 from inkwash.core.shapes import mean_event, over, per_row
 from inkwash.data import pictures
@@ -167,7 +168,10 @@ class Options:
     """Seed of the noise."""
 
     def __call__(self) -> None:
-        report("path-loss", measure(self), Output(Path(self.out)))
+        output = Output(Path(self.out))
+        with output.display.bar("measuring"):
+            findings = measure(self)
+        report("path-loss", findings, output)
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,7 @@ def measure(options: Options) -> Findings:
     x = fit_transform(dataset.spec, dataset.data).to_model(dataset.data).double()
     denoiser = linear_denoiser(x, Gaussian(LinearSchedule(options.steps)))
     ends = torch.linspace(math.log(2), math.log(options.steps), options.points).exp().round().long()
-    rows = [_row(denoiser, x, k, options) for k in sorted(set(ends.tolist()))]
+    rows = [_row(denoiser, x, k, options) for k in tracked(sorted(set(ends.tolist())))]
     numbers = {"entries": x[0].numel(), "rows": [row.to_json() for row in rows]}
     return Findings(numbers, tuple(_words(rows)), {"path-loss": _plot(rows)})
 
@@ -218,7 +222,7 @@ def measure(options: Options) -> Findings:
 def _row(denoiser: Denoiser, x: Tensor, k: int, options: Options) -> Row:
     path = torch.arange(k + 1, dtype=torch.float64) / options.steps
     moments: dict[str, Moments] = {}
-    for i, (name, loss) in enumerate(LOSSES.items()):
+    for i, (name, loss) in tracked(list(enumerate(LOSSES.items()))):
         count = options.path_draws if name == "whole path" else options.draws
         random = generator(options.seed, k, i)
         examples = x[torch.randint(len(x), (count,), generator=random)]

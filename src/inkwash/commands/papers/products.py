@@ -18,6 +18,7 @@ from torch import Tensor
 from inkwash.commands.output import Output
 from inkwash.commands.papers.report import Findings, report
 from inkwash.core.options import Count, Range, Seed
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import over
 from inkwash.data import pictures
 from inkwash.denoise.denoiser import Denoiser
@@ -58,7 +59,10 @@ class Options:
     """Seed of the samples."""
 
     def __call__(self) -> None:
-        report("products", measure(self), Output(Path(self.out)))
+        output = Output(Path(self.out))
+        with output.display.bar("measuring"):
+            findings = measure(self)
+        report("products", findings, output)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def correlated(correlation: float) -> Diffusion:
 def measure(options: Options) -> Findings:
     """Mean and variance of the second entry by method and number of steps."""
     truth = {"mean": options.correlation * options.known, "variance": 1 - options.correlation**2}
-    methods = {name: _moments(method, options) for name, method in METHODS.items()}
+    methods = {name: _moments(method, options) for name, method in tracked(list(METHODS.items()))}
     found = Comparison(options.steps, options.draws, truth, methods)
     return Findings(asdict(found), tuple(_words(found)), {"products": _plot(found)})
 
@@ -111,7 +115,8 @@ def measure(options: Options) -> Findings:
 def _moments(method: Method, options: Options) -> Moments:
     product = correlated(options.correlation) * Observed([True, False], [options.known, 0.0])
     samples = [
-        product.sample(options.draws, seed=options.seed, steps=steps, method=method)[:, 1] for steps in options.steps
+        product.sample(options.draws, seed=options.seed, steps=steps, method=method)[:, 1]
+        for steps in tracked(options.steps)
     ]
     return Moments([float(x.mean()) for x in samples], [float(x.var()) for x in samples])
 

@@ -24,6 +24,7 @@ from inkwash.core.config import Config, NetworkConfig, Width
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import Count, Range, Seed
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.dataset import load_dataset
@@ -95,10 +96,12 @@ def measure(options: Options, output: Output) -> Findings:
     if load_dataset(options.data).spec.levels is None:
         raise ConfigError("data", options.data, "images with levels, whose bits can be counted")
     output.display.say(f"training  {options.data}")
-    run = fit(_config(options), output.folder / "run", display=Display(shown=False), report=False)
+    with output.display.bar("training"):
+        run = fit(_config(options), output.folder / "run", display=Display(shown=False), report=False)
     model, data = require_diffusion(run.model(), "rate"), run.dataset().data[run.split()[1][: options.examples]]
     output.display.say("coding    held-out data")
-    curve, guesses = curve_of(model, data, options.seed), _guesses(model, data[:_SHOWN], options.seed)
+    with output.display.bar("coding"):
+        curve, guesses = curve_of(model, data, options.seed), _guesses(model, data[:_SHOWN], options.seed)
     claims = tuple(claims_of(curve))
     numbers = {"curve": asdict(curve), "total": curve.total, "claims": [asdict(claim) for claim in claims]}
     words = ("Beside the paper:", *(f"  {claim.line()}" for claim in claims), _why(model))
@@ -124,7 +127,7 @@ def curve_of(model: Diffusion, data: Array, seed: int) -> Curve:
     prior = float(bound.in_bits_per_dim(bound.prior.mean()))
     rate = [prior, *(prior + float(bits) for bits in spent)]
     times = bound.time_edges.tolist()
-    distortion = [_distortion(model, data, t, seed) for t in times]
+    distortion = [_distortion(model, data, t, seed) for t in tracked(times)]
     return Curve(times, rate, distortion, float(bound.in_bits_per_dim(bound.reconstruction.mean())))
 
 

@@ -38,6 +38,7 @@ class Findings:
 def report(name: str, findings: Findings, output: Output) -> None:
     """Write `NAME.json`, the pictures and, if there are tables, `NAME.md`; say what was found and where it is."""
     numbers = output.write(f"{name}.json", storage.dump_json(findings.numbers))
+    output.display.found(**findings.numbers)
     places = {title: output.place(f"{title}.png") for title in findings.pictures}
     for title, picture in findings.pictures.items():
         if isinstance(picture, np.ndarray):

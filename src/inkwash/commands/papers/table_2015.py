@@ -29,6 +29,7 @@ from inkwash.core.config import Config, DataConfig, NetworkConfig, Width
 from inkwash.core.display import Display
 from inkwash.core.errors import NonFiniteError
 from inkwash.core.options import Count, Range, Seed
+from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.dataset import load_dataset
@@ -147,9 +148,10 @@ class Outcome:
 def measure(options: Options, output: Output) -> Findings:
     """Train and measure all rows."""
     found = []
-    for row in ROWS if options.mnist else ROWS[:-1]:
-        output.display.say(f"training  {row.name}")
-        found.append(_outcome(row, options, output.folder / row.name))
+    with output.display.bar("training and measuring"):
+        for row in tracked(ROWS if options.mnist else ROWS[:-1]):
+            output.display.say(f"training  {row.name}")
+            found.append(_outcome(row, options, output.folder / row.name))
     claims = tuple(claim for outcome in found for claim in claims_of(outcome))
     numbers = {
         "paper": [asdict(row) for row in ROWS],

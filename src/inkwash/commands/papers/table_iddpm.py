@@ -134,7 +134,7 @@ class Options:
 
     def __call__(self) -> None:
         if max(self.strides) >= self.chain:
-            raise ConfigError("strides", max(self.strides), f"numbers below the chain, {self.chain}")
+            raise ConfigError("strides", max(self.strides), f"numbers below --chain, {self.chain}")
         output = Output(Path(self.out))
         report("table-iddpm", measure(self, output), output)
 

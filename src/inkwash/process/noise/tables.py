@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.shapes import as_time
 from inkwash.process.noise.schedule import VariancePreserving
@@ -65,6 +66,7 @@ class _Tabulated(VariancePreserving):
         return find(self._log_alpha_bar, logsigmoid(as_time(log_snr)))
 
 
+@short_repr
 @dataclass(frozen=True)
 class TabulatedSchedule(_Tabulated):
     r"""The schedule of a list of betas, $\bar\alpha_k = \prod_{i\le k}(1-\beta_i)$.

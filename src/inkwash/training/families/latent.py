@@ -246,9 +246,10 @@ def _require_bound(config: TrainConfig) -> TrainConfig:
         ConfigError: other objectives or times.
     """
     if config.objective not in (None, "continuous"):
-        raise ConfigError("train.objective", config.objective, "continuous, for joint training, which is on the bound")
+        need = "continuous, for autoencoder.stages joint, which is on the bound"
+        raise ConfigError("train.objective", config.objective, need)
     if config.times not in (None, "low-discrepancy", "uniform"):
-        raise ConfigError("train.times", config.times, "low-discrepancy or uniform, for joint training")
+        raise ConfigError("train.times", config.times, "low-discrepancy or uniform, for autoencoder.stages joint")
     return with_defaults(config, objective="continuous", times="low-discrepancy")
 
 
@@ -261,7 +262,8 @@ def _staged(config: ResolvedAutoencoderConfig, steps: int) -> ResolvedAutoencode
     if config.stages == "joint":
         for option in ("steps", "kl_weight"):
             if getattr(config, option) is not None:
-                raise ConfigError(f"autoencoder.{option}", getattr(config, option), "training of two stages")
+                need = "autoencoder.stages two-stage; joint training has none"
+                raise ConfigError(f"autoencoder.{option}", getattr(config, option), need)
         return config
     first = config.steps or max(steps // 4, 1)
     if not 0 < first < steps:

@@ -29,6 +29,7 @@ from inkwash.commands.papers.questions.forward import (
 )
 from inkwash.commands.papers.report import Findings, report
 from inkwash.core.options import Seed
+from inkwash.core.progress import tracked
 from inkwash.core.randomness import generator
 
 QUESTIONS: dict[str, Question] = {
@@ -60,12 +61,17 @@ class Options:
     """Seed of everything random."""
 
     def __call__(self) -> None:
-        report("questions", measure(self), Output(Path(self.out)))
+        output = Output(Path(self.out))
+        with output.display.bar("measuring"):
+            findings = measure(self)
+        report("questions", findings, output)
 
 
 def measure(options: Options) -> Findings:
     """Answer every question."""
-    answers = {name: answer(generator(options.seed, i)) for i, (name, answer) in enumerate(QUESTIONS.items())}
+    answers = {
+        name: answer(generator(options.seed, i)) for i, (name, answer) in tracked(list(enumerate(QUESTIONS.items())))
+    }
     words = (
         f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in answer.numbers.items())
         for name, answer in answers.items()
