@@ -22,7 +22,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Table:
     @classmethod
     def of(cls, run: iw.Run) -> "Table":
         dataset, (inside, outside) = run.dataset(), run.split()
-        standard = fit_transform(dataset.spec, dataset.data, rows=inside)
+        standard = replace(fit_transform(dataset.spec, dataset.data, rows=inside), bounds={})  # draws as they are
         parts = (standard.to_model(dataset.data[part]).double().numpy() for part in (inside, outside))
         width = np.where(dataset.spec.is_real, 0.0, 1 / np.array(standard.scale))
         return cls(standard, *parts, width)

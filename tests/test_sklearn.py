@@ -15,8 +15,8 @@ import torch
 from bugs import bug
 from faults import at_step, hooked
 from oracles import GaussianData, exact_denoiser
-from scipy.stats import bernoulli, kstest, multivariate_normal, norm, poisson
-from sklearn.base import clone
+from scipy.stats import bernoulli, betabinom, kstest, multivariate_normal, norm, poisson
+from sklearn.base import clone, is_outlier_detector
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -125,7 +125,9 @@ def in_less_time():
 # The contract of scikit-learn
 
 
-@parametrize_with_checks([DiffusionDensity(**TINY | {"steps": 2})])
+@parametrize_with_checks(
+    [DiffusionDensity(**TINY | {"steps": 2}), DiffusionDensity(**TINY | {"steps": 2}, contamination=0.1)]
+)
 def test_scikit_learn_agrees(estimator, check):
     """Flows in few steps: what is checked is that rows do not depend on each other, not what they are."""
     with mock.patch.object(flow, "Adaptive", return_value=iw.Fixed(2)):
@@ -169,6 +171,8 @@ def test_columns_are_those_of_the_fit_in_their_order():
         ({"dropout": 1.0}, r"network.dropout: got 1.0"),
         ({"random_state": -1}, r"train.seed: got -1"),
         ({"data_transform": "exp"}, r"data.transform: got 'exp'"),
+        ({"contamination": 0.6}, r"contamination: got 0.6"),
+        ({"bounds": ["observed"]}, r"data.bounds: got observed, need a table"),
     ],
 )
 def test_bad_parameters_are_named(bad, named):
@@ -203,6 +207,33 @@ def test_a_normal_has_its_density():
     x = rows(100, 1)
     assert np.abs(exact().score_samples(x) - LAW.logpdf(x)).max() < 1e-3
     assert exact().score(x) == pytest.approx(LAW.logpdf(x).mean(), abs=1e-3)
+
+
+@bug("outliers of high density", estimator.np, "quantile", lambda x, share: np.percentile(x, 100 - 100 * share))
+def test_outliers_are_the_rows_of_lowest_density():
+    """A fifth of the rows of the fit, by the law of the data; there is no detector without a share."""
+    x = rows(40)
+    with mock.patch.object(estimator, "_model_of", return_value=exact().model_):
+        detector = DiffusionDensity(**TINY, contamination=0.2)
+        found = detector.fit_predict(x)
+    assert np.array_equal(np.flatnonzero(found == -1), np.sort(LAW.logpdf(x).argsort()[:8]))
+    assert detector.predict(MEAN + 9 * STD * [[0, 0], [1, -1]]).tolist() == [1, -1]
+    assert not hasattr(exact(), "predict")
+    assert is_outlier_detector(detector)
+    assert not is_outlier_detector(exact())
+
+
+@pytest.mark.slow
+def test_a_threshold_of_held_out_rows_raises_so_many_false_alarms():
+    """Whatever was learned: the number of new rows that score below the k-th lowest of n held-out ones is
+    beta-binomial."""
+    n, k, m = 199, 10, 400
+    learned = DiffusionDensity(**TINY | {"steps": 200}, density="bound").fit(rows(100, 2))
+    threshold = np.sort(learned.score_samples(rows(n, 3)))[k - 1]
+    alarms = int((learned.score_samples(rows(m, 4)) < threshold).sum())
+    low, high = betabinom(m, k, n + 1 - k).ppf([5e-4, 1 - 5e-4])
+    assert low <= alarms <= high
+    assert (learned.score_samples(MEAN + 9 * STD * [[1, -1]]) < threshold).all()
 
 
 @evaluating()
@@ -312,6 +343,13 @@ def test_a_frame_comes_back_as_a_frame():
 
 
 TEXT_COLUMN = judge.text_column
+
+
+def test_numbers_of_a_frame_stay_in_range_unless_they_are_free():
+    ends = table()["a"].min(), table()["a"].max()
+    for bounds, inside in ((None, True), (("free",), False)):
+        drawn = DiffusionDensity(**TINY, bounds=bounds).fit(table()).sample(600, random_state=0)["a"]
+        assert drawn.between(*ends).all() == inside
 
 
 @bug("text that looks like numbers, as numbers", judge, "text_column", lambda *column, typed: TEXT_COLUMN(*column))

@@ -48,6 +48,7 @@ from .model.latent import LatentDiffusion as LatentDiffusion
 from .model.product import Product as Product
 from .model.vae import VAE as VAE
 from .model.watch import Film as Film
+from .model.where import Where as Where
 from .nn.dit import DiT as DiT
 from .nn.mlp import MLP as MLP
 from .nn.unet import UNet as UNet

@@ -2,12 +2,13 @@ r"""`DiffusionDensity`: a diffusion model of the rows of a table as a density es
 
 The model is $p(x)$ over rows of D numbers and categories. `fit` trains it. `score_samples` is $\log p$ in nats of the
 values that are present, along the probability-flow ODE (Song et al. 2021, eq. 39) or by the variational bound (Ho et
-al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values of a row given the others.
+al. 2020, eq. 5). `sample` samples rows, and `impute` samples the missing values of a row given the others. With a
+`contamination` it is an outlier detector too: `predict` tells rows of low density from the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from pathlib import Path
@@ -15,8 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.utils.data import Dataset as Items
@@ -48,7 +50,14 @@ _ONE_ROW = 1e-9
 """Share of the rows that is held out. It comes to a single row, as users of `fit` hold out rows themselves."""
 
 
-class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
+def _detects_outliers(density: DiffusionDensity) -> bool:
+    """Whether there is a share of outliers, for methods that need one; scikit-learn asks for it by attributes."""
+    if density.contamination is None:
+        raise AttributeError("contamination: got None, need a share of outliers, such as 0.1, to predict them")
+    return True
+
+
+class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     r"""Density of the rows of a table, by a diffusion model or a variational autoencoder.
 
     The model takes an array as real numbers, whatever its type; samples of integer types are rounded. It takes a
@@ -66,12 +75,16 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             over-fit, and tables of many thousand rows learn faster. A "vae" has none.
         data_transform: how real numbers are mapped first: "standard"; "log", for positive numbers, or "quantile", for
             skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
+        bounds: what keeps the numbers of samples in range, for a `DataFrame`, as `inkwash.DataConfig` takes it: None is
+            the observed range of each column, and ("free", "age=0:120") no range but one.
         density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
             columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
             number of evaluations of the network. Tables with categories and rows with missing values only have the
             bound. "importance" is the log-density of a "vae", estimated from 100 draws of its latent. By default it is
-            "flow" for a diffusion model, and "importance" for a vae.
+            "importance" for a vae, and for a diffusion model "flow", or "bound" where there is only that.
+        contamination: share of the rows of `fit` that counts as outliers, those of lowest density; above 0, up to 0.5.
+            None: there is no `predict`, and `fit` scores no rows.
         out: folder of the run, which is kept; fitting the same data with the same options again resumes the run, or
             uses it if it is complete. None: a temporary folder.
         verbose: print the progress.
@@ -83,9 +96,11 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         model_: the fitted `Diffusion` or `VAE`.
         n_features_in_: number of columns.
         feature_names_in_: names of the columns, if all of them are text.
+        offset_: with a contamination, the density below which a row is an outlier, in the units of `score_samples`.
     """
 
     model_: Model
+    offset_: float
     _checkpoint: dict[str, bytes]
     _like: Any
 
@@ -99,7 +114,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         depth: int = 4,
         dropout: float = _DROPOUT,
         data_transform: TransformKind = "standard",
+        bounds: Sequence[str] | None = None,
         density: Literal["flow", "bound", "importance"] | None = None,
+        contamination: float | None = None,
         out: StrPath | None = None,
         verbose: bool = False,
         model: Literal["diffusion", "vae"] = "diffusion",
@@ -112,7 +129,9 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         self.depth = depth
         self.dropout = dropout
         self.data_transform = data_transform
+        self.bounds = bounds
         self.density = density
+        self.contamination = contamination
         self.out = out
         self.verbose = verbose
         self.model = model
@@ -133,6 +152,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             KeyboardInterrupt: Ctrl-C or SIGTERM stopped the training; a run in `out` has been saved.
         """
         self._require_density()
+        self._require_contamination()
         framed = is_frame(X)
         rows = validate_data(
             self, _gathered(X), skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan"
@@ -142,7 +162,24 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
             self._checkpoint = _checkpoint_of(self._train(source, folder))
         self.model_ = _model_of(self._checkpoint)
+        if self.contamination is not None:
+            self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
         return self
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> Array:
+        """`score_samples` of `X` `(N, D)` less `offset_`, `(N,)`: below 0 for outliers."""
+        return self.score_samples(X) - self.offset_
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def predict(self, X: Any) -> Array:
+        """-1 for each row of `X` `(N, D)` whose density is below `offset_`, and 1 for the others, `(N,)`."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
+    def fit_predict(self, X: Any, y: Any = None) -> Array:
+        """`fit`, and then `predict` for the same rows; `y` is not used."""
+        return self.fit(X).predict(X)
 
     def score_samples(self, X: Any) -> Array:
         """Log-density of each row of `X` `(N, D)`, nats, float64 `(N,)`; see the parameter `density`.
@@ -154,7 +191,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: rows unlike those of `fit`: other columns, a category that did not occur, or a missing value in
                 a column that had none; or categories or missing values with the density "flow" (`ConfigError`).
         """
-        density, x, model = self._require_density(), self._rows(X), self.model_
+        x, model, density = self._rows(X), self.model_, self._density_of_model()
         if density == "bound":
             terms = {"terms": TERMS} if isinstance(model, Diffusion) else {}
             return -model.bound(x, **terms).total.double().numpy()
@@ -221,6 +258,19 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError("density", repr(self.density), f"{exact} or bound")
         return self.density or exact
 
+    def _density_of_model(self) -> str:
+        """The density to return, which by default is one that the fitted model has for all of its rows."""
+        model, density = self.model_, self._require_density()
+        has_flow = not isinstance(model, Diffusion) or (
+            isinstance(model.process, Gaussian) and not model.units.spec.may_miss.any()
+        )
+        return density if has_flow or self.density is not None else "bound"
+
+    def _require_contamination(self) -> None:
+        share = _plain(self.contamination)
+        if share is not None and not (isinstance(share, int | float) and 0 < share <= 0.5):
+            raise ConfigError("contamination", repr(share), "None, or a number above 0 and up to 0.5")
+
     def _networks(self) -> dict[str, Any]:
         """The sections of options that describe the networks, as `inkwash.train` takes them."""
         width, depth, dropout = (_plain(value) for value in (self.width, self.depth, self.dropout))
@@ -236,7 +286,10 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
         levels: Literal["real"] | None = None if self._is_framed else "real"
-        data = DataConfig(levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform)
+        bounds = None if self.bounds is None else tuple(self.bounds)
+        data = DataConfig(
+            levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds
+        )
         if self._is_framed:
             _require_whole(load_dataset(source, data))
         display = Display(self.verbose)
@@ -248,6 +301,7 @@ class DiffusionDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = True
+        tags.estimator_type = "density_estimator" if self.contamination is None else "outlier_detector"
         return tags
 
     @property

@@ -9,10 +9,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from faults import at_step, digests, hooked, newest, rewrite, run_cli, tiny, train_words, without_pictures
 from oracles import F64
+from scipy.stats import norm
 from torch.nn import functional as F
 
 import inkwash as iw
@@ -24,6 +26,28 @@ from inkwash.evaluation import subject
 from inkwash.model.shares import draw_in_shares
 from inkwash.training.fit import fit
 from inkwash.training.run import Run, load
+
+
+def branches(n, seed):
+    """Rows of x and of y, which is normal about one of two branches that part as x grows."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(0, 1, n)
+    return x, 2 * random.choice([-1, 1], n) * x + random.normal(0, 0.1 + 0.2 * x)
+
+
+@pytest.mark.slow
+def test_a_conditional_density_is_learned(tmp_path):
+    """Within a tenth of a nat of the known law, and not above it."""
+    table = pandas.DataFrame(dict(zip("xy", branches(3000, 0), strict=True)))
+    options = {"network": iw.NetworkConfig(width=64, depth=2, dropout=0.0), "train": iw.TrainConfig(steps=1000)}
+    iw.train(
+        table, tmp_path / "run", data=iw.DataConfig(condition="x"), display=Display(False), report=False, **options
+    )
+    x, y = branches(300, 1)
+    truth = np.log(0.5 * sum(norm(sign * 2 * x, 0.1 + 0.2 * x).pdf(y) for sign in (1, -1)))
+    gap = truth - iw.load(tmp_path / "run").log_prob(y[:, None], given=x).value.numpy()
+    assert -4 * gap.std() / 300**0.5 < gap.mean() < 0.1
+
 
 # Data
 

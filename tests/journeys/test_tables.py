@@ -113,6 +113,23 @@ def test_samples_are_cells_like_those_of_the_data(run, tmp_path, monkeypatch):
                 assert np.isfinite(float(cell))
 
 
+def test_samples_meet_conditions_from_the_command_line(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    columns = spec_of(run).columns
+    wanted = {"town": ("town in oslo|rome", {"oslo", "rome"}), "member": ("member=True", {"True"})}
+    wanted = {name: found for name, found in wanted.items() if name in columns}
+    conditions = [words for words, _ in wanted.values()] + (["age>38", "age<=45"] if "age" in columns else [])
+    assert run_cli(["sample", run.path, "-n", 20, "--where", ", ".join(conditions)]) == 0
+    head, *rows = read(tmp_path / "samples" / "samples.csv")
+    assert len(rows) == 20
+    for name, (_, allowed) in wanted.items():
+        assert {row[head.index(name)] for row in rows} <= allowed
+    assert "age" not in columns or {int(row[head.index("age")]) for row in rows} <= set(range(39, 46))
+    capsys.readouterr()
+    assert run_cli(["sample", run.path, "--where", "height>3"]) == 2
+    assert f"error: where: got 'height', need one of the columns {', '.join(columns)}" in capsys.readouterr().err
+
+
 def test_a_sample_of_a_seed_is_the_same_however_many_are_drawn(run):
     model = run.model()
     most = model.sample(9, seed=3, steps=4)

@@ -99,6 +99,8 @@ class Sample:
     out: str = "samples"
     """Folder to write to."""
 
+    where: str | None = None
+    """Tables only: conditions that all samples meet, such as "Sex=female, Age>30, Embarked in S|C"."""
     film: str | None = None
     """Record a film of the first samples (16 pictures, or the points of the first slot), with the noisy data above and
     the estimates of the clean data below. This is its name within the folder; it ends in .gif, .webp or .png, which is
@@ -110,11 +112,14 @@ class Sample:
     def __call__(self) -> None:
         if self.frames is not None and self.film is None:
             raise ConfigError("frames", self.frames, "--film film.gif beside it, to have them")
+        if self.film is not None and self.where is not None:
+            raise ConfigError("film", self.film, "no --where: the particles that meet it have no film")
         from inkwash.commands.output import Output
         from inkwash.commands.sample import sample_to_folder
 
         film = {} if self.frames is None else {"frames": self.frames}
-        sample_to_folder(self.run, self.n, self.sampling, Output(Path(self.out)), film=self.film, **film)
+        output = Output(Path(self.out))
+        sample_to_folder(self.run, self.n, self.sampling, output, where=self.where, film=self.film, **film)
 
 
 @dataclass(frozen=True)

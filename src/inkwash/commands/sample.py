@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from inkwash.commands.keywords import model_of, walk_options
+from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
 from inkwash.core.errors import ConfigError
@@ -13,13 +13,22 @@ from inkwash.core.machine import accelerator
 from inkwash.data import pictures
 from inkwash.data.readers import table_suffix
 from inkwash.data.spec import DataSpec
+from inkwash.model.factors import Condition
 from inkwash.model.shares import draw_in_shares
 from inkwash.model.watch import Film
+from inkwash.model.where import Where
 from inkwash.training.run import StrPath, read_header
 
 
 def sample_to_folder(
-    run: StrPath, n: int, options: SamplingOptions, output: Output, *, film: str | None = None, frames: int = 40
+    run: StrPath,
+    n: int,
+    options: SamplingOptions,
+    output: Output,
+    *,
+    where: str | None = None,
+    film: str | None = None,
+    frames: int = 40,
 ) -> None:
     """Write `n` samples of a run: `samples.npy` or, for a table, `samples.csv`, or `samples.parquet` if the table came
     from such a file; one picture of all samples; and a PNG for each sample that is no vector.
@@ -31,11 +40,12 @@ def sample_to_folder(
         n: how many, at least 1.
         options: seed, condition, device and walk.
         output: where to write.
+        where: conditions on the columns of a table; see `inkwash.Where`.
         film: name, within the folder, of a film of the first samples; see `Film`. None: there is none.
         frames: of the film, at most.
 
     Raises:
-        ConfigError: a bad option, or a folder with more images of earlier samples.
+        ConfigError: a bad option, conditions that no sample can meet, or a folder with more images of earlier samples.
     """
     place = accelerator()
     output = output if place.is_main_process else output.silent()
@@ -43,6 +53,9 @@ def sample_to_folder(
     spec = model.units.spec
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
+    if where is not None:
+        condition = Condition(**condition_keywords(options), guidance=options.guidance)
+        model, keywords = cast(Any, model) * Where(where) * condition, {}
     data = draw_in_shares(model, n, output.display, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
         _write(output, spec, data, read_header(run)[0].config.source)

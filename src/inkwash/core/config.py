@@ -161,6 +161,10 @@ class DataConfig:
     """How real numbers are mapped to the units of the model: to mean 0 and standard deviation 1 (standard), to [-1, 1]
     (min-max), or to mean 0 and standard deviation 1 after their logarithm (log) or by their quantiles, as normal
     numbers (quantile). Whole numbers, categories and levels have a map of their own."""
+    bounds: tuple[str, ...] | None = None
+    """Tables only: what keeps the numbers of samples in range. By default a column stays within its smallest and its
+    largest number in the training part (observed), or it has no bounds (free). Age=0:120 Fare=0: states those of two
+    columns."""
     held_out: Fraction = 0.2
     """Share of the examples that is used for evaluation, and never for training."""
     split_seed: Seed = 0

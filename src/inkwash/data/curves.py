@@ -1,16 +1,18 @@
 r"""Increasing curves that bend the real numbers of an entry before they are standardised.
 
 A curve is $u = f(\text{data})$, where f increases strictly and is therefore invertible: it is the logarithm of positive
-numbers, or the quantile transform, which maps any distribution to a normal one. The density of the data is that of u
-times $f'(\text{data})$.
+numbers, or for numbers with other bounds what takes its place, or the quantile transform, which maps any distribution
+to a normal one. The density of the data is that of u times $f'(\text{data})$.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
@@ -38,16 +40,35 @@ class Curve(ABC):
 
 @dataclass(frozen=True)
 class Log(Curve):
-    r"""$u = \log(\text{data})$, for positive numbers."""
+    r"""For numbers above `low`, $u = \log(\text{data} - \mathrm{low})$; for numbers below `high`,
+    $u = -\log(\mathrm{high} - \text{data})$; between both, the sum of the two.
+
+    Args:
+        low: what all data lies above, data units; None if there is no such number.
+        high: what all data lies below.
+    """
+
+    low: float | None = 0.0
+    high: float | None = None
 
     def bend(self, data: Tensor) -> Tensor:
-        return data.log()
+        u = torch.zeros_like(data) if self.low is None else (data - self.low).log()
+        return u if self.high is None else u - (self.high - data).log()
 
     def unbend(self, u: Tensor) -> Tensor:
-        return u.exp()
+        if self.low is None or self.high is None:
+            return self.low + u.exp() if self.low is not None else (self.high or 0.0) - (-u).exp()
+        return self.low + (self.high - self.low) * u.sigmoid()
 
     def log_slope(self, u: Tensor) -> Tensor:
-        return -u
+        if self.low is None or self.high is None:
+            return u if self.low is None else -u
+        return -math.log(self.high - self.low) - logsigmoid(u) - logsigmoid(-u)
+
+    def holds(self, data: Array) -> Array:
+        """Which numbers it can bend; NaN counts as one."""
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        return np.isnan(data) | ((data > low) & (data < high))
 
 
 @short_repr
@@ -86,6 +107,28 @@ class Quantiles(Curve):
 
     def log_slope(self, u: Tensor) -> Tensor:
         return -_along(u, self.normal, self.knots)[1].log()
+
+
+@dataclass(frozen=True)
+class Chained(Curve):
+    """One curve after another.
+
+    Args:
+        first: bends the data.
+        second: bends what the first curve ends in.
+    """
+
+    first: Curve
+    second: Curve
+
+    def bend(self, data: Tensor) -> Tensor:
+        return self.second.bend(self.first.bend(data))
+
+    def unbend(self, u: Tensor) -> Tensor:
+        return self.first.unbend(self.second.unbend(u))
+
+    def log_slope(self, u: Tensor) -> Tensor:
+        return self.second.log_slope(u) + self.first.log_slope(self.second.unbend(u))
 
 
 def _along(x: Tensor, start: tuple[float, ...], end: tuple[float, ...]) -> tuple[Tensor, Tensor]:

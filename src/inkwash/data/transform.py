@@ -4,11 +4,12 @@ Every transform is increasing per channel or entry, $x = (f(\text{data}) - \text
 levels goes onto an even lattice. This lies over [-1, 1], or where there are more than 256 levels at mean 0 and standard
 deviation 1, unless the process has values of its own. Real numbers go to mean 0 and standard deviation 1, or to
 [-1, 1]; or they first go through a curve f, which is their logarithm or their quantile transform, and then to mean 0
-and standard deviation 1. Without a curve, f is the identity. The mean and standard deviation of levels, like their
-number, are those of all the data; everything else is fitted on the training part.
+and standard deviation 1. Without a curve, f is the identity. The numbers of a table may have bounds besides: see
+`inkwash.data.bounds`. The mean and standard deviation of levels, like their number, are those of all the data;
+everything else is fitted on the training part.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -20,7 +21,8 @@ from inkwash.core.config import TransformKind
 from inkwash.core.errors import ConfigError, DataError, NonFiniteError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array, sum_event
-from inkwash.data.curves import Curve, Log, Quantiles, fit_quantiles
+from inkwash.data.bounds import Bounds, describe_bounds, find_bounds, require_within
+from inkwash.data.curves import Chained, Curve, Log, Quantiles, fit_quantiles
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
 from inkwash.process.distributions import Bins, Lattice
@@ -37,6 +39,8 @@ class Transform:
         scale: one positive number per channel or entry, which the difference is divided by; in the same units.
         kind: how real numbers are mapped; "log" takes their logarithm first, "quantile" goes along `quantiles`.
         quantiles: the curves of a quantile transform, by the number of the channel or entry of real numbers.
+        bounds: of the columns of numbers, by their number; a curve of theirs takes the place of the logarithm, and
+            comes before the quantiles.
     """
 
     spec: DataSpec
@@ -44,6 +48,7 @@ class Transform:
     scale: tuple[Annotated[float, Range(0, open_low=True)], ...]
     kind: TransformKind = "standard"
     quantiles: dict[str, Quantiles] = field(default_factory=dict)
+    bounds: dict[str, Bounds] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Transform: {self.describe()}>"
@@ -51,9 +56,17 @@ class Transform:
     @property
     def curves(self) -> dict[int, Curve]:
         """The curves that bend real numbers, by channel or entry; an affine map has none."""
-        if self.kind == "log":
-            return {int(i): Log() for i in np.flatnonzero(self.spec.is_real)}
-        return {int(i): curve for i, curve in self.quantiles.items()}
+        curves: dict[int, Curve] = {**self.logs}
+        for name, curve in self.quantiles.items():
+            first = curves.get(int(name))
+            curves[int(name)] = curve if first is None else Chained(first, curve)
+        return curves
+
+    @property
+    def logs(self) -> dict[int, Log]:
+        """The logarithms that bend real numbers first, by channel or entry."""
+        plain = {int(i): Log() for i in np.flatnonzero(self.spec.is_real)} if self.kind == "log" else {}
+        return plain | {int(i): each.curve for i, each in self.bounds.items() if each.curve is not None}
 
     @property
     def lattice(self) -> Lattice | Bins | None:
@@ -79,6 +92,16 @@ class Transform:
             raise ConfigError("transform.quantiles", f"those of {sorted(self.quantiles)}", f"{bent}")
         for name, curve in self.quantiles.items():
             curve.check(f"transform.quantiles.{name}")
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        numbers = [str(i) for i, size in enumerate(self.spec.sizes) if not size]
+        if not {*self.bounds} <= {*numbers}:
+            raise ConfigError("transform.bounds", f"those of {sorted(self.bounds)}", f"some of {numbers}")
+        for name, each in self.bounds.items():
+            each.check(f"transform.bounds.{name}")
+            if each.bent and not self.spec.is_real[int(name)]:
+                raise ConfigError(f"transform.bounds.{name}.bent", True, "false, for whole numbers")
 
     def to_model(self, data: Array, missing: bool = False) -> Tensor:
         """Data units, as they came, to a float32 tensor `(N, *spec.shape)`.
@@ -88,9 +111,11 @@ class Transform:
             missing: whether every entry may be missing, and not only those that were missing in training.
 
         Raises:
-            DataError: another shape, a missing entry, or values that the data cannot take.
+            DataError: another shape, a missing entry, or values that the data cannot take, or beyond stated bounds.
         """
         self.spec.require_examples(data, missing)
+        for i, each in self.bounds.items():
+            require_within(f"data, {self.spec.entry_words(int(i))}", each, data[:, int(i)])
         return ((self.bend(data) - self._column(self.shift)) / self._column(self.scale)).float()
 
     def bend(self, data: Array) -> Tensor:
@@ -100,22 +125,28 @@ class Transform:
             DataError: a number that has no logarithm.
         """
         if self.kind == "log":
-            self._require_positive(data)
+            self._require_logarithms(data)
         real = torch.from_numpy(self.spec.to_channels_first(data).astype(np.float64))
         return self._each(real, lambda curve, entry: curve.bend(entry))
 
     def to_data(self, x: Tensor) -> Array:
         """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
 
-        Data with levels is moved to the nearest level, and the integers and categories of a table to the nearest one.
+        Data with levels is moved to the nearest level, and the integers and categories of a table to the nearest one;
+        then numbers beyond their bounds are moved to these.
 
         Raises:
             NonFiniteError: a number that is NaN or infinite, or that stands for one too large for the dtype.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            data = self.spec.rounded(self.to_real(x)).astype(self.spec.dtype)
+            data = self._within_bounds(self.spec.rounded(self.to_real(x))).astype(self.spec.dtype)
         if not bool(x.isfinite().all()) or not np.isfinite(data).all():
             raise NonFiniteError("samples", "NaN or infinity", "finite numbers; train longer or more gently")
+        return data
+
+    def _within_bounds(self, data: Array) -> Array:
+        for i, each in self.bounds.items():
+            data[:, int(i)] = each.clip(data[:, int(i)])
         return data
 
     def to_real(self, x: Tensor) -> Array:
@@ -149,7 +180,8 @@ class Transform:
         if not isinstance(self.lattice, Lattice):
             each = "channel" if self.spec.size else "number" if any(self.spec.sizes) else "entry"
             others = f"; of whole numbers, {_WORDS['standard']}" if self._standardises_integers() else ""
-            return f"{self.spec.describe()} → {_WORDS[self.kind]} per {each}{others}"
+            bounds = describe_bounds(self.bounds, self.spec)
+            return f"{self.spec.describe()} → {_WORDS[self.kind]} per {each}{others}" + (bounds and f"; {bounds}")
         ends = f"{self.lattice.low:g}, {self.lattice.high:g}"
         contrast = "" if self.spec.contrast is None else f"{_WORDS['standard']}, in "
         return f"{self.spec.describe()} → {contrast}" + (f"{{{ends}}}" if self.spec.levels == 2 else f"[{ends}]")
@@ -175,11 +207,11 @@ class Transform:
         trailing = (1,) * (len(self.spec.shape) - 1)
         return torch.from_numpy(np.asarray(values, dtype=np.float64)).reshape(-1, *trailing)
 
-    def _require_positive(self, data: Array) -> None:
+    def _require_logarithms(self, data: Array) -> None:
         """Refuse real numbers that have no logarithm."""
         entries = np.moveaxis(self.spec.to_channels_first(data), 1, 0)
-        for i in self.curves:
-            bad = entries[i][entries[i] <= 0]
+        for i, curve in self.logs.items():
+            bad = entries[i][~curve.holds(entries[i])]
             if bad.size:
                 where = f"data, {self.spec.entry_words(i)}"
                 raise DataError(where, f"{bad[0]:g}", "numbers > 0, for data.transform log")
@@ -200,6 +232,7 @@ def fit_transform(
     rows: Array | None = None,
     kind: TransformKind = "standard",
     where: str = "data",
+    bounds: Sequence[str] | None = None,
 ) -> Transform:
     """The transform for `spec`, fitted on the training part.
 
@@ -211,13 +244,15 @@ def fit_transform(
         kind: how real numbers are mapped. Whatever it is, the integers of a table are standardised, and levels go to
             the lattice. "quantile" holds the training part in memory.
         where: what the data is called in an error.
+        bounds: those of the columns of a table; see `inkwash.data.bounds.find_bounds`.
 
     Raises:
+        ConfigError: bounds that do not fit the data.
         DataError: a continuous channel or entry that is constant, or too large; for "log", one that is not positive in
-            some example, in the training part or not.
+            some example, in the training part or not; a number beyond the bounds that are stated for it.
     """
     channels = spec.shape[0]
-    lattice = lattice or spec.lattice
+    lattice, found = lattice or spec.lattice, find_bounds(bounds, spec, data, rows)
     if lattice is not None:
         scale = (spec.high - spec.low) / (lattice.high - lattice.low)
         return Transform(spec, (spec.low - scale * lattice.low,) * channels, (scale,) * channels)
@@ -225,13 +260,14 @@ def fit_transform(
     plain = Transform(spec, (0.0,) * channels, (1.0,) * channels)
     mean, std = _moments(plain, data, train_rows)
     _require_spread(spec, mean, std, where)
-    bent = replace(plain, kind=kind, quantiles=_quantiles(spec, data, train_rows) if kind == "quantile" else {})
+    bounded = replace(plain, bounds=found)
+    bent = replace(bounded, kind=kind, quantiles=_quantiles(bounded, data, train_rows) if kind == "quantile" else {})
     if bent.curves:
         for block in blocks(data):
             bent.bend(block)  # refuses numbers that have no logarithm, in the training part or not
         mean, std = _moments(bent, data, train_rows)
-    elif kind == "min-max":
-        low, high = _ends(plain, data, train_rows)
+    if kind == "min-max":
+        low, high = _ends(bent, data, train_rows)
         mean, std = np.where(spec.is_real, [(low + high) / 2, (high - low) / 2], [mean, std])
     return replace(bent, shift=tuple(mean.tolist()), scale=tuple(std.tolist()))
 
@@ -282,8 +318,8 @@ def _ends(transform: Transform, data: Array, rows: Array | None) -> tuple[Array,
     return np.fmin.reduce([low for low, _ in parts]), np.fmax.reduce([high for _, high in parts])
 
 
-def _quantiles(spec: DataSpec, data: Array, rows: Array | None) -> dict[str, Quantiles]:
-    """The quantile transform of each channel or entry of real numbers."""
-    part = spec.to_channels_first(take(data, slice(None) if rows is None else rows))
-    real = {i: part[:, i].astype(np.float64) for i in np.flatnonzero(spec.is_real)}
+def _quantiles(bounded: Transform, data: Array, rows: Array | None) -> dict[str, Quantiles]:
+    """The quantile transform of each channel or entry of real numbers, behind the curves of their bounds."""
+    part = bounded.bend(take(data, slice(None) if rows is None else rows)).numpy()
+    real = {i: part[:, i] for i in np.flatnonzero(bounded.spec.is_real)}
     return {str(i): fit_quantiles(values[~np.isnan(values)]) for i, values in real.items()}

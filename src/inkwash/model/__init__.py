@@ -14,6 +14,7 @@ from inkwash.model.trajectories import FlowTrajectories, flow_trajectories
 from inkwash.model.units import Units
 from inkwash.model.vae import VAE
 from inkwash.model.watch import Film
+from inkwash.model.where import Where
 
 __all__ = [
     "VAE",
@@ -39,6 +40,7 @@ __all__ = [
     "Product",
     "SharedNoise",
     "Units",
+    "Where",
     "blur",
     "bound_costs",
     "build_autoencoder",

@@ -243,10 +243,9 @@ class LatentProduct(Walkable):
     def __init__(self, model: LatentModel, factors: tuple[Factor, ...]) -> None:
         self.model, self.factors = model, factors
         self.evidence = gathered(model.units, factors)
-        if self.evidence.measured or self.evidence.potentials:
-            raise ConfigError(
-                "factor", "a measurement or a classifier", "Observed or a Condition: this model has a latent"
-            )
+        if self.evidence.measured or self.evidence.potentials or self.evidence.region:
+            got = "a range or a set" if self.evidence.region else "a measurement or a classifier"
+            raise ConfigError("factor", got, "Observed, Where of equalities or a Condition: this model has a latent")
         conditions = tuple(factor for factor in factors if factor.is_condition)
         known = () if self.evidence.is_empty else (_Explains(self._log_known, self._curvature()),)
         self.latents = Product(model.latents, (*known, *conditions))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, ClassVar, Unpack, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,11 @@ class Factor:
         """Mask and values of the entries that the factor makes known, in data units; None if there are none."""
         return None
 
+    def ends(self, units: Units) -> tuple[Array, Array] | None:
+        """The smallest and the largest number that the factor allows for each entry, in data units; None if it allows
+        any."""
+        return None
+
     @overload
     def __mul__(self, other: Factor) -> Factor: ...
 
@@ -98,7 +104,10 @@ def gathered(units: Units, factors: Sequence[Factor]) -> Evidence:
 
 
 def with_observed(data: Any, factors: Sequence[Factor], units: Units) -> Any:
-    """Samples in data units, with the entries that factors make known as they were given."""
+    """Samples in data units, with the entries that factors make known as they were given, and without numbers that
+    rounding took beyond an end."""
+    for low, high in filter(None, (factor.ends(units) for factor in factors)):
+        data = np.clip(data, low, high).astype(data.dtype)
     for mask, values in filter(None, (factor.known(units) for factor in factors)):
         if isinstance(data, Tensor):
             data[:, torch.from_numpy(mask)] = torch.from_numpy(values[mask]).to(data)
@@ -153,7 +162,8 @@ class Product(Walkable):
 
         Args:
             n: how many, at least 1.
-            method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers and `SMC()` for others.
+            method: one of `inkwash.posterior`. By default `MomentMatching()` for real numbers, and `SMC()` for others
+                and for ranges.
             **options: `seed`, `first`, `sampler`, `steps`, `times` and `grid`, as of `Diffusion.sample`. A condition
                 is a factor, `Condition`.
 
@@ -179,7 +189,7 @@ class Product(Walkable):
         def walk_slot(slot: Slot) -> Iterator[State]:
             x_1, random = self._conditioned.start(slot, fixed_seed)
             for state in walker.walk(x_1, plan.times, random, slot.own):
-                yield state._replace(x_s=self.evidence.with_known(state.x_s)) if state.s == 0 else state
+                yield state._replace(x_s=self.evidence.settle(state.x_s)) if state.s == 0 else state
 
         return [walk_slot(slot) for slot in self._conditioned.slots(n, first)]
 
@@ -204,7 +214,7 @@ class Product(Walkable):
                 shares.append(weighed.effective)
             ends.append(weighed.state.x_s)
             effective.append(shares)
-        x = self.to_data(self.evidence.with_known(torch.cat(ends)))
+        x = self.to_data(self.evidence.settle(torch.cat(ends)))
         return Population(x, torch.tensor(effective, dtype=torch.float64))
 
     def unnormalised_log_prob(self, x: Any, **options: Any) -> LogProb:
@@ -224,8 +234,10 @@ class Product(Walkable):
         if any(factor.changes_belief for factor in self.factors):
             raise ConfigError("log_prob", "a factor that is no function of x", "the model's own, under that condition")
         result, model_x = self.model.log_prob(x, **options), self.model.to_model(x).double()
-        matches = (model_x == self.evidence.values) | ~self.evidence.known
-        gain = self.evidence.soft(model_x).masked_fill(~matches.flatten(1).all(1), -torch.inf)
+        matches = ((model_x == self.evidence.values) | ~self.evidence.known).flatten(1).all(1)
+        if self.evidence.region is not None:
+            matches &= self.evidence.region.holds(model_x)
+        gain = self.evidence.soft(model_x).masked_fill(~matches, -torch.inf)
         return replace(result, value=result.value + gain)
 
     def to_data(self, x: Tensor) -> Any:
@@ -248,7 +260,9 @@ class Product(Walkable):
         model = self._conditioned
         plan = model.plan(**steps)
         if not self.evidence.is_empty:
-            method = method or default_method(model.process)
+            method = method or default_method(model.process, self.evidence.region)
+            if self.evidence.region is not None and not method.takes_regions:
+                raise ConfigError("method", method, "SMC, which takes ranges of numbers and sets of categories")
             return method.compose(model.denoiser, self.evidence, plan.sampler), plan
         if method is not None:
             raise ConfigError("method", method, "none: these factors only change the denoiser")

@@ -12,8 +12,10 @@ from inkwash.core.machine import accelerator, require_memory
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Slots
 from inkwash.core.shapes import event_size
+from inkwash.model.latent_model import LatentProduct
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
+from inkwash.model.product import Product
 from inkwash.model.walking import SAMPLE_BYTES
 from inkwash.model.watch import Film, draw
 
@@ -37,7 +39,7 @@ def results_of(tasks: Sequence[Callable[[], Any]], place: Accelerator | None = N
 
 
 def draw_in_shares(
-    model: Model,
+    model: Model | Product | LatentProduct,
     n: int,
     display: Display,
     film: Film | None = None,
@@ -49,7 +51,7 @@ def draw_in_shares(
     """`n` samples, whose slots are divided among the processes, bit for bit those that a single process would make.
 
     Args:
-        model: what is sampled.
+        model: what is sampled: a model, or a product of one.
         n: how many samples.
         display: where to show progress.
         film: records the first slot.
@@ -59,13 +61,13 @@ def draw_in_shares(
     """
     from accelerate.utils import gather_object
 
-    place, condition = place or accelerator(), model.condition
-    require_memory("n", n, SAMPLE_BYTES * event_size(model.shape))
-    condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
-    rows = Slots(model.shape, model.device).rows
+    place, source = place or accelerator(), model.model if isinstance(model, Product | LatentProduct) else model
+    require_memory("n", n, SAMPLE_BYTES * event_size(source.shape))
+    source.condition.inputs(n, options.get("label"), options.get("given"))  # refuses a bad condition in every process
+    rows = Slots(source.shape, source.device).rows
     slots, index, count = -(-n // rows), place.process_index, place.num_processes
     first, end = (min(rows * -(-slots * i // count), n) for i in (index, index + 1))
-    _cut(model, options, slice(first, end))
+    _cut(source, options, slice(first, end))
     film = film if place.is_main_process else None
     share = [draw(model, end - first, display, film, first=first, seed=seed, **options)] if end > first else []
     return np.concatenate(gather_object(share))

@@ -1,6 +1,7 @@
 r"""`Evidence`: what factors r(x) say about an example, as tensors in model units.
 
-Entries may be known, measured as $y = A x + \mathrm{noise}$, or weighed by any other differentiable $\log r$.
+Entries may be known, measured as $y = A x + \mathrm{noise}$, within a region, or weighed by any other differentiable
+$\log r$.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, sum_event
+from inkwash.process.region import Region
 
 Map = Callable[[Tensor], Tensor]
 """A map of rows: what it gives for a row does not depend on the other rows."""
@@ -65,6 +67,7 @@ class Evidence:
         potentials: other factors, each as a log r(x).
         differentiable: whether torch can differentiate all of them.
         curvature: about the largest curvature of their sum, the eigenvalue of $-\nabla^2\log r$; 0: it is not known.
+        region: what the entries may be; None: anything.
     """
 
     known: Tensor
@@ -73,19 +76,24 @@ class Evidence:
     potentials: tuple[Potential, ...] = ()
     differentiable: bool = True
     curvature: float = 0.0
+    region: Region | None = None
 
     def __add__(self, other: Evidence) -> Evidence:
         both = self.known & other.known
         if not torch.equal(self.values[both], other.values[both]):
             raise ConfigError("observed.values", "two values for one entry", "factors that agree on what is known")
-        return Evidence(
+        found = Evidence(
             self.known | other.known,
             torch.where(other.known, other.values, self.values),
             self.measured + other.measured,
             self.potentials + other.potentials,
             self.differentiable and other.differentiable,
             self.curvature + other.curvature,
+            self.region & other.region if self.region and other.region else self.region or other.region,
         )
+        if found.region and not bool(found.region.holds(found.with_known(found.region.some()[None]))):
+            raise ConfigError("where", "a condition that a known entry does not meet", "factors that agree")
+        return found
 
     @cached_property
     def linear(self) -> Linear | None:
@@ -105,7 +113,7 @@ class Evidence:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing."""
-        return self.linear is None and not self.potentials
+        return self.linear is None and not self.potentials and self.region is None
 
     @property
     def groups(self) -> int:
@@ -119,6 +127,10 @@ class Evidence:
     def with_known(self, x: Tensor) -> Tensor:
         """`x` `(B, *shape)` with known entries replaced by their values."""
         return torch.where(self.known_of(x), self.values.to(x), x)
+
+    def settle(self, x: Tensor) -> Tensor:
+        """`with_known`, with numbers beyond an end of the region moved to it: for samples, which are that close."""
+        return self.with_known(x if self.region is None else self.region.clamp(x))
 
     def potential(self, x: Tensor) -> Tensor:
         """Sum of the potentials, `(B,)`."""

@@ -24,7 +24,9 @@ from inkwash.core.shapes import as_time, over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.posterior.evidence import Evidence, Linear, Map, Potential, gradient
 from inkwash.posterior.method import Method
+from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import Estimate, require_gaussian
+from inkwash.process.region import between
 from inkwash.sample.sampler import Sampler
 from inkwash.sample.walk import Stepwise, Walker
 
@@ -186,7 +188,7 @@ class PiGDM(Guidance):
     guidance (Song et al. 2023, eqs. 7-8). The score found so is used as it is, without the weights of their
     algorithm 1. The covariance is that of standard normal data. Any other $\log r$ is evaluated at $\hat x$; if its
     curvature h is known, it is divided by $1 + h\,\mathrm{Var}[x \mid x_t]$, as is exact for a normal r of that
-    curvature. It takes one backward pass.
+    curvature. A region counts with its probability under that law. It takes one backward pass.
     """
 
     def direction(self, local: Local, evidence: Evidence) -> Tensor:
@@ -196,6 +198,9 @@ class PiGDM(Guidance):
 def log_twist(spread: Tensor, evidence: Evidence, x: Tensor) -> Tensor:
     """PiGDM's log r_t `(B,)`, a function of the estimate x, up to a constant that depends only on time."""
     total, linear = evidence.potential(x) / (1 + evidence.curvature * spread.flatten()), evidence.linear
+    if evidence.region is not None:
+        law = Normal(x.double(), spread.double())
+        total = total + sum_event(between(law, evidence.region.low, evidence.region.high)[1]).to(x)
     if linear is None:
         return total
     residual = linear.residual(x)

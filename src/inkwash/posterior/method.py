@@ -19,6 +19,9 @@ class Method(ABC):
     selects: ClassVar[bool] = False
     """Whether the samples of one example are selected from a population, so that their number matters."""
 
+    takes_regions: ClassVar[bool] = False
+    """Whether it takes ranges of numbers and sets of categories."""
+
     @abstractmethod
     def compose(self, denoiser: AnyDenoiser, evidence: Evidence, sampler: Sampler) -> Walker:
         """What walks to samples of the product of a denoiser's model with evidence.

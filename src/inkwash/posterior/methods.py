@@ -8,6 +8,7 @@ from inkwash.posterior.smc import SMC
 from inkwash.posterior.steps import DPS, RePaint, StepProduct
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.process import Process
+from inkwash.process.region import Region
 
 METHODS: dict[MethodName, type[Method]] = {
     "moment-matching": MomentMatching,
@@ -21,6 +22,6 @@ METHODS: dict[MethodName, type[Method]] = {
 """Methods by the name that the command line knows them by."""
 
 
-def default_method(process: Process) -> Method:
-    """`MomentMatching()` for real numbers, and `SMC()` for others."""
-    return MomentMatching() if isinstance(process, Gaussian) else SMC()
+def default_method(process: Process, region: Region | None = None) -> Method:
+    """`MomentMatching()` for real numbers, and `SMC()` for others, and for ranges."""
+    return MomentMatching() if isinstance(process, Gaussian) and region is None else SMC()

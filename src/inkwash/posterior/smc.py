@@ -54,6 +54,7 @@ class SMC(Method):
 
     side_by_side: ClassVar[bool] = True
     selects: ClassVar[bool] = True
+    takes_regions: ClassVar[bool] = True
     particles: int = 4
     threshold: float = 0.5
 
@@ -131,12 +132,15 @@ class BitTwist(Twist):
 
 
 class KnownTwist(Twist):
-    """The twist of known entries, for any process: they move by the posterior of their values, and the twist is their
-    probability under the belief, where numbers have the variance of PiGDM."""
+    """The twist of known entries and of a region, for any process: known entries move by the posterior of their values,
+    others by the belief given the region, and the twist is the probability of both under the belief, where numbers have
+    the variance of PiGDM."""
 
     def __init__(self, denoiser: AnyDenoiser, evidence: Evidence) -> None:
         if evidence.measured or evidence.potentials:
-            raise ConfigError("method SMC", "other factors than known entries", "only Observed, for this process")
+            raise ConfigError(
+                "method SMC", "other factors than known entries", "only Observed and Where, for this process"
+            )
         if not isinstance(denoiser.process, Scheduled):
             raise ConfigError("method SMC", f"a {type(denoiser.process).__name__} process", "a process with noise")
         self.denoiser, self.evidence = denoiser, evidence
@@ -144,7 +148,11 @@ class KnownTwist(Twist):
     def look(self, x_t: Tensor, t: Tensor) -> View:
         plain, clean = self.denoiser(x_t, t), self.evidence.with_known(x_t)
         known = self.evidence.known_of(x_t)
-        return View(plain, plain.with_known(clean, known), plain.law.log_prob(clean.double(), known).double())
+        twist, guided = plain.law.log_prob(clean.double(), known).double(), plain
+        if self.evidence.region is not None:
+            guided, log_mass = plain.within(self.evidence.region)
+            twist = twist + log_mass
+        return View(plain, guided.with_known(clean, known), twist)
 
     def end(self, view: View, t: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A sample of the guided belief, whose probability over the model's is one over the twist."""

@@ -26,11 +26,12 @@ from torch.nn.functional import logsigmoid, one_hot
 from inkwash.core.brief import short_repr
 from inkwash.core.config import CategoryNoise
 from inkwash.core.errors import ConfigError, require_one_of
-from inkwash.core.shapes import as_time, over
+from inkwash.core.shapes import as_time, over, sum_event
 from inkwash.process.bernoulli import step_log_odds
 from inkwash.process.distributions import Lattice, Masses
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Discrete
+from inkwash.process.region import Region
 
 
 @dataclass(frozen=True)
@@ -189,3 +190,11 @@ class CategoryEstimate(AnyEstimate):
         certain = one_hot(index, self.log_weights.shape[-1]) == 1
         weights = torch.where(certain, 0.0, -torch.inf).to(self.log_weights)
         return replace(self, log_weights=torch.where(known[..., None], weights, self.log_weights))
+
+    def within(self, region: Region) -> tuple[CategoryEstimate, Tensor]:
+        """The estimate given that x lies in a region, and the log of the probability that it does, `(B,)`."""
+        count = region.states.shape[-1]
+        log_masses = self.law.logits.log_softmax(-1)[..., :count].masked_fill(~region.states, -torch.inf)
+        weights = self.log_weights.clone()
+        weights[..., :count] = weights[..., :count].masked_fill(~region.states, -torch.inf)
+        return replace(self, log_weights=weights), sum_event(log_masses.logsumexp(-1))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError
-from inkwash.core.shapes import over
+from inkwash.core.shapes import over, sum_event
 from inkwash.process.distributions import (
     BinnedNormal,
     Bins,
@@ -29,6 +29,7 @@ from inkwash.process.distributions import (
 from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Process, Scheduled
+from inkwash.process.region import Region, between
 from inkwash.process.variance import ReverseVariance
 
 
@@ -221,3 +222,8 @@ class Estimate(AnyEstimate):
 
     def with_known(self, clean: Tensor, known: Tensor) -> Estimate:
         return self.with_x(torch.where(known, clean, self.x))
+
+    def within(self, region: Region) -> tuple[Estimate, Tensor]:
+        """The estimate given that x lies in a region, and the log of the probability that it does, `(B,)`."""
+        mean, log_mass = between(self.law, region.low, region.high)
+        return self.with_x(mean.to(self.x)), sum_event(log_mass)

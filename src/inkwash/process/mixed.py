@@ -21,6 +21,7 @@ from inkwash.process.distributions import Bins, Comparable, Lattice
 from inkwash.process.gaussian import Estimate, Gaussian
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Scheduled
+from inkwash.process.region import Region
 from inkwash.process.variance import ReverseVariance
 
 
@@ -207,3 +208,10 @@ class MixedEstimate(AnyEstimate):
             numbers=self.numbers.with_known(numbers, numbers_known),
             categories=self.categories.with_known(categories, categories_known),
         )
+
+    def within(self, region: Region) -> tuple[MixedEstimate, Tensor]:
+        """The estimate given that x lies in a region, and the log of the probability that it does, `(B,)`."""
+        at_numbers, at_categories = self.process.places
+        numbers, log_mass = self.numbers.within(region.of(at_numbers))
+        categories, log_share = self.categories.within(region.of(at_categories))
+        return replace(self, numbers=numbers, categories=categories), log_mass + log_share

@@ -78,7 +78,7 @@ def prepare(options: Config, source: Any = None) -> Prepared:
         given, where = dataset.given.data, f"condition {dataset.given.name}"
         condition = replace(condition, given=fit_transform(dataset.given.spec, given, rows=train, where=where))
     lattice, kind = family_of(config).lattice(config, dataset.spec), config.data.transform
-    transform = fit_transform(dataset.spec, dataset.data, lattice, train, kind)
+    transform = fit_transform(dataset.spec, dataset.data, lattice, train, kind, bounds=config.data.bounds)
     _require_every_class(dataset, train)
     dataset = replace(dataset, notes=(*dataset.notes, *_unseen_categories(dataset, train)))
     examples = Examples(dataset.data, train, transform, condition, dataset.labels, given)
