@@ -18,6 +18,7 @@ from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
 from inkwash.data.decode import read_picture
+from inkwash.data.raw import exists
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.watch import draw
@@ -32,7 +33,7 @@ def read_mask(path: Path) -> Array:
     Raises:
         DataError: a file that is missing or cannot be read, or has more than two values.
     """
-    if not path.exists():
+    if not exists(path):
         raise DataError(str(path), "no such file", "a picture or .npy file for --mask; or --hide, which needs none")
     mask = read_npy(path) if path.suffix == ".npy" else read_picture(path)
     if mask.dtype == np.bool_:

@@ -13,6 +13,7 @@ from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
+from inkwash.data.raw import exists
 from inkwash.data.readers import read_example
 from inkwash.model.model import Model
 from inkwash.training.run import Run, StrPath
@@ -26,7 +27,7 @@ def example(run: StrPath, model: Model, name: str) -> Array:
         CheckpointError: a number, and a checkpoint in place of a run.
     """
     spec = model.units.spec
-    if not name.isdecimal() and not Path(name).exists():
+    if not name.isdecimal() and not exists(Path(name)):
         need = "a picture or .npy file of an example, or the number of a held-out one, such as 0"
         raise DataError(name, "no such file", need)
     if not name.isdecimal():

@@ -35,7 +35,13 @@ def read_folder(folder: Path, config: DataConfig) -> Raw:
     """
     paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
     files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
-    return _collected(folder, {name: path.read_bytes for name, path in files.items()}, config)
+    return _collected(folder, {name: partial(_content, path) for name, path in files.items()}, config)
+
+
+def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # to read a pipe or a device may never end
+        raise OSError("it is no regular file")
+    return path.read_bytes()
 
 
 def read_zip(path: Path, config: DataConfig) -> Raw:

@@ -113,9 +113,10 @@ class Raw:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or folder; a name that no file can have is none."""
+    """Whether there is a file or folder. A name that no file can have is none, and neither is a pipe or a device, which
+    may never end."""
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except OSError:
         return False
 

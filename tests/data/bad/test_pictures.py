@@ -1,6 +1,7 @@
 """Pictures that cannot be read, or do not fit together."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -142,3 +143,17 @@ def test_pages_of_an_array(folder):
 def test_damage_of_an_array(folder):
     np.save(folder / "data.npy", np.zeros((4, 4, 4), np.uint8))
     return str(folder / "data.npy")
+
+
+@bad("3.png: got no readable picture (it is no regular file)")
+def test_a_pipe_among_pictures(folder):
+    place = pictures(folder)
+    os.mkfifo(place / "3.png")
+    return str(place)
+
+
+@bad("3.png: got no readable picture (it is no regular file)")
+def test_a_device_among_pictures(folder):
+    place = pictures(folder)
+    (place / "3.png").symlink_to("/dev/zero")
+    return str(place)

@@ -1,5 +1,7 @@
 """Sources that are not there, and options that do not fit a source."""
 
+import os
+
 from bad import bad
 from datafiles import noise, npy
 
@@ -74,3 +76,14 @@ def test_options_of_tables_for_an_array(folder):
 def test_folder_named_csv(folder):
     (folder / "data.csv").mkdir()
     return str(folder / "data.csv")
+
+
+@bad("points.npy: got no such file")
+def test_a_pipe(folder):
+    os.mkfifo(folder / "points.npy")
+    return str(folder / "points.npy")
+
+
+@bad("/dev/zero")
+def test_a_device(folder):
+    return "/dev/zero"
