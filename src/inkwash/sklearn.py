@@ -291,7 +291,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
             levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds
         )
         if self._is_framed:
-            _require_whole(load_dataset(source, data))
+            _require_no_doubts(load_dataset(source, data))
         display = Display(self.verbose)
         try:
             return train(source, folder, data=data, **networks, train=training, display=display, report=False)
@@ -332,7 +332,7 @@ def _gathered(X: Any) -> Any:
     return read(X, DataConfig()).data if isinstance(first, Tensor | Items | Iterator) else unmasked(X)
 
 
-def _require_whole(dataset: Dataset) -> None:
+def _require_no_doubts(dataset: Dataset) -> None:
     """Refuse a frame with columns that would be no entries of the examples, because samples have all of its columns."""
     entries = dataset.spec.columns or {}
     aside = [f"{doubt.column}: {doubt.seen}" for doubt in dataset.doubts if doubt.column not in entries]

@@ -265,7 +265,7 @@ def test_a_run_decides_what_its_evaluation_leaves_open(tmp_path, capsys):
         with pytest.raises(ConfigError, match=rf"^{[*refused][-1]}: got "):
             evaluate(run, replace(QUICK, sampling=SamplingConfig(**refused)))
     assert run_cli(["evaluate", run, "--steps", 0]) == 2
-    assert capsys.readouterr().err.startswith("error: steps: got 0, need an integer >= 1")
+    assert capsys.readouterr().err.startswith("error: --steps: got 0, need an integer >= 1")
     assert not (run / "evaluation").exists()
     found = evaluate(run, replace(QUICK, sampling=SamplingConfig(steps=3), imputed=0))["sampling"]
     assert found == to_json(SamplingConfig("ddim", 3, "karras", rho=3.0))

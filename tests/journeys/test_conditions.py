@@ -192,7 +192,7 @@ def test_samples_are_drawn_for_what_is_given(run, tmp_path, monkeypatch, capsys)
     expected = run.model().sample(4, seed=0, given=given, guidance=2.5, steps=5)
     assert np.array_equal(np.load("samples/samples.npy"), expected)
     assert run_cli(["sample", run.path, "-n", 3, "--given", "given.npy", "--out", "other"]) == 3
-    assert re.search(r"^error: given: got shape \(4,.*one for each of 3 examples", capsys.readouterr().err)
+    assert re.search(r"^error: --given: got shape \(4,.*one for each of 3 examples", capsys.readouterr().err)
     assert run_cli(["inspect", run.path]) == 0
     assert re.search(r"\ncondition  (angle|both|shrink 2): ", capsys.readouterr().out)
 

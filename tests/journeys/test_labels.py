@@ -89,7 +89,7 @@ def test_every_command_that_draws_takes_a_label(run, tmp_path):
 def test_what_cannot_be_asked_for_ends_the_command(run, words, tmp_path, capsys):
     before = tree(tmp_path)
     assert run_cli(["sample", run.path, "--out", tmp_path / "drawn", *words.split()]) == 2
-    assert capsys.readouterr().err.startswith("error: label" if "cow" in words else "error: guidance")
+    assert capsys.readouterr().err.startswith("error: --label" if "cow" in words else "error: --guidance")
     assert tree(tmp_path) == before
 
 

@@ -127,7 +127,7 @@ def test_samples_meet_conditions_from_the_command_line(run, tmp_path, monkeypatc
     assert "age" not in columns or {int(row[head.index("age")]) for row in rows} <= set(range(39, 46))
     capsys.readouterr()
     assert run_cli(["sample", run.path, "--where", "height>3"]) == 2
-    assert f"error: where: got 'height', need one of the columns {', '.join(columns)}" in capsys.readouterr().err
+    assert f"error: --where: got 'height', need one of the columns {', '.join(columns)}" in capsys.readouterr().err
 
 
 def test_a_sample_of_a_seed_is_the_same_however_many_are_drawn(run):

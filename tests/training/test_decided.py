@@ -164,7 +164,7 @@ def test_clipping_real_numbers_is_refused(data, tmp_path, copy, capsys):
         ("--rho", 5): "rho: got 5.0, need a sampler or grid that has this option: --grid karras",
     }.items():
         assert run_cli(["sample", copy, "--out", tmp_path / "drawn", *words]) == 2
-        assert f"error: {message}" in capsys.readouterr().err
+        assert f"error: --{message}" in capsys.readouterr().err
     assert tree(copy) == before
     assert not (tmp_path / "drawn").exists()
 

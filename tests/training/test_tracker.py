@@ -114,7 +114,7 @@ def test_a_tracker_that_does_not_start_is_one_line(notes, tmp_path, monkeypatch,
     source = points(tmp_path / "points.npy")
     assert run_cli(train_words(source, tmp_path / "run", "--train.tracker", "wandb")) == 2
     assert capsys.readouterr().err == (
-        "error: train.tracker: got wandb, which does not start (api_key not configured), need one that does; "
+        "error: --train.tracker: got wandb, which does not start (api_key not configured), need one that does; "
         "see its documentation\n"
     )
 
@@ -123,7 +123,7 @@ def test_a_tracker_that_does_not_start_is_one_line(notes, tmp_path, monkeypatch,
 def test_a_tracker_that_is_not_installed_is_one_line(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tracker_module, "find_spec", lambda name: None)
     assert run_cli(train_words(points(tmp_path / "points.npy"), tmp_path / "run", "--train.tracker", name)) == 2
-    need = f"error: train.tracker: got {name}, which is not installed, need pip install {name}\n"
+    need = f"error: --train.tracker: got {name}, which is not installed, need pip install {name}\n"
     assert capsys.readouterr() == ("", need)
     assert not (tmp_path / "run").exists()
 

@@ -78,8 +78,8 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
     """The past of some series, data units, and what followed it, if that is known."""
     axis, shape = axis_of_time(model.units), model.units.data_shape
     if name.isdecimal():
-        whole, cut = example(run, model, name)[None], max(model.shape[-1] - horizon, 0)
-        past, future = np.split(whole, [cut], axis)
+        series, cut = example(run, model, name)[None], max(model.shape[-1] - horizon, 0)
+        past, future = np.split(series, [cut], axis)
         return past, future
     found = np.array(read_npy(Path(name)))
     return (found[None] if found.ndim == len(shape) else found), None

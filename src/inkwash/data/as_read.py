@@ -75,9 +75,9 @@ class Cells:
         texts = self.texts or ()
         numbers = np.array([_number(written, text) for text in texts], np.float64)
         finite = numbers[np.isfinite(numbers)]
-        whole = not (finite % 1).any() and not any(written.decimal in text for text in texts)
-        fits = not whole or bool((np.abs(finite) <= LARGEST_INTEGER).all())
-        dtype: Type = "int64" if whole else "float64"
+        integral = not (finite % 1).any() and not any(written.decimal in text for text in texts)
+        fits = not integral or bool((np.abs(finite) <= LARGEST_INTEGER).all())
+        dtype: Type = "int64" if integral else "float64"
         as_written = None if all(map(is_number, texts)) else written
         return Cells(self._each(numbers), dtype, written=as_written, fits=fits)
 

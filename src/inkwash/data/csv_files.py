@@ -219,12 +219,12 @@ class _Numbers:
     def _take(self, cells: Sequence[str]) -> None:
         present = cells
         try:
-            whole = [*map(int, cells)]
+            integers = [*map(int, cells)]
         except ValueError:
             present = [cell for cell in cells if not is_missing(cell)]
             self.is_integer = self.is_integer and all(map(is_integer, present))
-            whole = [*map(int, present)] if self.is_integer else []
-        self.largest = max(self.largest, *map(abs, whole or [0]))
+            integers = [*map(int, present)] if self.is_integer else []
+        self.largest = max(self.largest, *map(abs, integers or [0]))
         self.values.extend(map(float, cells) if present is cells else map(_number, cells))
 
     def cells(self) -> Cells:
@@ -262,7 +262,7 @@ def dump_csv(spec: DataSpec, data: Array) -> bytes:
     """Examples `(N, D)` of a table as text in UTF-8: names of categories, numbers in their type, nothing for missing
     cells. Delimiter and decimal mark are those that the table was read with."""
     reading = spec.reading or Reading()
-    columns = reading.whole(spec.columns or {}, data)
+    columns = reading.with_constants(spec.columns or {}, data)
     text = io.StringIO()
     delimiter = reading.dialect.delimiter if reading.dialect else ","
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")

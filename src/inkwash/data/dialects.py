@@ -142,8 +142,8 @@ def _delimiter(path: Path, lines: Sequence[str], stated: str | None) -> tuple[st
 def _divided(lines: Sequence[str], mark: str) -> list[list[str]]:
     """The rows that a delimiter makes, if all of them have equally many cells and more than one; otherwise none."""
     rows = list(csv.reader(lines, delimiter=mark))
-    whole = rows[:-1] if len(lines) == _ROWS else rows  # the last line may end within a cell
-    return whole if whole and len(whole[0]) > 1 and len({len(row) for row in whole}) == 1 else []
+    complete = rows[:-1] if len(lines) == _ROWS else rows  # the last line may end within a cell
+    return complete if complete and len(complete[0]) > 1 and len({len(row) for row in complete}) == 1 else []
 
 
 def _is_decimal_comma(fitting: dict[str, list[list[str]]], usual: str) -> bool:
@@ -183,7 +183,7 @@ def first_row(rows: Sequence[Sequence[str]], config: DataConfig) -> tuple[bool, 
         is_row = any(not is_integer(cell) for cell in numbers) or _recurs(first, body)
         doubt = _of_file(f"{listed_cells(first)} in the first line", "read as a row", "header", "yes", "no")
         return not is_row, [doubt] if is_row else []
-    if _counts(first) and _mostly_outside(first, body):
+    if _counts(first) and _mostly_beyond(first, body):
         doubt = _of_file(f"{listed_cells(first)} in the first line", "read as names", "header", "no", "yes")
         return True, [doubt]
     is_sure = any(not is_integer(cell) for cell in numbers)
@@ -208,10 +208,10 @@ def _counts(cells: Sequence[str]) -> bool:
     return all(int(b) - int(a) == 1 for a, b in pairwise(cells))
 
 
-def _mostly_outside(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+def _mostly_beyond(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """Whether more than half of the numbers lie outside the range of their column, or above text."""
-    outside = 0
+    beyond = 0
     for i, cell in enumerate(first):
         column = [float(row[i]) for row in body if len(row) > i and is_number(row[i]) and not is_missing(row[i])]
-        outside += not column or not min(column) <= float(cell) <= max(column)
-    return outside > len(first) / 2
+        beyond += not column or not min(column) <= float(cell) <= max(column)
+    return beyond > len(first) / 2

@@ -61,19 +61,19 @@ def require_none(where: str, doubts: Sequence[Doubt], config: DataConfig) -> Non
     if not doubts:
         return
     each = "; ".join(f"{doubt.column or '(file)'}: {doubt.seen}, {doubt.done}" for doubt in doubts)
-    need = f"options that settle them ({each}): {_way(where, doubts, config)}"
+    need = f"options that settle them ({each}): {_settled_by(where, doubts, config)}"
     raise DataError(where, f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}", need)
 
 
-def _way(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
+def _settled_by(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
     """What settles all doubts beside the options that there are: a command, or options from Python for an object."""
     every = {item.name: getattr(config, item.name) for item in fields(config)}
-    chosen = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
-    stated = [(name, *_words(value)) for name, value in chosen.items()]
+    own = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
+    stated = [(name, *_words(value)) for name, value in own.items()]
     settled = _merged([*stated, *(doubt.settled for doubt in doubts)])
     if Path(where).exists():
         return f"inkwash train {shlex.quote(where)} {option_words(settled)}"
-    return f"DataConfig({', '.join(f'{name}={_python(name, words, chosen)}' for name, words in settled.items())})"
+    return f"DataConfig({', '.join(f'{name}={_python(name, words, own)}' for name, words in settled.items())})"
 
 
 def _words(value: Any) -> Iterable[str]:
@@ -81,9 +81,9 @@ def _words(value: Any) -> Iterable[str]:
     return () if value is True else map(str, value if isinstance(value, tuple) else (value,))
 
 
-def _python(name: str, words: Sequence[str], chosen: Mapping[str, Any]) -> str:
+def _python(name: str, words: Sequence[str], own: Mapping[str, Any]) -> str:
     """The value of an option, as one writes it in Python."""
-    return repr(tuple(words) if name in _LISTS else chosen.get(name, *words))
+    return repr(tuple(words) if name in _LISTS else own.get(name, *words))
 
 
 def _merged(choices: Iterable[Choice]) -> dict[str, list[str]]:

@@ -272,7 +272,7 @@ def to_frame(spec: DataSpec, data: Array, like: Any = None) -> Any:
     """
     import pandas
 
-    every = (spec.reading or Reading()).whole(known_columns("to_frame", spec), data)
+    every = (spec.reading or Reading()).with_constants(known_columns("to_frame", spec), data)
     frame = pandas.DataFrame({name: _series(column, values) for name, (column, values) in every.items()})
     return frame if like is None else _as_native(frame, like)
 

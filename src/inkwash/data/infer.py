@@ -37,14 +37,15 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     layout, notes = _layout(where, raw, config)
     gaps = _gaps(raw, layout, config)
     ends = _range(where, raw, None if gaps is None else over_data(gaps > 0, layout))
-    levels, whole = _stated_levels(raw, config), raw.data.dtype.kind != "f"
+    levels, integral = _stated_levels(raw, config), raw.data.dtype.kind != "f"
     if raw.data.dtype == np.uint16 and levels is None:
         levels = 1 << (bits := _depth(ends[1]))
         notes = (*notes, f"values up to {ends[1]:g} read as {bits} bits; --data.levels says otherwise")
-    elif not (whole or config.levels or levels or gaps is not None) and (whole := _takes_few_values(raw, ends)):
+    elif not (integral or config.levels or levels or gaps is not None) and _takes_few_values(raw, ends):
+        integral = True
         span = f"{ends[0]:g} to {ends[1]:g}"
         notes = (*notes, f"whole numbers from {span} read as levels; --data.levels real reads them as real numbers")
-    spec = _spec(where, raw, layout, ends, levels, whole)
+    spec = _spec(where, raw, layout, ends, levels, integral)
     spec, remarks = _without_constants(raw, spec)
     notes = (*notes, *remarks)
     gaps = None if gaps is None else gaps[spec.varies]
@@ -195,13 +196,15 @@ def _stated_levels(raw: Raw, config: DataConfig) -> int | None:
     return raw.levels if config.levels is None else config.levels
 
 
-def _spec(where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None, whole: bool) -> DataSpec:
-    """What the examples are; `whole` says whether they are read as whole numbers where no levels are stated."""
+def _spec(
+    where: str, raw: Raw, layout: Layout, ends: tuple[float, float], levels: int | None, integral: bool
+) -> DataSpec:
+    """What the examples are; `integral` says whether they are read as whole numbers where no levels are stated."""
     data, (low, high) = raw.data, ends
     if levels is not None:
         require_numbers(raw.columns or {})
     shape, dtype = _shape(data, layout), cast(Type, data.dtype.name)
-    if levels is None and not whole:
+    if levels is None and not integral:
         return DataSpec(shape, layout, dtype, low, high, None, raw.columns)
     if levels is None:
         low, high = _alphabet(data, low, high)

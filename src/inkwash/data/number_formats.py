@@ -72,8 +72,8 @@ class NumberFormat:
 
     @cached_property
     def _digits(self) -> re.Pattern[str]:
-        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+" if self.thousands else r"\d+"
-        return re.compile(rf"(?:{whole})?(?:{re.escape(self.decimal)}\d+)?")
+        digits = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+" if self.thousands else r"\d+"
+        return re.compile(rf"(?:{digits})?(?:{re.escape(self.decimal)}\d+)?")
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,12 @@ def find_format(texts: Sequence[str], decimal: Decimal | None) -> NumberFormat |
         return None
     (around,) = affixes
     ways = [NumberFormat(mark, group, *around) for group in _GROUPS for mark in _MARKS if mark != group]
-    fitting = [way for way in ways if _all_fit(way, texts)]
-    if decimal is None and len({way.decimal for way in fitting}) > 1 and fitting[0].decimal == ",":
+    fitting = [each for each in ways if _all_fit(each, texts)]
+    if decimal is None and len({each.decimal for each in fitting}) > 1 and fitting[0].decimal == ",":
         raise AmbiguousNumbersError
-    of_table = [way for way in fitting if decimal in (None, way.decimal)]
+    of_table = [each for each in fitting if decimal in (None, each.decimal)]
     return next(iter(of_table or fitting), None)
 
 
-def _all_fit(way: NumberFormat, texts: Sequence[str]) -> bool:
-    return all(way.number(text) is not None for text in texts)
+def _all_fit(each: NumberFormat, texts: Sequence[str]) -> bool:
+    return all(each.number(text) is not None for text in texts)

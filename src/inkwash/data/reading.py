@@ -71,7 +71,7 @@ class Reading:
         is_float = self.infinite_is_missing and isinstance(cell, str | float | np.floating)
         return None if is_float and _is_infinite(cell) else cell
 
-    def whole(self, columns: Mapping[str, Column], data: Array) -> dict[str, tuple[Column, Array]]:
+    def with_constants(self, columns: Mapping[str, Column], data: Array) -> dict[str, tuple[Column, Array]]:
         """Columns and what stands in the data for their cells, `(N,)`, with the constants."""
         every = [(name, (column, data[:, i])) for i, (name, column) in enumerate(columns.items())]
         for name, constant in sorted(self.constants.items(), key=lambda item: item[1].place):

@@ -142,10 +142,10 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if "numbers" not in KINDS[name].gives:
         return _without_numbers(config, name)
     predicts = config.predicts or _predicts(config, spec)
-    by_level, whole_rows = predicts in ("levels", "mixture"), not (any(spec.sizes) or spec.may_miss.any())
+    by_level, are_plain = predicts in ("levels", "mixture"), not (any(spec.sizes) or spec.may_miss.any())
     if predicts == "levels" and (spec.levels is None or config.sees != "log_snr"):
         raise ConfigError("denoiser.predicts", predicts, "data with levels (data.levels), and denoiser.sees log_snr")
-    if predicts == "mixture" and (config.sees != "log_snr" or not whole_rows):
+    if predicts == "mixture" and (config.sees != "log_snr" or not are_plain):
         need = "data without categories and missing entries, and denoiser.sees log_snr"
         raise ConfigError("denoiser.predicts", predicts, need)
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
