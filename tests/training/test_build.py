@@ -9,13 +9,7 @@ import torch
 from small_specs import image, options, usual, vector
 from torch import nn
 
-from inkwash.core.config import (
-    Config,
-    DenoiserConfig,
-    NetworkConfig,
-    ProcessConfig,
-    TrainConfig,
-)
+from inkwash.core.config import Config, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.core.options import check
 from inkwash.data.clock import Clock
 from inkwash.data.columns import Column

@@ -5,17 +5,10 @@ from dataclasses import fields, replace
 import pytest
 from small_specs import image, options, usual, vector
 
-from inkwash.core.config import (
-    Config,
-    DataConfig,
-    DenoiserConfig,
-    NetworkConfig,
-    ProcessConfig,
-    ResolvedDiffusionConfig,
-    TrainConfig,
-)
+from inkwash.core.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
+from inkwash.core.resolved import ResolvedDiffusionConfig
 from inkwash.nn import NETWORKS
 from inkwash.training.kinds import KINDS
 from inkwash.training.resolve import resolve

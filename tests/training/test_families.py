@@ -14,12 +14,11 @@ from inkwash.core.config import (
     DenoiserConfig,
     NetworkConfig,
     ProcessConfig,
-    ResolvedLatentConfig,
-    ResolvedVAEConfig,
     TrainConfig,
 )
 from inkwash.core.errors import CheckpointError, ConfigError
 from inkwash.core.options import check, first_difference, from_json, to_json
+from inkwash.core.resolved import ResolvedLatentConfig, ResolvedVAEConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import MoveName, ResolvedTrainConfig
+from inkwash.core.config import MoveName
 from inkwash.core.errors import ConfigError
 from inkwash.core.randomness import Purpose, generator
+from inkwash.core.resolved import ResolvedTrainConfig
 
 NAME = "augmentation"
 """The name of the condition."""

@@ -5,9 +5,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from inkwash.core.config import ResolvedConfig, ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
+from inkwash.core.resolved import ResolvedConfig, ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform

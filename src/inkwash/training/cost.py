@@ -21,9 +21,9 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor
 
-from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import free_memory, require_memory
+from inkwash.core.resolved import ResolvedTrainConfig
 from inkwash.core.shapes import event_size
 from inkwash.training.build import count_parameters
 from inkwash.training.lesson import Batch, Stage

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inkwash.core.config import AnyResolvedConfig, SamplingConfig
+from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.model.diffusion import require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.variance import ReverseVariance

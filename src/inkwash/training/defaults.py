@@ -18,12 +18,6 @@ from inkwash.core.config import (
     PredictionName,
     ProcessConfig,
     ProcessName,
-    ResolvedConfig,
-    ResolvedDenoisingConfig,
-    ResolvedDenoisingTrainConfig,
-    ResolvedNetworkConfig,
-    ResolvedProcessConfig,
-    ResolvedTrainConfig,
     ScheduleName,
     TimesName,
     TrainConfig,
@@ -31,6 +25,14 @@ from inkwash.core.config import (
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import narrowed
+from inkwash.core.resolved import (
+    ResolvedConfig,
+    ResolvedDenoisingConfig,
+    ResolvedDenoisingTrainConfig,
+    ResolvedNetworkConfig,
+    ResolvedProcessConfig,
+    ResolvedTrainConfig,
+)
 from inkwash.data.spec import FEW_LEVELS, DataSpec
 from inkwash.nn import NETWORKS
 from inkwash.nn.options import SMALL

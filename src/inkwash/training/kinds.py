@@ -12,13 +12,12 @@ from inkwash.core.config import (
     PredictionName,
     ProcessName,
     RegressionName,
-    ResolvedDenoisingConfig,
-    ResolvedProcessConfig,
     ScheduleName,
     VarianceName,
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import Fraction, narrowed
+from inkwash.core.resolved import ResolvedDenoisingConfig, ResolvedProcessConfig
 from inkwash.data.spec import DataSpec
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from inkwash.core.config import ResolvedTrainConfig
 from inkwash.core.errors import ConfigError, NonFiniteError
 from inkwash.core.randomness import Purpose, derived_seed, generator
+from inkwash.core.resolved import ResolvedTrainConfig
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
 from inkwash.training.ahead import Ahead

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from inkwash.core.config import AnyResolvedConfig, Config
+from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import check
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.core.shapes import Array
 from inkwash.data.columns import listed
 from inkwash.data.condition import ConditionKeywords

@@ -2,8 +2,9 @@
 
 from dataclasses import fields
 
-from inkwash.core.config import AnyResolvedConfig, Config, ProcessConfig
+from inkwash.core.config import Config, ProcessConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.data.spec import DataSpec
 from inkwash.training.families import FAMILIES, AnyFamily
 from inkwash.training.kinds import KINDS

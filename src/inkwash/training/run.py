@@ -27,10 +27,10 @@ from torch import Tensor
 
 from inkwash.core import storage
 from inkwash.core.brief import page
-from inkwash.core.config import AnyResolvedConfig
 from inkwash.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RunDiffersError
 from inkwash.core.machine import device_of
 from inkwash.core.options import Range, first_difference, from_json, to_json
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.core.shapes import Array
 from inkwash.core.version import __version__
 from inkwash.data.condition import ConditionSpec, goes_with

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import AnyResolvedConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.training.state import TrainState
 
 if TYPE_CHECKING:

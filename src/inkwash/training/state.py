@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from inkwash.core.config import AnyResolvedConfig
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.training.averages import Averages
 from inkwash.training.checkpoint import require_same_tensors
 from inkwash.training.engine import new_scaler, require_engine

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from inkwash.core import storage
-from inkwash.core.config import AnyResolvedConfig, TrackerName
+from inkwash.core.config import TrackerName
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
+from inkwash.core.resolved import AnyResolvedConfig
 
 PROJECT = "inkwash"
 """The project, or experiment, that runs belong to."""

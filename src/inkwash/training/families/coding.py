@@ -9,10 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from inkwash.core.config import Config, OutputName, ResolvedAutoencoderConfig
+from inkwash.core.config import Config, OutputName
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
+from inkwash.core.resolved import ResolvedAutoencoderConfig
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder, LevelOdds, build_autoencoder

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, ResolvedDiffusionConfig, SamplerName, SamplingConfig
+from inkwash.core.config import Config, SamplerName, SamplingConfig
+from inkwash.core.resolved import ResolvedDiffusionConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform

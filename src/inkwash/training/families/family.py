@@ -7,9 +7,10 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from inkwash.core.config import Config, ResolvedConfig, TrainConfig
+from inkwash.core.config import Config, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import first_difference
+from inkwash.core.resolved import ResolvedConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inkwash.core.config import Config, ResolvedAutoencoderConfig, ResolvedLatentConfig, SamplingConfig, TrainConfig
+from inkwash.core.config import Config, SamplingConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.randomness import Purpose, generator
+from inkwash.core.resolved import ResolvedAutoencoderConfig, ResolvedLatentConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform

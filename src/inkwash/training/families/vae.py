@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from inkwash.core.config import Config, DataConfig, ResolvedVAEConfig
+from inkwash.core.config import Config, DataConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.resolved import ResolvedVAEConfig
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
