@@ -13,6 +13,7 @@ from small_specs import image, vector
 
 import inkwash as iw
 from inkwash.commands.cli import _command
+from inkwash.commands.frame import Frame
 from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, first_difference
@@ -66,7 +67,7 @@ def test_a_preset_keeps_its_settings_for_data_that_its_paper_is_about_and_is_ref
     check(preset)
     if data in TABLES and (name, data) not in FOR_TABLES:
         kind = "mixed" if data == "mixed" else "categorical"
-        with pytest.raises(ConfigError, match=rf"^preset: got {name}, and the process {kind}, need the process gauss"):
+        with pytest.raises(ConfigError, match=rf"^preset: got {name}, and the process {kind}, need process.kind gauss"):
             resolve(preset, TABLES[data])
         return
     config = resolve(preset, (SHAPES | TABLES)[data])
@@ -358,7 +359,7 @@ def test_a_config_without_data_is_refused(tmp_path):
 
 
 def parsed(*words):
-    return _command(["train", "digits", *words])
+    return _command(Frame(["train", "digits", *words]))
 
 
 @presets
@@ -367,7 +368,7 @@ def test_the_command_starts_from_the_preset_that_python_has(name):
 
 
 def test_a_preset_is_inspected_as_it_is_trained():
-    inspected = _command(["inspect", "digits", "--preset=score"])
+    inspected = _command(Frame(["inspect", "digits", "--preset=score"]))
     assert inspected.config("digits") == parsed("--preset", "score").config("digits")
 
 
@@ -393,5 +394,5 @@ def test_without_a_preset_the_options_are_those_of_the_class():
 
 def test_help_shows_the_settings_of_the_preset(capsys):
     with pytest.raises(SystemExit):
-        _command(["train", "--preset", "edm", "--help"])
+        _command(Frame(["train", "--preset", "edm", "--help"]))
     assert "log-normal)" in capsys.readouterr().out.replace("\n", " ")

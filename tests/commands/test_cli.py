@@ -59,7 +59,7 @@ BAD = {
     "inpaint run 3 --hide middle": "hide: got 'middle', need one of left, right, top, bottom, random",
     "inpaint run 3": "--hide: got neither this nor --mask, need --hide left, right, top, bottom, random, or --mask",
     "papers products --correlation 1": "correlation: got 1",
-    "evaluate": "inkwash evaluate: got nothing, need RUN and options",
+    "evaluate": "inkwash evaluate: got nothing, need RUN [OTHER] and options",
     "inspect": "inkwash inspect: got nothing, need RUN|DATA and options",
     "train digits more": "inkwash train: got 'digits more', need DATA and options",
     "train digits --train.stps 5": "did you mean --train.steps?",

@@ -194,6 +194,7 @@ WRONG = [
     "inpaint images 99 --hide left",
     "inpaint images nobody.png --hide left",
     "inpaint points 0 --hide left",
+    "forecast points 0 --horizon 2",
     "interpolate images 0 1 --guidance 2",
     "interpolate images 0 1 --sampler ddim",
     "interpolate images 0 99",

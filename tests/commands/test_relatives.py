@@ -87,8 +87,8 @@ def test_an_example_may_be_a_file(home, tmp_path):
         ("points", "empty.png", "an .npy file, or the number"),
         ("images", "empty.npy", "an unreadable file"),
         ("images", "empty.png", "no readable picture"),
-        ("images", "small.png", "3x3 pixels, 1 channel(s), uint8, need the shape of an example"),
-        ("images", "colour.png", "7x5 pixels, 3 channel(s)"),
+        ("images", "small.png", "small.png: got uint8 of shape (3, 3), need those of image"),
+        ("images", "colour.png", "colour.png: got uint8 of shape (5, 7, 3), need"),
         ("images", "two.npy", "two.npy: got shape (2, 5, 7), need one example, shape (5, 7)"),
     ],
 )

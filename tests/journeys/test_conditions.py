@@ -102,7 +102,10 @@ ELSEWHERE = {
     "train DATA.npy --data.condition y": (3, "data.condition: got 'y', need the name of an .npy or IDX file beside"),
     "train digits --data.shrink 3": (3, "data.shrink: got 3, of a image 1x8x8"),
     "train wine --data.shrink 2": (3, "data.shrink: got 2, of a table row 13"),
-    "train digits --data.condition digit --data.shrink 2": (2, "data.shrink: got 2, need no data.condition beside it"),
+    "train digits --data.condition digit --data.shrink 2": (
+        2,
+        "--data.shrink: got 2, need no --data.condition beside it",
+    ),
     "train digits --data.shrink 1": (2, "data.shrink: got 1, need an integer >= 2"),
 }
 
@@ -192,7 +195,7 @@ def test_samples_are_drawn_for_what_is_given(run, tmp_path, monkeypatch, capsys)
     expected = run.model().sample(4, seed=0, given=given, guidance=2.5, steps=5)
     assert np.array_equal(np.load("samples/samples.npy"), expected)
     assert run_cli(["sample", run.path, "-n", 3, "--given", "given.npy", "--out", "other"]) == 3
-    assert re.search(r"^error: --given: got shape \(4,.*one for each of 3 examples", capsys.readouterr().err)
+    assert re.search(r"^error: given: got shape \(4,.*one for each of 3 examples", capsys.readouterr().err)
     assert run_cli(["inspect", run.path]) == 0
     assert re.search(r"\ncondition  (angle|both|shrink 2): ", capsys.readouterr().out)
 

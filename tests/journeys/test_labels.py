@@ -132,7 +132,7 @@ BAD = {
     "short": "labels of shape (99,), need one for each of 100 examples",
     "table": "labels of shape (100, 1), need one for each of 100 examples",
     "real": "labels of type float64, need whole numbers, booleans or text",
-    "spoilt": "need the name of a class",
+    "spoilt": "need a class for each example",
     "one": "1 for every example, need labels of at least 2 classes",
     "each": "only among the held-out examples, need examples of every class to train on",
     "things": "need a complete .npz file of numbers",
@@ -156,10 +156,10 @@ ELSEWHERE = {
     "train DATA.npy --data.labels y": (3, "data.labels: got 'y', need the name of an .npy or IDX file beside DATA.npy"),
     "train digits --train.condition-dropout 0.1": (
         2,
-        "train.condition_dropout: got 0.1, need data.labels, data.condition or",
+        "--train.condition-dropout: got 0.1, need --data.labels, --data.condition or",
     ),
-    "train digits --data.labels digit --train.condition-dropout 0": (2, "train.condition_dropout: got 0"),
-    "train digits --data.labels digit --train.condition-dropout 1": (2, "train.condition_dropout: got 1"),
+    "train digits --data.labels digit --train.condition-dropout 0": (2, "--train.condition-dropout: got 0"),
+    "train digits --data.labels digit --train.condition-dropout 1": (2, "--train.condition-dropout: got 1"),
 }
 
 

@@ -154,8 +154,8 @@ BAD = {
         "given: got values, need none: .* without given values",
     ),
     "no labels": (GIVEN, {"label": "left"}, "label: got left, need none: .* without labels"),
-    "one of two": (BOTH, {"given": Y[:3]}, "label: got nothing, need label and given together"),
-    "the other": (BOTH, {"label": "left"}, "given: got nothing, need label and given together"),
+    "one of two": (BOTH, {"given": Y[:3]}, "label: got nothing, need --label and --given together"),
+    "the other": (BOTH, {"label": "left"}, "given: got nothing, need --label and --given together"),
 }
 
 

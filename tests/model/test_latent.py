@@ -336,7 +336,10 @@ def test_a_label_conditions_the_latents():
         (lambda m: m.log_prob(POINTS, draws=0), "draws: got 0"),
         (lambda m: m.log_prob(POINTS, divergence="none"), "divergence"),
         (lambda m: m.sample(1, label="left"), "label: got left, need none"),
-        (lambda m: m.relatives(POINTS[0], 0.5, 3), "relatives: got a LatentDiffusion, need a Diffusion"),
+        (
+            lambda m: m.relatives(POINTS[0], 0.5, 3),
+            "relatives: got a LatentDiffusion, need a diffusion model of the data",
+        ),
         (lambda m: m.interpolate(POINTS[0], POINTS[1], 1), "n: got 1"),
         (lambda m: LatentDiffusion(m.autoencoder, two_peaks(), (3,)), r"latents: got shape \(1,\), need \(2,\)"),
         (lambda m: m * iw.Measurement(torch.ones(1, 3), 0.0, 0.1), "factor: got a measurement"),

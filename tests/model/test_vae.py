@@ -371,7 +371,7 @@ def changed(vae, **parts):
         (lambda vae, x: vae.sample(0), "n: got 0"),
         (lambda vae, x: vae.sample(1, seed=-1), "seed: got -1, need an integer >= 0"),
         (lambda vae, x: vae.sample(1, seed=1.5), "seed: got 1.5"),
-        (lambda vae, x: vae.relatives(x[0], 0.5, 3), "relatives: got a VAE, need a Diffusion"),
+        (lambda vae, x: vae.relatives(x[0], 0.5, 3), "relatives: got a VAE, need a diffusion model of the data"),
         (lambda vae, x: vae.impute(x), "impute: got a VAE"),
         (lambda vae, x: vae.interpolate(x[0], x[1], 1), "n: got 1, need an integer >= 2"),
         (lambda vae, x: changed(vae, latent=()), "latent"),

@@ -81,6 +81,7 @@ def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tupl
             yield from _arguments(bare, prefix if flat_too else f"{prefix}{name}.", flat_too)
         else:
             shown = next((mark.metavar for mark in marks if hasattr(mark, "metavar")), None)
+            shown = f"[{shown}]" if getattr(kind, name, name) is None else shown
             yield prefix + name, shown if tyro.conf.Positional in marks else None
 
 

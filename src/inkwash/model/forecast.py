@@ -20,7 +20,7 @@ def axis_of_time(units: Units) -> int:
         ConfigError: the examples are no series.
     """
     if len(units.shape) != 2:
-        need = "a model of series, such as --data.layout NL, NLC or NCL makes"
+        need = "a model of series, as inkwash train with --data.layout NL, NLC or NCL makes"
         raise ConfigError("forecast", f"a model of examples of shape {units.shape}", need)
     return 2 if units.transform is None else units.transform.spec.layout.index("L")
 

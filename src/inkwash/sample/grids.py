@@ -114,7 +114,7 @@ def _smallest(steps: int, finest: int) -> float:
         ConfigError: a bad number.
     """
     require_integer("steps", steps)
-    require_integer("finest", finest, least=2)
+    require_integer("finest", finest, 2, 2**62)
     return 1 / finest
 
 
