@@ -3,6 +3,7 @@
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
 from bugs import bug
 from faults import run_cli, train_words, without_pictures
@@ -12,6 +13,7 @@ from inkwash.core.errors import DataError
 from inkwash.data import judge
 from inkwash.data.dataset import load_dataset
 from inkwash.data.doubts import Doubt, doubt_lines
+from inkwash.data.frames import to_frame
 
 RANDOM = np.random.default_rng(7)
 COUNT = 60
@@ -213,3 +215,18 @@ def test_doubts_are_printed_as_a_table():
     assert line.split("  ")[0] == "a b"
     assert line.endswith("--data.missing-values -9")
     assert header.index("says otherwise") == line.index("--data")
+
+
+def test_a_column_of_one_value_and_gaps_is_no_constant():
+    """Which rows have the value is what it says; in every type of column."""
+    frame = pd.DataFrame(
+        {
+            "text": ["k", None] * 20,
+            "real": [3.5, None] * 20,
+            "whole": pd.array([7, None] * 20, dtype="Int64"),
+            "x": np.arange(40) * 0.37,
+        }
+    )
+    found = load_dataset(frame)
+    assert list(found.spec.columns) == list(frame.columns)
+    pd.testing.assert_frame_equal(to_frame(found.spec, found.data, like=frame), frame)

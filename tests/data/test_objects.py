@@ -273,3 +273,9 @@ def test_a_model_takes_bfloat16(tmp_path):
     run = iw.train(x, tmp_path / "run", report=False, train=iw.TrainConfig(steps=1))
     model = run.model()
     assert torch.equal(model.bound(x, seed=0).total, model.bound(x.float().numpy(), seed=0).total)
+
+
+def test_a_label_of_none_is_named():
+    items = [(np.zeros((2, 2)), 0), (np.ones((2, 2)), None), (np.ones((2, 2)), 1)]
+    with pytest.raises(DataError, match=r"<items>\[1\]: label: got None, need a class for each item"):
+        load_dataset(items, DataConfig(labels="label"))

@@ -61,9 +61,10 @@ def forecast_to_folder(
     spec, axis = model.units.spec, axis_of_time(model.units)
     horizon = max(model.shape[-1] // 4, 1) if horizon is None else horizon
     seen, future = _past_of(run, model, past, horizon)
-    draws = model.forecast(seen, horizon, n, seed=options.seed, method=method, **keywords)
     used = min(seen.shape[axis], model.shape[-1] - horizon)
     output.say(f"past      {used} places of {len(seen)} series; {horizon} places ahead, drawn {n} times")
+    with output.display.bar(f"drawing {n} futures"):
+        draws = model.forecast(seen, horizon, n, seed=options.seed, method=method, **keywords)
     output.array("draws.npy", draws)
     quantiles = np.quantile(np.stack([by_channel(spec, each) for each in draws]), LEVELS, axis=0)
     table = output.write("quantiles.csv", _table(quantiles, spec))

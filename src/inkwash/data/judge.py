@@ -117,7 +117,11 @@ class Judge:
             return self.left_out(name, "no value in any row", "numbers")
         column, counts = time_column(self._where(name), values, dtype, zone)
         seen = np.unique(values[~np.isnat(values)])
-        return Verdict(column, counts) if len(seen) > 1 else self._constant(name, column, counts, str(seen[0]))
+        if len(seen) > 1:
+            return Verdict(column, counts)
+        if np.isnat(values).any():
+            return self.left_out(name, f"{seen[0]} in some rows, and nothing in the others", "drop")
+        return self._constant(name, column, counts, str(seen[0]))
 
     def left_out(self, name: str, seen: str, otherwise: str | Choice) -> Verdict:
         """The verdict that a column is no part of the examples, unless an option says otherwise; that which takes the
@@ -149,7 +153,9 @@ class Judge:
             return self.left_out(name, "whole numbers beyond 2^53", "categories")
         if not cells.fits:
             raise DataError(self._where(name), "whole numbers beyond 2^53", "smaller ones")
-        if len(seen) == 1:
+        if len(seen) == 1 and cells.may_miss:
+            declared = True  # which cells there are is all that the column says
+        elif len(seen) == 1:
             column = Column(cells.dtype, None, cells.may_miss, cells.written)
             return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if declared is None and (found := self._identifier(name, cells, seen)):
@@ -191,7 +197,7 @@ class Judge:
             if found:
                 return found
         used = np.flatnonzero(cells.counts)
-        if len(used) == 1:
+        if len(used) == 1 and not cells.may_miss:
             column = replace(cells.column or Column("str", cells.texts), missing=cells.may_miss)
             return self._constant(name, column, cells.values, quoted(_names(cells)[used[0]]))
         return self._plain_text(name, cells) if is_open else self._categories(name, cells)
@@ -278,7 +284,9 @@ class Judge:
         texts, count = _names(cells), len(cells.known)
         are_codes = any(map(is_code, texts)) and all(map(is_integer, texts))
         is_boolean = {text.lower() for text in texts} == {"false", "true"}
-        if len(texts) > most_texts(len(cells.values)) or (len(texts) >= _NEARLY * count and not is_boolean):
+        if len(texts) > most_texts(len(cells.values)) or (
+            len(texts) >= _NEARLY * count and len(texts) > 1 and not is_boolean
+        ):
             what = "codes with zeros before them" if are_codes else "texts"
             return self.left_out(name, f"{len(texts)} {what} in {count} rows", "numbers" if are_codes else "categories")
         return self._categories(name, cells).beside(*self._about_categories(name, cells, are_codes))

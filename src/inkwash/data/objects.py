@@ -74,6 +74,8 @@ def read_items(source: Any, where: str, config: DataConfig) -> Raw:
         if len(parts) != len(first):
             raise DataError(place, f"{len(parts)} part(s)", f"{len(first)}, as the first")
         if labelled and len(parts) > 1:
+            if parts[1] is None:
+                raise DataError(f"{place}: label", "None", "a class for each item; leave the others out first")
             labels[i] = _of_array(parts[1], f"{place}: label").values[0]
         return _example(parts[0], place, config)
 

@@ -69,7 +69,7 @@ def padded(
     for i, array in enumerate(arrays):
         if not lengths[i] or (np.isnan(array).any() and not config.missing):
             got = "NaN" if lengths[i] else "no place"
-            raise DataError(f"{where}[{i}]", got, "numbers; with --data.missing True, NaN stands for a missing place")
+            raise DataError(f"{where}[{i}]", got, "numbers; with --data.missing, NaN stands for a missing place")
     notes: tuple[str, ...] = ()
     if lengths.min() == lengths.max():
         return Raw(np.stack(arrays), layout, labels=labels or {})

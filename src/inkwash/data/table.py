@@ -92,7 +92,7 @@ def as_raw(
     kept = {
         name: (each.column, each.values) for name, each in verdicts.items() if each.column and each.values is not None
     }
-    same = {name: (column, np.nanmin(values)) for name, (column, values) in kept.items() if _is_constant(values)}
+    same = {name: (column, values[0]) for name, (column, values) in kept.items() if _is_constant(values)}
     columns = {name: column for name, (column, _) in kept.items() if name not in same}
     if not columns:
         why = "; ".join(f"{doubt.column}: {doubt.seen}" for doubt in doubts)
@@ -105,7 +105,8 @@ def as_raw(
 
 
 def _is_constant(values: Array) -> bool:
-    return bool(np.nanmin(values) == np.nanmax(values))
+    """Whether all cells are there, and the same."""
+    return bool((values == values[0]).all())
 
 
 def _aside(
