@@ -278,4 +278,4 @@ def test_a_model_takes_bfloat16(tmp_path):
 def test_a_label_of_none_is_named():
     items = [(np.zeros((2, 2)), 0), (np.ones((2, 2)), None), (np.ones((2, 2)), 1)]
     with pytest.raises(DataError, match=r"<items>\[1\]: label: got None, need a class for each item"):
-        load_dataset(items, DataConfig(labels="label"))
+        load_dataset(items, iw.DataConfig(labels="label"))

@@ -41,7 +41,7 @@ def test_whole_numbers_become_real_ones_with_a_note():
     [
         ([np.zeros((2, 3)), np.zeros((3, 4))], "number of places only"),
         ([np.zeros(3), np.zeros(0)], r"<series>\[1\]: got no place"),
-        ([np.zeros(3), np.array([1.0, np.nan])], r"<series>\[1\]: got NaN, need numbers; with --data.missing True"),
+        ([np.zeros(3), np.array([1.0, np.nan])], r"<series>\[1\]: got NaN, need numbers; with --data.missing, NaN"),
         ([np.zeros(3), np.array(["a"])], "values of type"),
     ],
 )
