@@ -31,8 +31,8 @@ class Where(Factor):
 
     Args:
         conditions: text, such as `Sex=female, Age>30, Embarked in S|C`. The signs are `=`, `<`, `<=`, `>` and `>=`; for
-            categories `=`, `!=` and `in`, and if these are numbers the others too. Names and values with a comma or a
-            sign stand in double quotes.
+            categories `=`, `!=` and `in`, and if these are numbers the others too. Dates and durations are written as
+            in the data: `Day>2024-12-31`. Names and values with a comma or a sign stand in double quotes.
 
     Raises:
         ConfigError: when it multiplies a model, one of other data than a table; text that is no condition; an unknown
