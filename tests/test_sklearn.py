@@ -78,6 +78,12 @@ def test_objects_of_torch_are_fitted_as_their_array(wrap):
     assert np.array_equal(found.score_samples(wrap(x)), plain.score_samples(x.float().numpy()))
 
 
+def test_a_generator_is_read_once_for_all_that_a_fit_does():
+    """Its rows are gone after the first look, and yet the outliers are those of their array."""
+    x, detector = rows(40).astype(np.float32), DiffusionDensity(**TINY, contamination=0.2, density="bound")
+    assert np.array_equal(detector.fit_predict(row for row in x), detector.fit_predict(x))
+
+
 def people(n=60, seed=0):
     """A table of all types of columns, where cells are missing and where not."""
     random = np.random.default_rng(seed)

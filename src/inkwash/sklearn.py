@@ -153,10 +153,9 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         """
         self._require_density()
         self._require_contamination()
+        X = _gathered(X)
         framed = is_frame(X)
-        rows = validate_data(
-            self, _gathered(X), skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan"
-        )
+        rows = validate_data(self, X, skip_check_array=framed, ensure_min_samples=2, ensure_all_finite="allow-nan")
         self._like = rows[:0] if framed else rows.dtype
         source = rows if framed or rows.dtype.kind == "f" else rows.astype(np.float64)
         with TemporaryDirectory() if self.out is None else nullcontext(self.out) as folder:
@@ -179,6 +178,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
     @available_if(_detects_outliers)  # type: ignore[untyped-decorator]
     def fit_predict(self, X: Any, y: Any = None) -> Array:
         """`fit`, and then `predict` for the same rows; `y` is not used."""
+        X = _gathered(X)
         return self.fit(X).predict(X)
 
     def score_samples(self, X: Any) -> Array:

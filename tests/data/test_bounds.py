@@ -14,6 +14,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.randomness import Slots
 from inkwash.data import curves
 from inkwash.data.bounds import Bounds, find_bounds
+from inkwash.data.clock import Clock
 from inkwash.data.columns import Column
 from inkwash.data.curves import Chained, Log, fit_quantiles
 from inkwash.data.dataset import load_dataset
@@ -163,3 +164,14 @@ def test_bounds_come_back_with_a_run(tmp_path, capsys, monkeypatch, kind):
     )
     samples = iw.load(tmp_path / "run").sample(300, seed=0, steps=5)
     assert ((samples[:, 0] > 0) & (samples[:, 0] < 120) & (samples[:, 1] >= 0) & (samples[:, 2] <= 24)).all()
+
+
+def test_bounds_of_times_are_written_as_their_cells():
+    """NumPy counts the minutes from 1970; a time has colons of its own."""
+    spec = DataSpec((1,), "ND", "float64", 0, 9e9, None, {"t": Column("datetime64[m]", clock=Clock("m", 2e7, 9e4))})
+    ends = np.array(["2020-01-01T10:00", "2020-01-02T08:30"], "datetime64[m]").astype(float)
+    option = "t=2020-01-01 10:00:2020-01-02 08:30"
+    found = find_bounds([option], spec, ends[:, None], None)["0"]
+    assert (found.low, found.high) == tuple(ends)
+    with pytest.raises(DataError, match="2020-01-02T08:31, need times from 2020-01-01T10:00 to 2020-01-02T08:30"):
+        find_bounds([option], spec, ends[:, None] + 1, None)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from bugs import bug
+from faults import run_cli
 
 import inkwash as iw
 from inkwash.core.errors import DataError
@@ -33,6 +34,16 @@ def test_samples_and_likelihoods_are_those_without_it(models):
     torch.testing.assert_close(model.log_prob(WITH).value, plain.log_prob(POINTS).value)
     expected = np.insert(plain.decode(plain.encode(POINTS)), 1, -3.25, axis=1)
     np.testing.assert_allclose(model.decode(model.encode(WITH)), expected, rtol=1e-5)
+
+
+def test_inspect_names_what_is_constant(tmp_path, capsys):
+    """Of three columns, the middle one; of two channels, the first."""
+    np.save(tmp_path / "series.npy", np.stack([np.full((40, 6), 2.5), RANDOM.normal(size=(40, 6))], 1))
+    for source, words in ((WITH, "column 1 (-3.25)"), (tmp_path / "series.npy", "channel 0 (2.5)")):
+        config = iw.DataConfig(layout="ND" if source is WITH else "NCL")
+        run = iw.train(source, tmp_path / words[:6], data=config, report=False, **OPTIONS)
+        assert run_cli(["inspect", run.path]) == 0
+        assert f"constant   {words}\n" in capsys.readouterr().out
 
 
 def test_what_is_known_of_samples_is_known_without_it(models):

@@ -109,6 +109,24 @@ def test_an_evaluation_scores_forecasts_of_held_out_series(run, monkeypatch):
     assert "--forecasts 2" in page
 
 
+@pytest.mark.usefixtures("quick_evaluation")
+def test_a_constant_channel_is_forecast_exactly(tmp_path, monkeypatch):
+    """A channel of one value has no error, so that the mean score over both is half that of the other."""
+    monkeypatch.setattr(forecasts, "DRAWS", 8)
+    series = np.random.default_rng(0).normal(size=(90, 12, 2)).cumsum(1)
+    series[..., 0] = 3.0
+    np.save(tmp_path / "series.npy", series)
+    run = fit(
+        replace(tiny(tmp_path / "series.npy", steps=2), data=DataConfig(layout="NLC")), tmp_path / "run", report=False
+    )
+    found = evaluate(run.path, replace(QUICK, forecasts=2, horizon=4))["forecasts"]["scores"]["model"]["crps"]["value"]
+    held_out = run.dataset().data[run.split()[1][:2]]
+    draws = run.model().forecast(held_out[:, :8], 4, 8, seed=0, steps=forecasts.STEPS)[..., 1]
+    unit = run.dataset().data[run.split()[0]][..., 1].std()
+    other = forecasts.NUMBERS["crps"]((draws / unit).reshape(8, -1), (held_out[:, 8:, 1] / unit).ravel()).mean()
+    assert found == pytest.approx(other / 2, rel=1e-6)
+
+
 def test_a_missing_package_is_said_in_one_line():
     from inkwash.evaluation.calibration import Mean
 

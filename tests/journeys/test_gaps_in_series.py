@@ -142,6 +142,24 @@ def test_samples_of_unequal_length_come_back_as_they_went_in(ragged_run):
     assert [len(series) for series in model.sample(2, seed=1, steps=1, lengths=6)] == [6, 6]
 
 
+def test_samples_of_unequal_length_go_back_in(ragged_run):
+    """A list of series is the array that is NaN beyond their ends; what comes out is a list again."""
+    model, options = ragged_run[1].model(), {"seed": 1, "steps": 2}
+    drawn = model.sample(3, **options, lengths=[12, 4, 5])
+    padded = np.stack([np.pad(each, ((0, 12 - len(each)), (0, 0)), constant_values=np.nan) for each in drawn])
+    for series in (drawn, [torch.from_numpy(each) for each in drawn]):
+        assert torch.equal(model.bound(series, terms=2, seed=0).total, model.bound(padded, terms=2, seed=0).total)
+    assert np.array_equal(model.impute(drawn, 2, **options), model.impute(padded, 2, **options))
+    assert model.picture(drawn).tobytes() == model.picture(padded).tobytes()
+    known = model * iw.Observed(~np.isnan(padded[1]), np.nan_to_num(padded[1]))
+    (completed,) = known.sample(1, **options)
+    assert np.array_equal(completed[:4], drawn[1])
+    assert [each.shape for each in model.relatives(completed, 0.5, 2, **options)] == [(12, 2)] * 2
+    for wrong in ([np.zeros((13, 2))], [np.zeros((4, 3))], [np.zeros(4)], [np.zeros((0, 2))], [np.array([["a", "b"]])]):
+        with pytest.raises(DataError, match=r"x\[0\]: got shape"):
+            model.bound(wrong)
+
+
 @pytest.mark.parametrize("wrong", [0, 13, [1, 2], 1.5, [1, 2, 13]])
 def test_bad_lengths_are_refused(wrong, ragged_run):
     with pytest.raises(ConfigError, match=r"lengths: got .* need a whole number from 1 to 12, or 3 of them"):

@@ -3,6 +3,7 @@
 import itertools
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import inkwash as iw
 from inkwash.core.errors import ConfigError
 from inkwash.core.randomness import Slots
 from inkwash.data.bounds import Bounds
+from inkwash.data.clock import Clock
 from inkwash.data.columns import Column
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
@@ -91,6 +93,32 @@ def test_conditions_that_no_sample_meets_are_refused(text, words):
         read_where(text, spec_of(SHIP), {"0": Bounds(0.5, 80.0)})
 
 
+DAYS = Column("datetime64[D]", clock=Clock("D", 18262.0, 9.0))
+
+
+def test_dates_and_truths_are_read_as_cells_are():
+    """NumPy counts the days from 1970; truths of any capitals are one value."""
+    spec = spec_of({"d": DAYS, "m": Column("bool", ("False", "True"))})
+    tenth = int((np.datetime64("2020-01-10") - np.datetime64("1970-01-01")).astype(int))
+    found = read_where("d>2020-01-10, d<=2020-02-01, m=true", spec, {})
+    assert (found[0].low, found[0].high, found[1].only) == (tenth + 1, tenth + 22, 1.0)
+    with pytest.raises(ConfigError, match=r"d>18300, need .* a time such as 2020-01-01"):
+        read_where("d>18300", spec, {})
+    with pytest.raises(ConfigError, match="what d can be here: 2020-01-10 to inf"):
+        read_where("d<2020-01-05", spec, {"0": Bounds(float(tenth), None)})
+
+
+@pytest.mark.parametrize("text", ["b>=0", "b>-1"])
+def test_an_end_that_no_logarithm_reaches_changes_nothing(text):
+    """All numbers of a model of logarithms lie above 0; none is 0 or below."""
+    spec, units = spec_of({"b": Column("float64")}), numbers_model().units
+    units = replace(units, shape=(1,), transform=Transform(spec, (0.0,), (1.0,), "log"))
+    region = iw.Where(text).evidence(units).region
+    assert (region.low.item(), region.high.item()) == (-math.inf, math.inf)
+    with pytest.raises(ConfigError, match="what b can be here: 0 to inf"):
+        iw.Where("b<=0").evidence(units)
+
+
 @pytest.fixture(autouse=True)
 def one_population(monkeypatch):
     monkeypatch.setattr(Slots, "rows", 800)
@@ -148,9 +176,13 @@ def mixed_model():
     return iw.Diffusion(denoiser, (2,), transform, dtype=F64)
 
 
-@bug(
-    "sets have no effect", region.Region, "of", lambda self, places: region.anywhere((len(places),), 3, self.low.device)
-)
+def anywhere(self, places):
+    """The region of some places that leaves them open."""
+    ends = torch.full((len(places),), math.inf, dtype=F64)
+    return region.Region(-ends, ends, torch.ones((len(places), 3), dtype=torch.bool))
+
+
+@bug("sets have no effect", region.Region, "of", anywhere)
 def test_a_category_of_a_set_and_a_range_follow_the_exact_law():
     """Shares of the categories, and the law of the number, by the normal laws of both."""
     x = (mixed_model() * iw.Where("kind in a|c, size>21")).sample(800, seed=0, steps=50)

@@ -67,7 +67,7 @@ def forecast_to_folder(
         draws = model.forecast(seen, horizon, n, seed=options.seed, method=method, **keywords)
     output.array("draws.npy", draws)
     quantiles = np.quantile(np.stack([by_channel(spec, each) for each in draws]), LEVELS, axis=0)
-    table = output.write("quantiles.csv", _table(quantiles, spec))
+    table = output.write("quantiles.csv", _table(quantiles))
     output.say(f"quantiles {table} (one line for each place and channel)")
     shown = _fans(by_channel(spec, seen), quantiles, None if future is None else by_channel(spec, future), spec)
     about = ": the past, the median, the central 50 % and 90 %" + ("" if future is None else ", and what came")
@@ -86,7 +86,7 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
     return (found[None] if found.ndim == len(shape) else found), None
 
 
-def _table(quantiles: Array, spec: DataSpec) -> bytes:
+def _table(quantiles: Array) -> bytes:
     """Quantiles `(Q, B, C, horizon)` as CSV. Series and channels are counted from 0, and places ahead from 1."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

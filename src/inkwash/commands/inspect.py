@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from inkwash.core.config import Config
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator
 from inkwash.core.options import to_json
 from inkwash.data.columns import listed
+from inkwash.data.spec import DataSpec
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.prepare import prepare
 from inkwash.training.reporter import announce
@@ -25,9 +27,9 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say(f"step       {header.step} of {config.train.steps}; {header.skipped} skipped; {header.seconds:.0f} s")
     display.say(f"data       {config.source}: {header.examples} examples, sha256 {header.fingerprint[:12]}…")
     display.say(f"           {header.transform.describe()}")
-    reading = header.transform.spec.reading
-    if reading is not None and reading.constants:
-        display.say(f"constant   {listed(reading.constants)}")
+    spec, reading = header.transform.spec, header.transform.spec.reading
+    if constants := [*_constants(spec)]:
+        display.say(f"constant   {listed(constants)}")
     if reading is not None and reading.left_out:
         display.say(f"left out   {listed(reading.left_out)}")
     if header.condition.classes:
@@ -42,6 +44,13 @@ def inspect_run(run: StrPath, display: Display) -> None:
         display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
     else:
         display.say(f"next       inkwash sample {run} -n 64")
+
+
+def _constants(spec: DataSpec) -> Iterator[str]:
+    """What is the same in every example: columns of a table by name, channels and entries of arrays by number."""
+    yield from spec.reading.constants if spec.reading else ()
+    what = "channel" if spec.size else "column"
+    yield from (f"{what} {i} ({value:g})" for i, value in enumerate(spec.constants or ()) if value is not None)
 
 
 def inspect_data(config: Config, display: Display) -> None:

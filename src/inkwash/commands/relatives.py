@@ -82,7 +82,7 @@ def interpolate_to_folder(
     model = model_of(run, options, output.display)
     ends = example(run, model, a), example(run, model, b)
     with output.display.bar("interpolating"):
-        data = model.interpolate(*ends, n, t=t, seed=options.seed, **keywords)
+        data = np.asarray(model.interpolate(*ends, n, t=t, seed=options.seed, **keywords))
     output.array("interpolation.npy", data)
     output.rows("interpolation.png", model.units.spec, [data])
     output.say(f"next      inkwash relatives {run} {a}")

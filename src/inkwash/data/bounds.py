@@ -19,12 +19,12 @@ import numpy as np
 
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_finite
-from inkwash.data.columns import listed
+from inkwash.data.columns import Column, listed
 from inkwash.data.curves import Log
 from inkwash.data.spec import DataSpec
 
 OBSERVED, FREE = "observed", "free"
+_FORM = "observed, free, or COLUMN=LOW:HIGH, such as Age=0:120 or Fare=0:"
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,24 @@ class Bounds:
 
     def holds(self, data: Array) -> Array:
         """Which numbers `(N,)` rows may have."""
-        return Log(self.low, self.high).holds(data) if self.bent else np.isnan(data) | (self.clip(data) == data)
+        return np.isnan(data) | (self.clip(data) == data) if self.curve is None else self.curve.holds(data)
 
-    def check(self, where: str) -> None:
+    def check(self, where: str, column: Column) -> None:
         """Check that the ends are in order.
 
         Raises:
             ConfigError: they are not.
         """
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise ConfigError(where, self.describe(), "the smaller number first")
+            raise ConfigError(where, self.describe(column), "the smaller number first")
 
-    def describe(self) -> str:
-        """The bounds in words."""
-        if self.low is None or self.high is None:
+    def describe(self, column: Column) -> str:
+        """The bounds in words, as cells of the column."""
+        low, high = (None if end is None else column.shown(end) for end in (self.low, self.high))
+        if low is None or high is None:
             words = ("above", "below") if self.bent else ("at least", "at most")
-            return f"{words[0]} {self.low:g}" if self.high is None else f"{words[1]} {self.high:g}"
-        return f"{'between' if self.bent else 'from'} {self.low:g} {'and' if self.bent else 'to'} {self.high:g}"
+            return f"{words[0]} {low}" if high is None else f"{words[1]} {high}"
+        return f"{'between' if self.bent else 'from'} {low} {'and' if self.bent else 'to'} {high}"
 
 
 def find_bounds(options: Sequence[str] | None, spec: DataSpec, data: Array, train: Array | None) -> dict[str, Bounds]:
@@ -92,11 +93,11 @@ def find_bounds(options: Sequence[str] | None, spec: DataSpec, data: Array, trai
         return {}
     every, stated = _read(options or (), spec)
     found = {}
-    for i, column in enumerate(spec.columns):
+    for i, (name, column) in enumerate(spec.columns.items()):
         if spec.sizes[i]:
             continue
-        if column in stated:
-            found[str(i)] = _stated(f"data, column {column!r}", stated[column], data[:, i], bool(spec.is_real[i]))
+        if name in stated:
+            found[str(i)] = _stated(f"data, column {name!r}", stated[name], data[:, i], column)
         elif every == OBSERVED:
             found[str(i)] = _observed(data[:, i] if train is None else data[train, i])
     return found
@@ -118,43 +119,55 @@ def _read(options: Sequence[str], spec: DataSpec) -> tuple[str, dict[str, Bounds
 
 def _one(option: str, spec: DataSpec) -> tuple[str, Bounds]:
     name, equals, ends = option.rpartition("=")
-    low, colon, high = (part.strip() for part in ends.partition(":"))
-    if not (equals and colon and (low or high) and all(is_finite(end) for end in (low, high) if end)):
-        raise ConfigError(
-            "data.bounds", repr(option), "observed, free, or COLUMN=LOW:HIGH, such as Age=0:120 or Fare=0:"
-        )
-    numbers = [column for column, size in zip(spec.columns or (), spec.sizes, strict=True) if not size]
+    if not equals or ":" not in ends:
+        raise ConfigError("data.bounds", repr(option), _FORM)
+    numbers = {name: column for name, column in (spec.columns or {}).items() if not column.categories}
     if name not in numbers:
         raise ConfigError("data.bounds", repr(name), f"a column of numbers: {listed(numbers) or 'there is none'}")
-    bounds = Bounds(float(low) if low else None, float(high) if high else None, stated=True)
-    bounds.check(f"data.bounds: {name}")
+    bounds = _between(ends, numbers[name])
+    if bounds is None:
+        raise ConfigError("data.bounds", repr(option), _FORM)
+    bounds.check(f"data.bounds: {name}", numbers[name])
     return name, bounds
 
 
-def _stated(where: str, bounds: Bounds, data: Array, is_real: bool) -> Bounds:
+def _between(ends: str, column: Column) -> Bounds | None:
+    """Bounds as LOW:HIGH, of which one may be left out; a time may have colons of its own. None: there are none."""
+    colons = (i for i, sign in enumerate(ends) if sign == ":")
+    for parts in ((ends[:i].strip(), ends[i + 1 :].strip()) for i in colons):
+        low, high = (column.bound(part) if part else None for part in parts)
+        if any(parts) and not any(end is not None and np.isnan(end) for end in (low, high)):
+            return Bounds(low, high, stated=True)
+    return None
+
+
+def _stated(where: str, bounds: Bounds, data: Array, column: Column) -> Bounds:
     """Stated bounds of numbers `(N,)`, and whether a curve keeps samples there."""
-    require_within(where, bounds, data)
+    require_within(where, bounds, data, column)
     bent = replace(bounds, bent=True)
-    return bent if is_real and bent.holds(data).all() else bounds
+    return bent if column.limits is None and bent.holds(data).all() else bounds
 
 
-def require_within(where: str, bounds: Bounds, data: Array) -> None:
+def require_within(where: str, bounds: Bounds, data: Array, column: Column) -> None:
     """Refuse numbers `(N,)` beyond the bounds that are stated for them.
 
     Raises:
         DataError: there is one; the message has its row.
     """
+    if not bounds.stated:
+        return
     beyond = ~bounds.holds(data)
-    if bounds.stated and beyond.any():
-        row = int(beyond.argmax())
-        raise DataError(f"{where}, row {row}", f"{data[row]:g}", f"numbers {bounds.describe()}, as data.bounds says")
+    if beyond.any():
+        row, what = int(beyond.argmax()), "numbers" if column.clock is None else "times"
+        need = f"{what} {bounds.describe(column)}, as data.bounds says"
+        raise DataError(f"{where}, row {row}", column.shown(data[row]), need)
 
 
 def describe_bounds(bounds: dict[str, Bounds], spec: DataSpec) -> str:
     """What keeps samples where, in words; empty where nothing does."""
-    names = list(spec.columns or ())
+    columns = [*(spec.columns or {}).items()]
     words = [
-        f"{names[int(i)]} {each.describe()}" + ("" if each.bent else ", ends included")
+        f"{columns[int(i)][0]} {each.describe(columns[int(i)][1])}" + ("" if each.bent else ", ends included")
         for i, each in bounds.items()
         if each.stated
     ]

@@ -124,6 +124,19 @@ class Column:
             names = np.array([self.written.text(name) for name in names.tolist()], str)
         return np.where(np.isnan(values), "", names)
 
+    def bound(self, text: str) -> float:
+        """The number that stands in the data for a number or a time in an option; NaN if the text is neither."""
+        if self.clock is None:
+            return float(text) if is_finite(text) else np.nan
+        try:
+            return float(self.encode("", [text])[0])
+        except DataError:
+            return np.nan
+
+    def shown(self, value: float) -> str:
+        """The text, in messages, of a number that stands in the data."""
+        return f"{value:g}" if self.clock is None or np.isinf(value) else str(self.texts(np.array([value]))[0])
+
     def decode(self, values: Array) -> Array:
         """The cells that `values` `(N,)` stand for, in their type; where a cell is missing, any value. Dates of a zone
         are in UTC."""

@@ -99,7 +99,7 @@ class Transform:
         if not {*self.bounds} <= {*numbers}:
             raise ConfigError("transform.bounds", f"those of {sorted(self.bounds)}", f"some of {numbers}")
         for name, each in self.bounds.items():
-            each.check(f"transform.bounds.{name}")
+            each.check(f"transform.bounds.{name}", [*(self.spec.columns or {}).values()][int(name)])
             if each.bent and not self.spec.is_real[int(name)]:
                 raise ConfigError(f"transform.bounds.{name}.bent", True, "false, for whole numbers")
 
@@ -115,7 +115,8 @@ class Transform:
         """
         self.spec.require_examples(data, missing)
         for i, each in self.bounds.items():
-            require_within(f"data, {self.spec.entry_words(int(i))}", each, data[:, int(i)])
+            column = [*(self.spec.columns or {}).values()][int(i)]
+            require_within(f"data, {self.spec.entry_words(int(i))}", each, data[:, int(i)], column)
         return ((self.bend(data) - self._column(self.shift)) / self._column(self.scale)).float()
 
     def bend(self, data: Array) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inkwash.core.errors import ConfigError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.data.bounds import Bounds
 from inkwash.data.cells import is_finite
 from inkwash.data.columns import Column, listed
@@ -42,7 +42,8 @@ class Allowed:
     def is_empty(self, limits: Bounds) -> bool:
         """Whether no sample can be any of it, where samples keep to limits."""
         low, high = self._within(limits)
-        return self.categories == frozenset() or low > high
+        is_open = limits.bent and low == high and not limits.holds(np.array(low))
+        return self.categories == frozenset() or low > high or is_open
 
     def beside(self, limits: Bounds | None) -> Allowed:
         """The same, without an end that limits keep already."""
@@ -58,7 +59,7 @@ class Allowed:
         if self.categories is not None:
             return listed((column.categories or ())[i] for i in sorted(self.categories))
         low, high = self._within(limits)
-        return f"{low:g} to {high:g}"
+        return f"{column.shown(low)} to {column.shown(high)}"
 
     def _within(self, limits: Bounds) -> tuple[float, float]:
         low, high = (
@@ -74,7 +75,7 @@ def read_where(text: str, spec: DataSpec, bounds: Mapping[str, Bounds]) -> dict[
     Args:
         text: the conditions.
         spec: what the data is.
-        bounds: those that samples keep to; see `inkwash.data.transform.Transform`.
+        bounds: those that samples keep to, by the number of the column.
 
     Raises:
         ConfigError: other data than a table, text that is no condition, an unknown column or category, or conditions
@@ -119,9 +120,11 @@ def _narrowed(allowed: Allowed, column: Column, name: str, sign: str, value: str
     if allowed.categories is not None:
         named = _categories(column, name, sign, values)
         return replace(allowed, categories=allowed.categories & named)
-    if sign in ("in", "!=") or not is_finite(values[0]):
-        raise ConfigError("where", f"{name}{sign if sign != 'in' else ' in '}{value}", "=, <, <=, > or >= and a number")
-    low, high = _range(column, sign, float(values[0]))
+    number = column.bound(values[0])
+    if sign in ("in", "!=") or math.isnan(number):
+        what = "a number" if column.clock is None else f"a time such as {column.shown(column.clock.mean)}"
+        raise ConfigError("where", f"{name}{sign if sign != 'in' else ' in '}{value}", f"=, <, <=, > or >= and {what}")
+    low, high = _range(column, sign, number)
     return Allowed(max(allowed.low, low), min(allowed.high, high))
 
 
@@ -141,12 +144,20 @@ def _categories(column: Column, name: str, sign: str, values: list[str]) -> froz
     """The numbers of the categories that meet a condition."""
     names = column.categories or ()
     if sign in ("=", "!=", "in"):
-        unknown = [value for value in values if value not in names]
-        if unknown:
-            raise ConfigError(f"where: {name}", repr(unknown[0]), f"one of {listed(names)}")
-        named = frozenset(names.index(value) for value in values)
+        named = frozenset(_category(column, name, value) for value in values)
         return frozenset(range(len(names))) - named if sign == "!=" else named
     if not all(map(is_finite, (*names, *values))):
         raise ConfigError(f"where: {name}", sign, f"=, != or in, for {listed(names)}")
     low, high = _range(Column("float64"), sign, float(values[0]))
     return frozenset(i for i, each in enumerate(names) if low <= float(each) <= high)
+
+
+def _category(column: Column, name: str, value: str) -> int:
+    """The number of a category."""
+    try:
+        (number,) = column.encode("", [value])
+    except DataError:
+        number = np.nan
+    if np.isnan(number):
+        raise ConfigError(f"where: {name}", repr(value), f"one of {listed(column.categories or ())}")
+    return int(number)

@@ -187,7 +187,7 @@ def measure_forecasts(subject: Subject, display: Display) -> Forecasts | None:
         raise DataError("evaluate.forecasts", "no held-out series without a gap", "one or more, to compare with")
     series = held_out[: config.forecasts]
     season = min(season_of(fitted), series.shape[-1] - horizon - 1)
-    unit = spec.to_channels_first(spread_of(spec, subject.parts.fitted).reshape(1, *spec.data_shape))[0, :, 0]
+    unit = by_channel(spec, spread_of(spec, subject.parts.fitted).reshape(1, *spec.data_shape))[0, :, 0]
     forecasters = {"model": _by_model(subject, len(series)), "seasonal_naive": seasonal_naive(season, config.seed)}
     if find_spec("statsmodels"):
         forecasters["auto_reg"] = autoregression(config.seed)
@@ -201,7 +201,7 @@ def _by_model(subject: Subject, count: int) -> Forecaster:
     under: Any = {name: values[:count] for name, values in condition.items()}
 
     def draw(past: Array, horizon: int, n: int) -> Array:
-        draws = model.forecast(spec.from_channels_first(past), horizon, n, seed=seed, steps=STEPS, **under)
+        draws = model.forecast(spec.from_all_channels(past), horizon, n, seed=seed, steps=STEPS, **under)
         return np.stack([by_channel(spec, each) for each in draws])
 
     return draw

@@ -179,7 +179,7 @@ class Diffusion(WalkingModel):
             raise ConfigError("solver", solver, "no time t; from t there is a sampler")
         a_t, b_t = diffuse_alike(process, ends.to(self.dtype), t, random)
         starts = ((torch.tensor([i]), generator(seed, Purpose.INTERPOLATE, 0)) for i in range(n))
-        return self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, **options))
+        return self.units.cut(self.to_data(self._walk_down(linear(a_t, b_t, weights), t, starts, **options)))
 
     def _between_codes(
         self,
@@ -308,7 +308,7 @@ class Diffusion(WalkingModel):
         """
         z = self.units.shaped("z", z)
         condition = self.condition.inputs(len(z), **options)
-        return self.to_data(transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition))
+        return self.units.cut(self.to_data(transport(self.denoiser, z, 1.0, 0.0, solver=solver, condition=condition)))
 
     @torch.no_grad()
     def score(

@@ -58,7 +58,7 @@ class Model(Walkable, ABC):
         """
         from PIL import Image
 
-        return Image.fromarray(sheet(self.units.spec, np.asarray(x)))
+        return Image.fromarray(sheet(self.units.spec, np.asarray(self.units.from_frame(x))))
 
     @abstractmethod
     def sample(self, n: int, *args: Any, **options: Any) -> Any:

@@ -173,7 +173,8 @@ class Product(Walkable):
         Raises:
             ConfigError: a bad option, or one that the method cannot use.
         """
-        return self.to_data(torch.cat([end_of(each).x_s for each in tracked(self.walks(n, method=method, **options))]))
+        ends = torch.cat([end_of(each).x_s for each in tracked(self.walks(n, method=method, **options))])
+        return self.model.units.cut(self.to_data(ends))
 
     def walks(
         self,

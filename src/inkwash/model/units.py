@@ -75,8 +75,28 @@ class Units:
         return torch.zeros((), dtype=self.dtype, device=self.device)
 
     def from_frame(self, x: Any) -> Any:
-        """The rows of a data frame as numbers; a masked array with NaN for what is masked; anything else as it is."""
-        return from_frame(self.spec, x) if is_frame(x) else unmasked(x)
+        """The rows of a data frame as numbers; a masked array with NaN for what is masked; series of unequal length
+        with NaN beyond their ends; anything else as it is.
+
+        Raises:
+            DataError: rows or series that do not fit the model.
+        """
+        if is_frame(x):
+            return from_frame(self.spec, x)
+        return unmasked(x) if self.lengths is None else self._padded(x)
+
+    def _padded(self, series: Any) -> Array:
+        """Series, or a list of them, as an array `(B, …)` of the model's shape, NaN beyond the end of each."""
+        rows = [to_array(each) if isinstance(each, Tensor) else np.asarray(unmasked(each)) for each in series]
+        shape, axis = self.data_shape, self.spec.layout.index("L") - 1
+        found = np.full((len(rows), *shape), np.nan, np.result_type(np.float32, *(row.dtype for row in rows)))
+        for i, row in enumerate(rows):
+            others = row.ndim == len(shape) and np.array_equal(np.delete(row.shape, axis), np.delete(shape, axis))
+            if not others or not 0 < row.shape[axis] <= shape[axis] or row.dtype.kind not in "biuf":
+                got, need = f"shape {row.shape}, {row.dtype}", f"numbers of shape {shape}, or of fewer places"
+                raise DataError(f"x[{i}]", got, need)
+            np.moveaxis(found[i], axis, 0)[: row.shape[axis]] = np.moveaxis(row, axis, 0)
+        return found
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing.

@@ -204,7 +204,7 @@ class WalkingModel(Model):
         """
         x_t = self.units.shaped("x_t", x_t).to(self.dtype)
         starts = slots_of(x_t, seed_of(seed), Purpose.SAMPLE_FROM)
-        return self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)])
+        return self.units.cut(self.to_data(self._walk_down(x_t, t, starts, **options)[: len(x_t)]))
 
     def _walk_down(
         self, x_t: Tensor, t: float, starts: Iterable[tuple[Tensor, torch.Generator]], **options: Unpack[WalkOptions]
@@ -257,7 +257,8 @@ class WalkingModel(Model):
 
         Args:
             x: data units, `(B, …)`, or a `pandas.DataFrame` of the table; NaN where an entry is missing. Whole numbers
-                and levels are then written as real numbers.
+                and levels are then written as real numbers. Of series of unequal length, also a list: the places
+                beyond the end of each are missing.
             n: how many samples of each, at least 1.
             seed: any integer >= 0; None takes one from torch's global generator.
             method: by default `MomentMatching()` for real numbers and `SMC()` for others; or `RePaint()`, or these with

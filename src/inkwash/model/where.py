@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from inkwash.core.shapes import Array
+from inkwash.data.bounds import Bounds
+from inkwash.data.transform import Transform
 from inkwash.data.where import Allowed, read_where
 from inkwash.model.factors import Observed
 from inkwash.model.product import Factor
@@ -29,8 +31,8 @@ class Where(Factor):
 
     Args:
         conditions: text, such as `Sex=female, Age>30, Embarked in S|C`. The signs are `=`, `<`, `<=`, `>` and `>=`; for
-            categories `=`, `!=` and `in`, and if these are numbers the others too. Names and values with a comma or a
-            sign stand in double quotes.
+            categories `=`, `!=` and `in`, and if these are numbers the others too. Dates and durations are written as
+            in the data: `Day>2024-12-31`. Names and values with a comma or a sign stand in double quotes.
 
     Raises:
         ConfigError: when it multiplies a model, one of other data than a table; text that is no condition; an unknown
@@ -61,8 +63,13 @@ class Where(Factor):
         return [allowed.get(place, Allowed()) for place in range(len(units.spec.columns or ()))]
 
     def _allowed(self, units: Units) -> Mapping[int, Allowed]:
-        bounds = {} if units.transform is None else units.transform.bounds
-        return read_where(self.conditions, units.spec, bounds)
+        return read_where(self.conditions, units.spec, {} if units.transform is None else _limits(units.transform))
+
+
+def _limits(transform: Transform) -> dict[str, Bounds]:
+    """What samples keep to, by the number of the column: their bounds, or where their logarithm ends."""
+    logs = {str(i): Bounds(log.low, log.high, bent=True) for i, log in transform.logs.items()}
+    return logs | transform.bounds
 
 
 def _region(allowed: Mapping[int, Allowed], units: Units) -> Region:

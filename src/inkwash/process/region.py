@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -73,9 +72,3 @@ def between(law: Normal, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     at_a, at_b = (torch.exp(-0.5 * (end**2 + LOG_2PI) - log_mass) for end in (a, b))
     mean = law.mean + law.std * (at_a - at_b)
     return mean.clamp(low.to(mean), high.to(mean)), log_mass
-
-
-def anywhere(shape: tuple[int, ...], states: int, device: torch.device) -> Region:
-    """The region that leaves everything open, for examples of `shape` whose categories have so many states."""
-    ends = torch.full(shape, math.inf, dtype=torch.float64, device=device)
-    return Region(-ends, ends, torch.ones((*shape[:1], states), dtype=torch.bool, device=device))

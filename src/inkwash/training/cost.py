@@ -164,7 +164,7 @@ class _Mean:
         return self.value if self.count else usual
 
 
-def require_room(prepared: Prepared, processes: int) -> None:
+def require_weights_fit(prepared: Prepared, processes: int) -> None:
     """Check that weights, gradients, moments and averages, and a batch, fit into memory, before any of them is made.
 
     Args:

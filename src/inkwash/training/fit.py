@@ -30,7 +30,7 @@ from inkwash.core.machine import accelerator as this_process, flushed_denormals,
 from inkwash.core.progress import reached
 from inkwash.data.readers import source_name
 from inkwash.training.checkpoint import list_checkpoints
-from inkwash.training.cost import Forecast, Pace, require_room
+from inkwash.training.cost import Forecast, Pace, require_weights_fit
 from inkwash.training.group import Group
 from inkwash.training.loop import training
 from inkwash.training.prepare import Prepared, prepare
@@ -116,7 +116,7 @@ def fit(
     run = Run(out or Path("runs") / prepared.dataset.name)
     run.require_place(prepared)
     if not group.shards:
-        require_room(prepared, group.size)
+        require_weights_fit(prepared, group.size)
     with display if group.main and display else Display(group.main) as shown:
         state = start(prepared.config, prepared.examples, group.home)
         announce(prepared, state, shown)
