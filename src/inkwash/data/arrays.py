@@ -54,6 +54,9 @@ def read_npy(path: Path) -> Array:
         DataError: an unreadable file.
     """
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith((np.lib.format.MAGIC_PREFIX, b"PK")):
+                raise ValueError("its first bytes are not those of .npy")
         with np.errstate(over="raise"):
             data = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(data, np.ndarray):

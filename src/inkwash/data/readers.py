@@ -153,6 +153,8 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
     Raises:
         DataError: a file of another kind, or rows that do not fit the table.
     """
+    if not exists(path):
+        raise DataError(str(path), "no such file", "a file with the columns of the table")
     tables = [(reader, reader.read_rows) for reader in FILES if reader.read_rows is not None]
     read_new = next((rows for reader, rows in tables if reader.recognises(path)), None)
     if read_new is None:

@@ -103,3 +103,9 @@ def test_bytes_behind_the_array(folder):
     with (folder / "data.npy").open("ab") as file:
         file.write(b"\0\0\0")
     return source
+
+
+@bad("got an unreadable file (its first bytes are not those of .npy)")
+def test_text_named_npy(folder):
+    (folder / "data.npy").write_text("a,b\n1,2\n")
+    return str(folder / "data.npy")
