@@ -245,12 +245,11 @@ def _without_constants(raw: Raw, spec: DataSpec) -> tuple[DataSpec, tuple[str, .
 
 
 def _ends_by_channel(data: Array, spec: DataSpec) -> tuple[Array, Array]:
-    """The smallest and the largest value of each channel, `(C,)`; NaN, which is not equal to any, where one is
-    missing."""
+    """The smallest and the largest value of each channel, `(C,)`, of those that are not missing; NaN if all are."""
     parts = (spec.to_channels_first(block).reshape(len(block), spec.shape[0], -1) for block in blocks(data))
-    ends = [(part.min((0, 2)), part.max((0, 2))) for part in parts]
+    ends = [(np.fmin.reduce(part, (0, 2)), np.fmax.reduce(part, (0, 2))) for part in parts]
     low, high = (np.array(each, np.float64) for each in zip(*ends, strict=True))
-    return low.min(0), high.max(0)
+    return np.fmin.reduce(low, 0), np.fmax.reduce(high, 0)
 
 
 def _depth(high: float) -> int:

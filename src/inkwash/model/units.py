@@ -130,7 +130,8 @@ class Units:
             return self.transform.to_data(x.cpu())
         beyond = beyond_end(x.cpu())
         data = self.transform.to_data(x.cpu().masked_fill(beyond, 0.0))
-        return np.where(self.spec.from_channels_first(beyond.expand(x.shape).numpy()), np.nan, data).astype(data.dtype)
+        every = beyond.expand(-1, len(self.spec.varies), -1).numpy()
+        return np.where(self.spec.from_all_channels(every), np.nan, data).astype(data.dtype)
 
     def cut(self, data: Any) -> Any:
         """Series of unequal lengths as a list, each up to its end; other data units as they are."""
