@@ -9,7 +9,7 @@ from bugs import bug
 from faults import run_cli, train_words, without_pictures
 
 import inkwash as iw
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
@@ -185,6 +185,12 @@ def test_a_long_table_is_read_in_parts(tmp_path):
 def test_other_names_are_other_data(tmp_path):
     prints = [load_dataset(write(tmp_path, f"a,{name}\n1,2\n3,4\n")).fingerprint() for name in "bc"]
     assert prints[0] != prints[1]
+
+
+def test_real_levels_of_a_table_are_refused(tmp_path):
+    (tmp_path / "table.csv").write_text(TEXT)
+    with pytest.raises(ConfigError, match=r"data\.levels: got real, need data\.numbers"):
+        load_dataset(tmp_path / "table.csv", iw.DataConfig(levels="real"))
 
 
 def test_levels_of_a_table(tmp_path):

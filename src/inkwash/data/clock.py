@@ -1,6 +1,7 @@
 """How a column of dates or durations counts time, and its cells from and to what users have."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -149,6 +150,14 @@ class Clock:
             row = int(off.argmax())
             raise DataError(f"{where}, row {row}", str(every[row]), f"whole {PLURALS[self.resolution]}, as in training")
         return counts
+
+    def counts_of_words(self, words: Iterable[str], dtype: TimeType) -> Array:
+        """The counts of those words that are dates or durations which the column can hold, `(K,)`."""
+        found = [np.empty(0)]
+        for word in words:
+            with suppress(DataError):
+                found.append(self.encode("", [word], dtype))
+        return np.concatenate(found)
 
     def _moment(self, cell: Any, kind: str) -> Any:
         """One cell as datetime64 or timedelta64, dates in UTC if the column has a zone."""

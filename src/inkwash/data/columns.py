@@ -110,7 +110,9 @@ class Column:
         """
         if self.clock is not None:
             present = [None if isinstance(cell, str) and is_missing(cell, missing) else cell for cell in cells]
-            return self.clock.encode(where, present, cast(TimeType, self.dtype))
+            counts = self.clock.encode(where, present, cast(TimeType, self.dtype))
+            gone = np.isin(counts, self.clock.counts_of_words(missing, cast(TimeType, self.dtype)))
+            return np.where(gone, np.nan, counts)
         numbers = {self._folded(self._name(name)): float(i) for i, name in enumerate(self.categories or ())}
         return np.array([self._encoded(where, i, cell, numbers, missing) for i, cell in enumerate(cells)], np.float64)
 

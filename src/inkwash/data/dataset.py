@@ -194,6 +194,8 @@ def _given(data: Dataset, values: Array, source: str, name: str) -> Dataset:
 def _shrunk(data: Dataset, factor: int) -> Dataset:
     """Means over blocks of examples, float32, as data in the layout of the examples."""
     spec = data.spec
+    if spec.may_miss.any():
+        raise DataError("data.shrink", f"{factor}, of series with missing places", "series without; a mean needs all")
     if not spec.size or any(side % factor for side in spec.size):
         need = "sides that it divides" if spec.size else "series, images or volumes"
         raise DataError("data.shrink", f"{factor}, of a {spec.describe()}", need)

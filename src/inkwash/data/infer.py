@@ -190,6 +190,8 @@ def _takes_few_values(raw: Raw, ends: tuple[float, float]) -> bool:
 def _stated_levels(raw: Raw, config: DataConfig) -> int | None:
     """The number of levels that the user or the source states; None leaves it open, or denies that there are any."""
     if config.levels == "real":
+        if raw.columns:
+            raise ConfigError("data.levels", config.levels, "data.numbers, for the columns of a table")
         if raw.data.dtype.kind != "f":
             raise ConfigError("data.levels", config.levels, f"their number, for values of type {raw.data.dtype}")
         return None

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.shapes import Array, to_array
+from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.frames import from_frame, is_frame
-from inkwash.data.objects import unmasked
+from inkwash.data.objects import as_array, unmasked
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.process.distributions import Bins, Lattice
@@ -90,7 +90,7 @@ class Units:
         """
         x = self.from_frame(x)
         if self.transform is not None:
-            x = self.transform.to_model(to_array(x) if isinstance(x, Tensor) else np.asarray(x), missing)
+            x = self.transform.to_model(as_array(x), missing)
         tensor = self.shaped("x", x)
         if self.values is not None and not self.values.holds(tensor.nan_to_num(self.values.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {self.values.values().tolist()} in each entry")
