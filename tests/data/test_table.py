@@ -13,6 +13,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
+from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform, fit_transform
 from inkwash.process.distributions import Bins
@@ -161,6 +162,16 @@ def test_a_condition_is_of_the_numbers_of_its_column(tmp_path):
     assert both.given.data[:2].tolist() == [[1, 2015], [2, 2016]]
     with pytest.raises(DataError, match=r"condition: got column 'kind', of categories, a, b, need columns of numbers"):
         load_dataset(path, iw.DataConfig(condition="kind"))
+
+
+def test_a_table_is_read_back_beside_its_labels_and_conditions(tmp_path):
+    """Constants keep their place among what is left."""
+    rows = [f"{i / 7:.3f},{i % 3 + 0.5},same,{i * i},{'xyz'[i % 3]},7" for i in range(30)]
+    path = write(tmp_path, "\n".join(["a,f,c,b,y,k", *rows]) + "\n")
+    data = load_dataset(path, iw.DataConfig(labels="y", condition="f,b"))
+    assert data.given.data.tolist() == [[i % 3 + 0.5, i * i] for i in range(30)]
+    assert dump_csv(data.spec, data.data).decode().split("\n")[:2] == ["a,c,k", "0.0,same,7"]
+    assert np.array_equal(read_rows(path, data.spec), data.data)
 
 
 def test_whole_columns_with_missing_cells_stay_whole(tmp_path):

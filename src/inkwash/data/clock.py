@@ -13,7 +13,7 @@ from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_missing
 from inkwash.data.dates import (
-    DayOrMonthFirst,
+    DayOrMonthFirstError,
     Resolution,
     counts_at,
     dumps,
@@ -140,7 +140,7 @@ class Clock:
         for row, cell in enumerate(every):
             try:
                 values[row] = self._moment(cell, kind)
-            except DayOrMonthFirst:
+            except DayOrMonthFirstError:
                 raise DataError(f"{where}, row {row}", repr(cell), "a date as 2024-12-31") from None
             except (ValueError, TypeError, OverflowError):
                 raise DataError(f"{where}, row {row}", repr(cell), need) from None

@@ -19,7 +19,7 @@ from inkwash.data.cells import PERHAPS_MISSING, is_code, is_integer, is_missing,
 from inkwash.data.clock import TimeType
 from inkwash.data.column_kinds import are_categories, most_texts, number_column, require_few, text_column
 from inkwash.data.columns import Column, listed
-from inkwash.data.dates import DayOrMonthFirst
+from inkwash.data.dates import DayOrMonthFirstError
 from inkwash.data.doubts import Choice, Doubt
 from inkwash.data.number_formats import AmbiguousNumbersError, Decimal, NumberFormat, find_format
 from inkwash.data.time_columns import text_time_column, time_column
@@ -117,7 +117,9 @@ class Judge:
             need = "numbers, text or booleans, for data.categories and data.numbers"
             raise DataError(self._where(name), "dates or durations", need)
         column, counts = time_column(self._where(name), values, dtype, zone)
-        words = [] if column.clock is None else column.clock.counts_of_words(self.config.missing_values or (), dtype)
+        words: Array | tuple[()] = (
+            () if column.clock is None else column.clock.counts_of_words(self.config.missing_values or (), dtype)
+        )
         if (gone := np.isin(counts, words)).any():
             left = np.where(gone, np.array("NaT", values.dtype), values)
             return replace(self, config=replace(self.config, missing_values=None)).of_times(name, left, dtype, zone)
@@ -280,7 +282,7 @@ class Judge:
         day_first = {"auto": None, "yes": True, "no": False}[self.config.day_first]
         try:
             dates = text_time_column(self._where(name), texts, cells.values, day_first)
-        except DayOrMonthFirst:
+        except DayOrMonthFirstError:
             seen = f"dates such as {quoted(texts[0])}: day or month first?"
             return self.left_out(name, seen, ("day_first", "yes"))
         if dates is not None:

@@ -37,7 +37,7 @@ def read_ragged(source: Sequence[Any], where: str, config: DataConfig) -> Raw:
     """A list of series; the side that differs is time.
 
     Raises:
-        DataError: no numbers, series that differ in both sides, or NaN that is neither masked nor asked for by `data.missing`.
+        DataError: no numbers, series that differ in both sides, or NaN that is not masked, without `data.missing`.
     """
     arrays = [as_array(each) for each in source]
     varies = [axis for axis in range(arrays[0].ndim) if len({array.shape[axis] for array in arrays}) > 1]

@@ -52,7 +52,7 @@ def text_time_column(
 
     Raises:
         DataError: as `time_column`.
-        DayOrMonthFirst: nothing says whether the day or the month comes first.
+        DayOrMonthFirstError: nothing says whether the day or the month comes first.
     """
     found = parse_dates(texts, day_first)
     if found is None:
