@@ -13,6 +13,8 @@ PERHAPS_MISSING = {
 """Words that may stand for a missing cell, or may be an answer of their own."""
 CODE = r"0[0-9]+"
 """Digits that a number would lose, as a regular expression."""
+LARGEST_INTEGER = 1 << 53
+"""Tables are held as float64, which has every integer up to this one."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
 

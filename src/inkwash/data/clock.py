@@ -11,7 +11,7 @@ import numpy as np
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_missing
+from inkwash.data.cells import LARGEST_INTEGER, is_missing
 from inkwash.data.dates import (
     DayOrMonthFirstError,
     Resolution,
@@ -48,7 +48,6 @@ SECONDS: dict[Resolution, float] = {
     "us": 1e-6,
 }
 """How long each unit is, in the mean."""
-_LARGEST = 1 << 53
 _PERIODS = {"day": 86400, "week": 7 * 86400, "year": 365.2425 * 86400}
 
 
@@ -100,7 +99,7 @@ class Clock:
         if kind == "datetime64" and unit != "ns":
             ends = np.array(["0001-01-03", "9999-12-29"], "datetime64[D]")
         low, high = ends.astype(f"{kind}[{self.resolution}]").astype(int).tolist()
-        return max(low + 1, -_LARGEST), min(high, _LARGEST)
+        return max(low + 1, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)
 
     def values(self, counts: Array, dtype: TimeType) -> Array:
         """Counts `(N,)`, NaN where one is missing, as values of a type; those of a zone are in UTC."""

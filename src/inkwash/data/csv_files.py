@@ -19,8 +19,8 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError, InkwashError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
-from inkwash.data.cells import CODE, is_integer, is_missing
-from inkwash.data.columns import LARGEST_INTEGER, Type
+from inkwash.data.cells import CODE, LARGEST_INTEGER, is_integer, is_missing
+from inkwash.data.columns import Type
 from inkwash.data.dialects import Lines, dialect_of, first_row, opened
 from inkwash.data.doubts import Doubt
 from inkwash.data.judge import Judge

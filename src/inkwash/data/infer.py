@@ -10,7 +10,8 @@ import numpy as np
 from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
+from inkwash.data.cells import LARGEST_INTEGER
+from inkwash.data.columns import Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
 from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, over_data, rounding

@@ -117,10 +117,7 @@ class Judge:
             need = "numbers, text or booleans, for data.categories and data.numbers"
             raise DataError(self._where(name), "dates or durations", need)
         column, counts = time_column(self._where(name), values, dtype, zone)
-        words: Array | tuple[()] = (
-            () if column.clock is None else column.clock.counts_of_words(self.config.missing_values or (), dtype)
-        )
-        if (gone := np.isin(counts, words)).any():
+        if (gone := np.isin(counts, column.moments_among(self.config.missing_values or ()))).any():
             left = np.where(gone, np.array("NaT", values.dtype), values)
             return replace(self, config=replace(self.config, missing_values=None)).of_times(name, left, dtype, zone)
         seen = np.unique(values[~np.isnat(values)])

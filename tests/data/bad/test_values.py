@@ -128,9 +128,9 @@ def test_npy_with_gaps_of_whole_numbers(folder):
     return npy(folder, np.arange(20).reshape(10, 2))
 
 
-@bad("data.missing: got True, need an array of vectors", missing=True, layout="NL")
-def test_npy_of_series_with_gaps(folder):
-    return npy(folder, np.where(noise(20, 8) > 1, np.nan, 0.5))
+@bad("data.missing: got True, need an array of vectors", missing=True, layout="NHW")
+def test_npy_of_pictures_with_gaps(folder):
+    return npy(folder, np.where(noise(20, 4, 8) > 1, np.nan, 0.5))
 
 
 @bad("no value", missing=True)
