@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from inkwash.core.config import DataConfig
-from inkwash.core.errors import DataError, InkwashError
+from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
 from inkwash.data.cells import CODE, LARGEST_INTEGER, is_integer, is_missing
@@ -25,13 +25,13 @@ from inkwash.data.dialects import Lines, dialect_of, first_row, opened
 from inkwash.data.doubts import Doubt
 from inkwash.data.judge import Judge
 from inkwash.data.number_formats import NumberFormat
-from inkwash.data.raw import DAMAGE, Raw, short
+from inkwash.data.raw import CUT, Raw, short
 from inkwash.data.reading import Dialect, Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 _ROWS = 4096
-_DAMAGE = (*DAMAGE, csv.Error)
+_DAMAGE = (*CUT, UnicodeError, csv.Error)
 _CODES = re.compile(rf"(?m)^\s*{CODE}\s*$")
 """`is_code` of many cells at once, a line for each."""
 Row = tuple[int, list[str]]
@@ -168,8 +168,8 @@ def _rows(path: Path, dialect: Dialect) -> Iterator[Iterator[Row]]:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: BaseException) -> InkwashError:
-    if isinstance(error, InkwashError):
+def _unreadable(path: Path, error: BaseException) -> DataError:
+    if isinstance(error, DataError):
         return error
     need = "text between delimiters; or data.encoding and data.delimiter, which say how to read it"
     return DataError(str(path), f"an unreadable file ({short(error)})", need)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from inkwash.core.config import Layout, PagesName
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.png16 import decode_png
-from inkwash.data.raw import DAMAGE, short
+from inkwash.data.raw import CUT, short
 from inkwash.data.tiff import INVERTED, arrange, is_inverted, is_plain, read_tiff
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -30,7 +32,7 @@ TURNED = "turned upright by their EXIF orientation"
 _TIFF, _BIG_TIFF = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 _KEPT = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I", "F")
 _TO_RGB = {"CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA"}
-_DAMAGE = (*DAMAGE, UserWarning)
+_DAMAGE = (*CUT, SyntaxError, ValueError, UserWarning, struct.error, zipfile.BadZipFile, NotImplementedError)
 Opener = Callable[[], bytes]
 
 

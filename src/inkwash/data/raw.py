@@ -139,11 +139,12 @@ def require_extra(module: str, extra: str, where: str) -> Any:
         raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
 
 
+CUT = (EOFError, OSError, zlib.error)
+"""What is raised for files that end early, cannot be read or do not decompress."""
 DAMAGE = (
+    *CUT,
     ArithmeticError,
-    EOFError,
     MemoryError,
-    OSError,
     RuntimeError,
     SyntaxError,
     ValueError,
@@ -151,7 +152,6 @@ DAMAGE = (
     struct.error,
     tokenize.TokenError,
     zipfile.BadZipFile,
-    zlib.error,
 )
 """What numpy, zipfile and the decompressors raise for damaged files. numpy's reader of headers is Python's own, which
 adds errors of syntax, of memory for nests too deep, and of tokens."""
