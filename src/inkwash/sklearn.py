@@ -29,7 +29,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_INTEGER
+from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.frames import from_frame, is_frame, to_frame
 from inkwash.data.objects import unmasked

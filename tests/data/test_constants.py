@@ -10,6 +10,7 @@ import inkwash as iw
 from inkwash.core.errors import DataError
 from inkwash.data import infer
 from inkwash.data.dataset import load_dataset
+from inkwash.data.transform import fit_transform
 
 RANDOM = np.random.default_rng(9)
 POINTS = RANDOM.normal([1, 5], [2, 0.5], (60, 2))
@@ -58,6 +59,37 @@ def test_what_is_known_of_samples_is_known_without_it(models):
         seen[:, 0], (plain * iw.Observed([False, True], [0, 5.0])).sample(6, seed=0, steps=9)[:, 0]
     )
     assert (seen[:, 1:] == [-3.25, 5.0]).all()
+
+
+@pytest.mark.parametrize("layout", ["ND", "NLC", "NCL"])
+def test_what_is_missing_beside_it_is_missing_without_it(layout):
+    """Gaps in the others, and in the constant itself, which says nothing."""
+    config = iw.DataConfig(missing=True, layout=layout)
+    data = RANDOM.normal(size={"ND": (48, 3), "NLC": (48, 5, 3), "NCL": (48, 3, 5)}[layout])
+    channels = np.moveaxis(data, layout.index("C") if "C" in layout else 1, 0)
+    channels[1], channels[2, 7], channels[1, 9] = 4.5, np.nan, np.nan
+    others = np.ascontiguousarray(np.delete(data, 1, layout.index("C") if "C" in layout else 1))
+    loaded, plain = load_dataset(data, config), load_dataset(others, config)
+    assert loaded.spec.constants == (None, 4.5, None)
+    assert (loaded.spec.missing, loaded.spec.low, loaded.spec.high) == ((False, True), plain.spec.low, plain.spec.high)
+    transform, other = (fit_transform(each.spec, each.data) for each in (loaded, plain))
+    torch.testing.assert_close(transform.to_model(data), other.to_model(others), equal_nan=True)
+    channels[0, 3] = np.nan
+    with pytest.raises(DataError, match=r"data\[3\](, column 0)?: got a missing value"):
+        transform.to_model(data)
+
+
+@pytest.mark.parametrize("layout", ["NLC", "NCL"])
+def test_series_of_unequal_length_end_with_their_constants(layout, tmp_path):
+    series = [np.stack([RANDOM.normal(size=k), np.full(k, 2.5)], 1) for k in (3, 5, 4, 6) * 8]
+    series = [x if layout == "NLC" else x.T for x in series]
+    run = iw.train(series, tmp_path / "run", report=False, **OPTIONS)
+    model, loaded = run.model(), load_dataset(series)
+    assert loaded.spec.constants == (None, 2.5)
+    back = model.units.cut(model.units.to_data(model.units.to_model(loaded.data)))
+    for found, x in zip(back, series, strict=True):
+        np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-6)
+    assert all((np.take(x, 1, layout.index("C") - 1) == 2.5).all() for x in model.sample(3, seed=0, steps=3))
 
 
 def test_another_value_is_refused(models):

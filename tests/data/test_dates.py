@@ -9,7 +9,7 @@ from bugs import bug
 from hypothesis import given, settings, strategies as st
 
 from inkwash.data import dates
-from inkwash.data.dates import DayOrMonthFirst, counts_at, counts_of, dumps, parse_dates, values_of
+from inkwash.data.dates import DayOrMonthFirstError, counts_at, counts_of, dumps, parse_dates, values_of
 
 parser = pytest.importorskip("dateutil.parser")
 WHEN = datetime(2024, 12, 31, 17, 5, 9, 250000)
@@ -74,7 +74,7 @@ def test_day_or_month_is_decided_by_the_column_or_not_at_all():
     assert found is not None
     assert [str(day) for day in found[0].astype("datetime64[D]")] == ["2024-04-03", "2024-04-13"]
     for text in ("03/04/2024", "3-4-2024"):
-        with pytest.raises(DayOrMonthFirst):
+        with pytest.raises(DayOrMonthFirstError):
             parse_dates([text])
         day, month = (parse_dates([text], first)[0].astype("datetime64[D]")[0].item() for first in (True, False))
         assert (day.month, day.day, month.month, month.day) == (4, 3, 3, 4)

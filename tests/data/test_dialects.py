@@ -77,6 +77,19 @@ def test_endings_of_files_of_text(name, tmp_path):
     assert not data.doubts
 
 
+@pytest.mark.parametrize("first", ["red,1.5", "1,2"], ids=["text", "whole numbers"])
+def test_a_file_without_names_is_read_back(first, tmp_path):
+    """The file itself, and its samples, which have the names that were given to it."""
+    kinds = RANDOM.choice(["blue", "green"] if "red" in first else ["3", "4"], 20)
+    rows = [f"{kind};{x:.3f}" for kind, x in zip(kinds, RANDOM.normal(size=20), strict=True)]
+    (tmp_path / "data.csv").write_text("\n".join([first.replace(",", ";"), *rows]) + "\n")
+    data = load_dataset(tmp_path / "data.csv", iw.DataConfig(header="no", categories=("0",)))
+    assert data.data.shape == (21, 2)
+    assert np.array_equal(read_rows(tmp_path / "data.csv", data.spec), data.data)
+    (tmp_path / "again.csv").write_bytes(dump_csv(data.spec, data.data))
+    assert np.array_equal(read_rows(tmp_path / "again.csv", data.spec), data.data)
+
+
 @pytest.mark.parametrize("name", ["data.PARQUET", "data.parquet.gzip", "data.snappy.parquet", "packed.parquet.gz"])
 def test_endings_of_parquet(name, tmp_path):
     pytest.importorskip("pyarrow")

@@ -127,6 +127,29 @@ def test_each_doubt_is_said_and_settled(kind, tmp_path):
         assert data.spec.columns[name].categories == (None if meant == "numbers" else meant)
 
 
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_what_says_otherwise_does(kind, tmp_path):
+    """The table is read in another way, or there is nothing that says otherwise."""
+    name, cells, _ = DOUBTFUL[kind]
+    text = lines(f"a,{name}", cells)
+    data = read(tmp_path, text)
+    if not settles(data, name).otherwise:
+        return
+    option, *values = settles(data, name).otherwise
+    again = read(tmp_path, text, **{option: values[0] if option == "day_first" else tuple(values)})
+    assert not np.array_equal(again.data, data.data, equal_nan=True) or again.spec.reading != data.spec.reading
+    assert settles(data, name) not in again.doubts
+
+
+def test_no_option_reads_an_empty_column_or_too_large_numbers_of_a_frame():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"a": RANDOM.normal(size=20), "b": [np.nan] * 20, "c": [2**60 + i for i in range(20)]})
+    assert [(doubt.column, doubt.otherwise) for doubt in load_dataset(table).doubts] == [("b", ()), ("c", ())]
+    assert doubt_lines(load_dataset(table).doubts)[1].endswith("left out")
+    with pytest.raises(DataError, match="column 'b': got no value in any row"):
+        load_dataset(table, iw.DataConfig(categories=("b",)))
+
+
 @bug("any largest number is a sentinel", judge, "_spike", lambda values, seen: float(seen[-1]))
 @bug("no sentinel", judge, "_spike", lambda values, seen: None)
 def test_only_a_spike_far_outside_is_a_sentinel(tmp_path):

@@ -156,6 +156,13 @@ def test_real_numbers_may_be_categories(tmp_path):
     assert np.array_equal(read_rows(tmp_path / "data.csv", data.spec), data.data)
 
 
+def test_real_numbers_that_are_categories_may_be_a_condition():
+    half = np.arange(20) % 2 + 0.5
+    table = pandas.DataFrame({"f": half, "x": RANDOM.normal(size=20)})
+    data = load_dataset(table, iw.DataConfig(categories=("f",), condition="f"))
+    assert np.array_equal(data.given.data, half)
+
+
 def test_columns_of_objects_are_what_pandas_makes_of_them():
     frame = pandas.DataFrame({"a": [True, None, False], "b": ["x", "x", "y"], "c": [1, None, 40]}, dtype=object)
     kinds = [(c.dtype, c.missing, c.categories is None) for c in load_dataset(frame).spec.columns.values()]

@@ -56,6 +56,24 @@ def test_a_gap_within_a_series_is_asked_for():
     assert found.spec.lengths == (0, 1, 1)
 
 
+def test_what_is_masked_is_missing():
+    masked = np.ma.masked_array([1, 2, 3, 4], [False, True, False, False])
+    found = load_dataset([masked, np.arange(3)])
+    assert np.array_equal(found.data, [[1, np.nan, 3, 4], [0, 1, 2, np.nan]], equal_nan=True)
+    alike = load_dataset([masked.astype(float), masked[::-1] * 2.0])
+    assert np.array_equal(alike.data, [[1, np.nan, 3, 4], [8, 6, np.nan, 2]], equal_nan=True)
+
+
+def test_series_of_bfloat16_are_read_as_float32():
+    found = load_dataset([torch.arange(k).bfloat16() for k in (3, 4)])
+    assert np.array_equal(found.data, np.array([[0, 1, 2, np.nan], [0, 1, 2, 3]], np.float32), equal_nan=True)
+
+
+def test_means_of_series_with_missing_places_are_refused():
+    with pytest.raises(DataError, match=r"data\.shrink: got 2, of series with missing places"):
+        load_dataset([np.arange(4.0), np.arange(8.0)], DataConfig(shrink=2))
+
+
 def test_another_layout_is_refused():
     with pytest.raises(DataError, match="NL for shape"):
         load_dataset(SERIES, DataConfig(layout="ND"))

@@ -9,10 +9,11 @@ from bugs import bug
 from faults import run_cli, train_words, without_pictures
 
 import inkwash as iw
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
+from inkwash.data.readers import read_rows
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform, fit_transform
 from inkwash.process.distributions import Bins
@@ -163,6 +164,16 @@ def test_a_condition_is_of_the_numbers_of_its_column(tmp_path):
         load_dataset(path, iw.DataConfig(condition="kind"))
 
 
+def test_a_table_is_read_back_beside_its_labels_and_conditions(tmp_path):
+    """Constants keep their place among what is left."""
+    rows = [f"{i / 7:.3f},{i % 3 + 0.5},same,{i * i},{'xyz'[i % 3]},7" for i in range(30)]
+    path = write(tmp_path, "\n".join(["a,f,c,b,y,k", *rows]) + "\n")
+    data = load_dataset(path, iw.DataConfig(labels="y", condition="f,b"))
+    assert data.given.data.tolist() == [[i % 3 + 0.5, i * i] for i in range(30)]
+    assert dump_csv(data.spec, data.data).decode().split("\n")[:2] == ["a,c,k", "0.0,same,7"]
+    assert np.array_equal(read_rows(path, data.spec), data.data)
+
+
 def test_whole_columns_with_missing_cells_stay_whole(tmp_path):
     data = load_dataset(write(tmp_path, "a,b\n1,2.5\n,3\n400,\n"))
     assert data.spec.columns == {"a": Column("int64", None, True), "b": Column("float64", None, True)}
@@ -185,6 +196,12 @@ def test_a_long_table_is_read_in_parts(tmp_path):
 def test_other_names_are_other_data(tmp_path):
     prints = [load_dataset(write(tmp_path, f"a,{name}\n1,2\n3,4\n")).fingerprint() for name in "bc"]
     assert prints[0] != prints[1]
+
+
+def test_real_levels_of_a_table_are_refused(tmp_path):
+    (tmp_path / "table.csv").write_text(TEXT)
+    with pytest.raises(ConfigError, match=r"data\.levels: got real, need data\.numbers"):
+        load_dataset(tmp_path / "table.csv", iw.DataConfig(levels="real"))
 
 
 def test_levels_of_a_table(tmp_path):

@@ -169,6 +169,22 @@ def test_samples_stay_where_their_type_can_hold_them():
         assert np.array_equal(iw.data.from_frame(spec, frame), data)
 
 
+def test_options_of_a_column_of_dates():
+    """A date can stand for a missing one, in training and in new rows; dates are no numbers and no categories."""
+    pandas = pytest.importorskip("pandas")
+    days, gone = DAYS.astype("datetime64[s]"), np.arange(COUNT) % 7 == 3
+    marked = pandas.DataFrame({"d": np.where(gone, np.datetime64("1900-01-01", "s"), days), "x": RANDOM.random(COUNT)})
+    plain = marked.assign(d=np.where(gone, np.datetime64("NaT", "s"), days))
+    found = load_dataset(marked, iw.DataConfig(missing_values=("1900-01-01", "none")))
+    expected = load_dataset(plain)
+    assert found.spec.columns == expected.spec.columns
+    assert np.array_equal(found.data, expected.data, equal_nan=True)
+    assert np.array_equal(frames.from_frame(found.spec, marked), expected.data, equal_nan=True)
+    for option in ("numbers", "categories"):
+        with pytest.raises(DataError, match="column 'd': got dates or durations, need numbers, text or booleans"):
+            load_dataset(plain, iw.DataConfig(**{option: ("d",)}))
+
+
 def test_bad_clocks_are_refused():
     spec = load_dataset(times()).spec
     plain = to_json(spec)

@@ -71,6 +71,15 @@ def test_a_place_of_the_past_may_be_unknown():
     assert np.abs(np.cov(draws.T.numpy()) - COV[:HORIZON, :HORIZON]).max() < 6.5 * scale / 256**0.5
 
 
+def test_a_past_may_be_masked_or_of_bfloat16():
+    units, past = exact_model().units, np.arange(8.0).reshape(1, 1, 8)
+    mask = past == 5
+    expected = np.where(mask, np.nan, past)
+    found = forecast.with_future(units, np.ma.masked_array(past, mask), HORIZON)
+    assert np.array_equal(found[..., :8], expected, equal_nan=True)
+    assert np.array_equal(forecast.with_future(units, torch.tensor(past).bfloat16(), HORIZON)[..., :8], past)
+
+
 @pytest.mark.parametrize(
     ("past", "horizon", "error", "words"),
     [

@@ -124,7 +124,7 @@ class DataConfig:
     drop: tuple[str, ...] | None = None
     """Columns of a table to leave out."""
     categories: tuple[str, ...] | None = None
-    """Columns of a table that hold categories, though they are numbers, or dates, or text of very many values."""
+    """Columns of a table that hold categories, though they are numbers, or dates of text, or text of many values."""
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
     missing: bool = False

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_number
-from inkwash.data.columns import LARGEST_INTEGER, Column, Type
+from inkwash.data.cells import LARGEST_INTEGER, is_number
+from inkwash.data.columns import Column, Type
 from inkwash.data.number_formats import NumberFormat
 
 

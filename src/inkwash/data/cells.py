@@ -11,8 +11,11 @@ PERHAPS_MISSING = {
     "nil", "#n/a", "#na", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "--", "---", ".", "..", "...", "tbd", "*",
 }  # fmt: skip
 """Words that may stand for a missing cell, or may be an answer of their own."""
+CODE = r"0[0-9]+"
+"""Digits that a number would lose, as a regular expression."""
+LARGEST_INTEGER = 1 << 53
+"""Tables are held as float64, which has every integer up to this one."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_CODE = re.compile(r"0[0-9]+")
 
 
 def is_missing(cell: str, words: Collection[str] = ()) -> bool:
@@ -50,4 +53,4 @@ def is_plain_integer(cell: str) -> bool:
 
 def is_code(cell: str) -> bool:
     """Whether a cell is digits that a number would lose: 00501."""
-    return _CODE.fullmatch(cell.strip()) is not None
+    return re.fullmatch(CODE, cell.strip()) is not None

@@ -1,6 +1,7 @@
 """How a column of dates or durations counts time, and its cells from and to what users have."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -10,9 +11,9 @@ import numpy as np
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_missing
+from inkwash.data.cells import LARGEST_INTEGER, is_missing
 from inkwash.data.dates import (
-    DayOrMonthFirst,
+    DayOrMonthFirstError,
     Resolution,
     counts_at,
     dumps,
@@ -47,7 +48,6 @@ SECONDS: dict[Resolution, float] = {
     "us": 1e-6,
 }
 """How long each unit is, in the mean."""
-_LARGEST = 1 << 53
 _PERIODS = {"day": 86400, "week": 7 * 86400, "year": 365.2425 * 86400}
 
 
@@ -99,7 +99,7 @@ class Clock:
         if kind == "datetime64" and unit != "ns":
             ends = np.array(["0001-01-03", "9999-12-29"], "datetime64[D]")
         low, high = ends.astype(f"{kind}[{self.resolution}]").astype(int).tolist()
-        return max(low + 1, -_LARGEST), min(high, _LARGEST)
+        return max(low + 1, -LARGEST_INTEGER), min(high, LARGEST_INTEGER)
 
     def values(self, counts: Array, dtype: TimeType) -> Array:
         """Counts `(N,)`, NaN where one is missing, as values of a type; those of a zone are in UTC."""
@@ -139,7 +139,7 @@ class Clock:
         for row, cell in enumerate(every):
             try:
                 values[row] = self._moment(cell, kind)
-            except DayOrMonthFirst:
+            except DayOrMonthFirstError:
                 raise DataError(f"{where}, row {row}", repr(cell), "a date as 2024-12-31") from None
             except (ValueError, TypeError, OverflowError):
                 raise DataError(f"{where}, row {row}", repr(cell), need) from None
@@ -149,6 +149,14 @@ class Clock:
             row = int(off.argmax())
             raise DataError(f"{where}, row {row}", str(every[row]), f"whole {PLURALS[self.resolution]}, as in training")
         return counts
+
+    def counts_of_words(self, words: Iterable[str], dtype: TimeType) -> Array:
+        """The counts of those words that are dates or durations which the column can hold, `(K,)`."""
+        found = [np.empty(0)]
+        for word in words:
+            with suppress(DataError):
+                found.append(self.encode("", [word], dtype))
+        return np.concatenate(found)
 
     def _moment(self, cell: Any, kind: str) -> Any:
         """One cell as datetime64 or timedelta64, dates in UTC if the column has a zone."""

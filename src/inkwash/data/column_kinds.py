@@ -1,4 +1,4 @@
-"""Decides whether the columns of a table hold numbers or categories.
+"""Columns of numbers and of text: which of them are categories, and what stands in the data for their cells.
 
 Text, booleans and pandas categories are categories. Integers are categories too if they take 2 to 16 neighbouring
 values, such as 1 to 5, and if some value occurs more than once. All other numbers are numbers. The options
@@ -54,7 +54,7 @@ def text_column(
 ) -> tuple[Column, Array]:
     """A column of text: what it is, and what stands in the data for its cells.
 
-    Text that is dates in every cell becomes dates. If the source has no types, `false` and `true`, in upper or lower
+    If the source has no types, `false` and `true`, in upper or lower
     case, are booleans, and integers are integers if they are written as usual: 7, not 007.
 
     Args:

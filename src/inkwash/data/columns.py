@@ -12,15 +12,13 @@ import numpy as np
 
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
-from inkwash.data.cells import is_finite, is_integer, is_missing
+from inkwash.data.cells import LARGEST_INTEGER, is_finite, is_integer, is_missing
 from inkwash.data.clock import Clock, TimeType
 from inkwash.data.number_formats import NumberFormat
 
 Type = Literal[
     "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ]
-LARGEST_INTEGER = 1 << 53
-"""Tables are held as float64, which has every integer up to this one."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,15 @@ class Column:
         """
         if self.clock is not None:
             present = [None if isinstance(cell, str) and is_missing(cell, missing) else cell for cell in cells]
-            return self.clock.encode(where, present, cast(TimeType, self.dtype))
+            counts = self.clock.encode(where, present, cast(TimeType, self.dtype))
+            return np.where(np.isin(counts, self.moments_among(missing)), np.nan, counts)
         numbers = {self._folded(self._name(name)): float(i) for i, name in enumerate(self.categories or ())}
         return np.array([self._encoded(where, i, cell, numbers, missing) for i, cell in enumerate(cells)], np.float64)
+
+    def moments_among(self, words: Collection[str]) -> Array:
+        """What stands in the data for those words that are dates or durations of the column, `(K,)`; nothing for other
+        columns."""
+        return np.empty(0) if self.clock is None else self.clock.counts_of_words(words, cast(TimeType, self.dtype))
 
     def texts(self, values: Array) -> Array:
         """The text of the cells that `values` `(N,)` stand for; it is empty where one is missing."""

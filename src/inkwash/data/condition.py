@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.data.objects import as_array
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 
@@ -113,7 +114,7 @@ def _class_numbers(classes: tuple[str, ...], label: Any, count: int) -> Tensor:
 
 def _standardised(transform: Transform, given: Any, count: int) -> Tensor:
     """Given values in model units, float32 `(count, *shape)`."""
-    values = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    values = as_array(given)
     shape = transform.spec.data_shape
     if values.shape not in (shape, (count, *shape)):
         need = f"shape {shape}, one for all, or {(count, *shape)}, one for each of {count} examples"

@@ -6,11 +6,10 @@ import csv
 import io
 import math
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -20,20 +19,21 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
-from inkwash.data.cells import is_integer, is_missing
-from inkwash.data.columns import LARGEST_INTEGER, Type
+from inkwash.data.cells import CODE, LARGEST_INTEGER, is_integer, is_missing
+from inkwash.data.columns import Type
 from inkwash.data.dialects import Lines, dialect_of, first_row, opened
 from inkwash.data.doubts import Doubt
 from inkwash.data.judge import Judge
 from inkwash.data.number_formats import NumberFormat
-from inkwash.data.raw import Raw, short
+from inkwash.data.raw import CUT, Raw, short
 from inkwash.data.reading import Dialect, Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
 _ROWS = 4096
-_DAMAGE = (UnicodeError, csv.Error, OSError, EOFError, zlib.error)
-_CODES = re.compile(r"(?m)^\s*0[0-9]+\s*$")
+_DAMAGE = (*CUT, UnicodeError, csv.Error)
+_CODES = re.compile(rf"(?m)^\s*{CODE}\s*$")
+"""`is_code` of many cells at once, a line for each."""
 Row = tuple[int, list[str]]
 """The line that a row stands in, and its cells."""
 
@@ -46,13 +46,11 @@ class _Table:
         path: the file.
         dialect: how it divides into cells.
         names: the columns.
-        has_names: whether the first row has these.
     """
 
     path: Path
     dialect: Dialect
     names: list[str]
-    has_names: bool
 
     def blocks(self) -> Iterator[tuple[list[int], dict[str, tuple[str, ...]]]]:
         """Some rows at a time: their lines, and their cells by column.
@@ -61,7 +59,7 @@ class _Table:
             DataError: a row with another number of cells.
         """
         with _rows(self.path, self.dialect) as rows:
-            rest = islice(rows, int(self.has_names), None)
+            rest = islice(rows, int(self.dialect.has_names), None)
             while block := list(islice(rest, _ROWS)):
                 for line, row in block:
                     if len(row) != len(self.names):
@@ -126,12 +124,18 @@ def _opened(
     with _rows(path, dialect) as rows:
         head = [row for _, row in islice(rows, 1000)]
     first = named([name.strip() for name in head[0]]) if head else []
-    has_known = known is not None and {*(known.columns or ())} <= {*first}
-    has_names, more = (True, []) if has_known else first_row(head, config)
-    if has_names:
-        return _Table(path, dialect, first, True), [*doubts, *more], ()
+    if known is not None and {*(known.columns or ())} <= {*first}:
+        has_names, more = True, list[Doubt]()
+    else:
+        has_names, more = first_row(head, config) if dialect.has_names else (False, [])
+    table = _Table(path, replace(dialect, has_names=has_names), first if has_names else _places(first))
     note = "no column names in the first line: they are 0, 1, …"
-    return _Table(path, dialect, [str(i) for i in range(len(first))], False), [*doubts, *more], (note,)
+    return table, [*doubts, *more], () if has_names else (note,)
+
+
+def _places(row: Sequence[str]) -> list[str]:
+    """What the columns of a file without names are called."""
+    return [str(i) for i in range(len(row))]
 
 
 def _dialect(path: Path, config: DataConfig, known: DataSpec | None) -> tuple[Dialect, list[Doubt]]:
@@ -145,7 +149,9 @@ def _dialect(path: Path, config: DataConfig, known: DataSpec | None) -> tuple[Di
     of_table = known.reading.dialect
     try:
         with _rows(path, of_table) as rows:
-            fits = {*(known.columns or ())} <= {*map(str.strip, next(rows, (0, [""]))[1])}
+            first = [cell.strip() for cell in next(rows, (0, [""]))[1]]
+        names = {*first} if of_table.has_names else {*first, *_places(first)}
+        fits = {*(known.columns or ())} <= names
     except DataError:
         fits = False
     return (of_table if fits else dialect), doubts

@@ -118,9 +118,10 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
 
     Args:
         source: a built-in name, a path to a file or folder, or `hf:NAME` of the Hub; or an object: an array, a tensor,
-            a `pandas.DataFrame`, a `datasets.Dataset`, or a map-style `torch.utils.data.Dataset` of items x or
-            (x, label). `inkwash.data.readers` lists every kind. The first axis of an array holds the examples.
-        config: key, labels, condition, layout and levels, where the user decides them.
+            a data frame, a `datasets.Dataset`, or a list, a generator or a map-style `torch.utils.data.Dataset` of
+            items x or (x, label). `inkwash.data.readers` lists every kind. The first axis of an array holds the
+            examples.
+        config: how the source is read and what its examples are, where the user decides it.
 
     Raises:
         DataError: missing, unreadable, damaged, empty, mixed or non-finite data, or labels or a condition that do not
@@ -194,6 +195,8 @@ def _given(data: Dataset, values: Array, source: str, name: str) -> Dataset:
 def _shrunk(data: Dataset, factor: int) -> Dataset:
     """Means over blocks of examples, float32, as data in the layout of the examples."""
     spec = data.spec
+    if spec.may_miss.any():
+        raise DataError("data.shrink", f"{factor}, of series with missing places", "series without; a mean needs all")
     if not spec.size or any(side % factor for side in spec.size):
         need = "sides that it divides" if spec.size else "series, images or volumes"
         raise DataError("data.shrink", f"{factor}, of a {spec.describe()}", need)

@@ -42,7 +42,7 @@ _MONTH_FORMS = [
 _OFFSET = re.compile(r"(?:UTC)?([+-])(\d\d):?(\d\d)?")
 
 
-class DayOrMonthFirst(ValueError):
+class DayOrMonthFirstError(ValueError):
     """Dates such as 03/04/2024, of which nothing in the column says whether the day or the month comes first."""
 
 
@@ -64,7 +64,7 @@ def parse_dates(texts: Sequence[str], day_first: bool | None = None) -> tuple[Ar
         different offsets.
 
     Raises:
-        DayOrMonthFirst: nothing decides which of the day and the month comes first.
+        DayOrMonthFirstError: nothing decides which of the day and the month comes first.
     """
     found = [_match(text.strip()) for text in texts]
     parts = [match for match in found if match is not None]
@@ -77,7 +77,7 @@ def parse_dates(texts: Sequence[str], day_first: bool | None = None) -> tuple[Ar
     except (ValueError, OverflowError):  # the 31st of June, a 13th month, or before year 1 in UTC
         return None
     if numeric and first is None and any(one != two for one, two in numeric):
-        raise DayOrMonthFirst
+        raise DayOrMonthFirstError
     zones = {_zone_text(part.get("zone")) for part in parts}
     if None in zones and len(zones) > 1:
         return None

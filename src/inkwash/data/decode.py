@@ -11,7 +11,6 @@ import re
 import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from inkwash.core.config import Layout, PagesName
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.png16 import decode_png
-from inkwash.data.raw import short
+from inkwash.data.raw import CUT, short
 from inkwash.data.tiff import INVERTED, arrange, is_inverted, is_plain, read_tiff
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -33,16 +32,7 @@ TURNED = "turned upright by their EXIF orientation"
 _TIFF, _BIG_TIFF = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 _KEPT = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I", "F")
 _TO_RGB = {"CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA"}
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    UserWarning,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,
-)
+_DAMAGE = (*CUT, SyntaxError, ValueError, UserWarning, struct.error, zipfile.BadZipFile, NotImplementedError)
 Opener = Callable[[], bytes]
 
 

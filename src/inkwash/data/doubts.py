@@ -28,7 +28,7 @@ class Doubt:
         column: name of the column; empty for the whole file.
         seen: what made the reader decide.
         done: what it did.
-        otherwise: the option that decides otherwise.
+        otherwise: the option that decides otherwise; empty if none does.
         settled: the option that decides the same, so that there is no doubt.
     """
 
@@ -89,6 +89,6 @@ def _python(name: str, words: Sequence[str], own: Mapping[str, Any]) -> str:
 def _merged(choices: Iterable[Choice]) -> dict[str, list[str]]:
     """The values of each option, each of them once."""
     found: dict[str, list[str]] = {}
-    for name, *words in choices:
+    for name, *words in filter(None, choices):
         found[name] = list(dict.fromkeys([*found.get(name, ()), *words]))
     return found

@@ -18,8 +18,9 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.as_read import Cells
+from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.clock import TimeType
-from inkwash.data.columns import LARGEST_INTEGER, Column, Type, number_name
+from inkwash.data.columns import Column, Type, number_name
 from inkwash.data.dates import zone_named
 from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short

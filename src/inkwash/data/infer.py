@@ -10,7 +10,8 @@ import numpy as np
 from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
-from inkwash.data.columns import LARGEST_INTEGER, Type, require_numbers
+from inkwash.data.cells import LARGEST_INTEGER
+from inkwash.data.columns import Type, require_numbers
 from inkwash.data.raw import Raw
 from inkwash.data.rows import blocks
 from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, over_data, rounding
@@ -190,6 +191,8 @@ def _takes_few_values(raw: Raw, ends: tuple[float, float]) -> bool:
 def _stated_levels(raw: Raw, config: DataConfig) -> int | None:
     """The number of levels that the user or the source states; None leaves it open, or denies that there are any."""
     if config.levels == "real":
+        if raw.columns:
+            raise ConfigError("data.levels", config.levels, "data.numbers, for the columns of a table")
         if raw.data.dtype.kind != "f":
             raise ConfigError("data.levels", config.levels, f"their number, for values of type {raw.data.dtype}")
         return None
@@ -245,12 +248,11 @@ def _without_constants(raw: Raw, spec: DataSpec) -> tuple[DataSpec, tuple[str, .
 
 
 def _ends_by_channel(data: Array, spec: DataSpec) -> tuple[Array, Array]:
-    """The smallest and the largest value of each channel, `(C,)`; NaN, which is not equal to any, where one is
-    missing."""
+    """The smallest and the largest value of each channel, `(C,)`, of those that are not missing; NaN if all are."""
     parts = (spec.to_channels_first(block).reshape(len(block), spec.shape[0], -1) for block in blocks(data))
-    ends = [(part.min((0, 2)), part.max((0, 2))) for part in parts]
+    ends = [(np.fmin.reduce(part, (0, 2)), np.fmax.reduce(part, (0, 2))) for part in parts]
     low, high = (np.array(each, np.float64) for each in zip(*ends, strict=True))
-    return low.min(0), high.max(0)
+    return np.fmin.reduce(low, 0), np.fmax.reduce(high, 0)
 
 
 def _depth(high: float) -> int:

@@ -19,7 +19,7 @@ from inkwash.data.cells import PERHAPS_MISSING, is_code, is_integer, is_missing,
 from inkwash.data.clock import TimeType
 from inkwash.data.column_kinds import are_categories, most_texts, number_column, require_few, text_column
 from inkwash.data.columns import Column, listed
-from inkwash.data.dates import DayOrMonthFirst
+from inkwash.data.dates import DayOrMonthFirstError
 from inkwash.data.doubts import Choice, Doubt
 from inkwash.data.number_formats import AmbiguousNumbersError, Decimal, NumberFormat, find_format
 from inkwash.data.time_columns import text_time_column, time_column
@@ -94,7 +94,7 @@ class Judge:
         known = cells.without(self._stated_as_missing(cells) | np.isinf(cells.values))
         bad = np.flatnonzero(np.isinf(cells.values) & (self.config.infinite == "refuse"))
         if not len(known.known):
-            found = self.left_out(name, "no value in any row", "categories")
+            found = self._empty(name)
         else:
             found = self._numbers(name, known) if known.texts is None else self._texts(name, known)
         return replace(found, infinite=(*found.infinite, *bad.tolist()))
@@ -109,13 +109,17 @@ class Judge:
             zone: time zone of dates, if they have one.
 
         Raises:
-            DataError: the options want categories, or `time_column` refuses the values.
+            DataError: the options want categories or numbers, or `time_column` refuses the values.
         """
-        if self._declared(name):
-            raise DataError(self._where(name), "dates or durations", "numbers, text or booleans, to be categories")
         if np.isnat(values).all():
-            return self.left_out(name, "no value in any row", "numbers")
+            return self._empty(name)
+        if self._is_stated(name):
+            need = "numbers, text or booleans, for data.categories and data.numbers"
+            raise DataError(self._where(name), "dates or durations", need)
         column, counts = time_column(self._where(name), values, dtype, zone)
+        if (gone := np.isin(counts, column.moments_among(self.config.missing_values or ()))).any():
+            left = np.where(gone, np.array("NaT", values.dtype), values)
+            return replace(self, config=replace(self.config, missing_values=None)).of_times(name, left, dtype, zone)
         seen = np.unique(values[~np.isnat(values)])
         if len(seen) > 1:
             return Verdict(column, counts)
@@ -125,9 +129,20 @@ class Judge:
 
     def left_out(self, name: str, seen: str, otherwise: str | Choice) -> Verdict:
         """The verdict that a column is no part of the examples, unless an option says otherwise; that which takes the
-        name of the column, or one with its value."""
+        name of the column, or one with its value. It is empty if none does."""
         choice = (otherwise, name) if isinstance(otherwise, str) else otherwise
         return Verdict(doubts=(Doubt(name, seen, "left out", choice, ("drop", name)),))
+
+    def _empty(self, name: str) -> Verdict:
+        """The verdict on a column without a value, of which no option can make anything else."""
+        if self._is_stated(name):
+            need = "one value at least, for data.categories and data.numbers"
+            raise DataError(self._where(name), "no value in any row", need)
+        return self.left_out(name, "no value in any row", ())
+
+    def _is_stated(self, name: str) -> bool:
+        """Whether an option names the column as one of categories or numbers."""
+        return name in (*(self.config.numbers or ()), *(self.config.categories or ()))
 
     def _stated_as_missing(self, cells: Cells) -> Array:
         """Which cells are missing because the user says so, boolean `(N,)`."""
@@ -150,7 +165,7 @@ class Judge:
     def _numbers(self, name: str, cells: Cells) -> Verdict:
         declared, seen = self._declared(name), np.unique(cells.known)
         if not cells.fits and declared is None:
-            return self.left_out(name, "whole numbers beyond 2^53", "categories")
+            return self.left_out(name, "whole numbers beyond 2^53", () if cells.typed else "categories")
         if not cells.fits:
             raise DataError(self._where(name), "whole numbers beyond 2^53", "smaller ones")
         if len(seen) == 1 and cells.may_miss:
@@ -270,7 +285,7 @@ class Judge:
         day_first = {"auto": None, "yes": True, "no": False}[self.config.day_first]
         try:
             dates = text_time_column(self._where(name), texts, cells.values, day_first)
-        except DayOrMonthFirst:
+        except DayOrMonthFirstError:
             seen = f"dates such as {quoted(texts[0])}: day or month first?"
             return self.left_out(name, seen, ("day_first", "yes"))
         if dates is not None:
@@ -320,8 +335,7 @@ class Judge:
     def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
         option = "numbers" if column.categories is None else "categories"
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
-        is_stated = name in (*(self.config.numbers or ()), *(self.config.categories or ()))
-        return Verdict(column, values, () if is_stated else (doubt,))
+        return Verdict(column, values, () if self._is_stated(name) else (doubt,))
 
 
 def quoted(text: str) -> str:

@@ -32,18 +32,25 @@ def is_items(source: Any) -> bool:
 
 def read_array(source: Any, _where: str, _config: DataConfig) -> Raw:
     """An array, as it is; it may be memory-mapped. What is masked is missing."""
-    if not isinstance(source, np.ma.MaskedArray):
-        return Raw(np.asarray(source))
-    return Raw(unmasked(source), masked=bool(np.ma.getmaskarray(source).any()))
+    return Raw(np.asarray(unmasked(source)), masked=is_masked(source))
 
 
 def unmasked(x: Any) -> Any:
     """A masked array as real numbers with NaN for what is masked, if anything is; anything else as it is."""
-    if not isinstance(x, np.ma.MaskedArray):
-        return x
-    if not np.ma.getmaskarray(x).any():
-        return x.data
+    if not is_masked(x):
+        return x.data if isinstance(x, np.ma.MaskedArray) else x
     return np.ma.filled(x if x.dtype.kind == "f" else x.astype(np.float64), np.nan)
+
+
+def as_array(x: Any) -> Array:
+    """A tensor, also one of a type that NumPy lacks, a masked array, with NaN for what is masked, or anything else of
+    which NumPy makes an array."""
+    return to_array(x) if isinstance(x, Tensor) else np.asarray(unmasked(x))
+
+
+def is_masked(x: Any) -> bool:
+    """Whether it is an array with masked entries."""
+    return isinstance(x, np.ma.MaskedArray) and bool(np.ma.getmaskarray(x).any())
 
 
 def read_tensor(source: Tensor, where: str, _config: DataConfig) -> Raw:
@@ -67,7 +74,7 @@ def read_items(source: Any, where: str, config: DataConfig) -> Raw:
     if not len(items):
         raise DataError(where, "no items", "at least two")
     labelled = config.labels not in (None, "folder") or config.condition is not None
-    first, labels = _parts(items[0]), dict[int, Array]()
+    first, labels, masked = _parts(items[0]), dict[int, Array](), set[int]()
 
     def decoded(i: int, place: str) -> Decoded:  # the file of a picture is closed before the next is opened
         parts = _parts(items[i])
@@ -77,6 +84,8 @@ def read_items(source: Any, where: str, config: DataConfig) -> Raw:
             if parts[1] is None:
                 raise DataError(f"{place}: label", "None", "a class for each item; leave the others out first")
             labels[i] = _of_array(parts[1], f"{place}: label").values[0]
+        if is_masked(parts[0]):
+            masked.add(i)
         return _example(parts[0], place, config)
 
     decoders: dict[str, Callable[[], Decoded]] = {}
@@ -86,7 +95,7 @@ def read_items(source: Any, where: str, config: DataConfig) -> Raw:
     raw, files = stack(where, decoders, config)
     beside = {"label": _stacked(where, labels)[files]} if labels else _folders(items, first[0], files)
     unused = (f"items of {len(first)} parts: x, a label, and others that are not used",) if len(first) > 2 else ()
-    return Raw(raw.data, raw.layout, raw.levels, (*raw.notes, *unused), beside)
+    return Raw(raw.data, raw.layout, raw.levels, (*raw.notes, *unused), beside, masked=bool(masked))
 
 
 def _listed(source: Any, where: str) -> list[Any]:
@@ -152,7 +161,7 @@ def _of_array(x: Any, where: str) -> Decoded:
         need = "x or (x, label); take them out of it, as in [item['image'] for item in data]"
         raise DataError(where, f"a dict of {', '.join(map(str, x))}", need)
     try:
-        array = to_array(x) if isinstance(x, Tensor) else np.asarray(x)
+        array = as_array(x)
     except (TypeError, ValueError, RuntimeError) as error:
         got = f"values of type {x.dtype}" if isinstance(x, Tensor) else f"no array ({short(error)})"
         raise DataError(where, got, "numbers of a type that NumPy has, as many in each row") from None

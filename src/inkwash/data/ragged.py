@@ -9,6 +9,7 @@ predict.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.objects import as_array, is_masked
 from inkwash.data.raw import Raw, short
 
 _TARGETS = {"@classlabel": "class", "@targetlabel": "target"}
@@ -35,15 +37,16 @@ def read_ragged(source: Sequence[Any], where: str, config: DataConfig) -> Raw:
     """A list of series; the side that differs is time.
 
     Raises:
-        DataError: no numbers, series that differ in both sides, or NaN without `data.missing`.
+        DataError: no numbers, series that differ in both sides, or NaN that is not masked, without `data.missing`.
     """
-    arrays = [np.asarray(each.detach().cpu() if isinstance(each, Tensor) else each) for each in source]
+    arrays = [as_array(each) for each in source]
     varies = [axis for axis in range(arrays[0].ndim) if len({array.shape[axis] for array in arrays}) > 1]
     if len(varies) > 1:
         got = f"shapes {arrays[0].shape}, {next(a.shape for a in arrays if a.shape != arrays[0].shape)}, …"
         raise DataError(where, got, "series that differ in their number of places only")
     layout: Layout = "NL" if arrays[0].ndim == 1 else "NLC" if varies == [0] else "NCL"
-    return padded(arrays, varies[0], layout, where, config)
+    can_miss = config.missing or any(map(is_masked, source))
+    return padded(arrays, varies[0], layout, where, replace(config, missing=can_miss))
 
 
 def padded(

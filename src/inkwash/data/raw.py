@@ -82,7 +82,7 @@ class Raw:
         """The examples without the condition of a name, and that condition.
 
         The condition is an array beside the examples, or one or more columns of a table, with commas between their
-        names; these columns are then no entries of the examples. Integers that are categories are numbers there.
+        names; these columns are then no entries of the examples. Numbers that are categories are numbers there.
 
         Raises:
             DataError: there is no such condition, no column beside it, or it is a column of text.
@@ -97,7 +97,8 @@ class Raw:
             raise DataError("data.condition", repr(name), "a column beside it, to learn the distribution of")
         of_name = dict(zip(columns, self.data.T, strict=True))
         values = np.stack([columns[each].numbers(of_name[each]) for each in names], -1)
-        rest = replace(self, data=np.stack([of_name[each] for each in kept], -1), columns=kept)
+        data, reading = np.stack([of_name[each] for each in kept], -1), self.reading or Reading()
+        rest = replace(self, data=data, columns=kept, reading=reading.without(names, columns))
         return rest, values[:, 0] if len(names) == 1 else values
 
     def _require_numbers(self, name: str, names: list[str], where: str) -> None:
@@ -107,7 +108,7 @@ class Raw:
             need = f"{', '.join([*self.labels, *columns]) or 'nothing'}, as {where} has"
             raise DataError("data.condition", repr(name), need)
         for each in names:
-            if columns[each].categories is not None and not columns[each].is_integer:
+            if columns[each].categories is not None and columns[each].name_type in ("bool", "str"):
                 got = f"column {each!r}, of categories, {listed(columns[each].categories or ())}"
                 raise DataError("data.condition", got, "columns of numbers; data.labels takes one of categories")
 
@@ -138,11 +139,12 @@ def require_extra(module: str, extra: str, where: str) -> Any:
         raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
 
 
+CUT = (EOFError, OSError, zlib.error)
+"""What is raised for files that end early, cannot be read or do not decompress."""
 DAMAGE = (
+    *CUT,
     ArithmeticError,
-    EOFError,
     MemoryError,
-    OSError,
     RuntimeError,
     SyntaxError,
     ValueError,
@@ -150,7 +152,6 @@ DAMAGE = (
     struct.error,
     tokenize.TokenError,
     zipfile.BadZipFile,
-    zlib.error,
 )
 """What numpy, zipfile and the decompressors raise for damaged files. numpy's reader of headers is Python's own, which
 adds errors of syntax, of memory for nests too deep, and of tokens."""

@@ -1,7 +1,7 @@
 """What was decided about a table beside its columns, so that later rows are read by the same decisions."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ class Dialect:
         decimal: the mark before decimals; None: each column has its own.
         encoding: name of the encoding, as Python calls it.
         comment: what a line that is not read begins with; empty: every line is read.
+        has_names: whether the first row has the names of the columns.
     """
 
     delimiter: str = ","
     decimal: Decimal | None = None
     encoding: str = "utf-8-sig"
     comment: str = ""
+    has_names: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,20 @@ class Reading:
         """Those of some columns that are entries of the examples, or unknown."""
         aside = {*self.constants, *(self.left_out or ())} - {*columns}
         return [name for name in names if name not in aside]
+
+    def without(self, names: Collection[str], columns: Mapping[str, Column]) -> "Reading":
+        """The reading of a table of which some of the columns are left out too.
+
+        Args:
+            names: these columns.
+            columns: all that vary.
+        """
+        order = [*self.with_constants(columns, np.empty((0, len(columns))))]
+        constants = {
+            name: replace(constant, place=constant.place - sum(each in names for each in order[: constant.place]))
+            for name, constant in self.constants.items()
+        }
+        return replace(self, constants=constants, left_out=(*(self.left_out or ()), *names))
 
     def cell(self, cell: Any) -> Any:
         """A cell, or None in place of an infinite number that stands for a missing cell."""

@@ -281,13 +281,14 @@ class DataSpec:
 
     def _require_present(self, data: Array) -> None:
         gone = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
-        may_miss = self.may_miss
-        if may_miss.any():
+        is_known = self.missing is not None or self.columns is not None
+        if is_known:
+            may_miss = np.ones(len(self.varies), bool)  # a constant that is missing is known
+            may_miss[self.varies] = self.may_miss
             gone &= ~over_data(may_miss, self.layout)
         if gone.any():
             row, *place = (int(i) for i in np.argwhere(gone)[0])
-            named = not self.size and (may_miss.any() or self.columns is not None)
-            entry = f", {self.entry_words(place[0])}" if named else ""
+            entry = f", {self.entry_words(int(self.varies[: place[0]].sum()))}" if is_known and not self.size else ""
             raise DataError(f"data[{row}]{entry}", "a missing value", "a number: none was missing there in training")
 
     def _require_values(self, data: Array) -> None:

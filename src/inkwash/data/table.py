@@ -113,7 +113,8 @@ def _aside(
     judge: Judge, verdicts: Mapping[str, Verdict], kept: Collection[str]
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """The columns that are left out, and the further words for missing cells; None if there are none."""
-    left_out = (*(judge.config.drop or ()), *(name for name in verdicts if name not in kept))
+    labels = () if judge.config.labels is None else (judge.config.labels,)
+    left_out = (*(judge.config.drop or ()), *labels, *(name for name in verdicts if name not in kept))
     words = chain(judge.config.missing_values or (), *(verdict.words for verdict in verdicts.values()))
     return left_out or None, tuple(dict.fromkeys(words)) or None
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.clock import TimeType, clock_of
-from inkwash.data.columns import LARGEST_INTEGER, Column
+from inkwash.data.columns import Column
 from inkwash.data.dates import counts_of, parse_dates, zone_named
 
 
@@ -52,7 +53,7 @@ def text_time_column(
 
     Raises:
         DataError: as `time_column`.
-        DayOrMonthFirst: nothing says whether the day or the month comes first.
+        DayOrMonthFirstError: nothing says whether the day or the month comes first.
     """
     found = parse_dates(texts, day_first)
     if found is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from inkwash.core.errors import ConfigError, DataError, require_integer
 from inkwash.core.shapes import Array
+from inkwash.data.objects import as_array
 from inkwash.data.spec import DataSpec
 from inkwash.model.units import Units
 
@@ -36,7 +36,7 @@ def with_future(units: Units, past: Any, horizon: int) -> Array:
 
     Args:
         units: those of the model, whose series have L places.
-        past: data units, `(B, …)` with at least L - horizon places; NaN where one is missing.
+        past: data units, `(B, …)` with at least L - horizon places; NaN or masked where one is missing.
         horizon: from 1 to L - 1.
 
     Raises:
@@ -47,7 +47,7 @@ def with_future(units: Units, past: Any, horizon: int) -> Array:
     require_integer("horizon", horizon)
     if horizon >= length:
         raise ConfigError("horizon", horizon, f"1 to {length - 1}, for a model of series of {length} places")
-    seen = np.asarray(past.detach().cpu() if isinstance(past, Tensor) else past)
+    seen = as_array(past)
     _require_past(seen, axis, units.data_shape, length - horizon)
     last = np.take(seen, range(seen.shape[axis] - length + horizon, seen.shape[axis]), axis)
     ahead = [(0, horizon if i == axis else 0) for i in range(seen.ndim)]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, DataError
-from inkwash.core.shapes import Array, to_array
+from inkwash.core.shapes import Array
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.frames import from_frame, is_frame
-from inkwash.data.objects import unmasked
+from inkwash.data.objects import as_array, unmasked
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.process.distributions import Bins, Lattice
@@ -110,7 +110,7 @@ class Units:
         """
         x = self.from_frame(x)
         if self.transform is not None:
-            x = self.transform.to_model(to_array(x) if isinstance(x, Tensor) else np.asarray(x), missing)
+            x = self.transform.to_model(as_array(x), missing)
         tensor = self.shaped("x", x)
         if self.values is not None and not self.values.holds(tensor.nan_to_num(self.values.low) if missing else tensor):
             raise DataError("x", "other values", f"one of {self.values.values().tolist()} in each entry")
@@ -150,7 +150,8 @@ class Units:
             return self.transform.to_data(x.cpu())
         beyond = beyond_end(x.cpu())
         data = self.transform.to_data(x.cpu().masked_fill(beyond, 0.0))
-        return np.where(self.spec.from_channels_first(beyond.expand(x.shape).numpy()), np.nan, data).astype(data.dtype)
+        every = beyond.expand(-1, len(self.spec.varies), -1).numpy()
+        return np.where(self.spec.from_all_channels(every), np.nan, data).astype(data.dtype)
 
     def cut(self, data: Any) -> Any:
         """Series of unequal lengths as a list, each up to its end; other data units as they are."""
