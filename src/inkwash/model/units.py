@@ -87,7 +87,7 @@ class Units:
 
     def _padded(self, series: Any) -> Array:
         """Series, or a list of them, as an array `(B, …)` of the model's shape, NaN beyond the end of each."""
-        rows = [to_array(each) if isinstance(each, Tensor) else np.asarray(unmasked(each)) for each in series]
+        rows = [as_array(each) for each in series]
         shape, axis = self.data_shape, self.spec.layout.index("L") - 1
         found = np.full((len(rows), *shape), np.nan, np.result_type(np.float32, *(row.dtype for row in rows)))
         for i, row in enumerate(rows):
