@@ -16,7 +16,7 @@ from subprocess import PIPE, Popen
 import numpy as np
 import pytest
 from bugs import bug
-from faults import fork, points, run_cli, train_words, tree, wait, without_pictures
+from faults import fork, points, run_cli, train_words, tree, wait, wait_until, without_pictures
 
 from inkwash.commands import cli, frame, parse
 from inkwash.commands.papers import EXPERIMENTS, load_options
@@ -150,8 +150,7 @@ def test_a_signal_ends_a_command_with_its_code_and_one_line(number, word, work, 
     monkeypatch.setattr(cli.Sample, "__call__", lambda self: (print("begun", flush=True), busy()))
     before = tree(work)
     child = fork(lambda: cli.main(["sample", "points"]), work / "log")
-    while not (work / "log").exists() or "begun" not in (work / "log").read_text():
-        time.sleep(0.01)
+    wait_until(lambda: (work / "log").exists() and "begun" in (work / "log").read_text())
     started = time.monotonic()
     os.kill(child, number)
     assert wait(child) == 128 + number
@@ -163,8 +162,8 @@ def test_a_signal_ends_a_command_with_its_code_and_one_line(number, word, work, 
 
 def test_the_second_signal_leaves_at_once(work, monkeypatch):
     def stubborn(self):
-        print("begun", flush=True)
         try:
+            print("begun", flush=True)
             busy()
         finally:
             print("cleaning", flush=True)
@@ -173,8 +172,7 @@ def test_the_second_signal_leaves_at_once(work, monkeypatch):
     monkeypatch.setattr(cli.Sample, "__call__", stubborn)
     child = fork(lambda: cli.main(["sample", "points"]), work / "log")
     for word in ("begun", "cleaning"):
-        while not (work / "log").exists() or word not in (work / "log").read_text():
-            time.sleep(0.01)
+        wait_until(lambda word=word: (work / "log").exists() and word in (work / "log").read_text())
         os.kill(child, signal.SIGINT)
     assert wait(child, 5) == 130
 
