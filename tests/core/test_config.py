@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from inkwash.core import config
+from inkwash.core import config, resolved
 from inkwash.core.config import Config, EvaluateConfig, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import Range, check, describe, first_difference, from_json, narrowed, to_json
@@ -66,7 +66,7 @@ def names_of(options):
 
 @pytest.mark.parametrize("section", ["ProcessConfig", "NetworkConfig", "TrainConfig", "AutoencoderConfig", "Config"])
 def test_decided_options_are_those_that_were_open_in_their_order(section):
-    assert names_of(getattr(config, f"Resolved{section}")) == names_of(getattr(config, section))
+    assert names_of(getattr(resolved, f"Resolved{section}")) == names_of(getattr(config, section))
 
 
 def test_the_options_of_a_kind_are_options_of_its_section():
