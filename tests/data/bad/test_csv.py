@@ -123,11 +123,6 @@ def test_csv_of_one_text(folder):
     return many(folder, lambda i: "x")
 
 
-@bad("b: 'x' in every row, kept as a constant", strict=True)
-def test_csv_of_one_text(folder):
-    return many(folder, lambda i: "x")
-
-
 @bad("b: no value in any row, left out", strict=True)
 def test_csv_of_nothing_but_holes(folder):
     return many(folder, lambda i: "NA")
