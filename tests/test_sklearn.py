@@ -156,7 +156,7 @@ def test_a_pipeline_scores_what_it_scales():
 @pytest.mark.slow
 def test_a_search_finds_the_better_of_two():
     """Untrained it is one normal, where there are two. With the numbers of NumPy that a search is often given."""
-    x = np.random.default_rng(0).choice([-3.0, 5.0], size=(100, 1)) + rows(100)[:, 1:]
+    x = np.random.default_rng(0).choice([-3.0, 5.0], size=(100, 1)) + rows(100)
     grid = {"steps": np.array([1, 200]), "learning_rate": np.logspace(-2, -2, 1)}
     search = GridSearchCV(DiffusionDensity(width=16, depth=1, dropout=0.0, density="bound"), grid, cv=2, refit=False)
     assert search.fit(x).best_params_["steps"] == 200

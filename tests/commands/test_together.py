@@ -100,7 +100,7 @@ def test_two_processes_train_the_same_as_one(home, alone, launch):
 def test_a_batch_that_does_not_divide_is_refused(home, alone):
     done = launched(TORCHRUN, train_words(home / "points.npy", "two", "--train.batch-size", 9))
     assert done.returncode != 0
-    assert re.search(r"^error: train.batch_size: got 9, need a multiple of the 2 processes$", done.stderr, re.M)
+    assert re.search(r"^error: --train.batch-size: got 9, need a multiple of the 2 processes$", done.stderr, re.M)
     assert re.search(r"exitcode *: 2 ", done.stderr)
 
 

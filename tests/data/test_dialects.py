@@ -122,7 +122,7 @@ def read(folder, text, **options):
 
 
 @bug("numbers are never names", dialects, "_counts", lambda cells: False)
-@bug("numbers are always names", dialects, "_mostly_outside", lambda first, body: True)
+@bug("numbers are always names", dialects, "_mostly_beyond", lambda first, body: True)
 def test_a_header_of_numbers(tmp_path):
     """Years, and the names that pandas gives; but not a row like those below it."""
     years = "2019,2020,2021\n" + "".join(f"{i},{i * 2.5},{7 - i}\n" for i in range(9))
