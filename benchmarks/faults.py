@@ -242,14 +242,11 @@ def reading(ground: Ground, chance: random.Random) -> Outcome:
     while not list_checkpoints(run / "checkpoints") and trainer.poll() is None:
         time.sleep(0.01)
     while trainer.poll() is None:
-        found = raises_ours(lambda: iw.load(run))
         try:
             iw.load(run)
-        except InkwashError as error:
-            found = str(error)
-        if found:
+        except Exception as error:
             trainer.kill()
-            return found
+            return f"{type(error).__name__}: {error}"[:200]
     trainer.communicate()
     return None
 

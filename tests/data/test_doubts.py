@@ -253,3 +253,13 @@ def test_a_column_of_one_value_and_gaps_is_no_constant():
     found = load_dataset(frame)
     assert list(found.spec.columns) == list(frame.columns)
     pd.testing.assert_frame_equal(to_frame(found.spec, found.data, like=frame), frame)
+
+
+def test_one_number_and_gaps_are_said_and_no_option_is_ignored():
+    frame = pd.DataFrame({"real": [3.5, None] * 20, "x": np.arange(40) * 0.37})
+    (doubt,) = load_dataset(frame).doubts
+    assert (doubt.column, doubt.done) == ("real", "kept as a category")
+    assert load_dataset(frame, iw.DataConfig(categories=("real",))).doubts == ()
+    with pytest.raises(DataError, match=r"column 'real': got 3\.5 in some rows"):
+        load_dataset(frame, iw.DataConfig(numbers=("real",)))
+    assert "real" not in load_dataset(frame, iw.DataConfig(drop=("real",))).spec.columns

@@ -169,8 +169,8 @@ class Judge:
         if not cells.fits:
             raise DataError(self._where(name), "whole numbers beyond 2^53", "smaller ones")
         if len(seen) == 1 and cells.may_miss:
-            declared = True  # which cells there are is all that the column says
-        elif len(seen) == 1:
+            return self._one_or_nothing(name, cells, f"{seen[0]:g}")
+        if len(seen) == 1:
             column = Column(cells.dtype, None, cells.may_miss, cells.written)
             return self._constant(name, column, cells.values, f"{seen[0]:g}")
         if declared is None and (found := self._identifier(name, cells, seen)):
@@ -331,6 +331,16 @@ class Judge:
             return Verdict(replace(cells.column, missing=cells.may_miss), cells.values)
         wanted = bool(self._declared(name))
         return Verdict(*text_column(self._where(name), _names(cells), cells.values, wanted, typed=cells.typed))
+
+    def _one_or_nothing(self, name: str, cells: Cells, value: str) -> Verdict:
+        """The verdict on a column of numbers with one value and gaps, which says only which rows have a cell."""
+        seen = f"{value} in some rows, and nothing in the others"
+        if self._declared(name) is False:
+            raise DataError(self._where(name), seen, "numbers that vary, or data.categories to keep it as a category")
+        column, values = number_column(self._where(name), cells.dtype, cells.values, True)
+        is_stated = name in (self.config.categories or ())
+        doubt = Doubt(name, seen, "kept as a category", ("drop", name), ("categories", name))
+        return Verdict(column, values, () if is_stated else (doubt,))
 
     def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
         option = "numbers" if column.categories is None else "categories"
