@@ -11,6 +11,7 @@ from oracles import TERNARY, Straight, tensor
 from torch import nn
 
 import inkwash as iw
+from inkwash.nn import levels
 from inkwash.nn.levels import LevelHead, LevelNet, level_waves
 from inkwash.nn.mlp import MLP
 from inkwash.nn.unet import UNet
@@ -167,3 +168,14 @@ def test_the_features_start_as_coefficients_of_cosines_of_the_level():
     place = torch.linspace(0, 1, 9)
     for k in range(1, 9):
         torch.testing.assert_close(head[:, k - 1], torch.cos(math.pi * k * place) / math.sqrt(k), rtol=0, atol=1e-5)
+
+
+@bug(
+    "every part has the level of the first", levels, "zip", lambda parts, times, strict: [(p, times[0]) for p in parts]
+)
+def test_the_size_of_the_parts_changes_no_bit(monkeypatch):
+    net, log_snr = moved(level_net((1, 3, 3))), torch.linspace(-4, 9, 7)
+    x_t = examples((1, 3, 3), 7).float()
+    together = net(x_t, log_snr)
+    monkeypatch.setattr(levels, "_CACHED", 2 * net.head.log_prior.numel())
+    assert torch.equal(net(x_t, log_snr), together)

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from bugs import bug
 
 import inkwash as iw
+from inkwash.core import machine
 from inkwash.core.config import Config, NetworkConfig, TrainConfig
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
@@ -19,6 +20,7 @@ from inkwash.training.cost import Forecast, Pace
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
 from inkwash.training.loop import Batch, draw_batch
+from inkwash.training.prepare import prepare
 from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
@@ -103,6 +105,20 @@ def test_what_does_not_fit_is_refused_before_the_first_step(free, need):
     with mock.patch.object(cost, "free_memory", return_value=size), pytest.raises(iw.ConfigError, match=need) as error:
         cost.measure_cost(state, draw, 16, 1, 100)
     assert "train.micro_batch_size: got 16, which takes" in str(error.value)
+
+
+@pytest.mark.parametrize(("free", "named"), [(1000, "weights of the network"), (10**6, "train.batch_size")])
+def test_weights_and_a_batch_beyond_the_memory_are_refused_unbuilt(free, named):
+    """A batch of digits takes 512 bytes an example; the small network and its copies take less than a megabyte."""
+    network, train = NetworkConfig(width=8, depth=1), TrainConfig(batch_size=10**5)
+    prepared = prepare(Config("digits", network=network, train=train))
+    refused = ""
+    with mock.patch.object(machine, "free_memory", return_value=free):
+        try:
+            cost.require_weights_fit(prepared, 1)
+        except iw.ConfigError as error:
+            refused = str(error)
+    assert refused.startswith(f"{named}: got")
 
 
 class Clock:

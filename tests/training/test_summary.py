@@ -1,11 +1,15 @@
 """How much the closing summary looks at: as much as fits into its time, and never less than a little."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 from bugs import bug
 from hypothesis import given, strategies as st
 
+from inkwash.core.display import Display
+from inkwash.core.errors import NonFiniteError
 from inkwash.training import summary
 from inkwash.training.summary import Price
 
@@ -47,3 +51,14 @@ def test_a_price_has_a_part_that_does_not_depend_on_the_evaluations(monkeypatch)
     assert summary._price(lambda count: count, 16, True) == Price(16, 1.0, 0.5)
     assert summary._price(lambda count: count, 16, True, 2) == Price(16, 2.0, 1.0)
     assert summary._price(lambda count: 0, 16, False) == Price(16, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf])
+def test_a_bound_that_is_not_finite_ends_the_training(total, monkeypatch):
+    """With exit code 5, whichever of the bounds it is."""
+    bound = SimpleNamespace(total=total, mean=lambda: bound)
+    model = SimpleNamespace(bound=lambda x, **given: bound, shape=(2,), device=torch.device("cpu"), steps=1)
+    monkeypatch.setattr(summary, "_held_out", lambda prepared, count: ([0.0], {}))
+    with pytest.raises(NonFiniteError, match="held-out bound") as caught:
+        summary.held_out_bounds(None, model, summary.Extent(1, None, 1, None, 0.0), Display(False))
+    assert caught.value.exit_code == 5
