@@ -112,7 +112,9 @@ def different() -> Iterator[Case]:
     unipc = TRAILING | {"solver_order": 2}
     multistep = "DPMSolverMultistepScheduler"
     yield Case("UniPCMultistepScheduler", "epsilon", iw.DPMSolver(2, corrector=True), unipc, "weights fixed at 1/2")
-    yield Case(multistep, "epsilon", iw.DPMSolver(2), TRAILING | {"solver_order": 2}, "midpoint instead of the integral")
+    yield Case(
+        multistep, "epsilon", iw.DPMSolver(2), TRAILING | {"solver_order": 2}, "midpoint instead of the integral"
+    )
     third = TRAILING | EXACT | {"solver_order": 3}
     yield Case(multistep, "epsilon", iw.DPMSolver(3), third, "half of the second difference; no second first step")
     yield Case(multistep, "v_prediction", iw.DPMSolver(2), TRAILING | EXACT | ZERO, "2^-24 left of the signal")

@@ -1,12 +1,14 @@
 r"""Does a network follow the convention that is claimed for it? A few noisy examples answer.
 
 For examples of variance V per entry, the best linear guess of x from $x_t$, entry by entry, has the mean squared error
-$\frac{V\sigma^2}{\alpha^2 V + \sigma^2}$ (Wiener). A trained network does better. One that is read wrongly, or asked
-at the wrong noise level, is far worse at some level, whatever it was trained on.
+$\frac{V\sigma^2}{\alpha^2 V + \sigma^2}$ (Wiener). A trained network does better, and as its estimate is a
+conditional mean, no multiple of the estimate is better than itself. A network that is read wrongly, or asked at the
+wrong noise level, is far worse in one of the two at some level, whatever it was trained on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +25,7 @@ from inkwash.process.gaussian import Estimate
 
 _LOG_SNRS = (-3.0, -1.0, 1.0, 3.0, 5.0)
 _MOST_ROWS = 64
+_LEAST_SCALED = -1.0
 _TOO_FAR = 1.5
 _FAR_FROM_NOISE, _MUCH_NOISE = 0.5, 10.0
 
@@ -56,15 +59,17 @@ class Trial:
             yield level, noise, denoiser(self.model.process.diffuse(self.x, t, noise), t, **self.condition)
 
     @torch.no_grad()
-    def excess(self, denoiser: Denoiser) -> tuple[float, float]:
-        """The largest ratio of the denoiser's error to that of a linear guess, and the log-SNR where it is."""
-        var = float(self.x.double().var())
-        worst = (0.0, 0.0)
+    def excess(self, denoiser: Denoiser) -> tuple[float, str]:
+        """How far the denoiser is from what every good one does, 1 for not at all, and this in words."""
+        var, worst = float(self.x.double().var()), (0.0, "")
         for level, _, estimate in self.estimates(denoiser):
-            snr = torch.tensor(level, dtype=torch.float64).exp()
-            linear = var / (1 + snr * var)
-            error = (estimate.x.double() - self.x).pow(2).mean()
-            worst = max(worst, (float((error / linear).nan_to_num(torch.inf)), level))
+            guess = estimate.x.double()
+            ratio = float((guess - self.x).pow(2).mean() * (1 / var + math.exp(level)))
+            worst = max(worst, _rated(ratio, f"error at log-SNR {level:g} is {ratio:.3g} times that of a linear guess"))
+            if level >= _LEAST_SCALED:
+                slope = float((guess * self.x).mean() / guess.pow(2).mean())
+                words = f"estimate at log-SNR {level:g} would be better if it were multiplied by {slope:.3g}"
+                worst = max(worst, _rated(max(slope, 1 / slope) ** 2 if slope > 0 else math.inf, words))
         return worst
 
     def require_sound(self) -> None:
@@ -93,6 +98,10 @@ class Trial:
             raise ConfigError("network", first, need) from error
 
 
+def _rated(ratio: float, words: str) -> tuple[float, str]:
+    return (math.inf if math.isnan(ratio) else ratio), words
+
+
 def doubt(model: Diffusion, x: Tensor | None, condition: Mapping[str, Any], sights: Mapping[str, Sight]) -> str | None:
     """One sentence about what looks wrong in the convention of a model, or None.
 
@@ -112,11 +121,10 @@ def doubt(model: Diffusion, x: Tensor | None, condition: Mapping[str, Any], sigh
     trial.require_sound()
     if x is None:
         return _doubt_at_the_ends(trial, denoiser)
-    ratio, level = trial.excess(denoiser)
+    ratio, found = trial.excess(denoiser)
     if ratio <= _TOO_FAR:
         return None
-    found = f"the network's error at log-SNR {level:g} is {ratio:.3g} times that of a linear guess"
-    return f"{found}, so that the convention looks wrong; {_better(trial, denoiser, sights)}"
+    return f"the network's {found}, so that the convention looks wrong; {_better(trial, denoiser, sights)}"
 
 
 def _stand_in(model: Diffusion) -> Tensor:

@@ -117,4 +117,3 @@ def classes_of(unet: Any) -> tuple[str, ...] | None:
     if kind is not None:
         raise CheckpointError("unet.class_embed_type", kind, "nothing, or classes by their number (num_class_embeds)")
     return None if count is None else tuple(map(str, range(count)))
-
