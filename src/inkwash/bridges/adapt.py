@@ -36,9 +36,9 @@ def adapt(
     r"""A network that other code has trained, as a `Diffusion`; a warning says if the stated convention looks wrong.
 
     The network is tried on a batch: the shapes of its outputs must fit, they must be finite, and with `examples` its
-    error must not be far above that of a linear guess, nor a multiple of its estimate be far better, at any noise level.
-    Without them only the ends of time are looked at, where an estimate of the noise must be close to noise, and of its
-    size.
+    error must not be far above that of a linear guess, nor a multiple of its estimate be far better, at any noise
+    level. Without them only the ends of time are looked at, where an estimate of the noise must be close to noise, and
+    of its size.
 
     Args:
         network: a callable `(x_t, t) -> tensor`, or with classes `(x_t, t, label=None) -> tensor`, where `label` has

@@ -135,7 +135,7 @@ def _stand_in(model: Diffusion) -> Tensor:
 
 @torch.no_grad()
 def _doubt_at_the_ends(trial: Trial, denoiser: Denoiser) -> str | None:
-    """Where nearly all is noise, the estimate of the noise must be close to it; where little is, it must not be huge."""
+    """Where nearly all is noise, the estimate of the noise must be close to it; where little is, not huge."""
     noisy, *_, clean = estimates if len(estimates := [*trial.estimates(denoiser)]) > 1 else 2 * estimates
     away = float((noisy[2].eps - noisy[1]).pow(2).mean().sqrt())
     size = float(clean[2].eps.pow(2).mean().sqrt())

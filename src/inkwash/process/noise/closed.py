@@ -31,8 +31,8 @@ class SohlDicksteinSchedule(VariancePreserving):
 
 @dataclass(frozen=True)
 class RectifiedSchedule(Schedule):
-    r"""$\alpha = 1 - u$, $\sigma = u$ with $u = \frac{s t}{1 + (s - 1) t}$: a straight line from data to noise (Liu et al.
-    2022, §2.1), along which the times are shifted towards noise (Esser et al. 2024, eq. 23).
+    r"""$\alpha = 1 - u$, $\sigma = u$ with $u = \frac{s t}{1 + (s - 1) t}$: a straight line from data to noise (Liu et
+    al. 2022, §2.1), along which the times are shifted towards noise (Esser et al. 2024, eq. 23).
 
     The schedule is neither variance-preserving nor variance-exploding. No signal is left at t = 1, so a network must
     predict x, v or the velocity.

@@ -33,7 +33,7 @@ def read(table: Tensor, t: Tensor) -> Tensor:
 
 
 def read_down_to_nothing(table: Tensor, t: Tensor) -> Tensor:
-    r"""`read` of a table of $\log\bar\alpha$ whose last value is $-\infty$: in its last step $\alpha$ falls linearly."""
+    r"""`read` of a table of $\log\bar\alpha$ that ends at $-\infty$: in its last step $\alpha$ falls linearly."""
     left = (1 - t) * (len(table) - 1)
     return torch.where(left < 1, table[-2].to(t.device) + 2 * torch.log(left), read(table[:-1], t * _share(table)))
 
