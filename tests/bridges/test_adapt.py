@@ -123,7 +123,7 @@ WRONG = [
     for name, (_, _, right, own) in CONVENTIONS.items()
     for sees in ("timestep", "sigma", "c_noise", "time")
     for predicts in ("x", "eps", "score", "v", "velocity")
-    if not (sees == right and predicts == own) and not (name == "x of sigma" and sees == "sigma")
+    if not (sees == right and predicts == own)
 ]
 
 
