@@ -35,28 +35,31 @@ class Trial:
     """What a network is tried on.
 
     Args:
-        model: the model, by the convention that is claimed.
+        denoiser: by the convention that is claimed.
+        steps: T of the model's own grid.
         x: examples, model units, `(B, *shape)`.
         condition: what the denoiser takes as their condition.
     """
 
-    model: Diffusion
+    denoiser: Denoiser
+    steps: int
     x: Tensor
     condition: Mapping[str, Any]
 
     @property
     def levels(self) -> list[tuple[float, Tensor]]:
         """Log-SNRs that the model's own times reach, and these times."""
-        schedule = self.model.process.schedule
-        first, last = (float(schedule.log_snr(t)) for t in (1 / self.model.steps, 1.0))
+        schedule = self.denoiser.process.schedule
+        first, last = (float(schedule.log_snr(t)) for t in (1 / self.steps, 1.0))
         found = [(level, schedule.time(level)) for level in _LOG_SNRS if last <= level <= first]
         return found or [(last, torch.ones((), dtype=torch.float64))]
 
     def estimates(self, denoiser: Denoiser) -> Iterator[tuple[float, Tensor, Estimate]]:
         """The log-SNRs, the noise that was added, and the estimates."""
-        noise = self.model.process.noise(self.x.shape, generator(0, Purpose.DIFFUSE), self.x)
+        process = denoiser.process
+        noise = process.noise(self.x.shape, generator(0, Purpose.DIFFUSE), self.x)
         for level, t in self.levels:
-            yield level, noise, denoiser(self.model.process.diffuse(self.x, t, noise), t, **self.condition)
+            yield level, noise, denoiser(process.diffuse(self.x, t, noise), t, **self.condition)
 
     @torch.no_grad()
     def excess(self, denoiser: Denoiser) -> tuple[float, str]:
@@ -89,7 +92,7 @@ class Trial:
     @torch.no_grad()
     def _checked(self) -> list[tuple[float, Tensor, Estimate]]:
         try:
-            return [*self.estimates(cast(Denoiser, self.model.denoiser))]
+            return [*self.estimates(self.denoiser)]
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if isinstance(error, ConfigError | NonFiniteError):
                 raise
@@ -117,14 +120,14 @@ def doubt(model: Diffusion, x: Tensor | None, condition: Mapping[str, Any], sigh
     """
     denoiser = cast(Denoiser, model.denoiser)
     rows = _stand_in(model) if x is None else x[:_MOST_ROWS].to(model.units.like)
-    trial = Trial(model, rows, {name: value[: len(rows)] for name, value in condition.items()})
+    trial = Trial(denoiser, model.steps, rows, {name: value[: len(rows)] for name, value in condition.items()})
     trial.require_sound()
     if x is None:
-        return _doubt_at_the_ends(trial, denoiser)
+        return _doubt_at_the_ends(trial)
     ratio, found = trial.excess(denoiser)
     if ratio <= _TOO_FAR:
         return None
-    return f"the network's {found}, so that the convention looks wrong; {_better(trial, denoiser, sights)}"
+    return f"the network's {found}, so that the convention looks wrong; {_better(trial, sights)}"
 
 
 def _stand_in(model: Diffusion) -> Tensor:
@@ -134,9 +137,9 @@ def _stand_in(model: Diffusion) -> Tensor:
 
 
 @torch.no_grad()
-def _doubt_at_the_ends(trial: Trial, denoiser: Denoiser) -> str | None:
+def _doubt_at_the_ends(trial: Trial) -> str | None:
     """Where nearly all is noise, the estimate of the noise must be close to it; where little is, not huge."""
-    noisy, *_, clean = estimates if len(estimates := [*trial.estimates(denoiser)]) > 1 else 2 * estimates
+    noisy, *_, clean = estimates if len(estimates := [*trial.estimates(trial.denoiser)]) > 1 else 2 * estimates
     away = float((noisy[2].eps - noisy[1]).pow(2).mean().sqrt())
     size = float(clean[2].eps.pow(2).mean().sqrt())
     if away > _FAR_FROM_NOISE:
@@ -148,12 +151,15 @@ def _doubt_at_the_ends(trial: Trial, denoiser: Denoiser) -> str | None:
     return f"{got}, so that the convention looks wrong; with examples=..., adapt looks for one that fits"
 
 
-def _better(trial: Trial, denoiser: Denoiser, sights: Mapping[str, Sight]) -> str:
+def _better(trial: Trial, sights: Mapping[str, Sight]) -> str:
     """What fits better, in words."""
-    predictions: dict[str, Prediction] = {**NAMED, "F": F(float(trial.x.double().std()))}
+    predictions: dict[str, Prediction] = {
+        **{str(name): each for name, each in NAMED.items()},
+        "F": F(float(trial.x.std())),
+    }
     tried = {
-        (sees, predicts): _tried(trial, denoiser, sight, prediction)
-        for sees, sight in {"the same": denoiser.sees, **sights}.items()
+        (sees, predicts): _tried(trial, sight, prediction)
+        for sees, sight in {"the same": trial.denoiser.sees, **sights}.items()
         for predicts, prediction in predictions.items()
     }
     (sees, predicts), ratio = min(tried.items(), key=lambda each: each[1])
@@ -163,10 +169,11 @@ def _better(trial: Trial, denoiser: Denoiser, sights: Mapping[str, Sight]) -> st
     return f"{also}predicts={predicts!r} would fit ({ratio:.2g} times)"
 
 
-def _tried(trial: Trial, denoiser: Denoiser, sight: Sight, prediction: Prediction) -> float:
+def _tried(trial: Trial, sight: Sight, prediction: Prediction) -> float:
     """The excess under another convention; infinite if there is none of this kind."""
     try:
-        other = Denoiser(denoiser.network, denoiser.process, prediction, denoiser.variance, sight)
+        own = trial.denoiser
+        other = Denoiser(own.network, own.process, prediction, own.variance, sight)
         return trial.excess(other.eval())[0]
     except (RuntimeError, ValueError, IndexError):
         return torch.inf

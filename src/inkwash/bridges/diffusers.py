@@ -29,7 +29,7 @@ class UNetOutput(nn.Module):
         sign: what its output is multiplied by.
     """
 
-    def __init__(self, unet: nn.Module, sign: float) -> None:
+    def __init__(self, unet: Any, sign: float) -> None:
         super().__init__()
         self.unet, self.sign = unet, sign
         self.has_classes = classes_of(unet) is not None
@@ -57,9 +57,9 @@ class Moments(nn.Module):
         vae: the autoencoder.
     """
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae: Any = vae
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean and log-variance of q(z | x) side by side, `(B, 2 c, h, w)`, for pictures `(B, C, H, W)`."""
@@ -74,9 +74,9 @@ class Pictures(nn.Module):
         vae: the autoencoder.
     """
 
-    def __init__(self, vae: nn.Module) -> None:
+    def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae: Any = vae
 
     def forward(self, z: Tensor) -> Tensor:
         """The mean of p(x | z) for latents `(B, c, h, w)`."""

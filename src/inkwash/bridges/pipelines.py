@@ -128,7 +128,7 @@ def _scheduler(folder: Path) -> Any:
     name = config.get("_class_name")
     _require_one_of(str(path), name, SAMPLERS)
     try:
-        return getattr(_diffusers(str(folder)), name).from_config(config)
+        return getattr(_diffusers(str(folder)), str(name)).from_config(config)
     except CheckpointError:
         raise
     except Exception as error:  # see _network
