@@ -139,7 +139,8 @@ def _stand_in(model: Diffusion) -> Tensor:
 @torch.no_grad()
 def _doubt_at_the_ends(trial: Trial) -> str | None:
     """Where nearly all is noise, the estimate of the noise must be close to it; where little is, not huge."""
-    noisy, *_, clean = estimates if len(estimates := [*trial.estimates(trial.denoiser)]) > 1 else 2 * estimates
+    estimates = [*trial.estimates(trial.denoiser)]
+    noisy, clean = estimates[0], estimates[-1]
     away = float((noisy[2].eps - noisy[1]).pow(2).mean().sqrt())
     size = float(clean[2].eps.pow(2).mean().sqrt())
     if away > _FAR_FROM_NOISE:
@@ -153,10 +154,9 @@ def _doubt_at_the_ends(trial: Trial) -> str | None:
 
 def _better(trial: Trial, sights: Mapping[str, Sight]) -> str:
     """What fits better, in words."""
-    predictions: dict[str, Prediction] = {
-        **{str(name): each for name, each in NAMED.items()},
-        "F": F(float(trial.x.std())),
-    }
+    std = float(trial.x.std())
+    predictions: dict[str, Prediction] = {repr(name): each for name, each in NAMED.items() if name != "F"}
+    predictions[f"F({std:.2g})"] = F(std)
     tried = {
         (sees, predicts): _tried(trial, sight, prediction)
         for sees, sight in {"the same": trial.denoiser.sees, **sights}.items()
@@ -166,7 +166,7 @@ def _better(trial: Trial, sights: Mapping[str, Sight]) -> str:
     if ratio > _TOO_FAR:
         return "no other fits either: is it trained, and is the schedule its own?"
     also = "" if sees == "the same" else f"sees={sees!r} and "
-    return f"{also}predicts={predicts!r} would fit ({ratio:.2g} times)"
+    return f"{also}predicts={predicts} would fit ({ratio:.2g} times)"
 
 
 def _tried(trial: Trial, sight: Sight, prediction: Prediction) -> float:
