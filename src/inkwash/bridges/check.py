@@ -25,7 +25,7 @@ from inkwash.process.gaussian import Estimate
 
 _LOG_SNRS = (-3.0, -1.0, 1.0, 3.0, 5.0)
 _MOST_ROWS = 64
-_LEAST_SCALED = -1.0
+_LEAST_SCALED, _LEAST_VAR = -1.0, 1e-12
 _TOO_FAR = 1.5
 _FAR_FROM_NOISE, _MUCH_NOISE = 0.5, 10.0
 
@@ -64,7 +64,7 @@ class Trial:
     @torch.no_grad()
     def excess(self, denoiser: Denoiser) -> tuple[float, str]:
         """How far the denoiser is from what every good one does, 1 for not at all, and this in words."""
-        var, worst = float(self.x.double().var()), (0.0, "")
+        var, worst = max(float(self.x.double().var()), _LEAST_VAR), (0.0, "")
         for level, _, estimate in self.estimates(denoiser):
             guess = estimate.x.double()
             ratio = float((guess - self.x).pow(2).mean() * (1 / var + math.exp(level)))
@@ -84,8 +84,8 @@ class Trial:
         """
         for level, _, estimate in self._checked():
             if estimate.x.shape != self.x.shape:
-                got, need = f"an output for {tuple(estimate.x.shape)}", f"one that gives x the shape {self.x.shape}"
-                raise ConfigError("network", got, need.replace("torch.Size([", "(").replace("])", ")"))
+                got, need = (f"x the shape {tuple(each.shape)}" for each in (estimate.x, self.x))
+                raise ConfigError("network", f"an output that gives {got}", f"one that gives {need}")
             if not bool(estimate.x.isfinite().all()):
                 raise NonFiniteError(f"network, at log-SNR {level:g}", "NaN or infinity", "finite outputs")
 
@@ -96,9 +96,8 @@ class Trial:
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if isinstance(error, ConfigError | NonFiniteError):
                 raise
-            first = f"{error}".splitlines()[0]
             need = f"a network that takes (x_t, t) of shapes {tuple(self.x.shape)} and {(len(self.x),)}"
-            raise ConfigError("network", first, need) from error
+            raise ConfigError("network", f"{type(error).__name__} ({error})".splitlines()[0], need) from error
 
 
 def _rated(ratio: float, words: str) -> tuple[float, str]:
