@@ -132,7 +132,7 @@ class Studio:
                 async for part in parts:
                     yield _event(part)
             finally:
-                await parts.aclose()  # type: ignore[attr-defined]
+                await parts.aclose()
 
         return StreamingResponse(events(), media_type="text/event-stream")
 

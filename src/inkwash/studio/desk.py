@@ -12,15 +12,17 @@ import signal
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
 MOST_WORKERS, MOST_WAITING = 3, 4
 PATIENCE = 300.0
 """Seconds that an answer may take."""
-_GRACE = 5.0
+GRACE = 5.0
+"""Seconds that a worker has to drop an answer."""
+COMMAND = (sys.executable, "-m", "inkwash.studio.worker")
 _LINE = 64 << 20
 _CRASHED = "the worker ended without an answer; it starts again with the next question"
 
@@ -41,17 +43,17 @@ class Worker:
         self.process: Process | None = None
         self.turn = asyncio.Lock()
         self.waiting = 0
+        self.stopping: asyncio.Task[None] | None = None
 
     async def start(self) -> Process:
         """The process, which is started unless it lives."""
         if self.process is None or self.process.returncode is not None:
-            words = ["-m", "inkwash.studio.worker", str(self.run)]
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *words, stdin=PIPE, stdout=PIPE, limit=_LINE, start_new_session=True
+                *COMMAND, str(self.run), stdin=PIPE, stdout=PIPE, limit=_LINE, start_new_session=True
             )
         return self.process
 
-    async def ask(self, name: str, options: Any) -> AsyncIterator[dict[str, Any]]:
+    async def ask(self, name: str, options: Any) -> AsyncGenerator[dict[str, Any], None]:
         """The parts of the answer to a question; the last one has an `end`.
 
         Raises:
@@ -61,13 +63,15 @@ class Worker:
             raise BusyError
         self.waiting += 1
         try:
-            async with self.turn:
-                async for part in self._answer({"ask": name, "options": options}):
+            async with self.turn, aclosing(self._answer({"ask": name, "options": options})) as parts:
+                async for part in parts:
                     yield part
         finally:
             self.waiting -= 1
 
-    async def _answer(self, asked: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def _answer(self, asked: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        if self.stopping is not None:
+            await self.stopping
         process, part = await self.start(), {}
         try:
             async with asyncio.timeout(PATIENCE):
@@ -78,8 +82,8 @@ class Worker:
         except TimeoutError:
             yield {"end": "refused", "error": f"time: got no answer in {PATIENCE:g} s, need a smaller question"}
         finally:
-            if "end" not in part:
-                await self._cancel(process)
+            if "end" not in part:  # a task of its own, since the one that asked may be cancelled
+                self.stopping = asyncio.create_task(self._cancel(process))
 
     async def _cancel(self, process: Process) -> None:
         """Have the process drop its answer, or end it."""
@@ -87,7 +91,7 @@ class Worker:
             return
         process.send_signal(signal.SIGINT)
         try:
-            async with asyncio.timeout(_GRACE):
+            async with asyncio.timeout(GRACE):
                 while "end" not in await _next_part(process):
                     pass
         except TimeoutError:

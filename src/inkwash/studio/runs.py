@@ -83,12 +83,13 @@ def _words(plain: dict[str, Any], usual: Any, where: str = "") -> list[str]:
         if is_dataclass(default) and isinstance(value, dict):
             words += _words(value, default, f"{where}{item.name}.")
         elif value is not None and value != (list(default) if isinstance(default, tuple) else default):
-            words += _option(f"{where}{item.name}".replace("_", "-"), value)
+            words += _option(f"{where}{item.name}".replace("_", "-"), value, isinstance(default, bool))
     return words
 
 
-def _option(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
+def _option(name: str, value: Any, is_flag: bool) -> list[str]:
+    """An option as words; a flag takes no value, while one that may be left open does."""
+    if is_flag:
         before, _, last = name.rpartition(".")
         return [f"--{name}" if value else f"--{before}.no-{last}"]
     return [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
