@@ -95,7 +95,7 @@ class Studio:
     async def watch(self, request: Request) -> Response:
         """The learning curve of a run as it grows: server-sent events, until the training ends or the page goes."""
         name = request.path_params["run"]
-        path = self._run(name)
+        path = self.shelf.folder / name if name in self.trainings else self._run(name)
 
         async def events() -> AsyncIterator[bytes]:
             sent = None

@@ -46,26 +46,21 @@ async function watch(name, watched, reload) {
   const [word, curve, samples, lines] = [el("p", { "aria-live": "polite" }), el("div"), el("div", { class: "pictures" }), el("pre")];
   watched.replaceChildren(el("h2", {}, name), word, stop, el("div", { class: "sides" }, curve, samples), lines);
   let seen = null;
-  for (let tries = 0; tries < 40; tries++) {
-    try {
-      for await (const news of events(`runs/${encodeURIComponent(name)}/watch`, undefined, control.signal)) {
-        tries = 40;
-        stop.hidden = !news.trains;
-        word.textContent = `step ${news.step} of ${news.steps ?? "?"}${news.trains ? ", in training" : news.exit_code ? `, ended with code ${news.exit_code}` : ""}`;
-        watched.dataset.state = news.trains ? "trains" : "ended";
-        curve.replaceChildren(curveOf(news.metrics));
-        lines.textContent = (news.lines || []).join("\n");
-        if (news.samples && news.samples !== seen) {
-          seen = news.samples;
-          samples.replaceChildren(el("figure", {}, el("img", { src: await picture(`runs/${encodeURIComponent(name)}/samples`), alt: "samples on the way" }), el("figcaption", {}, news.samples)));
-        }
+  try {
+    for await (const news of events(`runs/${encodeURIComponent(name)}/watch`, undefined, control.signal)) {
+      stop.hidden = !news.trains;
+      word.textContent = `step ${news.step} of ${news.steps ?? "?"}${news.trains ? ", in training" : news.exit_code ? `, ended with code ${news.exit_code}` : ""}`;
+      watched.dataset.state = news.trains ? "trains" : "ended";
+      curve.replaceChildren(curveOf(news.metrics));
+      lines.textContent = (news.lines || []).join("\n");
+      if (news.samples && news.samples !== seen) {
+        seen = news.samples;
+        samples.replaceChildren(el("figure", {}, el("img", { src: await picture(`runs/${encodeURIComponent(name)}/samples`), alt: "samples on the way" }), el("figcaption", {}, news.samples)));
       }
-      break;
-    } catch (error) {
-      if (control.signal.aborted) return;
-      if (tries < 39) await new Promise((done) => setTimeout(done, 500)); // the folder of a new run takes a moment
-      else watched.append(el("p", { class: "error", role: "alert" }, error.message));
     }
+  } catch (error) {
+    if (control.signal.aborted) return;
+    watched.append(el("p", { class: "error", role: "alert" }, error.message));
   }
   reload(false);
 }
