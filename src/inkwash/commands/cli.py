@@ -348,8 +348,11 @@ class Studio:
 
     def __call__(self) -> None:
         from inkwash.core.display import Display
-        from inkwash.studio.serve import serve
 
+        try:
+            from inkwash.studio.serve import serve
+        except ModuleNotFoundError as error:
+            raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
         serve(self.run, self.runs, self.data or (), self.port, Display(), self.browser)
 
 

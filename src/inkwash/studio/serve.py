@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.studio.app import Studio
 from inkwash.studio.runs import Shelf, facts
 
 LOOPBACK = "127.0.0.1"
@@ -29,15 +32,9 @@ def serve(run: str | None, folder: str, sources: Sequence[str], port: int, displ
         browse: whether to open the page in the browser.
 
     Raises:
-        ConfigError: the extra `studio` is not installed, the port is taken, or two sources have one name.
+        ConfigError: the port is taken, or two sources have one name.
         DataError: there is no such run or source.
     """
-    try:
-        import uvicorn
-
-        from inkwash.studio.app import Studio
-    except ImportError as error:
-        raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
     shelf = Shelf(Path(folder), () if run is None else (_of_run(run),))
     studio = Studio(shelf, _named(sources), None if run is None else shelf.also[0].name)
     token = secrets.token_urlsafe(24)

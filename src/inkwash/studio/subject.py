@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import shlex
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
@@ -75,8 +76,8 @@ class Subject:
     def command(self, *words: Any, walk: SamplingConfig | None = None, **options: Any) -> str:
         """The command line that gives the same answer; an option that is None is left out."""
         name, *others = words
-        chosen = {**options, **(asdict(walk) if walk else {})}
-        flags = [each for option, value in chosen.items() if value is not None for each in _flag(option, value)]
+        every = {**options, **(asdict(walk) if walk else {})}
+        flags = [each for option, value in every.items() if value is not None for each in _flag(option, value)]
         return shlex.join(["inkwash", str(name), str(self.path), *map(str, others), *flags])
 
     def python(self, call: str, walk: SamplingConfig | None = None) -> str:
@@ -110,8 +111,6 @@ def _model(path: Path, walk: SamplingConfig) -> Model:
 
 
 def _npy(array: Array) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -20,6 +20,8 @@ from inkwash.core.machine import keep_freed_memory
 from inkwash.core.progress import heard
 from inkwash.core.storage import dump_line
 from inkwash.core.text import shortened
+from inkwash.studio.questions import question
+from inkwash.studio.subject import Subject
 
 
 class Cancelled(BaseException):
@@ -30,12 +32,8 @@ def main() -> None:
     """Answer questions about the run that the first word names, until standard input ends."""
     answers = os.fdopen(os.dup(1), "wb", 0)
     os.dup2(2, 1)  # whatever prints must not stand among the answers
-    from inkwash.studio.questions import question
-    from inkwash.studio.subject import Subject
-
     keep_freed_memory()
-    path = Path(sys.argv[1])
-    subject = Subject(path)
+    subject = Subject(Path(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin.buffer:
         asked = json.loads(line)
