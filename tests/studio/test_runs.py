@@ -1,9 +1,14 @@
 """The words that the page makes of options and of old runs are those of the command line."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import inkwash.studio
 from inkwash.commands.cli import Train
 from inkwash.commands.parse import parse
 from inkwash.core.errors import ConfigError
@@ -71,3 +76,15 @@ def test_each_option_of_the_form_reaches_its_field(name):
 def test_other_options_and_paths_are_refused(options):
     with pytest.raises(ConfigError):
         as_words(options)
+
+
+def test_the_server_imports_no_torch():
+    lines = "import sys, inkwash.studio.serve; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 0
+
+
+def test_the_page_is_light_and_loads_nothing_from_elsewhere():
+    files = list((Path(inkwash.studio.__file__).parent / "page").iterdir())
+    assert sum(path.stat().st_size for path in files) < 150_000
+    addresses = re.findall(r"https?://[^\s\"'`]+", "".join(path.read_text() for path in files))
+    assert set(addresses) <= {"http://www.w3.org/2000/svg"}  # a name of XML, which nothing loads

@@ -88,8 +88,10 @@ class Page:
         before = {each.id for each in self.all("section[data-state=done] > div > *")}
         self.one(f'form[aria-label="{form}"] button.main').click()
         self.wait(
-            lambda: self.all("section[data-state=done]")
-            and {each.id for each in self.all("section[data-state=done] > div > *")} - before,
+            lambda: (
+                self.all("section[data-state=done]")
+                and {each.id for each in self.all("section[data-state=done] > div > *")} - before
+            ),
             f"an answer of {form}",
         )
 
