@@ -36,6 +36,7 @@ def test_samples_are_those_of_the_command_and_of_python(runs, walk, tmp_path, mo
     commanded(end, tmp_path, monkeypatch)
     assert np.array_equal(array(end["array"]), np.load(tmp_path / "out" / "samples.npy"))
     assert [frame["time"] for frame in frames] == sorted((frame["time"] for frame in frames), reverse=True)
+    assert base64.b64decode(end["film"]).startswith(b"GIF89a")
     names = {}
     exec(end["python"], names)  # noqa: S102
     assert np.array_equal(array(end["array"]), names["x"])

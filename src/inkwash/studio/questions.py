@@ -6,6 +6,7 @@ same. Pictures are PNG files in base64, and arrays are .npy files in base64.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
@@ -22,6 +23,7 @@ from inkwash.likelihood.bound import Bound
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.model import Model
+from inkwash.model.watch import Film
 from inkwash.posterior import METHODS
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.schedule import Schedule
@@ -83,8 +85,8 @@ class Walk:
         model = subject.model(self.walk)
         options: dict[str, Any] = {"label": self.label, "guidance": self.guidance}
         first, *others = model.walks(self.n, seed=self.seed, **options)
-        shots = _Shots(subject, model, self.frames)
-        for state in first:
+        shots, film = _Shots(subject, model, self.frames), Film(model, "film.gif", self.frames)
+        for state in film.record(first) if model.steps > 1 else first:
             if shots.due(state.s):
                 yield shots.shot(state)
             shots.before = state
@@ -96,6 +98,7 @@ class Walk:
         yield {
             "pictures": {"samples": subject.sheet(data)},
             "array": subject.array(data),
+            "film": base64.b64encode(film.content()).decode() if film.shots else None,
             "command": subject.command("sample", n=self.n, seed=self.seed, **words, walk=self.walk),
             "python": subject.python(f"x = model.sample({self.n}, seed={self.seed}{given})", self.walk),
         }

@@ -82,6 +82,7 @@ export class Answer {
 export function reproduce(part, name) {
   const links = [];
   if (part.array) links.push(download(`${name}.npy`, part.array, "application/octet-stream", "download .npy"));
+  if (part.film) links.push(download("film.gif", part.film, "image/gif", "download film.gif"));
   if (part.mask) links.push(download("mask.npy", part.mask, "application/octet-stream", "download mask.npy"));
   for (const [which, bytes] of Object.entries(part.pictures || {})) links.push(download(`${which}.png`, bytes, "image/png", `download ${which}.png`));
   return el(
