@@ -62,6 +62,16 @@ def test_a_person_sees_what_the_library_says(page, runs):
     assert page.complaints() == []
 
 
+def test_the_lecture_speaks_two_languages(page):
+    page.open("Lecture")
+    for form in page.all("main form"):
+        page.ask(form.get_attribute("aria-label"))
+    assert len(page.all("main svg[role=img]")) == 18
+    page.one("main button[lang=zh]").click()
+    assert "前向过程" in page.one("main h2").text
+    assert page.complaints() == []
+
+
 def test_a_run_is_trained_and_its_table_filled_in(page, runs):
     page.open("Runs")
     page.one("section[aria-label=train] summary").click()
