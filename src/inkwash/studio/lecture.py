@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -50,10 +50,9 @@ def exact(name: str, schedule: Schedule) -> Denoiser:
     return Denoiser(mean, process, predicts="x")
 
 
-def schedule_of(name: str) -> Schedule:
+def schedule_of(name: _Schedule) -> Schedule:
     """A schedule by its name on the command line."""
-    found: Schedule = SCHEDULES[name](_TABLE)
-    return found
+    return SCHEDULES[name](_TABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +95,11 @@ class Schedules:
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         times = torch.linspace(0, 1, _TIMES, dtype=torch.float64)[1:-1]
-        for name in _Schedule.__args__:  # type: ignore[attr-defined]
+        for name in get_args(_Schedule):
             schedule = schedule_of(name)
-            curves: dict[str, Callable[[Tensor], Tensor]] = {
-                "alpha": schedule.alpha,
-                "sigma": schedule.sigma,
-                "log_snr": schedule.log_snr,
-            }
-            yield {
-                "name": name,
-                "time": times.tolist(),
-                **{key: curve(times).tolist() for key, curve in curves.items()},
-            }
+            curves = {"alpha": schedule.alpha, "sigma": schedule.sigma, "log_snr": schedule.log_snr}
+            found = {key: curve(times).tolist() for key, curve in curves.items()}
+            yield {"name": name, "time": times.tolist(), **found}
 
 
 @dataclass(frozen=True, kw_only=True)
