@@ -22,7 +22,8 @@ def page(runs):
     yield Page(driver)
     driver.quit()
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
+    process.stdout.close()
 
 
 def downloaded(page, name):
