@@ -216,7 +216,7 @@ def test_another_value_of_a_constant_is_refused_later(tmp_path):
 def test_the_doubts_of_a_frame_are_settled_from_python():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"name": [f"n{i}" for i in range(20)], "x": RANDOM.normal(size=20), "k": 3})
-    with pytest.raises(DataError, match=r"DataConfig\(strict=True, drop=\('name',\), numbers=\('k',\)\)"):
+    with pytest.raises(DataError, match=r"DataConfig\(drop=\('name',\), numbers=\('k',\), strict=True\)"):
         load_dataset(frame, iw.DataConfig(strict=True))
     data = load_dataset(frame, iw.DataConfig(strict=True, drop=("name",), numbers=("k",)))
     assert iw.data.to_frame(data.spec, data.data).equals(frame[["x", "k"]])
@@ -228,7 +228,7 @@ def test_a_wide_table_has_every_column_in_its_error(tmp_path):
     text = ",".join(["a", *names]) + "\n" + "".join(",".join([str(i), *["long" * 30] * 80]) + "\n" for i in range(9))
     with pytest.raises(DataError) as caught:
         read(tmp_path, text, strict=True)
-    assert all(str(caught.value).split().count(name) == 1 for name in names)
+    assert all(str(caught.value).count(repr(name)) == 1 for name in names)
     assert "long" * 10 not in str(caught.value)
 
 

@@ -76,8 +76,8 @@ def test_a_past_may_be_masked_or_of_bfloat16():
     mask = past == 5
     expected = np.where(mask, np.nan, past)
     found = forecast.with_future(units, np.ma.masked_array(past, mask), HORIZON)
-    assert np.array_equal(found[..., :8], expected, equal_nan=True)
-    assert np.array_equal(forecast.with_future(units, torch.tensor(past).bfloat16(), HORIZON)[..., :8], past)
+    assert np.array_equal(found[0][..., :8], expected, equal_nan=True)
+    assert np.array_equal(forecast.with_future(units, torch.tensor(past).bfloat16(), HORIZON)[0][..., :8], past)
 
 
 @pytest.mark.parametrize(
