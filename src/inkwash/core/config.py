@@ -421,6 +421,12 @@ class EvaluateConfig:
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
     guidance: Strength = 1.0
     """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
+    shuffles: Annotated[int, Range(19, 10**6)] = 50
+    """How often origins are shuffled to say what accuracy the forest of the two-sample test has by chance; each time
+    one more forest grows, which is most of the time that tables take."""
+    features: str | None = None
+    """One more space in which samples and data are compared, by the name MODULE:NAME: a function, or a torch module of
+    images, such as an Inception network. MODULE is in the working folder or installed; it is imported, and runs."""
     imputed: Annotated[int, Range(0, 10**9)] | None = None
     """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""
