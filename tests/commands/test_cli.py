@@ -69,7 +69,7 @@ BAD = {
     "train digits --train.steps": "got 'digits --train.steps', need DATA and options, each with its value",
     "train digits --train.steps --data.missing": "--data.missing'",
     "train digits --data.missing True": "--data.missing: got 'True', need no value: --data.missing alone says yes",
-    "train digits --data.no-strict false": "--data.no-strict: got 'false', need no value: --data.no-strict alone says no",
+    "train digits --data.no-strict false": "--data.no-strict: got 'false', need no value: --data.no-strict alone",
     "train digits --train.compile=yes": "--train.compile: got 'yes', need no value: --train.compile alone says yes",
     "evaluate RUN --shuffles 5": "shuffles: got 5, need an integer >= 19",
     "train digits --train.steps -3": "train.steps: got -3, need an integer >= 1",

@@ -74,7 +74,9 @@ def test_strict_names_every_column_and_the_command_that_settles_them(ship, capsy
 
 
 def test_the_command_that_settles_repeats_every_option(ship, capsys):
-    words = "--data.strict --data.drop Name --out elsewhere --train.steps 7 --train.ema 0.1 0.2 --network.attention False"
+    words = (
+        "--data.strict --data.drop Name --out elsewhere --train.steps 7 --train.ema 0.1 0.2 --network.attention False"
+    )
     for command in ("train", "inspect"):
         given = words.replace("--out elsewhere ", "") if command == "inspect" else words
         assert run_cli([command, "ship.csv", *given.split()]) == 3
@@ -156,7 +158,11 @@ DOUBTFUL = {
     "large numbers": ("b", [str(2**60 + i) for i in range(20)], None),
     "numbers and text": ("b", ["0", "1", "2", "3+"], ("0", "1", "2", "3+")),
     "dates in digits": ("b", [str(20240100 + 3 * i) for i in range(1, 8)], "numbers"),
-    "dates in digits that count": ("b", [str(20240101 + i) for i in range(5)], tuple(str(20240101 + i) for i in range(5))),
+    "dates in digits that count": (
+        "b",
+        [str(20240101 + i) for i in range(5)],
+        tuple(str(20240101 + i) for i in range(5)),
+    ),
     "a date that stands for none": ("b", [*(f"2024-01-{i:02d}" for i in range(1, 18)), "9999-12-31"], "numbers"),
     "another one": ("b", [*(f"{i}.1.2024" for i in range(10, 27)), "1.1.1900", "1.1.1900"], "numbers"),
 }
@@ -199,7 +205,12 @@ def test_dates_in_digits_are_read_as_dates_and_written_as_they_were(tmp_path):
     digits = [20240131, 20231224, 20240229, 19991231, 20240101]
     text = lines("a,b", [str(number) for number in digits])
     data = read(tmp_path, text, dates=("b",))
-    known = pd.to_datetime(pd.Series(digits * 4).astype(str), format="%Y%m%d").to_numpy().astype("datetime64[D]").astype(float)
+    known = (
+        pd.to_datetime(pd.Series(digits * 4).astype(str), format="%Y%m%d")
+        .to_numpy()
+        .astype("datetime64[D]")
+        .astype(float)
+    )
     assert np.array_equal(data.data[:, 1], known)
     assert not data.doubts
     assert to_frame(data.spec, data.data)["b"].tolist() == digits * 4
@@ -223,7 +234,9 @@ def test_only_a_date_far_from_all_others_stands_for_none(tmp_path):
     with pytest.raises(DataError, match=r"dates=\('when',\)"):
         load_dataset(frame, iw.DataConfig(strict=True))
     assert load_dataset(frame, iw.DataConfig(strict=True, dates=("when",))).spec.reading.constants.keys() == {"when"}
-    frame["when"] = pd.Series([*(np.datetime64("2024-01-03") + np.arange(20)), *["9999-12-31"] * 4]).astype("datetime64[us]")
+    frame["when"] = pd.Series([*(np.datetime64("2024-01-03") + np.arange(20)), *["9999-12-31"] * 4]).astype(
+        "datetime64[us]"
+    )
     (doubt,) = load_dataset(frame).doubts
     assert doubt.seen == "9999-12-31 in 4 of 24 cells, far from all others"
     assert np.isnan(load_dataset(frame, iw.DataConfig(missing_values=("9999-12-31",))).data[:, 0]).sum() == 4

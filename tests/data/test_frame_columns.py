@@ -1,4 +1,4 @@
-"""Columns of frames in types that only say how cells are stored come back in these, and the others are named at once."""
+"""Columns in types that only say how cells are stored come back in these, and others are named at once."""
 
 from datetime import time
 from decimal import Decimal
@@ -18,7 +18,9 @@ pandas = pytest.importorskip("pandas")
 pyarrow = pytest.importorskip("pyarrow")
 COUNT = 40
 RANDOM = np.random.default_rng(11)
-CLOCKS = [time(int(h), int(m)) for h, m in zip(RANDOM.integers(0, 24, COUNT), RANDOM.integers(0, 60, COUNT))]
+CLOCKS = [
+    time(int(h), int(m)) for h, m in zip(RANDOM.integers(0, 24, COUNT), RANDOM.integers(0, 60, COUNT), strict=True)
+]
 CLOCKS[3] = None
 
 
@@ -60,13 +62,19 @@ def test_times_of_day_are_written_as_such_and_stay_within_a_day(tmp_path):
     data = load_dataset(stored()[["x", "clock"]])
     lines = dump_csv(data.spec, data.data).decode().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["" if c is None else c.isoformat() for c in CLOCKS]
-    assert np.array_equal(iw.data.from_frame(data.spec, [line.split(",") for line in lines[1:]])[:, 1], data.data[:, 1], True)
+    assert np.array_equal(
+        iw.data.from_frame(data.spec, [line.split(",") for line in lines[1:]])[:, 1], data.data[:, 1], True
+    )
     assert data.spec.columns["clock"].limits == (0, 1439)
 
 
 def test_numbers_and_text_in_one_column_are_read_as_a_file_would_be(tmp_path):
     """Against the same table as a file."""
-    cells = {"a": [1.5, "unknown", 2.5, 4.75] * 10, "b": [1, "x", 2.5, None] * 10, "c": [Decimal("1.50"), 2, None, 7.25] * 10}
+    cells = {
+        "a": [1.5, "unknown", 2.5, 4.75] * 10,
+        "b": [1, "x", 2.5, None] * 10,
+        "c": [Decimal("1.50"), 2, None, 7.25] * 10,
+    }
     frame = pandas.DataFrame(cells, dtype=object).assign(x=np.arange(COUNT) / 7)
     frame.to_csv(tmp_path / "data.csv", index=False)
     ours, theirs = load_dataset(frame), load_dataset(tmp_path / "data.csv")
@@ -91,7 +99,9 @@ def test_all_that_no_table_holds_is_left_out_and_named_at_once():
     assert list(data.spec.columns) == ["x"]
     assert [doubt.column for doubt in data.doubts] == list(odd())
     assert "astype('category')" in data.doubts[0].seen
-    with pytest.raises(DataError, match="5 doubts.*lists: values of type list, left out.*bytes: values of type bytes") as caught:
+    with pytest.raises(
+        DataError, match=r"5 doubts.*lists: values of type list, left out.*bytes: values of type bytes"
+    ) as caught:
         load_dataset(frame, iw.DataConfig(strict=True))
     assert f"drop={tuple(odd())!r}" in str(caught.value)
     assert not load_dataset(frame, iw.DataConfig(strict=True, drop=tuple(odd()))).doubts

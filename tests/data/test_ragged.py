@@ -70,7 +70,11 @@ cut_to_lengths = ragged.ended
         ([5, 0, 7], "NL", r"lengths n\[1\]: got 0, need 1 to 8 places"),
         ([5, 2], "NL", r"lengths n: got int64 of shape \(2,\), need a whole number for each of 3 series"),
         ([5.0, 2.0, 7.0], "NL", "got float64 of shape"),
-        ([5, 2, 7], "auto", r"data.lengths: got 'n', for an array of shape \(3, 8\), need series, with --data.layout NL"),
+        (
+            [5, 2, 7],
+            "auto",
+            r"data.lengths: got 'n', for an array of shape \(3, 8\), need series, with --data.layout NL",
+        ),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(tmp_path, lengths, layout, words):

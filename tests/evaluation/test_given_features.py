@@ -67,7 +67,7 @@ def test_a_module_sees_images_as_uint8_of_three_channels(run):
 
 NAMED = {
     "corner": "got 'corner', need MODULE:NAME",
-    "no_such_module:corner": "ModuleNotFoundError: No module named 'no_such_module'), need a module that can be imported",
+    "no_such_module:corner": "ModuleNotFoundError: No module named 'no_such_module'), need a module that can be",
     "my_corner:edge": "AttributeError",
     "my_corner:Corner": "got 'my_corner:Corner', need a function or a torch module, and no class",
     "my_corner:__name__": "need a function or a torch module",
@@ -87,7 +87,9 @@ def test_bad_names_end_in_one_line_before_the_work(run, name, monkeypatch, capsy
 
 def test_features_go_with_their_data_and_are_given_once(run):
     spec = iw.load_dataset(np.random.default_rng(0).normal(size=(20, 3))).spec
-    with pytest.raises(ConfigError, match=r"features: got a torch module, for vector 3.*need images of 1 or 3 channels"):
+    with pytest.raises(
+        ConfigError, match=r"features: got a torch module, for vector 3.*need images of 1 or 3 channels"
+    ):
         features.features_of(torch.nn.Flatten(), spec)
     with pytest.raises(ConfigError, match="features: got my_corner:corner, need no features from Python beside it"):
         evaluate(run.path, replace(QUICK, features="my_corner:corner"), features=len)

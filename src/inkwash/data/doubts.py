@@ -7,6 +7,7 @@ All doubts of a table are found in one reading, and shown as one table. An optio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DoubtsError
@@ -68,7 +69,10 @@ def _settled(doubts: Sequence[Doubt], config: DataConfig) -> DataConfig:
     """The options that settle all doubts, beside those that there are."""
     stated = [(name, *(getattr(config, name) or ())) for name in _LISTS]
     found = _merged([*stated, *(doubt.settled for doubt in doubts)])
-    return replace(config, **{name: tuple(words) if name in _LISTS else words[0] for name, words in found.items() if words})
+    settled: dict[str, Any] = {
+        name: tuple(words) if name in _LISTS else words[0] for name, words in found.items() if words
+    }
+    return replace(config, **settled)
 
 
 def _python(config: DataConfig) -> str:

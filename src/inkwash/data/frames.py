@@ -34,8 +34,8 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.
 
     Columns may have types of NumPy, or the types of pandas that allow missing cells. A column of Python objects becomes
-    what pandas makes of it (`convert_dtypes`); `inkwash.data.frame_columns` lists the other types. A categorical keeps its order, the type of its categories, and those
-    that do not occur.
+    what pandas makes of it (`convert_dtypes`); `inkwash.data.frame_columns` lists the other types. A categorical keeps
+    its order, the type of its categories, and those that do not occur.
 
     Args:
         frame: the table; its index is not used.
@@ -198,7 +198,7 @@ def _as_native(frame: Any, like: Any) -> Any:
 
 
 def _of_schema(table: Any, schema: Any) -> Any:
-    """A `pyarrow.Table` in the types of a schema. Arrow casts no dictionary to one of other indices, values or order."""
+    """A `pyarrow.Table` in the types of a schema. Arrow casts no dictionary to another kind of dictionary."""
     import pyarrow
 
     columns = []

@@ -196,7 +196,9 @@ class Judge:
             return Verdict(column, counts)
         date, count = column.shown(spike), np.count_nonzero(counts == spike)
         seen = f"{date} in {count} of {np.count_nonzero(~np.isnan(counts))} cells, far from all others"
-        return Verdict(column, counts, (Doubt(name, seen, "kept as a date", ("missing_values", date), ("dates", name)),))
+        return Verdict(
+            column, counts, (Doubt(name, seen, "kept as a date", ("missing_values", date), ("dates", name)),)
+        )
 
     def _digits(self, name: str, cells: Cells) -> Verdict:
         """The verdict on whole numbers that the options say are dates."""
@@ -293,7 +295,9 @@ class Judge:
             return self._digits(name, cells.as_numbers(NumberFormat()))
         found = self._moments(name, cells)
         if found is None or found.column is None:
-            raise DataError(self._where(name), f"text such as {quoted(texts[0])}", "dates such as 2024-01-31, several of them")
+            raise DataError(
+                self._where(name), f"text such as {quoted(texts[0])}", "dates such as 2024-01-31, several of them"
+            )
         return found
 
     def _format(self, name: str, texts: Sequence[str]) -> NumberFormat | None:

@@ -254,7 +254,9 @@ def read_example(path: Path, spec: DataSpec) -> Array:
 def _holds_values(pixels: Array, spec: DataSpec) -> bool:
     """Whether the pixels of a file are values of the data: real or signed numbers and those of 32 bits are, and others
     if data is as in files."""
-    return pixels.dtype.kind in "fi" or pixels.dtype.itemsize > 2 or (spec.is_as_in_files and pixels.dtype == spec.dtype)
+    return (
+        pixels.dtype.kind in "fi" or pixels.dtype.itemsize > 2 or (spec.is_as_in_files and pixels.dtype == spec.dtype)
+    )
 
 
 def _stretched(pixels: Array, spec: DataSpec) -> Array:

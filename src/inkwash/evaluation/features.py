@@ -8,12 +8,12 @@ can give one of their own, or any function, from Python or by its name.
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def principal_components(train: Array) -> Features:
     return lambda x: found.transform(_flat(x))
 
 
-def classifier_features(train: Array, labels: Sequence[str], seed: int = 0) -> Features:
+def classifier_features(train: Array, labels: Sequence[str] | Array, seed: int = 0) -> Features:
     """Train a small network to read labels off the principal components; its 64 hidden units are the features.
 
     Args:
@@ -94,14 +94,15 @@ def _named(name: str) -> Any:
     module, _, inner = name.partition(":")
     if not module or not inner:
         raise ConfigError("features", repr(name), "MODULE:NAME, such as my_features:inception")
-    sys.path.insert(0, os.getcwd())
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
         return attrgetter(inner)(import_module(module))
     except Exception as error:  # whatever the user's module raises
         need = f"a module that can be imported and has {inner}"
         raise ConfigError("features", f"{name!r} ({type(error).__name__}: {short(error)})", need) from error
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(here)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ def with_floor(
     samples: Array,
     train: Array,
     held_out: Array,
+    *,
     known: Known | None = None,
     what: str = "",
 ) -> tuple[Measured, Measured]:
@@ -107,7 +108,7 @@ def two_sample_test(a: Array, b: Array, seed: int = 0, shuffles: int = 50) -> Tw
 def _out_of_bag_accuracies(x: Array, tasks: Sequence[tuple[Array, int]]) -> list[float]:
     """The accuracy of a forest for each labelling and seed. Forests grow side by side, each of them in one thread,
     which takes less than to share out the trees of each forest."""
-    from joblib import Parallel, delayed
+    from sklearn.utils.parallel import Parallel, delayed
 
     forests = Parallel(n_jobs=-1, prefer="threads", return_as="generator")
     found = forests(delayed(_out_of_bag_accuracy)(x, *task) for task in tasks)
@@ -206,7 +207,9 @@ def measure_labels(subject: Subject) -> Labels | None:
     )
     if not held_out:
         return None
-    test = label_test((space.fitted, train), (space.held_out, held_out), (space.samples, samples), config.seed, subject.known)
+    test = label_test(
+        (space.fitted, train), (space.held_out, held_out), (space.samples, samples), config.seed, subject.known
+    )
     return Labels(test, config.guidance)
 
 

@@ -80,7 +80,7 @@ def _ended(series: Array, axis: int) -> Array:
     """A series without the places at its end that are NaN in every channel; its first place stays."""
     if not 0 <= axis < series.ndim or series.dtype.kind != "f" or not series.shape[axis]:
         return series
-    known = ~np.isnan(series).all(tuple(i for i in range(series.ndim) if i != axis))
+    known: Array = np.asarray(~np.isnan(series).all(tuple(i for i in range(series.ndim) if i != axis)))
     return np.take(series, range(max(len(known) - int(known[::-1].argmax()), 1) if known.any() else 1), axis)
 
 
