@@ -133,7 +133,7 @@ def description_of(kind: type) -> str:
 def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
     """What to say of words that tyro cannot use."""
     known, flags = option_names(kind), _flags(kind)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         flag, is_joined, value = word.partition("=")
         name, value = flag[2:].replace("-", "_"), value if is_joined else following
         if flag.startswith("--") and name in flags and (is_joined or value.lower() in _TRUTH):
