@@ -5,6 +5,7 @@ import json
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,3 +80,16 @@ def test_halves_of_a_known_law_are_covered_as_stated():
 
     mean, error = found(too_sure, 400, slice(4))
     assert (mean[1:] < 0.9 - error[1:]).all()
+
+
+def test_rows_with_gaps_leave_the_benchmark_of_tables(capsys):
+    """Its rows are those that pandas finds complete, and come back from standardised ones."""
+    data = iw.load_dataset("shop")
+    split = np.arange(300), np.arange(300, 400)
+    table = benchmark("tables").Table.of(SimpleNamespace(dataset=lambda: data, split=lambda: split))
+    frame = iw.data.to_frame(data.spec, data.data)
+    counts = [len(frame.iloc[part].dropna()) for part in split]
+    assert [len(table.train), len(table.held_out)] == counts
+    assert capsys.readouterr().out == f"rows without gaps: {counts[0]} and {counts[1]} of 300 and 100\n"
+    assert np.allclose(table.rounded(table.held_out), table.held_out)
+    assert np.isfinite(table.held_out).all()

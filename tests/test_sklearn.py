@@ -27,7 +27,7 @@ from torch.utils.data import TensorDataset
 import inkwash as iw
 from inkwash import sklearn as estimator
 from inkwash.core.randomness import Slots, generator
-from inkwash.data import judge
+from inkwash.data import frames, judge
 from inkwash.likelihood import flow
 from inkwash.model import diffusion as diffusion
 from inkwash.posterior import complete as completion
@@ -82,6 +82,13 @@ def test_a_generator_is_read_once_for_all_that_a_fit_does():
     """Its rows are gone after the first look, and yet the outliers are those of their array."""
     x, detector = rows(40).astype(np.float32), DiffusionDensity(**TINY, contamination=0.2, density="bound")
     assert np.array_equal(detector.fit_predict(row for row in x), detector.fit_predict(x))
+
+
+def test_a_fit_reads_a_frame_once():
+    judged = mock.patch.object(frames, "as_raw", wraps=frames.as_raw)
+    with judged as read:
+        DiffusionDensity(**{**TINY, "steps": 1}).fit(table())
+    assert read.call_count == 1
 
 
 def people(n=60, seed=0):

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as Items
 
 from inkwash.core import storage
-from inkwash.core.config import AutoencoderConfig, DataConfig, NetworkConfig, TrainConfig, TransformKind
+from inkwash.core.config import AutoencoderConfig, Config, DataConfig, NetworkConfig, TrainConfig, TransformKind
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError, RunInterrupted
 from inkwash.core.options import to_json
@@ -33,14 +33,14 @@ from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.frames import from_frame, is_frame, to_frame
 from inkwash.data.objects import unmasked
-from inkwash.data.readers import read
+from inkwash.data.readers import read, source_name
 from inkwash.evaluation.likelihood import TERMS
 from inkwash.evaluation.subject import USUAL
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.model import Model
 from inkwash.process.gaussian import Gaussian
 from inkwash.training.checkpoint import save_checkpoint
-from inkwash.training.fit import train
+from inkwash.training.fit import fit
 from inkwash.training.run import Run, StrPath, load
 
 _STEPS = USUAL.steps
@@ -290,11 +290,12 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         data = DataConfig(
             levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds
         )
+        dataset = load_dataset(source, data)
         if self._is_framed:
-            _require_no_doubts(load_dataset(source, data))
-        display = Display(self.verbose)
+            _require_no_doubts(dataset)
+        config = Config(source_name(source), data=data, train=training, **networks)
         try:
-            return train(source, folder, data=data, **networks, train=training, display=display, report=False)
+            return fit(config, Path(folder), dataset, Display(self.verbose), report=False)
         except RunInterrupted as stopped:  # a search would take it for a fit that failed, and go on
             raise KeyboardInterrupt from stopped
 

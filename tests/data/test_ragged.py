@@ -1,11 +1,15 @@
 """Series of unequal length come in whole, from lists and from `.ts` files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from bugs import bug
 
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
+from inkwash.data import dataset, ragged
 from inkwash.data.dataset import load_dataset
 
 SERIES = [np.arange(k, dtype=np.float32) + k for k in (5, 2, 7)]
@@ -28,6 +32,57 @@ def test_a_list_of_series_is_padded_beyond_their_ends(layout, kind):
         assert np.array_equal(inside, shaped(x))
         assert np.isnan(beyond).all()
     assert "series of 2 to 7 places" in found.notes
+
+
+@bug("one place too few", dataset, "ended", lambda raw, config, where: shorter(raw, config, where))
+@pytest.mark.parametrize("layout", ["NL", "NLC", "NCL"])
+def test_a_padded_array_is_the_list_that_it_holds(tmp_path, layout):
+    """Whatever it is padded with, and wherever the lengths lie."""
+    as_layout = {
+        "NL": lambda x: x,
+        "NLC": lambda x: np.stack([x, -x], 1),
+        "NCL": lambda x: np.stack([x, -x], 0),
+    }[layout]
+    padded = np.stack([as_layout(np.append(x, np.full(9 - len(x), -1, np.float32))) for x in SERIES])
+    lengths = np.array([len(x) for x in SERIES])
+    expected = load_dataset([as_layout(x) for x in SERIES])
+    np.savez(tmp_path / "data.npz", x=padded, n=lengths)
+    np.save(tmp_path / "data.npy", padded)
+    np.save(tmp_path / "n.npy", lengths)
+    for name, key in (("data.npz", "n"), ("data.npy", "n.npy")):
+        found = load_dataset(tmp_path / name, DataConfig(lengths=key, layout=layout))
+        assert np.array_equal(found.data, expected.data, equal_nan=True)
+        assert found.spec == expected.spec
+
+
+def shorter(raw, config, where):
+    labels = {name: np.maximum(values - 1, 1) for name, values in raw.labels.items()}
+    return cut_to_lengths(replace(raw, labels=labels), config, where)
+
+
+cut_to_lengths = ragged.ended
+
+
+@pytest.mark.parametrize(
+    ("lengths", "layout", "words"),
+    [
+        ([5, 2, 9], "NL", r"lengths n\[2\]: got 9, need 1 to 8 places"),
+        ([5, 0, 7], "NL", r"lengths n\[1\]: got 0, need 1 to 8 places"),
+        ([5, 2], "NL", r"lengths n: got int64 of shape \(2,\), need a whole number for each of 3 series"),
+        ([5.0, 2.0, 7.0], "NL", "got float64 of shape"),
+        (
+            [5, 2, 7],
+            "auto",
+            r"data.lengths: got 'n', for an array of shape \(3, 8\), need series, with --data.layout NL",
+        ),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(tmp_path, lengths, layout, words):
+    np.savez(tmp_path / "data.npz", x=np.zeros((3, 8)) + np.arange(8), n=np.array(lengths))
+    with pytest.raises(DataError, match=words):
+        load_dataset(tmp_path / "data.npz", DataConfig(lengths="n", layout=layout))
+    with pytest.raises(DataError, match=r"data.lengths: got 'n', need an .npy file, an .npz file or an IDX file"):
+        load_dataset(np.zeros((3, 8)), DataConfig(lengths="n", layout="NL"))
 
 
 def test_whole_numbers_become_real_ones_with_a_note():

@@ -156,6 +156,23 @@ def test_real_pictures_are_read_as_examples_by_their_numbers(tmp_path):
     assert np.array_equal(read_example(tmp_path / "02.tif", data.spec), x[2])
 
 
+def test_whole_numbers_of_32_bits_are_real_numbers_where_no_model_can_name_their_levels(tmp_path):
+    """In pictures, arrays and examples alike; fewer levels stay levels."""
+    x = RANDOM.integers(0, 1 << 32, (6, 4, 5), dtype=np.uint32)
+    data = load_dataset(written(tmp_path, x))
+    assert np.array_equal(data.data, x)
+    assert (data.data.dtype, data.spec.levels) == (np.float64, None)
+    assert any("more than 65536 levels, read as real numbers" in note for note in data.notes)
+    assert np.array_equal(read_example(tmp_path / "02.tif", data.spec), x[2])
+    for array in (x.astype(np.int64) - (1 << 31), x // (1 << 31) * 65536):
+        found = load_dataset(array)
+        assert np.array_equal(found.data, array)
+        assert found.data.dtype == np.float64
+    assert load_dataset(x // (1 << 31) * 65535).spec.levels == 65536
+    with pytest.raises(DataError, match="need whole numbers up to 2"):
+        load_dataset(x.astype(np.uint64) << np.uint64(30))
+
+
 TURNED = [(274, 3, 1, 6, True)]
 BAD = {
     "sizes": (lambda file: [file.write(DEEP[0]), file.write(DEEP[0, 1:])], "pages of several kinds"),

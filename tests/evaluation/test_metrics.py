@@ -57,7 +57,7 @@ def test_the_test_repeats_itself_and_balances_its_samples():
 def test_a_result_is_what_its_shuffles_say(monkeypatch):
     """Of twenty shuffles one is as accurate as the truth and one more so; nineteen are no more accurate."""
     accuracies = iter([0.5, *[0.3] * 9, 0.5, *[0.4] * 9, 0.9])
-    monkeypatch.setattr(metrics, "_out_of_bag_accuracy", lambda x, y, seed: next(accuracies))
+    monkeypatch.setattr(metrics, "_out_of_bag_accuracies", lambda x, tasks: [next(accuracies) for _ in tasks])
     result = two_sample_test(normal(0, 12), normal(1, 12), shuffles=20)
     assert (result.accuracy, result.null_mean) == (0.5, pytest.approx((0.3 * 9 + 0.4 * 9 + 0.5 + 0.9) / 20))
     assert result.p_value == pytest.approx(3 / 21)

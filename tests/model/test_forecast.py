@@ -23,7 +23,7 @@ def exact_model(channels=1, **options):
     schedule = iw.LinearSchedule()
     network = exact_network(SERIES, schedule)
 
-    def each_channel(x_t, t):
+    def each_channel(x_t, t, present=None):
         return network(x_t.flatten(0, 1), t.repeat_interleave(channels)).view_as(x_t)
 
     denoiser = iw.Denoiser(each_channel, iw.Gaussian(schedule), predicts="x")
@@ -71,13 +71,40 @@ def test_a_place_of_the_past_may_be_unknown():
     assert np.abs(np.cov(draws.T.numpy()) - COV[:HORIZON, :HORIZON]).max() < 6.5 * scale / 256**0.5
 
 
+def of_the_longest(units, past, horizon):
+    full, ends = forecast.with_future(units, past, horizon)
+    return full, np.full_like(ends, units.shape[1])
+
+
+@bug("a short series ends where the longest does", walking, "with_future", of_the_longest)
+def test_a_short_past_of_a_model_of_unequal_lengths_is_followed_by_its_next_places():
+    """The law of the first places of the autoregression is known as well; a list and an array say the same."""
+    counts = (0,) * (LENGTH - 1) + (9,)
+    spec = DataSpec((1, LENGTH), "NL", "float64", -99.0, 99.0, None, missing=(True,), lengths=counts)
+    model = exact_model(transform=Transform(spec, (0.0,), (1.0,)))
+    n, seen = 256, 5
+    past = 3 + np.random.default_rng(1).normal(size=seen).cumsum()
+    options = {"steps": 20, "sampler": iw.Heun(), "method": iw.MomentMatching(8, floor=0.0), "seed": 0}
+    draws = model.forecast([past, np.arange(LENGTH + 9.0)], HORIZON, n, **options)
+    assert draws.shape == (n, 2, HORIZON)
+    mean, cov = conditional(MEAN[: seen + HORIZON], COV[: seen + HORIZON, : seen + HORIZON], past)
+    found, std = draws[:, 0], np.sqrt(np.diag(cov))
+    assert np.abs((found.mean(0) - mean) / std).max() < 4.5 / n**0.5
+    assert np.abs((np.cov(found.T) - cov) / np.outer(std, std)).max() < 4.5 * 2**0.5 / n**0.5
+    padded = np.full((2, LENGTH + 9), np.nan)
+    padded[0, :seen], padded[1] = past, np.arange(LENGTH + 9.0)
+    assert np.array_equal(model.forecast(padded, HORIZON, 3, **options), draws[:3])
+    with pytest.raises(DataError, match=r"past: got shape \(1, 1, 5\), need \(N, at least 1\)"):
+        model.forecast([past[None]], HORIZON, 2)
+
+
 def test_a_past_may_be_masked_or_of_bfloat16():
     units, past = exact_model().units, np.arange(8.0).reshape(1, 1, 8)
     mask = past == 5
     expected = np.where(mask, np.nan, past)
     found = forecast.with_future(units, np.ma.masked_array(past, mask), HORIZON)
-    assert np.array_equal(found[..., :8], expected, equal_nan=True)
-    assert np.array_equal(forecast.with_future(units, torch.tensor(past).bfloat16(), HORIZON)[..., :8], past)
+    assert np.array_equal(found[0][..., :8], expected, equal_nan=True)
+    assert np.array_equal(forecast.with_future(units, torch.tensor(past).bfloat16(), HORIZON)[0][..., :8], past)
 
 
 @pytest.mark.parametrize(

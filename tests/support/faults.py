@@ -13,7 +13,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,8 @@ def with_quick_evaluation(monkeypatch: Any) -> None:
 
     for name in ("RandomForestClassifier", "RandomForestRegressor"):
         monkeypatch.setattr(ensemble, name, _smaller(getattr(ensemble, name)))
-    monkeypatch.setattr(metrics, "two_sample_test", partial(metrics.two_sample_test, shuffles=2))
+    of_many = metrics.two_sample_test
+    monkeypatch.setattr(metrics, "two_sample_test", lambda a, b, seed=0, shuffles=2: of_many(a, b, seed, 2))
     monkeypatch.setattr(exhibits, "_MAP_SIDE", 10)
     monkeypatch.setattr(calibration, "_IMPUTING_STEPS", 5)
 

@@ -7,6 +7,7 @@ and mistakes are answered at once.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -39,7 +40,7 @@ from inkwash.core.config import (
 )
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import keep_freed_memory
-from inkwash.core.options import Count, Range, first_difference
+from inkwash.core.options import Count, Range, first_difference, words_of
 from inkwash.core.processes import this_place
 from inkwash.core.version import __version__
 from inkwash.presets import PRESETS
@@ -73,6 +74,13 @@ class _Training:
     def config(self, source: str) -> Config:
         return Config(source, **{option.name: getattr(self, option.name) for option in fields(_Training)})
 
+    def command(self, name: str, source: str, out: str | None = None) -> str:
+        """The command line of a command with these options."""
+        usual = _usual(self.preset, self.process.kind)
+        named = replace(usual, source=source, preset=None, process=replace(usual.process, kind=None))
+        words = words_of(self.config(source), named)
+        return shlex.join(["inkwash", name, source, *([] if out is None else ["--out", out]), *words])
+
 
 @dataclass(frozen=True)
 class Train(_Training):
@@ -86,6 +94,10 @@ class Train(_Training):
         from inkwash.training.fit import fit
 
         fit(self.config(self.source), None if self.out is None else Path(self.out))
+
+    def command_line(self) -> str:
+        """The command line of this command."""
+        return self.command("train", self.source, self.out)
 
 
 @dataclass(frozen=True)
@@ -312,12 +324,16 @@ class Inspect(_Training):
 
         config = self.config(self.what)
         if not is_run(Path(self.what)):
-            return inspect_data(config, Display())
+            return inspect_data(config, Display(), self.command("train", self.what))
         given = first_difference(config, Config(self.what))
         if given:
             need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
         inspect_run(self.what, Display())
+
+    def command_line(self) -> str:
+        """The command line of this command."""
+        return self.command("inspect", self.what)
 
 
 @dataclass(frozen=True)
@@ -415,13 +431,18 @@ def _from_preset(kind: type, words: Sequence[str]) -> Any:
     scan.add_argument("--preset", nargs="?")
     scan.add_argument("--process.kind", nargs="?", dest="process")
     found = scan.parse_known_args(words)[0]
-    configs = PRESETS.get(found.preset)
-    if configs is None or not issubclass(kind, _Training):
+    if found.preset not in PRESETS or not issubclass(kind, _Training):
         return None
-    config = configs.get(found.process, next(iter(configs.values())))()
+    config = _usual(found.preset, found.process)
     options = {option.name: getattr(config, option.name) for option in fields(_Training)}
     missing = {word.name: tyro.MISSING for word in fields(kind) if word.default is word.default_factory is MISSING}
     return kind(**options, **missing)
+
+
+def _usual(preset: Any, process: Any) -> Config:
+    """The options that hold where a command has none: those of its preset, if it has one."""
+    configs = PRESETS.get(preset, {process: Config})
+    return configs.get(process, next(iter(configs.values())))()
 
 
 def _experiment(frame: Frame, words: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
 from inkwash.commands.relatives import example
+from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
@@ -62,7 +63,8 @@ def forecast_to_folder(
     horizon = max(model.shape[-1] // 4, 1) if horizon is None else horizon
     seen, future = _past_of(run, model, past, horizon)
     used = min(seen.shape[axis], model.shape[-1] - horizon)
-    output.say(f"past      {used} places of {len(seen)} series; {horizon} places ahead, drawn {n} times")
+    most = "at most " if model.units.lengths is not None else ""
+    output.say(f"past      {most}{used} places of {len(seen)} series; {horizon} places ahead, drawn {n} times")
     with output.display.bar(f"drawing {n} futures"):
         draws = model.forecast(seen, horizon, n, seed=options.seed, method=method, **keywords)
     output.array("draws.npy", draws)
@@ -79,8 +81,12 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
     """The past of some series, data units, and what followed it, if that is known."""
     axis, shape = axis_of_time(model.units), model.units.data_shape
     if name.isdecimal():
-        series, cut = example(run, model, name)[None], max(model.shape[-1] - horizon, 0)
-        past, future = np.split(series, [cut], axis)
+        series = np.stack(model.units.cut(example(run, model, name)[None]))
+        cut = series.shape[axis] - horizon
+        if cut < 1 <= horizon < model.shape[-1]:
+            need = f"one of more places than the horizon of {horizon}"
+            raise DataError(name, f"a series of {series.shape[axis]} places", need)
+        past, future = np.split(series, [max(cut, 0)], axis)
         return past, future
     found = np.array(read_npy(Path(name)))
     return (found[None] if found.ndim == len(shape) else found), None

@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from inkwash.commands.parse import SHARED_OPTIONS, spoken
 from inkwash.core import storage
 from inkwash.core.display import Document, Voice, speaking
-from inkwash.core.errors import InkwashError, RunDiffersError, RunInterrupted
+from inkwash.core.errors import DoubtsError, InkwashError, RunDiffersError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.processes import Place
 from inkwash.core.text import shortened, visible
@@ -92,6 +93,8 @@ class Frame:
                 sys.exit(error.exit_code)
             time.sleep(_FIRST_SPEAKS)
         line, code = _ending(error, self.kind)
+        if isinstance(error, DoubtsError) and hasattr(self.command, "command_line"):
+            line = f"error: {error.reasons}: {replace(self.command, data=error.settled).command_line()}"
         if isinstance(error, RunDiffersError):
             line += f": {self._elsewhere()}"
         print(visible(line), file=sys.stderr)

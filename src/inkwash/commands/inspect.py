@@ -53,8 +53,13 @@ def _constants(spec: DataSpec) -> Iterator[str]:
     yield from (f"{what} {i} ({value:g})" for i, value in enumerate(spec.constants or ()) if value is not None)
 
 
-def inspect_data(config: Config, display: Display) -> None:
+def inspect_data(config: Config, display: Display, command: str) -> None:
     """Print what `train` would make of data, and what it would choose; nothing is trained or written.
+
+    Args:
+        config: the options.
+        display: where to print.
+        command: the command line that trains so, which is named at the end.
 
     Raises:
         ConfigError: a bad option.
@@ -63,4 +68,4 @@ def inspect_data(config: Config, display: Display) -> None:
     prepared = prepare(config)
     display.found(config=to_json(prepared.config), notes=list(prepared.dataset.notes))
     announce(prepared, start(prepared.config, prepared.examples, accelerator().device), display)
-    display.say(f"next      inkwash train {config.source}")
+    display.say(f"next      {command}")

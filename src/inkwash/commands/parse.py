@@ -68,12 +68,19 @@ def require_choice(where: str, got: str, choices: Collection[str]) -> None:
 
 def option_names(kind: type) -> list[str]:
     """The options of a command, by dotted name."""
-    return [name for name, positional in _arguments(kind) if positional is None]
+    return [name for name, positional, _ in _arguments(kind) if positional is None]
 
 
-def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tuple[str, str | None]]:
-    """The arguments of a command, or of a config within it: dotted name, and the word in the help for a positional.
-    What is flat has no prefix."""
+def _flags(kind: type) -> dict[str, str]:
+    """The options of a command that take no value, by dotted name, and what each of them says."""
+    names = [name for name, _, hint in _arguments(kind) if hint is bool]
+    refusals = {".".join([*name.split(".")[:-1], f"no_{name.split('.')[-1]}"]): "no" for name in names}
+    return dict.fromkeys(names, "yes") | refusals
+
+
+def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tuple[str, str | None, Any]]:
+    """The arguments of a command, or of a config within it: dotted name, the word in the help for a positional, and
+    type. What is flat has no prefix."""
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         bare, *marks = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
         if dataclasses.is_dataclass(bare):
@@ -82,7 +89,7 @@ def _arguments(kind: Any, prefix: str = "", flat: bool = False) -> Iterator[tupl
         else:
             shown = next((mark.metavar for mark in marks if hasattr(mark, "metavar")), None)
             shown = f"[{shown}]" if getattr(kind, name, name) is None else shown
-            yield prefix + name, shown if tyro.conf.Positional in marks else None
+            yield prefix + name, shown if tyro.conf.Positional in marks else None, bare
 
 
 def spoken(error: InkwashError, kind: type | None) -> str:
@@ -125,14 +132,16 @@ def description_of(kind: type) -> str:
 
 def _misfit(kind: type, prog: str, words: Sequence[str]) -> ConfigError:
     """What to say of words that tyro cannot use."""
-    known = option_names(kind)
-    for word in words:
-        flag = word.partition("=")[0]
-        name = flag[2:].replace("-", "_")
-        if flag.startswith("--") and name not in ("", "help", *known):
+    known, flags = option_names(kind), _flags(kind)
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        flag, is_joined, value = word.partition("=")
+        name, value = flag[2:].replace("-", "_"), value if is_joined else following
+        if flag.startswith("--") and name in flags and (is_joined or value.lower() in _TRUTH):
+            return ConfigError(flag, repr(value), f"no value: {flag} alone says {flags[name]}")
+        if flag.startswith("--") and name not in ("", "help", *known, *flags):
             need = f"one of those that {prog} --help shows{_nearest(name, known, '--')}"
             return ConfigError(flag, "an unknown option", need)
-    positionals = " ".join(shown for _, shown in _arguments(kind) if shown)
+    positionals = " ".join(shown for _, shown, _ in _arguments(kind) if shown)
     got = repr(" ".join(words)) if words else "nothing"
     need = f"{positionals + ' and' if positionals else 'only'} options, each with its value"
     return ConfigError(prog, got, f"{need} ({prog} --help shows them)")

@@ -111,6 +111,9 @@ class DataConfig:
     """Train a model that takes numbers or an image as a condition. The option says where those of the examples are: in
     an array of an .npz file, a file beside an .npy or IDX file, or a column of a table, or several with commas between
     them."""
+    lengths: str | None = None
+    """The series of a padded array have unequal length. The option says where the number of places of each is: in an
+    array of an .npz file, or a file beside an .npy or IDX file."""
     shrink: Annotated[int, Range(2)] | None = None
     """Train a model that takes a small image as a condition and samples the large one. The small image holds the means
     of the example over blocks with so many places a side."""
@@ -127,6 +130,9 @@ class DataConfig:
     """Columns of a table that hold categories, though they are numbers, or dates of text, or text of many values."""
     numbers: tuple[str, ...] | None = None
     """Columns of a table that hold numbers, though they are whole and take no more than 16 values."""
+    dates: tuple[str, ...] | None = None
+    """Columns of a table that hold dates, though they are whole numbers such as 20240101, or some of them are far from
+    all others, such as 9999-12-31."""
     missing: bool = False
     """NaN in an array of vectors or series stands for a missing entry; without this option it is refused. Tables need
     no option."""
@@ -415,6 +421,12 @@ class EvaluateConfig:
     """Steps of the bound, by default those of the model; inf is continuous time, except for the last step."""
     guidance: Strength = 1.0
     """For a model with a condition: guidance of the samples by the conditions of the held-out examples."""
+    shuffles: Annotated[int, Range(19, 10**6)] = 50
+    """How often origins are shuffled to say what accuracy the forest of the two-sample test has by chance; each time
+    one more forest grows, which is most of the time that tables take."""
+    features: str | None = None
+    """One more space in which samples and data are compared, by the name MODULE:NAME: a function, or a torch module of
+    images, such as an Inception network. MODULE is in the working folder or installed; it is imported, and runs."""
     imputed: Annotated[int, Range(0, 10**9)] | None = None
     """At most this many held-out examples, of up to 256 entries each, have some entries hidden and imputed from the
     others. By default 32 for vectors, and 0 for other data, which takes seconds per example."""

@@ -57,6 +57,26 @@ class DataError(_GotNeedError, ValueError):
     exit_code = 3
 
 
+class DoubtsError(DataError):
+    """A table has doubts, and the user wants none.
+
+    Args:
+        where: the table.
+        got: how many.
+        need: what they are.
+        settled: the `DataConfig` that settles them.
+        text: the same in Python, which ends the message.
+
+    Attributes:
+        settled: as given.
+        reasons: the message without its end.
+    """
+
+    def __init__(self, where: str, got: str, need: str, settled: object, text: str) -> None:
+        super().__init__(where, got, f"{need}: {text}")
+        self.settled, self.reasons = settled, str(self).removesuffix(f": {text}")
+
+
 class CheckpointError(_GotNeedError):
     """A run or checkpoint is missing, damaged or of another format."""
 

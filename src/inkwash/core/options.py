@@ -96,6 +96,21 @@ def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, Any, Any] | 
     return None
 
 
+def words_of(options: Any, usual: Any, where: str = "") -> list[str]:
+    """The options in which a dataclass differs from another of the same fields, as words of a command line."""
+    words, hints = list[str](), typing.get_type_hints(type(options))
+    for item in dataclasses.fields(options):
+        value, other, dotted = getattr(options, item.name), getattr(usual, item.name), _dotted(where, item.name)
+        if dataclasses.is_dataclass(value):
+            words += words_of(value, other, dotted)
+        elif value != other:
+            is_flag, values = hints[item.name] is bool, value if isinstance(value, tuple) else (value,)
+            *sections, last = dotted.replace("_", "-").split(".")
+            name = ".".join([*sections, f"no-{last}" if is_flag and not value else last])
+            words += [f"--{name}", *(() if is_flag else map(str, values))]
+    return words
+
+
 def describe(hint: Any) -> str:
     """What values an annotation allows, in words."""
     match typing.get_origin(hint), typing.get_args(hint):

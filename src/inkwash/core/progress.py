@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -24,9 +25,9 @@ class _Span:
     start: float = 0.0
     length: float = 1.0
 
-    def part(self, k: int, count: int) -> _Span:
-        """The k-th of `count` equal parts."""
-        return _Span(self.listener, self.start + self.length * k / count, self.length / count)
+    def part(self, start: float, end: float) -> _Span:
+        """The part from one share of it to another."""
+        return _Span(self.listener, self.start + self.length * start, self.length * (end - start))
 
 
 _SPAN: ContextVar[_Span | None] = ContextVar("span", default=None)
@@ -42,19 +43,19 @@ def heard(listener: Callable[[float], None]) -> Iterator[None]:
         _SPAN.reset(token)
 
 
-def tracked(items: Sequence[T]) -> Iterator[T]:
-    """The items, one after another; each is an equal share of the work."""
+def tracked(items: Sequence[T], weights: Sequence[float] | None = None) -> Iterator[T]:
+    """The items, one after another; each is a share of the work: an equal one, or that of its weight."""
     span = _SPAN.get()
     if span is None:
         yield from items
         return
-    part = span
+    part, ends = span, [*accumulate(weights or [1.0] * len(items), initial=0.0)]
     try:
-        for k, item in enumerate(items):
-            part = span.part(k, len(items))
+        for item, start, end in zip(items, ends, ends[1:], strict=False):
+            part = span.part(start / ends[-1], end / ends[-1])
             _SPAN.set(part)
             yield item
-            span.listener(span.start + span.length * (k + 1) / len(items))
+            span.listener(part.start + part.length)
     finally:
         if _SPAN.get() is part:  # a loop that an error has ended may be closed late, when others listen
             _SPAN.set(span)

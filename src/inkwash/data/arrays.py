@@ -26,7 +26,7 @@ _CUSTOMARY = ("x_train", "x", "X", "images", "data")
 
 
 def read_array_file(path: Path, config: DataConfig) -> Raw:
-    """An `.npy` or IDX file; labels and a condition are other such files in its folder.
+    """An `.npy` or IDX file; labels, a condition and lengths are other such files in its folder.
 
     Raises:
         DataError: an unreadable file, or no file of the name that an option has.
@@ -36,7 +36,7 @@ def read_array_file(path: Path, config: DataConfig) -> Raw:
 
 
 def _read_beside(path: Path, option: str, name: str) -> Array:
-    """The labels or the condition that lie in a file beside the examples."""
+    """The labels, the condition or the lengths that lie in a file beside the examples."""
     beside = path.parent / name
     if not exists(beside) or not (beside.suffix.lower() == ".npy" or is_idx(beside)):
         raise DataError(f"data.{option}", repr(name), f"the name of an .npy or IDX file beside {path.name}")
@@ -70,7 +70,7 @@ def read_npy(path: Path) -> Array:
 
 
 def read_npz(path: Path, config: DataConfig) -> Raw:
-    """An array of an `.npz` file, with the arrays that options name as labels or condition.
+    """An array of an `.npz` file, with the arrays that options name as labels, condition or lengths.
 
     `data.key` names the array; otherwise it is the only one, or the first of x_train, x, X, images and data.
 
@@ -96,7 +96,7 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
 
 def _names_beside(config: DataConfig) -> dict[str, str]:
     """What options name beside the examples, by option."""
-    options = {"labels": config.labels, "condition": config.condition}
+    options = {"labels": config.labels, "condition": config.condition, "lengths": config.lengths}
     return {option: name for option, name in options.items() if name is not None}
 
 

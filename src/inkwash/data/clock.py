@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -61,6 +61,8 @@ class Clock:
         std: standard deviation of the counts, which is one unit of the model.
         zone: time zone of dates, if they have one.
         day_first: whether the day comes first in dates of text such as 03/04/2024; None: no such text was seen.
+        written: how cells are written, if not plainly: dates as the whole numbers 20240131 (digits), durations since
+            midnight as times of day (time).
     """
 
     resolution: Resolution
@@ -68,6 +70,7 @@ class Clock:
     std: Annotated[float, Range(0, open_low=True)]
     zone: str | None = None
     day_first: bool | None = None
+    written: Literal["digits", "time"] | None = None
 
     def check(self, where: str) -> None:
         """Check that there is such a zone.
@@ -92,8 +95,10 @@ class Clock:
         return max(1.0, 3600 / SECONDS[self.resolution]) / self.std
 
     def limits(self, dtype: TimeType) -> tuple[int, int]:
-        """The smallest and the largest count that a type can hold: dates from year 1 to year 9999, or durations of
-        146,000 years; in nanoseconds, half of what these can count, because a zone may move the ends."""
+        """The smallest and the largest count that a type can hold: dates from year 1 to year 9999, times of one day, or
+        durations of 146,000 years; in nanoseconds, half of what these can count, because a zone may move the ends."""
+        if self.written == "time":
+            return 0, round(86400 / SECONDS[self.resolution]) - 1
         kind, unit = dtype[:-1].split("[")
         ends: Any = np.array([-(1 << 62), 1 << 62], f"{kind}[{unit if unit == 'ns' else 'us'}]")
         if kind == "datetime64" and unit != "ns":
@@ -110,8 +115,10 @@ class Clock:
         """Counts `(N,)` as text, empty where one is missing: dates of ISO 8601; durations as pandas writes them."""
         values = self.values(counts, dtype)
         if dtype.startswith("timedelta64"):
-            return ["" if np.isnat(value) else _duration_text(value) for value in values.astype("timedelta64[us]")]
-        return dumps(values, self._text_unit(dtype), self.zone)
+            spans = ["" if np.isnat(value) else _duration_text(value) for value in values.astype("timedelta64[us]")]
+            return [text.removeprefix("0 days ") for text in spans] if self.written == "time" else spans
+        texts = dumps(values, self._text_unit(dtype), self.zone)
+        return [text.replace("-", "") for text in texts] if self.written == "digits" else texts
 
     def _text_unit(self, dtype: TimeType) -> str:
         """Down to which unit text goes: that of the type if it is one of text, or else the resolution."""
@@ -164,6 +171,10 @@ class Clock:
             return np.array("NaT", f"{kind}[us]")
         if isinstance(cell, np.datetime64 | np.timedelta64):
             return _of_kind(cell, kind)
+        if self.written == "digits" and isinstance(cell, int | float | np.number):
+            return self._from_text(f"{cell:.0f}", kind)
+        if isinstance(cell, time):
+            cell = since_midnight(cell)
         if isinstance(cell, timedelta):
             return _of_kind(np.timedelta64(cell), kind)
         if isinstance(cell, date):
@@ -181,7 +192,9 @@ class Clock:
         if is_missing(text) or text == "NaT":
             return np.array("NaT", f"{kind}[us]")
         if kind == "timedelta64":
-            return parse_duration(text)
+            return parse_duration(f"0 days {text}" if self.written == "time" and "days" not in text else text)
+        if self.written == "digits" and len(text) == 8 and text.isdecimal():
+            text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
         found = parse_dates([text], self.day_first)
         if found is None or (found[2] is None) != (self.zone is None):
             raise ValueError("no such date")
@@ -189,7 +202,8 @@ class Clock:
 
     def describe(self) -> str:
         """The unit, and the zone, in words."""
-        of_zone = "" if self.zone is None else f", {self.zone}" + ("" if is_by_day(self.resolution) else " in UTC")
+        of_day = " since midnight" if self.written == "time" else ""
+        of_zone = of_day if self.zone is None else f", {self.zone}" + ("" if is_by_day(self.resolution) else " in UTC")
         return PLURALS[self.resolution] + of_zone
 
 
@@ -229,6 +243,17 @@ def parse_duration(text: str) -> Any:
     days, _, clock = text.removeprefix("+").partition(" days ")
     hours, minutes, seconds = clock.split(":")
     return np.timedelta64(timedelta(int(days), float(seconds), 0, 0, int(minutes), int(hours)))
+
+
+def since_midnight(moment: time) -> timedelta:
+    """A time of day as a duration.
+
+    Raises:
+        ValueError: it has a zone, whose midnight depends on the day.
+    """
+    if moment.tzinfo is not None:
+        raise ValueError("a time of day with a zone")
+    return timedelta(0, moment.second, moment.microsecond, 0, moment.minute, moment.hour)
 
 
 def clock_of(counts: Array, resolution: Resolution, **more: Any) -> Clock:

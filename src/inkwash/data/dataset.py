@@ -23,8 +23,9 @@ from inkwash.data.columns import Column, describe_columns
 from inkwash.data.condition import ConditionKeywords, ConditionSpec, goes_with
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.doubts import Doubt, require_none
-from inkwash.data.infer import infer_given_spec, infer_spec
+from inkwash.data.infer import infer_given_spec, infer_spec, with_real_numbers
 from inkwash.data.pictures import png_of, sheet
+from inkwash.data.ragged import ended
 from inkwash.data.raw import require_room
 from inkwash.data.readers import read, source_name
 from inkwash.data.rows import blocks, take
@@ -130,6 +131,9 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
     """
     config = config or DataConfig()
     where, raw, values = source_name(source), read(source, config), None
+    if config.lengths is not None:
+        raw = ended(raw, config, where)
+    raw = with_real_numbers(raw, config, where)
     if config.condition is not None:
         if config.shrink is not None:
             raise ConfigError("data.shrink", config.shrink, "no data.condition beside it, or only that")

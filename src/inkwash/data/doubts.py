@@ -6,16 +6,15 @@ All doubts of a table are found in one reading, and shown as one table. An optio
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from inkwash.core.config import DataConfig
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DoubtsError
 
 Choice = tuple[str, ...]
 """An option of `DataConfig`, and the values that it takes."""
-_LISTS = ("drop", "categories", "numbers", "missing_values")
+_LISTS = ("drop", "categories", "numbers", "dates", "missing_values")
 """Options that take several values."""
 _HEADER = ("column", "what was seen", "what was done", "says otherwise")
 
@@ -56,34 +55,31 @@ def require_none(where: str, doubts: Sequence[Doubt], config: DataConfig) -> Non
     """Refuse a table with doubts.
 
     Raises:
-        DataError: there are some; the message lists all of them, and what settles them.
+        DoubtsError: there are some; the message lists all of them, and what settles them.
     """
     if not doubts:
         return
     each = "; ".join(f"{doubt.column or '(file)'}: {doubt.seen}, {doubt.done}" for doubt in doubts)
-    need = f"options that settle them ({each}): {_settled_by(where, doubts, config)}"
-    raise DataError(where, f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}", need)
+    got, need = f"{len(doubts)} doubt{'s' * (len(doubts) > 1)}", f"options that settle them ({each})"
+    settled = _settled(doubts, config)
+    raise DoubtsError(where, got, need, settled, _python(settled))
 
 
-def _settled_by(where: str, doubts: Sequence[Doubt], config: DataConfig) -> str:
-    """What settles all doubts beside the options that there are: a command, or options from Python for an object."""
-    every = {item.name: getattr(config, item.name) for item in fields(config)}
-    own = {name: value for name, value in every.items() if value != getattr(DataConfig(), name)}
-    stated = [(name, *_words(value)) for name, value in own.items()]
-    settled = _merged([*stated, *(doubt.settled for doubt in doubts)])
-    if Path(where).exists():
-        return f"inkwash train {shlex.quote(where)} {option_words(settled)}"
-    return f"DataConfig({', '.join(f'{name}={_python(name, words, own)}' for name, words in settled.items())})"
+def _settled(doubts: Sequence[Doubt], config: DataConfig) -> DataConfig:
+    """The options that settle all doubts, beside those that there are."""
+    stated = [(name, *(getattr(config, name) or ())) for name in _LISTS]
+    found = _merged([*stated, *(doubt.settled for doubt in doubts)])
+    settled: dict[str, Any] = {
+        name: tuple(words) if name in _LISTS else words[0] for name, words in found.items() if words
+    }
+    return replace(config, **settled)
 
 
-def _words(value: Any) -> Iterable[str]:
-    """The value of an option as words of a command; a flag has none."""
-    return () if value is True else map(str, value if isinstance(value, tuple) else (value,))
-
-
-def _python(name: str, words: Sequence[str], own: Mapping[str, Any]) -> str:
-    """The value of an option, as one writes it in Python."""
-    return repr(tuple(words) if name in _LISTS else own.get(name, *words))
+def _python(config: DataConfig) -> str:
+    """Options as one writes them in Python, all of them: the usual short form would leave out the end of a list."""
+    own = {item.name: getattr(config, item.name) for item in fields(config)}
+    usual = vars(DataConfig())
+    return f"DataConfig({', '.join(f'{name}={value!r}' for name, value in own.items() if value != usual[name])})"
 
 
 def _merged(choices: Iterable[Choice]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.clock import TimeType
 from inkwash.data.columns import Column, Type, number_name
 from inkwash.data.dates import zone_named
+from inkwash.data.frame_columns import as_times_of_day, mixed_cells, plain, times_of_day, unreadable_words
 from inkwash.data.judge import Judge, Verdict
 from inkwash.data.raw import Raw, require_extra, require_room, short
 from inkwash.data.reading import Reading
@@ -33,8 +34,8 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.
 
     Columns may have types of NumPy, or the types of pandas that allow missing cells. A column of Python objects becomes
-    what pandas makes of it (`convert_dtypes`). A categorical keeps its order, the type of its categories, and those
-    that do not occur.
+    what pandas makes of it (`convert_dtypes`); `inkwash.data.frame_columns` lists the other types. A categorical keeps
+    its order, the type of its categories, and those that do not occur.
 
     Args:
         frame: the table; its index is not used.
@@ -42,7 +43,7 @@ def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
         config: which columns to drop, and what the others hold, as in `read_csv`.
 
     Raises:
-        DataError: a column of another type, integers beyond 2^53, or a table that `read_csv` would refuse.
+        DataError: a table that `read_csv` would refuse.
     """
     frame = as_pandas(frame, where)
     names = named([str(name) for name in frame.columns])
@@ -66,22 +67,29 @@ def _frame_labels(where: str, column: Any) -> Array:
 
 
 def _verdict(judge: Judge, name: str, series: Any) -> Verdict:
-    series = series.convert_dtypes() if series.dtype.name == "object" else series
+    series = plain(series)
+    if series.isna().all():
+        return judge.verdict(name, Cells(np.full(len(series), np.nan), "float64", typed=True))
+    if (spans := times_of_day(series)) is not None:
+        return judge.of_times(name, spans, "timedelta64[us]", written="time")
     if (moments := _moments(series)) is not None:
         values, zone = moments
         return judge.of_times(name, values, cast(TimeType, values.dtype.name), zone)
-    return judge.verdict(name, _cells(f"{judge.where}, column {name!r}", series))
+    cells = _cells(f"{judge.where}, column {name!r}", series)
+    return judge.unreadable(name, unreadable_words(series)) if cells is None else judge.verdict(name, cells)
 
 
-def _cells(where: str, series: Any) -> Cells:
-    """A column as it was read."""
+def _cells(where: str, series: Any) -> Cells | None:
+    """A column as it was read; None if its type is none of a table."""
     from pandas.api import types
 
     if series.dtype.name == "category":
         return _categorical_cells(series)
-    if series.dtype.name != "object" and types.is_string_dtype(series.dtype):
+    if series.dtype.name == "object":
+        return mixed_cells(series)
+    if types.is_string_dtype(series.dtype):
         return _text_cells(where, series)
-    return _number_cells(where, series)
+    return _number_cells(series)
 
 
 def _categorical_cells(series: Any) -> Cells:
@@ -123,11 +131,11 @@ def _text_cells(where: str, series: Any) -> Cells:
     return Cells(np.where(places < 0, np.nan, places), "str", texts, typed=True)
 
 
-def _number_cells(where: str, series: Any) -> Cells:
+def _number_cells(series: Any) -> Cells | None:
     dtype = series.dtype
     kind = getattr(dtype, "numpy_dtype", dtype).name
     if kind not in get_args(Type):
-        raise DataError(where, f"values of type {dtype}", "numbers, booleans, text or categories")
+        return None
     values = series.to_numpy(np.float64, na_value=np.nan)
     if kind == "bool":
         return Cells(values, "bool", ("False", "True"), typed=True, column=Column("bool", ("False", "True")))
@@ -172,19 +180,36 @@ def as_pandas(frame: Any, where: str = "table") -> Any:
 
 
 def _as_native(frame: Any, like: Any) -> Any:
-    """A `pandas.DataFrame` with the types of the columns of `like`, and of its library."""
+    """A `pandas.DataFrame` with the columns of `like` that it has, in their types and of their library."""
     if hasattr(like, "iloc"):
         import pandas
 
-        same = frame.set_axis(like.columns, axis=1)
-        kinds = [like.iloc[:, i].dtype for i in range(like.shape[1])]
-        columns = [_of_dtype(same.iloc[:, i], kind) for i, kind in enumerate(kinds)]
-        return pandas.concat(columns, axis=1) if columns else same
+        names = named([str(name) for name in like.columns])
+        kept = [i for i, name in enumerate(names) if name in frame]
+        columns = [_of_dtype(frame[names[i]], like.iloc[:, i].dtype) for i in kept]
+        return pandas.concat(columns, axis=1).set_axis(like.columns[kept], axis=1) if columns else frame
     narwhals, pyarrow = (require_extra(name, "tabular", "table") for name in ("narwhals", "pyarrow"))
-    native = narwhals.from_native(like)
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    back = narwhals.from_arrow(table, backend=native.implementation)
-    return back.select(*(narwhals.col(name).cast(kind) for name, kind in native.collect_schema().items())).to_native()
+    if isinstance(like, pyarrow.Table):
+        return _of_schema(table, pyarrow.schema([field for field in like.schema if field.name in frame]))
+    native = narwhals.from_native(like)
+    back, kinds = narwhals.from_arrow(table, backend=native.implementation), native.collect_schema()
+    return back.select(*(narwhals.col(name).cast(kind) for name, kind in kinds.items() if name in frame)).to_native()
+
+
+def _of_schema(table: Any, schema: Any) -> Any:
+    """A `pyarrow.Table` in the types of a schema. Arrow casts no dictionary to another kind of dictionary."""
+    import pyarrow
+
+    columns = []
+    for field in schema:
+        column, kind = table[field.name].combine_chunks(), field.type
+        if pyarrow.types.is_dictionary(kind):
+            indices, values = column.indices.cast(kind.index_type), column.dictionary.cast(kind.value_type)
+            columns.append(pyarrow.DictionaryArray.from_arrays(indices, values, ordered=kind.ordered))
+        else:
+            columns.append(column.cast(kind))
+    return pyarrow.Table.from_arrays(columns, schema=schema)
 
 
 def _of_dtype(series: Any, dtype: Any) -> Any:
@@ -296,9 +321,10 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
 
 def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
     frame = as_pandas(frame, where)
-    cells = frame.astype(object).where(frame.notna(), None)
+    columns = [plain(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    cells = [series.astype(object).where(series.notna(), None).tolist() for series in columns]
     names = named([str(name) for name in frame.columns])
-    return encode(spec, where, names, cells.itertuples(index=False, name=None))
+    return encode(spec, where, names, zip(*cells, strict=True))
 
 
 def _series(column: Column, values: Array) -> Any:
@@ -327,6 +353,11 @@ def _times(column: Column, values: Array) -> Any:
     import pandas
 
     cells, zone = column.decode(values), None if column.clock is None else column.clock.zone
+    written = column.clock and column.clock.written
+    if written == "time":
+        return pandas.Series(as_times_of_day(cells), dtype=object)
+    if written == "digits":
+        return pandas.Series(column.texts(values)).replace("", pandas.NA).astype("Int64" if column.missing else "int64")
     if column.dtype == "datetime64[D]":
         pyarrow = require_extra("pyarrow", "tabular", "a column of dates")
         return pandas.Series(pyarrow.array(cells), dtype=pandas.ArrowDtype(pyarrow.date32()))

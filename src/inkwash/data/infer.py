@@ -12,7 +12,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import LARGEST_INTEGER
 from inkwash.data.columns import Type, require_numbers
-from inkwash.data.raw import Raw
+from inkwash.data.raw import Raw, require_room
 from inkwash.data.rows import blocks
 from inkwash.data.spec import FEW_LEVELS, DataSpec, has_channels, over_data, rounding
 
@@ -20,6 +20,8 @@ _HARDLY = 1e-4
 """A channel whose values span no more than this share of them is said to hardly vary."""
 DEPTHS = (10, 12, 14, 16)
 """Bits per value that cameras store in uint16."""
+MOST_LEVELS = 65536
+"""Integers of more levels are read as real numbers."""
 _OF_EACH = 10
 """Floating point has levels only where each of them occurs so often on average."""
 
@@ -56,6 +58,23 @@ def infer_spec(where: str, raw: Raw, config: DataConfig) -> tuple[DataSpec, tupl
     if raw.lengths is not None:
         return replace(spec, lengths=tuple(np.bincount(raw.lengths)[1:].tolist())), notes
     return spec, (*notes, f"NaN stands for a missing entry: {gaps.sum()} of {raw.data.size}")
+
+
+def with_real_numbers(raw: Raw, config: DataConfig, where: str) -> Raw:
+    """Whole numbers of which no model can name all levels as real numbers, with a note; other data as it is.
+
+    Raises:
+        DataError: whole numbers beyond 2^53, or too many for the memory.
+    """
+    data, may_be_many = raw.data, raw.data.dtype.kind in "iu" and raw.data.dtype.itemsize > 2
+    if raw.columns or not may_be_many or raw.levels or config.levels not in (None, "real") or 0 in data.shape:
+        return raw
+    low, high = _range(where, raw)
+    if high - low < MOST_LEVELS:
+        return raw
+    require_room(where, 8 * data.size)
+    note = f"whole numbers from {low:.0f} to {high:.0f}, more than {MOST_LEVELS} levels, read as real numbers"
+    return replace(raw, data=data.astype(np.float64), notes=(*raw.notes, note))
 
 
 def infer_given_spec(where: str, values: Array, spec: DataSpec) -> DataSpec:
@@ -217,8 +236,8 @@ def _spec(
         raise DataError(where, f"values in [{low:g}, {high:g}]", need)
     else:
         low, high = 0.0, float(levels - 1)
-    if not 2 <= levels <= 65536:
-        raise DataError(where, f"{levels} levels", "between 2 and 65536")
+    if not 2 <= levels <= MOST_LEVELS:
+        raise DataError(where, f"{levels} levels", f"between 2 and {MOST_LEVELS}")
     return DataSpec(shape, layout, dtype, low, high, levels, raw.columns)
 
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from inkwash.data.columns import Column, listed
 from inkwash.data.dates import DayOrMonthFirstError
 from inkwash.data.doubts import Choice, Doubt
 from inkwash.data.number_formats import AmbiguousNumbersError, Decimal, NumberFormat, find_format
-from inkwash.data.time_columns import text_time_column, time_column
+from inkwash.data.time_columns import days_in_digits, text_time_column, time_column
 
 _NEARLY = 0.9
 """From this share of the cells on, different texts are names of rows, and numbers among words are a column of
@@ -40,6 +41,10 @@ _DATE_WORDS = re.compile(
     rf"([a-z]+,? )?(\d{{1,2}}[a-z.]*[ -]{_MONTH}|{_MONTH} \d{{1,2}}[a-z]*)(,?[ -]\d{{2,4}})?([ ,T].*)?", re.IGNORECASE
 )
 _NINES = re.compile(r"-?(9{2,}|8{2,})")
+_NO_DATE = re.compile(
+    r"((9999|2999|2099)-?(12(-?31)?|01(-?01)?)|(0001|1111|1753|1800|1900|1970)-?01(-?01)?|1899-?12-?3[01])(T.*)?"
+)
+"""Dates that often stand for none: the ends of what a program can hold, and the beginning of its count."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,14 @@ class Judge:
             found = self._numbers(name, known) if known.texts is None else self._texts(name, known)
         return replace(found, infinite=(*found.infinite, *bad.tolist()))
 
-    def of_times(self, name: str, values: Array, dtype: TimeType, zone: str | None) -> Verdict:
+    def of_times(
+        self,
+        name: str,
+        values: Array,
+        dtype: TimeType,
+        zone: str | None = None,
+        written: Literal["digits", "time"] | None = None,
+    ) -> Verdict:
         """What a column of dates or durations is.
 
         Args:
@@ -107,6 +119,7 @@ class Judge:
             values: datetime64 or timedelta64 `(N,)`, NaT where a cell is missing; dates in UTC if they have a zone.
             dtype: the type that they came in.
             zone: time zone of dates, if they have one.
+            written: as of `Clock`.
 
         Raises:
             DataError: the options want categories or numbers, or `time_column` refuses the values.
@@ -116,16 +129,28 @@ class Judge:
         if self._is_stated(name):
             need = "numbers, text or booleans, for data.categories and data.numbers"
             raise DataError(self._where(name), "dates or durations", need)
-        column, counts = time_column(self._where(name), values, dtype, zone)
-        if (gone := np.isin(counts, column.moments_among(self.config.missing_values or ()))).any():
+        column, counts = time_column(self._where(name), values, dtype, zone, written=written)
+        gone = np.isin(counts, column.moments_among(self.config.missing_values or ()))
+        if gone.any():
             left = np.where(gone, np.array("NaT", values.dtype), values)
-            return replace(self, config=replace(self.config, missing_values=None)).of_times(name, left, dtype, zone)
+            rest = replace(self, config=replace(self.config, missing_values=None))
+            return rest.of_times(name, left, dtype, zone, written)
         seen = np.unique(values[~np.isnat(values)])
         if len(seen) > 1:
-            return Verdict(column, counts)
+            return self._dated(name, column, counts)
         if np.isnat(values).any():
             return self.left_out(name, f"{seen[0]} in some rows, and nothing in the others", "drop")
         return self._constant(name, column, counts, str(seen[0]))
+
+    def unreadable(self, name: str, seen: str) -> Verdict:
+        """The verdict on a column whose cells are neither numbers, text, booleans, dates nor durations.
+
+        Raises:
+            DataError: the options want it to be a part of the examples.
+        """
+        if self._is_stated(name) or name in (self.config.dates or ()):
+            raise DataError(self._where(name), seen, "numbers, text, booleans, dates or durations, or data.drop")
+        return self.left_out(name, seen, ())
 
     def left_out(self, name: str, seen: str, otherwise: str | Choice) -> Verdict:
         """The verdict that a column is no part of the examples, unless an option says otherwise; that which takes the
@@ -160,9 +185,33 @@ class Judge:
     def _where(self, name: str) -> str:
         return f"{self.where}, column {name!r}"
 
+    # Dates and durations
+
+    def _dated(self, name: str, column: Column, counts: Array) -> Verdict:
+        """The verdict on dates or durations that vary; a date far from all others may stand for none."""
+        spike = None
+        if column.is_date and name not in (self.config.dates or ()):
+            spike = _spike(counts, np.unique(counts[~np.isnan(counts)]), column.shown, _NO_DATE)
+        if spike is None:
+            return Verdict(column, counts)
+        date, count = column.shown(spike), np.count_nonzero(counts == spike)
+        seen = f"{date} in {count} of {np.count_nonzero(~np.isnan(counts))} cells, far from all others"
+        return Verdict(
+            column, counts, (Doubt(name, seen, "kept as a date", ("missing_values", date), ("dates", name)),)
+        )
+
+    def _digits(self, name: str, cells: Cells) -> Verdict:
+        """The verdict on whole numbers that the options say are dates."""
+        days = days_in_digits(cells.values)
+        if days is None:
+            raise DataError(self._where(name), f"numbers such as {cells.known[0]:.15g}", "dates such as 20240131")
+        return self.of_times(name, days, "datetime64[D]", written="digits")
+
     # Numbers
 
     def _numbers(self, name: str, cells: Cells) -> Verdict:
+        if name in (self.config.dates or ()):
+            return self._digits(name, cells)
         declared, seen = self._declared(name), np.unique(cells.known)
         if not cells.fits and declared is None:
             return self.left_out(name, "whole numbers beyond 2^53", () if cells.typed else "categories")
@@ -173,12 +222,21 @@ class Judge:
         if len(seen) == 1:
             column = Column(cells.dtype, None, cells.may_miss, cells.written)
             return self._constant(name, column, cells.values, f"{seen[0]:g}")
-        if declared is None and (found := self._identifier(name, cells, seen)):
+        are_days = declared is None and days_in_digits(seen) is not None
+        if declared is None and not are_days and (found := self._identifier(name, cells, seen)):
             return found
         column, values = number_column(self._where(name), cells.dtype, cells.values, declared)
-        spike = None if declared is not None or column.categories else _spike(cells.values, seen)
-        doubts = () if spike is None else (self._sentinel(name, cells, spike),)
+        doubts = self._about_numbers(name, cells, seen, column) if declared is None else ()
         return Verdict(replace(column, written=None if column.categories else cells.written), values, doubts)
+
+    def _about_numbers(self, name: str, cells: Cells, seen: Array, column: Column) -> tuple[Doubt, ...]:
+        """The doubts about numbers that vary."""
+        if days_in_digits(seen) is not None:
+            kind = "numbers" if column.categories is None else "categories"
+            what = f"whole numbers such as {seen[0]:.0f}, which may be dates"
+            return (Doubt(name, what, f"kept as {kind}", ("dates", name), (kind, name)),)
+        spike = None if column.categories else _spike(cells.values, seen, "{:g}".format, _NINES)
+        return () if spike is None else (self._sentinel(name, cells, spike),)
 
     def _identifier(self, name: str, cells: Cells, seen: Array) -> Verdict | None:
         """The verdict on whole numbers that number the rows, by their name and their values; None on others."""
@@ -205,6 +263,8 @@ class Judge:
         declared = self._declared(name)
         if declared is False:
             return self.verdict(name, self._wanted_numbers(name, cells))
+        if name in (self.config.dates or ()):
+            return self._wanted_dates(name, cells)
         is_open = declared is None and cells.column is None
         if is_open:
             cells = cells.with_one_spelling()
@@ -227,6 +287,18 @@ class Judge:
             need = "a finite number, or the column in data.categories"
             raise DataError(f"{self.where} {row}, column {name!r}", repr(texts[odd]), need)
         return cells.as_numbers(written)
+
+    def _wanted_dates(self, name: str, cells: Cells) -> Verdict:
+        """The verdict on text that the options say is dates."""
+        texts = _names(cells)
+        if all(map(is_integer, texts)):
+            return self._digits(name, cells.as_numbers(NumberFormat()))
+        found = self._moments(name, cells)
+        if found is None or found.column is None:
+            raise DataError(
+                self._where(name), f"text such as {quoted(texts[0])}", "dates such as 2024-01-31, several of them"
+            )
+        return found
 
     def _format(self, name: str, texts: Sequence[str]) -> NumberFormat | None:
         try:
@@ -289,7 +361,8 @@ class Judge:
             seen = f"dates such as {quoted(texts[0])}: day or month first?"
             return self.left_out(name, seen, ("day_first", "yes"))
         if dates is not None:
-            return Verdict(*dates)
+            gone = np.isin(dates[1], dates[0].moments_among(self.config.missing_values or ()))
+            return self._moments(name, cells.without(gone)) if gone.any() else self._dated(name, *dates)
         if all(_DATE.fullmatch(text) or _DATE_WORDS.fullmatch(text) for text in texts):
             return self.left_out(name, f"dates, such as {quoted(texts[0])}, that are not read", "categories")
         return None
@@ -343,9 +416,10 @@ class Judge:
         return Verdict(column, values, () if is_stated else (doubt,))
 
     def _constant(self, name: str, column: Column, values: Array, value: str) -> Verdict:
-        option = "numbers" if column.categories is None else "categories"
+        option = "dates" if column.clock else "numbers" if column.categories is None else "categories"
         doubt = Doubt(name, f"{value} in every row", "kept as a constant", ("drop", name), (option, name))
-        return Verdict(column, values, () if self._is_stated(name) else (doubt,))
+        is_stated = self._is_stated(name) or name in (self.config.dates or ())
+        return Verdict(column, values, () if is_stated else (doubt,))
 
 
 def quoted(text: str) -> str:
@@ -370,14 +444,21 @@ def _are_measures(numbers: Cells) -> bool:
     return len(known) == 0 or not are_categories(numbers.dtype, known, np.unique(known))
 
 
-def _spike(values: Array, seen: Array) -> float | None:
-    """The smallest or the largest number, if it occurs more than once and more often than any other, or is all nines,
-    and lies farther from the others than these do from each other."""
+def _spike(values: Array, seen: Array, shown: Callable[[float], str], usual: re.Pattern[str]) -> float | None:
+    """The smallest or the largest number, if it occurs more than once and more often than any other, or is one that
+    usually stands for none, and lies farther from the others than these do from each other.
+
+    Args:
+        values: all of them, NaN where one is missing.
+        seen: the different ones, in order.
+        shown: how a number is written.
+        usual: how those are written that usually stand for none.
+    """
     if len(seen) < 4 or len(values) < _FEW:
         return None
     for end, near, far in ((seen[0], seen[1], seen[-1]), (seen[-1], seen[-2], seen[0])):
         others = np.unique(values[(values != end) & ~np.isnan(values)], return_counts=True)[1]
         is_frequent = np.count_nonzero(values == end) > others.max()
-        if (is_frequent or _NINES.fullmatch(f"{end:g}")) and abs(end - near) > abs(near - far):
+        if (is_frequent or usual.fullmatch(shown(end))) and abs(end - near) > abs(near - far):
             return float(end)
     return None

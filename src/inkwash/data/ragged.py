@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -85,6 +85,33 @@ def padded(
         np.moveaxis(row, axis, 0)[: array.shape[axis]] = np.moveaxis(array, axis, 0)
     note = f"series of {lengths.min()} to {lengths.max()} places"
     return Raw(data, layout, notes=(*notes, note), labels=labels or {}, lengths=lengths)
+
+
+def ended(raw: Raw, config: DataConfig, where: str) -> Raw:
+    """An array of padded series as series of unequal length.
+
+    Args:
+        raw: the array, and beside it the number of places of each series.
+        config: names these numbers, and the layout of the array.
+        where: what the array is called in messages.
+
+    Raises:
+        DataError: no series, no numbers from 1 to the length of the array for each of them, or as `padded`.
+    """
+    lengths, layout = raw.labels[str(config.lengths)], raw.layout or config.layout
+    if layout not in ("NL", "NLC", "NCL") or raw.data.ndim != len(layout):
+        need = "series, with --data.layout NL, NLC or NCL"
+        raise DataError("data.lengths", f"{config.lengths!r}, for an array of shape {raw.data.shape}", need)
+    axis, name = layout.index("L"), f"{where}: lengths {config.lengths}"
+    most = raw.data.shape[axis]
+    if lengths.shape != raw.data.shape[:1] or lengths.dtype.kind not in "iu":
+        need = f"a whole number for each of {len(raw.data)} series"
+        raise DataError(name, f"{lengths.dtype} of shape {lengths.shape}", need)
+    if (bad := (lengths < 1) | (lengths > most)).any():
+        raise DataError(f"{name}[{bad.argmax()}]", lengths[bad.argmax()], f"1 to {most} places")
+    arrays = [np.take(row, range(length), axis - 1) for row, length in zip(raw.data, lengths, strict=True)]
+    found = padded(arrays, axis - 1, cast(Layout, layout), where, config, raw.labels)
+    return replace(found, notes=(*raw.notes, *found.notes))
 
 
 def read_ts(path: Path, config: DataConfig) -> Raw:

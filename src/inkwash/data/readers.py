@@ -85,7 +85,7 @@ def _object(
 
 
 _PICTURES = ("pages", "skip_damaged")
-_TABLE = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
+_TABLE = ("drop", "categories", "numbers", "dates", "missing_values", "day_first", "strict")
 _TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
@@ -95,10 +95,10 @@ FILES = (
     Reader("a folder of pictures", Path.is_dir, read_folder, _PICTURES),
     Reader("a .zip file of pictures", _ends_in(".zip"), read_zip, _PICTURES),
     Reader("a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
-    Reader("an .npy file", _ends_in(".npy"), read_array_file),
-    Reader("an .npz file", _ends_in(".npz"), read_npz, ("key",)),
+    Reader("an .npy file", _ends_in(".npy"), read_array_file, ("lengths",)),
+    Reader("an .npz file", _ends_in(".npz"), read_npz, ("key", "lengths")),
     Reader("a .ts file of series", _ends_in(".ts"), read_ts),
-    Reader("an IDX file", is_idx, read_array_file),
+    Reader("an IDX file", is_idx, read_array_file, ("lengths",)),
     Reader("a table in a .csv or .tsv file", is_text_table, read_csv, _TEXT, read_rows=read_csv_rows),
     Reader("a table in a .parquet file", is_parquet, read_parquet, _TABLE, read_rows=read_parquet_rows),
 )
@@ -252,9 +252,11 @@ def read_example(path: Path, spec: DataSpec) -> Array:
 
 
 def _holds_values(pixels: Array, spec: DataSpec) -> bool:
-    """Whether the pixels of a file are values of the data: real or signed numbers are, and others if data is as in
-    files."""
-    return pixels.dtype.kind in "fi" or (spec.is_as_in_files and pixels.dtype == spec.dtype)
+    """Whether the pixels of a file are values of the data: real or signed numbers and those of 32 bits are, and others
+    if data is as in files."""
+    return (
+        pixels.dtype.kind in "fi" or pixels.dtype.itemsize > 2 or (spec.is_as_in_files and pixels.dtype == spec.dtype)
+    )
 
 
 def _stretched(pixels: Array, spec: DataSpec) -> Array:

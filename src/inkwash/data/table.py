@@ -41,7 +41,9 @@ def entry_columns(where: str, names: Sequence[str], config: DataConfig) -> list[
 
 def _require_named_once(names: Sequence[str], labels: tuple[str, ...], config: DataConfig) -> None:
     """Refuse options that name a column which is not there, or which another option names too."""
-    options = {"drop": config.drop, "labels": labels, "categories": config.categories, "numbers": config.numbers}
+    options = {"drop": config.drop, "labels": labels} | {
+        option: getattr(config, option) for option in ("categories", "numbers", "dates")
+    }
     uses = [(option, name) for option, some in options.items() for name in some or ()]
     for i, (option, name) in enumerate(uses):
         if name not in names:

@@ -1,7 +1,7 @@
 """Columns of dates and of durations, from arrays of NumPy and from text."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from inkwash.data.dates import counts_of, parse_dates, zone_named
 
 
 def time_column(
-    where: str, values: Array, dtype: TimeType, zone: str | None = None, day_first: bool | None = None
+    where: str,
+    values: Array,
+    dtype: TimeType,
+    zone: str | None = None,
+    day_first: bool | None = None,
+    written: Literal["digits", "time"] | None = None,
 ) -> tuple[Column, Array]:
     """A column of dates or durations: what it is, and what stands in the data for its cells.
 
@@ -24,6 +29,7 @@ def time_column(
         dtype: the type that they came in.
         zone: time zone of dates, if they have one.
         day_first: whether the day came first in dates of text, if that had to be known.
+        written: as of `Clock`.
 
     Raises:
         DataError: an unknown zone, or a date too far from 1970 for its unit.
@@ -36,7 +42,7 @@ def time_column(
     seen = counts[~np.isnan(counts)]
     if len(seen) and np.abs(seen).max() > LARGEST_INTEGER:
         raise DataError(where, "microseconds more than 285 years from 1970", "dates nearer to it, or no fractions")
-    clock = clock_of(counts, resolution, zone=zone, day_first=day_first)
+    clock = clock_of(counts, resolution, zone=zone, day_first=day_first, written=written)
     return Column(dtype, None, bool(np.isnan(counts).any()), clock=clock), counts
 
 
@@ -72,3 +78,21 @@ def _is_read_so(texts: Sequence[str], day_first: bool, values: Array) -> bool:
     return (
         this is not None and np.array_equal(this[0], values) and (other is None or not np.array_equal(other[0], values))
     )
+
+
+def days_in_digits(values: Array) -> Array | None:
+    """The days that whole numbers such as 20240131 stand for, datetime64[D] `(N,)`, NaT where one is NaN; None if some
+    of the numbers is no date of the years 1800 to 2199, or of the year 9999, which often stands for none."""
+    known = values[~np.isnan(values)]
+    if (known % 1).any() or not ((known >= 18000101) & (known < 1e8)).all():
+        return None
+    year, month, day = (known // 10000).astype(int), (known // 100 % 100).astype(int), (known % 100).astype(int)
+    if not ((month >= 1) & (month <= 12) & (day >= 1) & ((year < 2200) | (year == 9999))).all():
+        return None
+    months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (day - 1)
+    if (days.astype("datetime64[M]") != months).any():
+        return None
+    found = np.full(len(values), "NaT", "datetime64[D]")
+    found[~np.isnan(values)] = days
+    return found

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
@@ -24,10 +25,12 @@ from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.machine import accelerator
 from inkwash.core.shapes import Array
+from inkwash.data.dataset import Dataset
 from inkwash.data.rows import take
 from inkwash.evaluation.evaluate import Evaluated, evaluated
 from inkwash.evaluation.features import Features
 from inkwash.evaluation.finding import Grade
+from inkwash.evaluation.known import Known
 from inkwash.evaluation.pictures import BY_TIME, SAMPLES
 from inkwash.evaluation.report import command_of, comparison_page
 from inkwash.training.run import Run, StrPath
@@ -137,7 +140,7 @@ def compare(
     out: Path = Path("comparison"),
     data: Any = None,
     device: Device = "auto",
-    features: Features | None = None,
+    features: Features | nn.Module | None = None,
 ) -> Comparison:
     """Evaluate two runs on the same held-out examples, and write `comparison.json` and `report.html` into a folder. The
     evaluation of each run is written into the run too, as by `evaluate`, which explains the other arguments.
@@ -158,11 +161,10 @@ def compare(
     main = accelerator().is_main_process
     display = (main and display) or Display(shown=False)
     runs = Run(a), Run(b)
-    _require_same_examples(runs, data)
-    found = []
-    for run in runs:
+    found, known = [], Known()
+    for run, dataset in zip(runs, _same_examples(runs, data), strict=True):
         display.say(f"evaluating    {run.path}")
-        found.append(evaluated(run.path, config, display, data=data, device=device, features=features))
+        found.append(evaluated(run.path, config, display, data=dataset, device=device, features=features, known=known))
     comparison = _comparison(found)
     if main:
         for each in found:
@@ -171,16 +173,18 @@ def compare(
     return comparison
 
 
-def _require_same_examples(runs: tuple[Run, Run], data: Any) -> None:
-    """Raise a `DataError` unless two runs hold out the same examples of the same data."""
+def _same_examples(runs: tuple[Run, Run], data: Any) -> list[Dataset]:
+    """The data of two runs; raise a `DataError` unless they hold out the same examples of the same data."""
     (train, held_out), (train_b, held_out_b) = (run.split() for run in runs)
     same = np.array_equal(train, train_b) and np.array_equal(held_out, held_out_b)
+    datasets = [run.dataset(data) for run in runs] if same else []
     if same:
-        x, y = (take(run.dataset(data).data, held_out) for run in runs)
+        x, y = (take(each.data, held_out) for each in datasets)
         same = np.array_equal(x, y, equal_nan=x.dtype.kind == "f")
     if not same:
         need = f"those of {runs[0].path}: a run of the same data, --data.held-out and --data.split-seed"
         raise DataError(str(runs[1].path), "other held-out examples", need)
+    return datasets
 
 
 def _comparison(found: list[Evaluated]) -> Comparison:

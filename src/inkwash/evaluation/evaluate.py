@@ -14,16 +14,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from inkwash.core import storage
 from inkwash.core.config import Device, EvaluateConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.core.options import check
+from inkwash.core.shapes import Array
 from inkwash.data.dataset import Dataset
 from inkwash.evaluation.calibration import rows_to_hide
-from inkwash.evaluation.features import Features, require_features
+from inkwash.evaluation.features import Features, features_of, require_features
 from inkwash.evaluation.forecasts import horizon_of
+from inkwash.evaluation.known import Known
 from inkwash.evaluation.pictures import draw_pictures
 from inkwash.evaluation.report import page
 from inkwash.evaluation.result import Evaluation, measure
@@ -42,7 +46,7 @@ def evaluate(
     *,
     data: Any = None,
     device: Device = "auto",
-    features: Features | None = None,
+    features: Features | nn.Module | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run, write `evaluation/report.html`, `evaluation.json` and pictures into it, and return what the JSON
     holds. Processes that were started together share the work; the first of them writes.
@@ -54,7 +58,8 @@ def evaluate(
         data: what the run was trained on, if that was an object of Python; by default it is read again.
         device: where to evaluate.
         features: one more space in which samples and data are compared: a function of examples in data units, channels
-            first, `(N, C, H, W)` for images, to real numbers `(N, F)`.
+            first, `(N, C, H, W)` for images, to real numbers `(N, F)`; or a torch module, which takes images as uint8
+            `(N, 3, H, W)`. The config may name one instead.
 
     Raises:
         CheckpointError: no run.
@@ -112,18 +117,32 @@ def evaluated(
     *,
     data: Any = None,
     device: Device = "auto",
-    features: Features | None = None,
+    features: Features | nn.Module | None = None,
+    known: Known | None = None,
 ) -> Evaluated:
-    """`evaluate`, without writing anything."""
+    """`evaluate`, without writing anything; what is `known` of the data is not found again."""
     folder, config = Run(run), config or EvaluateConfig()
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)
     config, dataset, split = replace(config, sampling=sampling), folder.dataset(data), folder.split()
     config = _possible(model, dataset, config)
-    if features is not None:
-        require_features(features, dataset.spec.to_channels_first(dataset.data[split[1][:FEWEST]]))
-    subject = subject_of(model, dataset, split, config, display, features)
+    function = _features(features, dataset, split[1], config)
+    subject = subject_of(model, dataset, split, config, display, function, known)
     return Evaluated(folder, subject, measure(subject, folder.header().step, display))
+
+
+def _features(
+    features: Features | nn.Module | None, dataset: Dataset, held_out: Array, config: EvaluateConfig
+) -> Features | None:
+    """The function of the user, if there is one, after a trial."""
+    if features is not None and config.features is not None:
+        raise ConfigError("features", config.features, "no features from Python beside it")
+    given = features if config.features is None else config.features
+    if given is None:
+        return None
+    function = features_of(given, dataset.spec)
+    require_features(function, dataset.spec.to_channels_first(dataset.data[held_out[:FEWEST]]))
+    return function
 
 
 def _possible(model: Model, dataset: Dataset, config: EvaluateConfig) -> EvaluateConfig:

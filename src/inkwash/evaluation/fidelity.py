@@ -73,7 +73,7 @@ _GOOD: dict[str, Any] = {"frechet": "low", "kernel": "low", "density": "near 1"}
 SPACES = {
     "components": "the principal components of the entries",
     "classifier": "features of a small classifier of the labels",
-    "given": "the features given from Python",
+    "given": "the features that were given",
 }
 """The spaces of features in words."""
 
@@ -215,11 +215,18 @@ def measure_fidelity(subject: Subject) -> Spaces:
     The spaces are fitted on training examples other than those of the floor.
     """
     space, kept, labels = subject.space, len(subject.parts.train), subject.fitted_condition.get("label")
-    maps = {"components": principal_components(space.fitted[kept:])}
+    known, rest, seed = subject.known, space.fitted[kept:], subject.config.seed
+    maps = {"components": known.of("components", [rest], lambda: principal_components(rest))}
     if labels:
-        maps["classifier"] = classifier_features(space.fitted[kept:], labels[kept:], subject.config.seed)
+        data = rest, np.asarray(labels[kept:])
+        maps["classifier"] = known.of(f"classifier {seed}", data, lambda: classifier_features(*data, seed))
     found = {name: [features(x) for x in space.compared] for name, features in maps.items()}
     if subject.features is not None:
         examples = map(subject.spec.to_channels_first, subject.parts.compared)
         found["given"] = [require_features(subject.features, x) for x in examples]
-    return Spaces({name: Space(sets[0].shape[1], *with_floor(fidelity, *sets)) for name, sets in found.items()})
+    return Spaces(
+        {
+            name: Space(sets[0].shape[1], *with_floor(fidelity, *sets, known=known, what="fidelity"))
+            for name, sets in found.items()
+        }
+    )

@@ -15,13 +15,20 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.evaluation.finding import Finding, Grade
+from inkwash.evaluation.known import Known
 from inkwash.evaluation.subject import Subject
 
 Measured = TypeVar("Measured")
 
 
 def with_floor(
-    measure: Callable[[Array, Array], Measured], samples: Array, train: Array, held_out: Array
+    measure: Callable[[Array, Array], Measured],
+    samples: Array,
+    train: Array,
+    held_out: Array,
+    *,
+    known: Known | None = None,
+    what: str = "",
 ) -> tuple[Measured, Measured]:
     """The distance of samples from held-out data, and its floor: that of training data from the same held-out data.
 
@@ -33,9 +40,12 @@ def with_floor(
         samples: `(M, …)`.
         train: training examples, `(K, …)`.
         held_out: `(N, …)`.
+        known: keeps the floor for the next model, under the name `what`.
+        what: the distance.
     """
     count = min(len(samples), len(train), len(held_out))
-    return measure(samples[:count], held_out[:count]), measure(train[:count], held_out[:count])
+    data = train[:count], held_out[:count]
+    return measure(samples[:count], data[1]), (known or Known()).of(what, data, lambda: measure(*data))
 
 
 @dataclass(frozen=True)
@@ -88,23 +98,35 @@ def two_sample_test(a: Array, b: Array, seed: int = 0, shuffles: int = 50) -> Tw
     x = np.concatenate([flat(a[:count]), flat(b[:count])])
     y = np.repeat([0, 1], count)
     random = np.random.default_rng(seed)
-    accuracy = _out_of_bag_accuracy(x, y, seed)
-    null = np.array([_out_of_bag_accuracy(x, random.permutation(y), seed + 1 + i) for i in tracked(range(shuffles))])
+    shuffled = [(random.permutation(y), seed + 1 + i) for i in range(shuffles)]
+    accuracy, *by_chance = _out_of_bag_accuracies(x, [(y, seed), *shuffled])
+    null = np.array(by_chance)
     p_value = float((1 + np.sum(null >= accuracy)) / (1 + shuffles))
     return TwoSample(accuracy, float(null.mean()), float(np.quantile(null, 0.95)), p_value, count)
+
+
+def _out_of_bag_accuracies(x: Array, tasks: Sequence[tuple[Array, int]]) -> list[float]:
+    """The accuracy of a forest for each labelling and seed. Forests grow side by side, each of them in one thread,
+    which takes less than to share out the trees of each forest."""
+    from sklearn.utils.parallel import Parallel, delayed
+
+    forests = Parallel(n_jobs=-1, prefer="threads", return_as="generator")
+    found = forests(delayed(_out_of_bag_accuracy)(x, *task) for task in tasks)
+    return [next(found) for _ in tracked(tasks)]
 
 
 def _out_of_bag_accuracy(x: Array, y: Array, seed: int) -> float:
     from sklearn.ensemble import RandomForestClassifier
 
     state = np.random.RandomState(np.random.MT19937(seed))
-    forest = RandomForestClassifier(100, min_samples_leaf=2, oob_score=True, random_state=state, n_jobs=-1)
+    forest = RandomForestClassifier(100, min_samples_leaf=2, oob_score=True, random_state=state)
     return float(forest.fit(x, y).oob_score_)
 
 
 def measure_two_sample(subject: Subject) -> TwoSample:
     """Samples against held-out data."""
-    return two_sample_test(subject.space.samples, subject.space.held_out, subject.config.seed)
+    space, config = subject.space, subject.config
+    return two_sample_test(space.samples, space.held_out, config.seed, config.shuffles)
 
 
 @dataclass(frozen=True)
@@ -126,7 +148,9 @@ Labelled = tuple[Array, Sequence[str]]
 """Examples `(N, …)` and their N labels."""
 
 
-def label_test(train: Labelled, held_out: Labelled, samples: Labelled, seed: int = 0) -> LabelTest:
+def label_test(
+    train: Labelled, held_out: Labelled, samples: Labelled, seed: int = 0, known: Known | None = None
+) -> LabelTest:
     """Train a random forest to read labels, and count how often it reads those of samples and of held-out data.
 
     Args:
@@ -134,14 +158,20 @@ def label_test(train: Labelled, held_out: Labelled, samples: Labelled, seed: int
         held_out: what to test on.
         samples: samples and the labels that they were sampled under.
         seed: of the forest.
+        known: keeps the forest for the next model.
     """
+    data = flat(train[0]), np.asarray(train[1])
+    forest = (known or Known()).of(f"labels {seed}", data, lambda: _forest_of_labels(*data, seed))
+    right = [float(np.mean(forest.predict(flat(x)) == np.asarray(labels))) for x, labels in (samples, held_out)]
+    return LabelTest(right[0], right[1], len(samples[0]))
+
+
+def _forest_of_labels(x: Array, labels: Array, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     state = np.random.RandomState(np.random.MT19937(seed))
-    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(flat(train[0]), np.asarray(train[1]))
-    forest.set_params(n_jobs=1)  # trees are added up in one order
-    right = [float(np.mean(forest.predict(flat(x)) == np.asarray(labels))) for x, labels in (samples, held_out)]
-    return LabelTest(right[0], right[1], len(samples[0]))
+    forest = RandomForestClassifier(100, random_state=state, n_jobs=-1).fit(x, labels)
+    return forest.set_params(n_jobs=1)  # trees are added up in one order
 
 
 @dataclass(frozen=True)
@@ -177,7 +207,9 @@ def measure_labels(subject: Subject) -> Labels | None:
     )
     if not held_out:
         return None
-    test = label_test((space.fitted, train), (space.held_out, held_out), (space.samples, samples), config.seed)
+    test = label_test(
+        (space.fitted, train), (space.held_out, held_out), (space.samples, samples), config.seed, subject.known
+    )
     return Labels(test, config.guidance)
 
 

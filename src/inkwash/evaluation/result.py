@@ -124,6 +124,13 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
         "series": lambda: measure_series(subject),
         "labels": lambda: measure_labels(subject),
     }  # the slowest first, since processes take them in turn
+    weights = [_weight(name, subject.config) for name in measures]
     with display.bar("testing samples against data"):
-        found: dict[str, Any] = dict(zip(measures, results_of(list(measures.values())), strict=True))
+        found: dict[str, Any] = dict(zip(measures, results_of([*measures.values()], weights=weights), strict=True))
     return Evaluation(step=step, data=subject.name, config=subject.config, likelihood=likelihood, **found)
+
+
+def _weight(name: str, config: EvaluateConfig) -> float:
+    """About how long a measure takes, in units of a forest."""
+    drawn = {"imputation": 16 if config.imputed != 0 else 0, "forecasts": config.forecasts}
+    return 1 + {"two_sample": config.shuffles, "utility": 2, "labels": 2, **drawn}.get(name, 0)

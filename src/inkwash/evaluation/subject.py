@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import cast
 
@@ -19,6 +19,7 @@ from inkwash.data.dataset import Dataset
 from inkwash.data.rows import take
 from inkwash.data.spec import DataSpec
 from inkwash.evaluation.features import Features
+from inkwash.evaluation.known import Known
 from inkwash.evaluation.tabular import categories_of, embed, table_of
 from inkwash.model.model import Model
 from inkwash.model.shares import draw_in_shares
@@ -99,6 +100,7 @@ class Subject:
         sampled_under: the condition of the samples, which is that of other held-out examples.
         fitted_condition: the condition of `parts.fitted`.
         features: the user's function for one more space of features, if there is one.
+        known: what was found about the data alone.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Subject:
     sampled_under: ConditionKeywords
     fitted_condition: ConditionKeywords
     features: Features | None = None
+    known: Known = field(default_factory=Known)
 
 
 def subject_of(
@@ -121,6 +124,7 @@ def subject_of(
     config: EvaluateConfig,
     display: Display,
     features: Features | None = None,
+    known: Known | None = None,
 ) -> Subject:
     """Sample from the model, and collect what the samples are compared with.
 
@@ -134,6 +138,7 @@ def subject_of(
         config: how much to evaluate, and how the model was sampled.
         display: where to show progress.
         features: see `Subject`.
+        known: see `Subject`.
 
     Raises:
         DataError: too few held-out or training examples.
@@ -161,6 +166,7 @@ def subject_of(
         sampled_under=dataset.conditions(others),
         fitted_condition=dataset.conditions(fitted_places),
         features=features,
+        known=known or Known(),
     )
 
 

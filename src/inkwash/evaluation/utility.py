@@ -13,6 +13,7 @@ import numpy as np
 
 from inkwash.core.shapes import Array
 from inkwash.evaluation.finding import Finding, Grade
+from inkwash.evaluation.known import Known
 from inkwash.evaluation.subject import Subject
 from inkwash.evaluation.tabular import categories_of, embed, names_of, table_of
 
@@ -54,7 +55,13 @@ class Utility(Finding):
 
 
 def utility_test(
-    samples: Task, train: Task, held_out: Task, classify: bool, seed: int = 0, target: str = "target"
+    samples: Task,
+    train: Task,
+    held_out: Task,
+    classify: bool,
+    seed: int = 0,
+    target: str = "target",
+    known: Known | None = None,
 ) -> Utility | None:
     """Train on samples and on as many training examples, and test both on held-out data.
 
@@ -67,12 +74,16 @@ def utility_test(
         classify: whether targets are categories.
         seed: of the forests.
         target: name of the target.
+        known: keeps what was learned from training examples for the next model.
     """
     (samples, train, (x, y)) = (_with_target(*task) for task in (samples, train, held_out))
     count = min(len(samples[0]), len(train[0]))
     if min(count, len(y)) < _FEWEST:
         return None
-    predicted = [_predict((features[:count], known[:count]), x, classify, seed) for features, known in (samples, train)]
+    tasks = [(features[:count], targets[:count]) for features, targets in (samples, train)]
+    by_samples = _predict(tasks[0], x, classify, seed)
+    what, data = f"utility {classify} {seed}", (*tasks[1], x)
+    predicted = [by_samples, (known or Known()).of(what, data, lambda: _predict(tasks[1], x, classify, seed))]
     scores = [(p == y).astype(float) if classify else 1 - (p - y) ** 2 / (y.var() or 1.0) for p in predicted]
     error = np.std(scores[0] - scores[1], ddof=1) / np.sqrt(len(y))
     of_samples, of_train = (float(each.mean()) for each in scores)
@@ -108,7 +119,7 @@ def measure_utility(subject: Subject) -> Utility | None:
     question = _question_of_labels(subject) or _question_of_columns(subject)
     if question is None:
         return None
-    return utility_test(*question.tasks, question.classify, subject.config.seed, question.target)
+    return utility_test(*question.tasks, question.classify, subject.config.seed, question.target, subject.known)
 
 
 def _question_of_labels(subject: Subject) -> _Question | None:

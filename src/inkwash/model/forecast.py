@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from inkwash.core.errors import ConfigError, DataError, require_integer
 from inkwash.core.shapes import Array
@@ -31,12 +32,14 @@ def by_channel(spec: DataSpec, series: Array) -> Array:
     return np.asarray(channels_first[spec.layout](series), np.float64)
 
 
-def with_future(units: Units, past: Any, horizon: int) -> Array:
-    """Series of the model's length, float64: the last places of the past, then `horizon` places that are NaN.
+def with_future(units: Units, past: Any, horizon: int) -> tuple[Array, Array]:
+    """Series of the model's length, float64: the last places of each past, then `horizon` places that are NaN, and how
+    many places that makes, `(B,)`; the rest is NaN too.
 
     Args:
         units: those of the model, whose series have L places.
-        past: data units, `(B, …)` with at least L - horizon places; NaN or masked where one is missing.
+        past: data units, `(B, …)`; NaN or masked where a place is missing. It has at least L - horizon places; only for
+            a model of series of unequal length it may have fewer, or be a list, or end in NaN where a series ends.
         horizon: from 1 to L - 1.
 
     Raises:
@@ -47,11 +50,45 @@ def with_future(units: Units, past: Any, horizon: int) -> Array:
     require_integer("horizon", horizon)
     if horizon >= length:
         raise ConfigError("horizon", horizon, f"1 to {length - 1}, for a model of series of {length} places")
-    seen = as_array(past)
-    _require_past(seen, axis, units.data_shape, length - horizon)
-    last = np.take(seen, range(seen.shape[axis] - length + horizon, seen.shape[axis]), axis)
-    ahead = [(0, horizon if i == axis else 0) for i in range(seen.ndim)]
-    return np.pad(last.astype(np.float64), ahead, constant_values=np.nan)
+    seen: Any = past
+    if units.lengths is None:
+        seen = as_array(past)
+        _require_past(seen, axis, units.data_shape, length - horizon)
+    else:
+        seen = [_ended(as_array(each), axis - 1) for each in past]
+        for each in seen:
+            _require_past(each[None], axis, units.data_shape, 1)
+    full = np.full((len(seen), *units.data_shape), np.nan)
+    ends = [_fill(row, each, axis - 1, length - horizon) + horizon for row, each in zip(full, seen, strict=True)]
+    return full, np.array(ends)
+
+
+def last_places(draws: Any, ends: Array, horizon: int, axis: int) -> Any:
+    """The `horizon` places before the end of each series.
+
+    Args:
+        draws: an array or tensor `(n, B, …)`.
+        ends: how many places the series have, `(B,)`.
+        horizon: how many of them.
+        axis: which axis of one draw of all series is time.
+    """
+    ahead = [draws[:, i][(slice(None),) * axis + (slice(end - horizon, end),)] for i, end in enumerate(ends)]
+    return torch.stack(ahead, 1) if isinstance(draws, torch.Tensor) else np.stack(ahead, 1)
+
+
+def _ended(series: Array, axis: int) -> Array:
+    """A series without the places at its end that are NaN in every channel; its first place stays."""
+    if not 0 <= axis < series.ndim or series.dtype.kind != "f" or not series.shape[axis]:
+        return series
+    known: Array = np.asarray(~np.isnan(series).all(tuple(i for i in range(series.ndim) if i != axis)))
+    return np.take(series, range(max(len(known) - int(known[::-1].argmax()), 1) if known.any() else 1), axis)
+
+
+def _fill(row: Array, past: Array, axis: int, most: int) -> int:
+    """Write the last places of a past, at most so many, into the first places of a row, and return how many."""
+    count = min(past.shape[axis], most)
+    np.moveaxis(row, axis, 0)[:count] = np.moveaxis(past, axis, 0)[past.shape[axis] - count :]
+    return count
 
 
 def _require_past(seen: Array, axis: int, shape: tuple[int, ...], least: int) -> None:

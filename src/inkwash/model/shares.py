@@ -23,18 +23,22 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def results_of(tasks: Sequence[Callable[[], Any]], place: Accelerator | None = None) -> list[Any]:
+def results_of(
+    tasks: Sequence[Callable[[], Any]], place: Accelerator | None = None, weights: Sequence[float] | None = None
+) -> list[Any]:
     """The results of tasks, which are dealt out in order: each process does every so-manieth of them.
 
     Args:
         tasks: the same in every process, and none of them waits for another process.
         place: this process; by default its place among those that were started with it.
+        weights: how long each task takes beside the others, for progress; by default all take equally long.
     """
     from accelerate.utils import gather_object
 
     place = place or accelerator()
     mine = range(place.process_index, len(tasks), place.num_processes)
-    found = dict(gather_object([(k, tasks[k]()) for k in tracked(mine)]))
+    each = None if weights is None else [weights[k] for k in mine]
+    found = dict(gather_object([(k, tasks[k]()) for k in tracked(mine, each)]))
     return [found[k] for k in range(len(tasks))]
 
 

@@ -16,7 +16,7 @@ from inkwash.core.shapes import as_batch, event_size
 from inkwash.data.condition import ConditionSpec, guided
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.wrap import under
-from inkwash.model.forecast import axis_of_time, with_future
+from inkwash.model.forecast import axis_of_time, last_places, with_future
 from inkwash.model.lengths import drawn_lengths, ended, places_of
 from inkwash.model.model import Model
 from inkwash.model.options import WalkOptions
@@ -298,12 +298,14 @@ class WalkingModel(Model):
         a model of series of L places and a horizon h.
 
         This is `impute` with the last h places missing. The model knows series of L places only. Of a longer past it
-        sees the last L - h places; of a shorter one, fill up the beginning with NaN, and the model samples that too.
+        sees the last L - h places; of a shorter one, fill up the beginning with NaN, and the model samples that too. A
+        model of series of unequal length takes a shorter past as it is: a series of P + h places.
 
         Args:
             x: the past of each series, data units and in the layout of the data: `(B, P)` for `NL`, `(B, P, C)` for
                 `NLC`, `(B, C, P)` for `NCL` and without a transform, with P at least L - h; NaN where a place is
-                missing.
+                missing. For a model of series of unequal length, P is at least 1, and this may be a list of series,
+                or an array in which NaN fills up those that end early.
             horizon: h, how many places, from 1 to L - 1.
             n: how many samples of each, at least 1.
             seed: any integer >= 0; None takes one from torch's global generator. Sample i of a seed is the same, bit
@@ -318,10 +320,11 @@ class WalkingModel(Model):
             ConfigError: a model of other data than series, a bad `horizon`, `n` or option.
             DataError: a past of another shape or with too few places, or with values that the data cannot take.
         """
-        full = with_future(self.units, x, horizon)
-        draws = self.impute(full, n, seed=seed, method=method, **options)
-        axis = 1 + axis_of_time(self.units)
-        return draws[(slice(None),) * axis + (slice(draws.shape[axis] - horizon, None),)]
+        full, ends = with_future(self.units, x, horizon)
+        if self.units.lengths is not None:
+            options["present"] = places_of(self.units, len(full), ends)
+        draws, axis = self.impute(full, n, seed=seed, method=method, **options), axis_of_time(self.units)
+        return last_places(draws, ends, horizon, axis)
 
     def to_model(self, x: Any, missing: bool = False) -> Tensor:
         """Data units to model units, `(B, *shape)` on the model's device; NaN where an entry is missing."""

@@ -60,7 +60,8 @@ def prepare(options: Config, source: Any = None) -> Prepared:
 
     Args:
         options: the options, some of them left open.
-        source: the data, if it is an object of Python; by default the source of the options is read.
+        source: the data, if it is an object of Python, or has been read with these options; by default the source of
+            the options is read.
 
     Raises:
         ConfigError: the options are bad, or do not fit each other or the data.
@@ -71,7 +72,8 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     if source is None and not options.source:
         raise ConfigError("source", repr(options.source), "data, by its name or path")
     require_possible(options)
-    dataset = load_dataset(options.source if source is None else source, options.data)
+    is_read = isinstance(source, Dataset)
+    dataset = source if is_read else load_dataset(options.source if source is None else source, options.data)
     config = resolve(options, dataset.spec, len(dataset.data))
     train, held_out = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
     condition, given = dataset.condition, None

@@ -227,13 +227,16 @@ class Run:
         """The data of the run, read again.
 
         Args:
-            source: the data, if it is an object of Python; by default the source that the run names is read.
+            source: the data, if it is an object of Python, or has been read for the run; by default the source that
+                the run names is read.
 
         Raises:
             DataError: the data is gone, or has changed.
         """
         header = self.header()
-        data = load_dataset(header.config.source if source is None else source, header.config.data)
+        data = source
+        if not isinstance(source, Dataset):
+            data = load_dataset(header.config.source if source is None else source, header.config.data)
         if data.fingerprint() != header.fingerprint:
             need = "the data this run was trained on, or a run of the new data, by inkwash train"
             raise DataError(header.config.source, "data that has changed", need)

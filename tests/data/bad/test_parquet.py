@@ -35,17 +35,17 @@ def test_damaged_parquet(folder):
     return source
 
 
-@bad("data.parquet, column 'a': got values of type list<")
+@bad("data.parquet: got no column to learn (a: values of type list<")
 def test_parquet_of_lists(folder):
     return parquet(folder, a=[[1], [2]])
 
 
-@bad("data.parquet, column 'a': got values of type binary")
+@bad("data.parquet: got no column to learn (a: values of type binary")
 def test_parquet_of_bytes(folder):
     return parquet(folder, a=[b"1", b"2"])
 
 
-@bad("data.parquet, column 'a': got values of type struct<")
+@bad("data.parquet: got no column to learn (a: values of type struct<")
 def test_parquet_of_structures(folder):
     return parquet(folder, a=[{"b": 1}, {"b": 2}])
 

@@ -92,11 +92,6 @@ def test_one_level(folder):
     return npy(folder, np.full((20, 2), 7))
 
 
-@bad("70001 levels, need between 2 and 65536")
-def test_too_many_levels(folder):
-    return npy(folder, np.array([[0], [70_000], [5]]))
-
-
 @bad(f"data.npy[0]: got {2**60}, need whole numbers up to 2^53")
 def test_whole_numbers_beyond_float64(folder):
     return npy(folder, 2**60 + np.arange(1000)[:, None])
