@@ -218,6 +218,7 @@ WRONG = [
     "evaluate many --examples 10 --guidance 2",
     "evaluate images --imputed 5 --examples 3",
     "inspect points --train.steps 3",
+    "studio points --port 70000",
     "train nowhere.npy",
     "train dgits",
     "train digits --out images.npy",
