@@ -23,6 +23,7 @@ from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
+from inkwash.data.formats import hdf5
 from inkwash.data.formats.format import Format, ends_in, in_one, plugged_in
 from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
@@ -94,6 +95,7 @@ FILES = (
     Format("npy", "an .npy file", ends_in(".npy"), read_array_file),
     Format("npz", "an .npz file", ends_in(".npz"), read_npz, ("key",)),
     Format("ts", "a .ts file of series", ends_in(".ts"), read_ts),
+    hdf5.FORMAT,
     Format("idx", "an IDX file", is_idx, read_array_file),
     Format(
         name="csv",
