@@ -46,6 +46,10 @@ class Origin:
         if (size := _length(self.kept)) > 5 * _MOST:
             raise ConfigError(f"{where}.kept", f"{size} characters", f"at most {5 * _MOST}")
 
+    def keys(self) -> Iterable[str]:
+        """The names of what was kept: `dict(origin)` is all of it."""
+        return self.kept.keys()
+
     def __getitem__(self, name: str) -> Any:
         """What was kept under a name, with arrays of NumPy as they were; None if there is nothing."""
         return from_plain(self.kept.get(name))

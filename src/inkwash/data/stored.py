@@ -77,8 +77,11 @@ def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, 
 
 
 def labels_of(values: Any) -> Array:
-    """Labels or conditions as an array: of vectors of one entry the entries, and of bytes their text."""
+    """Labels or conditions as an array: of vectors of one entry the entries, of bytes their text, and of real numbers
+    that are all whole the integers, since some formats hardly have others."""
     array = np.asarray(values)
     if array.dtype.kind in "SO":
         array = np.array([each.decode() if isinstance(each, bytes) else each for each in array.ravel()])
+    if array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any():
+        array = array.astype(np.int64)
     return array.ravel() if array.ndim == 2 and 1 in array.shape else array

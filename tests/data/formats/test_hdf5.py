@@ -149,7 +149,11 @@ BAD = {
     "text": (_objects, "", "got text or lists, need real numbers"),
     "complex": (lambda path: written(path, data=np.ones(3, complex)), "", "got complex numbers"),
     "records": (lambda path: written(path, data=np.zeros(3, "f4,i2")), "", "got records"),
-    "group": (lambda path: written(path, "a/b/x", data=IMAGES), ":a/b", "got a group, need one of its data sets: a/b/x"),
+    "group": (
+        lambda path: written(path, "a/b/x", data=IMAGES),
+        ":a/b",
+        "got a group, need one of its data sets: a/b/x",
+    ),
     "other": (lambda path: written(path, "x", data=IMAGES), ":y", "got 'y', need the name of one of its arrays: x"),
     "empty": (lambda path: h5py.File(path, "w").close(), "", "got arrays (none)"),
     "no HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50)), "", "unreadable file"),

@@ -23,7 +23,15 @@ from inkwash.data.spec import DataSpec
 from inkwash.data.stored import labels_of, stored
 
 _CACHE = 1 << 26
-_OF_SCALES = {"CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict"}
+_OF_SCALES = {
+    "CLASS",
+    "NAME",
+    "REFERENCE_LIST",
+    "DIMENSION_LIST",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_nc3_strict",
+}
 """Attributes by which HDF5 and netCDF tie data sets to one another."""
 
 
@@ -61,7 +69,9 @@ def names_of(path: Path, file: Any) -> list[str]:
 
     found: list[str] = []
     try:
-        file.visititems(lambda name, each: found.append(name) if isinstance(each, h5py.Dataset) and each.shape else None)
+        file.visititems(
+            lambda name, each: found.append(name) if isinstance(each, h5py.Dataset) and each.shape else None
+        )
     except DAMAGE as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete HDF5 file") from None
     return found
@@ -119,7 +129,9 @@ def _notes(where: str, dataset: Any) -> list[str]:
     if dataset.chunks and not dataset.is_virtual:
         chunks = int(np.prod([-(-side // part) for side, part in zip(dataset.shape, dataset.chunks, strict=True)]))
         if missing := chunks - dataset.id.get_num_chunks():
-            notes.append(f"{missing} of {chunks} chunks of {where} were never written: they read as {dataset.fillvalue}")
+            notes.append(
+                f"{missing} of {chunks} chunks of {where} were never written: they read as {dataset.fillvalue}"
+            )
     if dataset.scaleoffset is not None and dataset.dtype.kind == "f":
         notes.append(f"{where} is packed by scale and offset, which made the smallest value of NaN")
     return notes
@@ -133,14 +145,15 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     """Samples as a file of one data set."""
     import h5py
 
-    origin, content = spec.origin, io.BytesIO()
-    kept = {} if origin is None else {name: origin[name] for name in origin.kept}
+    kept, content = dict(spec.origin or {}), io.BytesIO()
     dtype = np.dtype(kept.get("dtype", data.dtype))
     packing = {name: value for name, value in (kept.get("compression") or {}).items() if value is not None}
     with h5py.File(content, "w") as file:
         kind = h5py.enum_dtype(kept["enum"], basetype=dtype) if "enum" in kept else dtype
         fill = kept.get("fill")
-        made = file.create_dataset(kept.get("key", "data"), data=np.asarray(data, dtype), dtype=kind, fillvalue=fill, **packing)
+        made = file.create_dataset(
+            kept.get("key", "data"), data=np.asarray(data, dtype), dtype=kind, fillvalue=fill, **packing
+        )
         for i, label in enumerate(kept.get("axes", ())):
             made.dims[i].label = label
         made.attrs.update(kept.get("attributes", {}))
