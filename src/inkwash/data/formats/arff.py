@@ -34,7 +34,8 @@ _WEIGHT = re.compile(rf"^((?:{_QUOTED}|[^'\"])*?[^,\s])\s*,?\s*\{{([^{{}},]*)\}}
 _PLAIN = re.compile(r"[^\s,'\"{}%?\\]+")
 _JAVA = {"yyyy": "%Y", "yy": "%y", "MM": "%m", "MMM": "%b", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "SSS": "%f"}
 _ISO = "yyyy-MM-dd'T'HH:mm:ss"
-_UNITS = {"D": "yyyy-MM-dd", "M": "yyyy-MM"}
+_DATES = {4: "yyyy", 7: "yyyy-MM", 10: "yyyy-MM-dd", 16: "yyyy-MM-dd'T'HH:mm", 19: _ISO}
+_FINEST = f"{_ISO}.SSS"
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 Cell = str | None
 
@@ -184,23 +185,17 @@ def _strptime(java: str) -> str:
 def dump(spec: DataSpec, data: Array) -> bytes:
     """Examples `(N, D)` of a table as ARFF; dates are in the format of ISO."""
     columns = (spec.reading or Reading()).with_constants(known_columns("samples.arff", spec), data)
-    head = [
-        "@relation samples",
-        "",
-        *(f"@attribute {_quoted(name)} {_type(each)}" for name, (each, _) in columns.items()),
-    ]
-    texts = [_texts(column, values) for column, values in columns.values()]
-    return "\n".join([*head, "", "@data", *map(",".join, zip(*texts, strict=True)), ""]).encode()
+    texts = {name: _texts(column, values) for name, (column, values) in columns.items()}
+    head = [f"@attribute {_quoted(name)} {_type(columns[name][0], found)}" for name, found in texts.items()]
+    rows = map(",".join, zip(*texts.values(), strict=True))
+    return "\n".join(["@relation samples", "", *head, "", "@data", *rows, ""]).encode()
 
 
-def _type(column: Column) -> str:
-    if column.clock is not None and column.is_date:
-        return f'date "{_format(column)}"'
+def _type(column: Column, texts: Sequence[str]) -> str:
+    if column.clock is not None:
+        longest = max(map(len, texts)) - 2
+        return f'date "{_DATES.get(longest, _FINEST)}"' if column.is_date else "string"
     return "numeric" if column.categories is None else f"{{{','.join(map(_quoted, column.categories))}}}"
-
-
-def _format(column: Column) -> str:
-    return _UNITS.get(column.dtype.partition("[")[2].strip("]"), _ISO)
 
 
 def _texts(column: Column, values: Array) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables in files of Arrow: Feather of both versions, and streams, as `datasets` keeps them."""
+"""Tables in files of Arrow: Feather, which is Arrow's file format, and streams, as `datasets` keeps them."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def _frame(path: Path) -> Any:
 
 def _table(path: Path) -> Any:
     """The table of a file, mapped into memory."""
-    from pyarrow import feather, ipc, memory_map
+    from pyarrow import ipc, memory_map
 
     with path.open("rb") as file:
-        is_file = file.read(4) in (b"ARRO", b"FEA1")
-    return feather.read_table(path, memory_map=True) if is_file else ipc.open_stream(memory_map(str(path))).read_all()
+        is_file = file.read(6) == b"ARROW1"
+    return (ipc.open_file if is_file else ipc.open_stream)(memory_map(str(path))).read_all()
 
 
 def dump(spec: DataSpec, data: Array) -> bytes:

@@ -26,11 +26,13 @@ from inkwash.data.stored import labels_of, stored
 
 _DAMAGE = (*DAMAGE, KeyError, TypeError, IndexError, NotImplementedError)
 _CLASSES = {
-    "double": 8, "single": 4, "logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
-    "int64": 8, "uint64": 8,
-}  # fmt: skip
-"""MATLAB's types of numbers, and how many bytes each takes."""
-_OF_NUMPY = {"bool": "logical", "float64": "double", "float32": "single"}
+    "double": "float64",
+    "single": "float32",
+    "logical": "bool",
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+"""MATLAB's types of numbers, and those of NumPy. A matrix may be stored as a smaller type, if its values allow it."""
+_OF_NUMPY = {dtype: name for name, dtype in _CLASSES.items()}
 _HEAD = 512
 
 
@@ -48,32 +50,31 @@ def read(path: Path, config: DataConfig) -> Raw:
     from scipy.io import matlab
 
     try:
-        sizes = {name: (shape, _CLASSES.get(kind)) for name, shape, kind in matlab.whosmat(path)}
+        known = {name: (shape, _CLASSES[kind]) for name, shape, kind in matlab.whosmat(path) if kind in _CLASSES}
     except (*_DAMAGE, matlab.MatReadError) as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .mat file") from None
-    names = [name for name, (_, size) in sizes.items() if size is not None]
     return read_named(
         str(path),
-        names,
+        list(known),
         config,
-        lambda key: _matrix(path, key, *sizes[key]),
-        lambda key: labels_of(_matrix(path, key, *sizes[key]).data),
+        lambda key: _matrix(path, key, *known[key]),
+        lambda key: labels_of(_matrix(path, key, *known[key]).data),
     )
 
 
-def _matrix(path: Path, key: str, shape: tuple[int, ...], size: int | None) -> Raw:
+def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str) -> Raw:
     from scipy.io import matlab
 
     where = f"{path}:{key}"
-    require_room(where, math.prod(shape) * (size or 1))
+    require_room(where, math.prod(shape) * np.dtype(dtype).itemsize)
     try:
-        found = matlab.loadmat(path, variable_names=[key], mat_dtype=True)[key]
+        found = matlab.loadmat(path, variable_names=[key])[key]
     except (*_DAMAGE, matlab.MatReadError) as error:
         raise DataError(where, f"unreadable ({short(error)})", "a complete .mat file") from None
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
         got = "complex numbers" if isinstance(found, np.ndarray) else "a sparse matrix"
         raise DataError(where, got, "a full matrix of real numbers")
-    return Raw(np.ascontiguousarray(found), kept={"key": key, "version": "5"})
+    return Raw(np.ascontiguousarray(found, dtype), kept={"key": key, "version": "5"})
 
 
 def _read_hdf5(path: Path, config: DataConfig) -> Raw:
@@ -120,7 +121,7 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     with h5py.File(content, "w", userblock_size=_HEAD) as file:
         plain = data.astype(np.uint8) if data.dtype == np.bool_ else data
         made = file.create_dataset(key, data=(plain if plain.ndim > 1 else plain[:, None]).T, compression="gzip")
-        name = _OF_NUMPY.get(data.dtype.name, data.dtype.name)
+        name = _OF_NUMPY[data.dtype.name]
         made.attrs["MATLAB_class"] = np.bytes_(name)
         if name == "logical":
             made.attrs["MATLAB_int_decode"] = np.int32(1)
