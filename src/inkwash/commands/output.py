@@ -15,8 +15,8 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
-from inkwash.data.csv_files import dump_csv
-from inkwash.data.frames import dump_parquet
+from inkwash.data.formats.format import Format
+from inkwash.data.readers import table_format
 from inkwash.data.spec import DataSpec
 from inkwash.model.watch import Film
 
@@ -62,10 +62,21 @@ class Output:
         self.say(f"array     {path} ({data.dtype} {data.shape}, data units)")
 
     def table(self, name: str, spec: DataSpec, data: Any) -> None:
-        """Write rows of a table as .csv or .parquet."""
-        dump = dump_parquet if name.endswith(".parquet") else dump_csv
-        path = self.write(name, dump(spec, data))
-        self.say(f"table     {path} ({len(data)} rows, {spec.width} columns)")
+        """Write rows of a table, in the format that the name says."""
+        self._save(table_format(name), name, spec, data)
+        self.say(f"table     {self.folder / name} ({len(data)} rows, {spec.width} columns)")
+
+    def samples(self, known: Format, stem: str, spec: DataSpec, data: Any) -> None:
+        """Write samples in the format that the data came in; what is there of an earlier draw gives way."""
+        name = f"{stem}{known.suffix}"
+        if (self.folder / name).is_dir():
+            storage.remove(self.folder / name)
+        self._save(known, name, spec, data)
+        self.say(f"samples   {self.folder / name} ({known.words}: {data.dtype} {data.shape}, data units)")
+
+    def _save(self, known: Format, name: str, spec: DataSpec, data: Any) -> None:
+        for each, content in known.write(name, spec, data) if known.write is not None else ():
+            self.write(each, content)
 
     def picture(self, name: str, pixels: Array, about: str = "") -> None:
         """Write one picture `(H, W[, C])` as PNG; `about` goes on with the line that says where it is."""
@@ -109,9 +120,10 @@ class Output:
 
     def place(self, name: str) -> Path:
         """Where a file goes, in a folder that exists."""
-        storage.make_folder(self.folder)
-        self.display.wrote(self.folder / name)
-        return self.folder / name
+        path = self.folder / name
+        storage.make_folder(path.parent)
+        self.display.wrote(path)
+        return path
 
 
 def image_name(i: int) -> str:

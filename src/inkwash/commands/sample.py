@@ -11,7 +11,8 @@ from inkwash.commands.output import Output, image_name
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.data import pictures
-from inkwash.data.readers import table_suffix
+from inkwash.data.formats.format import Format
+from inkwash.data.readers import format_named, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition
 from inkwash.model.shares import draw_in_shares
@@ -30,8 +31,9 @@ def sample_to_folder(
     film: str | None = None,
     frames: int = 40,
 ) -> None:
-    """Write `n` samples of a run: `samples.npy` or, for a table, `samples.csv`, or `samples.parquet` if the table came
-    from such a file; one picture of all samples; and a PNG for each sample that is no vector.
+    """Write `n` samples of a run: `samples.npy`, or a file of the format that the data came in; for a table,
+    `samples.csv`, or a file of the format of the table; one picture of all samples; and a PNG for each sample that is
+    no vector.
 
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
@@ -51,6 +53,7 @@ def sample_to_folder(
     output = output if place.is_main_process else output.silent()
     keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
+    known = None if spec.origin is None else format_named(spec.origin.format)
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
     if where is not None:
@@ -58,7 +61,7 @@ def sample_to_folder(
         model, keywords = cast(Any, model) * Where(where) * condition, {}
     data = draw_in_shares(model, n, output.display, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
-        _write(output, spec, data, read_header(run)[0].config.source)
+        _write(output, spec, data, read_header(run)[0].config.source, known)
         if recorded is not None:
             output.film(recorded)
         output.say(f"next      inkwash evaluate {run}")
@@ -70,9 +73,11 @@ def _film_name(name: str) -> str:
     return name
 
 
-def _write(output: Output, spec: DataSpec, data: Any, source: str) -> None:
+def _write(output: Output, spec: DataSpec, data: Any, source: str, known: Format | None) -> None:
     if spec.columns:
         output.table(f"samples{table_suffix(source)}", spec, data)
+    elif known is not None:
+        output.samples(known, "samples", spec, data)
     else:
         output.array("samples.npy", data)
     if spec.lengths is not None:

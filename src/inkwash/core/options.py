@@ -182,6 +182,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             read = {name: _value(item, each, f"{where}.{name}") for name, each in value.items()} if fits else value
         case _ if dataclasses.is_dataclass(hint):
             return _options(typing.cast(type, hint), value, where)
+        case _ if hint is Any:  # plain data, which the dataclass that holds it checks
+            fits = True
         case _ if hint is float:
             fits = type(value) is int or (type(value) is float and math.isfinite(value))
     if not fits:

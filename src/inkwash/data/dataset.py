@@ -27,7 +27,7 @@ from inkwash.data.infer import infer_given_spec, infer_spec, with_real_numbers
 from inkwash.data.pictures import png_of, sheet
 from inkwash.data.ragged import ended
 from inkwash.data.raw import require_room
-from inkwash.data.readers import read, source_name
+from inkwash.data.readers import divided, read, source_name
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
 
@@ -145,7 +145,7 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
         raw = replace(raw, data=np.where(np.isinf(raw.data), np.nan, raw.data))
     spec, notes = infer_spec(where, raw, config)
     described = describe_columns(raw.columns, raw.data) if raw.columns else ()
-    spec = replace(spec, reading=raw.reading)
+    spec = replace(spec, reading=raw.reading, origin=raw.origin)
     data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes), doubts=raw.doubts)
     if config.labels is not None:
         data = _labelled(data, raw.labels_named(config.labels, where), where, config.labels)
@@ -156,7 +156,7 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
 
 def _short_name(where: str) -> str:
     """The name of a built-in set or an object, or of a file or folder without its ending, even if the path is `.`."""
-    path = Path(where.strip("<>"))
+    path = Path(divided(where)[0].strip("<>"))
     return where if where in BUILTIN else (path if path.name.strip(".") else path.resolve()).stem
 
 

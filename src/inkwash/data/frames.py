@@ -267,7 +267,7 @@ def _plain_type(kind: Any) -> Any:
 def read_parquet_rows(path: Path, spec: DataSpec) -> Array:
     """New rows of a known table from a `.parquet` file, as `from_frame`."""
     known_columns(str(path), spec)
-    return _encode_frame(spec, str(path), _parquet_frame(path))
+    return encode_frame(spec, str(path), _parquet_frame(path))
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
@@ -315,11 +315,12 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
     """
     columns = known_columns("from_frame", spec)
     if is_frame(table):
-        return _encode_frame(spec, "table", table)
+        return encode_frame(spec, "table", table)
     return encode(spec, "table", list(columns), table)
 
 
-def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+def encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+    """New rows of a known table from a data frame, as `from_frame`; `where` is its name in messages."""
     frame = as_pandas(frame, where)
     columns = [plain(frame.iloc[:, i]) for i in range(frame.shape[1])]
     cells = [series.astype(object).where(series.notna(), None).tolist() for series in columns]

@@ -28,6 +28,7 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
 from inkwash.data.doubts import Doubt
+from inkwash.data.origin import Origin
 from inkwash.data.reading import Dialect, Reading
 
 _MOST_BYTES = 1 << 34
@@ -46,6 +47,8 @@ class Raw:
         labels: what lies beside the examples, by name: labels and conditions, one entry for each example.
         columns: what each column of a table is, by its name.
         lengths: how many places each series has, int64 `(N,)`, where not all have as many; those beyond are NaN.
+        kept: what the format of the file needs to write samples, by name: text, numbers, arrays, lists and dicts.
+        origin: the format and what is kept, as a run has it.
         reading: how a table was read.
         doubts: what was decided about a table and could be otherwise.
         masked: whether the source says which entries are missing; they are NaN.
@@ -61,6 +64,8 @@ class Raw:
     doubts: tuple[Doubt, ...] = ()
     masked: bool = False
     lengths: Array | None = None
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def with_dialect(self, dialect: Dialect, doubts: Sequence[Doubt]) -> "Raw":
         """A table with what is known about its file, and the doubts about that before those about columns."""

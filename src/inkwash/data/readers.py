@@ -1,6 +1,6 @@
 """What a user has, which is a name, a path or an object of Python, to an array: the table of readers.
 
-To add a source, write its reader in a file of its own, and one record here.
+To add a format of files, write it in a file of its own in `data/formats`, and name its record here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,12 +21,15 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
-from inkwash.data.csv_files import is_text_table, read_csv, read_csv_rows
+from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
-from inkwash.data.frames import is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
+from inkwash.data.formats import arff, feather, hdf5, matlab, netcdf, zarr
+from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in
+from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
 from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
+from inkwash.data.origin import keep
 from inkwash.data.ragged import is_ragged, read_ragged, read_ts
 from inkwash.data.raw import Raw, exists
 from inkwash.data.spec import DataSpec
@@ -34,15 +37,14 @@ from inkwash.data.spec import DataSpec
 
 @dataclass(frozen=True)
 class Reader:
-    """How one kind of source is recognised, called and read.
+    """How one kind of source that is no file is recognised, called and read.
 
     Args:
         words: what a source of this kind is called in messages.
         recognises: whether a source is of this kind.
         read: takes the source, and the options of the data, to an array.
         options: options that go with this kind of source, and not with every kind.
-        name: what messages and runs call a source of this kind; None: by its own name or path.
-        read_rows: takes the path of a table, and what a known table is, to new rows of that table.
+        name: what messages and runs call a source of this kind; None: by its own name.
     """
 
     words: str
@@ -50,7 +52,6 @@ class Reader:
     read: Callable[[Any, DataConfig], Raw]
     options: tuple[str, ...] = ()
     name: str | None = None
-    read_rows: Callable[[Path, DataSpec], Array] | None = None
 
 
 def _read_builtin(name: str, _config: DataConfig) -> Raw:
@@ -58,10 +59,6 @@ def _read_builtin(name: str, _config: DataConfig) -> Raw:
     raw, path = BUILTIN[name](), Path(name)
     note = f"{name} is the built-in set; ./{name} is the {'folder' if path.is_dir() else 'file'} of that name"
     return replace(raw, notes=(*raw.notes, note)) if path.exists() else raw
-
-
-def _ends_in(suffix: str) -> Callable[[Path], bool]:
-    return lambda path: path.suffix.lower() == suffix
 
 
 def _is_a(package: str, kind: str) -> Callable[[Any], bool]:
@@ -84,35 +81,56 @@ def _object(
     return Reader(words, recognises, lambda source, config: read(source, name, config), options, name)
 
 
-_PICTURES = ("pages", "skip_damaged")
-_TABLE = ("drop", "categories", "numbers", "dates", "missing_values", "day_first", "strict")
-_TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
+_TEXT = (*TABLES, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
-    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*_TABLE, *_PICTURES)),
+    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*TABLES, *PICTURES)),
 )
 FILES = (
-    Reader("a folder of pictures", Path.is_dir, read_folder, _PICTURES),
-    Reader("a .zip file of pictures", _ends_in(".zip"), read_zip, _PICTURES),
-    Reader("a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
-    Reader("an .npy file", _ends_in(".npy"), read_array_file, ("lengths",)),
-    Reader("an .npz file", _ends_in(".npz"), read_npz, ("key", "lengths")),
-    Reader("a .ts file of series", _ends_in(".ts"), read_ts),
-    Reader("an IDX file", is_idx, read_array_file, ("lengths",)),
-    Reader("a table in a .csv or .tsv file", is_text_table, read_csv, _TEXT, read_rows=read_csv_rows),
-    Reader("a table in a .parquet file", is_parquet, read_parquet, _TABLE, read_rows=read_parquet_rows),
+    zarr.FORMAT,
+    Format("pictures", "a folder of pictures", Path.is_dir, read_folder, PICTURES),
+    Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, PICTURES),
+    Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, PICTURES),
+    Format("npy", "an .npy file", ends_in(".npy"), read_array_file, ("lengths",)),
+    Format("npz", "an .npz file", ends_in(".npz"), read_npz, ("key", "lengths")),
+    Format("ts", "a .ts file of series", ends_in(".ts"), read_ts),
+    hdf5.FORMAT,
+    netcdf.FORMAT,
+    matlab.FORMAT,
+    Format("idx", "an IDX file", is_idx, read_array_file, ("lengths",)),
+    Format(
+        name="csv",
+        words="a table in a .csv or .tsv file",
+        recognises=is_text_table,
+        read=read_csv,
+        options=_TEXT,
+        suffix=".csv",
+        write=in_one(dump_csv),
+        read_rows=read_csv_rows,
+    ),
+    Format(
+        name="parquet",
+        words="a table in a .parquet file",
+        recognises=is_parquet,
+        read=read_parquet,
+        options=TABLES,
+        suffix=".parquet",
+        write=in_one(dump_parquet),
+        read_rows=read_parquet_rows,
+    ),
+    feather.FORMAT,
+    arff.FORMAT,
 )
+"""Every built-in format; the first that recognises a path reads it. Those of folders stand before the pictures."""
 OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
     _object("<series>", "a list of series of unequal length", is_ragged, read_ragged),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
-    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, _PICTURES),
-    _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, _PICTURES),
-    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, _TABLE),
-    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*_TABLE, *_PICTURES)),
+    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, PICTURES),
+    _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, PICTURES),
+    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, TABLES),
+    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*TABLES, *PICTURES)),
 )
-READERS = (*FILES, *OBJECTS, *NAMES)
-"""Every kind of source. Within each of the three groups, the first reader that recognises a source reads it."""
 
 
 def source_name(source: Any) -> str:
@@ -141,10 +159,35 @@ def read(source: Any, config: DataConfig) -> Raw:
     Raises:
         DataError: a missing, unreadable or damaged source, or an option that does not go with it.
     """
-    found = _located(source_name(source)) if isinstance(source, str | os.PathLike) else source
+    if not isinstance(source, str | os.PathLike):
+        return _read(source, config)
+    text, key = divided(source_name(source))
+    if key is not None and config.key not in (None, key):
+        raise DataError("data.key", repr(config.key), f"{key!r}, as behind the colon, or no colon")
+    return _read(_located(text), config if key is None else replace(config, key=key))
+
+
+def _read(found: Any, config: DataConfig) -> Raw:
     reader = _reader_of(found)
     _require_fitting(config, reader)
-    return reader.read(found, config)
+    if not isinstance(reader, Format):
+        return reader.read(found, config)
+    reader.require_packages(str(found))
+    raw = reader.read(found, config)
+    if reader.write is None or reader.read_rows is not None:
+        return raw
+    origin, notes = keep(reader.name, raw.kept)
+    return replace(raw, origin=origin, notes=(*raw.notes, *notes))
+
+
+def divided(text: str) -> tuple[str, str | None]:
+    """A path that exists, and what stands behind it after a colon, as in `data.h5:group/x`; otherwise the text itself,
+    and None."""
+    if _is_name(text) or exists(Path(text)):
+        return text, None
+    ends = (place for place, mark in enumerate(text) if mark == ":" and exists(Path(text[:place])))
+    end = next(ends, None)
+    return (text, None) if end is None else (text[:end], text[end + 1 :])
 
 
 def read_rows(path: Path, spec: DataSpec) -> Array:
@@ -155,17 +198,49 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
     """
     if not exists(path):
         raise DataError(str(path), "no such file", "a file with the columns of the table")
-    tables = [(reader, reader.read_rows) for reader in FILES if reader.read_rows is not None]
-    read_new = next((rows for reader, rows in tables if reader.recognises(path)), None)
-    if read_new is None:
-        raise DataError(str(path), f"a {path.suffix or 'nameless'} file", _words(reader for reader, _ in tables))
-    return read_new(path, spec)
+    found = table_format(path)
+    found.require_packages(str(path))
+    return cast(Any, found.read_rows)(path, spec)
+
+
+def table_format(source: str | Path) -> Format:
+    """The format of tables that a path is called by.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(source)
+    found = next((each for each in _tables() if each.recognises(path)), None)
+    if found is None:
+        raise DataError(str(path), f"a {path.suffix or 'nameless'} file", _words(_tables()))
+    return found
 
 
 def table_suffix(source: str | Path) -> str:
-    """How the file of a table ends that is written as its source was: `.parquet`, `.tsv`, or `.csv`."""
+    """How the file of a table ends that is written as its source was: `.parquet`, `.tsv`, or `.csv`, which every table
+    can be written as."""
     path = Path(source)
-    return ".parquet" if is_parquet(path) else ".tsv" if path.name.lower().endswith((".tsv", ".tsv.gz")) else ".csv"
+    if path.name.lower().endswith((".tsv", ".tsv.gz")):
+        return ".tsv"
+    return next((each.suffix for each in _tables() if each.write is not None and each.recognises(path)), ".csv")
+
+
+def _tables() -> list[Format]:
+    return [each for each in (*FILES, *plugged_in()) if each.read_rows is not None]
+
+
+def format_named(name: str) -> Format:
+    """A format by its name, with all that it needs.
+
+    Raises:
+        DataError: there is none of that name, or a package that it needs is missing.
+    """
+    found = next((each for each in FILES if each.name == name), None)
+    found = found or next((each for each in plugged_in() if each.name == name), None)
+    if found is None:
+        raise DataError("samples", f"no format {name}", "the package that brought it, which the data was read with")
+    found.require_packages("samples")
+    return found
 
 
 def _is_name(text: str) -> bool:
@@ -195,32 +270,43 @@ def _existing(text: str) -> str:
     return f"a file or folder that exists, or one of {', '.join(BUILTIN)}{hint}"
 
 
-def _reader_of(found: Any) -> Reader:
+def _reader_of(found: Any) -> Reader | Format:
     """The reader of a name, a path that exists, or an object.
 
     Raises:
         DataError: there is none.
     """
-    readers = NAMES if isinstance(found, str) else FILES if isinstance(found, Path) else OBJECTS
+    if isinstance(found, Path):
+        return _format_of(found)
+    readers = NAMES if isinstance(found, str) else OBJECTS
     reader = next((each for each in readers if each.recognises(found)), None)
-    if reader is None and isinstance(found, Path):
-        raise DataError(str(found), f"a {found.suffix or 'nameless'} file", _words(FILES))
     if reader is None:
         raise DataError("data", f"a {type(found).__name__}", f"a name or path, {_words(OBJECTS)}")
     return reader
 
 
-def _require_fitting(config: DataConfig, reader: Reader) -> None:
+def _format_of(path: Path) -> Format:
+    """The format of a file or folder. A folder that only looks like one of pictures may be of a plug-in."""
+    found = next((each for each in FILES if each.recognises(path)), None)
+    if found is None or found.name == "pictures":
+        found = next((each for each in plugged_in() if each.recognises(path)), found)
+    if found is None:
+        raise DataError(str(path), f"a {path.suffix or 'nameless'} file", _words((*FILES, *plugged_in())))
+    return found
+
+
+def _require_fitting(config: DataConfig, reader: Reader | Format) -> None:
     """Refuse options that go only with sources of other kinds."""
-    for option in dict.fromkeys(option for each in READERS for option in each.options):
+    readers = (*FILES, *OBJECTS, *NAMES)
+    for option in dict.fromkeys(option for each in readers for option in each.options):
         value = getattr(config, option)
         if value not in (getattr(DataConfig(), option), ()) and option not in reader.options:
-            need = _words(each for each in READERS if option in each.options)
+            need = _words(each for each in readers if option in each.options)
             got = ", ".join(value) if isinstance(value, tuple) else repr(value)
             raise DataError(f"data.{option}", got, need)
 
 
-def _words(readers: Iterable[Reader]) -> str:
+def _words(readers: Iterable[Reader | Format]) -> str:
     *first, last = (reader.words for reader in readers)
     return f"{', '.join(first)} or {last}" if first else last
 

@@ -24,7 +24,7 @@ def take(data: Array, rows: Array | slice) -> Array:
         rows: which of them to copy.
     """
     found = np.array(data[rows])
-    file: Any = data.base
+    file: Any = getattr(data, "base", None)
     is_shared = isinstance(data, np.memmap) and data.mode != "c"  # letting go of a private map would lose changes to it
     if is_shared and isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)

@@ -11,6 +11,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
+from inkwash.data.origin import Origin
 from inkwash.data.reading import Reading
 from inkwash.process.distributions import Lattice
 
@@ -56,6 +57,8 @@ class DataSpec:
         lengths: how many of the series have 1, 2, … places, where not all have as many; a shorter one is NaN beyond its
             end. None for other data.
         reading: how a table was read, beside its columns; None for other data.
+        origin: the format of the file and what it had beside the values, so that samples are written as it was; None
+            where samples are .npy files, pictures or tables.
     """
 
     shape: tuple[Annotated[int, Range(1, 1 << 24)], ...]
@@ -70,6 +73,7 @@ class DataSpec:
     constants: tuple[float | None, ...] | None = None
     lengths: tuple[Annotated[int, Range(0)], ...] | None = None
     reading: Reading | None = None
+    origin: Origin | None = None
 
     def __repr__(self) -> str:
         return f"<DataSpec: {self.describe()}, {self.layout}>"
@@ -232,6 +236,8 @@ class DataSpec:
             raise ConfigError(f"{where}.contrast", self.contrast, "none, for data without levels")
         if self.lengths is not None and (self.missing is None or self.kind != "series" or not any(self.lengths)):
             raise ConfigError(f"{where}.lengths", f"{len(self.lengths)} counts", "those of series that may be missing")
+        if self.origin is not None:
+            self.origin.check(f"{where}.origin")
         self._check_entries(where)
 
     def _check_entries(self, where: str) -> None:

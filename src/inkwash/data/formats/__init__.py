@@ -1,0 +1,1 @@
+"""Formats of files, one file each: how a format is recognised, read, and written as it was read."""
