@@ -133,9 +133,12 @@ class DataConfig:
     pages: PagesName | None = None
     """Pictures of several pages only: whether each page is an example (examples), or the pages of a file are the slices
     of one volume (volume)."""
+    window: Annotated[int, Range(2)] | None = None
+    """Cut recordings of sound into pieces of so many places, each an example; what is left at the end of a recording is
+    no part of one. Without this option each recording is an example."""
     skip_damaged: bool = False
-    """Leave out pictures that cannot be read, and say how many and which; without this option the first one ends the
-    command."""
+    """Leave out pictures and other files of a folder that cannot be read, and say how many and which; without this
+    option the first one ends the command."""
     strict: bool = False
     """Refuse a table about which there is any doubt: text that was left out, a delimiter that was guessed. The message
     lists every doubt, and the options that settle them."""

@@ -28,6 +28,9 @@ from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
+TABLE_OPTIONS = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
+"""Options of `DataConfig` that go with tables."""
+
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.

@@ -24,7 +24,12 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
 from inkwash.data.formats.format import Format, ends_in, in_one, plugged_in
-from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
+from inkwash.data.formats.dicom import DICOM
+from inkwash.data.formats.fits import FITS
+from inkwash.data.formats.nifti import NIFTI
+from inkwash.data.formats.ome import OME
+from inkwash.data.formats.sound import SOUND
+from inkwash.data.frames import TABLE_OPTIONS, dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
 from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
@@ -81,13 +86,18 @@ def _object(
 
 
 _PICTURES = ("pages", "skip_damaged")
-_TABLE = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
+_TABLE = TABLE_OPTIONS
 _TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
     Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*_TABLE, *_PICTURES)),
 )
 FILES = (
+    SOUND,
+    NIFTI,
+    FITS,
+    DICOM,
+    OME,
     Format("pictures", "a folder of pictures", Path.is_dir, read_folder, _PICTURES),
     Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
     Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, _PICTURES),
@@ -169,7 +179,7 @@ def _read(found: Any, config: DataConfig) -> Raw:
         return reader.read(found, config)
     reader.require_packages(str(found))
     raw = reader.read(found, config)
-    if reader.write is None or reader.read_rows is not None:
+    if reader.write is None or raw.columns is not None:
         return raw
     origin, notes = keep(reader.name, raw.kept)
     return replace(raw, origin=origin, notes=(*raw.notes, *notes))
