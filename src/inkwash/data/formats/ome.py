@@ -73,7 +73,7 @@ def write_ome(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, byt
     if not colours:
         channels_last, axes = np.moveaxis(channels_last, -1, 1) if count else data, "C" * bool(count) + axes
     metadata = {"axes": axes + "S" * (colours and bool(count)), **about}
-    if len(names) == count:
+    if any(names) and len(names) == max(count, 1):
         metadata |= {"Channel": {"Name": list(names)}}
     for i, values in enumerate(channels_last):
         buffer = io.BytesIO()
