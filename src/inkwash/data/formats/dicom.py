@@ -273,7 +273,7 @@ def _space(slices: Sequence[Slice]) -> Space:
     return Space(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, (1, 1), ("mm", "unknown"))
 
 
-DICOM = Format(
+FORMAT = Format(
     name="dicom",
     words="a .dcm file, or a folder of DICOM series or pictures",
     recognises=_recognises,

@@ -81,7 +81,7 @@ def read_fits(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: a file that cannot be read, no data in the HDU, arrays of several shapes, or one array.
     """
-    files, parts = files_of(path, FITS.recognises), list[Part]()
+    files, parts = files_of(path, FORMAT.recognises), list[Part]()
     if path.is_dir():
         blanks = any(_is_blank_somewhere(each, config.key) for each in files.paths)
         found = {str(each): partial(_decode, each, config, blanks, parts) for each in files.paths}
@@ -219,7 +219,7 @@ def write_fits(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, by
         yield f"{name}/{i:06d}.fits", buffer.getvalue()
 
 
-FITS = Format(
+FORMAT = Format(
     name="fits",
     words="a .fits file, or a folder of them",
     recognises=holds(*(f".{each}{packed}" for each in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))),

@@ -74,7 +74,7 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: a file that cannot be read, volumes of several shapes or orientations, or one volume.
     """
-    files, spaces = files_of(path, NIFTI.recognises), list[Space]()
+    files, spaces = files_of(path, FORMAT.recognises), list[Space]()
     if path.is_dir():
         found = {str(each): partial(_decode, each, config, spaces) for each in files.paths}
         raw, places = stack(str(path), found, config, sum(map(_count, files.paths)))
@@ -157,7 +157,7 @@ def _dumped(values: Array, space: Space) -> bytes:
     return gzip.compress(image.to_bytes(), mtime=0)
 
 
-NIFTI = Format(
+FORMAT = Format(
     name="nifti",
     words="a .nii or .nii.gz file, or a folder of them",
     recognises=holds(".nii", ".nii.gz"),

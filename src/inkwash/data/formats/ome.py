@@ -82,7 +82,7 @@ def write_ome(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, byt
         yield f"{name}/{i:06d}.ome.tif", buffer.getvalue()
 
 
-OME = Format(
+FORMAT = Format(
     name="ome-tiff",
     words="an .ome.tif file, or a folder of them",
     recognises=holds(*_NAMES, beside=SUFFIXES),

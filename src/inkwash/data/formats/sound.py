@@ -122,7 +122,7 @@ def read_sound(path: Path, config: DataConfig) -> Raw:
         DataError: a file that cannot be read, recordings of several rates, depths or numbers of channels, or one
             recording without `data.window`.
     """
-    files = files_of(path, SOUND.recognises)
+    files = files_of(path, FORMAT.recognises)
     found, damaged = _recordings(files, config)
     first, layout = found[0], _layout(found[0])
     for each in found:
@@ -216,7 +216,7 @@ def write_sound(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, b
         yield f"{name}/{i:06d}{_SUFFIXES.get(about['container'], '.wav')}", buffer.getvalue()
 
 
-SOUND = Format(
+FORMAT = Format(
     name="sound",
     words="a .wav or .flac file, or a folder of them",
     recognises=holds(".wav", ".flac"),
