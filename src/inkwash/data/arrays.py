@@ -19,10 +19,10 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.named import names_beside, read_named
 from inkwash.data.raw import DAMAGE, Raw, exists, require_distinct, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_CUSTOMARY = ("x_train", "x", "X", "images", "data")
 
 
 def read_array_file(path: Path, config: DataConfig) -> Raw:
@@ -31,7 +31,7 @@ def read_array_file(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: an unreadable file, or no file of the name that an option has.
     """
-    labels = {name: _read_beside(path, option, name) for option, name in _names_beside(config).items()}
+    labels = {name: _read_beside(path, option, name) for option, name in names_beside(config).items()}
     return Raw(_read_file(path), labels=labels)
 
 
@@ -72,43 +72,18 @@ def read_npy(path: Path) -> Array:
 def read_npz(path: Path, config: DataConfig) -> Raw:
     """An array of an `.npz` file, with the arrays that options name as labels or condition.
 
-    `data.key` names the array; otherwise it is the only one, or the first of x_train, x, X, images and data.
-
     Raises:
         DataError: an unreadable file, or one without such an array.
     """
-    beside = _names_beside(config)
     try:
         with zipfile.ZipFile(path) as archive:
             require_distinct(str(path), archive.namelist())
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            key = _choose(path, names, "key", config.key)
-            others = [_choose(path, names, option, name) for option, name in beside.items()]
-            data, *arrays = (_read_member(path, archive, f"{name}.npy") for name in (key, *others))
+            return read_named(str(path), names, config, lambda name: Raw(_read_member(path, archive, f"{name}.npy")))
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
-    unused = [name for name in names if name not in (key, *others)]
-    notes = (f"array {key!r} of {path.name}; not used: {', '.join(unused)}",) if unused else ()
-    return Raw(data, notes=notes, labels=dict(zip(beside.values(), arrays, strict=True)))
-
-
-def _names_beside(config: DataConfig) -> dict[str, str]:
-    """What options name beside the examples, by option."""
-    options = {"labels": config.labels, "condition": config.condition}
-    return {option: name for option, name in options.items() if name is not None}
-
-
-def _choose(path: Path, names: list[str], option: str, name: str | None) -> str:
-    """The name that an option has, or a customary one, if there is an array of that name."""
-    candidates = [name] if name is not None else [*_CUSTOMARY, *(names if len(names) == 1 else [])]
-    found = next((candidate for candidate in candidates if candidate in names), None)
-    if found is None:
-        got = f"arrays {', '.join(names) or '(none)'}" if name is None else repr(name)
-        need = "the name of one of its arrays: " + (", ".join(names) or "there is none")
-        raise DataError(f"{path}: data.{option}", got, need)
-    return found
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:

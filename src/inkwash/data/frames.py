@@ -28,9 +28,6 @@ from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
-TABLE_OPTIONS = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
-"""Options of `DataConfig` that go with tables."""
-
 
 def read_frame(frame: Any, where: str, config: DataConfig) -> Raw:
     """A data frame of numbers, booleans, text, categoricals, dates and durations, `(N, D)`.
@@ -245,7 +242,7 @@ def _plain_type(kind: Any) -> Any:
 def read_parquet_rows(path: Path, spec: DataSpec) -> Array:
     """New rows of a known table from a `.parquet` file, as `from_frame`."""
     known_columns(str(path), spec)
-    return _encode_frame(spec, str(path), _parquet_frame(path))
+    return encode_frame(spec, str(path), _parquet_frame(path))
 
 
 def dump_parquet(spec: DataSpec, data: Array) -> bytes:
@@ -293,11 +290,12 @@ def from_frame(spec: DataSpec, table: Any) -> Array:
     """
     columns = known_columns("from_frame", spec)
     if is_frame(table):
-        return _encode_frame(spec, "table", table)
+        return encode_frame(spec, "table", table)
     return encode(spec, "table", list(columns), table)
 
 
-def _encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+def encode_frame(spec: DataSpec, where: str, frame: Any) -> Array:
+    """New rows of a known table from a data frame, as `from_frame`; `where` is its name in messages."""
     frame = as_pandas(frame, where)
     cells = frame.astype(object).where(frame.notna(), None)
     names = named([str(name) for name in frame.columns])

@@ -46,6 +46,10 @@ class Origin:
         if (size := _length(self.kept)) > 5 * _MOST:
             raise ConfigError(f"{where}.kept", f"{size} characters", f"at most {5 * _MOST}")
 
+    def keys(self) -> Iterable[str]:
+        """The names of what was kept: `dict(origin)` is all of it."""
+        return self.kept.keys()
+
     def __getitem__(self, name: str) -> Any:
         """What was kept under a name, with arrays of NumPy as they were; None if there is nothing."""
         return from_plain(self.kept.get(name))
@@ -59,21 +63,30 @@ def keep(format_name: str, things: Mapping[str, Any]) -> tuple[Origin, tuple[str
         things: by name: text, numbers, arrays of NumPy, and lists and dicts of these; None is not kept.
     """
     kept: dict[str, Any] = {}
-    lost = []
+    lost: list[str] = []
     for name, thing in things.items():
-        if thing is None:
-            continue
-        try:
-            plain = to_plain(thing)
-        except (TypeError, ValueError):
-            lost.append(name)
-            continue
-        if _length(plain) > _MOST or _length({**kept, name: plain}) > 4 * _MOST:
-            lost.append(name)
-        else:
+        plain = _kept(thing, name, lost)
+        if plain is not None and _length({**kept, name: plain}) <= 4 * _MOST:
             kept[name] = plain
+        elif plain is not None:
+            lost.append(name)
     note = f"not kept for samples, too large or of an unknown type: {', '.join(lost)}"
     return Origin(format_name, kept), (note,) if lost else ()
+
+
+def _kept(thing: Any, name: str, lost: list[str]) -> Any:
+    """A thing as plain data, or None; of a dict, whatever can be kept. Names of what cannot be are added to `lost`."""
+    if isinstance(thing, Mapping):
+        parts = {str(key): _kept(each, f"{name}.{key}", lost) for key, each in thing.items()}
+        return {"names": {key: each for key, each in parts.items() if each is not None}}
+    try:
+        plain = to_plain(thing)
+    except (TypeError, ValueError):
+        plain = None
+    if thing is not None and (plain is None or _length(plain) > _MOST):
+        lost.append(name)
+        return None
+    return plain
 
 
 def to_plain(thing: Any) -> Any:
@@ -88,7 +101,7 @@ def to_plain(thing: Any) -> Any:
         return {"names": {str(name): to_plain(each) for name, each in thing.items()}}
     if isinstance(thing, list | tuple):
         return tuple(map(to_plain, thing))
-    array = np.asarray(np.void(thing) if isinstance(thing, bytes) else thing)
+    array = np.asarray(np.void(thing) if type(thing) is bytes else thing)
     if array.dtype.kind == "O" and all(isinstance(each, str) for each in array.flat):
         return {"texts": tuple(array.ravel().tolist()), "shape": array.shape}
     if array.dtype.kind not in _KINDS or array.dtype.names is not None:

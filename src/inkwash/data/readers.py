@@ -23,13 +23,9 @@ from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
-from inkwash.data.formats.format import Format, ends_in, in_one, plugged_in
-from inkwash.data.formats.dicom import DICOM
-from inkwash.data.formats.fits import FITS
-from inkwash.data.formats.nifti import NIFTI
-from inkwash.data.formats.ome import OME
-from inkwash.data.formats.sound import SOUND
-from inkwash.data.frames import TABLE_OPTIONS, dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
+from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, sound, zarr
+from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in
+from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
 from inkwash.data.objects import is_array, is_items, read_array, read_items, read_tensor
@@ -85,26 +81,30 @@ def _object(
     return Reader(words, recognises, lambda source, config: read(source, name, config), options, name)
 
 
-_PICTURES = ("pages", "skip_damaged")
-_TABLE = TABLE_OPTIONS
-_TEXT = (*_TABLE, "delimiter", "decimal", "encoding", "comment", "header")
+_TEXT = (*TABLES, "delimiter", "decimal", "encoding", "comment", "header")
 NAMES = (
     Reader("the name of a built-in set", BUILTIN.__contains__, _read_builtin),
-    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*_TABLE, *_PICTURES)),
+    Reader("hf:NAME", lambda name: name.startswith(HUB), read_hub, (*TABLES, *PICTURES)),
 )
 FILES = (
-    SOUND,
-    NIFTI,
-    FITS,
-    DICOM,
-    OME,
-    Format("pictures", "a folder of pictures", Path.is_dir, read_folder, _PICTURES),
-    Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, _PICTURES),
-    Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, _PICTURES),
+    zarr.FORMAT,
+    sound.FORMAT,
+    nifti.FORMAT,
+    fits.FORMAT,
+    dicom.FORMAT,
+    ome.FORMAT,
+    Format("pictures", "a folder of pictures", Path.is_dir, read_folder, PICTURES),
+    Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, PICTURES),
+    Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, PICTURES),
     Format("npy", "an .npy file", ends_in(".npy"), read_array_file),
     Format("npz", "an .npz file", ends_in(".npz"), read_npz, ("key",)),
     Format("ts", "a .ts file of series", ends_in(".ts"), read_ts),
+    hdf5.FORMAT,
+    netcdf.FORMAT,
+    matlab.FORMAT,
     Format("idx", "an IDX file", is_idx, read_array_file),
+    arff.FORMAT,
+    feather.FORMAT,
     Format(
         name="csv",
         words="a table in a .csv or .tsv file",
@@ -120,7 +120,7 @@ FILES = (
         words="a table in a .parquet file",
         recognises=is_parquet,
         read=read_parquet,
-        options=_TABLE,
+        options=TABLES,
         suffix=".parquet",
         write=in_one(dump_parquet),
         read_rows=read_parquet_rows,
@@ -131,10 +131,10 @@ OBJECTS = (
     _object("<array>", "a NumPy array", is_array, read_array),
     _object("<series>", "a list of series of unequal length", is_ragged, read_ragged),
     _object("<tensor>", "a tensor", lambda source: isinstance(source, torch.Tensor), read_tensor),
-    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, _PICTURES),
-    _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, _PICTURES),
-    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, _TABLE),
-    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*_TABLE, *_PICTURES)),
+    _object("<dataset>", "a Dataset of torch", _is_a("torch.utils.data", "Dataset"), read_items, PICTURES),
+    _object("<items>", "a list or generator of arrays, pictures or paths", is_items, read_items, PICTURES),
+    _object("<table>", "a DataFrame of pandas, polars or pyarrow", is_frame, read_frame, TABLES),
+    _object("<hub>", "a Dataset of the Hub", _is_a("datasets", "Dataset"), read_features, (*TABLES, *PICTURES)),
 )
 
 

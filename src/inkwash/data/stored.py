@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.raw import DAMAGE, short
 
 IN_MEMORY = 1 << 28
 """Up to so many bytes, what has to be decoded is decoded once and held in memory."""
@@ -51,7 +53,35 @@ class Stored:
         return self[:].astype(dtype or self.dtype, copy=False)
 
 
-def stored(shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array]) -> Array:
-    """A `Stored` array, or the array itself if it is small."""
-    found = Stored(shape, dtype, read)
+def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array]) -> Array:
+    """A `Stored` array, or the array itself if it is small.
+
+    Args:
+        where: what messages call the array.
+        shape: `(N, …)`.
+        dtype: type of the values that `read` gives.
+        read: takes the first row and the one behind the last to these rows; what it raises for a damaged file becomes a
+            `DataError`.
+    """
+
+    def checked(first: int, end: int) -> Array:
+        try:
+            return read(first, end)
+        except DAMAGE as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{where}[{first}:{end}]", f"unreadable ({short(error)})", "a complete file") from None
+
+    found = Stored(shape, dtype, checked)
     return np.asarray(found) if found.nbytes <= IN_MEMORY else cast(Array, found)
+
+
+def labels_of(values: Any) -> Array:
+    """Labels or conditions as an array: of vectors of one entry the entries, of bytes their text, and of real numbers
+    that are all whole the integers, since some formats hardly have others."""
+    array = np.asarray(values)
+    if array.dtype.kind in "SO":
+        array = np.array([each.decode() if isinstance(each, bytes) else each for each in array.ravel()])
+    if array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any():
+        array = array.astype(np.int64)
+    return array.ravel() if array.ndim == 2 and 1 in array.shape else array

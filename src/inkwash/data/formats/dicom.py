@@ -22,14 +22,14 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded
 from inkwash.data.formats.folders import damage_named, files_of, paths_in
-from inkwash.data.formats.format import Format
+from inkwash.data.formats.format import PICTURES, Format
 from inkwash.data.formats.nifti import Space, write_nifti
 from inkwash.data.formats.scaled import real_type, whole_type
-from inkwash.data.images import SUFFIXES as PICTURES, stack
+from inkwash.data.images import SUFFIXES, stack
 from inkwash.data.raw import Raw, require_room
 
 _WORDS = "DICOM file"
-_SUFFIXES = (".dcm", ".dicom", ".ima")
+_ENDINGS = (".dcm", ".dicom", ".ima")
 _UNEVEN = 0.05
 """Steps between slices differ by no more than this share of them."""
 _TAGS = (
@@ -105,7 +105,7 @@ def read_dicom(path: Path, config: DataConfig) -> Raw:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file has the name of one of DICOM, or no ending and the mark of the format."""
-    if path.suffix.lower() in _SUFFIXES:
+    if path.suffix.lower() in _ENDINGS:
         return True
     if path.suffix or not path.is_file():
         return False
@@ -117,7 +117,7 @@ def _recognises(path: Path) -> bool:
     if not path.is_dir():
         return is_dicom(path)
     paths = paths_in(path)
-    return not any(each.suffix.lower() in PICTURES for each in paths) and any(map(is_dicom, paths))
+    return not any(each.suffix.lower() in SUFFIXES for each in paths) and any(map(is_dicom, paths))
 
 
 def _slices(paths: Sequence[Path], skip: bool) -> tuple[list[Slice], tuple[str, ...], tuple[str, ...]]:
@@ -278,7 +278,7 @@ FORMAT = Format(
     words="a .dcm file, or a folder of DICOM series or pictures",
     recognises=_recognises,
     read=read_dicom,
-    options=("pages", "skip_damaged"),
+    options=PICTURES,
     packages=("pydicom", "nibabel"),
     extra="medical",
     write=write_nifti,

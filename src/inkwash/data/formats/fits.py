@@ -23,8 +23,8 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded
 from inkwash.data.formats.folders import damage_named, files_of, holds
-from inkwash.data.formats.format import Format
-from inkwash.data.frames import TABLE_OPTIONS, read_frame
+from inkwash.data.formats.format import PICTURES, TABLES, Format
+from inkwash.data.frames import read_frame
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_extra, require_room
 from inkwash.data.rows import blocks
@@ -224,7 +224,7 @@ FORMAT = Format(
     words="a .fits file, or a folder of them",
     recognises=holds(*(f".{each}{packed}" for each in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))),
     read=read_fits,
-    options=("key", "pages", "skip_damaged", *TABLE_OPTIONS),
+    options=("key", *PICTURES, *TABLES),
     packages=("astropy",),
     extra="astro",
     write=write_fits,

@@ -20,6 +20,10 @@ from inkwash.data.spec import DataSpec
 
 GROUP = "inkwash.formats"
 """The group of entry points by which other packages add formats."""
+PICTURES = ("pages", "skip_damaged")
+"""The options of pictures."""
+TABLES = ("drop", "categories", "numbers", "missing_values", "day_first", "strict")
+"""The options of tables."""
 Files = Iterable[tuple[str, bytes]]
 """Files to write: the name of each below the folder of the samples, and its content."""
 

@@ -25,7 +25,7 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import Decoded
 from inkwash.data.formats.folders import damage_named, files_of, holds
-from inkwash.data.formats.format import Format
+from inkwash.data.formats.format import PICTURES, Format
 from inkwash.data.formats.scaled import scaled
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_room
@@ -162,7 +162,7 @@ FORMAT = Format(
     words="a .nii or .nii.gz file, or a folder of them",
     recognises=holds(".nii", ".nii.gz"),
     read=read_nifti,
-    options=("pages", "skip_damaged"),
+    options=PICTURES,
     packages=("nibabel",),
     extra="medical",
     write=write_nifti,

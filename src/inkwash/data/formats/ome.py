@@ -17,7 +17,7 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.shapes import Array
 from inkwash.data.formats.folders import damage_named, files_of, holds
-from inkwash.data.formats.format import Format
+from inkwash.data.formats.format import PICTURES, Format
 from inkwash.data.images import SUFFIXES, read_folder, read_paged
 from inkwash.data.raw import Raw
 from inkwash.data.spec import DataSpec, has_channels
@@ -87,7 +87,7 @@ FORMAT = Format(
     words="an .ome.tif file, or a folder of them",
     recognises=holds(*_NAMES, beside=SUFFIXES),
     read=read_ome,
-    options=("pages", "skip_damaged"),
+    options=PICTURES,
     packages=("tifffile",),
     extra="tiff",
     write=write_ome,

@@ -1,0 +1,193 @@
+"""NetCDF by the conventions of its users' guide and of CF: packed values, fill values, coordinates, attributes.
+
+The library netCDF4 unpacks values and masks what is missing: fill values, values beyond the valid range, and cells
+that were never written. Samples are packed as the variable was, with its attributes and the coordinates of all axes but
+the first.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
+from inkwash.core.shapes import Array
+from inkwash.data.formats.format import Format, ends_in, in_one
+from inkwash.data.named import read_named
+from inkwash.data.raw import DAMAGE, Raw, short
+from inkwash.data.rows import blocks
+from inkwash.data.spec import DataSpec
+from inkwash.data.stored import labels_of, stored
+
+_PACKING = ("zlib", "shuffle", "complevel", "fletcher32")
+
+
+def read(path: Path, config: DataConfig) -> Raw:
+    """A variable of a netCDF file.
+
+    Raises:
+        DataError: an unreadable file, no variable of the name that an option has, or one that is refused.
+    """
+    import netCDF4
+
+    try:
+        file = netCDF4.Dataset(path)
+        variables = dict(_variables(file, ""))
+    except DAMAGE as error:
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete netCDF file") from None
+    names = [name for name, each in variables.items() if each.ndim and name not in _coordinates(variables)]
+    known = (config.key, config.labels, config.condition)
+    names += [name for name in known if name in variables and name not in names]
+    return read_named(
+        str(path),
+        names,
+        config,
+        lambda key: _variable(f"{path}:{key}", key, variables),
+        lambda key: labels_of(np.ma.filled(variables[key][:])),
+    )
+
+
+def _variables(group: Any, above: str) -> Any:
+    for name, variable in group.variables.items():
+        yield f"{above}{name}", variable
+    for name, inner in group.groups.items():
+        yield from _variables(inner, f"{above}{name}/")
+
+
+def _coordinates(variables: dict[str, Any]) -> set[str]:
+    """The variables that say where others lie: those named like an axis, and those that others name."""
+    named = {word for each in variables.values() for word in _referred(each)}
+    return {name for name, each in variables.items() if each.dimensions == (each.name,) or each.name in named}
+
+
+def _referred(variable: Any) -> list[str]:
+    """The names in the attributes by which a variable refers to others (CF, §5 and §7)."""
+    texts = (getattr(variable, name, "") for name in ("coordinates", "bounds", "grid_mapping", "cell_measures"))
+    return " ".join(text for text in texts if isinstance(text, str)).split()
+
+
+def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
+    variable = variables[key]
+    if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biuf":
+        raise DataError(where, "text, records or lists", "a variable of numbers")
+    if 0 in variable.shape:
+        raise DataError(where, f"an array of shape {variable.shape}", "one of 1 to 5 axes, none of them empty")
+    variable.set_always_mask(True)
+    plain = _unmasked(where, variable, variable[:1].dtype)
+    masked = plain.dtype.kind == "f" and any(np.isnan(block).any() for block in blocks(plain))
+    if plain.dtype.kind != "f" and _is_masked(variable):
+        plain, masked = _unmasked(where, variable, np.dtype(np.float64)), True
+    beside = {
+        name: {"axes": each.dimensions, "attributes": _attributes(each), "values": np.ma.filled(_raw(each))}
+        for name, each in variables.items()
+        if name != key
+        and each.dtype != str
+        and {*each.dimensions} <= {*variable.dimensions[1:]}
+        and (name in _coordinates(variables) or not each.ndim)
+    }
+    kept = {
+        "key": key,
+        "dtype": variable.dtype.str,
+        "axes": variable.dimensions,
+        "attributes": _attributes(variable),
+        "model": variable.group().data_model,
+        "packing": {name: value for name, value in (variable.filters() or {}).items() if name in _PACKING},
+        "coordinates": beside,
+        "file": {name: variable.group().getncattr(name) for name in variable.group().ncattrs()},
+    }
+    return Raw(plain, kept=kept, masked=masked)
+
+
+def _is_masked(variable: Any) -> bool:
+    step = max(1, (1 << 20) // math.prod(variable.shape[1:]))
+    return any(np.ma.is_masked(variable[first : first + step]) for first in range(0, len(variable), step))
+
+
+def _unmasked(where: str, variable: Any, dtype: np.dtype[Any]) -> Array:
+    """The values of a variable, unpacked; NaN where real numbers are missing."""
+
+    def rows(first: int, end: int) -> Array:
+        found = variable[first:end]
+        return np.ma.filled(found.astype(dtype), np.nan) if dtype.kind == "f" else np.ma.getdata(found)
+
+    return stored(where, variable.shape, dtype, rows)
+
+
+def _raw(variable: Any) -> Array:
+    """The values of a variable as they are stored."""
+    variable.set_auto_maskandscale(False)
+    found = np.asarray(variable[...])
+    variable.set_auto_maskandscale(True)
+    return found
+
+
+def _attributes(variable: Any) -> dict[str, Any]:
+    return {name: variable.getncattr(name) for name in variable.ncattrs()}
+
+
+def dump(spec: DataSpec, data: Array) -> bytes:
+    """Samples as a netCDF file of one variable, with its coordinates."""
+    import netCDF4
+
+    kept = dict(spec.origin or {})
+    file = netCDF4.Dataset("samples.nc", "w", format=kept.get("model", "NETCDF4"), memory=1)
+    axes = kept.get("axes") or [f"axis_{i}" for i in range(data.ndim)]
+    file.setncatts(kept.get("file", {}))
+    key = str(kept.get("key", "data"))
+    group = file.createGroup(key.rpartition("/")[0]) if "/" in key else file
+    for name, side in zip(axes, data.shape, strict=True):
+        group.createDimension(name, side)
+    for name, each in (kept.get("coordinates") or {}).items():
+        if (values := each.get("values")) is not None:
+            made = _write(group, name.rpartition("/")[2], each["axes"], values.dtype, each["attributes"])
+            made[...] = values
+    dtype = np.dtype(kept.get("dtype", data.dtype))
+    packing = kept.get("packing") or {}
+    variable = _write(group, key.rpartition("/")[2], axes, dtype, kept.get("attributes", {}), **packing)
+    variable[...] = _packed(variable, dtype, data)
+    return bytes(file.close())
+
+
+def _write(group: Any, name: str, axes: Any, dtype: Any, attributes: dict[str, Any], **packing: Any) -> Any:
+    """A new variable with its attributes; it takes values as they are stored."""
+    fill = attributes.get("_FillValue")
+    made = group.createVariable(name, dtype, axes, fill_value=fill, **packing)
+    made.setncatts({each: value for each, value in attributes.items() if each != "_FillValue"})
+    made.set_auto_maskandscale(False)
+    return made
+
+
+def _packed(variable: Any, dtype: np.dtype[Any], data: Array) -> Array:
+    """Values as they are stored: packed by scale and offset, whole numbers rounded and within their type, with the fill
+    value for what is missing."""
+    import netCDF4
+
+    attributes = _attributes(variable)
+    fill = attributes.get("_FillValue", attributes.get("missing_value", netCDF4.default_fillvals[dtype.str[1:]]))
+    fill = np.ravel(fill)[0]
+    if dtype.kind == "f" and not {"scale_factor", "add_offset"} & {*attributes}:
+        return np.where(np.isnan(data), fill, data).astype(dtype)
+    values = (np.asarray(data, np.float64) - attributes.get("add_offset", 0)) / attributes.get("scale_factor", 1)
+    gone = np.isnan(values)
+    if dtype.kind != "f":
+        low, high = (int(end) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+        low, high = low + (fill == low), high - (fill == high)
+        values = np.clip(np.rint(values), low, high)
+    return np.where(gone, fill, np.where(gone, 0, values).astype(dtype)).astype(dtype)
+
+
+FORMAT = Format(
+    name="netcdf",
+    words="a netCDF file",
+    recognises=ends_in(".nc", ".nc4", ".cdf", ".netcdf"),
+    read=read,
+    options=("key",),
+    packages=("netCDF4",),
+    extra="netcdf",
+    suffix=".nc",
+    write=in_one(dump),
+)

@@ -1,0 +1,112 @@
+"""NetCDF: what netCDF4 and xarray write is read, packed or not; samples are what both read again."""
+
+import numpy as np
+import pytest
+from faults import run_cli, tiny, without_pictures
+
+import inkwash as iw
+from inkwash.data.dataset import load_dataset
+from inkwash.data.formats import netcdf
+from inkwash.training.fit import fit
+
+netCDF4 = pytest.importorskip("netCDF4", reason="pip install 'inkwash[netcdf]'")
+RANDOM = np.random.default_rng(8)
+LATITUDES = np.array([-10.0, 0, 10, 20])
+TEMPERATURES = RANDOM.normal(20, 3, (30, 4)).round(1)
+
+
+def climate(path, values=TEMPERATURES, dtype="i2", fill=-999, model="NETCDF4", rows=None, **attributes):
+    """A variable `group/T` over time and latitude, packed as its attributes say, with all that CF puts beside it."""
+    with netCDF4.Dataset(path, "w", format=model) as file:
+        file.title = "stations"
+        for name, side in {"time": len(values), "lat": 4}.items():
+            file.createDimension(name, side)
+        made = file.createVariable("T", dtype, ("time", "lat"), fill_value=fill)
+        made.setncatts({"units": "degC", "grid_mapping": "crs", "coordinates": "height"} | attributes)
+        made[: len(values) if rows is None else rows] = values[:rows]
+        file.createVariable("lat", "f8", ("lat",))[:] = LATITUDES
+        file["lat"].units = "degrees_north"
+        file.createVariable("time", "f8", ("time",))[:] = np.arange(len(values))
+        file.createVariable("height", "f4", ("lat",))[:] = 2
+        file.createVariable("crs", "i4", ()).grid_mapping_name = "latitude_longitude"
+    return path
+
+
+def samples(tmp_path, spec, data):
+    path = tmp_path / "samples.nc"
+    path.write_bytes(netcdf.dump(spec, data))
+    return path
+
+
+PACKED = {"scale_factor": np.float32(0.1), "add_offset": 20.0}
+MODELS = ["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_packed_values_with_gaps_go_in_and_come_out(tmp_path, model):
+    values = np.ma.array(TEMPERATURES, mask=RANDOM.random((30, 4)) < 0.1)
+    path = climate(tmp_path / "a.nc", values, model=model, **PACKED)
+    data = load_dataset(path)
+    with netCDF4.Dataset(path) as file:
+        packed = file["T"][:]
+    assert np.array_equal(data.data, np.ma.filled(packed, np.nan), equal_nan=True)
+    np.testing.assert_allclose(data.data[~values.mask], values.compressed(), atol=0.051)
+    with netCDF4.Dataset(samples(tmp_path, data.spec, data.data[:9])) as file, netCDF4.Dataset(path) as old:
+        assert file.data_model == model
+        assert file.title == "stations"
+        assert file["T"].__dict__ == old["T"].__dict__
+        assert file["T"].dtype == np.int16
+        assert set(file.variables) == {"T", "lat", "height", "crs"}
+        assert file["lat"].units == "degrees_north"
+        assert np.array_equal(file["lat"][:], LATITUDES)
+        assert np.array_equal(file["T"][:].filled(99), packed[:9].filled(99))
+
+
+TYPES = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_every_type_with_and_without_gaps(tmp_path, dtype, has_gaps):
+    values = np.ma.array(RANDOM.integers(0, 90, (30, 4)).astype(dtype))
+    values[3, 1] = np.ma.masked if has_gaps else 1
+    path = climate(tmp_path / "a.nc", values, dtype, fill=99)
+    data = load_dataset(path)
+    assert data.data.dtype == (np.float64 if has_gaps and dtype[0] != "f" else np.dtype(dtype))
+    with netCDF4.Dataset(samples(tmp_path, data.spec, data.data)) as file:
+        assert file["T"].dtype == np.dtype(dtype)
+        assert np.array_equal(file["T"][:].filled(99), values.filled(99))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "i1"])
+def test_cells_that_were_never_written_are_missing(tmp_path, dtype):
+    """xarray hands them out as 9.97e36, or -127; netCDF4 masks them."""
+    path = climate(tmp_path / "a.nc", TEMPERATURES.round().astype(dtype), dtype, fill=None, rows=20)
+    data = load_dataset(path)
+    assert np.isnan(data.data[20:]).all()
+    assert not np.isnan(data.data[:20]).any()
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(path, engine="netcdf4") as file:
+        assert np.isfinite(file["T"].values).all()
+
+
+def test_samples_beyond_the_packed_range_do_not_turn_round(tmp_path):
+    spec = load_dataset(climate(tmp_path / "a.nc", **PACKED)).spec
+    with netCDF4.Dataset(samples(tmp_path, spec, np.array([[1e9, -1e9, np.nan, 20.14]] * 2))) as file:
+        found = file["T"][:][0]
+    np.testing.assert_allclose(found[[0, 1, 3]].data, [3296.7, -3256.8, 20.1], rtol=1e-6)
+    assert list(np.ma.getmaskarray(found)) == [False, False, True, False]
+
+
+def test_a_run_on_a_variable_of_xarray_in_a_group(tmp_path, monkeypatch):
+    xarray = pytest.importorskip("xarray")
+    without_pictures(monkeypatch)
+    values = RANDOM.normal(size=(40, 5, 6)).astype(np.float32)
+    array = xarray.DataArray(values, dims=("time", "y", "x"), coords={"x": np.arange(6.0)}, attrs={"units": "K"})
+    array.to_dataset(name="t").to_netcdf(tmp_path / "a.nc", group="model", engine="netcdf4")
+    fit(tiny(f"{tmp_path}/a.nc:model/t", steps=1), tmp_path / "run")
+    assert run_cli(["sample", tmp_path / "run", "-n", 3, "--out", tmp_path / "out"]) == 0
+    with xarray.open_dataset(tmp_path / "out" / "samples.nc", group="model", engine="netcdf4") as file:
+        assert (file["t"].dims, file["t"].units, file["t"].dtype) == (("time", "y", "x"), "K", np.float32)
+        assert np.array_equal(file["x"], np.arange(6.0))
+        assert np.array_equal(file["t"], iw.load(tmp_path / "run").sample(3, seed=0))

@@ -1,0 +1,100 @@
+"""Zarr: arrays of both versions are read chunk by chunk; samples are a store that zarr reads again."""
+
+import shutil
+
+import numpy as np
+import pytest
+from faults import run_cli, tiny, without_pictures
+
+import inkwash as iw
+from inkwash.data.dataset import load_dataset
+from inkwash.data.formats.zarr import write
+from inkwash.data.rows import take
+from inkwash.data.stored import Stored
+from inkwash.training.fit import fit
+
+zarr = pytest.importorskip("zarr", minversion="3", reason="pip install 'inkwash[zarr]'")
+RANDOM = np.random.default_rng(8)
+IMAGES = RANDOM.normal(size=(40, 5, 6)).astype(np.float32)
+
+
+def store(path, values=IMAGES, **options):
+    options = {"chunks": (7, 5, 6)[: values.ndim]} | options
+    made = zarr.create_array(path, shape=values.shape, dtype=values.dtype, **options)
+    made[...] = values
+    return path
+
+
+def samples(folder, spec, data):
+    for name, content in write("samples.zarr", spec, data):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return zarr.open(folder / "samples.zarr", mode="r")
+
+
+STORES = {
+    "version 2": {"zarr_format": 2},
+    "version 3": {"zarr_format": 3},
+    "shards": {"chunks": (5, 5, 6), "shards": (20, 5, 6)},
+    "one row a chunk": {"chunks": (1, 2, 3)},
+}
+
+
+@pytest.mark.parametrize("options", STORES.values(), ids=STORES)
+@pytest.mark.parametrize("is_small", [True, False])
+def test_every_store_is_read(tmp_path, monkeypatch, options, is_small):
+    if not is_small:
+        monkeypatch.setattr("inkwash.data.stored.IN_MEMORY", 0)
+    data = load_dataset(store(tmp_path / "a.zarr", **options))
+    assert isinstance(data.data, np.ndarray if is_small else Stored)
+    rows = RANDOM.integers(0, 40, 25)
+    assert np.array_equal(take(data.data, rows), IMAGES[rows])
+    assert data.notes == load_dataset(IMAGES).notes
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("dtype", ["bool", "u1", "<u2", "i1", "<i4", ">i4", "<i8", "<f2", "<f4", ">f8"])
+def test_samples_are_a_store_like_the_one_that_was_read(tmp_path, dtype, version):
+    values = RANDOM.integers(0, 2, (20, 4)).astype(dtype)
+    options = {"dimension_names": ("time", "site")} if version == 3 else {}
+    path = store(tmp_path / "a.zarr", values, zarr_format=version, attributes={"units": "K", "a": [1, {}]}, **options)
+    old, spec = zarr.open(path, mode="r"), load_dataset(path).spec
+    new = samples(tmp_path, spec, values[:9].astype(spec.dtype))
+    assert (new.dtype, dict(new.attrs), new.fill_value) == (old.dtype, dict(old.attrs), old.fill_value)
+    assert new.metadata.zarr_format == version
+    assert np.array_equal(new[:], values[:9])
+    if version == 3:
+        assert new.metadata.dimension_names == ("time", "site")
+
+
+def test_a_chunk_that_is_not_there_is_counted(tmp_path):
+    path = store(tmp_path / "a.zarr", fill_value=-1)
+    assert load_dataset(path).notes == load_dataset(IMAGES).notes
+    shutil.rmtree(path / "c" / "2")
+    data = load_dataset(path)
+    assert f"1 of 6 chunks of {path} are not there: they read as -1.0" in data.notes
+    assert (data.data[14:21] == -1).all()
+
+
+def test_a_run_on_an_array_of_a_group(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("run/x", data=IMAGES, attributes={"units": "K"})
+    group.create_array("run/kind", data=np.arange(40) % 2)
+    config = tiny(f"{tmp_path}/a.zarr:run/x", steps=1)
+    fit(config, tmp_path / "run")
+    (tmp_path / "out/samples.zarr/c/old").mkdir(parents=True)
+    assert run_cli(["sample", tmp_path / "run", "-n", 3, "--out", tmp_path / "out"]) == 0
+    found = zarr.open(tmp_path / "out/samples.zarr/run/x", mode="r")
+    assert np.array_equal(found[:], iw.load(tmp_path / "run").sample(3, seed=0))
+    assert found.attrs["units"] == "K"
+    assert not (tmp_path / "out/samples.zarr/c").exists()
+    labelled = load_dataset(f"{tmp_path}/a.zarr:run/x", iw.DataConfig(labels="run/kind"))
+    assert np.array_equal(labelled.labels - 1, np.arange(40) % 2)
+
+
+def test_a_zip_file_of_a_store(tmp_path):
+    with zarr.storage.ZipStore(tmp_path / "a.zarr.zip", mode="w") as zipped:
+        made = zarr.create_array(zipped, shape=IMAGES.shape, dtype="f4", chunks=(7, 5, 6))
+        made[...] = IMAGES
+    assert np.array_equal(load_dataset(tmp_path / "a.zarr.zip").data, IMAGES)
