@@ -136,7 +136,9 @@ def test_slices_are_examples_if_asked_and_single_pictures_are_anyway(tmp_path):
     every = volumes()
     slices = load_dataset(series(tmp_path / "series", every), DataConfig(pages="examples", labels="folder"))
     assert slices.spec.layout == "NHW"
-    assert sorted(map(bytes, slices.data)) == sorted(bytes(each) for each in (every.astype("i2") - 1024).reshape(-1, 3, 4))
+    assert sorted(map(bytes, slices.data)) == sorted(
+        bytes(each) for each in (every.astype("i2") - 1024).reshape(-1, 3, 4)
+    )
     assert [slices.condition.classes[i - 1] for i in slices.labels] == ["0"] * 5 + ["1"] * 5
     (tmp_path / "rays").mkdir()
     for n in range(3):

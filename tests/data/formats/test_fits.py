@@ -99,7 +99,7 @@ def test_nan_is_missing_in_spectra(tmp_path):
 CUBE = array("float32", 6, 4, 5)
 
 
-@pytest.fixture()
+@pytest.fixture
 def parts(tmp_path):
     """A file with nothing in its first HDU, an array in the second, another in the third, and a table."""
     columns = [

@@ -64,7 +64,9 @@ def test_a_folder_of_volumes_comes_back_through_nibabel(tmp_path, dtype, ending)
         assert image.header.get_xyzt_units() == ("mm", "sec")
     k, j, i = np.argwhere(data.data[0] == data.data[0].max())[0]  # the order of axes that the note states
     assert volumes[0][i, j, k] == volumes[0].max()
-    assert any("k, j, i are depth, height and width; voxels of" in note and "grow to LAS" in note for note in data.notes)
+    assert any(
+        "k, j, i are depth, height and width; voxels of" in note and "grow to LAS" in note for note in data.notes
+    )
 
 
 @pytest.mark.parametrize("codes", [(0, 0), (0, 1), (2, 0), (1, 4)])

@@ -66,7 +66,7 @@ def test_a_stack_over_time_is_examples(tmp_path):
 def test_files_that_say_otherwise_are_counted(tmp_path):
     saved(tmp_path, "YX", photometric="minisblack")
     tifffile.imwrite(tmp_path / "9.ome.tif", np.zeros((4, 5), np.uint16), ome=True, metadata={"PhysicalSizeX": 9})
-    assert "1 of 4 files say otherwise than 0.ome.tif, as samples do" in load_dataset(tmp_path).notes
+    assert "1 of 4 files say otherwise than 0.ome.tif, which samples are like" in load_dataset(tmp_path).notes
 
 
 def test_other_pictures_beside_them_are_pictures(tmp_path):

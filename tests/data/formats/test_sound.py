@@ -100,7 +100,9 @@ def test_flac_holds_the_numbers_of_wav(tmp_path, kind):
 def test_samples_are_rounded_and_stay_within_the_bits(tmp_path):
     data = load_dataset(recordings(tmp_path, "PCM_24", waves(2, 3).squeeze()))
     values = np.array([[1e9, -1e9, 0.6], [-0.4, 8388607.0, 2.0]], np.float32)
-    found = [read_by_another(io.BytesIO(content), "PCM_24")[1] for _, content in sound.write_sound("s", data.spec, values)]
+    found = [
+        read_by_another(io.BytesIO(content), "PCM_24")[1] for _, content in sound.write_sound("s", data.spec, values)
+    ]
     assert np.array_equal(found, [[8388607, -8388608, 1], [0, 8388607, 2]])
 
 

@@ -1,7 +1,7 @@
 """DICOM: slices of CT, MR and other scanners as volumes, and single pictures.
 
-The slices of one series are sorted along the normal of their plane, as ImagePositionPatient says (DICOM PS3.3, C.7.6.2);
-values are RescaleSlope * number + RescaleIntercept (C.11.1), which for CT are Hounsfield units.
+The slices of one series are sorted along the normal of their plane, as ImagePositionPatient says (DICOM PS3.3,
+C.7.6.2); values are RescaleSlope * number + RescaleIntercept (C.11.1), which for CT are Hounsfield units.
 
 A run keeps where voxels lie and how large they are, and nothing else of a file: no name, date, number or text. Samples
 are NIfTI files, as a DICOM file has to belong to a patient and a study, and samples belong to none.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.core.config import DataConfig
+from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded
@@ -32,10 +32,11 @@ _WORDS = "DICOM file"
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _UNEVEN = 0.05
 """Steps between slices differ by no more than this share of them."""
-_TAGS = (
-    "SeriesInstanceUID ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns NumberOfFrames "
-    "RescaleSlope RescaleIntercept PhotometricInterpretation BitsStored PixelRepresentation ModalityLUTSequence"
-).split()
+_TAGS = [
+    *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"),
+    *("NumberOfFrames", "PhotometricInterpretation", "BitsStored", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+]
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,22 @@ def read_dicom(path: Path, config: DataConfig) -> Raw:
     if len(raw.data) < 2:
         got = f"one series of {len(first)} slices" if len(first) > 1 else "one picture"
         raise DataError(str(path), got, "a folder of several; with --data.pages examples, each slice is an example")
-    is_volume = len(first) > 1
-    data, layout = (raw.data, "NDHW") if is_volume else (raw.data[:, 0], "NHW")
-    space = _space(first)
+    is_volume, space = len(first) > 1, _space(first)
+    layout: Layout = "NDHW" if is_volume else "NHW"
     folders = dict(zip(files.paths, files.folders, strict=True))
     labels = np.array([folders[each[0].path] for each in stacks])[places]
     words = f"{len(stacks)} series of {len(first)} slices" if is_volume else f"{len(stacks)} pictures"
     white = ("MONOCHROME1: small values are white; they are as they were",) if first[0].white_is_low else ()
     notes = (words, f"{dtype} after slope and intercept; {space.describe()}", *white, *raw.notes)
     notes = (*notes, *damaged, *others, *files.notes)
-    return replace(raw, data=data, layout=layout, labels={"folder": labels}, notes=notes, kept=space.kept)
+    return replace(
+        raw,
+        data=raw.data if is_volume else raw.data[:, 0],
+        layout=layout,
+        labels={"folder": labels},
+        notes=notes,
+        kept=space.kept,
+    )
 
 
 def is_dicom(path: Path) -> bool:
@@ -154,13 +161,13 @@ def _slice(path: Path) -> Slice | None:
             return None
         _require_plain(path, head)
         bits, signed = int(head.BitsStored), bool(head.PixelRepresentation)
-        position = head.get("ImagePositionPatient")
+        position, (down, right) = head.get("ImagePositionPatient"), head.get("PixelSpacing") or (1, 1)
         return Slice(
             path=path,
             series=str(head.get("SeriesInstanceUID", path)),
             position=None if position is None else np.array(position, np.float64),
             axes=np.array(head.get("ImageOrientationPatient") or (1, 0, 0, 0, 1, 0), np.float64).reshape(2, 3),
-            spacing=tuple(map(float, head.get("PixelSpacing") or (1, 1))),
+            spacing=(float(down), float(right)),
             slope=float(head.get("RescaleSlope", 1)),
             intercept=float(head.get("RescaleIntercept", 0)),
             ends=(-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1),

@@ -1,9 +1,9 @@
 """FITS: pictures, spectra, cubes and tables of astronomy.
 
-A file has several parts (HDUs); `file.fits:1` and `file.fits:SCI` name one. The first axis that NumPy has is the last one
-of the header (FITS Standard 4.0, section 3.3.2). Values are what BSCALE, BZERO and BLANK make of the numbers: unsigned
-ones by BZERO, and missing ones, NaN, by BLANK, without which whole numbers stay whole. In files of real numbers NaN is
-missing (section 5.3).
+A file has several parts (HDUs); `file.fits:1` and `file.fits:SCI` name one. The first axis that NumPy has is the last
+one of the header (FITS Standard 4.0, section 3.3.2). Values are what BSCALE, BZERO and BLANK make of the numbers:
+unsigned ones by BZERO, and missing ones, NaN, by BLANK, without which whole numbers stay whole. In files of real
+numbers NaN is missing (section 5.3).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from inkwash.core.config import DataConfig
+from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import Decoded
@@ -88,7 +88,7 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     note = f"{others} of {len(spaces)} files have another affine than {files.paths[0].name}, whose samples have"
     about = f"k, j, i are depth, height and width; {spaces[0].describe()}"
     notes = (*raw.notes, about, *((note,) if others else ()))
-    layout = "NDHW" if raw.data.ndim == 4 else "NHW"
+    layout: Layout = "NDHW" if raw.data.ndim == 4 else "NHW"
     return replace(raw, layout=layout, notes=notes, kept=spaces[0].kept)
 
 
@@ -103,8 +103,10 @@ def _count(path: Path) -> int:
 
 
 def _decode(path: Path, config: DataConfig, spaces: list[Space]) -> Decoded:
-    """The volumes `(n, k, j, i)` of a file, or its slices `(n, j, i)`; its space is added to those before, which it must
-    fit."""
+    """The volumes `(n, k, j, i)` of a file, or its slices `(n, j, i)`.
+
+    Its space, which must fit the others, is added to them.
+    """
     import nibabel
 
     with damage_named(path, _WORDS):
@@ -126,7 +128,7 @@ def _decode(path: Path, config: DataConfig, spaces: list[Space]) -> Decoded:
 
 
 def _require_plain(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
-    if not 2 <= len(shape) or math.prod(shape[4:]) != 1:
+    if not len(shape) >= 2 or math.prod(shape[4:]) != 1:
         raise DataError(str(path), f"axes of sizes {shape}", "volumes or slices, with numbers as voxels")
     if dtype.names is not None or dtype.kind not in "iuf":
         raise DataError(str(path), f"voxels of type {dtype}", "whole or real numbers")

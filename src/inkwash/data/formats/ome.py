@@ -33,13 +33,13 @@ def read_ome(path: Path, config: DataConfig) -> Raw:
         DataError: as for pictures.
     """
     raw = (read_folder if path.is_dir() else read_paged)(path, config)
-    files = [each for each in files_of(path, holds(*_NAMES)).paths]
+    files = files_of(path, holds(*_NAMES)).paths
     known = [_about(each) for each in files]
     first, others = known[0], sum(each != known[0] for each in known)
     sizes = [f"{side[-1]} {first[side]:.6g} {first.get(side + 'Unit', 'µm')}" for side in _KEPT[:3] if side in first]
-    notes = (f"a pixel is {', '.join(sizes)}",) if sizes else ()
-    notes += (f"{others} of {len(files)} files say otherwise than {files[0].name}, as samples do",) if others else ()
-    return replace(raw, notes=(*raw.notes, *notes), kept={"about": first})
+    note = f"{others} of {len(files)} files say otherwise than {files[0].name}, which samples are like"
+    notes = (*raw.notes, *([f"a pixel is {', '.join(sizes)}"] if sizes else ()), *([note] if others else ()))
+    return replace(raw, notes=notes, kept={"about": first})
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _about(path: Path) -> dict[str, Any]:
 
     with damage_named(path, "OME-TIFF file"), tifffile.TiffFile(path) as file:
         pixels = _first(_first(tifffile.xml2dict(file.ome_metadata or "<OME/>")["OME"] or {}, "Image"), "Pixels")
-        about = {name: float(pixels[name]) for name in _KEPT if name in pixels}
+        about: dict[str, Any] = {name: float(pixels[name]) for name in _KEPT if name in pixels}
         about |= {f"{name}Unit": str(pixels[f"{name}Unit"]) for name in about if f"{name}Unit" in pixels}
         channels = pixels.get("Channel", [])
         names = [str(each.get("Name", "")) for each in (channels if isinstance(channels, list | tuple) else [channels])]

@@ -1,8 +1,8 @@
 """Sound in `.wav` and `.flac` files: a recording is a series, whose values are the numbers that the file stores.
 
-The numbers are not scaled: 16 bits are whole numbers from -32768 to 32767, and 8 bits of a `.wav` file are 0 to 255. More
-bits have too many levels and are read as real numbers, float32 for 24 bits and float64 for 32, which hold all of them.
-libsndfile, which reads the files, has whole numbers in the highest of 32 bits, from where they are shifted back.
+The numbers are not scaled: 16 bits are whole numbers from -32768 to 32767, and 8 bits of a `.wav` file are 0 to 255.
+More bits have too many levels and are read as real numbers, float32 for 24 bits and float64 for 32, which hold all of
+them. libsndfile, which reads the files, has whole numbers in the highest of 32 bits, from where they are shifted back.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def _recording(path: Path) -> Recording:
 def _complete(root: Path, found: Sequence[Recording], labels: Array, config: DataConfig) -> Raw:
     """Each recording as an example; where lengths differ, a shorter one is NaN beyond its end."""
     if len(found) == 1:
-        got = f"one recording of {found[0].places} places"
-        raise DataError(str(root), got, "a folder of several, or --data.window N, which cuts it into pieces of N places")
+        need = "a folder of several, or --data.window N, which cuts it into pieces of N places"
+        raise DataError(str(root), f"one recording of {found[0].places} places", need)
     size = np.dtype(found[0].depth.dtype).itemsize
     require_room(str(root), len(found) * max(each.places for each in found) * found[0].channels * size)
     arrays = [each.values() for each in found]
@@ -198,7 +198,7 @@ def _pieces(root: Path, found: Sequence[Recording], labels: Array, window: int) 
         return np.stack([found[origin[i]].values(int(start[i]), window) for i in range(first, end)])
 
     channels = () if found[0].channels == 1 else (found[0].channels,)
-    data = stored((total, window, *channels), found[0].depth.dtype, read)
+    data = stored(str(root), (total, window, *channels), found[0].depth.dtype, read)
     note = f"cut into {total} pieces of {window} places; {rest} places at the ends are left out"
     return Raw(data, notes=(note,), labels={"folder": labels[origin]})
 
