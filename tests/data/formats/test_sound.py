@@ -196,5 +196,5 @@ def test_a_recording_without_a_place(folder):
 
 def test_the_window_is_an_option_of_sound_alone(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((4, 3), np.float32))
-    with pytest.raises(DataError, match=r"data\.window: got 2, need a \.wav or \.flac file"):
+    with pytest.raises(DataError, match=r"data\.window: got 2, need sound in \.wav or \.flac files"):
         load_dataset(tmp_path / "x.npy", DataConfig(window=2))

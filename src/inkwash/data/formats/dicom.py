@@ -282,7 +282,7 @@ def _space(slices: Sequence[Slice]) -> Space:
 
 FORMAT = Format(
     name="dicom",
-    words="a .dcm file, or a folder of DICOM series or pictures",
+    words="series or pictures in .dcm files",
     recognises=_recognises,
     read=read_dicom,
     options=PICTURES,

@@ -161,7 +161,7 @@ def _dumped(values: Array, space: Space) -> bytes:
 
 FORMAT = Format(
     name="nifti",
-    words="a .nii or .nii.gz file, or a folder of them",
+    words="volumes in .nii files",
     recognises=holds(".nii", ".nii.gz"),
     read=read_nifti,
     options=PICTURES,

@@ -84,7 +84,7 @@ def write_ome(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, byt
 
 FORMAT = Format(
     name="ome-tiff",
-    words="an .ome.tif file, or a folder of them",
+    words="pictures or volumes in .ome.tif files",
     recognises=holds(*_NAMES, beside=SUFFIXES),
     read=read_ome,
     options=PICTURES,

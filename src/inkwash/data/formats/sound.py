@@ -218,7 +218,7 @@ def write_sound(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, b
 
 FORMAT = Format(
     name="sound",
-    words="a .wav or .flac file, or a folder of them",
+    words="sound in .wav or .flac files",
     recognises=holds(".wav", ".flac"),
     read=read_sound,
     options=("window", "skip_damaged"),
