@@ -11,10 +11,11 @@ import numpy as np
 from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
+from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import read_npy
-from inkwash.data.readers import read_rows, table_suffix
+from inkwash.data.readers import read, read_rows, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
@@ -26,15 +27,15 @@ _HEADER = ("row", "column", *LEVEL_NAMES, "likeliest", "probability")
 
 
 def read_incomplete(path: Path, spec: DataSpec) -> Array:
-    """Examples of a known kind with missing entries, float64 `(B, …)`: a `.csv` or `.parquet` file of a table's
-    columns, in any order; of other data an `.npy` file with NaN.
+    """Examples of a known kind with missing entries, float64 `(B, …)`: a file of a table's columns, in any
+    order; of other data an `.npy` file with NaN, or a file of a format that says what is missing.
 
     Raises:
         DataError: an unreadable file, or one of other examples.
     """
     if spec.columns is not None:
         return read_rows(path, spec)
-    array = read_npy(path)
+    array = read_npy(path) if path.suffix.lower() == ".npy" else np.asarray(read(path, DataConfig()).data)
     if array.dtype.kind not in "biuf":
         raise DataError(str(path), f"values of type {array.dtype}", "numbers, with NaN for what is missing")
     if array.ndim == 0 or array.shape[1:] != spec.data_shape:

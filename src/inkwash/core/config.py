@@ -91,7 +91,8 @@ Strength = Annotated[float, Range(0, 1000)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
-    "such as .npy, .npz, .csv, .parquet, .ts or IDX, or hf:NAME."
+    "such as .npy, .npz, .h5, .nc, .zarr, .mat, .csv, .parquet, .ts or IDX, or hf:NAME; file.h5:group/x is one "
+    "array of a file."
 )
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 
@@ -102,14 +103,15 @@ class DataConfig:
     """How to read the data."""
 
     key: str | None = None
-    """Which array of an .npz file; by default its only one, or x_train, x, X, images or data."""
+    """Which array of a file that holds several, such as .npz or .h5; by default its only one, or x_train, x, X, images
+    or data. file.h5:group/x says the same as file.h5 with the key group/x."""
     labels: str | None = None
     """Train a model that takes a label as a condition. The option says where the labels of the examples are: in an
-    array of an .npz file (y_train, say), a column of a .csv file, or a file beside an .npy or IDX file; folder is for
-    pictures in folders, digit for digits, and so on."""
+    array of the same file (y_train of an .npz file, say), a column of a .csv file, or a file beside an .npy or IDX
+    file; folder is for pictures in folders, digit for digits, and so on."""
     condition: str | None = None
     """Train a model that takes numbers or an image as a condition. The option says where those of the examples are: in
-    an array of an .npz file, a file beside an .npy or IDX file, or a column of a table, or several with commas between
+    an array of the same file, a file beside an .npy or IDX file, or a column of a table, or several with commas between
     them."""
     shrink: Annotated[int, Range(2)] | None = None
     """Train a model that takes a small image as a condition and samples the large one. The small image holds the means

@@ -90,6 +90,18 @@ def test_cells_that_were_never_written_are_missing(tmp_path, dtype):
         assert np.isfinite(file["T"].values).all()
 
 
+def test_gaps_of_a_file_are_imputed(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    values = np.ma.array(TEMPERATURES, mask=RANDOM.random((30, 4)) < 0.2)
+    fit(tiny(climate(tmp_path / "a.nc", values, **PACKED), steps=1), tmp_path / "run")
+    path = climate(tmp_path / "new.nc", values[:5], **PACKED)
+    assert run_cli(["impute", tmp_path / "run", f"{path}:T", "-n", 2, "--out", tmp_path / "out"]) == 0
+    drawn, given = np.load(tmp_path / "out" / "completed.npy"), load_dataset(path).data
+    known = np.broadcast_to(~np.isnan(given), drawn.shape)
+    assert np.isfinite(drawn).all()
+    np.testing.assert_allclose(drawn[known], np.broadcast_to(given, drawn.shape)[known], rtol=1e-6)
+
+
 def test_samples_beyond_the_packed_range_do_not_turn_round(tmp_path):
     spec = load_dataset(climate(tmp_path / "a.nc", **PACKED)).spec
     with netCDF4.Dataset(samples(tmp_path, spec, np.array([[1e9, -1e9, np.nan, 20.14]] * 2))) as file:
