@@ -221,7 +221,7 @@ def write_fits(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, by
 
 FORMAT = Format(
     name="fits",
-    words="arrays or a table in .fits files",
+    words="a table or arrays in .fits files",
     recognises=holds(*(f".{each}{packed}" for each in ("fits", "fit", "fts") for packed in ("", ".gz", ".fz"))),
     read=read_fits,
     options=("key", *PICTURES, *TABLES),

@@ -8,6 +8,7 @@ them. libsndfile, which reads the files, has whole numbers in the highest of 32 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from inkwash.data.spec import DataSpec
 from inkwash.data.stored import stored
 
 _SUFFIXES = {"FLAC": ".flac"}
+_ENDLESS = (1 << 32) - 1
+"""What stands for the size of a recording that was written as a stream."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +163,27 @@ def _recording(path: Path) -> Recording:
     import soundfile
 
     with damage_named(path, "file of sound"):
-        with path.open("rb") as file:
-            head = file.read(8)
-        size = int.from_bytes(head[4:], "little") + 8
-        if head[:4] == b"RIFF" and path.stat().st_size < size < 1 << 32:  # more is what a stream says that had no end
-            raise ValueError(f"{path.stat().st_size} bytes of {size}")
+        size, promised = path.stat().st_size, _promised(path)
+        if size < promised:  # libsndfile reads what is there
+            raise ValueError(f"{size} bytes of {promised}")
         about = soundfile.info(path)
     if about.subtype not in _DEPTHS:
         raise DataError(str(path), f"sound of type {about.subtype}", "whole or real numbers: PCM, FLOAT or DOUBLE")
     if not about.frames:
         raise DataError(str(path), "no place", "a recording of at least one")
     return Recording(path, about.frames, about.channels, about.samplerate, about.subtype, about.format)
+
+
+def _promised(path: Path) -> int:
+    """Where the values of a .wav file end, by its headers; 0 if these do not say it, or it is another file."""
+    with path.open("rb") as file:
+        is_wav = file.read(12)[:4] == b"RIFF"
+        while is_wav and len(head := file.read(8)) == 8:
+            size = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                return file.tell() + size if size < _ENDLESS else 0
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 0
 
 
 def _complete(root: Path, found: Sequence[Recording], labels: Array, config: DataConfig) -> Raw:
