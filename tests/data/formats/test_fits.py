@@ -27,6 +27,7 @@ def saved(folder, arrays, ending=".fits", **cards):
         unit = fits.PrimaryHDU(values)
         unit.header["BUNIT"] = ("adu", "unit of values")
         unit.header["CRVAL1"] = 12.5
+        unit.header["HIERARCH ESO DET NAME"] = "a" * 90
         unit.header["EXPTIME"] = 30 + i
         unit.header.update(cards)
         unit.writeto(folder / f"{i:03d}{ending}")
@@ -50,6 +51,7 @@ def test_a_folder_of_pictures_comes_back_through_astropy(tmp_path, dtype):
             header = file[0].header
             assert header.get("BUNIT") == "adu"
             assert (header.comments["BUNIT"], header["CRVAL1"]) == ("unit of values", 12.5)
+            assert header["ESO DET NAME"] == "a" * 90
             assert "EXPTIME" not in header  # the files differ there
 
 

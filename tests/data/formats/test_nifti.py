@@ -144,7 +144,7 @@ def test_a_run_samples_volumes(tmp_path, monkeypatch):
         np.testing.assert_array_equal(image.affine, AFFINE)
 
 
-@bad("001.nii: got no readable NIfTI file (Expected 60 bytes, got 50 bytes", command=True)
+@bad("001.nii: got no readable NIfTI file (402 bytes of 412)", command=True)
 def test_a_file_that_ends_early(folder):
     saved(folder, [volume("uint8")] * 2)
     (folder / "001.nii").write_bytes((folder / "001.nii").read_bytes()[:-10])
@@ -158,12 +158,12 @@ def test_a_packed_file_that_ends_early(folder):
     return str(folder)
 
 
-@bad("000.nii: got 4096.0 GiB to hold in memory")
+@bad("000.nii.gz: got 4096.0 GiB to hold in memory")
 def test_a_header_that_claims_too_much(folder):
     image = nibabel.Nifti1Image(volume("uint8"), AFFINE)
     content = bytearray(image.to_bytes())
     content[42:48] = np.array([1 << 14] * 3, np.int16).tobytes()
-    (folder / "000.nii").write_bytes(content)
+    (folder / "000.nii.gz").write_bytes(gzip.compress(content))
     return str(folder)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,8 +32,11 @@ from inkwash.data.rows import blocks
 from inkwash.data.spec import DataSpec
 
 _WORDS = "FITS file"
-_ABOUT_NUMBERS = {"SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "BLANK", "GROUPS"}
-_ABOUT_VALUES = {"CHECKSUM", "DATASUM", "DATAMIN", "DATAMAX", "COMMENT", "HISTORY", ""}
+_UNKEPT = {
+    *("SIMPLE", "XTENSION", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS", "BSCALE", "BZERO", "BLANK"),
+    *("CHECKSUM", "DATASUM", "DATAMIN", "DATAMAX", "COMMENT", "HISTORY", ""),
+}
+"""Cards about how numbers are stored, or about the values of one file."""
 _LAYOUTS: dict[int, Layout] = {2: "NL", 3: "NHW", 4: "NDHW"}
 
 
@@ -45,6 +49,7 @@ class Part:
         place: its number.
         header: its cards.
         is_image: whether it holds an array, and no table.
+        is_packed: whether its numbers are compressed.
         others: what the other HDUs with data are called.
     """
 
@@ -52,26 +57,21 @@ class Part:
     place: int
     header: Any
     is_image: bool
+    is_packed: bool
     others: tuple[str, ...]
 
     @property
     def cards(self) -> tuple[tuple[str, Any, str], ...]:
         """Keyword, value and comment of what it says about more than its own numbers."""
         cards = ((card.keyword, card.value, card.comment) for card in self.header.cards)
-        unkept = _ABOUT_NUMBERS | _ABOUT_VALUES
-        return tuple(
-            card for card in cards if isinstance(card[1], str | int | float) and not _is_among(card[0], unkept)
-        )
+        plain = (card for card in cards if isinstance(card[1], str | int | float))
+        return tuple(card for card in plain if card[0] not in _UNKEPT and not card[0].startswith("NAXIS"))
 
     @property
     def note(self) -> tuple[str, ...]:
         """Which HDU was read, if there are others."""
         used = f"HDU {self.place} of {self.path.name}; not used: {', '.join(self.others)}"
         return (used,) if self.others else ()
-
-
-def _is_among(keyword: str, unkept: set[str]) -> bool:
-    return keyword in unkept or keyword.startswith(("NAXIS", "Z"))
 
 
 def read_fits(path: Path, config: DataConfig) -> Raw:
@@ -144,7 +144,8 @@ def _part(path: Path, key: str | None) -> Part:
             need = f"an HDU with data: {', '.join(named.values()) or 'there is none'}"
             raise DataError(f"{path}:{place}", "no data in the HDU", need)
         others = tuple(words for other, words in named.items() if other != place)
-        return Part(path, int(place), found.header.copy(), found.is_image, others)
+        is_packed = isinstance(found, fits.CompImageHDU) or path.suffix.lower() in (".gz", ".fz")
+        return Part(path, int(place), found.header.copy(), found.is_image, is_packed, others)
 
 
 def _size(header: Any) -> int:
@@ -175,7 +176,8 @@ def _values(part: Part, blanks: bool) -> Array:
     """The values of an array, mapped into memory if they are the numbers of a file that is not compressed."""
     from astropy.io import fits
 
-    require_room(str(part.path), _size(part.header) * abs(part.header["BITPIX"]) // 8)
+    if part.is_packed or {"BZERO", "BSCALE", "BLANK"} & {*part.header}:  # otherwise it is mapped
+        require_room(str(part.path), _size(part.header) * abs(part.header["BITPIX"]) // 8)
     # astropy leaves BLANK alone where it takes numbers for unsigned ones
     with damage_named(part.path, _WORDS), fits.open(part.path, uint=not blanks, ignore_blank=not blanks) as file:
         values = file[part.place].data
@@ -214,8 +216,10 @@ def write_fits(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, by
     about: Any = spec.origin
     for i, values in enumerate(data):
         unit, buffer = fits.PrimaryHDU(np.ascontiguousarray(values)), io.BytesIO()
-        unit.header.extend(about["cards"] or (), unique=True)
-        unit.writeto(buffer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # of long keywords, which become HIERARCH again
+            unit.header.extend(about["cards"] or (), unique=True)
+            unit.writeto(buffer)
         yield f"{name}/{i:06d}.fits", buffer.getvalue()
 
 

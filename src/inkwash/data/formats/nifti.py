@@ -77,7 +77,7 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     files, spaces = files_of(path, FORMAT.recognises), list[Space]()
     if path.is_dir():
         found = {str(each): partial(_decode, each, config, spaces) for each in files.paths}
-        raw, places = stack(str(path), found, config, sum(map(_count, files.paths)))
+        raw, places = stack(str(path), found, config, sum(_count(each, config) for each in files.paths))
         raw = replace(raw, labels={"folder": files.folders[places]}, notes=(*raw.notes, *files.notes))
     else:
         raw = Raw(_decode(path, config, spaces).values)
@@ -92,12 +92,12 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     return replace(raw, layout=layout, notes=notes, kept=spaces[0].kept)
 
 
-def _count(path: Path) -> int:
-    """How many volumes or slices a file has at most; 0 if it is damaged, which is said later."""
+def _count(path: Path, config: DataConfig) -> int:
+    """How many examples a file has; 0 if it is damaged, which is said later."""
     import nibabel
 
     try:
-        return math.prod(nibabel.load(path).shape[2:])
+        return math.prod(nibabel.load(path).shape[2 if config.pages == "examples" else 3 :])
     except Exception:  # what damaged bytes make it raise has no common base
         return 0
 
@@ -114,9 +114,8 @@ def _decode(path: Path, config: DataConfig, spaces: list[Space]) -> Decoded:
         header, shape = image.header, tuple(image.shape)
         space = Space(image.affine, (int(header["sform_code"]), int(header["qform_code"])), header.get_xyzt_units())
         _require_plain(path, shape, header.get_data_dtype())
-        proxy = image.dataobj
-        require_room(str(path), math.prod(shape) * header.get_data_dtype().itemsize)
-        values = _values(proxy).reshape(shape[:4], order="A").T
+        _require_size(path, image.dataobj)
+        values = _values(image.dataobj).reshape(shape[:4], order="A").T
     if spaces and space.orientation != spaces[0].orientation:
         need = f"{spaces[0].orientation}, as in the first file; nibabel.as_closest_canonical turns volumes"
         raise DataError(str(path), f"axes that grow to {space.orientation}", need)
@@ -128,16 +127,30 @@ def _decode(path: Path, config: DataConfig, spaces: list[Space]) -> Decoded:
 
 
 def _require_plain(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
-    if not len(shape) >= 2 or math.prod(shape[4:]) != 1:
+    if len(shape) < 2 or math.prod(shape[4:]) != 1:
         raise DataError(str(path), f"axes of sizes {shape}", "volumes or slices, with numbers as voxels")
     if dtype.names is not None or dtype.kind not in "iuf":
         raise DataError(str(path), f"voxels of type {dtype}", "whole or real numbers")
 
 
+def _require_size(path: Path, proxy: Any) -> None:
+    """Refuse a file that is shorter than its header says, or has too many values to be read into memory."""
+    size, there = math.prod(proxy.shape) * proxy.dtype.itemsize, path.stat().st_size
+    if path.suffix == ".gz" or not _is_plain(proxy):
+        require_room(str(path), size)
+    if path.suffix != ".gz" and there < proxy.offset + size:
+        raise ValueError(f"{there} bytes of {proxy.offset + size}")
+
+
+def _is_plain(proxy: Any) -> bool:
+    return (float(proxy.slope), float(proxy.inter)) == (1, 0)
+
+
 def _values(proxy: Any) -> Array:
     """What the numbers of a file mean."""
-    slope, inter = float(proxy.slope), float(proxy.inter)
-    return np.asanyarray(proxy) if (slope, inter) == (1, 0) else scaled(np.asarray(proxy.get_unscaled()), slope, inter)
+    if _is_plain(proxy):
+        return np.asanyarray(proxy)
+    return scaled(np.asarray(proxy.get_unscaled()), float(proxy.slope), float(proxy.inter))
 
 
 def write_nifti(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, bytes]]:
