@@ -11,7 +11,7 @@ from faults import run_cli, tiny, without_pictures
 from inkwash.core.config import DataConfig
 from inkwash.data.dataset import load_dataset
 from inkwash.data.formats import nifti
-from inkwash.data.formats.scaled import scaled, whole_type
+from inkwash.data.formats.scaled import integer_type, scaled
 from inkwash.training.fit import fit
 
 nibabel = pytest.importorskip("nibabel", reason="the extra medical is not installed")
@@ -103,7 +103,7 @@ def test_scaled_numbers_fit_their_type(dtype, slope, intercept):
     ends = np.array([np.iinfo(dtype).min, 0, 1, np.iinfo(dtype).max], dtype)
     exact = ends.astype(np.longdouble) * slope + intercept
     found = scaled(ends, slope, intercept)
-    assert found.dtype.kind == ("f" if slope % 1 or intercept % 1 else whole_type(exact.min(), exact.max()).kind)
+    assert found.dtype.kind == ("f" if slope % 1 or intercept % 1 else integer_type(exact.min(), exact.max()).kind)
     np.testing.assert_allclose(found, exact.astype(np.float64), rtol=1e-7 if found.dtype == np.float32 else 1e-15)
 
 

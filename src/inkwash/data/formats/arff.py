@@ -164,8 +164,8 @@ def _column(where: str, attribute: _Attribute, cells: Sequence[Cell]) -> Any:
         if odd := [cell for cell in known if not is_finite(cell) and cell.lower() not in ("inf", "-inf", "nan")]:
             raise DataError(place, repr(odd[0]), "a number, or ? where it is missing")
         numbers = pandas.array([None if cell is None else float(cell) for cell in cells], "Float64")
-        is_whole = all(float(cell).is_integer() and "." not in cell and "e" not in cell.lower() for cell in known)
-        return pandas.Series(numbers.astype("Int64") if is_whole else numbers, name=attribute.name)
+        is_integral = all(float(cell).is_integer() and "." not in cell and "e" not in cell.lower() for cell in known)
+        return pandas.Series(numbers.astype("Int64") if is_integral else numbers, name=attribute.name)
     if attribute.kind == "date":
         try:
             return pandas.Series(

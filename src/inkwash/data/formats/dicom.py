@@ -24,7 +24,7 @@ from inkwash.data.decode import DamagedError, Decoded
 from inkwash.data.formats.folders import damage_named, files_of, paths_in
 from inkwash.data.formats.format import PICTURES, Format
 from inkwash.data.formats.nifti import Space, write_nifti
-from inkwash.data.formats.scaled import real_type, whole_type
+from inkwash.data.formats.scaled import integer_type, real_type
 from inkwash.data.images import SUFFIXES, stack
 from inkwash.data.raw import Raw, require_room
 
@@ -212,19 +212,19 @@ def _sorted(slices: Sequence[Slice]) -> list[Slice]:
     Raises:
         DataError: no places, slices that are not parallel, two at one place, or a gap.
     """
-    first, way_out = slices[0], "; --data.pages examples takes each slice for itself"
+    first, hint = slices[0], "; --data.pages examples takes each slice for itself"
     for each in slices:
         if each.position is None:
-            raise DataError(str(each.path), "no position (ImagePositionPatient)", f"one for each slice{way_out}")
+            raise DataError(str(each.path), "no position (ImagePositionPatient)", f"one for each slice{hint}")
         if not np.allclose(each.axes, first.axes, atol=1e-3):
-            raise DataError(str(each.path), "a slice of another direction", f"parallel ones{way_out}")
+            raise DataError(str(each.path), "a slice of another direction", f"parallel ones{hint}")
     heights = np.array([each.position for each in slices]) @ first.normal
     order = np.argsort(heights)
     steps = np.diff(heights[order])
     worst = int(np.argmax(np.abs(steps - np.median(steps))))
     if np.abs(steps - np.median(steps)).max() > _UNEVEN * np.median(steps) or np.median(steps) <= 0:
         got = f"{steps[worst]:.6g} mm to the next slice, where others have {np.median(steps):.6g} mm"
-        raise DataError(str(slices[order[worst]].path), got, f"even steps, without a gap{way_out}")
+        raise DataError(str(slices[order[worst]].path), got, f"even steps, without a gap{hint}")
     return [slices[i] for i in order]
 
 
@@ -233,7 +233,7 @@ def _type(slices: Iterable[Slice]) -> np.dtype[np.generic]:
     every = list(slices)
     if any(each.slope % 1 or each.intercept % 1 for each in every):
         return real_type(min(each.ends[0] for each in every), max(each.ends[1] for each in every))
-    return whole_type(min(each.meant[0] for each in every), max(each.meant[1] for each in every))
+    return integer_type(min(each.meant[0] for each in every), max(each.meant[1] for each in every))
 
 
 def _decode(slices: Sequence[Slice], dtype: np.dtype[np.generic]) -> Decoded:

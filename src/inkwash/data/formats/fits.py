@@ -181,8 +181,8 @@ def _values(part: Part, blanks: bool) -> Array:
     # astropy leaves BLANK alone where it takes numbers for unsigned ones
     with damage_named(part.path, _WORDS), fits.open(part.path, uint=not blanks, ignore_blank=not blanks) as file:
         values = file[part.place].data
-    is_whole = values.dtype.kind in "iu"
-    return values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64) if blanks and is_whole else values
+    is_integral = values.dtype.kind in "iu"
+    return values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64) if blanks and is_integral else values
 
 
 def _has_gaps(values: Array) -> bool:

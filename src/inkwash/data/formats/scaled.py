@@ -7,7 +7,7 @@ from inkwash.core.shapes import Array
 _TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64)
 
 
-def whole_type(low: float, high: float) -> np.dtype[np.generic]:
+def integer_type(low: float, high: float) -> np.dtype[np.generic]:
     """The smallest type of whole numbers from `low` to `high`, without a sign if none is needed."""
     fitting = (each for each in _TYPES if np.iinfo(each).min <= low and high <= np.iinfo(each).max)
     return np.dtype(next(fitting, np.float64))
@@ -25,7 +25,7 @@ def scaled(numbers: Array, slope: float, intercept: float) -> Array:
         dtype = numbers.dtype.newbyteorder("=")
     else:
         ends = np.iinfo(numbers.dtype).min, np.iinfo(numbers.dtype).max
-        is_whole = slope % 1 == 0 == intercept % 1
+        is_integral = slope % 1 == 0 == intercept % 1
         meant = sorted(slope * end + intercept for end in ends)
-        dtype = whole_type(*meant) if is_whole else real_type(*ends)
+        dtype = integer_type(*meant) if is_integral else real_type(*ends)
     return (numbers.astype(np.float64) * slope + intercept).astype(dtype)

@@ -59,8 +59,8 @@ class Depth:
         if self.read.startswith("float"):
             return values.astype(self.read)
         highest = 1 << (np.dtype(self.read).itemsize * 8 - 1 - self.shift)
-        whole = np.clip(np.rint(values.astype(np.float64)) - self.middle, -highest, highest - 1).astype(np.int64)
-        return (whole << self.shift).astype(self.read)
+        numbers = np.clip(np.rint(values.astype(np.float64)) - self.middle, -highest, highest - 1).astype(np.int64)
+        return (numbers << self.shift).astype(self.read)
 
 
 _DEPTHS = {
