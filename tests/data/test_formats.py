@@ -33,7 +33,7 @@ def distribution(tmp_path, monkeypatch):
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-formats\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[inkwash.formats]\nlab = {entry}\n")
-        (site / "lab_formats.py").write_text(re.search(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)[1])
+        (site / "lab_formats.py").write_text(re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)[-1])
         monkeypatch.syspath_prepend(site)
         formats.plugged_in.cache_clear()
 

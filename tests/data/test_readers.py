@@ -53,13 +53,17 @@ def test_every_kind_of_file_is_named_where_one_is_wanted(tmp_path):
 @pytest.mark.parametrize("reader", FILES, ids=lambda reader: reader.words)
 def test_the_documentation_has_a_row_for_every_kind_of_file(reader):
     rows = re.findall(r"^\| (?:an? )(.*?) \|", YOUR_DATA.read_text("utf-8"), re.MULTILINE)
-    assert re.search(r"folder|\.\w+|IDX", reader.words)[0] in " ".join(rows)
+    assert re.search(r"folder|\.\w+|IDX|HDF5|netCDF|Zarr", reader.words)[0] in " ".join(rows)
 
 
 @pytest.mark.parametrize(
     ("source", "config", "words"),
     [
-        ("digits", iw.DataConfig(key="x"), r"data\.key: got 'x', need an \.npz file$"),
+        (
+            "digits",
+            iw.DataConfig(key="x"),
+            r"data\.key: got 'x', need a store of Zarr, an \.npz file, .* or a \.mat file of MATLAB$",
+        ),
         (
             "wine",
             iw.DataConfig(drop=("ash",)),

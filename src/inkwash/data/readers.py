@@ -103,8 +103,6 @@ FILES = (
     netcdf.FORMAT,
     matlab.FORMAT,
     Format("idx", "an IDX file", is_idx, read_array_file),
-    arff.FORMAT,
-    feather.FORMAT,
     Format(
         name="csv",
         words="a table in a .csv or .tsv file",
@@ -125,6 +123,8 @@ FILES = (
         write=in_one(dump_parquet),
         read_rows=read_parquet_rows,
     ),
+    feather.FORMAT,
+    arff.FORMAT,
 )
 """Every built-in format; the first that recognises a path reads it. Those of folders stand before the pictures."""
 OBJECTS = (

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from inkwash.data.cells import is_finite
 from inkwash.data.columns import Column, listed
 from inkwash.data.formats.format import TABLES, Format, ends_in, in_one
 from inkwash.data.frames import encode_frame, read_frame
-from inkwash.data.raw import Raw, short
+from inkwash.data.raw import Raw, require_room, short
 from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import known_columns
@@ -75,6 +74,7 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
 def _frame(path: Path) -> Any:
     import pandas
 
+    require_room(str(path), path.stat().st_size)
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -87,7 +87,7 @@ def _frame(path: Path) -> Any:
     heads = [(n, line) for n, line in lines[:start] if line.lower().startswith("@attribute")]
     attributes = [_attribute(f"{path} line {n}", line) for n, line in heads]
     rows = [_row(f"{path} line {n}", line, attributes) for n, line in lines[start + 1 :]]
-    cells = zip_longest(*rows) if rows else [()] * len(attributes)
+    cells = zip(*rows, strict=True) if rows else [()] * len(attributes)
     columns = [_column(str(path), each, found) for each, found in zip(attributes, cells, strict=True)]
     return pandas.concat(columns, axis=1) if columns else pandas.DataFrame()
 
