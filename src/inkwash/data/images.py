@@ -23,6 +23,8 @@ from inkwash.data.decode import DamagedError, Decoded, Opener, decode
 from inkwash.data.raw import Raw, require_distinct, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+HIDDEN = (".", "__MACOSX")
+"""What the names of files and folders begin with that are not looked at."""
 _MOST_PACKED = 1 << 28
 _MOST_NAMED = 50
 
@@ -93,7 +95,7 @@ def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
 
 
 def is_hidden(name: PurePosixPath) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+    return any(part.startswith(HIDDEN) for part in name.parts)
 
 
 def _is_picture(name: PurePosixPath) -> bool:

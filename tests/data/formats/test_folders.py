@@ -27,7 +27,9 @@ def format_of(path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_format_without_its_package_says_what_to_type(tmp_path, monkeypatch, name):
     file, module, extra = NAMES[name]
-    (tmp_path / "below").mkdir()
+    for folder in ("below", ".thumbnails"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / ".thumbnails" / "a.png").write_bytes(b"")
     (tmp_path / "below" / file).write_bytes(b"")
     assert format_of(tmp_path) == name
     monkeypatch.setitem(sys.modules, module, None)

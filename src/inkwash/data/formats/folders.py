@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError
-from inkwash.data.images import SUFFIXES, counted, folders_of, is_hidden
+from inkwash.data.images import HIDDEN, SUFFIXES, counted, folders_of, is_hidden
 from inkwash.data.raw import short
 
 _LOOKED_AT = 10_000
@@ -39,8 +39,13 @@ def holds(*suffixes: str, beside: tuple[str, ...] = SUFFIXES) -> Callable[[Path]
 
 def paths_in(folder: Path) -> list[Path]:
     """What says of what a folder is: the first 10,000 files in and below it that are not hidden."""
-    walked = (Path(root, name) for root, _, names in os.walk(folder) for name in names if not name.startswith("."))
-    return list(islice(walked, _LOOKED_AT))
+    return list(islice(_shown(folder), _LOOKED_AT))
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = (name for name in folders if not name.startswith(HIDDEN))
+        yield from (Path(root, name) for name in names if not name.startswith(HIDDEN))
 
 
 @dataclass(frozen=True)
