@@ -40,8 +40,8 @@ def write(path: Path, count: int) -> None:
 def fill(array: Any) -> None:
     """Write every chunk of an array on disk, but of .npy only the examples that are not zeros."""
     random, step = np.random.default_rng(0), 4 * CHUNK
-    for first in range(0, len(array), step):
-        block = np.zeros((min(step, len(array) - first), SIDE, SIDE), np.float32)
+    for first in range(0, array.shape[0], step):
+        block = np.zeros((min(step, array.shape[0] - first), SIDE, SIDE), np.float32)
         block[0] = random.normal(size=(SIDE, SIDE))
         end = first + 1 if isinstance(array, np.memmap) else first + len(block)
         array[first:end] = block[: end - first]

@@ -78,7 +78,7 @@ def test_scipy_and_liac_read_the_arff_of_samples(tmp_path):
     values, about = scipy_arff.loadarff(io.StringIO(content.replace("\\'", "")))
     assert about.names() == list(frame)
     np.testing.assert_array_equal(values["size"], frame["size"])
-    assert values["a, b"][2] == b"?"  # SciPy makes no difference between a category and a missing cell
+    assert values["a, b"][2] == b"?"  # which is no category of the header
     liac = pytest.importorskip("arff", reason="pip install liac-arff")
     found = liac.loads(content)
     assert found["attributes"][1] == ("a, b", ["b c", "it's", "%"])
