@@ -91,8 +91,8 @@ Strength = Annotated[float, Range(0, 1000)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
-    "such as .npy, .npz, .h5, .nc, .zarr, .mat, .csv, .parquet, .ts or IDX, or hf:NAME; file.h5:group/x is one "
-    "array of a file."
+    "such as .npy, .npz, .h5, .nc, .zarr, .mat, .csv, .parquet, .ts or IDX, a folder of .wav, .nii, .dcm or .fits "
+    "files, or hf:NAME; file.h5:group/x is one array of a file."
 )
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 
@@ -139,11 +139,14 @@ class DataConfig:
     """NaN in an array of vectors or series stands for a missing entry; without this option it is refused. Tables need
     no option."""
     pages: PagesName | None = None
-    """Pictures of several pages only: whether each page is an example (examples), or the pages of a file are the slices
-    of one volume (volume)."""
+    """Pictures of several pages, and volumes and cubes of scanners and telescopes: whether each page or slice is an
+    example (examples), or those of a file are one volume (volume)."""
+    window: Annotated[int, Range(2)] | None = None
+    """Cut recordings of sound into pieces of so many places, each an example; what is left at the end of a recording is
+    no part of one. Without this option each recording is an example."""
     skip_damaged: bool = False
-    """Leave out pictures that cannot be read, and say how many and which; without this option the first one ends the
-    command."""
+    """Leave out pictures and other files of a folder that cannot be read, and say how many and which; without this
+    option the first one ends the command."""
     strict: bool = False
     """Refuse a table about which there is any doubt: text that was left out, a delimiter that was guessed. The message
     lists every doubt, and the options that settle them."""

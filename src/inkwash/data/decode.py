@@ -68,10 +68,10 @@ class Decoded:
     def describe(self) -> str:
         """Size, channels and type in words."""
         if self.layout is None:
-            return f"{self.values.dtype} of shape {self.values.shape[1:]}"
+            return f"{self.values.dtype.name} of shape {self.values.shape[1:]}"
         shape = self.values.shape[1:] if self.layout.endswith("C") else (*self.values.shape[1:], 1)
         sides = "x".join(map(str, reversed(shape[:-1])))
-        return f"{sides} pixels, {shape[-1]} channel(s), {self.values.dtype}"
+        return f"{sides} pixels, {shape[-1]} channel(s), {self.values.dtype.name}"
 
 
 def decode(where: str, opener: Opener, pages: PagesName | None = None) -> Decoded:

@@ -23,6 +23,8 @@ from inkwash.data.decode import DamagedError, Decoded, Opener, decode
 from inkwash.data.raw import Raw, require_distinct, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+HIDDEN = (".", "__MACOSX")
+"""What the names of files and folders begin with that are not looked at."""
 _MOST_PACKED = 1 << 28
 _MOST_NAMED = 50
 
@@ -92,12 +94,12 @@ def _require_plain(path: Path, info: zipfile.ZipInfo) -> None:
             raise DataError(f"{path}/{info.filename}", flaw, "a plain zip file of pictures")
 
 
-def _is_hidden(name: PurePosixPath) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in name.parts)
+def is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith(HIDDEN) for part in name.parts)
 
 
 def _is_picture(name: PurePosixPath) -> bool:
-    return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
+    return name.suffix.lower() in SUFFIXES and not is_hidden(name)
 
 
 def _collected(root: Path, found: dict[PurePosixPath, Opener], config: DataConfig) -> Raw:
@@ -106,7 +108,7 @@ def _collected(root: Path, found: dict[PurePosixPath, Opener], config: DataConfi
     Notes count what was done to them, and the files that are not read.
     """
     names = sorted(name for name in found if _is_picture(name))
-    others = _counted([name for name in sorted(found) if not _is_picture(name) and not _is_hidden(name)])
+    others = counted([name for name in sorted(found) if not _is_picture(name) and not is_hidden(name)])
     if not names:
         got = f"no picture, but {others}" if others else "no picture"
         raise DataError(str(root), got, f"one with {', '.join(SUFFIXES)} files in it")
@@ -121,7 +123,7 @@ def _collected(root: Path, found: dict[PurePosixPath, Opener], config: DataConfi
     return replace(raw, notes=notes, labels={"folder": folders})
 
 
-def _counted(names: list[PurePosixPath]) -> str:
+def counted(names: list[PurePosixPath]) -> str:
     """How many files have each of the five most frequent endings, and how many have others."""
     counts = Counter(name.suffix.lower() or "without an ending" for name in names)
     first = dict(counts.most_common(5))
@@ -129,22 +131,27 @@ def _counted(names: list[PurePosixPath]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in first.items())
 
 
-def stack(root: str, found: Mapping[str, Callable[[], Decoded]], config: DataConfig) -> tuple[Raw, Array]:
+def stack(
+    root: str, found: Mapping[str, Callable[[], Decoded]], config: DataConfig, most: int | None = None
+) -> tuple[Raw, Array]:
     """At least one picture, all of one size, mode and depth, as one array, with notes on what was done to them; and for
     each example the number of the picture that it comes from.
 
-    Pictures of several pages are decoded twice, the first time to count their examples.
+    Pictures of several pages are decoded twice, the first time to count their examples, unless `most` is known.
 
     Args:
         root: name of the source, for messages.
         found: what decodes each picture, by its name.
         config: what pages are, and whether damaged pictures are left out.
+        most: the most examples that they hold.
 
     Raises:
         DataError: a picture that cannot be read, pictures that differ, or more than there is room for.
     """
     read = _Readable(found, config.skip_damaged)
-    pile = _Pile(root, sum(len(picture.values) for *_, picture in read) if config.pages else len(found))
+    if most is None:
+        most = sum(len(picture.values) for *_, picture in read) if config.pages else len(found)
+    pile = _Pile(root, most)
     for i, name, picture in read:
         pile.add(i, name, picture)
     if not pile.files:
@@ -206,11 +213,11 @@ class _Pile:
         Raises:
             DataError: they are unlike the first, or there is no room.
         """
-        size = len(self.files)
+        size, dtype = len(self.files), picture.values.dtype.newbyteorder("=")
         if not size:
             self.first_name, self.first = Path(name).name, picture
-            self.data, self.notes = room_for(self.root, (self.count, *picture.values.shape[1:]), picture.values.dtype)
-        got, need = ((*each.values.shape[1:], each.values.dtype, each.layout) for each in (picture, self.first))
+            self.data, self.notes = room_for(self.root, (self.count, *picture.values.shape[1:]), dtype)
+        got, need = ((*each.values.shape[1:], each.values.dtype.name, each.layout) for each in (picture, self.first))
         if got != need:
             raise DataError(name, picture.describe(), f"{self.first.describe()} like {self.first_name}")
         self.data[size : size + len(picture.values)] = picture.values

@@ -23,7 +23,7 @@ from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
-from inkwash.data.formats import arff, feather, hdf5, matlab, netcdf, zarr
+from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, sound, zarr
 from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in
 from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
@@ -88,6 +88,11 @@ NAMES = (
 )
 FILES = (
     zarr.FORMAT,
+    sound.FORMAT,
+    nifti.FORMAT,
+    fits.FORMAT,
+    dicom.FORMAT,
+    ome.FORMAT,
     Format("pictures", "a folder of pictures", Path.is_dir, read_folder, PICTURES),
     Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, PICTURES),
     Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, PICTURES),
@@ -174,7 +179,7 @@ def _read(found: Any, config: DataConfig) -> Raw:
         return reader.read(found, config)
     reader.require_packages(str(found))
     raw = reader.read(found, config)
-    if reader.write is None or reader.read_rows is not None:
+    if reader.write is None or raw.columns is not None:
         return raw
     origin, notes = keep(reader.name, raw.kept)
     return replace(raw, origin=origin, notes=(*raw.notes, *notes))

@@ -57,12 +57,12 @@ def test_folder_named_npy(folder):
     return str(folder / "data.npy")
 
 
-@bad("data.key: got 'x', need an .npz file", key="x")
+@bad("data.key: got 'x', need a store of Zarr", key="x")
 def test_key_for_npy(folder):
     return npy(folder, noise(20, 2))
 
 
-@bad("data.key: got 'x', need an .npz file", key="x")
+@bad("data.key: got 'x', need a store of Zarr", key="x")
 def test_key_for_builtin(folder):
     return "digits"
 

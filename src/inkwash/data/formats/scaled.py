@@ -1,0 +1,31 @@
+"""Numbers of a file that stand for others: slope * number + intercept."""
+
+import numpy as np
+
+from inkwash.core.shapes import Array
+
+_TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64)
+
+
+def integer_type(low: float, high: float) -> np.dtype[np.generic]:
+    """The smallest type of whole numbers from `low` to `high`, without a sign if none is needed."""
+    fitting = (each for each in _TYPES if np.iinfo(each).min <= low and high <= np.iinfo(each).max)
+    return np.dtype(next(fitting, np.float64))
+
+
+def real_type(low: float, high: float) -> np.dtype[np.generic]:
+    """The type of real numbers that stand for whole ones from `low` to `high`: float32 if these have 16 bits."""
+    return np.dtype(np.float32 if high - low < 1 << 16 else np.float64)
+
+
+def scaled(numbers: Array, slope: float, intercept: float) -> Array:
+    """slope * number + intercept: real numbers of their own type; whole ones as whole ones if slope and intercept are
+    whole, and otherwise as real ones."""
+    if numbers.dtype.kind == "f":
+        dtype = numbers.dtype.newbyteorder("=")
+    else:
+        ends = np.iinfo(numbers.dtype).min, np.iinfo(numbers.dtype).max
+        is_integral = slope % 1 == 0 == intercept % 1
+        meant = sorted(slope * end + intercept for end in ends)
+        dtype = integer_type(*meant) if is_integral else real_type(*ends)
+    return (numbers.astype(np.float64) * slope + intercept).astype(dtype)
