@@ -216,7 +216,15 @@ def _unpacked(path: Path) -> Any:
     """A file of Parquet, whose own compression is within it; one that gzip packed is unpacked."""
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
-    return io.BytesIO(gzip.decompress(path.read_bytes())) if is_packed else path
+    if not is_packed:
+        return path
+    content, packed = io.BytesIO(), path.stat().st_size
+    with gzip.open(path) as file:
+        while piece := file.read(1 << 20):
+            content.write(piece)
+            require_room(str(path), content.tell(), packed)
+    content.seek(0)
+    return content
 
 
 def arrow_frame(table: Any) -> Any:
