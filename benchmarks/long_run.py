@@ -256,9 +256,9 @@ def odd(life: dict[str, Any]) -> bool:
     return life["code"] not in NEEDS[life["fault"]] or len(life["lines"]) > (life["fault"] != "none")
 
 
-def steadiness(notes: list[dict[str, Any]]) -> Iterator[tuple[str, int, float, int]]:
-    """For each process after its warm-up: its role, its number of steps or polls, how far its memory went from its
-    median, and how many more files it had open at one moment than at another."""
+def steadiness(notes: list[dict[str, Any]]) -> Iterator[tuple[str, int, float, float, int]]:
+    """For each process after its warm-up: its role, its number of steps or polls, how far its memory fell below its
+    median and rose above it, and how many more files it had open at one moment than at another."""
     for (role, _), group in groupby(
         sorted(notes, key=lambda n: (n["role"], n["pid"])), lambda n: (n["role"], n["pid"])
     ):
@@ -268,8 +268,8 @@ def steadiness(notes: list[dict[str, Any]]) -> Iterator[tuple[str, int, float, i
             continue
         sizes, files = [n["rss"] for n in warm], [n["files"] for n in warm]
         middle = statistics.median(sizes)
-        deviation = max(max(sizes) - middle, middle - min(sizes)) / middle
-        yield role, warm[-1]["step"] - warm[0]["step"], deviation, max(files) - min(files)
+        fall, rise = 1 - min(sizes) / middle, max(sizes) / middle - 1
+        yield role, warm[-1]["step"] - warm[0]["step"], fall, rise, max(files) - min(files)
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -315,12 +315,10 @@ def rows(place: Place) -> Iterator[tuple[str, str, bool]]:
     for role in ("trainer", "load", "inspect"):
         own = [each for each in steadiness(place.notes("memory")) if each[0] == role]
         if own:
-            steps, worst, files = sum(x[1] for x in own), max(x[2] for x in own), max(x[3] for x in own)
-            held = worst <= TOLERANCE and files <= 1
-            text = (
-                f"RSS within {worst:.2%} of its median in {len(own)} processes, {steps} steps or polls; files ± {files}"
-            )
-            yield f"{role} after a warm-up", text, held
+            steps, fall, rise, files = (sum(x[1] for x in own), *(max(x[k] for x in own) for k in (2, 3, 4)))
+            held = max(fall, rise) <= TOLERANCE and files <= 1
+            text = f"RSS -{fall:.1%} to +{rise:.1%} of its median in {len(own)} processes, {steps} steps or polls"
+            yield f"{role} after a warm-up", f"{text}; files ± {files}", held
     for equal in place.notes("equal"):
         steps = equal.pop("step")
         yield f"after {steps} steps, as the run left alone", str(equal), all(equal.values())
