@@ -11,7 +11,6 @@ from faults import Crash, Disk, count_operations, fail_at, fail_once, fork, hook
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
-
 DEEP = [b"[" * n + b"]" * n for n in (60, 700, 10**5)] + [b'{"a":' * n + b"1" + b"}" * n for n in (60, 700, 10**5)]
 
 

@@ -233,7 +233,8 @@ def arrow_frame(table: Any) -> Any:
     import pandas
     import pyarrow
 
-    table = table.cast(pyarrow.schema([field.with_type(_plain_type(field.type)) for field in table.schema]))
+    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
+    table = table.cast(pyarrow.schema(fields, table.schema.metadata))  # which says which column is the index
     kinds = {kind: pandas.ArrowDtype(kind) for kind in table.schema.types if not pyarrow.types.is_dictionary(kind)}
     return table.to_pandas(types_mapper=kinds.get)
 

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 from bad import Bomb, bad
-from datafiles import header, noise
+from datafiles import noise
 
 
 @bad("data.npz: got an unreadable file (it holds Python objects)")
