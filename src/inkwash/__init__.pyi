@@ -1,6 +1,7 @@
 """The public names; each is written once, here."""
 
 from . import (
+    bridges as bridges,
     core as core,
     data as data,
     denoise as denoise,
@@ -15,6 +16,8 @@ from . import (
     sklearn as sklearn,
     training as training,
 )
+from .bridges.adapt import adapt as adapt
+from .bridges.diffusers import from_diffusers as from_diffusers
 from .core.config import (
     AutoencoderConfig as AutoencoderConfig,
     Config as Config,

@@ -157,8 +157,13 @@ def _finite(plain: Any) -> Any:
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
-def parse_json(content: bytes, where: str) -> Any:
+def parse_json(content: bytes, where: str, need: str = "the file as inkwash wrote it") -> Any:
     """Read strict JSON, which has no duplicate keys, no NaN or infinity, and no more than 50 levels.
+
+    Args:
+        content: of a file.
+        where: the file, for errors.
+        need: what should be there, for errors.
 
     Raises:
         CheckpointError: the content is anything else.
@@ -181,7 +186,7 @@ def parse_json(content: bytes, where: str) -> Any:
         _require_shallow(plain)
         return plain
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(where, f"damaged JSON ({error})", "the file as inkwash wrote it") from None
+        raise CheckpointError(where, f"damaged JSON ({error})", need) from None
 
 
 def _require_shallow(plain: Any) -> None:
