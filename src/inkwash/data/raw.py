@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from gzip import GzipFile
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -192,7 +193,7 @@ def require_room(where: str, size: int, packed: int | None = None, held: int = 0
         raise DataError(where, got, f"at most {_MOST_TIMES} times the packed size, or an .npy file")
 
 
-def filled(file: IO[bytes], size: int) -> Array:
+def filled(file: IO[bytes] | GzipFile, size: int) -> Array:
     """So many bytes of an open file, uint8 `(size,)`. They are read in pieces: memory is taken as they come, and not as
     they are claimed.
 
