@@ -111,6 +111,9 @@ def test_two_processes_draw_the_same_as_one(home, alone):
     done = launched(TORCHRUN, [*words, "two"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("next ") == 1
+    assert (
+        done.stdout.count("\nprocesses 2, each of which draws its share") + done.stdout.startswith("processes 2") == 1
+    )
     assert run_cli([*words, "one"]) == 0
     assert tree(alone / "two") == tree(alone / "one")
 
@@ -124,6 +127,7 @@ def test_two_processes_evaluate_the_same_as_one(home, alone):
         done = launched(launch, words)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("report  ") == 1
+        assert ("processes     2, which share samples and measures\n" in done.stdout) == (launch is TORCHRUN)
         results.append(json.loads((alone / "run" / "evaluation" / "evaluation.json").read_text()))
     assert results[0] == results[1]
 

@@ -11,6 +11,8 @@ from faults import Crash, Disk, count_operations, fail_at, fail_once, fork, hook
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
+DEEP = [b"[" * n + b"]" * n for n in (60, 700, 10**5)] + [b'{"a":' * n + b"1" + b"}" * n for n in (60, 700, 10**5)]
+
 
 def no_space():
     return OSError(28, "No space left on device")
@@ -106,7 +108,7 @@ def test_a_lock_is_freed_by_an_error(tmp_path):
         b'{"b": {"a": 1, "a": 1}}',
         b'{"a": 1}}',
         b"\xff\xfe",
-        b"[" * 100_000,
+        *DEEP,
         b"9" * 5000,
         b"{'a': 1}",
     ],

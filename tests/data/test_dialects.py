@@ -248,3 +248,11 @@ def test_small_numbers_are_written_without_an_exponent():
     found = NumberFormat(",", "", "", " €")
     assert found.text("1.5e-07") == "0,00000015 €"
     assert found.number(found.text("-2e+16")) == -2e16
+
+
+def test_a_wide_table_is_read(tmp_path):
+    """A line of more than 131,072 characters, which is more than `csv` takes for a cell."""
+    row = ",".join(["0.123456"] * 20_000)
+    path = tmp_path / "wide.csv"
+    path.write_text(f"{row}\n{row}\n")
+    assert dialects.dialect_of(path, iw.DataConfig())[0].delimiter == ","

@@ -54,6 +54,8 @@ def sample_to_folder(
     keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
     known = None if spec.origin is None else format_named(spec.origin.format)
+    if place.num_processes > 1:
+        output.say(f"processes {place.num_processes}, each of which draws its share of the slots")
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
     recorded = None if film is None else Film(model, output.folder / _film_name(film), frames)
     if where is not None:

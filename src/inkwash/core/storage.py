@@ -19,6 +19,8 @@ from typing import IO, Any, NoReturn
 
 from inkwash.core.errors import CheckpointError, RunInUseError, StorageError
 
+_LEVELS = 50
+
 hook: Callable[[str, Path], None] = lambda operation, path: None  # noqa: E731
 """A function that is called before every operation, with its name and its path; tests replace it."""
 
@@ -156,7 +158,7 @@ def _finite(plain: Any) -> Any:
 
 
 def parse_json(content: bytes, where: str, need: str = "the file as inkwash wrote it") -> Any:
-    """Read strict JSON, which has no duplicate keys and no NaN or infinity.
+    """Read strict JSON, which has no duplicate keys, no NaN or infinity, and no more than 50 levels.
 
     Args:
         content: of a file.
@@ -180,6 +182,19 @@ def parse_json(content: bytes, where: str, need: str = "the file as inkwash wrot
         return value if abs(value) < float("inf") else refuse(text)
 
     try:
-        return json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
+        plain = json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
+        _require_shallow(plain)
+        return plain
     except (ValueError, RecursionError) as error:
         raise CheckpointError(where, f"damaged JSON ({error})", need) from None
+
+
+def _require_shallow(plain: Any) -> None:
+    """Refuse plain data that nests deeply: to go through it would exceed the stack."""
+    level, depth = [plain], 0
+    while level:
+        depth += 1
+        if depth > _LEVELS:
+            raise ValueError(f"more than {_LEVELS} levels")
+        parts = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [each for part in parts for each in part]

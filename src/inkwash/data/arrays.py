@@ -20,7 +20,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.named import names_beside, read_named
-from inkwash.data.raw import DAMAGE, Raw, exists, require_distinct, require_room, short
+from inkwash.data.raw import DAMAGE, Raw, exists, filled, require_distinct, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -87,9 +87,10 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    require_room(f"{path}/{name}", archive.getinfo(name).file_size)
+    info = archive.getinfo(name)
+    require_room(f"{path}/{name}", info.file_size, info.compress_size)
     with archive.open(name) as member:
-        return _read_array(member, archive.getinfo(name).file_size)
+        return _read_array(member, info.file_size)
 
 
 def _read_array(member: IO[bytes], size: int) -> Array:
@@ -97,11 +98,13 @@ def _read_array(member: IO[bytes], size: int) -> Array:
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(member)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError("it holds Python objects" if dtype.hasobject else "it holds no numbers")
     if math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"its header claims {shape}, more than the file holds")
-    flat = np.frombuffer(member.read(), dtype=dtype)
+    flat = filled(member, math.prod(shape) * dtype.itemsize).view(dtype)
+    if member.read(1):
+        raise ValueError("bytes follow its array")
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
 
@@ -124,10 +127,10 @@ def read_idx(path: Path) -> Array:
             if not packed:
                 _require_size(shape, size, path.stat().st_size - start)
                 return np.memmap(path, dtype, "r", start, shape)
-            require_room(str(path), size)
-            content = file.read(size + 1)
-            _require_size(shape, size, len(content))
-            return np.frombuffer(content, dtype).reshape(shape)
+            require_room(str(path), size, path.stat().st_size)
+            content = filled(file, size)
+            _require_size(shape, size, size + len(file.read(1)))
+            return content.view(dtype).reshape(shape)
     except DAMAGE as error:
         if isinstance(error, DataError):
             raise

@@ -25,12 +25,13 @@ from inkwash.data.dialects import Lines, dialect_of, first_row, opened
 from inkwash.data.doubts import Doubt
 from inkwash.data.judge import Judge
 from inkwash.data.number_formats import NumberFormat
-from inkwash.data.raw import CUT, Raw, short
+from inkwash.data.raw import CUT, Raw, require_room, short
 from inkwash.data.reading import Dialect, Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
 
-_ROWS = 4096
+_ROWS, _CELLS = 4096, 1 << 20
+"""How many rows, and how many cells, are read at a time."""
 _DAMAGE = (*CUT, UnicodeError, csv.Error)
 _CODES = re.compile(rf"(?m)^\s*{CODE}\s*$")
 """`is_code` of many cells at once, a line for each."""
@@ -60,7 +61,7 @@ class _Table:
         """
         with _rows(self.path, self.dialect) as rows:
             rest = islice(rows, int(self.dialect.has_names), None)
-            while block := list(islice(rest, _ROWS)):
+            while block := list(islice(rest, _rows_of(len(self.names), _ROWS))):
                 for line, row in block:
                     if len(row) != len(self.names):
                         self._refuse(line, row)
@@ -122,7 +123,8 @@ def _opened(
     """A file, what was decided about it, and a note if its columns have no names."""
     dialect, doubts = _dialect(path, config, known)
     with _rows(path, dialect) as rows:
-        head = [row for _, row in islice(rows, 1000)]
+        top = [row for _, row in islice(rows, 1)]
+        head = [*top, *(row for _, row in islice(rows, _rows_of(len(top[0]), 1000)))] if top else []
     first = named([name.strip() for name in head[0]]) if head else []
     if known is not None and {*(known.columns or ())} <= {*first}:
         has_names, more = True, list[Doubt]()
@@ -131,6 +133,11 @@ def _opened(
     table = _Table(path, replace(dialect, has_names=has_names), first if has_names else _places(first))
     note = "no column names in the first line: they are 0, 1, …"
     return table, [*doubts, *more], () if has_names else (note,)
+
+
+def _rows_of(columns: int, most: int) -> int:
+    """How many rows of so many columns are read at a time."""
+    return max(1, min(most, _CELLS // max(columns, 1)))
 
 
 def _places(row: Sequence[str]) -> list[str]:
@@ -162,7 +169,7 @@ def _rows(path: Path, dialect: Dialect) -> Iterator[Iterator[Row]]:
     """The rows of a file, each with its line."""
     try:
         with opened(path, dialect.encoding) as file:
-            lines = Lines(file, dialect.comment)
+            lines = Lines(str(path), file, dialect.comment)
             yield ((lines.number, row) for row in csv.reader(lines, delimiter=dialect.delimiter, strict=True))
     except _DAMAGE as error:
         raise _unreadable(path, error) from None
@@ -186,6 +193,7 @@ def _columns(
     numbers = {name: _Numbers(table.dialect) for name in entries if name not in (config.categories or ())}
     for places, cells in table.blocks():
         lines.extend(places)
+        require_room(str(table.path), 8 * len(lines) * len(cells), held=8 * (len(lines) - len(places)) * len(cells))
         labels += cells[config.labels] if config.labels is not None else ()
         numbers = {name: column for name, column in numbers.items() if column.add(cells[name])}
     texts = {name: _Texts() for name in entries if name not in numbers}

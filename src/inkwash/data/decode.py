@@ -7,6 +7,8 @@ that stands for transparency to a channel, CMYK to RGB. What was done is kept wi
 from __future__ import annotations
 
 import io
+import lzma
+import math
 import re
 import struct
 import warnings
@@ -24,7 +26,7 @@ from inkwash.core.config import Layout, PagesName
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.png16 import decode_png
-from inkwash.data.raw import CUT, short
+from inkwash.data.raw import CUT, require_room, short
 from inkwash.data.tiff import INVERTED, arrange, is_inverted, is_plain, read_tiff
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -32,7 +34,7 @@ TURNED = "turned upright by their EXIF orientation"
 _TIFF, _BIG_TIFF = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 _KEPT = ("1", "L", "LA", "RGB", "RGBA", "I;16", "I", "F")
 _TO_RGB = {"CMYK": "RGB", "YCbCr": "RGB", "PA": "RGBA"}
-_DAMAGE = (*CUT, SyntaxError, ValueError, UserWarning, struct.error, zipfile.BadZipFile, NotImplementedError)
+_DAMAGE = (*CUT, SyntaxError, ValueError, UserWarning, struct.error, zipfile.BadZipFile, lzma.LZMAError, RuntimeError)
 Opener = Callable[[], bytes]
 
 
@@ -171,6 +173,7 @@ def _of_deep_png(where: str, picture: Any, content: bytes) -> Decoded:
     if _is_turned(picture) or "transparency" in picture.info:
         got = "16-bit colour to be turned or made transparent"
         raise DataError(where, got, "a picture that is stored upright and opaque")
+    require_room(where, 8 * math.prod(picture.size) * 8)  # differences of 4 channels, of which 8 copies are made
     values = decode_png(content)[None]
     return Decoded(values, _layout(values, values.ndim == 4))
 
@@ -180,6 +183,7 @@ def _of_pillow(where: str, picture: Any, pages: PagesName | None) -> Decoded:
     from PIL import ImageSequence
 
     count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+    require_room(where, count * math.prod(picture.size) * _bytes_of(picture.mode))
     bits, inverted = _few_bits(picture), picture.format == "TIFF" and is_inverted(picture.tag_v2)
     frames = [_frame(where, each) for each in (ImageSequence.Iterator(picture) if count > 1 else (picture,))]
     if len({(values.shape, values.dtype) for values, _ in frames}) > 1:
@@ -219,6 +223,11 @@ def _converted(where: str, picture: Any) -> tuple[Any, tuple[str, ...]]:
         need = f"one of mode {', '.join((*_KEPT, 'P', *_TO_RGB))}; convert it to RGB first"
         raise DataError(where, got, need)
     return picture, ()
+
+
+def _bytes_of(mode: str) -> int:
+    """The most bytes that a pixel of a mode takes."""
+    return 4 if mode in ("I", "F") else max(len(mode), 2)
 
 
 def _few_bits(picture: Any) -> int | None:

@@ -23,7 +23,9 @@ from inkwash.data.reading import Dialect
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _ROWS = 1000
 """How many rows the first look reads."""
-_BYTES = 1 << 16
+_BYTES, _LOOK = 1 << 16, 1 << 22
+"""How much the first look reads, of bytes to find the encoding and of characters to find the rest."""
+_LONGEST = 1 << 22
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _COMMA = re.compile(r"[+-]?\d+,\d+")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(\.\d{3})+")
@@ -34,18 +36,33 @@ class Lines:
     """The lines of an open file that are read, counted with those that are not.
 
     Args:
+        where: its name, for messages.
         file: the file.
         comment: what a line that is not read begins with.
     """
 
-    def __init__(self, file: IO[str], comment: str) -> None:
-        self.file, self.comment, self.number = file, comment, 0
+    def __init__(self, where: str, file: IO[str], comment: str) -> None:
+        self.where, self.file, self.comment, self.number = where, file, comment, 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.file:
+        for line in bounded(self.where, self.file):
             self.number += 1
             if not self.comment or not line.startswith(self.comment):
                 yield line
+
+
+def bounded(where: str, file: IO[str], longest: int = _LONGEST) -> Iterator[str]:
+    """The lines of an open file, none of which fills the memory.
+
+    Raises:
+        DataError: a line is longer than so many characters.
+    """
+    number = 0
+    while line := file.readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            raise DataError(f"{where} line {number}", f"more than {longest} characters", "a line for each example")
+        yield line
 
 
 def opened(path: Path, encoding: str) -> IO[str]:
@@ -64,13 +81,24 @@ def dialect_of(path: Path, config: DataConfig) -> tuple[Dialect, list[Doubt]]:
     """
     encoding, doubts = _encoding(path, config.encoding)
     with opened(path, encoding) as file:
-        lines = list(islice(file, _ROWS))
+        lines = _first_lines(str(path), file)
     comment, more = _comment(lines, config.comment)
     read = [line for line in lines if not comment or not line.startswith(comment)]
     delimiter, others = _delimiter(path, read, config.delimiter)
     rows = list(csv.reader(read, delimiter=delimiter))
     decimal, last = _decimal(delimiter, rows, config.decimal)
     return Dialect(delimiter, decimal, encoding, comment), [*doubts, *more, *others, *last]
+
+
+def _first_lines(where: str, file: IO[str]) -> list[str]:
+    """What the first look reads."""
+    lines, size = list[str](), 0
+    for line in islice(bounded(where, file), _ROWS):
+        lines.append(line)
+        size += len(line)
+        if size > _LOOK:
+            break
+    return lines
 
 
 def _encoding(path: Path, stated: str | None) -> tuple[str, list[Doubt]]:
@@ -141,8 +169,12 @@ def _delimiter(path: Path, lines: Sequence[str], stated: str | None) -> tuple[st
 
 def _divided(lines: Sequence[str], mark: str) -> list[list[str]]:
     """The rows that a delimiter makes, if all of them have equally many cells and more than one; otherwise none."""
-    rows = list(csv.reader(lines, delimiter=mark))
-    complete = rows[:-1] if len(lines) == _ROWS else rows  # the last line may end within a cell
+    try:
+        rows = list(csv.reader(lines, delimiter=mark))
+    except csv.Error:  # a wide table without this delimiter is one cell, and too long for csv
+        return []
+    is_cut = len(lines) == _ROWS or sum(map(len, lines)) > _LOOK
+    complete = rows[:-1] if is_cut and len(rows) > 1 else rows  # the last line may end within a cell
     return complete if complete and len(complete[0]) > 1 and len({len(row) for row in complete}) == 1 else []
 
 

@@ -241,7 +241,15 @@ def _unpacked(path: Path) -> Any:
     """A file of Parquet, whose own compression is within it; one that gzip packed is unpacked."""
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
-    return io.BytesIO(gzip.decompress(path.read_bytes())) if is_packed else path
+    if not is_packed:
+        return path
+    content, packed = io.BytesIO(), path.stat().st_size
+    with gzip.open(path) as file:
+        while piece := file.read(1 << 20):
+            content.write(piece)
+            require_room(str(path), content.tell(), packed)
+    content.seek(0)
+    return content
 
 
 def arrow_frame(table: Any) -> Any:
@@ -250,7 +258,8 @@ def arrow_frame(table: Any) -> Any:
     import pandas
     import pyarrow
 
-    table = table.cast(pyarrow.schema([field.with_type(_plain_type(field.type)) for field in table.schema]))
+    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
+    table = table.cast(pyarrow.schema(fields, table.schema.metadata))  # which says which column is the index
     kinds = {kind: pandas.ArrowDtype(kind) for kind in table.schema.types if not pyarrow.types.is_dictionary(kind)}
     return table.to_pandas(types_mapper=kinds.get)
 

@@ -20,7 +20,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded, Opener, decode
-from inkwash.data.raw import Raw, require_distinct, room_for, short
+from inkwash.data.raw import Raw, require_distinct, require_room, room_for, short
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 HIDDEN = (".", "__MACOSX")
@@ -43,6 +43,7 @@ def read_folder(folder: Path, config: DataConfig) -> Raw:
 def _content(path: Path) -> bytes:
     if path.exists() and not path.is_file():  # to read a pipe or a device may never end
         raise OSError("it is no regular file")
+    require_room(str(path), path.stat().st_size)
     return path.read_bytes()
 
 
@@ -73,7 +74,7 @@ def read_paged(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: it cannot be read, or has one page.
     """
-    return stack(str(path), {str(path): partial(decode, str(path), path.read_bytes, config.pages)}, config)[0]
+    return stack(str(path), {str(path): partial(decode, str(path), partial(_content, path), config.pages)}, config)[0]
 
 
 def is_picture_file(path: Path) -> bool:

@@ -104,7 +104,7 @@ def _listed(source: Any, where: str) -> list[Any]:
     for item in source:
         items.append(item)
         size += getattr(_parts(item)[0], "nbytes", 0)
-        require_room(where, size)
+        require_room(where, size, held=size)
     return items
 
 

@@ -8,7 +8,8 @@ predict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +20,11 @@ from torch import Tensor
 from inkwash.core.config import DataConfig, Layout
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.data.dialects import bounded
 from inkwash.data.objects import as_array, is_masked
-from inkwash.data.raw import Raw, short
+from inkwash.data.raw import Raw, require_room, short
 
+_LONGEST = 1 << 25
 _TARGETS = {"@classlabel": "class", "@targetlabel": "target"}
 
 
@@ -80,6 +83,7 @@ def padded(
         dtype, notes = np.dtype(np.float64), (f"{dtype} read as real numbers, as series of unequal length are",)
     shape = list(arrays[0].shape)
     shape[axis] = int(lengths.max())
+    require_room(where, len(arrays) * math.prod(shape) * dtype.itemsize)
     data = np.full((len(arrays), *shape), np.nan, dtype)
     for row, array in zip(data, arrays, strict=True):
         np.moveaxis(row, axis, 0)[: array.shape[axis]] = np.moveaxis(array, axis, 0)
@@ -120,31 +124,41 @@ def read_ts(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: an unreadable file, one with time stamps, or series whose channels differ in length.
     """
+    where, series, last = str(path), list[Array](), list[str]()
     try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        with path.open(encoding="utf-8-sig") as file:
+            lines = ((n, line.strip()) for n, line in enumerate(bounded(where, file, _LONGEST), 1))
+            header = _header(where, lines)
+            target = next((name for tag, name in _TARGETS.items() if header.get(tag) == "true"), None)
+            for number, line in lines:
+                if line and line[0] not in "#@":
+                    parts = line.split(":")
+                    last += [parts.pop().strip()] if target else []
+                    series.append(_channels(f"{where} line {number}", parts))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a .ts file of text") from None
-    tags = [line.split() for line in lines if line.startswith("@")]
-    header = {tag[0].lower(): (tag[1:] or [""])[0].lower() for tag in tags}
-    if header.get("@timestamps") == "true" or "@data" not in header:
-        got = "time stamps" if "@data" in header else "no line @data"
-        raise DataError(str(path), got, "a .ts file of series, a line for each after @data, without time stamps")
-    start = [line.lower() for line in lines].index("@data") + 1
-    rows = [(n, line) for n, line in enumerate(lines[start:], start + 1) if line and line[0] not in "#@"]
-    target = next((name for tag, name in _TARGETS.items() if header.get(tag) == "true"), None)
-    series, last = [], []
-    for number, line in rows:
-        parts = line.split(":")
-        last += [parts.pop().strip()] if target else []
-        series.append(_channels(f"{path} line {number}", parts))
+        raise DataError(where, f"an unreadable file ({short(error)})", "a .ts file of text") from None
     channels = {len(each) for each in series}
     if len(channels) != 1:
         got = f"series of {sorted(channels)} channels" if channels else "no series"
-        raise DataError(str(path), got, "series, as many channels in each")
+        raise DataError(where, got, "series, as many channels in each")
     labels = {} if target is None else {target: _numbers(last) if target == "target" else np.array(last)}
     if len(series[0]) == 1:
-        return padded([each[0] for each in series], 0, "NL", str(path), config, labels)
-    return padded(series, 1, "NCL", str(path), config, labels)
+        return padded([each[0] for each in series], 0, "NL", where, config, labels)
+    return padded(series, 1, "NCL", where, config, labels)
+
+
+def _header(where: str, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
+    """What the lines before the data say, by tag."""
+    header = dict[str, str]()
+    for _, line in lines:
+        tag = line.split() if line.startswith("@") else ["#"]
+        header[tag[0].lower()] = (tag[1:] or [""])[0].lower()
+        if line.lower() == "@data":
+            break
+    if header.get("@timestamps") == "true" or "@data" not in header:
+        got = "time stamps" if "@data" in header else "no line @data"
+        raise DataError(where, got, "a .ts file of series, a line for each after @data, without time stamps")
+    return header
 
 
 def _channels(where: str, parts: Sequence[str]) -> Array:

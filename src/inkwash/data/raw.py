@@ -15,23 +15,26 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from gzip import GzipFile
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from rich.filesize import decimal
 
 from inkwash.core import storage
 from inkwash.core.brief import short_repr
 from inkwash.core.config import Layout
 from inkwash.core.errors import DataError
+from inkwash.core.machine import free_memory
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
 from inkwash.data.doubts import Doubt
 from inkwash.data.origin import Origin
 from inkwash.data.reading import Dialect, Reading
 
-_MOST_BYTES = 1 << 34
+_MOST_BYTES, _MOST_TIMES, _LARGE, _PIECE = 1 << 34, 1000, 1 << 26, 1 << 20
 
 
 @short_repr
@@ -173,25 +176,54 @@ def require_distinct(where: str, names: Sequence[str]) -> None:
         raise DataError(where, f"two members called {twice}", "a name of its own for each member")
 
 
-def require_room(where: str, size: int) -> None:
-    """Refuse data that would be read into memory and take more than 16 GiB.
+def require_room(where: str, size: int, packed: int | None = None, held: int = 0) -> None:
+    """Refuse data that would be read into memory and take more than 16 GiB or than is free.
+
+    Args:
+        where: its name, for messages.
+        size: its bytes, or those that it claims.
+        packed: how many bytes hold them, if they are compressed. Those of real data are not a thousand times fewer:
+            more than 64 MiB that are so come of a damaged file, or of one made to fill the memory.
+        held: how many of them are in memory already.
 
     Raises:
         DataError: it would.
     """
-    if size > _MOST_BYTES:
-        need = "at most 16 GiB, or an .npy file, which is read as needed"
-        raise DataError(where, f"{size / (1 << 30):.1f} GiB to hold in memory", need)
+    gib, most = 1 << 30, min(_MOST_BYTES, held + free_memory())
+    if size > most:
+        need = f"at most {most / gib:.3g} GiB, or an .npy file, which is read as needed"
+        raise DataError(where, f"{size / gib:.1f} GiB to hold in memory", need)
+    if packed is not None and size > max(_LARGE, _MOST_TIMES * packed):
+        got = f"{decimal(size)} packed into {decimal(packed)}"
+        raise DataError(where, got, f"at most {_MOST_TIMES} times the packed size, or an .npy file")
+
+
+def filled(file: IO[bytes] | GzipFile, size: int) -> Array:
+    """So many bytes of an open file, uint8 `(size,)`. They are read in pieces: memory is taken as they come, and not as
+    they are claimed.
+
+    Raises:
+        EOFError: the file ends before.
+    """
+    content, place = np.empty(size, np.uint8), 0
+    while place < size:
+        piece = file.read(min(_PIECE, size - place))
+        if not piece:
+            raise EOFError(f"it ends after {place} of {size} bytes")
+        content[place : place + len(piece)] = np.frombuffer(piece, np.uint8)
+        place += len(piece)
+    return content
 
 
 def room_for(where: str, shape: tuple[int, ...], dtype: Any) -> tuple[Array, tuple[str, ...]]:
-    """An array to fill, and a note about it: in memory up to 16 GiB, and above that in a temporary file.
+    """An array to fill, and a note about it: in memory up to 16 GiB and to half of what is free, and above that in a
+    temporary file.
 
     Raises:
         DataError: the disk has no room for the file.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size <= _MOST_BYTES:
+    if size <= min(_MOST_BYTES, free_memory() // 2):
         return np.empty(shape, dtype), ()
     folder, gib = tempfile.gettempdir(), 1 << 30
     if (free := shutil.disk_usage(folder).free) < size:

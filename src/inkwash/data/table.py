@@ -3,6 +3,7 @@
 The data are float64 numbers, which include every integer up to 2^53; see `inkwash.data.columns`.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -19,14 +20,18 @@ from inkwash.data.raw import Raw
 from inkwash.data.reading import Constant, Reading
 from inkwash.data.spec import DataSpec
 
+_MOST_COLUMNS = 100_000
+
 
 def entry_columns(where: str, names: Sequence[str], config: DataConfig) -> list[str]:
     """The columns that are entries of the examples: those that are neither dropped nor labels.
 
     Raises:
-        DataError: no column, two columns of one name, or options that do not fit the names.
+        DataError: no column or too many, two columns of one name, or options that do not fit the names.
     """
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if len(names) > _MOST_COLUMNS:
+        raise DataError(where, f"{len(names)} columns", f"at most {_MOST_COLUMNS}; an .npy file may have more")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise DataError(where, f"column {twice!r} twice", "a name of its own for each column")
     if not names:

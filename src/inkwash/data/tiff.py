@@ -62,7 +62,7 @@ def read_tiff(where: str, content: bytes, pages: PagesName | None) -> tuple[Arra
             raise DataError(where, f"pages of several kinds, {got}", "pages of one size and type in a file")
         series = kinds[0]
         _require_known(where, series.keyframe)
-        require_room(where, series.nbytes)
+        require_room(where, series.nbytes, len(content))
         values, done = _meant(_decoded(where, series), series.keyframe)
         axes = series.axes + "S" * (values.ndim - len(series.axes))
     return *arrange(where, values, axes, pages), done

@@ -69,8 +69,11 @@ def evaluate(
         DataError: the data is gone or has changed, or there are too few examples: fewer than 20 to train on, or fewer
             than 10 held out, or than 20 where examples have conditions or may have gaps.
     """
-    main = accelerator().is_main_process
+    place = accelerator()
+    main = place.is_main_process
     display = (main and display) or Display(shown=False)
+    if place.num_processes > 1:
+        display.say(f"processes     {place.num_processes}, which share samples and measures")
     result = evaluated(run, config, display, data=data, device=device, features=features)
     if main:
         result.write(display)

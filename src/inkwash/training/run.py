@@ -394,7 +394,7 @@ def _read(
 def _metrics_line(line: bytes) -> dict[str, Any] | None:
     try:
         plain = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return plain if isinstance(plain, dict) and isinstance(plain.get("step"), int) else None
 
