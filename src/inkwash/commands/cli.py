@@ -27,6 +27,7 @@ from inkwash.core.config import (
     DenoiserConfig,
     Device,
     EvaluateConfig,
+    ExportName,
     HideName,
     ImputeMethodName,
     MethodName,
@@ -35,6 +36,7 @@ from inkwash.core.config import (
     PresetName,
     ProcessConfig,
     SamplingConfig,
+    Strength,
     TrainConfig,
 )
 from inkwash.core.errors import ConfigError
@@ -298,6 +300,27 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write the denoiser of a run for other programs, with what they must know to use it, and a sampler that needs
+    nothing of inkwash."""
+
+    run: _Run
+    """Folder of a run, or of one of its checkpoints."""
+    to: ExportName
+    """What to write: a file for onnxruntime and others (onnx), or one for torch (torch-export)."""
+    out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File to write: .onnx or .pt2; by default the name of the run, in this folder."""
+    guidance: Strength | None = None
+    """For a model with a condition: how much it counts, which is fixed in the file; 1 by default."""
+
+    def __call__(self) -> None:
+        from inkwash.commands.export import export_run
+        from inkwash.core.display import Display
+
+        export_run(self.run, self.to, self.out, self.guidance, Display())
+
+
+@dataclass(frozen=True)
 class Inspect(_Training):
     """Say what a run or a checkpoint is: data, network, progress, versions and every option. Given data and the options
     of train, say what training would make of it; nothing is trained or written."""
@@ -339,6 +362,7 @@ COMMANDS: dict[str, Any] = {
     "impute": Impute,
     "forecast": Forecast,
     "evaluate": Evaluate,
+    "export": Export,
     "inspect": Inspect,
     "papers": Papers,
 }

@@ -1,0 +1,3 @@
+"""Models out of inkwash and into it: exported files, and repositories of the Hugging Face Hub."""
+
+from inkwash.bridges.exporting import export as export
