@@ -1,6 +1,7 @@
 """The public names; each is written once, here."""
 
 from . import (
+    bridges as bridges,
     core as core,
     data as data,
     denoise as denoise,

@@ -59,7 +59,7 @@ MODELS = {
     "levels, labels": ("labels.npz", {"data": LABELS}),
     "mixture": ("deep.npy", {}),
     "given": ("given.npz", {"data": GIVEN}),
-    "gaps": ("gaps.npy", {}),
+    "gaps": ("gaps.npy", {"data": iw.DataConfig(missing=True)}),
     "time": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="time")}),
     "blind": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="nothing")}),
     "F, karras": ("pictures.npy", {"process": iw.ProcessConfig("karras", 100), "denoiser": iw.DenoiserConfig("F")}),

@@ -321,6 +321,30 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Push:
+    """Upload a run to the Hugging Face Hub, with a model card; hf:OWNER/NAME then stands for its folder in every command
+    that reads one."""
+
+    run: _Run
+    """Folder of a run, or of one of its checkpoints."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
+    """The repository; if there is none of this name, it is made."""
+    private: bool = False
+    """Whether a new repository is for its owner only."""
+
+    def __call__(self) -> None:
+        from inkwash.bridges.hub import push
+        from inkwash.core.display import Display
+
+        display = Display()
+        with display.bar(f"uploading to {self.name}"):
+            found = push(self.run, self.name, private=self.private)
+        display.found(name=found)
+        display.say(f"uploaded  {found}")
+        display.say(f"next      inkwash sample {found} -n 64")
+
+
+@dataclass(frozen=True)
 class Inspect(_Training):
     """Say what a run or a checkpoint is: data, network, progress, versions and every option. Given data and the options
     of train, say what training would make of it; nothing is trained or written."""
@@ -363,6 +387,7 @@ COMMANDS: dict[str, Any] = {
     "forecast": Forecast,
     "evaluate": Evaluate,
     "export": Export,
+    "push": Push,
     "inspect": Inspect,
     "papers": Papers,
 }

@@ -23,7 +23,7 @@ def export_run(run: StrPath, to: ExportName, out: str | None, guidance: float | 
     Raises:
         ConfigError: as `export`.
     """
-    path = Path(out or f"{Path(run).resolve().name}{TARGETS[to].suffix}")
+    path = Path(out or f"{Path(run).name}{TARGETS[to].suffix}")
     with display.bar(f"exporting to {path}"):
         done = export(load(run), to, path, guidance=1.0 if guidance is None else guidance)
     display.wrote(*done.files)

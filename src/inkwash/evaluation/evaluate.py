@@ -32,7 +32,7 @@ from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
 from inkwash.training.decided import decided
-from inkwash.training.run import Run, StrPath
+from inkwash.training.run import Run, StrPath, require_run
 
 
 def evaluate(
@@ -115,6 +115,7 @@ def evaluated(
     features: Features | None = None,
 ) -> Evaluated:
     """`evaluate`, without writing anything."""
+    require_run(Path(run))
     folder, config = Run(run), config or EvaluateConfig()
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)
