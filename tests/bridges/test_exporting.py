@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 import torch
 from bugs import bug
-from exportable import MODELS, untrained, write_data
+from exportable import MODELS, STEPS, untrained, walked, write_data
 from faults import run_cli, tiny
 
 import inkwash as iw
 from inkwash.bridges import exporting, portable, standalone
 from inkwash.bridges.exporting import TARGETS, export
 from inkwash.core.errors import ConfigError
-from inkwash.denoise.wrap import under
-from inkwash.sample.walk import Stepwise, end_of
 from inkwash.training.fit import fit
 
-COUNT, STEPS = 2, 10
+COUNT = 2
 DISCRETE = ("bits", "mixed", "categories")
 
 
@@ -47,15 +45,6 @@ def condition_of(model):
         values[1] = np.nan
         condition["given"] = values
     return condition
-
-
-def walked(model, noise, **condition):
-    """Our own DDIM from the same noise: `(n, *shape)`, model units."""
-    tensors = {name: torch.from_numpy(part) if isinstance(part, np.ndarray) else part for name, part in condition.items()}
-    start = (torch.from_numpy(noise) * model.process.scale(1.0)).float()
-    times = torch.arange(STEPS, -1, -1).double() / STEPS
-    walker = Stepwise(under(model.denoiser, tensors, slice(None)), iw.DDIM())
-    return end_of(walker.walk(start, times, torch.Generator())).x_s.numpy()
 
 
 @bug("noise comes with the scale of the signal", portable.Passed, "sigma", portable.Passed.alpha, name="mlp", to="onnx")
@@ -151,6 +140,8 @@ def runs(home):
     [
         ("points --to onnx --guidance 2", "error: --guidance: got 2"),
         ("points --to torch-export --out model.onnx", "error: --out: got model.onnx, need a file that ends in .pt2"),
+        ("points --to diffusers --guidance 2", "error: --guidance: got 2.0, need none: the pipeline"),
+        ("points --to diffusers --out points", "error: --out: got points, which is there, need an empty folder or a new"),
         ("latent --to torch-export", "error: export: got a LatentDiffusion, need"),
         ("missing --to torch-export", "error: missing: got no such folder"),
     ],

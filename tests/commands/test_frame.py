@@ -32,6 +32,7 @@ WORK = {
     "inpaint": "inpaint images 0 --hide left -n 2",
     "impute": "impute points gaps.npy -n 1",
     "evaluate": "evaluate many --examples 10",
+    "export": "export points --to torch-export",
     "inspect": "inspect points",
     "papers": "papers products --draws 2 --steps 2",
 }

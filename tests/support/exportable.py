@@ -7,6 +7,8 @@ import torch
 
 import inkwash as iw
 from inkwash.core.config import Config
+from inkwash.denoise.wrap import under
+from inkwash.sample.walk import Stepwise, end_of
 from inkwash.training.prepare import prepare
 from inkwash.training.resolve import family_of
 
@@ -45,6 +47,7 @@ DATA = {
     "mixed.csv": _table(a=_normal(), c=_RANDOM.choice(list("xyz"), 60), b=_normal()),
     "categories.csv": _table(c=_RANDOM.choice(list("xyz"), 60), d=_RANDOM.choice(list("pq"), 60)),
 }
+STEPS = 10
 PROCESS = iw.ProcessConfig(steps=100)
 LABELS, GIVEN = iw.DataConfig(labels="y_train"), iw.DataConfig(condition="c_train")
 MODELS = {
@@ -52,20 +55,20 @@ MODELS = {
     "transformer": ("numbers.csv", {"network": "transformer"}),
     "unet": ("pictures.npy", {}),
     "unet, odd sides": ("odd.npy", {}),
-    "unet, series": ("series.npy", {}),
+    "unet, series": ("series.npy", {"data": iw.DataConfig(layout="NCL")}),
     "unet, volumes": ("volumes.npy", {}),
     "dit": ("odd.npy", {"network": "dit"}),
     "levels": ("digits.npy", {}),
     "levels, labels": ("labels.npz", {"data": LABELS}),
     "mixture": ("deep.npy", {}),
     "given": ("given.npz", {"data": GIVEN}),
-    "gaps": ("gaps.npy", {"data": iw.DataConfig(missing=True)}),
+    "gaps": ("gaps.npy", {"data": iw.DataConfig(missing=True, layout="NCL")}),
     "time": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="time")}),
     "blind": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="nothing")}),
     "F, karras": ("pictures.npy", {"process": iw.ProcessConfig("karras", 100), "denoiser": iw.DenoiserConfig("F")}),
     "velocity": ("vectors.npy", {"process": iw.ProcessConfig("rectified", 100), "denoiser": iw.DenoiserConfig("velocity")}),
     "learned schedule": ("vectors.npy", {"process": iw.ProcessConfig("learned", 100)}),
-    "bits": ("bits.npy", {"process": iw.ProcessConfig(steps=100, kind="bernoulli")}),
+    "bits": ("bits.npy", {"data": iw.DataConfig(levels=2), "process": iw.ProcessConfig(steps=100, kind="bernoulli")}),
     "mixed": ("mixed.csv", {}),
     "categories": ("categories.csv", {}),
 }
@@ -100,3 +103,12 @@ def untrained(folder, name):
     for parameter in trained.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return family.model(prepared.config, prepared.transform, trained.requires_grad_(False), condition)
+
+
+def walked(model, noise, **condition):
+    """Our own DDIM from the same noise: `(n, *shape)`, model units."""
+    tensors = {name: torch.from_numpy(part) if isinstance(part, np.ndarray) else part for name, part in condition.items()}
+    start = (torch.from_numpy(noise) * model.process.scale(1.0)).float()
+    times = torch.arange(STEPS, -1, -1).double() / STEPS
+    walker = Stepwise(under(model.denoiser, tensors, slice(None)), iw.DDIM())
+    return end_of(walker.walk(start, times, torch.Generator())).x_s.numpy()

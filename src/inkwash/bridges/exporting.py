@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch.export import Dim, ExportedProgram
 
 from inkwash.bridges import standalone
+from inkwash.bridges.diffusers_folder import folder_files
 from inkwash.bridges.portable import Portable, description, example_inputs
 from inkwash.core import storage
 from inkwash.core.config import ExportName
@@ -33,46 +34,77 @@ class Exported:
 
     Args:
         files: the files, that of the model first.
-        difference: the largest difference between what it returns and what the model does, as a share of the largest
-            number that the model returns, over several times, batches of 1 and 5, and every output.
+        difference: the largest difference between what the file returns and what the model does, as a share of the
+            largest number that the model returns, over several times, batches of 1 and 5, and every output; None for a
+            folder, whose code is not run.
     """
 
     files: tuple[Path, ...]
-    difference: float
+    difference: float | None
 
 
-def export(model: Model, to: ExportName, out: str | Path, *, guidance: float = 1.0) -> Exported:
-    """Write the denoiser of a model for another runtime, and a sampler beside it that needs NumPy and that runtime.
+def export(model: Model, to: ExportName, out: str | Path, *, guidance: float | None = None) -> Exported:
+    """Write a model for another library.
 
-    The file holds the averaged weights, the schedule, the transform and what its inputs and outputs mean. The number of
-    examples is free. What the file returns is compared with what the model returns.
+    A file for onnxruntime or torch holds the denoiser with the averaged weights, the schedule, the transform, and what
+    its inputs and outputs mean, for any number of examples. A sampler stands beside it, which needs NumPy and that
+    library. What the file returns is compared with what the model returns.
+
+    A folder for diffusers holds the weights, the source of the network, and a pipeline.
 
     Args:
-        model: a diffusion model of the data.
-        to: "onnx", for onnxruntime and others; or "torch-export", for torch.
-        out: the file, `.onnx` or `.pt2`.
-        guidance: the weight of the model's condition, which is fixed in the file; see `NetworkDenoiser`.
+        model: a diffusion model of the data, on the CPU.
+        to: "onnx", for onnxruntime and others; "torch-export", for torch; or "diffusers".
+        out: the file, `.onnx` or `.pt2`; or the folder, empty or new.
+        guidance: the weight of the model's condition, which is fixed in a file, 1 by default; see `NetworkDenoiser`.
+            The pipeline of diffusers has an option for it.
 
     Raises:
         ConfigError: a model that cannot be exported, a bad option, a missing package, or too many weights.
         StorageError: the file cannot be written.
     """
-    require_one_of("to", to, TARGETS)
-    target, path = TARGETS[to], Path(out)
-    if path.suffix != target.suffix:
-        raise ConfigError("out", str(out), f"a file that ends in {target.suffix}")
-    target.require(to)
-    diffusion = require_diffusion(model, "export")
+    require_one_of("to", to, get_args(ExportName))
+    diffusion, path = require_diffusion(model, "export"), Path(out)
     if diffusion.device.type != "cpu":
         raise ConfigError("export", f"a model on {diffusion.device}", "one on the CPU, as iw.load(run) gives it")
-    portable = Portable(diffusion, guidance)
-    about = storage.dump_json(description(diffusion, portable)).decode()
+    if to != "diffusers":
+        return _file(diffusion, to, path, 1.0 if guidance is None else guidance)
+    if guidance is not None:
+        raise ConfigError("guidance", guidance, "none: the pipeline of diffusers takes it as guidance_scale")
+    return _folder(diffusion, path)
+
+
+def _file(model: Diffusion, to: ExportName, path: Path, guidance: float) -> Exported:
+    """Write a file and its sampler, and compare."""
+    target = TARGETS[to]
+    if path.suffix != target.suffix:
+        raise ConfigError("out", str(path), f"a file that ends in {target.suffix}")
+    target.require(to)
+    portable = Portable(model, guidance)
+    about = storage.dump_json(description(model, portable)).decode()
     with _quietly():
-        content = target.dump(_program(portable, diffusion), portable.outputs, about)
+        content = target.dump(_program(portable, model), portable.outputs, about)
     sampler = path.with_name(f"{path.stem}_sampler.py")
+    storage.make_folder(path.parent)
     storage.replace(path, content)
     storage.replace(sampler, Path(standalone.__file__).read_bytes())
-    return Exported((path, sampler), _difference(portable, diffusion, path))
+    return Exported((path, sampler), _difference(portable, model, path))
+
+
+def _folder(model: Diffusion, path: Path) -> Exported:
+    """Write a folder, which is there with all of its files or not at all."""
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        need = f"an empty folder or a new one, such as --out {storage.unused(path)}"
+        raise ConfigError("out", f"{path}, which is there", need)
+    files, hidden = folder_files(model, path.name), path.with_name(f".{path.name}.new")
+    storage.remove(hidden)
+    with storage.leaving_nothing(hidden):
+        for name, content in files.items():
+            storage.make_folder((hidden / name).parent)
+            storage.write(hidden / name, content)
+            storage.sync(hidden / name)
+        storage.rename(hidden, path)
+    return Exported(tuple(path / name for name in files), None)
 
 
 @dataclass(frozen=True)

@@ -301,17 +301,18 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Export:
-    """Write the denoiser of a run for other programs, with what they must know to use it, and a sampler that needs
-    nothing of inkwash."""
+    """Write a run for other libraries: one file with the denoiser and what programs must know to use it, beside a
+    sampler that needs nothing of inkwash; or a folder with a pipeline."""
 
     run: _Run
     """Folder of a run, or of one of its checkpoints."""
     to: ExportName
-    """What to write: a file for onnxruntime and others (onnx), or one for torch (torch-export)."""
+    """What to write: a file for onnxruntime and others (onnx), one for torch (torch-export), or a folder for
+    diffusers."""
     out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File to write: .onnx or .pt2; by default the name of the run, in this folder."""
+    """File to write, .onnx or .pt2, or folder; by default the name of the run with such an ending, in this folder."""
     guidance: Strength | None = None
-    """For a model with a condition: how much it counts, which is fixed in the file; 1 by default."""
+    """For a file of a model with a condition: how much it counts, which is fixed in the file; 1 by default."""
 
     def __call__(self) -> None:
         from inkwash.commands.export import export_run
