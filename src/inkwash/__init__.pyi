@@ -16,6 +16,8 @@ from . import (
     sklearn as sklearn,
     training as training,
 )
+from .bridges.adapt import adapt as adapt
+from .bridges.diffusers import from_diffusers as from_diffusers
 from .core.config import (
     AutoencoderConfig as AutoencoderConfig,
     Config as Config,

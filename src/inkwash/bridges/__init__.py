@@ -1,4 +1,4 @@
-"""Models out of inkwash and into it: exported files, and repositories of the Hugging Face Hub."""
+"""Models of other libraries as models of inkwash, and models of inkwash for other libraries and for the Hub."""
 
 from inkwash.bridges.exporting import export as export
 from inkwash.bridges.hub import push as push
