@@ -53,7 +53,9 @@ def test_a_pipeline_samples_what_the_model_samples(name, load, tmp_path):
     model = predicting(name, sees="log_snr" if name in ("v", "F") else "time")
     export(model, "diffusers", tmp_path / "folder")
     noise = np.random.default_rng(1).normal(size=(2, *model.shape))
-    found = load(tmp_path / "folder")(latents=torch.from_numpy(noise).float(), num_inference_steps=STEPS, output_type="latent")
+    found = load(tmp_path / "folder")(
+        latents=torch.from_numpy(noise).float(), num_inference_steps=STEPS, output_type="latent"
+    )
     worst = np.abs(found.images.numpy() - walked(model, noise)).max()
     print(f"| {name} | diffusers | {worst:.1e} |")
     assert worst < 1e-5
@@ -61,7 +63,10 @@ def test_a_pipeline_samples_what_the_model_samples(name, load, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["mlp", "unet", "unet, odd sides", "unet, series", "unet, volumes", "dit", "levels", "levels, labels", "blind"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlp", "unet", "unet, odd sides", "unet, series", "unet, volumes", "dit", "levels", "levels, labels", "blind"],
+)
 def test_every_network_of_the_pipeline(name, home, load, tmp_path):
     model = untrained(home, name)
     export(model, "diffusers", tmp_path / "folder")
@@ -76,7 +81,9 @@ def test_every_network_of_the_pipeline(name, home, load, tmp_path):
         own = walked(model, noise, label=np.array([2, 2]), guidance=2.5)
         assert np.abs(pipeline(**options, output_type="latent").images.numpy() - own).max() < 1e-5
     data = pipeline(**options, output_type="np").images
-    assert np.allclose(data, model.transform.spec.to_channels_first(model.transform.to_data(torch.from_numpy(own))), atol=1e-4)
+    assert np.allclose(
+        data, model.transform.spec.to_channels_first(model.transform.to_data(torch.from_numpy(own))), atol=1e-4
+    )
 
 
 @pytest.mark.slow
@@ -101,7 +108,11 @@ def test_the_readme_loads_it_without_inkwash(home, tmp_path):
     barred = "import sys; sys.modules['inkwash'] = None\n"
     shown = "\nprint(samples.shape, samples.min() >= 0, pipeline(num_inference_steps=2).images[0].size)"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", barred + code + shown], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", barred + code + shown],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "(4, 1, 8, 8) True (8, 8)"
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,7 +56,10 @@ def test_numpy_samples_with_an_exported_file_what_the_model_samples(name, to, ho
     model = untrained(home, name)
     done = exported(model, to, tmp_path)
     noise, condition = np.random.default_rng(1).normal(size=(COUNT, *model.shape)), condition_of(model)
-    own, found = walked(model, noise, **condition), standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise, **condition)
+    own, found = (
+        walked(model, noise, **condition),
+        standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise, **condition),
+    )
     worst = np.abs(own - found).max()
     print(f"| {name} | {to} | {worst:.1e} | {done.difference:.1e} |")
     assert worst < 1e-4 * max(1, np.abs(own).max())
@@ -105,14 +109,25 @@ def test_the_file_and_its_sampler_need_nothing_else(home, tmp_path):
     for file in done.files:
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         file.rename(tmp_path / "elsewhere" / file.name)
-    words = "from model_sampler import *; d, a = load('model.pt2'); print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
+    words = (
+        "from model_sampler import *; d, a = load('model.pt2'); print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
+    )
     barred = "import sys; sys.modules['inkwash'] = None; "
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", barred + words], cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", barred + words],
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        check=True,
     )
     noise = np.random.default_rng(3).standard_normal((2, *model.shape))
     own = model.transform.to_data(torch.from_numpy(walked(model, noise)))
     assert np.array_equal(model.transform.spec.to_channels_first(own), json.loads(done.stdout))
+
+
+def test_the_page_shows_the_sampler_as_it_is():
+    page = Path(__file__).parents[2] / "docs" / "models-for-elsewhere.md"
+    assert f"```python\n{Path(standalone.__file__).read_text('utf-8')}```" in page.read_text("utf-8")
 
 
 def test_an_onnx_file_is_in_order(home, tmp_path):
@@ -121,7 +136,9 @@ def test_an_onnx_file_is_in_order(home, tmp_path):
     done = exported(untrained(home, "mlp"), "onnx", tmp_path)
     message = onnx.load(done.files[0], load_external_data=False)
     onnx.checker.check_model(message, full_check=True)
-    assert {value.type.tensor_type.shape.dim[0].dim_param for value in (*message.graph.input, *message.graph.output)} == {"batch"}
+    assert {
+        value.type.tensor_type.shape.dim[0].dim_param for value in (*message.graph.input, *message.graph.output)
+    } == {"batch"}
     assert {value.type.tensor_type.elem_type for value in message.graph.input} == {onnx.TensorProto.FLOAT}
     assert not any(part.external_data for part in message.graph.initializer)
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model_sampler.py"}
@@ -141,7 +158,10 @@ def runs(home):
         ("points --to onnx --guidance 2", "error: --guidance: got 2"),
         ("points --to torch-export --out model.onnx", "error: --out: got model.onnx, need a file that ends in .pt2"),
         ("points --to diffusers --guidance 2", "error: --guidance: got 2.0, need none: the pipeline"),
-        ("points --to diffusers --out points", "error: --out: got points, which is there, need an empty folder or a new"),
+        (
+            "points --to diffusers --out points",
+            "error: --out: got points, which is there, need an empty folder or a new",
+        ),
         ("latent --to torch-export", "error: export: got a LatentDiffusion, need"),
         ("missing --to torch-export", "error: missing: got no such folder"),
     ],
@@ -185,7 +205,12 @@ def test_a_model_of_parts_is_exported_as_it_is(tmp_path):
     assert done.difference < 1e-6
 
 
-@bug("a difference is not seen", exporting, "example_inputs", lambda model, count, seed=0: portable.example_inputs(model, 3))
+@bug(
+    "a difference is not seen",
+    exporting,
+    "example_inputs",
+    lambda model, count, seed=0: portable.example_inputs(model, 3),
+)
 def test_the_difference_is_that_of_another_file(home, tmp_path):
     """Against the file of other weights it is large."""
     model = untrained(home, "mlp")

@@ -27,7 +27,10 @@ def run(tmp_path_factory):
         without_pictures(patch)
         made = fit(tiny(points(folder / "points.npy"), steps=3), folder / "run").path
     (made / "evaluation").mkdir()
-    found = {part: None for part in pushing._FIGURES} | {"bound": {"held_out": {"total": 1.25, "unit": "nats"}}, "step": 3}
+    found = dict.fromkeys(pushing._FIGURES) | {
+        "bound": {"held_out": {"total": 1.25, "unit": "nats"}},
+        "step": 3,
+    }
     (made / "evaluation" / "evaluation.json").write_text(json.dumps(found | {"warnings": ["it <b>copies</b>"]}))
     (made / "evaluation" / "columns.png").write_bytes(b"a picture")
     return made
@@ -40,7 +43,9 @@ def hub(monkeypatch, tmp_path):
     server = serving(hub)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(hf_api.api, "endpoint", server.url)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     remote._fetched.cache_clear()
@@ -50,7 +55,12 @@ def hub(monkeypatch, tmp_path):
     server.server_close()
 
 
-@bug("the newest commit is loaded", remote, "repository_of", lambda name: (name.removeprefix("hf:").partition("@")[0], None))
+@bug(
+    "the newest commit is loaded",
+    remote,
+    "repository_of",
+    lambda name: (name.removeprefix("hf:").partition("@")[0], None),
+)
 def test_a_name_with_a_revision_is_the_model_that_was_pushed(run, hub, monkeypatch, capsys):
     first = iw.bridges.push(run, "me/points")
     own = Run(run).model().sample(5, seed=1)
@@ -78,7 +88,7 @@ def test_a_push_replaces_the_checkpoint_and_holds_no_path_and_no_code(run, hub):
 
 
 def test_the_card_says_what_it_is(run, hub):
-    """Its code loads it; the figures and the pictures are those of the evaluation; nothing in it is markup of the data's."""
+    """Its code loads it, its figures and pictures are those of the evaluation, and text of the data is no markup."""
     iw.bridges.push(run, "me/points")
     card = hub.repositories["me/points"][-1]["README.md"].decode()
     code = card.partition("```python\n")[2].partition("```")[0]
@@ -163,9 +173,11 @@ def test_pushing_needs_a_token_a_name_and_the_package(run, hub, monkeypatch, tmp
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
     assert run_cli(["push", run, "me/points"]) == 2
-    assert capsys.readouterr().err == "error: token: got none, need hf auth login, or a token that may write in HF_TOKEN\n"
+    assert (
+        capsys.readouterr().err == "error: token: got none, need hf auth login, or a token that may write in HF_TOKEN\n"
+    )
     assert run_cli(["push", run, "hf:me/points@main"]) == 2
-    assert "need a name without a revision" in capsys.readouterr().err
+    assert "need OWNER/NAME: every upload" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert run_cli(["push", run, "me/points"]) == 3
     assert "got no package huggingface_hub, need pip install 'inkwash[hub]'" in capsys.readouterr().err

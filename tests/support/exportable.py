@@ -16,7 +16,11 @@ _RANDOM = np.random.default_rng(0)
 
 
 def _table(**columns):
-    return ",".join(columns) + "\n" + "".join(",".join(map(str, row)) + "\n" for row in zip(*columns.values(), strict=True))
+    return (
+        ",".join(columns)
+        + "\n"
+        + "".join(",".join(map(str, row)) + "\n" for row in zip(*columns.values(), strict=True))
+    )
 
 
 def _normal(*shape):
@@ -66,7 +70,10 @@ MODELS = {
     "time": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="time")}),
     "blind": ("vectors.npy", {"denoiser": iw.DenoiserConfig(sees="nothing")}),
     "F, karras": ("pictures.npy", {"process": iw.ProcessConfig("karras", 100), "denoiser": iw.DenoiserConfig("F")}),
-    "velocity": ("vectors.npy", {"process": iw.ProcessConfig("rectified", 100), "denoiser": iw.DenoiserConfig("velocity")}),
+    "velocity": (
+        "vectors.npy",
+        {"process": iw.ProcessConfig("rectified", 100), "denoiser": iw.DenoiserConfig("velocity")},
+    ),
     "learned schedule": ("vectors.npy", {"process": iw.ProcessConfig("learned", 100)}),
     "bits": ("bits.npy", {"data": iw.DataConfig(levels=2), "process": iw.ProcessConfig(steps=100, kind="bernoulli")}),
     "mixed": ("mixed.csv", {}),
@@ -107,7 +114,9 @@ def untrained(folder, name):
 
 def walked(model, noise, **condition):
     """Our own DDIM from the same noise: `(n, *shape)`, model units."""
-    tensors = {name: torch.from_numpy(part) if isinstance(part, np.ndarray) else part for name, part in condition.items()}
+    tensors = {
+        name: torch.from_numpy(part) if isinstance(part, np.ndarray) else part for name, part in condition.items()
+    }
     start = (torch.from_numpy(noise) * model.process.scale(1.0)).float()
     times = torch.arange(STEPS, -1, -1).double() / STEPS
     walker = Stepwise(under(model.denoiser, tensors, slice(None)), iw.DDIM())

@@ -66,11 +66,21 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail(404, "RevisionNotFound")
         commit, files = found
         if is_api and rest and rest[0] == "tree":
-            listed = [{"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()} for n, c in files.items()]
+            listed = [
+                {"type": "file", "path": n, "size": len(c), "oid": hashlib.sha1(c).hexdigest()}
+                for n, c in files.items()
+            ]
             return self.answer(200, listed, Content_Type="application/json")
         if is_api:
             siblings = [{"rfilename": name} for name in files]
-            about = {"id": repository, "sha": commit, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
+            about = {
+                "id": repository,
+                "sha": commit,
+                "siblings": siblings,
+                "private": False,
+                "tags": [],
+                "downloads": 0,
+            }
             return self.answer(200, about, Content_Type="application/json")
         name = "/".join(rest[2:])
         if name not in files:
@@ -94,7 +104,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"url": f"{self.server.url}/{name}", "name": name})
         repository = "/".join(parts[2:4])
         if parts[4] == "preupload":
-            files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
+            files = [
+                {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
+            ]
             return self.answer(200, {"files": files})
         files = dict(hub.repositories[repository][-1])
         for line in map(json.loads, body.splitlines()):

@@ -83,6 +83,8 @@ def _config(model: Diffusion, denoiser: Denoiser) -> dict[str, Any]:
     if type(predicts) not in names:
         need = "another prediction; onnx takes a mixture, too"
         raise ConfigError("denoiser.predicts", type(predicts).__name__.lower(), need)
+    if callable(denoiser.sees):
+        raise ConfigError("to", "diffusers, and a network of other code", "one of inkwash, or onnx")
     if model.condition.given is not None:
         raise ConfigError("to", "diffusers, and a model with given values", "labels or no condition, or onnx")
     spec = None if transform is None else transform.spec

@@ -47,7 +47,7 @@ def push(run: StrPath, name: str, *, private: bool = False) -> str:
     """
     repository, revision = repository_of(name)
     if revision is not None:
-        raise ConfigError("name", name, "a name without a revision: every upload is a new one")
+        raise ConfigError("name", name, "OWNER/NAME: every upload is a new revision")
     header, weights = read_average(run)
     with tempfile.TemporaryDirectory(prefix="inkwash-") as made, asking(HUB + repository) as hub:
         if hub.get_token() is None:
@@ -56,7 +56,10 @@ def push(run: StrPath, name: str, *, private: bool = False) -> str:
         write_repository(folder, repository, Run(run), header, weights)
         hub.create_repo(repository, exist_ok=True, private=private or None)
         commit = hub.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message=message, delete_patterns=["checkpoints/*", "evaluation/*"]
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=message,
+            delete_patterns=["checkpoints/*", "evaluation/*"],
         )
     return f"{HUB}{repository}@{commit.oid}"
 
@@ -96,7 +99,7 @@ def card(repository: str, run: Run, header: Header, pictures: list[str]) -> str:
             "",
             f"# {repository.partition('/')[2]}",
             "",
-            "A generative model, trained by inkwash: a probability distribution that can be sampled, evaluated and conditioned.",
+            "A generative model that inkwash has trained: a probability distribution to sample, evaluate and condition.",
             "",
             "```python",
             "import inkwash as iw  # pip install 'inkwash[hub]'",

@@ -71,8 +71,11 @@ class Portable(nn.Module):
 
     def __init__(self, model: Diffusion, guidance: float = 1.0) -> None:
         super().__init__()
-        conditions = {"label": model.condition.classes, "given": model.condition.given}
-        guided({name: part for name, part in conditions.items() if part is not None}, guidance)
+        parts = {"label": model.condition.classes, "given": model.condition.given}
+        conditions = {name: part for name, part in parts.items() if part is not None}
+        if guidance != 1 and not conditions:
+            raise ConfigError("guidance", guidance, "1, for a model without a condition")
+        guided(conditions, guidance)  # refuses a bad number
         self.passed, self.guidance = Passed(network_denoiser(model.denoiser).schedule), guidance
         self.denoiser = _passing(model.denoiser, self.passed)
 
@@ -128,19 +131,20 @@ def network_denoiser(denoiser: AnyDenoiser) -> NetworkDenoiser:
 
 
 def _passing(denoiser: Any, schedule: Passed) -> Any:
-    """The same denoiser, and the wrappers around it, with another schedule."""
+    """The same denoiser, and the wrappers around it, with another schedule, whose level the network sees as it is."""
     if isinstance(denoiser, Wrapper):
         return denoiser.around(_passing(denoiser.denoiser, schedule))
+    sees = "time" if callable(denoiser.sees) else denoiser.sees
     if isinstance(denoiser, OddsDenoiser):
-        return OddsDenoiser(denoiser.network, replace(denoiser.process, schedule=schedule), denoiser.sees)
+        process: Any = denoiser.process
+        return OddsDenoiser(denoiser.network, replace(process, schedule=schedule), sees)
     if isinstance(denoiser, MixedDenoiser):
-        numbers, process = denoiser.numbers, replace(denoiser.process, numbers=Gaussian(schedule))
-        _ = process.places  # is found now: a graph cannot hold how
-        return MixedDenoiser(denoiser.network, process, numbers.predicts, numbers.variance, denoiser.sees)
+        numbers, mixed = denoiser.numbers, replace(denoiser.process, numbers=Gaussian(schedule))
+        _ = mixed.places  # is found now: a graph cannot hold how
+        return MixedDenoiser(denoiser.network, mixed, numbers.predicts, numbers.variance, sees)
     if isinstance(denoiser.predicts, Mean):
         raise ConfigError("denoiser.predicts", "mean", "another prediction: this one depends on a second time")
-    process = Gaussian(schedule)
-    return Denoiser(denoiser.network, process, denoiser.predicts, denoiser.variance, denoiser.sees)
+    return Denoiser(denoiser.network, Gaussian(schedule), denoiser.predicts, denoiser.variance, sees)
 
 
 def example_inputs(model: Diffusion, count: int, seed: int = 0) -> dict[str, Tensor]:
@@ -160,8 +164,7 @@ def example_inputs(model: Diffusion, count: int, seed: int = 0) -> dict[str, Ten
 def schedule_table(model: Diffusion) -> dict[str, Tensor]:
     """The times k/T of the model's own grid from 0 to 1, and scales and levels at them, each `(T + 1,)`, float64."""
     kind, t = network_denoiser(model.denoiser), torch.arange(model.steps + 1, dtype=torch.float64) / model.steps
-    sees: dict[str, Tensor] = {"time": t, "log_snr": kind.schedule.log_snr(t), "nothing": torch.zeros_like(t)}
-    level = sees[kind.sees].clamp(-_FARTHEST, _FARTHEST)
+    level = kind.time_input(t).clamp(-_FARTHEST, _FARTHEST)
     return {"t": t, "alpha": kind.schedule.alpha(t), "sigma": kind.schedule.sigma(t), "level": level}
 
 

@@ -64,7 +64,7 @@ def _building(network: nn.Module) -> str:
     raise ConfigError("to", f"diffusers, and a {kind}", "a U-Net, a DiT or an MLP; onnx takes every network")
 
 
-def _of_unet(network: unet.UNet) -> Iterator[tuple[str, Any]]:
+def _of_unet(network: Any) -> Iterator[tuple[str, Any]]:
     stages, width = [*_stages(network.stages)], network.enter.out_channels
     yield "channels", network.enter.in_channels - bool(network.given) * (network.given + 1)
     yield "width", width
@@ -83,7 +83,7 @@ def _stages(stage: Any) -> Iterator[Any]:
         stage = stage.coarser
 
 
-def _of_dit(network: dit.DiT) -> Iterator[tuple[str, Any]]:
+def _of_dit(network: Any) -> Iterator[tuple[str, Any]]:
     places, beside = math.prod(network.patch), bool(network.given) * (network.given + 1)
     yield "channels", network.enter.in_features // places - beside
     yield "patch", network.patch
@@ -94,7 +94,7 @@ def _of_dit(network: dit.DiT) -> Iterator[tuple[str, Any]]:
     yield "given", network.given
 
 
-def _of_mlp(network: mlp.MLP) -> Iterator[tuple[str, Any]]:
+def _of_mlp(network: Any) -> Iterator[tuple[str, Any]]:
     yield "size", network.enter.in_features
     yield "width", network.enter.out_features
     yield "depth", len(network.blocks)

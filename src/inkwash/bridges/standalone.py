@@ -8,6 +8,7 @@ This file is written beside every export. It needs nothing of inkwash:
 """
 
 import json
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def sample(denoise, about, n, steps, noise=None, seed=0, **condition):
     rows = np.linspace(len(alpha) - 1, 0, steps + 1).round().astype(int)
     noise = np.random.default_rng(seed).standard_normal((n, *about["shape"])) if noise is None else noise
     x = (noise * np.hypot(alpha[-1], sigma[-1])).astype(np.float32)
-    for t, s in zip(rows, rows[1:], strict=False):
+    for t, s in pairwise(rows):
         now = {name: np.full(n, table[name][t], np.float32) for name in ("alpha", "sigma", "level")}
         clean, eps = denoise(x_t=x, **now, **condition)
         x = (alpha[s] * clean + sigma[s] * eps).astype(np.float32)

@@ -35,9 +35,13 @@ def export_run(run: StrPath, to: ExportName, out: str | None, guidance: float | 
     display.found(difference=done.difference)
     if done.difference is None:
         display.say(f"folder    {path} (weights, code and a pipeline of diffusers)")
-        display.say(f'next      python -c "{_LOADING}; print(DiffusionPipeline.from_pretrained({str(path)!r}, {_TRUST}))"')
+        display.say(
+            f'next      python -c "{_LOADING}; print(DiffusionPipeline.from_pretrained({str(path)!r}, {_TRUST}))"'
+        )
     else:
-        display.say(f"model     {done.files[0]} (one file; it returns what the model does, up to {done.difference:.0e})")
+        display.say(
+            f"model     {done.files[0]} (one file; it returns what the model does, up to {done.difference:.0e})"
+        )
         display.say(f"sampler   {done.files[1]}")
         display.say(f"next      {_sampling(*done.files)}")
 

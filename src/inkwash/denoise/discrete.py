@@ -90,9 +90,7 @@ class MixedDenoiser(NetworkDenoiser):
         categories = self.process.categories.estimate(weights, self.process.parts(x_t)[1], t)
         return MixedEstimate(numbers, categories, self.process)
 
-    def both(
-        self, x_t: Tensor, t: Tensor, guidance: float, condition: Mapping[str, Any]
-    ) -> tuple[Estimate, Tensor]:
+    def both(self, x_t: Tensor, t: Tensor, guidance: float, condition: Mapping[str, Any]) -> tuple[Estimate, Tensor]:
         """The estimate of the numbers, and the log-weights of the categories, in the order of `OddsDenoiser`."""
         numbers_t, categories_t = self.process.parts(x_t)
         noisy = Noisy.at(numbers_t, t, self.process.numbers)
