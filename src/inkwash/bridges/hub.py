@@ -99,7 +99,7 @@ def card(repository: str, run: Run, header: Header, pictures: list[str]) -> str:
             "",
             f"# {repository.partition('/')[2]}",
             "",
-            "A generative model that inkwash has trained: a probability distribution to sample, evaluate and condition.",
+            "A generative model that inkwash has trained: a distribution to sample, evaluate and condition.",
             "",
             "```python",
             "import inkwash as iw  # pip install 'inkwash[hub]'",

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inkwash.core.config import SightName
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
 from inkwash.core.version import __version__
@@ -134,7 +135,7 @@ def _passing(denoiser: Any, schedule: Passed) -> Any:
     """The same denoiser, and the wrappers around it, with another schedule, whose level the network sees as it is."""
     if isinstance(denoiser, Wrapper):
         return denoiser.around(_passing(denoiser.denoiser, schedule))
-    sees = "time" if callable(denoiser.sees) else denoiser.sees
+    sees: SightName = "time" if callable(denoiser.sees) else denoiser.sees
     if isinstance(denoiser, OddsDenoiser):
         process: Any = denoiser.process
         return OddsDenoiser(denoiser.network, replace(process, schedule=schedule), sees)

@@ -323,8 +323,8 @@ class Export:
 
 @dataclass(frozen=True)
 class Push:
-    """Upload a run to the Hugging Face Hub, with a model card. hf:OWNER/NAME then stands for its folder in commands that
-    read one."""
+    """Upload a run to the Hugging Face Hub, with a model card. hf:OWNER/NAME then stands for its folder in commands
+    that read one."""
 
     run: _Run
     """Folder of a run, or of one of its checkpoints."""
