@@ -127,6 +127,26 @@ def test_labels_are_the_class_labels_of_diffusers():
             model.sample(1, steps=2, **options)
 
 
+def test_latents_are_those_of_the_autoencoder_of_diffusers():
+    """Encoded means and decoded samples agree with `AutoencoderKL`, with its shift and its scale."""
+    torch.manual_seed(2)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    sizes = {"block_out_channels": (4, 4), "norm_num_groups": 2, "latent_channels": 1, "sample_size": 16}
+    vae = diffusers.AutoencoderKL(**blocks, **sizes, scaling_factor=0.5, shift_factor=0.2).double().eval()
+    parts = {"unet": walks().unet(1), "scheduler": diffusers.DDIMScheduler(clip_sample=False), "vae": vae}
+    pipe = SimpleNamespace(components=parts)
+    model = iw.from_diffusers(pipe, noise=0.1)
+    x = np.arange(16 * 16 * 3).astype(np.uint8).reshape(1, 16, 16, 3)
+    with torch.no_grad():
+        theirs = (vae.encode(model.to_model(x).double()).latent_dist.mean - 0.2) * 0.5
+        torch.testing.assert_close(model.encode(x), theirs)
+        z = model.latents.sample(2, steps=4, seed=0)
+        shown = vae.decode(z / 0.5 + 0.2).sample
+    np.testing.assert_array_equal(model.sample(2, steps=4, seed=0, mean=True), model.to_data(shown))
+    with pytest.raises(iw.ConfigError, match="noise: got nothing"):
+        iw.from_diffusers(pipe)
+
+
 def changed(folder, name, **options):
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | options))

@@ -25,7 +25,7 @@ from inkwash.process.gaussian import Estimate
 
 _LOG_SNRS = (-3.0, -1.0, 1.0, 3.0, 5.0)
 _MOST_ROWS = 64
-_LEAST_SCALED = -1.0
+_LEAST_SCALED, _LEAST_VAR = -1.0, 1e-12
 _TOO_FAR = 1.5
 _FAR_FROM_NOISE, _MUCH_NOISE = 0.5, 10.0
 
@@ -35,33 +35,36 @@ class Trial:
     """What a network is tried on.
 
     Args:
-        model: the model, by the convention that is claimed.
+        denoiser: by the convention that is claimed.
+        steps: T of the model's own grid.
         x: examples, model units, `(B, *shape)`.
         condition: what the denoiser takes as their condition.
     """
 
-    model: Diffusion
+    denoiser: Denoiser
+    steps: int
     x: Tensor
     condition: Mapping[str, Any]
 
     @property
     def levels(self) -> list[tuple[float, Tensor]]:
         """Log-SNRs that the model's own times reach, and these times."""
-        schedule = self.model.process.schedule
-        first, last = (float(schedule.log_snr(t)) for t in (1 / self.model.steps, 1.0))
+        schedule = self.denoiser.process.schedule
+        first, last = (float(schedule.log_snr(t)) for t in (1 / self.steps, 1.0))
         found = [(level, schedule.time(level)) for level in _LOG_SNRS if last <= level <= first]
         return found or [(last, torch.ones((), dtype=torch.float64))]
 
     def estimates(self, denoiser: Denoiser) -> Iterator[tuple[float, Tensor, Estimate]]:
         """The log-SNRs, the noise that was added, and the estimates."""
-        noise = self.model.process.noise(self.x.shape, generator(0, Purpose.DIFFUSE), self.x)
+        process = denoiser.process
+        noise = process.noise(self.x.shape, generator(0, Purpose.DIFFUSE), self.x)
         for level, t in self.levels:
-            yield level, noise, denoiser(self.model.process.diffuse(self.x, t, noise), t, **self.condition)
+            yield level, noise, denoiser(process.diffuse(self.x, t, noise), t, **self.condition)
 
     @torch.no_grad()
     def excess(self, denoiser: Denoiser) -> tuple[float, str]:
         """How far the denoiser is from what every good one does, 1 for not at all, and this in words."""
-        var, worst = float(self.x.double().var()), (0.0, "")
+        var, worst = max(float(self.x.double().var()), _LEAST_VAR), (0.0, "")
         for level, _, estimate in self.estimates(denoiser):
             guess = estimate.x.double()
             ratio = float((guess - self.x).pow(2).mean() * (1 / var + math.exp(level)))
@@ -81,21 +84,20 @@ class Trial:
         """
         for level, _, estimate in self._checked():
             if estimate.x.shape != self.x.shape:
-                got, need = f"an output for {tuple(estimate.x.shape)}", f"one that gives x the shape {self.x.shape}"
-                raise ConfigError("network", got, need.replace("torch.Size([", "(").replace("])", ")"))
+                got, need = (f"x the shape {tuple(each.shape)}" for each in (estimate.x, self.x))
+                raise ConfigError("network", f"an output that gives {got}", f"one that gives {need}")
             if not bool(estimate.x.isfinite().all()):
                 raise NonFiniteError(f"network, at log-SNR {level:g}", "NaN or infinity", "finite outputs")
 
     @torch.no_grad()
     def _checked(self) -> list[tuple[float, Tensor, Estimate]]:
         try:
-            return [*self.estimates(cast(Denoiser, self.model.denoiser))]
+            return [*self.estimates(self.denoiser)]
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if isinstance(error, ConfigError | NonFiniteError):
                 raise
-            first = f"{error}".splitlines()[0]
             need = f"a network that takes (x_t, t) of shapes {tuple(self.x.shape)} and {(len(self.x),)}"
-            raise ConfigError("network", first, need) from error
+            raise ConfigError("network", f"{type(error).__name__} ({error})".splitlines()[0], need) from error
 
 
 def _rated(ratio: float, words: str) -> tuple[float, str]:
@@ -117,14 +119,14 @@ def doubt(model: Diffusion, x: Tensor | None, condition: Mapping[str, Any], sigh
     """
     denoiser = cast(Denoiser, model.denoiser)
     rows = _stand_in(model) if x is None else x[:_MOST_ROWS].to(model.units.like)
-    trial = Trial(model, rows, {name: value[: len(rows)] for name, value in condition.items()})
+    trial = Trial(denoiser, model.steps, rows, {name: value[: len(rows)] for name, value in condition.items()})
     trial.require_sound()
     if x is None:
-        return _doubt_at_the_ends(trial, denoiser)
+        return _doubt_at_the_ends(trial)
     ratio, found = trial.excess(denoiser)
     if ratio <= _TOO_FAR:
         return None
-    return f"the network's {found}, so that the convention looks wrong; {_better(trial, denoiser, sights)}"
+    return f"the network's {found}, so that the convention looks wrong; {_better(trial, sights)}"
 
 
 def _stand_in(model: Diffusion) -> Tensor:
@@ -134,9 +136,10 @@ def _stand_in(model: Diffusion) -> Tensor:
 
 
 @torch.no_grad()
-def _doubt_at_the_ends(trial: Trial, denoiser: Denoiser) -> str | None:
+def _doubt_at_the_ends(trial: Trial) -> str | None:
     """Where nearly all is noise, the estimate of the noise must be close to it; where little is, not huge."""
-    noisy, *_, clean = estimates if len(estimates := [*trial.estimates(denoiser)]) > 1 else 2 * estimates
+    estimates = [*trial.estimates(trial.denoiser)]
+    noisy, clean = estimates[0], estimates[-1]
     away = float((noisy[2].eps - noisy[1]).pow(2).mean().sqrt())
     size = float(clean[2].eps.pow(2).mean().sqrt())
     if away > _FAR_FROM_NOISE:
@@ -148,25 +151,28 @@ def _doubt_at_the_ends(trial: Trial, denoiser: Denoiser) -> str | None:
     return f"{got}, so that the convention looks wrong; with examples=..., adapt looks for one that fits"
 
 
-def _better(trial: Trial, denoiser: Denoiser, sights: Mapping[str, Sight]) -> str:
+def _better(trial: Trial, sights: Mapping[str, Sight]) -> str:
     """What fits better, in words."""
-    predictions: dict[str, Prediction] = {**NAMED, "F": F(float(trial.x.double().std()))}
+    std = float(trial.x.std())
+    predictions: dict[str, Prediction] = {repr(name): each for name, each in NAMED.items() if name != "F"}
+    predictions[f"F({std:.2g})"] = F(std)
     tried = {
-        (sees, predicts): _tried(trial, denoiser, sight, prediction)
-        for sees, sight in {"the same": denoiser.sees, **sights}.items()
+        (sees, predicts): _tried(trial, sight, prediction)
+        for sees, sight in {"the same": trial.denoiser.sees, **sights}.items()
         for predicts, prediction in predictions.items()
     }
     (sees, predicts), ratio = min(tried.items(), key=lambda each: each[1])
     if ratio > _TOO_FAR:
         return "no other fits either: is it trained, and is the schedule its own?"
     also = "" if sees == "the same" else f"sees={sees!r} and "
-    return f"{also}predicts={predicts!r} would fit ({ratio:.2g} times)"
+    return f"{also}predicts={predicts} would fit ({ratio:.2g} times)"
 
 
-def _tried(trial: Trial, denoiser: Denoiser, sight: Sight, prediction: Prediction) -> float:
+def _tried(trial: Trial, sight: Sight, prediction: Prediction) -> float:
     """The excess under another convention; infinite if there is none of this kind."""
     try:
-        other = Denoiser(denoiser.network, denoiser.process, prediction, denoiser.variance, sight)
+        own = trial.denoiser
+        other = Denoiser(own.network, own.process, prediction, own.variance, sight)
         return trial.excess(other.eval())[0]
     except (RuntimeError, ValueError, IndexError):
         return torch.inf

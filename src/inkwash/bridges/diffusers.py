@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from inkwash.bridges.convention import pixels
@@ -13,7 +14,9 @@ from inkwash.core.errors import CheckpointError, ConfigError
 from inkwash.data.condition import ConditionSpec
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser
 from inkwash.denoise.wrap import Clipped
+from inkwash.model.autoencoder import Autoencoder, SharedNoise
 from inkwash.model.diffusion import Diffusion
+from inkwash.model.latent import LatentDiffusion
 from inkwash.process.gaussian import Gaussian
 from inkwash.sample.walk import Walking
 
@@ -26,7 +29,7 @@ class UNetOutput(nn.Module):
         sign: what its output is multiplied by.
     """
 
-    def __init__(self, unet: nn.Module, sign: float) -> None:
+    def __init__(self, unet: Any, sign: float) -> None:
         super().__init__()
         self.unet, self.sign = unet, sign
         self.has_classes = classes_of(unet) is not None
@@ -47,7 +50,43 @@ class UNetOutput(nn.Module):
         return {"class_labels": label - 1}
 
 
-def from_diffusers(source: Any, *, range: tuple[float, float] | None = (-1.0, 1.0)) -> Diffusion:
+class Moments(nn.Module):
+    """The encoder of an `AutoencoderKL`.
+
+    Args:
+        vae: the autoencoder.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae: Any = vae
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mean and log-variance of q(z | x) side by side, `(B, 2 c, h, w)`, for pictures `(B, C, H, W)`."""
+        law = self.vae.encode(x).latent_dist
+        return torch.cat([law.mean, law.logvar], 1)
+
+
+class Pictures(nn.Module):
+    """The decoder of an `AutoencoderKL`.
+
+    Args:
+        vae: the autoencoder.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae: Any = vae
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The mean of p(x | z) for latents `(B, c, h, w)`."""
+        picture: Tensor = self.vae.decode(z).sample
+        return picture
+
+
+def from_diffusers(
+    source: Any, *, range: tuple[float, float] | None = (-1.0, 1.0), noise: float | None = None
+) -> Diffusion | LatentDiffusion:
     """A pipeline of diffusers as a model: noise, times, prediction, clipping and classes are those of its parts.
 
     At the times of the grid the network is given the timesteps that it was trained with, and between them the number
@@ -59,17 +98,39 @@ def from_diffusers(source: Any, *, range: tuple[float, float] | None = (-1.0, 1.
             folder runs, and nothing is downloaded.
         range: what the values 0 and 255 of a pixel are for the network; the data is then of 8 bits, `(N, H, W)` for one
             channel and `(N, H, W, C)` for more. None: data is in model units.
+        noise: for a latent pipeline, and only there, the standard deviation of p(x | z) in model units. An
+            `AutoencoderKL` has none of its own; the root mean square error of its reconstructions gives the best bound.
 
     Raises:
         CheckpointError: a part that is missing, damaged or of another kind: text conditioning, an unknown scheduler,
             weights that do not fit the network; or diffusers is not installed.
-        ConfigError: a bad `range`, or a `source` that is neither a folder nor a pipeline.
+        ConfigError: a bad `range` or `noise`, or a `source` that is neither a folder nor a pipeline.
     """
     pipeline = pipeline_of(source)
     convention = convention_of(pipeline.scheduler, f"{pipeline.where}: scheduler")
     if pipeline.autoencoder is not None:
-        raise CheckpointError(pipeline.where, "a latent pipeline", "one of pixels")
+        return _of_latents(pipeline.autoencoder, _of_network(pipeline, convention, None), range, noise)
+    if noise is not None:
+        raise ConfigError("noise", noise, "none, for a pipeline of pixels")
     return _of_network(pipeline, convention, range)
+
+
+def _of_latents(vae: Any, latents: Diffusion, ends: tuple[float, float] | None, noise: float | None) -> LatentDiffusion:
+    """The model of latents with its autoencoder; a latent is the encoder's, shifted and scaled as diffusers does."""
+    if noise is None or not noise > 0:
+        need = "the standard deviation of p(x | z) in model units, as this pipeline is one of latents"
+        raise ConfigError("noise", "nothing" if noise is None else noise, need)
+    channels, *small = latents.shape
+    if vae.config.latent_channels != channels:
+        raise CheckpointError("vae.latent_channels", vae.config.latent_channels, f"{channels}, as the U-Net has")
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    shape = (vae.config.in_channels, *(factor * side for side in small))
+    transform = None if ends is None else pixels(shape, ends)
+    output = SharedNoise(noise**2, None if transform is None else transform.lattice, learned=False)
+    autoencoder = Autoencoder(Moments(vae), Pictures(vae), latents.shape, output)
+    autoencoder.shift.fill_(vae.config.shift_factor or 0.0)
+    autoencoder.scale.fill_(1 / vae.config.scaling_factor)
+    return LatentDiffusion(autoencoder, latents, shape, transform)
 
 
 def _of_network(pipeline: Pipeline, convention: Convention, ends: tuple[float, float] | None) -> Diffusion:

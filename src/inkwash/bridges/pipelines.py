@@ -66,8 +66,8 @@ def pipeline_of(source: Any) -> Pipeline:
 def _read(folder: Path) -> Pipeline:
     """The pipeline in a folder."""
     if not (folder / "model_index.json").is_file():
-        need = "a local folder of a pipeline (model_index.json); for one of the Hub, pass the pipeline that \
-DiffusionPipeline.from_pretrained(NAME, use_safetensors=True) gives"
+        own = "the pipeline that DiffusionPipeline.from_pretrained(NAME, use_safetensors=True) gives"
+        need = f"a local folder of a pipeline (model_index.json); for one of the Hub, pass {own}"
         raise CheckpointError(str(folder), "no pipeline", need)
     index = _read_json(folder / "model_index.json")
     kinds = {name: kind[1] for name, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[1]}
@@ -128,7 +128,7 @@ def _scheduler(folder: Path) -> Any:
     name = config.get("_class_name")
     _require_one_of(str(path), name, SAMPLERS)
     try:
-        return getattr(_diffusers(str(folder)), name).from_config(config)
+        return getattr(_diffusers(str(folder)), str(name)).from_config(config)
     except CheckpointError:
         raise
     except Exception as error:  # see _network
