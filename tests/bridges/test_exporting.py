@@ -205,12 +205,6 @@ def test_a_model_of_parts_is_exported_as_it_is(tmp_path):
     assert done.difference < 1e-6
 
 
-@bug(
-    "a difference is not seen",
-    exporting,
-    "example_inputs",
-    lambda model, count, seed=0: portable.example_inputs(model, 3),
-)
 def test_the_difference_is_that_of_another_file(home, tmp_path):
     """Against the file of other weights it is large."""
     model = untrained(home, "mlp")

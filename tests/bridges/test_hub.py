@@ -55,12 +55,7 @@ def hub(monkeypatch, tmp_path):
     server.server_close()
 
 
-@bug(
-    "the newest commit is loaded",
-    remote,
-    "repository_of",
-    lambda name: (name.removeprefix("hf:").partition("@")[0], None),
-)
+@bug("the commit is not printed", remote.Display, "say", lambda self, text: None)
 def test_a_name_with_a_revision_is_the_model_that_was_pushed(run, hub, monkeypatch, capsys):
     first = iw.bridges.push(run, "me/points")
     own = Run(run).model().sample(5, seed=1)
