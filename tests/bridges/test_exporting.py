@@ -100,18 +100,18 @@ def test_guidance_is_fixed_in_the_file(to, home, tmp_path):
     found = standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise, label=label)
     assert np.abs(found - walked(model, noise, label=label, guidance=2.5)).max() < 1e-4
     assert np.abs(found - walked(model, noise, label=label)).max() > 1e-2
+    without = standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise)
+    assert np.abs(without - walked(model, noise)).max() < 1e-4
 
 
 def test_the_file_and_its_sampler_need_nothing_else(home, tmp_path):
     """A program without inkwash draws the model's levels, in data units; both files are copied elsewhere first."""
     model = untrained(home, "levels")
-    done = exported(model, "torch-export", tmp_path)
+    done = export(model, "torch-export", tmp_path / "17-levels.pt2")
     for file in done.files:
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         file.rename(tmp_path / "elsewhere" / file.name)
-    words = (
-        "from model_sampler import *; d, a = load('model.pt2'); print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
-    )
+    words = "from _17_levels_sampler import *; d, a = load('17-levels.pt2'); print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
     barred = "import sys; sys.modules['inkwash'] = None; "
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", barred + words],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ def _file(model: Diffusion, to: ExportName, path: Path, guidance: float) -> Expo
     about = storage.dump_json(description(model, portable)).decode()
     with _quietly():
         content = target.dump(_program(portable, model), portable.outputs, about)
-    sampler = path.with_name(f"{path.stem}_sampler.py")
+    sampler = path.with_name(f"{re.sub(r'^(?=[0-9])|[^0-9A-Za-z_]', '_', path.stem)}_sampler.py")  # can be imported
     storage.make_folder(path.parent)
     storage.replace(path, content)
     storage.replace(sampler, Path(standalone.__file__).read_bytes())

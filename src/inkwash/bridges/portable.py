@@ -109,10 +109,11 @@ class Portable(nn.Module):
         """
         self.passed.last = alpha, sigma, level
         condition = {name: part for name, part in (("label", label), ("given", given)) if part is not None}
-        if isinstance(self.denoiser, OddsDenoiser):
-            return (self.denoiser.predict(x_t, level, self.guidance, condition)[0],)
-        if isinstance(self.denoiser, MixedDenoiser):
-            numbers, weights = self.denoiser.both(x_t, level, self.guidance, condition)
+        inner = network_denoiser(self.denoiser)  # around discrete data, a wrapper only sets the variance of a step
+        if isinstance(inner, OddsDenoiser):
+            return (inner.predict(x_t, level, self.guidance, condition)[0],)
+        if isinstance(inner, MixedDenoiser):
+            numbers, weights = inner.both(x_t, level, self.guidance, condition)
             return numbers.x, numbers.eps, weights
         estimate = self.denoiser(x_t, level, guidance=self.guidance, **condition)
         return estimate.x, estimate.eps

@@ -35,13 +35,17 @@ def sample(denoise, about, n, steps, noise=None, seed=0, **condition):
     """DDIM (Song et al. 2020, eq. 12, eta = 0) for a Gaussian process: `(n, *shape)`, model units.
 
     The steps lie on the model's own grid: evenly, if their number divides that of the grid. `noise` is standard normal;
-    a condition has a row for each sample.
+    a condition has a row for each sample, and without one there is none.
     """
     if list(about["outputs"]) != ["x", "eps"]:
         raise ValueError(f"outputs {list(about['outputs'])}: DDIM needs x and eps, those of a Gaussian process")
     table = {name: np.array(column) for name, column in about["table"].items()}
     alpha, sigma = table["alpha"], table["sigma"]
     rows = np.linspace(len(alpha) - 1, 0, steps + 1).round().astype(int)
+    if about["classes"]:
+        condition = {"label": np.zeros(n, np.int64), **condition}
+    if about["given"]:
+        condition = {"given": np.full((n, *about["given"]["spec"]["shape"]), np.nan, np.float32), **condition}
     noise = np.random.default_rng(seed).standard_normal((n, *about["shape"])) if noise is None else noise
     x = (noise * np.hypot(alpha[-1], sigma[-1])).astype(np.float32)
     for t, s in pairwise(rows):
