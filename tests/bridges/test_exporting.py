@@ -101,7 +101,7 @@ def test_guidance_is_fixed_in_the_file(to, home, tmp_path):
     assert np.abs(found - walked(model, noise, label=label, guidance=2.5)).max() < 1e-4
     assert np.abs(found - walked(model, noise, label=label)).max() > 1e-2
     without = standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise)
-    assert np.abs(without - walked(model, noise)).max() < 1e-4
+    assert np.abs(without - walked(model, noise, label=0 * label, guidance=2.5)).max() < 1e-4
 
 
 def test_the_file_and_its_sampler_need_nothing_else(home, tmp_path):
@@ -111,7 +111,8 @@ def test_the_file_and_its_sampler_need_nothing_else(home, tmp_path):
     for file in done.files:
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         file.rename(tmp_path / "elsewhere" / file.name)
-    words = "from _17_levels_sampler import *; d, a = load('17-levels.pt2'); print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
+    words = "from _17_levels_sampler import *; d, a = load('17-levels.pt2'); "
+    words += "print(to_data(sample(d, a, 2, 10, seed=3), a).tolist())"
     barred = "import sys; sys.modules['inkwash'] = None; "
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", barred + words],
