@@ -111,7 +111,7 @@ def different() -> Iterator[Case]:
     yield Case("DDIMScheduler", "epsilon", iw.DDIM(), TRAILING, "x is clipped, the noise is kept")
     unipc = TRAILING | {"solver_order": 2}
     multistep = "DPMSolverMultistepScheduler"
-    yield Case("UniPCMultistepScheduler", "epsilon", iw.DPMSolver(2, corrector=True), unipc, "weights fixed at 1/2")
+    yield Case("UniPCMultistepScheduler", "epsilon", iw.DPMSolver(2, corrector=True), unipc, "a weight fixed at 1/2")
     yield Case(
         multistep, "epsilon", iw.DPMSolver(2), TRAILING | {"solver_order": 2}, "midpoint instead of the integral"
     )

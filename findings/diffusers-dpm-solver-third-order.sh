@@ -5,7 +5,8 @@
 # update multiplies the second divided difference by the coefficient of a second derivative, which is twice as large: the
 # term counts half.
 #
-# Expected: order 3, that is an error that falls by 8 when the number of steps doubles; with 2 * D2 in place of D2 it does.
+# Expected: order 3, that is an error that falls by 8 when the number of steps doubles. With 2 * D2 in place of D2 the first
+# two errors below are 2.4e-05 and 1.6e-06.
 #
 # Output seen (exact estimates, exact first steps, steps even in log-SNR, float64):
 #   solver_order 2: errors 4.3e-03 1.1e-03 2.6e-04, orders 2.02 2.01
