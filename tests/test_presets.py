@@ -159,7 +159,7 @@ def shown(name, k):
     lambda self: torch.full((1000,), 0.01, dtype=F64),
     name="ddpm",
 )
-@bug("DDPM is shown the log-SNR", iw.Denoiser, "_time_input", lambda self, t: self.schedule.log_snr(t), name="ddpm")
+@bug("DDPM is shown the log-SNR", iw.Denoiser, "time_input", lambda self, t: self.schedule.log_snr(t), name="ddpm")
 @bug("the noise of EDM", closed.GeometricSchedule, "_risen", closed.KarrasSchedule()._risen, name="score")
 @pytest.mark.parametrize("name", SCALES)
 def test_the_network_is_shown_data_with_the_noise_of_the_paper_and_its_level(name):

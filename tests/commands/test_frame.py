@@ -32,6 +32,7 @@ WORK = {
     "inpaint": "inpaint images 0 --hide left -n 2",
     "impute": "impute points gaps.npy -n 1",
     "evaluate": "evaluate many --examples 10",
+    "export": "export points --to torch-export",
     "inspect": "inspect points",
     "papers": "papers products --draws 2 --steps 2",
 }
@@ -217,6 +218,11 @@ WRONG = [
     "impute points nowhere.csv",
     "evaluate many --examples 10 --guidance 2",
     "evaluate images --imputed 5 --examples 3",
+    "export points --to onnx --guidance 2",
+    "export points --to torch-export --out a.onnx",
+    "export points --to diffusers --out points",
+    "push points me",
+    "push points me/points@main",
     "inspect points --train.steps 3",
     "studio points --port 70000",
     "train nowhere.npy",
@@ -291,7 +297,10 @@ def test_a_message_names_what_to_type_and_it_exists(words, work, capsys):
     usable = (
         named
         or spoken & names
-        or re.search(r"^\d|>= |<= |\b\d+ (to|or)\b|\.(npy|npz|png|gif|csv)\b|shape \(|\bfalse\b|inkwash \w+", need)
+        or re.search(
+            r"^\d|>= |<= |\b\d+ (to|or)\b|\.(npy|npz|png|gif|csv|onnx|pt2)\b|OWNER/NAME|shape \(|\bfalse\b|inkwash \w+",
+            need,
+        )
     )
     assert usable, line
 

@@ -28,6 +28,7 @@ from inkwash.core.config import (
     DenoiserConfig,
     Device,
     EvaluateConfig,
+    ExportName,
     HideName,
     ImputeMethodName,
     MethodName,
@@ -36,6 +37,7 @@ from inkwash.core.config import (
     PresetName,
     ProcessConfig,
     SamplingConfig,
+    Strength,
     TrainConfig,
 )
 from inkwash.core.errors import ConfigError
@@ -310,6 +312,52 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a run for other libraries: one file with the denoiser and what programs must know to use it, beside a
+    sampler that needs nothing of inkwash; or a folder with a pipeline."""
+
+    run: _Run
+    """Folder of a run, or of one of its checkpoints."""
+    to: ExportName
+    """What to write: a file for onnxruntime and others (onnx), one for torch (torch-export), or a folder for
+    diffusers."""
+    out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File to write, .onnx or .pt2, or folder; by default the name of the run with such an ending, in this folder."""
+    guidance: Strength | None = None
+    """For a file of a model with a condition: how much it counts, which is fixed in the file; 1 by default."""
+
+    def __call__(self) -> None:
+        from inkwash.commands.export import export_run
+        from inkwash.core.display import Display
+
+        export_run(self.run, self.to, self.out, self.guidance, Display())
+
+
+@dataclass(frozen=True)
+class Push:
+    """Upload a run to the Hugging Face Hub, with a model card. hf:OWNER/NAME then stands for its folder in commands
+    that read one."""
+
+    run: _Run
+    """Folder of a run, or of one of its checkpoints."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
+    """The repository; if there is none of this name, it is made."""
+    private: bool = False
+    """Whether a new repository is for its owner only."""
+
+    def __call__(self) -> None:
+        from inkwash.bridges.hub import push
+        from inkwash.core.display import Display
+
+        display = Display()
+        with display.bar(f"uploading to {self.name}"):
+            found = push(self.run, self.name, private=self.private)
+        display.found(name=found)
+        display.say(f"uploaded  {found}")
+        display.say(f"next      inkwash sample {found} -n 64")
+
+
+@dataclass(frozen=True)
 class Inspect(_Training):
     """Say what a run or a checkpoint is: data, network, progress, versions and every option. Given data and the options
     of train, say what training would make of it; nothing is trained or written."""
@@ -381,6 +429,8 @@ COMMANDS: dict[str, Any] = {
     "impute": Impute,
     "forecast": Forecast,
     "evaluate": Evaluate,
+    "export": Export,
+    "push": Push,
     "inspect": Inspect,
     "studio": Studio,
     "papers": Papers,

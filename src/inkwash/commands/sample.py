@@ -18,6 +18,7 @@ from inkwash.model.factors import Condition
 from inkwash.model.shares import draw_in_shares
 from inkwash.model.watch import Film
 from inkwash.model.where import Where
+from inkwash.training.remote import is_remote
 from inkwash.training.run import StrPath, read_header
 
 
@@ -66,7 +67,8 @@ def sample_to_folder(
         _write(output, spec, data, read_header(run)[0].config.source, known)
         if recorded is not None:
             output.film(recorded)
-        output.say(f"next      inkwash evaluate {run}")
+        if not is_remote(run):
+            output.say(f"next      inkwash evaluate {run}")
 
 
 def _film_name(name: str) -> str:

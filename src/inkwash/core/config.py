@@ -76,6 +76,7 @@ SamplerName = Literal[
     "predictor-corrector",
 ]
 GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
+ExportName = Literal["diffusers", "onnx", "torch-export"]
 TrackerName = Literal["jsonl", "tensorboard", "wandb", "trackio", "mlflow"]
 ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]

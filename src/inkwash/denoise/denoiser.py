@@ -113,7 +113,7 @@ class NetworkDenoiser(nn.Module, ABC):
         function gives it for the time has float32 at least: 16 bits cannot tell the indices of 1000 steps apart."""
         dtype = next((p.dtype for p in parameters_of(self.network)), shown.dtype)
         of_time = torch.promote_types(dtype, torch.float32) if callable(self.sees) else dtype
-        time_input = per_row(self._time_input(t), shown).to(device=shown.device, dtype=of_time)
+        time_input = per_row(self.time_input(t), shown).to(device=shown.device, dtype=of_time)
         inputs = {
             name: value.to(shown.device, dtype if value.is_floating_point() else None)
             if isinstance(value, Tensor)
@@ -123,7 +123,7 @@ class NetworkDenoiser(nn.Module, ABC):
         output: Tensor = self.network(shown.to(dtype), time_input, **inputs)
         return output.to(shown.dtype)
 
-    def _time_input(self, t: Tensor) -> Tensor:
+    def time_input(self, t: Tensor) -> Tensor:
         """What the network is given in the place of the time t."""
         if callable(self.sees):
             return self.sees(t)

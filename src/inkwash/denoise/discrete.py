@@ -10,6 +10,7 @@ log-frequencies is therefore already the exact denoiser of independent entries. 
 gives both the predictions of the numbers and the log-weights of the categories.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from inkwash.core.config import SightName
 from inkwash.core.shapes import as_time
 from inkwash.denoise.denoiser import Denoiser, Network, NetworkDenoiser
 from inkwash.denoise.prediction import Prediction
-from inkwash.process.gaussian import Noisy
+from inkwash.process.gaussian import Estimate, Noisy
 from inkwash.process.mixed import Mixed, MixedEstimate
 from inkwash.process.process import AnyEstimate, Discrete
 from inkwash.process.variance import ReverseVariance
@@ -84,14 +85,19 @@ class MixedDenoiser(NetworkDenoiser):
 
     def forward(self, x_t: Tensor, t: float | Tensor, *, guidance: float = 1.0, **condition: Any) -> MixedEstimate:
         """The estimate at noisy rows `x_t` `(B, D)` and time `t`, `()` or `(B,)`, in the dtype of `x_t`."""
-        (numbers_t, categories_t), process = self.process.parts(x_t), self.process.categories
-        noisy = Noisy.at(numbers_t, as_time(t), self.process.numbers)
-        shown = self.process.joined(self.numbers.shown(noisy), categories_t)
-        output, spread = self.predict(shown, noisy.t, guidance, condition)
-        predictions, weights = self._parts(output)
-        numbers = self.numbers.read(predictions, spread, noisy)
-        categories = process.estimate(weights, categories_t, noisy.t)
+        t = as_time(t)
+        numbers, weights = self.both(x_t, t, guidance, condition)
+        categories = self.process.categories.estimate(weights, self.process.parts(x_t)[1], t)
         return MixedEstimate(numbers, categories, self.process)
+
+    def both(self, x_t: Tensor, t: Tensor, guidance: float, condition: Mapping[str, Any]) -> tuple[Estimate, Tensor]:
+        """The estimate of the numbers, and the log-weights of the categories, in the order of `OddsDenoiser`."""
+        numbers_t, categories_t = self.process.parts(x_t)
+        noisy = Noisy.at(numbers_t, t, self.process.numbers)
+        shown = self.process.joined(self.numbers.shown(noisy), categories_t)
+        output, spread = self.predict(shown, t, guidance, condition)
+        predictions, weights = self._parts(output)
+        return self.numbers.read(predictions, spread, noisy), weights
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         numbers, weights = self._parts(output)

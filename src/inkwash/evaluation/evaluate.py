@@ -36,7 +36,7 @@ from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
 from inkwash.training.decided import decided
-from inkwash.training.run import Run, StrPath
+from inkwash.training.run import Run, StrPath, require_run
 
 
 def evaluate(
@@ -124,6 +124,7 @@ def evaluated(
     known: Known | None = None,
 ) -> Evaluated:
     """`evaluate`, without writing anything; what is `known` of the data is not found again."""
+    require_run(Path(run))
     folder, config = Run(run), config or EvaluateConfig()
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)

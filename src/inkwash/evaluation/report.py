@@ -49,7 +49,7 @@ def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -
         warnings=found.warnings(),
         name=run.path.resolve().name,
         header=header,
-        about=_about(header, model),
+        about=describe_run(header, model),
         options=json.dumps(to_json(header.config), indent=2, ensure_ascii=False),
         pictures={caption: _data_uri(path) for caption, path in pictures.items()},
         meanings=fidelity.MEANINGS,
@@ -104,7 +104,7 @@ def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:
     return shlex.join(["inkwash", "evaluate", *map(str, (run, *others)), *itertools.chain(*words)])
 
 
-def _about(header: Header, model: Model) -> dict[str, str]:
+def describe_run(header: Header, model: Model) -> dict[str, str]:
     """Data, model and training, a line each."""
     train, labels, family = header.config.train, header.condition, family_of(header.config)
     parts = family.describe(header.config, header.transform.spec, family.trained(model))

@@ -97,9 +97,12 @@ class LevelNet(nn.Module):
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
-        rows = max(1, _CACHED // self.head.log_prior.numel()) if x_t.device.type == "cpu" else len(x_t)
-        parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
-        waves = torch.cat([self._expected_waves(*part) for part in parts])
+        if x_t.device.type != "cpu" or torch.compiler.is_compiling():  # in a graph, the number of rows is open
+            waves = self._expected_waves(x_t, log_snr)
+        else:
+            rows = max(1, _CACHED // self.head.log_prior.numel())
+            parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
+            waves = torch.cat([self._expected_waves(*part) for part in parts])
         shown = torch.cat([x_t[..., None], waves], -1).movedim(-1, 2).flatten(1, 2)
         return self.head(self.network(shown, log_snr, **condition))
 

@@ -46,6 +46,7 @@ from inkwash.training.checkpoint import (
     save_checkpoint,
 )
 from inkwash.training.prepare import Prepared
+from inkwash.training.remote import is_remote, located, repository_of
 from inkwash.training.resolve import family_of, resolve
 from inkwash.training.state import TrainState
 from inkwash.training.summary import Summary
@@ -151,13 +152,13 @@ class Run:
     """A run folder.
 
     Args:
-        path: the folder.
+        path: the folder, or `hf:OWNER/NAME`, which is fetched from the Hugging Face Hub; see `load`.
     """
 
     path: Path
 
     def __init__(self, path: StrPath) -> None:
-        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "path", located(path))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -316,8 +317,11 @@ def require_run(path: Path) -> None:
     """Check that a folder is a run with a checkpoint.
 
     Raises:
-        CheckpointError: the folder is not.
+        CheckpointError: the folder is not; or it is the name of a run on the Hub, which has no folder of its own.
     """
+    if is_remote(path):
+        need = f"a folder of your own, to write to: hf download {repository_of(str(path))[0]} --local-dir FOLDER"
+        raise CheckpointError(str(path), "a run on the Hub", need)
     if not list_checkpoints(path / "checkpoints"):
         got = "a folder without checkpoints" if path.is_dir() else "no such folder"
         need = f"a run, as inkwash train makes one: inkwash train DATA --out {path}{_nearest_run(path)}"
@@ -337,7 +341,8 @@ def load(path: StrPath, device: str | torch.device = "cpu") -> Model:
     If the newest checkpoint of a run is damaged, the one before it is loaded, with a warning.
 
     Args:
-        path: the folder of the run or of the checkpoint.
+        path: the folder of the run or of the checkpoint; or `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`, for a run on
+            the Hugging Face Hub.
         device: where the model shall live; "auto" is a CUDA GPU if there is one, and otherwise the CPU.
 
     Raises:
@@ -345,13 +350,19 @@ def load(path: StrPath, device: str | torch.device = "cpu") -> Model:
         CheckpointError: the folder is not a run, or has no valid checkpoint.
     """
     place = device_of(device)
-    header, groups, _ = _read(Path(path), ("average",))
-    return _model(header, groups["average"], place)
+    return _model(*read_average(path), place)
+
+
+def read_average(path: StrPath) -> tuple[Header, dict[str, Tensor]]:
+    """The header of a run's newest valid checkpoint, or of one checkpoint, and the averaged weights; it raises what
+    `load` does."""
+    header, groups, _ = _read(located(path), ("average",))
+    return header, groups["average"]
 
 
 def read_header(path: StrPath) -> tuple[Header, Path]:
     """The header of a run's newest valid checkpoint, or of one checkpoint, and its path; it raises what `load` does."""
-    header, _, where = _read(Path(path), ())
+    header, _, where = _read(located(path), ())
     return header, where
 
 
