@@ -1,0 +1,5 @@
+"""Examples as bytes under a model, as long as its variational bound, and back."""
+
+from inkwash.codec.scheme import MODES, Cells, ModeName, Scheme, scheme_of
+
+__all__ = ["MODES", "Cells", "ModeName", "Scheme", "scheme_of"]
