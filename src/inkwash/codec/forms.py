@@ -43,19 +43,24 @@ class Form:
     def held_as(self) -> np.dtype[Any]:
         """Type of the array that holds the examples in data units."""
         if self.kind == "tensor":
-            return to_array(torch.empty(0, dtype=_torch_type(self.dtype))).dtype
+            return to_array(torch.empty(0, dtype=self.torch_type)).dtype
         return np.dtype(self.dtype)
+
+    @property
+    def torch_type(self) -> torch.dtype:
+        """Type of a tensor.
+
+        Raises:
+            TypeError: torch has no such type.
+        """
+        found = getattr(torch, self.dtype, None)
+        if not isinstance(found, torch.dtype):
+            raise TypeError(f"{self.dtype} is no type of torch")
+        return found
 
     def of(self, count: int) -> Form:
         """The same for another number of examples."""
         return replace(self, shape=(count, *self.shape[1:]))
-
-
-def _torch_type(name: str) -> torch.dtype:
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
-        raise TypeError(f"{name} is no type of torch")
-    return found
 
 
 def form_of(units: Units, x: Any) -> tuple[Form, Array]:
@@ -117,7 +122,7 @@ def _of_series(units: Units, x: list[Any]) -> tuple[Form, Array]:
 def as_it_was(form: Form, units: Units, held: Array) -> Any:
     """The examples that an array in data units holds, as the object that went in."""
     if form.kind == "tensor":
-        return torch.from_numpy(np.ascontiguousarray(held)).to(_torch_type(form.dtype))
+        return torch.from_numpy(np.ascontiguousarray(held)).to(form.torch_type)
     if form.kind == "series":
         return [each.astype(form.dtype) for each in units.cut(held)]
     if form.kind == "rows":

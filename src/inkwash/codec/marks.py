@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.codec.scheme import Cells
 from inkwash.core.errors import DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
@@ -65,6 +66,19 @@ class Marks:
     def _column(self, axes: int) -> Array:
         return np.asarray(self.per_unit, np.float64).reshape(-1, *(1,) * (axes - 2))
 
+    def cells(self, units: Units, low: Sequence[int], high: Sequence[int]) -> Cells | None:
+        """What integers between `low` and `high` stand for; None if all are levels, bits or categories."""
+        if None not in last_integers(units, len(low)):
+            return None
+        column, transform, shape = self._column(1 + len(units.shape)), units.transform, units.shape
+        first, last = (torch.tensor(ends).reshape(-1, *(1,) * (len(shape) - 1)).expand(shape) for ends in (low, high))
+
+        def to_model(integers: Tensor) -> Tensor:
+            data = integers.double() / torch.from_numpy(column)
+            return data if transform is None else transform.from_real(data)
+
+        return Cells(first, last, to_model)
+
     def describe(self, units: Units) -> dict[str, str]:
         """The resolution of each column or channel of real numbers, by its name; of channels that agree, once."""
         if units.transform is None:
@@ -111,6 +125,18 @@ def _are_multiples(values: Array, per_unit: int, dtype: Any) -> bool:
         return same(back.astype(dtype), values.astype(dtype))
 
 
+def last_integers(units: Units, entries: int) -> list[int | None]:
+    """The last level or category of each channel or entry, by its number; None for other numbers."""
+    if units.values is not None:
+        return [units.values.levels - 1] * entries
+    if units.transform is None:
+        return [None] * entries
+    spec = units.spec
+    if spec.levels is not None:
+        return [spec.levels - 1] * entries
+    return [size - 1 if size else None for size in spec.sizes or (0,) * entries]
+
+
 def same(a: Array, b: Array) -> bool:
     """Whether arrays of one type and shape have the same values: 0 and -0 differ, and missing entries are equal."""
     if a.shape != b.shape or a.dtype != b.dtype:
@@ -150,5 +176,3 @@ def _start(units: Units) -> float:
 def _own_lattice(units: Units) -> Lattice | None:
     """The values of entries of a model without a transform, if they are few."""
     return units.values if units.transform is None else None
-
-
