@@ -4,8 +4,6 @@ A file is refused if its model, or the last bits of the numbers of its machine, 
 their checksum after decoding. Where the examples themselves are shorter, the file holds them as they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,8 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 from torch import Tensor
 
-from inkwash.codec.chunks import Chunks
-from inkwash.codec.container import WRITTEN, Opened, opened, packed, sealed, unpacked
+from inkwash.codec.chunks import OF_FILE, Chunks
+from inkwash.codec.container import CHECKSUM, WRITTEN, Opened, checksum, opened, packed, sealed, unpacked
 from inkwash.codec.forms import Form, as_it_was, form_of
 from inkwash.codec.identity import Identity, Machine, identity_of, this_machine
 from inkwash.codec.marks import Marks, find_marks, last_integers, same
@@ -30,6 +28,8 @@ from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.model.units import Units
 
+# Annotations are objects in this module and others of this room, not text: to parse a header, nothing must be compiled.
+
 _HELD = 32
 """Bytes that an entry takes while it is coded: as it came, as an integer, and copies of both."""
 _Integer = Annotated[int, Range(-(1 << 53), 1 << 53)]
@@ -43,7 +43,7 @@ class Ends:
     high: tuple[_Integer, ...]
 
     @classmethod
-    def of(cls, units: Units, integers: Tensor) -> Ends:
+    def of(cls, units: Units, integers: Tensor) -> "Ends":
         """Those of integers `(N, *shape)`; all levels and categories that there are count."""
         flat = integers.transpose(0, 1).flatten(1)
         low, high = flat.amin(1).tolist(), flat.amax(1).tolist()
@@ -90,10 +90,13 @@ class Header:
         return {len(self.marks.per_unit), len(self.ends.low), len(self.ends.high)} == {entries}
 
     @property
-    def chunks(self) -> list[range]:
-        """The numbers of the examples in each chunk."""
-        every, size = range(self.count), self.config.chunk
-        return [every[start : start + size] for start in range(0, self.count, size)]
+    def chunks(self) -> int:
+        """How many chunks there are."""
+        return -(-self.count // self.config.chunk)
+
+    def size(self, chunk: int) -> int:
+        """How many examples a chunk has."""
+        return min(self.config.chunk, self.count - chunk * self.config.chunk)
 
 
 @dataclass(frozen=True)
@@ -183,13 +186,14 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = ""
     require_memory("compress", len(held), _HELD * event_size(held.shape[1:]))
     model.to_model(held, missing=True)  # refuses what the model does not know
     marks = find_marks(units, held)
-    integers, gone = marks.integers(units, held)
-    _require_exact(held, marks.data(units, integers, gone, held.dtype))
+    integers, odd = marks.integers(units, held)
+    back = marks.data(units, integers, odd, held.dtype)
+    _require_exact(held, back)
     ends = Ends.of(units, integers)
     scheme = _scheme(model, config, marks, ends)
     chunks = Chunks(scheme, model.shape, min(ends.low), max(ends.high))
     rows = [slice(start, start + config.chunk) for start in range(0, len(held), config.chunk)]
-    parts = [chunks.pack(integers[each], gone[each]) for each in tracked(rows)]
+    parts = [_sum(back[each]) + chunks.pack(integers[each], odd[each]) for each in tracked(rows)]
     parts += [packed(content.beside)] if content.beside else []
     header = Header(
         form=content.form,
@@ -213,7 +217,12 @@ def _require_exact(held: Array, back: Array) -> None:
     i = next(i for i in range(len(held)) if not same(held[i], back[i]))
     places = [place for place in np.ndindex(held.shape[1:]) if not same(held[i][place], back[i][place])]
     got = f"{held[i][places[0]]:g}, which would come back as {back[i][places[0]]:g}"
-    raise DataError(f"x[{', '.join(map(str, (i, *places[0])))}]", got, "the values that the model knows, and 0 for -0")
+    raise DataError(f"x[{', '.join(map(str, (i, *places[0])))}]", got, "the values that the model knows")
+
+
+def _sum(held: Array) -> bytes:
+    """A checksum of examples in data units, which is compared after decoding."""
+    return checksum(held.tobytes())
 
 
 def _scheme(model: Diffusion, config: CodecConfig, marks: Marks, ends: Ends) -> Scheme:
@@ -241,7 +250,7 @@ class Reader:
     where: str
 
     @classmethod
-    def of(cls, model: Diffusion, file: Opened) -> Reader:
+    def of(cls, model: Diffusion, file: Opened) -> "Reader":
         """The reader of a file.
 
         Raises:
@@ -249,7 +258,7 @@ class Reader:
         """
         header = header_in(file)
         header.model.require(model, file.where)
-        if header.form.shape[1:] != model.units.data_shape or not header.fits(model.shape[0]):
+        if not header.form.fits(model.units) or not header.fits(model.shape[0]):
             raise CodecError(file.where, "a header that does not fit the model", WRITTEN)
         scheme = _scheme(model, header.config, header.marks, header.ends)
         header.machine.require(scheme, file.where)
@@ -270,7 +279,7 @@ class Reader:
         if not held:
             return form.of(0), np.empty((0, *form.shape[1:]), form.held_as)
         places = np.searchsorted(needed, rows // size) * size + rows % size
-        return form.of(len(rows)), np.concatenate(held)[places]
+        return form.of(len(rows)), np.concatenate(held)[places].astype(form.held_as)  # which joining makes native
 
     def beside(self) -> bytes:
         """What lies beside the examples; empty if nothing does."""
@@ -280,9 +289,13 @@ class Reader:
         return unpacked(self.parts[-1](), self.header.beside, f"{self.where}, what lies beside the examples")
 
     def _chunk(self, i: int) -> Array:
-        where, count = f"{self.where}, chunk {i}", len(self.header.chunks[i])
-        integers, gone = self.chunks.unpack(self.parts[i](), count, where)
-        return self.header.marks.data(self.units, integers, gone, self.header.form.held_as)
+        where, count = f"{self.where}, chunk {i}", self.header.size(i)
+        part = self.parts[i]()
+        integers, odd = self.chunks.unpack(part[CHECKSUM:], count, where)
+        held = self.header.marks.data(self.units, integers, odd, self.header.form.held_as)
+        if _sum(held) != part[:CHECKSUM]:
+            raise CodecError(where, "other examples than were compressed", OF_FILE)
+        return held
 
     def _require_memory(self, count: int) -> None:
         """Raise a `CodecError` unless there is memory for so many examples, and for what lies beside them."""
@@ -300,6 +313,6 @@ def header_in(file: Opened) -> Header:
         CodecError: it does not fit the file.
     """
     header = file.parsed(Header)
-    if len(header.lengths) != len(header.chunks) + bool(header.beside):
-        raise CodecError(file.where, f"{len(header.lengths)} parts", f"{len(header.chunks)} chunks, as its header says")
+    if len(header.lengths) != header.chunks + bool(header.beside):
+        raise CodecError(file.where, f"{len(header.lengths)} parts", f"{header.chunks} chunks, as its header says")
     return header

@@ -1,9 +1,8 @@
 """One chunk of examples as bytes: those of a scheme, or packed integers where these are fewer.
 
 ```
-8 bytes    checksum of the integers and of what is missing, compared after decoding
-1 byte     how they are coded: 0 packed, 1 by the scheme; 2 more if entries are missing
-           which entries are missing: 4 bytes for the length, and packed bits
+1 byte     how they are coded: 0 packed, 1 by the scheme; 2 more if integers do not say all
+           what they do not say: 4 bytes for the length, and a packed byte for each entry
            the integers
 ```
 """
@@ -18,14 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.codec.container import CHECKSUM, WRITTEN, checksum, packed, unpacked
+from inkwash.codec.container import WRITTEN, packed, unpacked
 from inkwash.codec.scheme import Scheme
 from inkwash.core.errors import CodecError, ConfigError, DataError
 from inkwash.core.shapes import Array
 
-_PACKED, _BY_SCHEME, _HAS_GAPS = 0, 1, 2
+_PACKED, _BY_SCHEME, _HAS_MORE = 0, 1, 2
 _LENGTH = struct.Struct("<I")
 _WIDTHS = ("<u1", "<u2", "<u4")
+OF_FILE = "the model and the machine of the file"
 _LOST = (ArithmeticError, DataError, LookupError, RuntimeError, ValueError)
 """What decoding raises where its numbers are not those of the encoder."""
 
@@ -46,46 +46,43 @@ class Chunks:
     low: int
     high: int
 
-    def pack(self, integers: Tensor, gone: Array) -> bytes:
+    def pack(self, integers: Tensor, odd: Array) -> bytes:
         """The bytes of examples.
 
         Args:
             integers: int64 `(B, *shape)`.
-            gone: which entries are missing, boolean; integers stand there all the same.
+            odd: what the integers do not say, uint8; 0 where they say all.
         """
         plain, own = self._packed(integers), self.scheme.encode(integers)
         method, content = (_BY_SCHEME, own) if len(own) < len(plain) else (_PACKED, plain)
-        gaps = b""
-        if gone.any():
-            bits = packed(np.packbits(gone).tobytes())
-            method, gaps = method + _HAS_GAPS, _LENGTH.pack(len(bits)) + bits
-        return _sum(integers, gone) + bytes([method]) + gaps + content
+        more = b""
+        if odd.any():
+            each = packed(odd.tobytes())
+            method, more = method + _HAS_MORE, _LENGTH.pack(len(each)) + each
+        return bytes([method]) + more + content
 
     def unpack(self, part: memoryview, count: int, where: str) -> tuple[Tensor, Array]:
-        """The integers `(count, *shape)`, and which entries are missing.
+        """The integers `(count, *shape)`, and what they do not say.
 
         Raises:
-            CodecError: they are not those that were packed.
+            CodecError: bytes that do not decode. Where they do, the examples may still be others.
         """
-        if len(part) <= CHECKSUM or part[CHECKSUM] > _BY_SCHEME + _HAS_GAPS:
+        if not len(part) or part[0] > _BY_SCHEME + _HAS_MORE:
             raise CodecError(where, "no chunk", WRITTEN)
-        method, content = part[CHECKSUM], part[CHECKSUM + 1 :]
-        gone = np.zeros((count, *self.shape), bool)
-        if method & _HAS_GAPS:
-            gone, content = self._gaps(content, count, where)
+        method, content = part[0], part[1:]
+        odd = np.zeros((count, *self.shape), np.uint8)
+        if method & _HAS_MORE:
+            odd, content = self._more(content, count, where)
         decode = self._by_scheme if method & _BY_SCHEME else self._unpacked
-        integers = decode(content, count, where)
-        if _sum(integers, gone) != part[:CHECKSUM]:
-            raise CodecError(where, "other examples than were compressed", "the model and the machine of the file")
-        return integers, gone
+        return decode(content, count, where), odd
 
-    def _gaps(self, content: memoryview, count: int, where: str) -> tuple[Array, memoryview]:
+    def _more(self, content: memoryview, count: int, where: str) -> tuple[Array, memoryview]:
         size = count * math.prod(self.shape)
         if len(content) < _LENGTH.size:
-            raise CodecError(where, "no list of missing entries", WRITTEN)
+            raise CodecError(where, "no list of what is missing", WRITTEN)
         end = _LENGTH.size + _LENGTH.unpack(content[: _LENGTH.size])[0]
-        bits = np.frombuffer(unpacked(content[_LENGTH.size : end], -(-size // 8), where), np.uint8)
-        return np.unpackbits(bits, count=size).astype(bool).reshape(count, *self.shape), content[end:]
+        odd = np.frombuffer(unpacked(content[_LENGTH.size : end], size, where), np.uint8)
+        return odd.reshape(count, *self.shape), content[end:]
 
     def _by_scheme(self, content: memoryview, count: int, where: str) -> Tensor:
         try:
@@ -94,7 +91,7 @@ class Chunks:
             if isinstance(error, ConfigError):
                 raise
             got = f"bytes that do not decode ({error})"
-            raise CodecError(where, got, "the model and the machine of the file") from None
+            raise CodecError(where, got, OF_FILE) from None
         if found.shape != (count, *self.shape) or found.dtype != torch.int64:
             raise CodecError(where, f"{found.dtype} {tuple(found.shape)}", f"{count} examples of shape {self.shape}")
         return found
@@ -112,10 +109,3 @@ class Chunks:
         size = count * math.prod(self.shape)
         flat = np.frombuffer(unpacked(content, size * self._width.itemsize, where), self._width)
         return torch.from_numpy(flat.astype(np.int64).reshape(count, *self.shape)) + self.low
-
-
-def _sum(integers: Tensor, gone: Array) -> bytes:
-    """A checksum of what decoding must give."""
-    seen = integers.numpy().astype("<i8").copy()
-    seen[gone] = 0
-    return checksum(seen.tobytes() + np.packbits(gone).tobytes())

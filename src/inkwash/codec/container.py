@@ -14,19 +14,17 @@ header says how long each part is; a file that is longer or shorter is damaged. 
 was compared, and nothing that a header claims takes memory before it was compared with the file and the machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, CodecError, ConfigError
-from inkwash.core.options import from_json
+from inkwash.core.options import Range, from_json
 
 H = TypeVar("H")
 
@@ -140,6 +138,32 @@ def opened(data: bytes | memoryview, where: str) -> Opened:
     if not isinstance(header, dict):
         raise CodecError(where, "a header that is no object", WRITTEN)
     return Opened(header, view[end + _CRC.size :], _key(view[: end + _CRC.size]), where)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The header of a bundle."""
+
+    names: tuple[str, ...]
+    lengths: tuple[Annotated[int, Range(0)], ...]
+
+
+def bundled(files: Mapping[str, bytes]) -> bytes:
+    """Several files as one."""
+    return sealed({"names": [*files], "lengths": [*map(len, files.values())]}, [*files.values()])
+
+
+def unbundled(content: bytes | memoryview, where: str) -> dict[str, bytes]:
+    """The files that were `bundled`, by name.
+
+    Raises:
+        CodecError: other bytes.
+    """
+    bundle = opened(content, where)
+    listed = bundle.parsed(_Listed)
+    if len(listed.names) != len(listed.lengths):
+        raise CodecError(where, f"{len(listed.names)} names", f"{len(listed.lengths)}, one for each part")
+    return {name: bytes(read()) for name, read in zip(listed.names, bundle.parts(listed.lengths), strict=True)}
 
 
 def packed(content: bytes) -> bytes:

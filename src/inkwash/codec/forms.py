@@ -3,8 +3,6 @@
 The types, the shape and the order of axes come back; whether an array lay in memory by rows or by columns does not.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -58,7 +56,17 @@ class Form:
             raise TypeError(f"{self.dtype} is no type of torch")
         return found
 
-    def of(self, count: int) -> Form:
+    def fits(self, units: Units) -> bool:
+        """Whether examples of a model with these units can be this."""
+        try:
+            is_number = self.held_as.kind in "biuf"
+        except TypeError:
+            return False
+        is_table = units.transform is not None and units.spec.columns is not None
+        possible = self.kind in ("array", "tensor", *["rows"] * is_table, *["series"] * (units.lengths is not None))
+        return is_number and possible and self.shape[1:] == units.data_shape
+
+    def of(self, count: int) -> "Form":
         """The same for another number of examples."""
         return replace(self, shape=(count, *self.shape[1:]))
 

@@ -1,7 +1,5 @@
 """Which model a file was made with, and on what machine: a file needs the same numbers, to the last bit, to be read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

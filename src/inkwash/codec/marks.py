@@ -5,8 +5,6 @@ be a multiple of a resolution, which is found from the data: the coarsest of 1, 
 of which all numbers of a column or channel are multiples, bit for bit in their type.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -24,6 +22,8 @@ from inkwash.process.distributions import Lattice
 
 _RESOLUTIONS = (*(10**d for d in range(10)), *(2**k for k in range(1, 31)))
 _FIRST = 256
+MISSING, NEGATIVE_ZERO = np.uint8(1), np.uint8(2)
+"""What an integer does not say of an entry: that it is missing, or that its 0 has a sign, as -0.04 has if rounded."""
 _MOST = 1 << 31
 """Integers lie below this, so that differences, sums and products with few others stay exact."""
 
@@ -39,28 +39,31 @@ class Marks:
     per_unit: tuple[Annotated[int, Range(1, 1 << 30)], ...]
 
     def integers(self, units: Units, data: Array) -> tuple[Tensor, Array]:
-        """Examples, data units as they came, as int64 `(N, *shape)`; and which entries are missing, boolean.
+        """Examples, data units as they came, as int64 `(N, *shape)`; and what no integer says, uint8: `MISSING`,
+        `NEGATIVE_ZERO`, or 0.
 
         What stands for a missing entry is the most frequent integer of its column or channel among these examples.
         """
         values = _channels_first(units, data)
         gone = np.isnan(values)
+        odd = gone * MISSING + ((values == 0) & np.signbit(values)) * NEGATIVE_ZERO
         first, lattice = _start(units), _own_lattice(units)
         if lattice is not None:
             found = lattice.index(torch.from_numpy(values)).numpy()
         else:
             found = np.rint((values - first) * self._column(values.ndim))
         filled = _filled(found, gone) if gone.any() else found
-        return torch.from_numpy(filled.astype(np.int64)), gone
+        return torch.from_numpy(filled.astype(np.int64)), odd
 
-    def data(self, units: Units, integers: Tensor, gone: Array, dtype: Any) -> Array:
-        """The examples, data units as they came, that integers `(N, *shape)` stand for, NaN where they are missing."""
+    def data(self, units: Units, integers: Tensor, odd: Array, dtype: Any) -> Array:
+        """The examples, data units as they came, that integers `(N, *shape)` and what they do not say stand for."""
         found, lattice = integers.numpy().astype(np.float64), _own_lattice(units)
         if lattice is not None:
             values = lattice.low + found * lattice.spacing
         else:
             values = found / self._column(found.ndim) + _start(units)
-        values[gone] = np.nan
+        values[odd == MISSING] = np.nan
+        values[odd == NEGATIVE_ZERO] = -0.0
         return _as_it_came(units, values).astype(dtype)
 
     def _column(self, axes: int) -> Array:
@@ -122,7 +125,7 @@ def _per_unit(units: Units, i: int, values: Array, dtype: Any) -> int:
 def _are_multiples(values: Array, per_unit: int, dtype: Any) -> bool:
     with np.errstate(over="ignore"):
         back = np.rint(values * per_unit) / per_unit
-        return same(back.astype(dtype), values.astype(dtype))
+        return bool((back.astype(dtype) == values.astype(dtype)).all())
 
 
 def last_integers(units: Units, entries: int) -> list[int | None]:

@@ -92,8 +92,8 @@ def examples_of(raw: Stored, units: Units, only: slice | Sequence[int] | None, w
     form = raw.form
     if form is None:
         raise ConfigError("data", f"{where}, which holds a file as it was", "inkwash decompress, which writes files")
-    if form.shape[1:] != units.data_shape:
-        raise CodecError(where, f"examples of shape {form.shape[1:]}", f"shape {units.data_shape}, as the model has")
+    if not form.fits(units):
+        raise CodecError(where, f"a {form.kind}, {form.dtype} {form.shape}", f"examples of shape {units.data_shape}")
     rows = rows_of(form.shape[0], only)
     try:
         if form.kind == "series":
