@@ -1,5 +1,6 @@
 """Examples as bytes under a model, as long as its variational bound, and back."""
 
-from inkwash.codec.scheme import MODES, Cells, ModeName, Scheme, scheme_of
+from inkwash.codec.cells import Cells
+from inkwash.codec.scheme import MODES, ModeName, Scheme, scheme_of
 
 __all__ = ["MODES", "Cells", "ModeName", "Scheme", "scheme_of"]
