@@ -1,14 +1,19 @@
 """`Scheme`: how the examples of one chunk become bytes under a model, and how these become the examples again."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+import torch
 from torch import Tensor
 
-from inkwash.core.brief import short_repr
-from inkwash.core.errors import ConfigError
+from inkwash.codec.cells import Cells
+from inkwash.codec.chain import BitsBack
+from inkwash.core.errors import ConfigError, require_one_of
+from inkwash.core.randomness import Slots
 from inkwash.model.diffusion import Diffusion
+from inkwash.process.distributions import Lattice
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.mixed import Mixed
+from inkwash.process.noise.grid import as_grid
 
 ModeName = Literal["bits-back", "direct"]
 MODES: tuple[ModeName, ...] = get_args(ModeName)
@@ -40,25 +45,6 @@ class Scheme(Protocol):
         """
 
 
-@short_repr
-@dataclass(frozen=True)
-class Cells:
-    """What integers stand for where the data has no levels: the cells in which real numbers count as equal.
-
-    Integer k of an entry stands for the numbers between those of k - 1/2 and k + 1/2; the first cell has no lower end,
-    and the last no upper one.
-
-    Args:
-        low: for each entry the smallest integer, int64 `(*event)`; 0 for categories.
-        high: for each entry the largest.
-        to_model: the numbers in model units that integers and halves `(B, *event)`, float64, stand for; increasing.
-    """
-
-    low: Tensor
-    high: Tensor
-    to_model: Callable[[Tensor], Tensor]
-
-
 def scheme_of(
     model: Diffusion,
     mode: ModeName,
@@ -81,4 +67,14 @@ def scheme_of(
     Raises:
         ConfigError: a bad option, or a model that the mode cannot use.
     """
-    raise ConfigError("mode", mode, "one that exists")
+    require_one_of("mode", mode, MODES)
+    grid, shape = as_grid(steps, times, model.steps), model.shape
+    lattice = model.units.lattice or model.process.lattice
+    if cells is None:
+        if not isinstance(lattice, Lattice) and isinstance(model.process, Gaussian | Mixed):
+            raise ConfigError("cells", None, "what the integers stand for, where the data has no levels")
+        cells = Cells.of_lattice(lattice if isinstance(lattice, Lattice) else Lattice(0.0, 1.0, 2), shape)
+    if mode == "direct":
+        raise ConfigError("mode", mode, "bits-back")
+    most = Slots(shape, torch.device("cpu")).rows
+    return BitsBack(model.denoiser, grid, shape, lattice, cells, seed, model.device, most)
