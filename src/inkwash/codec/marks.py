@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inkwash.codec.scheme import Cells
+from inkwash.codec.cells import Cells
 from inkwash.core.errors import DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array

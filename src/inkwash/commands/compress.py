@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     _require_free(target)
     model = require_diffusion(load(run), "compress")
     content = _content(run, model, source)
-    count, entries = len(content.held), event_size(model.shape)
+    count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
     steps, chunks = config.steps or model.steps, -(-count // config.chunk)
     display.say(
@@ -71,11 +72,11 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     storage.make_folder(target.parent)
     storage.replace(target, file)
     display.wrote(target)
-    bits = 8 * len(file) / (count * entries)
+    bits = 8 * len(file) / (count * event_size(model.shape))
     display.found(file=str(target), bytes=len(file), raw_bytes=len(content.raw), examples=count, bits_per_dim=bits)
     share = len(file) / max(len(content.raw), 1)
     display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
-    display.say(f"next      inkwash decompress {run} {target} -o {storage.unused(_original(source))}")
+    display.say(f"next      inkwash decompress {run} {target} -o {_free(_original(source))}")
 
 
 def _original(source: str) -> Path:
@@ -99,7 +100,6 @@ def _lines(file: Opened) -> Iterator[str]:
         yield f"stored    {_words(raw)}, as it is, which is shorter than what the model made of it"
         return
     header = header_in(file)
-    entries = header.count * len(header.marks.per_unit)
     config, form = header.config, header.form
     yield f"examples  {header.count} ({form.kind} {form.dtype} {form.shape})" + _of_file(header.file)
     if resolutions := [f"1/{each}" for each in dict.fromkeys(header.marks.per_unit) if each > 1]:
@@ -108,12 +108,20 @@ def _lines(file: Opened) -> Iterator[str]:
     yield f"made by   {header.machine}"
     steps = "the steps of the model" if config.steps is None else f"{config.steps} steps"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
-    yield f"bytes     {len(file.body)} for {header.raw}; {8 * len(file.body) / max(entries, 1):.3f} bits per entry"
+    bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
+    yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension"
 
 
 def _require_free(target: Path) -> None:
     if exists(target):
-        raise ConfigError("out", f"{target}, which is there", f"a new name, such as --out {storage.unused(target)}")
+        raise ConfigError("out", f"{target}, which is there", f"a new name, such as --out {_free(target)}")
+
+
+def _free(path: Path) -> Path:
+    """A name beside this one that nothing has, with the same ending; or this one, if nothing has it."""
+    ending = "".join(path.suffixes)
+    names = (path, *(path.with_name(f"{path.name.removesuffix(ending)}-{k}{ending}") for k in range(2, 1000)))
+    return next((each for each in names if not exists(each)), path)
 
 
 def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display) -> None:
@@ -141,7 +149,9 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     display.wrote(target)
     size = sum(map(len, files.values()))
     display.found(file=str(target), bytes=size, files=len(files))
-    display.say(f"{'folder' if '' not in files else 'file'}    {target}: {decimal(size)}, checked")
+    what = "file      " if "" in files else "folder    "
+    display.say(f"{what}{target}: {decimal(size)}, checked")
+    display.say(f"next      inkwash inspect {path}")
 
 
 def open_file(path: Path) -> Opened:
