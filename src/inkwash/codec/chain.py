@@ -35,7 +35,7 @@ from inkwash.codec.laws import Data, Noise
 from inkwash.codec.stack import WORD_BYTES, Reading, Stack, first_words, models, writing
 from inkwash.core.errors import DataError
 from inkwash.core.progress import reached
-from inkwash.core.randomness import Purpose, generator
+from inkwash.core.randomness import Purpose, Slots, generator
 from inkwash.core.shapes import event_size
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.process.categorical import Categorical
@@ -114,9 +114,7 @@ class BitsBack:
             while left:
                 batch = int(stack.pop(models().Uniform(self.most), 1)[0]) + 1
                 if batch > left:
-                    raise DataError(
-                        "chunk", f"a batch of {batch} where {left} examples are left", "another model or file"
-                    )
+                    raise DataError("chunk", f"a batch of {batch} where {left} examples are left", "another model or file")
                 parts.insert(0, chain.pop(stack, batch, self.shape))
                 left -= batch
                 reached(1 - left / count)

@@ -81,7 +81,9 @@ def exchange_states(exchange: Exchange, law: object, known: Tensor | None, sizes
     """
     if isinstance(law, Bits):
         bits = law.logits.double().sigmoid()
-        return exchange(exchange.models.Bernoulli(perfect=False), _flat(known), bits.flatten()).reshape(bits.shape)
+        return exchange(
+            exchange.models.Bernoulli(perfect=False), _flat(known), bits.flatten()
+        ).reshape(bits.shape)
     if not isinstance(law, Masses):
         raise TypeError(f"no law of states: {type(law).__name__}")
     masses, family = law.logits.double().softmax(-1), exchange.models.Categorical(perfect=False)

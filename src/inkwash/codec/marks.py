@@ -20,7 +20,7 @@ from inkwash.core.shapes import Array
 from inkwash.model.units import Units
 from inkwash.process.distributions import Lattice
 
-_RESOLUTIONS = (*(10**d for d in range(10)), *(2**k for k in range(1, 31)))
+_RESOLUTIONS = sorted({*(10**d for d in range(10)), *(2**k for k in range(31))})
 _FIRST = 256
 MISSING, NEGATIVE_ZERO = np.uint8(1), np.uint8(2)
 """What an integer does not say of an entry: that it is missing, or that its 0 has a sign, as -0.04 has if rounded."""
@@ -112,14 +112,12 @@ def _per_unit(units: Units, i: int, values: Array, dtype: Any) -> int:
     where = "x" if units.transform is None else f"x, {units.spec.entry_words(i)}"
     if not np.isfinite(known).all():
         raise DataError(where, "an infinite number", "finite numbers")
+    largest = float(np.abs(known).max(initial=0))
     for each in _RESOLUTIONS:
-        if all(_are_multiples(part, each, dtype) for part in (known[:_FIRST], known)):
-            if len(known) and max(-known.min(), known.max()) * each >= _MOST:
-                need = f"fewer than {_MOST} multiples of 1/{each} on each side of 0; round the numbers first"
-                raise DataError(where, f"{known[np.abs(known).argmax()]:g}, in multiples of 1/{each}", need)
+        if largest * each < _MOST and all(_are_multiples(part, each, dtype) for part in (known[:_FIRST], known)):
             return each
-    got = f"real numbers without a common resolution, such as {known[0]!r}"
-    raise DataError(where, got, "rounded ones, such as numpy.round(x, 4), or the file as it is in another archive")
+    got = f"real numbers up to {largest:g} without a common resolution, such as {known[0]!r}"
+    raise DataError(where, got, f"multiples of one, fewer than {_MOST} of it; round them first")
 
 
 def _are_multiples(values: Array, per_unit: int, dtype: Any) -> bool:
