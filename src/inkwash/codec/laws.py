@@ -67,10 +67,12 @@ class Noise:
             return law.process.joined(found, self._exchange(exchange, law.categories, categories, escapes))
         if isinstance(law, Normal):
             return exchange_normal(exchange, law, known, self.width, escapes)
-        return exchange_states(exchange, law, known, self.sizes).double()
+        return exchange_states(exchange, law, known, self.sizes, certain=not escapes).double()
 
 
-def exchange_states(exchange: Exchange, law: object, known: Tensor | None, sizes: tuple[int, ...]) -> Tensor:
+def exchange_states(
+    exchange: Exchange, law: object, known: Tensor | None, sizes: tuple[int, ...], certain: bool = False
+) -> Tensor:
     """Exchange bits, levels or categories, int64 `(B, *event)`.
 
     Args:
@@ -78,23 +80,19 @@ def exchange_states(exchange: Exchange, law: object, known: Tensor | None, sizes
         law: `Bits` or `Masses`.
         known: the numbers of the states, if they are written.
         sizes: the number of states of each entry, for categories; empty where all entries have all.
+        certain: whether a state of probability 1 needs no symbol.
     """
     if isinstance(law, Bits):
-        bits = law.logits.double().sigmoid()
-        return exchange(
-            exchange.models.Bernoulli(perfect=False), _flat(known), bits.flatten()
-        ).reshape(bits.shape)
+        share, symbols = law.logits.double().sigmoid().cpu(), None if known is None else known.flatten()
+        return exchange(exchange.models.Bernoulli(perfect=False), symbols, share.flatten()).reshape(share.shape)
     if not isinstance(law, Masses):
         raise TypeError(f"no law of states: {type(law).__name__}")
-    masses, family = law.logits.double().softmax(-1), exchange.models.Categorical(perfect=False)
-    if not sizes:
-        return exchange(family, _flat(known), masses.flatten(0, -2)).reshape(masses.shape[:-1])
-    found = torch.zeros(masses.shape[:-1], dtype=torch.int64)
-    for size in sorted({*sizes} - {1}):
-        column = torch.tensor([each == size for each in sizes])
-        symbols = None if known is None else known[:, column].flatten()
-        part = masses[:, column, :size]
-        found[:, column] = exchange(family, symbols, part.flatten(0, 1)).reshape(part.shape[:-1])
+    masses = law.logits.double().softmax(-1).cpu()
+    found, open_ = masses.argmax(-1), masses.amax(-1) < (1.0 if certain else 2.0)
+    for size in sorted({*sizes} - {1}) if sizes else [masses.shape[-1]]:
+        turn = open_ & torch.tensor([each == size for each in sizes]) if sizes else open_
+        symbols = None if known is None else known[turn]
+        found[turn] = exchange(exchange.models.Categorical(perfect=False), symbols, masses[turn][:, :size])
     return found
 
 
@@ -197,7 +195,3 @@ def log_mass(law: object, low: Tensor, high: Tensor) -> Tensor:
 def _batch(law: Any) -> torch.Size:
     """The shape of the numbers of a law."""
     return law.means.shape[:-1] if isinstance(law, NormalMixture) else law.mean.shape
-
-
-def _flat(known: Tensor | None) -> Tensor | None:
-    return None if known is None else known.flatten()

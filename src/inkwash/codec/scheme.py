@@ -5,10 +5,12 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
+from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.cells import Cells
-from inkwash.codec.chain import BitsBack
-from inkwash.core.errors import ConfigError, require_one_of
-from inkwash.core.randomness import Slots
+from inkwash.codec.chain import Chain
+from inkwash.codec.direct import Direct, halvings, level_logits
+from inkwash.core.errors import ConfigError, require_integer, require_one_of
+from inkwash.core.randomness import Slots, seed_of
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Gaussian
@@ -17,17 +19,20 @@ from inkwash.process.noise.grid import as_grid
 
 ModeName = Literal["bits-back", "direct"]
 MODES: tuple[ModeName, ...] = get_args(ModeName)
+_TURNS = 4
 
 
 class Scheme(Protocol):
     """A pure function from examples to bytes, and its inverse.
 
-    Examples are integers `(B, *event)`, int64: numbers of levels, of categories, or bits; for real numbers and the whole
-    numbers of a table, those of `Cells`. The bytes hold neither their number nor a checksum, which a container adds.
-    Each chunk costs some bytes beyond the bound, however many examples it has, so chunks should be long.
+    Examples are integers `(B, *event)`, int64: numbers of levels, of categories, or bits; for real numbers and the
+    whole numbers of a table, those of `Cells`. The bytes hold neither their number nor a checksum, which a container
+    adds. Each chunk costs some bytes beyond the bound, however many examples it has, so chunks should be long.
     """
 
-    name: ModeName
+    @property
+    def name(self) -> ModeName:
+        """The mode."""
 
     @property
     def probe(self) -> bytes:
@@ -58,9 +63,10 @@ def scheme_of(
 
     Args:
         model: the model.
-        mode: "bits-back" for many examples, "direct" for few.
-        steps: as of `Diffusion.bound`: more steps give fewer bytes and take more time.
-        times: the grid itself, in place of `steps`.
+        mode: "bits-back" for many examples; "direct" for few, with levels that the network predicts.
+        steps: more steps give fewer bytes and take more time. For bits-back, as of `Diffusion.bound`; for direct, how
+            often the network is evaluated, rounded to a multiple of the number of halvings, 4 times that by default.
+        times: of bits-back, the grid itself, in place of `steps`.
         seed: of the first bits, and of what else is random; both ends need the same.
         cells: what the integers stand for; None for data with levels, bits or categories only.
 
@@ -68,13 +74,28 @@ def scheme_of(
         ConfigError: a bad option, or a model that the mode cannot use.
     """
     require_one_of("mode", mode, MODES)
-    grid, shape = as_grid(steps, times, model.steps), model.shape
-    lattice = model.units.lattice or model.process.lattice
-    if cells is None:
-        if not isinstance(lattice, Lattice) and isinstance(model.process, Gaussian | Mixed):
-            raise ConfigError("cells", None, "what the integers stand for, where the data has no levels")
-        cells = Cells.of_lattice(lattice if isinstance(lattice, Lattice) else Lattice(0.0, 1.0, 2), shape)
-    if mode == "direct":
-        raise ConfigError("mode", mode, "bits-back")
-    most = Slots(shape, torch.device("cpu")).rows
-    return BitsBack(model.denoiser, grid, shape, lattice, cells, seed, model.device, most)
+    lattice, process = model.units.lattice or model.process.lattice, model.process
+    if cells is None and not isinstance(lattice, Lattice) and isinstance(process, Gaussian | Mixed):
+        raise ConfigError("cells", None, "what the integers stand for, where the data has no levels")
+    cells = cells or Cells.of_lattice(lattice if isinstance(lattice, Lattice) else Lattice(0.0, 1.0, 2), model.shape)
+    grid = as_grid(steps if mode == "bits-back" else None, times, model.steps)
+    chain = Chain(model.denoiser, grid, lattice, cells, model.shape, model.device)
+    most = Slots(model.shape, torch.device("cpu")).rows
+    if mode == "bits-back":
+        return BitsBack(chain, seed_of(seed), most)
+    if times is not None:
+        raise ConfigError("times", times.tolist(), "mode bits-back; the direct mode has times of its own")
+    return _direct(chain, steps, seed_of(seed), most)
+
+
+def _direct(chain: Chain, steps: int | None, seed: int, most: int) -> Direct:
+    process, lattice = chain.process, chain.lattice
+    if not isinstance(process, Gaussian) or not isinstance(lattice, Lattice):
+        raise ConfigError("mode", "direct", "bits-back, or levels under a Gaussian process")
+    with torch.no_grad():
+        level_logits(chain.denoiser(torch.zeros(1, *chain.shape, dtype=torch.float64, device=chain.device), 1.0))
+    turns = _TURNS
+    if steps is not None:
+        require_integer("steps", steps)
+        turns = max(1, round(steps / halvings(lattice.levels)))
+    return Direct(chain, process, lattice, seed, turns, most)

@@ -23,8 +23,6 @@ from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
 from inkwash.data.raw import require_extra
 
-WORD_BYTES = 4
-
 
 def models() -> Any:
     """The distributions of constriction.
@@ -46,6 +44,11 @@ class Stack:
         self._coder = require_extra("constriction", "compress", "compress").stream.stack.AnsCoder(words)
         self.lowest = self.words
 
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Stack:
+        """The stack whose `to_bytes` these are."""
+        return cls(np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32))
+
     @property
     def words(self) -> int:
         """How many words are on it."""
@@ -55,21 +58,29 @@ class Stack:
         """Push symbols so that `pop` returns them in their order."""
         self._coder.encode_reverse(symbols, model, *parameters)
 
-    def pop(self, model: Any, *parameters: Array) -> Array:
-        """Pop one symbol for each row of the parameters."""
+    def pop(self, model: Any, *parameters: Array | int) -> Array:
+        """Pop one symbol for each row of the parameters, or a number of symbols of a model without parameters."""
         symbols = self._coder.decode(model, *parameters)
         self.lowest = min(self.lowest, self.words)
         return symbols
 
+    def push_number(self, number: int, count: int) -> None:
+        """Push a number in `0 … count - 1`, all of them equally probable."""
+        self.push(np.array([number], np.int32), models().Uniform(count))
+
+    def pop_number(self, count: int) -> int:
+        """Pop such a number."""
+        return int(self.pop(models().Uniform(count), 1)[0])
+
     def to_bytes(self) -> bytes:
-        """The words that differ from the first ones, or were once popped; little-endian."""
+        """What is on it, without the words at the bottom that were never popped, and without zeros at the top."""
         untouched = max(self.lowest - 2, 0)  # two words are in the coder's state
-        return self._coder.get_compressed()[untouched:].astype("<u4").tobytes()
+        return self._coder.get_compressed()[untouched:].astype("<u4").tobytes().rstrip(b"\0")
 
     def holds_end_of(self, words: Array) -> bool:
-        """Whether what is on it is the end of other words, but for words that were never popped."""
+        """Whether what is on it are the last of other words."""
         left = self._coder.get_compressed()
-        return 0 < len(left) <= len(words) and np.array_equal(left, words[-len(left) :])
+        return len(left) <= len(words) and np.array_equal(left, words[len(words) - len(left) :])
 
 
 def first_words(seed: int, count: int) -> Array:
