@@ -116,7 +116,7 @@ def _per_unit(units: Units, i: int, values: Array, dtype: Any) -> int:
     for each in _RESOLUTIONS:
         if largest * each < _MOST and all(_are_multiples(part, each, dtype) for part in (known[:_FIRST], known)):
             return each
-    got = f"real numbers up to {largest:g} without a common resolution, such as {known[0]!r}"
+    got = f"real numbers up to {largest:g} without a common resolution, such as {known[0]:.17g}"
     raise DataError(where, got, f"multiples of one, fewer than {_MOST} of it; round them first")
 
 

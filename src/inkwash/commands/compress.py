@@ -61,10 +61,8 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     content = _content(run, model, source)
     count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
-    steps, chunks = config.steps or model.steps, -(-count // config.chunk)
-    display.say(
-        f"cost      about {steps} evaluations of the network for each of {count} examples, in {chunks} chunk(s)"
-    )
+    steps = config.steps or (model.steps if config.mode == "bits-back" else "some")
+    display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
     with display.bar("compressing"):
         file = pack(model, content, config, Path(run).resolve().name)
     for line in _lines(opened(file, str(target))):
@@ -109,7 +107,7 @@ def _lines(file: Opened) -> Iterator[str]:
     steps = "the steps of the model" if config.steps is None else f"{config.steps} steps"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
     bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
-    yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension"
+    yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"
 
 
 def _require_free(target: Path) -> None:

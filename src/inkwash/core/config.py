@@ -436,10 +436,12 @@ class CodecConfig:
     """How examples are compressed."""
 
     mode: CodecModeName = "bits-back"
-    """bits-back for many examples, whose length is that of the bound; direct for few, each of which costs more."""
+    """bits-back for many examples, to about as many bits as the bound says; direct for few, of pictures or other data
+    whose levels the network predicts, each of which it takes more bits for."""
     steps: WalkSteps | None = None
-    """Steps of the walk, by default those of the model: fewer of them are faster, and give more bytes."""
+    """How often the network looks at each example; by default bits-back takes the steps of the model. Fewer are faster,
+    and give more bytes."""
     seed: Seed = 0
-    """Seed of the first bits and of the noise; the file says it."""
+    """Seed of the first bits and of the noise, which the file names."""
     chunk: Annotated[int, Range(1, 10**6)] = 1024
     """Examples that are compressed together. Longer chunks give fewer bytes; a part of the file is read by chunks."""
