@@ -49,8 +49,8 @@ class Cells:
 
     def below(self, index: Tensor) -> Tensor:
         """The lower ends of the cells of integers `(B, *event)`."""
-        return torch.where(index == self.low, -torch.inf, self.to_model(index - 0.5))
+        return torch.where(index == self.low, -torch.inf, self.to_model(index.double() - 0.5))
 
     def above(self, index: Tensor) -> Tensor:
         """The upper ends of the cells of integers."""
-        return torch.where(index == self.high, torch.inf, self.to_model(index + 0.5))
+        return torch.where(index == self.high, torch.inf, self.to_model(index.double() + 0.5))
