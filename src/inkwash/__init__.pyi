@@ -1,6 +1,7 @@
 """The public names; each is written once, here."""
 
 from . import (
+    codec as codec,
     core as core,
     data as data,
     denoise as denoise,
@@ -15,6 +16,7 @@ from . import (
     sklearn as sklearn,
     training as training,
 )
+from .codec.archive import compress as compress, decompress as decompress
 from .core.config import (
     AutoencoderConfig as AutoencoderConfig,
     Config as Config,
@@ -27,6 +29,7 @@ from .core.config import (
 )
 from .core.errors import (
     CheckpointError as CheckpointError,
+    CodecError as CodecError,
     ConfigError as ConfigError,
     DataError as DataError,
     InkwashError as InkwashError,

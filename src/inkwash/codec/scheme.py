@@ -1,6 +1,6 @@
 """`Scheme`: how the examples of one chunk become bytes under a model, and how these become the examples again."""
 
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.cells import Cells
 from inkwash.codec.chain import Chain
 from inkwash.codec.direct import Direct, halvings, level_logits
+from inkwash.core.config import CodecModeName
 from inkwash.core.errors import ConfigError, require_integer, require_one_of
 from inkwash.core.randomness import Slots, seed_of
 from inkwash.model.diffusion import Diffusion
@@ -17,7 +18,7 @@ from inkwash.process.gaussian import Gaussian
 from inkwash.process.mixed import Mixed
 from inkwash.process.noise.grid import as_grid
 
-ModeName = Literal["bits-back", "direct"]
+ModeName = CodecModeName
 MODES: tuple[ModeName, ...] = get_args(ModeName)
 _TURNS = 4
 

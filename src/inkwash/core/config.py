@@ -81,6 +81,8 @@ ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
 
+CodecModeName = Literal["bits-back", "direct"]
+
 PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm", "flow-matching"]
 
 Horizon = Annotated[float, Range(0, 0.28)]
@@ -426,3 +428,20 @@ class EvaluateConfig:
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+@short_repr
+@dataclass(frozen=True)
+class CodecConfig:
+    """How examples are compressed."""
+
+    mode: CodecModeName = "bits-back"
+    """bits-back for many examples, to about as many bits as the bound says; direct for few, of pictures or other data
+    whose levels the network predicts, each of which it takes more bits for."""
+    steps: WalkSteps | None = None
+    """How often the network looks at each example; by default bits-back takes the steps of the model. Fewer are faster,
+    and give more bytes."""
+    seed: Seed = 0
+    """Seed of the first bits and of the noise, which the file names."""
+    chunk: Annotated[int, Range(1, 10**6)] = 1024
+    """Examples that are compressed together. Longer chunks give fewer bytes; a part of the file is read by chunks."""

@@ -94,6 +94,16 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
     return Raw(data, notes=notes, labels=dict(zip(beside.values(), arrays, strict=True)))
 
 
+def key_of(path: Path, config: DataConfig) -> str:
+    """The name of the array of an `.npz` file that holds the examples; see `read_npz`, which raises the same."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except DAMAGE as error:
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
+    return _choose(path, names, "key", config.key)
+
+
 def _names_beside(config: DataConfig) -> dict[str, str]:
     """What options name beside the examples, by option."""
     options = {"labels": config.labels, "condition": config.condition}
