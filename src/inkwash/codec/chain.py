@@ -37,7 +37,7 @@ from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import Process
 
-_FINENESS = 0.25
+_FINENESS = 0.5
 """Width of the bins of noisy data, as a part of the smaller standard deviation of the two steps that meet at a time."""
 
 

@@ -6,7 +6,7 @@ the seed. Once the cell of $x + u$, of width $\Delta$, is known, its middle less
 uniform, of variance $\Delta^2/12$, and independent of x: it is a dithered quantiser (Theis et al. 2022, "Lossy
 compression with Gaussian diffusion"; Yang et al. 2025, "Progressive compression with universally quantized diffusion
 models"). The network gets the middles as noisy data of this variance and answers with a law of each entry, under which
-the half that $x + u$ lies in is a bit of known probability. Cells begin at four times the range and end at one level.
+the half that $x + u$ lies in is a bit of known probability. Cells begin at many times the range and end at one level.
 
 What this takes more than the bound has two causes. The noise is uniform, where the network has seen normal noise. And
 the bits of one evaluation are coded as if they were independent; so in turns only a part of the entries is halved, and
@@ -33,11 +33,14 @@ from inkwash.process.gaussian import Gaussian
 
 _FINE = 256
 """Parts of a level in which offsets are counted."""
+_WIDER = 5
+"""How often the range is doubled for the first cells. Few entries have the middle of such a cell in their range: what
+little is coded without a look at others is then almost nothing."""
 
 
 def halvings(levels: int) -> int:
     """How often cells are halved until each holds one level."""
-    return (2 * levels - 1).bit_length() + 1
+    return (levels - 1).bit_length() + _WIDER
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ _DIGITS = 64
 """Means of noisy data are rounded to this part of a bin, so that the last bits of a network seldom matter."""
 _NARROWEST = 1 / 64
 """The smallest standard deviation, in bins."""
-_DEVIATIONS = 6.5
-"""How far from its mean a window of noise reaches, in standard deviations."""
+_NEAR, _FAR = 6.5, 16.0
+"""How far a window reaches from the mean, in standard deviations: that of noise, and that of the model."""
 _LEAST_REACH, _MOST_REACH = 64, 2**14
 _FARTHEST = 2**30
 """Multiples of the width reach so far."""
@@ -111,7 +111,8 @@ def exchange_normal(exchange: Exchange, law: Normal, known: Tensor | None, width
     mean = mean.clamp(-_FARTHEST, _FARTHEST)
     std = (law.var.double().cpu().sqrt() / width).nan_to_num(1.0).clamp(_NARROWEST, _MOST_REACH).expand(mean.shape)
     centre = mean.round().long()
-    reach = int((_DEVIATIONS * std.max()).ceil().clamp(1 if not escapes else _LEAST_REACH, _MOST_REACH))
+    deviations, least = (_FAR, _LEAST_REACH) if escapes else (_NEAR, 1)
+    reach = int((deviations * std.max()).ceil().clamp(least, _MOST_REACH))
     index = None if known is None else (known.double().cpu() / width).round().long()
     away = None if index is None else (index - centre).flatten()
     if away is not None and escapes:

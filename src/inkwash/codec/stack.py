@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inkwash.core.errors import DataError
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
 from inkwash.data.raw import require_extra
@@ -55,8 +56,15 @@ class Stack:
         return int(self._coder.num_words())
 
     def push(self, symbols: Array, model: Any, *parameters: Array) -> None:
-        """Push symbols so that `pop` returns them in their order."""
-        self._coder.encode_reverse(symbols, model, *parameters)
+        """Push symbols so that `pop` returns them in their order.
+
+        Raises:
+            DataError: symbols that the model does not have, which come from damaged bytes.
+        """
+        try:
+            self._coder.encode_reverse(symbols, model, *parameters)
+        except KeyError:
+            raise DataError("chunk", "noise that its examples cannot have", "an undamaged chunk") from None
 
     def pop(self, model: Any, *parameters: Array | int) -> Array:
         """Pop one symbol for each row of the parameters, or a number of symbols of a model without parameters."""
