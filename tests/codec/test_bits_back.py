@@ -78,7 +78,7 @@ def test_real_numbers_take_their_bound_in_closed_form():
     x = PLANE.whiten_inverse(torch.randn(6000, 2, generator=generator(1), dtype=F64))
     chain = chain_of(exact_denoiser(PLANE, schedule, "large"), (2,), times)
     pairs, reconstruction = expected_bound(PLANE, schedule, "large", times)
-    prior = chain.process.marginal(x, 1.0).kl(chain.prior(len(x))).mean()
+    prior = chain.process.marginal(x, 1.0).kl(chain.process.prior(x.shape, like=x)).mean()
     expected = float(prior + pairs.sum() + reconstruction) / math.log(2) - 2 * math.log2(STEP)
     mean, error = bits_of(chain, (x / STEP).round().long())
     assert mean == pytest.approx(expected, abs=4 * error)

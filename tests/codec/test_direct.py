@@ -35,7 +35,7 @@ def forgetful(self, law, offset, cell, now):
 
 
 def seen_twice(estimate):
-    return 2 * estimate.level_logits
+    return 2 * estimate.level_logits.double()
 
 
 @bug("cells that forget what they were halved from", Direct, "_upper", forgetful)

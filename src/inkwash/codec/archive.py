@@ -5,7 +5,7 @@ their checksum after decoding. Where the examples themselves are shorter, the fi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from inkwash.codec.container import CHECKSUM, WRITTEN, Opened, checksum, opened,
 from inkwash.codec.forms import Form, as_it_was, form_of
 from inkwash.codec.identity import Identity, Machine, identity_of, this_machine
 from inkwash.codec.marks import Marks, find_marks, last_integers, same
-from inkwash.codec.scheme import Scheme, scheme_of
+from inkwash.codec.scheme import Scheme, mode_of, scheme_of
 from inkwash.codec.stored import body_of, examples_of, header_of, rows_of, stored
 from inkwash.core.config import CodecConfig, CodecModeName
 from inkwash.core.errors import CodecError, ConfigError, DataError
@@ -124,7 +124,7 @@ def compress(
     model: Model,
     x: Any,
     *,
-    mode: CodecModeName = "bits-back",
+    mode: CodecModeName | None = None,
     steps: int | None = None,
     seed: int = 0,
     chunk: int = 1024,
@@ -138,8 +138,10 @@ def compress(
         model: a `Diffusion`, whose data the examples are like.
         x: at least one example in data units: an array, a tensor, a `pandas.DataFrame` for a table, or a list of arrays
             for series of unequal length.
-        mode: "bits-back" for many examples, "direct" for few.
-        steps: of the walk, by default those of the model: more of them give fewer bytes and take more time.
+        mode: "direct" for levels that the network predicts, which is then the default; "bits-back" for all data and many
+            examples.
+        steps: how often the network is evaluated: more of them give fewer bytes and take more time. By default those
+            of the model for "bits-back", and some tens for "direct".
         seed: of the first bits, and of the noise.
         chunk: how many examples are compressed together.
 
@@ -182,6 +184,7 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = ""
         name: what the user calls the model.
     """
     check(config)
+    config = replace(config, mode=config.mode or mode_of(model))
     units, held = model.units, content.held
     require_memory("compress", len(held), _HELD * event_size(held.shape[1:]))
     model.to_model(held, missing=True)  # refuses what the model does not know
@@ -228,7 +231,7 @@ def _sum(held: Array) -> bytes:
 def _scheme(model: Diffusion, config: CodecConfig, marks: Marks, ends: Ends) -> Scheme:
     """The scheme of a file."""
     cells = marks.cells(model.units, ends.low, ends.high)
-    return scheme_of(model, config.mode, steps=config.steps, seed=config.seed, cells=cells)
+    return scheme_of(model, config.mode or mode_of(model), steps=config.steps, seed=config.seed, cells=cells)
 
 
 @dataclass(frozen=True)

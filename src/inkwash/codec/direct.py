@@ -25,11 +25,11 @@ from torch import Tensor
 from inkwash.codec.bits_back import probe
 from inkwash.codec.chain import Chain, reproducible
 from inkwash.codec.stack import Exchange, Reading, Stack, writing
-from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.errors import DataError
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, generator
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import Gaussian
+from inkwash.process.gaussian import Estimate, Gaussian
 
 _FINE = 256
 """Parts of a level in which offsets are counted."""
@@ -126,21 +126,17 @@ class Direct:
         t = schedule.time(torch.tensor(-2 * math.log(noise), dtype=torch.float64))
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         x_t = alpha * (self.lattice.low + middle * self.lattice.spacing)
-        logits = level_logits(self.chain.denoiser(x_t.to(self.chain.device), t)).double().cpu()
+        estimate = self.chain.denoiser(x_t.to(self.chain.device), t)
+        logits = level_logits(estimate)
         away = (x_t[..., None] - alpha * values) / sigma
         return (logits + 0.5 * away**2).softmax(-1)
 
 
-def level_logits(estimate: object) -> Tensor:
-    """The log-masses of levels of an estimate.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    logits = getattr(estimate, "level_logits", None)
-    if logits is None:
-        raise ConfigError("mode", "direct", "bits-back, or a network that predicts levels")
-    return logits
+def level_logits(estimate: Estimate) -> Tensor:
+    """The log-masses of levels given noisy data, their own entry's too, float64."""
+    if estimate.level_logits is None:
+        raise TypeError("an estimate without levels")
+    return estimate.level_logits.double().cpu()
 
 
 def _cell(place: Tensor, width: int) -> Tensor:

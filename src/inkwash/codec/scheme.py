@@ -8,10 +8,11 @@ from torch import Tensor
 from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.cells import Cells
 from inkwash.codec.chain import Chain
-from inkwash.codec.direct import Direct, halvings, level_logits
+from inkwash.codec.direct import Direct, halvings
 from inkwash.core.config import CodecModeName
 from inkwash.core.errors import ConfigError, require_integer, require_one_of
 from inkwash.core.randomness import Slots, seed_of
+from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Gaussian
@@ -64,7 +65,7 @@ def scheme_of(
 
     Args:
         model: the model.
-        mode: "bits-back" for many examples; "direct" for few, with levels that the network predicts.
+        mode: "direct" for levels that the network predicts; "bits-back" for all data and many examples.
         steps: more steps give fewer bytes and take more time. For bits-back, as of `Diffusion.bound`; for direct, how
             often the network is evaluated, rounded to a multiple of the number of halvings, 4 times that by default.
         times: of bits-back, the grid itself, in place of `steps`.
@@ -89,12 +90,25 @@ def scheme_of(
     return _direct(chain, steps, seed_of(seed), most)
 
 
+def mode_of(model: Diffusion) -> ModeName:
+    """The mode that suits a model: direct where the network predicts levels, and otherwise bits-back."""
+    return "direct" if _predicts_levels(model.denoiser, model.shape, model.device) else "bits-back"
+
+
+def _predicts_levels(denoiser: AnyDenoiser, shape: tuple[int, ...], device: torch.device) -> bool:
+    if not isinstance(denoiser.process, Gaussian):
+        return False
+    with torch.no_grad():
+        estimate = denoiser(torch.zeros(1, *shape, dtype=torch.float64, device=device), 1.0)
+    return estimate.level_logits is not None
+
+
 def _direct(chain: Chain, steps: int | None, seed: int, most: int) -> Direct:
     process, lattice = chain.process, chain.lattice
     if not isinstance(process, Gaussian) or not isinstance(lattice, Lattice):
         raise ConfigError("mode", "direct", "bits-back, or levels under a Gaussian process")
-    with torch.no_grad():
-        level_logits(chain.denoiser(torch.zeros(1, *chain.shape, dtype=torch.float64, device=chain.device), 1.0))
+    if not _predicts_levels(chain.denoiser, chain.shape, chain.device):
+        raise ConfigError("mode", "direct", "bits-back, or a network that predicts levels")
     turns = _TURNS
     if steps is not None:
         require_integer("steps", steps)

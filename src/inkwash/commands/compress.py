@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from inkwash.codec.archive import Content, Header, Reader, header_in, pack
 from inkwash.codec.container import MAGIC, Opened, opened
 from inkwash.codec.files import Files, as_it_is, content_of, written
 from inkwash.codec.forms import Form, as_it_was
+from inkwash.codec.scheme import mode_of
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
 from inkwash.core.config import BUILTIN_NAMES, CodecConfig
@@ -61,7 +63,8 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     content = _content(run, model, source)
     count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
-    steps = config.steps or (model.steps if config.mode == "bits-back" else "some")
+    config = replace(config, mode=config.mode or mode_of(model))
+    steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
     display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
     with display.bar("compressing"):
         file = pack(model, content, config, Path(run).resolve().name)
@@ -104,7 +107,8 @@ def _lines(file: Opened) -> Iterator[str]:
         yield f"exact to  {', '.join(resolutions)}, the resolution of the real numbers"
     yield f"model     {header.model}"
     yield f"made by   {header.machine}"
-    steps = "the steps of the model" if config.steps is None else f"{config.steps} steps"
+    own = "the steps of the model" if config.mode == "bits-back" else "its own steps"
+    steps = own if config.steps is None else f"{config.steps} steps"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
     bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
     yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"

@@ -435,12 +435,12 @@ class EvaluateConfig:
 class CodecConfig:
     """How examples are compressed."""
 
-    mode: CodecModeName = "bits-back"
-    """bits-back for many examples, to about as many bits as the bound says; direct for few, of pictures or other data
-    whose levels the network predicts, each of which it takes more bits for."""
+    mode: CodecModeName | None = None
+    """direct for pictures and other data whose levels the network predicts, which it takes by default; bits-back for
+    all data and many examples, to as many bits as the bound on its steps says."""
     steps: WalkSteps | None = None
-    """How often the network looks at each example; by default bits-back takes the steps of the model. Fewer are faster,
-    and give more bytes."""
+    """How often the network looks at each example. By default bits-back takes the steps of the model, and direct some
+    tens. Fewer are faster, and give more bytes."""
     seed: Seed = 0
     """Seed of the first bits and of the noise, which the file names."""
     chunk: Annotated[int, Range(1, 10**6)] = 1024
