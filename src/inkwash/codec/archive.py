@@ -24,6 +24,7 @@ from inkwash.core.machine import require_memory
 from inkwash.core.options import Range, check, to_json
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array, event_size
+from inkwash.data.raw import require_extra
 from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.model.units import Units
@@ -226,7 +227,12 @@ def _sum(held: Array) -> bytes:
 
 
 def _scheme(model: Diffusion, config: CodecConfig, marks: Marks, ends: Ends) -> Scheme:
-    """The scheme of a file."""
+    """The scheme of a file.
+
+    Raises:
+        DataError: the package that codes is not installed.
+    """
+    require_extra("constriction", "compress", "compress")
     cells = marks.cells(model.units, ends.low, ends.high)
     return scheme_of(model, config.mode, steps=config.steps, seed=config.seed, cells=cells)
 
