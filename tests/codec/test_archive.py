@@ -317,6 +317,11 @@ def test_a_decoder_that_errs_is_noticed(monkeypatch):
     assert answer(model, file) is None
 
 
+def test_a_stored_file_claims_no_more_than_it_has():
+    model, _, file = [*small_files()][0]
+    assert answer(model, rewritten(file, put("array", ["|u1", 10**12, 2, 2]))) is None
+
+
 def test_a_file_of_another_version_is_refused():
     model, _, file = [*small_files()][1]
     later = file[:4] + b"\2" + file[5:]

@@ -278,6 +278,7 @@ class Reader:
             CodecError: a damaged chunk, or too little memory.
             ConfigError: an `only` beyond the examples.
         """
+        self._require_memory(0)
         rows, form, size = rows_of(self.header.count, only), self.header.form, self.header.config.chunk
         needed: list[int] = np.unique(rows // size).tolist()
         self._require_memory(len(needed) * min(size, self.header.count))
@@ -304,10 +305,10 @@ class Reader:
         return held
 
     def _require_memory(self, count: int) -> None:
-        """Raise a `CodecError` unless there is memory for so many examples, and for what lies beside them."""
+        """Raise a `CodecError` unless there is memory for so many examples, the numbers of all, and what lies beside."""
         try:
             require_memory(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
-            require_memory(self.where, self.header.beside, 1)
+            require_memory(self.where, self.header.beside + 8 * self.header.count, 1)
         except ConfigError as error:
             raise CodecError(self.where, f"too little memory ({error})", "a part of it") from None
 
