@@ -318,7 +318,7 @@ def test_a_decoder_that_errs_is_noticed(monkeypatch):
 
 
 def test_a_stored_file_claims_no_more_than_it_has():
-    model, _, file = [*small_files()][0]
+    model, _, file = next(iter(small_files()))
     assert answer(model, rewritten(file, put("array", ["|u1", 10**12, 2, 2]))) is None
 
 

@@ -305,7 +305,7 @@ class Reader:
         return held
 
     def _require_memory(self, count: int) -> None:
-        """Raise a `CodecError` unless there is memory for so many examples, the numbers of all, and what lies beside."""
+        """Raise a `CodecError` unless there is memory for so many examples, all numbers, and what lies beside."""
         try:
             require_memory(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
             require_memory(self.where, self.header.beside + 8 * self.header.count, 1)
