@@ -107,7 +107,7 @@ def comes_back(case):
 
 @bug("rows of one chunk too few", archive.Header, "size", lambda header, chunk: header.config.chunk - 1)
 @bug("the lowest level forgotten", marks, "_start", lambda units: 0.0)
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(cases())
 def test_examples_come_back(case):
     comes_back(case)
