@@ -107,7 +107,7 @@ def comes_back(case):
 
 @bug("rows of one chunk too few", archive.Header, "size", lambda header, chunk: header.config.chunk - 1)
 @bug("the lowest level forgotten", marks, "_start", lambda units: 0.0)
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(cases())
 def test_examples_come_back(case):
     comes_back(case)
@@ -315,6 +315,11 @@ def test_a_decoder_that_errs_is_noticed(monkeypatch):
     monkeypatch.setattr(chunks.Chunks, "_by_scheme", lambda *words: decode(*words) ^ 1)
     monkeypatch.setattr(chunks.Chunks, "_unpacked", lambda *words: decode(*words) ^ 1)
     assert answer(model, file) is None
+
+
+def test_a_stored_file_claims_no_more_than_it_has():
+    model, _, file = next(iter(small_files()))
+    assert answer(model, rewritten(file, put("array", ["|u1", 10**12, 2, 2]))) is None
 
 
 def test_a_file_of_another_version_is_refused():

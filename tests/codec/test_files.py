@@ -1,5 +1,6 @@
 """Files come back as they were: what each kind keeps, and which files are refused."""
 
+import contextlib
 import zipfile
 
 import numpy as np
@@ -13,7 +14,7 @@ from stand_in import stand_in
 import inkwash as iw
 from inkwash.codec import archive, files
 from inkwash.codec.archive import Content, Reader, pack
-from inkwash.codec.container import opened
+from inkwash.codec.container import bundled, opened
 from inkwash.core.config import CodecConfig
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
@@ -126,6 +127,16 @@ def test_a_folder_of_pictures_comes_back_with_names_and_pixels(tmp_path, mode):
         with Image.open(tmp_path / "back.png") as new, Image.open(folder / name) as old:
             assert new.mode == old.mode
             assert (np.asarray(new) == np.asarray(old)).all()
+
+
+@bug("names are not looked at", files, "_within", lambda found, where: found)
+def test_no_name_leads_out_of_the_folder():
+    """A file that only another program could have written."""
+    for name in ("../x.png", "/tmp/x.png", "a/../../x.png"):
+        found = None
+        with contextlib.suppress(iw.CodecError):
+            found = files.as_it_is({"kind": "folder"}, memoryview(bundled({name: b""})), "file")
+        assert found is None
 
 
 def test_other_files_are_refused(tmp_path):

@@ -24,6 +24,7 @@ from inkwash.core.machine import require_memory
 from inkwash.core.options import Range, check, to_json
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array, event_size
+from inkwash.data.raw import require_extra
 from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.model.units import Units
@@ -229,7 +230,12 @@ def _sum(held: Array) -> bytes:
 
 
 def _scheme(model: Diffusion, config: CodecConfig, marks: Marks, ends: Ends) -> Scheme:
-    """The scheme of a file."""
+    """The scheme of a file.
+
+    Raises:
+        DataError: the package that codes is not installed.
+    """
+    require_extra("constriction", "compress", "compress")
     cells = marks.cells(model.units, ends.low, ends.high)
     return scheme_of(model, config.mode or mode_of(model), steps=config.steps, seed=config.seed, cells=cells)
 
@@ -275,6 +281,7 @@ class Reader:
             CodecError: a damaged chunk, or too little memory.
             ConfigError: an `only` beyond the examples.
         """
+        self._require_memory(0)
         rows, form, size = rows_of(self.header.count, only), self.header.form, self.header.config.chunk
         needed: list[int] = np.unique(rows // size).tolist()
         self._require_memory(len(needed) * min(size, self.header.count))
@@ -301,10 +308,10 @@ class Reader:
         return held
 
     def _require_memory(self, count: int) -> None:
-        """Raise a `CodecError` unless there is memory for so many examples, and for what lies beside them."""
+        """Raise a `CodecError` unless there is memory for so many examples, all numbers, and what lies beside."""
         try:
             require_memory(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
-            require_memory(self.where, self.header.beside, 1)
+            require_memory(self.where, self.header.beside + 8 * self.header.count, 1)
         except ConfigError as error:
             raise CodecError(self.where, f"too little memory ({error})", "a part of it") from None
 

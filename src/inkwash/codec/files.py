@@ -97,7 +97,15 @@ def _raw(path: Path) -> bytes:
 
 def as_it_is(file: Mapping[str, str], body: memoryview, where: str) -> Files:
     """The files that were stored as they are."""
-    return unbundled(body, where) if file.get("kind") == "folder" else {"": bytes(body)}
+    return _within(unbundled(body, where), where) if file.get("kind") == "folder" else {"": bytes(body)}
+
+
+def _within(found: Files, where: str) -> Files:
+    """Files whose names lead out of no folder."""
+    for name in found:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise CodecError(where, f"the name {name!r}", "one within a folder")
+    return found
 
 
 def written(units: Units, file: Mapping[str, str], held: Array, beside: bytes, where: str) -> Files:
@@ -110,8 +118,8 @@ def written(units: Units, file: Mapping[str, str], held: Array, beside: bytes, w
     if kind is None:
         raise CodecError(where, f"a file of kind {file.get('kind')!r}", f"one of {', '.join(KINDS)}")
     try:
-        return kind.write(units, held, unbundled(beside, where) if beside else {})
-    except (LookupError, ValueError, TypeError) as error:
+        return _within(kind.write(units, held, unbundled(beside, where) if beside else {}), where)
+    except (LookupError, OSError, TypeError, ValueError) as error:
         if isinstance(error, CodecError):
             raise
         raise CodecError(where, f"names and columns that do not fit ({error})", WRITTEN) from None
@@ -208,7 +216,7 @@ def _encoding(dialect: Dialect, content: bytes) -> str:
 
 def _decimals(cells: Sequence[str]) -> int:
     """How many decimals behind a point the numbers of a column are written with, if all have as many; otherwise 0."""
-    counts = {len(cell.partition(".")[2]) for cell in cells if cell.strip()}
+    counts = {len(cell.partition(".")[2]) for cell in cells if is_finite(cell)}
     return min(counts) if len(counts) == 1 else 0
 
 
@@ -229,8 +237,11 @@ def _read_parquet(path: Path, units: Units, _config: DataConfig) -> tuple[Form, 
     known = [*to_frame(units.spec, held[:0])]
     others = table.drop_columns([name for name in table.column_names if name in known])
     beside = {"order": _as_parquet(table.slice(0, 0)), "others": _as_parquet(others)}
-    back = parquet.read_table(io.BytesIO(_write_parquet(units, held, dict(beside))[""]))
-    if not back.equals(table):
+    try:
+        back = parquet.read_table(io.BytesIO(_write_parquet(units, held, dict(beside))[""]))
+    except (LookupError, TypeError, ValueError):
+        back = None
+    if back is None or not back.equals(table):
         raise DataError(str(path), "types or cells that would come back otherwise", "those of the model's table")
     return Form("rows", held.dtype.str, held.shape), held, beside
 
@@ -244,6 +255,10 @@ def _write_parquet(units: Units, held: Array, beside: Files) -> Files:
         [column.cast(field.type) for column, field in zip(columns, schema.schema, strict=True)], schema=schema.schema
     )
     return {"": _as_parquet(table)}
+
+
+def _is_plain_parquet(path: Path) -> bool:
+    return is_parquet(path) and path.suffix.lower() not in (".gz", ".gzip")
 
 
 def _as_parquet(table: Any) -> bytes:
@@ -296,7 +311,7 @@ KINDS = {
     "npy": Kind("an .npy file", lambda path: path.suffix.lower() == ".npy", _read_npy, _write_npy),
     "npz": Kind("an .npz file", lambda path: path.suffix.lower() == ".npz", _read_npz, _write_npz),
     "text": Kind("a table in a .csv or .tsv file", is_text_table, _read_text, _write_text),
-    "parquet": Kind("a table in a .parquet file", is_parquet, _read_parquet, _write_parquet),
+    "parquet": Kind("a table in a .parquet file", _is_plain_parquet, _read_parquet, _write_parquet),
     "folder": Kind("a folder of PNG files", Path.is_dir, _read_pictures, _write_pictures),
 }
 """Every kind of file, by the name that a compressed file has for it."""

@@ -92,7 +92,7 @@ def examples_of(raw: Stored, units: Units, only: slice | Sequence[int] | None, w
     form = raw.form
     if form is None:
         raise ConfigError("data", f"{where}, which holds a file as it was", "inkwash decompress, which writes files")
-    if not form.fits(units):
+    if not form.fits(units) or form.shape[0] > len(raw.body):
         raise CodecError(where, f"a {form.kind}, {form.dtype} {form.shape}", f"examples of shape {units.data_shape}")
     rows = rows_of(form.shape[0], only)
     try:

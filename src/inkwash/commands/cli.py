@@ -371,6 +371,32 @@ class Papers:
         Display().found(experiments=EXPERIMENTS)
 
 
+@dataclass(frozen=True)
+class Studio:
+    """Open a page on this machine that shows what a model says: samples as they form, inpainting by brush, bits by
+    time, tables with gaps, forecasts, and training with live curves. It needs the extra studio."""
+
+    run: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
+    """Folder of the run that the page opens with."""
+    runs: str = "runs"
+    """Folder of the runs that the page lists; new ones go there."""
+    data: tuple[str, ...] | None = None
+    """Files and folders that the page offers to train on, beside the built-in sets."""
+    port: Annotated[int, Range(0, 65535)] = 8765
+    """Port on 127.0.0.1; 0 is any that is free."""
+    browser: bool = False
+    """Open the page in the browser."""
+
+    def __call__(self) -> None:
+        from inkwash.core.display import Display
+
+        try:
+            from inkwash.studio.serve import serve
+        except ModuleNotFoundError as error:
+            raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
+        serve(self.run, self.runs, self.data or (), self.port, Display(), self.browser)
+
+
 COMMANDS: dict[str, Any] = {
     "train": Train,
     "sample": Sample,
@@ -383,6 +409,7 @@ COMMANDS: dict[str, Any] = {
     "compress": Compress,
     "decompress": Decompress,
     "inspect": Inspect,
+    "studio": Studio,
     "papers": Papers,
 }
 SHARED = ("train", "sample", "evaluate")

@@ -20,7 +20,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
-from inkwash.data.pictures import save_pixels, sheet
+from inkwash.data.pictures import png_of, sheet
 from inkwash.model.model import Model
 from inkwash.sample.walk import State, Walkable, end_of
 
@@ -91,8 +91,8 @@ class Film:
         every = np.concatenate([data for shot in self.shots for data in shot])
         return [np.concatenate([sheet(self.spec, data, among=every) for data in shot]) for shot in self.shots]
 
-    def save(self) -> None:
-        """Write the film, completely or not at all.
+    def content(self) -> bytes:
+        """The film as the bytes of a file.
 
         Raises:
             ConfigError: nothing was recorded.
@@ -103,10 +103,17 @@ class Film:
             raise ConfigError("film", "no frames", "a walk that is recorded before it is saved")
         frames = self.pictures()
         if self.path.suffix == ".png":
-            save_pixels(self.path, np.concatenate(frames, axis=1))
-            return
+            return png_of(np.concatenate(frames, axis=1))
         first, *rest = map(Image.fromarray, frames)
         buffer, times = io.BytesIO(), [_MILLISECONDS] * len(rest) + [_HOLD]
         form = self.path.suffix[1:].upper()
         first.save(buffer, form, save_all=True, append_images=rest, duration=times, loop=0, lossless=True)
-        storage.replace(self.path, buffer.getvalue())
+        return buffer.getvalue()
+
+    def save(self) -> None:
+        """Write the film, completely or not at all.
+
+        Raises:
+            ConfigError: nothing was recorded.
+        """
+        storage.replace(self.path, self.content())

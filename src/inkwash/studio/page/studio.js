@@ -1,0 +1,70 @@
+// The page: which run it is about, and which screen it shows.
+import { ask, getJSON } from "./api.js";
+import { betweenScreen, bitsScreen, fillScreen, forecastScreen } from "./ask.js";
+import { inpaintScreen } from "./inpaint.js";
+import { el } from "./parts.js";
+import { runsScreen } from "./runs.js";
+import { walkScreen } from "./walk.js";
+
+const SCREENS = {
+  Runs: { needs: () => true, make: runsScreen },
+  Walk: { needs: (about) => about, make: walkScreen },
+  Inpaint: { needs: (about) => about?.kind === "image", make: inpaintScreen },
+  Between: { needs: (about) => about && !about.columns.length, make: betweenScreen },
+  Bits: { needs: (about) => about, make: bitsScreen },
+  "Fill in": { needs: (about) => about?.columns.length, make: fillScreen },
+  Forecast: { needs: (about) => about?.kind === "series", make: forecastScreen },
+};
+
+const [select, nav, line, main] = ["run", "screens", "about", "screen"].map((id) => document.getElementById(id));
+const page = { state: null, run: null, about: null, screen: "Runs", leave: new AbortController() };
+
+function show(name) {
+  page.screen = name;
+  page.leave.abort();
+  page.leave = new AbortController();
+  const leave = page.leave.signal;
+  const asked = (question, options, signal) => ask(page.run, question, options, signal ? AbortSignal.any([signal, leave]) : leave);
+  for (const button of nav.children) button.toggleAttribute("aria-current", false);
+  nav.querySelector(`[data-screen="${name}"]`)?.setAttribute("aria-current", "page");
+  document.title = `${name} – inkwash studio`;
+  main.replaceChildren(SCREENS[name].make({ state: page.state, about: page.about, ask: asked, reload, open: openRun }));
+}
+
+function buttons() {
+  const fitting = Object.entries(SCREENS).filter(([, screen]) => screen.needs(page.about));
+  nav.replaceChildren(...fitting.map(([name]) => el("button", { type: "button", "data-screen": name, onclick: () => show(name) }, name)));
+}
+
+async function openRun(name, screen = "Walk") {
+  page.run = name;
+  page.about = null;
+  select.value = name;
+  line.textContent = `opening ${name} …`;
+  try {
+    for await (const part of ask(name, "about", {})) page.about = part;
+    line.textContent = `${page.about.data}; ${page.about.source}, step ${page.about.step} of ${page.about.steps}`;
+  } catch (error) {
+    line.textContent = error.message;
+  }
+  buttons();
+  show(page.about && SCREENS[screen].needs(page.about) ? screen : "Runs");
+}
+
+async function reload(redraw = true) {
+  page.state = await getJSON("start");
+  select.replaceChildren(el("option", { value: "" }, "none"), ...Object.keys(page.state.runs).map((name) => el("option", { value: name }, name)));
+  select.value = page.run || "";
+  if (redraw) show(page.screen);
+}
+
+select.addEventListener("change", () => select.value && openRun(select.value));
+try {
+  page.state = await getJSON("start");
+  buttons();
+  await reload();
+  if (page.state.first) await openRun(page.state.first);
+} catch (error) {
+  line.textContent = error.message;
+  line.className = "error";
+}

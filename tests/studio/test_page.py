@@ -1,0 +1,84 @@
+"""A person at the page: every screen is opened, and what it shows is what the command line makes."""
+
+import base64
+import io
+import signal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("selenium", reason="the page is driven by selenium")
+
+from browser import Page, new_browser, new_studio
+
+from inkwash.training.run import Run, load
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    process, address = new_studio(runs / "pictures", runs)
+    driver = new_browser()
+    driver.get(address)
+    yield Page(driver)
+    driver.quit()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+
+
+def downloaded(page, name):
+    """The array behind a link."""
+    address = page.wait(lambda: page.all(f'a[download="{name}"]'), name)[-1].get_attribute("href")
+    return np.load(io.BytesIO(base64.b64decode(address.partition(",")[2])), allow_pickle=False)
+
+
+def test_a_person_sees_what_the_library_says(page, runs):
+    page.open("Walk")
+    page.write('form[aria-label="settings A"] [name=n]', 3)
+    page.write('form[aria-label="settings A"] [name=seed]', 7)
+    page.ask("settings A")
+    assert np.array_equal(downloaded(page, "samples.npy"), load(runs / "pictures").sample(3, seed=7))
+    assert page.one("details pre").text == f"inkwash sample {runs / 'pictures'} -n 3 --seed 7"
+
+    page.open("Inpaint")
+    canvas = page.one("canvas")
+    page.wait(lambda: len(page.all(".pick button")) == 4, "the held-out examples")
+    canvas.click()
+    assert "1 of 24 places are hidden" in page.one(".quiet").text
+    page.write("form[aria-label=inpainting] [name=n]", 2)
+    page.write("form[aria-label=inpainting] [name=steps]", 3)
+    page.ask("inpainting")
+    known, draws = downloaded(page, "mask.npy"), downloaded(page, "draws.npy")
+    assert known.sum() == 23
+    held_out = Run(runs / "pictures").dataset().data[Run(runs / "pictures").split()[1]]
+    assert np.array_equal(draws[:, known], np.broadcast_to(held_out[0][known], (2, 23)))
+
+    page.open("Between")
+    page.write("form[aria-label=Interpolate] [name=n]", 3)
+    page.ask("Interpolate")
+    assert downloaded(page, "interpolation.npy").shape == (3, 4, 6)
+    page.open("Bits")
+    page.ask("Likelihood")
+    assert len(page.all("svg[role=img]")) == 2
+    assert page.complaints() == []
+
+
+def test_a_run_is_trained_and_its_table_filled_in(page, runs):
+    page.open("Runs")
+    page.one("section[aria-label=train] summary").click()
+    page.write("[name=name]", "moons")
+    page.driver.execute_script("document.querySelector('[name=source]').value = 'two-moons'")
+    for name, value in (("train.steps", 3), ("network.width", 8)):
+        summary = next(each for each in page.all("details details summary") if each.text == name)
+        summary.click()
+        page.write(f'[name="{name}"]', value)
+    page.one("form[aria-label=training] button.main").click()
+    page.one("section[data-state=ended]")
+    assert Run(runs / "moons").header().step == 3
+    page.one('button[aria-label="Open rows"]').click()
+    page.open("Fill in")
+    page.wait(lambda: page.one("td input").get_attribute("value"), "a row")
+    page.one("td input").clear()
+    page.write('form[aria-label="Fill in"] [name=n]', 5)
+    page.ask("Fill in")
+    assert page.one("section[data-state=done] th").text == "age"
+    assert page.complaints() == []

@@ -1,0 +1,123 @@
+"""What the page shows is what the command beside it writes, bit for bit."""
+
+import base64
+import io
+import shlex
+
+import numpy as np
+import pytest
+
+from inkwash.commands.cli import main
+from inkwash.core.errors import ConfigError, DataError
+from inkwash.studio.questions import QUESTIONS, question
+from inkwash.studio.subject import Subject
+from inkwash.training.run import load
+
+
+def answered(run, name, **options):
+    return list(question(name, options).answer(Subject(run)))
+
+
+def array(bytes_):
+    return np.load(io.BytesIO(base64.b64decode(bytes_)), allow_pickle=False)
+
+
+def commanded(part, folder, monkeypatch, *more):
+    """Run the command of an answer in a folder, where it writes."""
+    monkeypatch.chdir(folder)
+    name, *words = shlex.split(part["command"])
+    assert name == "inkwash"
+    main([*words, "--out", "out", *more])
+
+
+@pytest.mark.parametrize("walk", [{}, {"steps": 4}, {"sampler": "ddim", "eta": 0.5, "steps": 3, "grid": "karras"}])
+def test_samples_are_those_of_the_command_and_of_python(runs, walk, tmp_path, monkeypatch, capsys):
+    *frames, end = answered(runs / "pictures", "walk", n=3, seed=5, walk=walk, frames=4)
+    commanded(end, tmp_path, monkeypatch)
+    assert np.array_equal(array(end["array"]), np.load(tmp_path / "out" / "samples.npy"))
+    assert [frame["time"] for frame in frames] == sorted((frame["time"] for frame in frames), reverse=True)
+    assert base64.b64decode(end["film"]).startswith(b"GIF89a")
+    names = {}
+    exec(end["python"], names)  # noqa: S102
+    assert np.array_equal(array(end["array"]), names["x"])
+
+
+def test_inpainting_is_that_of_the_command_and_keeps_what_is_known(runs, tmp_path, monkeypatch, capsys):
+    hidden = np.zeros((4, 6), int)
+    hidden[1:3, 2:5] = 1
+    (end,) = answered(
+        runs / "pictures", "inpaint", example=1, hidden="".join(map(str, hidden.ravel())), n=3, walk={"steps": 4}
+    )
+    np.save(tmp_path / "mask.npy", array(end["mask"]))
+    commanded(end, tmp_path, monkeypatch)
+    draws = array(end["array"])
+    assert np.array_equal(draws, np.load(tmp_path / "out" / "draws.npy"))
+    example = Subject(runs / "pictures").example(1)
+    assert np.array_equal(draws[:, hidden == 0], np.broadcast_to(example[hidden == 0], (3, 18)))
+
+
+@pytest.mark.parametrize("options", [{}, {"t": 0.5}], ids=["codes", "noisy"])
+def test_interpolation_is_that_of_the_command(runs, options, tmp_path, monkeypatch, capsys):
+    (end,) = answered(runs / "pictures", "interpolate", a=0, b=2, n=3, **options)
+    commanded(end, tmp_path, monkeypatch)
+    assert np.array_equal(array(end["array"]), np.load(tmp_path / "out" / "interpolation.npy"))
+
+
+def test_the_bound_of_an_example_is_that_of_the_model(runs):
+    own, others = answered(runs / "pictures", "likelihood", example=2, terms=10)
+    subject = Subject(runs / "pictures")
+    expected = load(runs / "pictures").bound(subject.example(2)[None], terms=10, seed=0).bits_per_dim
+    assert own["total"] == pytest.approx(float(expected[0]))
+    assert sum(own["per_time"]) == pytest.approx(own["parts"]["diffusion"])
+    assert 0 <= others["above"] <= 1
+
+
+def test_cells_are_filled_as_the_model_imputes(runs):
+    (end,) = answered(runs / "rows", "fill", cells=["", "f"], n=40, seed=3)
+    subject = Subject(runs / "rows")
+    draws = load(runs / "rows").impute(np.array([[np.nan, subject_value(subject, "sex", "f")]]), 40, seed=3)
+    (age,) = end["found"]
+    assert age["column"] == "age"
+    assert [float(each) for each in age["quantiles"]] == pytest.approx(
+        np.quantile(np.asarray(draws)[:, 0, 0], [0.05, 0.25, 0.5, 0.75, 0.95]).tolist(), rel=1e-4
+    )
+    (end,) = answered(runs / "rows", "fill", cells=["25", ""], n=40)
+    assert sum(end["found"][0]["shares"].values()) == pytest.approx(1)
+
+
+def subject_value(subject, column, text):
+    return subject.spec.columns[column].encode(column, [text])[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "word"),
+    [
+        ("walk", {"n": 65}, "n: got 65"),
+        ("walk", {"steps": 4}, "steps: got an unknown option"),
+        ("walk", {"walk": {"steps": 5000}}, "steps: got 5000"),
+        ("walk", {"walk": {"sampler": "magic"}}, "sampler: got"),
+        ("walk", {"seed": -1}, "seed: got -1"),
+        ("inpaint", {"hidden": "01"}, "hidden: got 2 characters"),
+        ("inpaint", {"hidden": "0" * 24}, "hidden: got nothing"),
+        ("interpolate", {"a": 10**9}, "example: got 1000000000"),
+        ("fill", {"cells": ["1"]}, "cells: got 1 cells"),
+        ("forecast", {}, "run: got a model of"),
+        ("import os", {}, "question: got"),
+    ],
+)
+def test_bad_questions_are_refused_in_one_line(runs, name, options, word):
+    run = "rows" if name == "fill" else "pictures"
+    with pytest.raises((ConfigError, DataError), match="got") as caught:
+        answered(runs / run, name, **options)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_question_describes_the_run_it_fits(runs):
+    about = answered(runs / "pictures", "about")[0]
+    assert (about["kind"], about["size"], about["held_out"]) == ("image", [4, 6], 4)
+    assert [each["name"] for each in answered(runs / "rows", "about")[0]["columns"]] == ["age", "sex"]
+    assert set(QUESTIONS) >= {"about", "walk", "inpaint", "fill"}
+    rows = answered(runs / "rows", "examples", n=2)[0]["rows"]
+    assert len(rows) == 2
+    assert all(sex in "mf" and float(age) >= 20 for age, sex in rows)
