@@ -53,16 +53,12 @@ def main() -> None:
     costs = None
     for steps in options.steps:
         if costs is None:
-            costs = iw.model.bound_costs(model, data[train[: options.learn]], candidates=grid(options.candidates))
+            costs = iw.model.bound_costs(model, data[train[: options.learn]], candidates=iw.uniform_grid(options.candidates))
         times = costs.grid(steps)
         of_grid = in_bytes(model.bound(pictures, times=times, seed=1).total.mean())
         size, speed = measured(scheme_of(model, "bits-back", times=times), examples)
         beyond = f"{size / of_grid - 1:+.1%} of the bound, {of_grid:.2f} bytes"
         line(f"bits-back, {steps} steps", size, entries, f"{speed}; {beyond}")
-
-
-def grid(count: int) -> torch.Tensor:
-    return iw.uniform_grid(count)
 
 
 def numbers(model: iw.Diffusion, pictures: np.ndarray) -> torch.Tensor:

@@ -139,8 +139,8 @@ def compress(
         model: a `Diffusion`, whose data the examples are like.
         x: at least one example in data units: an array, a tensor, a `pandas.DataFrame` for a table, or a list of arrays
             for series of unequal length.
-        mode: "direct" for levels that the network predicts, which is then the default; "bits-back" for all data and many
-            examples.
+        mode: "direct" for levels that the network predicts, which is then the default; "bits-back" for all data and
+            many examples.
         steps: how often the network is evaluated: more of them give fewer bytes and take more time. By default those
             of the model for "bits-back", and some tens for "direct".
         seed: of the first bits, and of the noise.
