@@ -53,7 +53,8 @@ def main() -> None:
     costs = None
     for steps in options.steps:
         if costs is None:
-            costs = iw.model.bound_costs(model, data[train[: options.learn]], candidates=iw.uniform_grid(options.candidates))
+            candidates = iw.uniform_grid(options.candidates)
+            costs = iw.model.bound_costs(model, data[train[: options.learn]], candidates=candidates)
         times = costs.grid(steps)
         of_grid = in_bytes(model.bound(pictures, times=times, seed=1).total.mean())
         size, speed = measured(scheme_of(model, "bits-back", times=times), examples)

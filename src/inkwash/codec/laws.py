@@ -185,11 +185,12 @@ def exchange_cells(exchange: Exchange, law: object, known: Tensor | None, cells:
 def log_mass(law: object, low: Tensor, high: Tensor) -> Tensor:
     """The logarithm of the mass that a law of real numbers puts between `low` and `high`, `(B, *event)`."""
     if isinstance(law, NormalMixture):
-        std = law.var.sqrt()
-        ends = ((end[..., None] - law.means) / std for end in (low, high))
-        return (law.logits.log_softmax(-1) + log_ndtr_difference(*ends)).logsumexp(-1)
+        means, std = law.means.cpu(), law.var.sqrt().cpu()
+        ends = ((end[..., None] - means) / std for end in (low, high))
+        return (law.logits.log_softmax(-1).cpu() + log_ndtr_difference(*ends)).logsumexp(-1)
     if isinstance(law, Normal | DiscretizedNormal | BinnedNormal):
-        return log_ndtr_difference((low - law.mean) / law.std, (high - law.mean) / law.std)
+        mean, std = law.mean.cpu(), law.std.cpu()
+        return log_ndtr_difference((low - mean) / std, (high - mean) / std)
     raise TypeError(f"no law of numbers: {type(law).__name__}")
 
 
