@@ -23,6 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-8")]
 OF_LAUNCHERS = r"--(nproc_per_node|nodes|ntasks-per|gpus-per|cpus-per|signal|kill-on-bad-exit|cpu|logdir)\b"
 READ_FIRST = ("README", "index", "getting-started")
+NEEDS = {"models-from-elsewhere": "diffusers"}
 TINY: dict[str, Any] = {
     "process": iw.ProcessConfig(schedule="cosine", steps=12),
     "network": iw.NetworkConfig(width=8, depth=1),
@@ -66,6 +67,8 @@ def test_python_code_of_a_page_runs(page: Path, folder: Path, monkeypatch: pytes
             source, out, **{**TINY, **kept, **({"train": options["train"]} if "batch_size=0" in block else {})}
         )
 
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem], reason="the page is about it")
     monkeypatch.chdir(folder)
     monkeypatch.setitem(vars(iw), "train", tiny)
     namespace: dict[str, Any] = {"__name__": "page"}

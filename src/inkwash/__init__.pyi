@@ -1,6 +1,7 @@
 """The public names; each is written once, here."""
 
 from . import (
+    bridges as bridges,
     codec as codec,
     core as core,
     data as data,
@@ -16,6 +17,8 @@ from . import (
     sklearn as sklearn,
     training as training,
 )
+from .bridges.adapt import adapt as adapt
+from .bridges.diffusers import from_diffusers as from_diffusers
 from .codec.archive import compress as compress, decompress as decompress
 from .core.config import (
     AutoencoderConfig as AutoencoderConfig,

@@ -22,7 +22,8 @@ def page(runs):
     yield Page(driver)
     driver.quit()
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
+    process.stdout.close()
 
 
 def downloaded(page, name):
@@ -59,6 +60,16 @@ def test_a_person_sees_what_the_library_says(page, runs):
     page.open("Bits")
     page.ask("Likelihood")
     assert len(page.all("svg[role=img]")) == 2
+    assert page.complaints() == []
+
+
+def test_the_lecture_speaks_two_languages(page):
+    page.open("Lecture")
+    for form in page.all("main form"):
+        page.ask(form.get_attribute("aria-label"))
+    assert len(page.all("main svg[role=img]")) == 18
+    page.one("main button[lang=zh]").click()
+    assert "前向过程" in page.one("main h2").text
     assert page.complaints() == []
 
 

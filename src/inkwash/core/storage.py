@@ -155,8 +155,13 @@ def _finite(plain: Any) -> Any:
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
-def parse_json(content: bytes, where: str) -> Any:
+def parse_json(content: bytes, where: str, need: str = "the file as inkwash wrote it") -> Any:
     """Read strict JSON, which has no duplicate keys and no NaN or infinity.
+
+    Args:
+        content: of a file.
+        where: the file, for errors.
+        need: what should be there, for errors.
 
     Raises:
         CheckpointError: the content is anything else.
@@ -177,4 +182,4 @@ def parse_json(content: bytes, where: str) -> Any:
     try:
         return json.loads(content, object_pairs_hook=unique, parse_constant=refuse, parse_float=finite)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(where, f"damaged JSON ({error})", "the file as inkwash wrote it") from None
+        raise CheckpointError(where, f"damaged JSON ({error})", need) from None

@@ -22,6 +22,8 @@ from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
 
 Network = Callable[..., Tensor]
+Sight = SightName | Callable[[Tensor], Tensor]
+"""What a network is given in the place of the time: by name, or as a function of the time `(B,)` or `()`."""
 Named = TypeVar("Named")
 
 
@@ -51,15 +53,17 @@ class NetworkDenoiser(nn.Module, ABC):
     Args:
         network: a callable `(x_t, t, **condition) -> tensor`; `t` comes with shape `(B,)`.
         process: the process, which has a `schedule`.
-        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero.
+        sees: what the network is given as `t`: the "time" itself, its "log_snr", or "nothing", which is always zero; or
+            a function of the time, float64.
 
     Raises:
         ConfigError: `sees` is unknown.
     """
 
-    def __init__(self, network: Network, process: Scheduled, sees: SightName = "time") -> None:
+    def __init__(self, network: Network, process: Scheduled, sees: Sight = "time") -> None:
         super().__init__()
-        require_one_of("sees", sees, get_args(SightName))
+        if not callable(sees):
+            require_one_of("sees", sees, get_args(SightName))
         self.network = network
         self.process = process
         self.schedule = process.schedule
@@ -105,9 +109,11 @@ class NetworkDenoiser(nn.Module, ABC):
         return output, None
 
     def _output(self, shown: Tensor, t: Tensor, condition: Mapping[str, Any]) -> Tensor:
-        """The network's output in the dtype of `shown`; the network itself runs in the dtype of its parameters."""
+        """The network's output in the dtype of `shown`; the network itself runs in the dtype of its parameters. What a
+        function gives it for the time has float32 at least: 16 bits cannot tell the indices of 1000 steps apart."""
         dtype = next((p.dtype for p in parameters_of(self.network)), shown.dtype)
-        time_input = per_row(self._time_input(t), shown).to(device=shown.device, dtype=dtype)
+        of_time = torch.promote_types(dtype, torch.float32) if callable(self.sees) else dtype
+        time_input = per_row(self._time_input(t), shown).to(device=shown.device, dtype=of_time)
         inputs = {
             name: value.to(shown.device, dtype if value.is_floating_point() else None)
             if isinstance(value, Tensor)
@@ -119,6 +125,8 @@ class NetworkDenoiser(nn.Module, ABC):
 
     def _time_input(self, t: Tensor) -> Tensor:
         """What the network is given in the place of the time t."""
+        if callable(self.sees):
+            return self.sees(t)
         if self.sees == "log_snr":
             return self.schedule.log_snr(t)
         return t if self.sees == "time" else torch.zeros_like(t)
@@ -138,8 +146,8 @@ class Denoiser(NetworkDenoiser):
         variance: that of the reverse step: "small", "large", "learned", "free", or an `Analytic`. "small" suits levels.
             For continuous data it adds nats to the bound on a grid, however fine, so use "large" or an `Analytic`.
         sees: what the network is given as `t`: the "time" itself; its "log_snr", and with it
-            $x_t/\sqrt{\alpha^2 + \sigma^2}$ as input, so that the input is the same under every schedule; or "nothing",
-            which is always zero: the network is blind to the noise level.
+            $x_t/\sqrt{\alpha^2 + \sigma^2}$ as input, so that the input is the same under every schedule; "nothing",
+            which is always zero: the network is blind to the noise level; or a function of the time, float64.
 
     Raises:
         ConfigError: `predicts`, `variance` or `sees` is unknown; the prediction does not determine x at time 1; or a
@@ -154,7 +162,7 @@ class Denoiser(NetworkDenoiser):
         process: Gaussian,
         predicts: str | Prediction = "eps",
         variance: str | ReverseVariance = "small",
-        sees: SightName = "time",
+        sees: Sight = "time",
     ) -> None:
         super().__init__(network, process, sees)
         self.predicts = named("predicts", predicts, prediction.NAMED)

@@ -28,6 +28,9 @@ _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=
 _RETRY = {"retry-after": "5"}
 _LOOK = 1.0
 _DEEPEST = 64
+_NO_RUN = Path()
+LECTURES = ("forward", "schedules", "predictions", "backward")
+"""What can be asked without a run."""
 
 
 @dataclass
@@ -57,6 +60,7 @@ class Studio:
             Route("/api/runs/{run}/stop", self.stop, methods=["POST"]),
             Route("/api/runs/{run}/resume", self.resume, methods=["POST"]),
             Route("/api/runs/{run}/ask/{question}", self.ask, methods=["POST"]),
+            Route("/api/lecture/{question}", self.lecture, methods=["POST"]),
             Route("/api/plan", self.plan, methods=["POST"]),
             Route("/api/train", self.train, methods=["POST"]),
         ]
@@ -121,9 +125,17 @@ class Studio:
 
     async def ask(self, request: Request) -> Response:
         """The parts of an answer of the run's model, as server-sent events."""
-        path, options = self._run(request.path_params["run"]), await _body(request)
-        worker = await self.desk.worker(path)
-        parts = worker.ask(request.path_params["question"], options)
+        return await self._answer(self._run(request.path_params["run"]), request)
+
+    async def lecture(self, request: Request) -> Response:
+        """The parts of an answer that is about no run."""
+        if request.path_params["question"] not in LECTURES:
+            raise _Missing
+        return await self._answer(_NO_RUN, request)
+
+    async def _answer(self, path: Path, request: Request) -> Response:
+        options = await _body(request)
+        parts = (await self.desk.worker(path)).ask(request.path_params["question"], options)
         first = await anext(parts)  # a full queue is said before the answer begins
 
         async def events() -> AsyncIterator[bytes]:

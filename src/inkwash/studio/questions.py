@@ -28,6 +28,7 @@ from inkwash.posterior import METHODS
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.schedule import Schedule
 from inkwash.sample.walk import State, end_of
+from inkwash.studio.lecture import LECTURE
 from inkwash.studio.subject import Subject
 
 Part = dict[str, Any]
@@ -396,6 +397,7 @@ QUESTIONS: dict[str, Any] = {
     "likelihood": Likelihood,
     "fill": Fill,
     "forecast": Forecast,
+    **LECTURE,
 }
 """What can be asked, by name."""
 

@@ -64,6 +64,30 @@ def rectified(steps):
     return iw.RectifiedSchedule(), lambda t: ((1 - t) ** 2, t**2)
 
 
+def shifted(steps):
+    """Times shifted as in Esser et al. (2024), eq. 23: u / (1 - u) is three times t / (1 - t)."""
+
+    def scales(t):
+        odds = 3 * t / (1 - t) if t < 1 else mpmath.inf
+        return (1 / (1 + odds)) ** 2, (odds / (1 + odds)) ** 2 if t < 1 else mpf(1)
+
+    return iw.RectifiedSchedule(3.0), scales
+
+
+def down_to_nothing(steps):
+    """Betas of which the last is 1: the square root of alpha-bar falls linearly from the one before it to 0."""
+    base, scales = table("tabulated")(steps - 1)
+
+    def ending(t):
+        k = t * steps
+        if k > steps - 1:
+            alpha = mpmath.sqrt(scales(mpf(1))[0]) * (steps - k)
+            return alpha**2, 1 - alpha**2
+        return scales(k / (steps - 1))
+
+    return iw.TabulatedSchedule((*base.betas, 1.0)), ending
+
+
 def karras(steps):
     """The published list sigma_0 … sigma_{N-1}, 0 (Karras et al. 2022, eq. 5), for any time by i = N - t N."""
     low, high, rho, n = mpf(0.002), mpf(80), 7, mpf(steps)
@@ -142,6 +166,8 @@ EXACT = {
     "log-linear": (log_linear, (2, 100, 1000, 10000)),
     "sohl-dickstein": (sohl_dickstein, (2, 100, 1000, 10000)),
     "rectified": (rectified, (2, 100, 1000, 10000)),
+    "shifted": (shifted, (2, 100, 1000)),
+    "down to nothing": (down_to_nothing, (2, 100, 1000)),
     "karras": (karras, (2, 100, 1000, 10000)),
     "geometric": (geometric, (2, 100, 1000, 10000)),
     "zero-terminal linear": (zero_terminal("linear"), (21, 100, 1000, 10000)),
@@ -419,7 +445,8 @@ def test_coarse_linear_schedules_end_where_the_fine_one_does():
         lambda: iw.CosineSchedule(10, max_beta=1.0),
         lambda: iw.TabulatedSchedule(()),
         lambda: iw.TabulatedSchedule((0.1, 0.0)),
-        lambda: iw.TabulatedSchedule((0.1, 1.0)),
+        lambda: iw.TabulatedSchedule((1.0, 0.1)),
+        lambda: iw.TabulatedSchedule((1.0,)),
         lambda: iw.TabulatedSchedule((math.nan,)),
         lambda: iw.KarrasSchedule(1),
         lambda: iw.KarrasSchedule(10, sigma_min=0.0),

@@ -31,24 +31,39 @@ class SohlDicksteinSchedule(VariancePreserving):
 
 @dataclass(frozen=True)
 class RectifiedSchedule(Schedule):
-    r"""$\alpha(t) = 1 - t$, $\sigma(t) = t$: a straight line from data to noise (Liu et al. 2022, §2.1).
+    r"""$\alpha = 1 - u$, $\sigma = u$ with $u = \frac{s t}{1 + (s - 1) t}$: a straight line from data to noise (Liu et
+    al. 2022, §2.1), along which the times are shifted towards noise (Esser et al. 2024, eq. 23).
 
     The schedule is neither variance-preserving nor variance-exploding. No signal is left at t = 1, so a network must
     predict x, v or the velocity.
+
+    Args:
+        shift: s; 1 shifts nothing, and any other value moves the log-SNR at every time by $-2\log s$.
+
+    Raises:
+        ConfigError: a shift that is not above 0.
     """
 
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shift < math.inf:
+            raise ConfigError("schedule.shift", self.shift, "a number > 0")
+
     def alpha(self, t: float | Tensor) -> Tensor:
-        return 1 - as_time(t)
+        t = as_time(t)
+        return (1 - t) / (1 + (self.shift - 1) * t)
 
     def sigma(self, t: float | Tensor) -> Tensor:
-        return as_time(t).clone()
+        t = as_time(t)
+        return self.shift * t / (1 + (self.shift - 1) * t)
 
     def log_snr(self, t: float | Tensor) -> Tensor:
         t = as_time(t)
-        return 2 * (torch.log1p(-t) - torch.log(t))
+        return 2 * (torch.log1p(-t) - torch.log(t) - math.log(self.shift))
 
     def time(self, log_snr: float | Tensor) -> Tensor:
-        return torch.sigmoid(-0.5 * as_time(log_snr))
+        return torch.sigmoid(-0.5 * as_time(log_snr) - math.log(self.shift))
 
 
 @dataclass(frozen=True)

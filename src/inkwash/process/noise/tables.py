@@ -32,6 +32,24 @@ def read(table: Tensor, t: Tensor) -> Tensor:
     return torch.lerp(table[index], table[index + 1], position - index)
 
 
+def read_down_to_nothing(table: Tensor, t: Tensor) -> Tensor:
+    r"""`read` of a table of $\log\bar\alpha$ that ends at $-\infty$: in its last step $\alpha$ falls linearly."""
+    left = (1 - t) * (len(table) - 1)
+    return torch.where(left < 1, table[-2].to(t.device) + 2 * torch.log(left), read(table[:-1], t * _share(table)))
+
+
+def find_down_to_nothing(table: Tensor, value: Tensor) -> Tensor:
+    """The inverse of `read_down_to_nothing`."""
+    last = table[-2].to(value.device)
+    beyond = 1 - torch.exp((value - last) / 2) / (len(table) - 1)
+    return torch.where(value < last, beyond, find(table[:-1], value) / _share(table))
+
+
+def _share(table: Tensor) -> float:
+    """The share of all steps in those before the last."""
+    return (len(table) - 1) / (len(table) - 2)
+
+
 def find(table: Tensor, value: Tensor) -> Tensor:
     """The times at which a decreasing table takes a value: the inverse of `read`."""
     table = table.to(value.device)
@@ -72,20 +90,42 @@ class TabulatedSchedule(_Tabulated):
     r"""The schedule of a list of betas, $\bar\alpha_k = \prod_{i\le k}(1-\beta_i)$.
 
     Args:
-        betas: $\beta_1 … \beta_T$, each in (0, 1).
+        betas: $\beta_1 … \beta_T$, each in (0, 1). If $\beta_T = 1$, no signal is left at t = 1 (Lin et al. 2023), and
+            $\alpha$ falls linearly in the last step.
     """
 
     betas: tuple[float, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
-        require_integer("schedule.steps", len(self.betas))
-        for beta in self.betas:
+        require_integer("schedule.steps", len(self.betas), least=1 + self._ends_in_noise)
+        for beta in self.betas[:-1] if self._ends_in_noise else self.betas:
             if not 0 < beta < 1:
-                raise ConfigError("schedule.betas", beta, "numbers between 0 and 1, both excluded")
+                need = "numbers between 0 and 1, both excluded; the last of several may be 1"
+                raise ConfigError("schedule.betas", beta, need)
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.betas)
+
+    @property
+    def _ends_in_noise(self) -> bool:
+        """Whether the last step leaves no signal."""
+        return self.betas[-1:] == (1.0,)
 
     def table(self) -> Tensor:
         return torch.tensor(self.betas, dtype=torch.float64)
+
+    def log_alpha_bar(self, t: float | Tensor) -> Tensor:
+        if self._ends_in_noise:
+            return read_down_to_nothing(self._log_alpha_bar, as_time(t))
+        return super().log_alpha_bar(t)
+
+    def time(self, log_snr: float | Tensor) -> Tensor:
+        if self._ends_in_noise:
+            return find_down_to_nothing(self._log_alpha_bar, logsigmoid(as_time(log_snr)))
+        return super().time(log_snr)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ import { ask, getJSON } from "./api.js";
 import { betweenScreen, bitsScreen, fillScreen, forecastScreen } from "./ask.js";
 import { inpaintScreen } from "./inpaint.js";
 import { el } from "./parts.js";
+import { lectureScreen } from "./lecture.js";
 import { runsScreen } from "./runs.js";
 import { walkScreen } from "./walk.js";
 
@@ -14,6 +15,7 @@ const SCREENS = {
   Bits: { needs: (about) => about, make: bitsScreen },
   "Fill in": { needs: (about) => about?.columns.length, make: fillScreen },
   Forecast: { needs: (about) => about?.kind === "series", make: forecastScreen },
+  Lecture: { needs: () => true, make: lectureScreen },
 };
 
 const [select, nav, line, main] = ["run", "screens", "about", "screen"].map((id) => document.getElementById(id));
