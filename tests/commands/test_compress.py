@@ -12,8 +12,8 @@ import pytest
 from faults import fail_at, fail_once, flip_bit, hooked, run_cli, train_words, tree, without_pictures
 
 import inkwash as iw
-from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.chunks import Chunks
+from inkwash.codec.direct import Direct
 from inkwash.commands import compress as command
 from inkwash.core import storage
 
@@ -104,7 +104,7 @@ def test_a_failing_disk_leaves_nothing(home, packed, alone, capsys, k):
 
 
 def test_ctrl_c_ends_in_exit_130_and_leaves_nothing(home, packed, alone, capsys, monkeypatch):
-    monkeypatch.setattr(BitsBack, "decode", lambda *content: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Direct, "decode", lambda *content: os.kill(os.getpid(), signal.SIGINT))
     assert run_cli(["decompress", home / "images", packed / "x.ink", "-o", "back.npy"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert list(alone.iterdir()) == []
