@@ -2,6 +2,7 @@
 
 from . import (
     bridges as bridges,
+    codec as codec,
     core as core,
     data as data,
     denoise as denoise,
@@ -18,6 +19,7 @@ from . import (
 )
 from .bridges.adapt import adapt as adapt
 from .bridges.diffusers import from_diffusers as from_diffusers
+from .codec.archive import compress as compress, decompress as decompress
 from .core.config import (
     AutoencoderConfig as AutoencoderConfig,
     Config as Config,
@@ -30,6 +32,7 @@ from .core.config import (
 )
 from .core.errors import (
     CheckpointError as CheckpointError,
+    CodecError as CodecError,
     ConfigError as ConfigError,
     DataError as DataError,
     InkwashError as InkwashError,

@@ -23,6 +23,7 @@ from inkwash.commands.parse import NO_PREFIX, parse, require_choice
 from inkwash.core.config import (
     SOURCES,
     AutoencoderConfig,
+    CodecConfig,
     Config,
     DataConfig,
     DenoiserConfig,
@@ -358,26 +359,66 @@ class Push:
 
 
 @dataclass(frozen=True)
-class Inspect(_Training):
-    """Say what a run or a checkpoint is: data, network, progress, versions and every option. Given data and the options
-    of train, say what training would make of it; nothing is trained or written."""
+class Compress:
+    """Compress data exactly under a model, to about as many bits as its bound says."""
 
-    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|DATA")]
-    """Folder of a run, or of one of its checkpoints; or data, as for train."""
+    run: _Run
+    """Folder of a run, or of one of its checkpoints."""
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """Data like that of the run: an .npy, .npz, .csv, .tsv or .parquet file, a folder of PNG files, or a built-in
+    set."""
+    out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File to write; by default the name of the data with .ink."""
+    codec: Annotated[CodecConfig, NO_PREFIX] = field(default_factory=CodecConfig)
 
     def __call__(self) -> None:
+        from inkwash.commands.compress import compress_to_file
+        from inkwash.core.display import Display
+
+        out = None if self.out is None else Path(self.out)
+        compress_to_file(self.run, self.source, out, self.codec, Display())
+
+
+@dataclass(frozen=True)
+class Decompress:
+    """Write what a compressed file holds, exactly: the same file, or the same folder."""
+
+    run: _Run
+    """Folder of the run, or of the checkpoint, that it was compressed under."""
+    file: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """A file that inkwash compress wrote; inkwash inspect says what is in it."""
+    out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
+    """File or folder to write; by default the name that the data had, in this folder."""
+
+    def __call__(self) -> None:
+        from inkwash.commands.compress import decompress_to_file
+        from inkwash.core.display import Display
+
+        decompress_to_file(self.run, Path(self.file), None if self.out is None else Path(self.out), Display())
+
+
+@dataclass(frozen=True)
+class Inspect(_Training):
+    """Say what a run or a checkpoint is: data, network, progress, versions and every option; or what is in a compressed
+    file. Given data and the options of train, say what training would make of it; nothing is trained or written."""
+
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE|DATA")]
+    """Folder of a run, or of one of its checkpoints; a compressed file; or data, as for train."""
+
+    def __call__(self) -> None:
+        from inkwash.commands.compress import inspect_file, is_compressed
         from inkwash.commands.inspect import inspect_data, inspect_run
         from inkwash.core.display import Display
         from inkwash.training.run import is_run
 
-        config = self.config(self.what)
-        if not is_run(Path(self.what)):
+        config, is_file = self.config(self.what), is_compressed(Path(self.what))
+        if not is_file and not is_run(Path(self.what)):
             return inspect_data(config, Display(), self.command("train", self.what))
         given = first_difference(config, Config(self.what))
         if given:
             need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
-        inspect_run(self.what, Display())
+        inspect_file(Path(self.what), Display()) if is_file else inspect_run(self.what, Display())
 
     def command_line(self) -> str:
         """The command line of this command."""
@@ -431,6 +472,8 @@ COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "export": Export,
     "push": Push,
+    "compress": Compress,
+    "decompress": Decompress,
     "inspect": Inspect,
     "studio": Studio,
     "papers": Papers,

@@ -1,6 +1,7 @@
 """The ground: errors, options, randomness, files and machines; nothing here knows of diffusion."""
 
 from inkwash.core.config import (
+    CodecConfig,
     Config,
     DataConfig,
     DenoiserConfig,
@@ -12,6 +13,7 @@ from inkwash.core.config import (
 )
 from inkwash.core.errors import (
     CheckpointError,
+    CodecError,
     ConfigError,
     DataError,
     InkwashError,
@@ -23,6 +25,8 @@ from inkwash.core.errors import (
 
 __all__ = [
     "CheckpointError",
+    "CodecConfig",
+    "CodecError",
     "Config",
     "ConfigError",
     "DataConfig",

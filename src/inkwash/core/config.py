@@ -82,6 +82,8 @@ ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
 MethodName = Literal[ImputeMethodName, "pigdm", "dps", "step-product", "entrywise"]
 
+CodecModeName = Literal["bits-back", "direct"]
+
 PresetName = Literal["dpm-2015", "ddpm", "ddim", "iddpm", "score", "edm", "vdm", "flow-matching"]
 
 Horizon = Annotated[float, Range(0, 0.28)]
@@ -444,3 +446,20 @@ class EvaluateConfig:
     seed: Seed = 0
     """Seed of the samples, the noise and the tests."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+@short_repr
+@dataclass(frozen=True)
+class CodecConfig:
+    """How examples are compressed."""
+
+    mode: CodecModeName | None = None
+    """direct for pictures and other data whose levels the network predicts, which it takes by default; bits-back for
+    all data and many examples, to as many bits as the bound on its steps says."""
+    steps: WalkSteps | None = None
+    """How often the network looks at each example. By default bits-back takes the steps of the model, and direct some
+    tens. Fewer are faster, and give more bytes."""
+    seed: Seed = 0
+    """Seed of the first bits and of the noise, which the file names."""
+    chunk: Annotated[int, Range(1, 10**6)] = 1024
+    """Examples that are compressed together. Longer chunks give fewer bytes; a part of the file is read by chunks."""

@@ -107,6 +107,12 @@ class ProcessLostError(_GotNeedError):
     exit_code = 8
 
 
+class CodecError(_GotNeedError, ValueError):
+    """A compressed file is damaged, or was made with another model, on another machine or by another version."""
+
+    exit_code = 10
+
+
 class RunInterrupted(InkwashError):
     """A signal stopped the run, which has saved."""
 

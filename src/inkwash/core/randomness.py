@@ -44,6 +44,7 @@ class Purpose(IntEnum):
     TRAJECTORY = 20
     AUGMENT = 21
     LENGTH = 22
+    COMPRESS = 23
 
 
 def derived_seed(seed: int, *key: int) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.named import names_beside, read_named
+from inkwash.data.named import name_of, names_beside, read_named
 from inkwash.data.raw import DAMAGE, Raw, exists, filled, require_distinct, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -84,6 +84,16 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
+
+
+def key_of(path: Path, config: DataConfig) -> str:
+    """The name of the array of an `.npz` file that holds the examples; see `read_npz`, which raises the same."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    except DAMAGE as error:
+        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
+    return name_of(str(path), names, "key", config.key)
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -115,6 +115,20 @@ def read_csv_rows(path: Path, spec: DataSpec) -> Array:
     table = _opened(path, DataConfig(), spec)[0]
     rows = (row for _, cells in table.blocks() for row in zip(*cells.values(), strict=True))
     return encode(spec, str(path), table.names, [[cell.strip() for cell in row] for row in rows])
+
+
+def read_text_columns(path: Path, spec: DataSpec) -> tuple[Dialect, dict[str, list[str]]]:
+    """How a file with new rows of a known table divides into cells, and all of its columns as text, by name.
+
+    Raises:
+        DataError: as `read_csv_rows`.
+    """
+    table = _opened(path, DataConfig(), spec)[0]
+    columns: dict[str, list[str]] = {name: [] for name in table.names}
+    for _, cells in table.blocks():
+        for name, each in cells.items():
+            columns[name] += each
+    return table.dialect, columns
 
 
 def _opened(
@@ -276,10 +290,20 @@ def dump_csv(spec: DataSpec, data: Array) -> bytes:
     """Examples `(N, D)` of a table as text in UTF-8: names of categories, numbers in their type, nothing for missing
     cells. Delimiter and decimal mark are those that the table was read with."""
     reading = spec.reading or Reading()
-    columns = reading.with_constants(spec.columns or {}, data)
+    return dump_text(text_columns(spec, data), replace(reading.dialect or Dialect(), encoding="utf-8", has_names=True))
+
+
+def text_columns(spec: DataSpec, data: Array) -> dict[str, Array]:
+    """The columns of examples `(N, D)` of a table as text, by name."""
+    columns = (spec.reading or Reading()).with_constants(spec.columns or {}, data)
+    return {name: column.texts(values) for name, (column, values) in columns.items()}
+
+
+def dump_text(columns: Mapping[str, Iterable[str]], dialect: Dialect, line_end: str = "\n") -> bytes:
+    """Columns of text as a file."""
     text = io.StringIO()
-    delimiter = reading.dialect.delimiter if reading.dialect else ","
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.texts(values) for column, values in columns.values()), strict=True))
-    return text.getvalue().encode()
+    writer = csv.writer(text, delimiter=dialect.delimiter, lineterminator=line_end)
+    if dialect.has_names:
+        writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode(dialect.encoding)

@@ -35,9 +35,14 @@ def read_folder(folder: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: there are no pictures, or they cannot be read or differ in size, mode or depth.
     """
-    paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
-    files = {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
+    files = files_in(folder)
     return _collected(folder, {name: partial(_content, path) for name, path in files.items()}, config)
+
+
+def files_in(folder: Path) -> dict[PurePosixPath, Path]:
+    """All files in and below a folder, and all that have the name of a picture, by their paths within it."""
+    paths = {PurePosixPath(path.relative_to(folder).as_posix()): path for path in folder.rglob("*")}
+    return {name: path for name, path in paths.items() if _is_picture(name) or path.is_file()}
 
 
 def _content(path: Path) -> bytes:

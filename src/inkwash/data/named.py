@@ -42,8 +42,8 @@ def read_named(
     Raises:
         DataError: there is no such array, or `read` refuses it.
     """
-    key = _choose(where, names, "key", config.key)
-    others = [(name, _choose(where, names, option, name)) for option, name in names_beside(config).items()]
+    key = name_of(where, names, "key", config.key)
+    others = [(name, name_of(where, names, option, name)) for option, name in names_beside(config).items()]
     raw = read(key)
     beside = read_beside or (lambda name: np.asarray(read(name).data))
     labels = {name: beside(found) for name, found in others}
@@ -52,7 +52,7 @@ def read_named(
     return replace(raw, notes=(*((about,) if unused else ()), *raw.notes), labels=labels)
 
 
-def _choose(where: str, names: Sequence[str], option: str, name: str | None) -> str:
+def name_of(where: str, names: Sequence[str], option: str, name: str | None) -> str:
     """The name that an option has, or a customary one, if there is an array of that name."""
     candidates = [name.strip("/")] if name is not None else [*_CUSTOMARY, *(names if len(names) == 1 else [])]
     found = next((candidate for candidate in candidates if candidate in names), None)

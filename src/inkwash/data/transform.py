@@ -158,6 +158,11 @@ class Transform:
         """Model units `(N, *spec.shape)` to data units as real numbers, channels first; differentiable."""
         return self._each(self._behind(x), lambda curve, u: curve.unbend(u))
 
+    def from_real(self, data: Tensor) -> Tensor:
+        """Data units `(N, *spec.shape)`, channels first, float64, to model units as real numbers: undoes `real`."""
+        bent = self._each(data, lambda curve, entry: curve.bend(entry))
+        return (bent - self._column(self.shift)) / self._column(self.scale)
+
     def stretch(self, x: Tensor) -> Tensor:
         """A difference in model units as one in data units, if the map is affine: `real` without its shift."""
         return x * self._column(self.scale).to(x)

@@ -1,0 +1,116 @@
+"""`Scheme`: how the examples of one chunk become bytes under a model, and how these become the examples again."""
+
+from typing import Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from inkwash.codec.bits_back import BitsBack
+from inkwash.codec.cells import Cells
+from inkwash.codec.chain import Chain
+from inkwash.codec.direct import Direct, halvings
+from inkwash.core.config import CodecModeName
+from inkwash.core.errors import ConfigError, require_integer, require_one_of
+from inkwash.core.randomness import Slots, seed_of
+from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.model.diffusion import Diffusion
+from inkwash.process.distributions import Lattice
+from inkwash.process.gaussian import Gaussian
+from inkwash.process.mixed import Mixed
+from inkwash.process.noise.grid import as_grid
+
+ModeName = CodecModeName
+MODES: tuple[ModeName, ...] = get_args(ModeName)
+_TURNS = 4
+
+
+class Scheme(Protocol):
+    """A pure function from examples to bytes, and its inverse.
+
+    Examples are integers `(B, *event)`, int64: numbers of levels, of categories, or bits; for real numbers and the
+    whole numbers of a table, those of `Cells`. The bytes hold neither their number nor a checksum, which a container
+    adds. Each chunk costs some bytes beyond the bound, however many examples it has, so chunks should be long.
+    """
+
+    @property
+    def name(self) -> ModeName:
+        """The mode."""
+
+    @property
+    def probe(self) -> bytes:
+        """8 bytes that depend on what the network makes of fixed noisy data, to the last bit. Where they differ from
+        those at the time of `encode`, `decode` cannot give the examples back."""
+
+    def encode(self, examples: Tensor) -> bytes:
+        """The bytes of examples `(B, *event)`."""
+
+    def decode(self, data: bytes, count: int) -> Tensor:
+        """The `count` examples whose bytes these are, int64 `(count, *event)`.
+
+        Raises:
+            DataError: they are not such bytes, as far as the scheme can see.
+        """
+
+
+def scheme_of(
+    model: Diffusion,
+    mode: ModeName,
+    *,
+    steps: int | None = None,
+    times: Tensor | None = None,
+    seed: int = 0,
+    cells: Cells | None = None,
+) -> Scheme:
+    """The scheme of a mode under a model.
+
+    Args:
+        model: the model.
+        mode: "direct" for levels that the network predicts; "bits-back" for all data and many examples.
+        steps: more steps give fewer bytes and take more time. For bits-back, as of `Diffusion.bound`; for direct, how
+            often the network is evaluated, rounded to a multiple of the number of halvings, 4 times that by default.
+        times: of bits-back, the grid itself, in place of `steps`.
+        seed: of the first bits, and of what else is random; both ends need the same.
+        cells: what the integers stand for; None for data with levels, bits or categories only.
+
+    Raises:
+        ConfigError: a bad option, or a model that the mode cannot use.
+    """
+    require_one_of("mode", mode, MODES)
+    lattice, process = model.units.lattice or model.process.lattice, model.process
+    if cells is None and not isinstance(lattice, Lattice) and isinstance(process, Gaussian | Mixed):
+        raise ConfigError("cells", None, "what the integers stand for, where the data has no levels")
+    cells = cells or Cells.of_lattice(lattice if isinstance(lattice, Lattice) else Lattice(0.0, 1.0, 2), model.shape)
+    grid = as_grid(steps if mode == "bits-back" else None, times, model.steps)
+    chain = Chain(model.denoiser, grid, lattice, cells, model.shape, model.device)
+    most = Slots(model.shape, torch.device("cpu")).rows
+    if mode == "bits-back":
+        return BitsBack(chain, seed_of(seed), most)
+    if times is not None:
+        raise ConfigError("times", times.tolist(), "mode bits-back; the direct mode has times of its own")
+    return _direct(chain, steps, seed_of(seed), most)
+
+
+def mode_of(model: Diffusion) -> ModeName:
+    """The mode that suits a model: direct where the network predicts levels, and otherwise bits-back."""
+    return "direct" if _predicts_levels(model.denoiser, model.shape, model.device) else "bits-back"
+
+
+def _predicts_levels(denoiser: AnyDenoiser, shape: tuple[int, ...], device: torch.device) -> bool:
+    if not isinstance(denoiser.process, Gaussian):
+        return False
+    with torch.no_grad():
+        estimate = denoiser(torch.zeros(1, *shape, dtype=torch.float64, device=device), 1.0)
+    return estimate.level_logits is not None
+
+
+def _direct(chain: Chain, steps: int | None, seed: int, most: int) -> Direct:
+    process, lattice = chain.process, chain.lattice
+    if not isinstance(process, Gaussian) or not isinstance(lattice, Lattice):
+        raise ConfigError("mode", "direct", "bits-back, or levels under a Gaussian process")
+    if not _predicts_levels(chain.denoiser, chain.shape, chain.device):
+        raise ConfigError("mode", "direct", "bits-back, or a network that predicts levels")
+    turns = _TURNS
+    if steps is not None:
+        require_integer("steps", steps)
+        turns = max(1, round(steps / halvings(lattice.levels)))
+    return Direct(chain, process, lattice, seed, turns, most)

@@ -1,0 +1,246 @@
+"""Files and folders compressed and back: what `inkwash compress`, `decompress` and `inspect` of such a file do."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.filesize import decimal
+
+from inkwash.codec.archive import Content, Header, Reader, header_in, pack
+from inkwash.codec.container import MAGIC, Opened, opened
+from inkwash.codec.files import Files, as_it_is, content_of, written
+from inkwash.codec.forms import Form, as_it_was
+from inkwash.codec.scheme import mode_of
+from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
+from inkwash.core import storage
+from inkwash.core.config import BUILTIN_NAMES, CodecConfig
+from inkwash.core.display import Display
+from inkwash.core.errors import CodecError, ConfigError
+from inkwash.core.machine import free_memory
+from inkwash.core.shapes import event_size
+from inkwash.data.csv_files import dump_csv
+from inkwash.data.dataset import load_dataset
+from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
+from inkwash.data.objects import as_array
+from inkwash.data.raw import exists
+from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.training.run import StrPath, load, read_header
+
+SUFFIX = ".ink"
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file begins as compressed files do, or has their name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC or path.suffix == SUFFIX
+
+
+def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecConfig, display: Display) -> None:
+    """Write a compressed file.
+
+    Args:
+        run: folder of a run or checkpoint.
+        source: a file, a folder of pictures or a built-in set.
+        out: where to write; by default the source's name with `.ink`, in the working folder.
+        config: how to compress.
+        display: where to report.
+
+    Raises:
+        ConfigError: a bad option, a model that compresses nothing, or a file that is there already.
+        DataError: data that the model does not know, or that would not come back exactly.
+    """
+    target = out or Path(Path(source).resolve().name + SUFFIX if source not in BUILTIN_NAMES else source + SUFFIX)
+    _require_free(target)
+    model = require_diffusion(load(run), "compress")
+    content = _content(run, model, source)
+    count = len(content.held)
+    display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
+    config = replace(config, mode=config.mode or mode_of(model))
+    steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
+    display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
+    with display.bar("compressing"):
+        file = pack(model, content, config, Path(run).resolve().name)
+    for line in _lines(opened(file, str(target))):
+        display.say(line)
+    storage.make_folder(target.parent)
+    storage.replace(target, file)
+    display.wrote(target)
+    bits = 8 * len(file) / (count * event_size(model.shape))
+    display.found(file=str(target), bytes=len(file), raw_bytes=len(content.raw), examples=count, bits_per_dim=bits)
+    share = len(file) / max(len(content.raw), 1)
+    display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
+    display.say(f"next      inkwash decompress {run} {target} -o {_free(_original(source))}")
+
+
+def _original(source: str) -> Path:
+    return Path(f"{source}.npy" if source in BUILTIN_NAMES else Path(source).resolve().name)
+
+
+def _content(run: StrPath, model: Diffusion, source: str) -> Content:
+    """What is compressed; a built-in set is an array or a table."""
+    config = read_header(run)[0].config.data
+    if source not in BUILTIN_NAMES:
+        return content_of(Path(source), model.units, config)
+    held = load_dataset(source, config).data
+    form = Form("rows" if model.units.spec.columns else "array", held.dtype.str, held.shape)
+    return Content(form, held, body_of(form, held, held), header_of(form))
+
+
+def _lines(file: Opened) -> Iterator[str]:
+    """What a compressed file says of itself, without the model."""
+    raw = stored(file)
+    if raw is not None:
+        yield f"stored    {_words(raw)}, as it is, which is shorter than what the model made of it"
+        return
+    header = header_in(file)
+    config, form = header.config, header.form
+    yield f"examples  {header.count} ({form.kind} {form.dtype} {form.shape})" + _of_file(header.file)
+    if resolutions := [f"1/{each}" for each in dict.fromkeys(header.marks.per_unit) if each > 1]:
+        yield f"exact to  {', '.join(resolutions)}, the resolution of the real numbers"
+    yield f"model     {header.model}"
+    yield f"made by   {header.machine}"
+    own = "the steps of the model" if config.mode == "bits-back" else "its own steps"
+    steps = own if config.steps is None else f"{config.steps} steps"
+    yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
+    bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
+    yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"
+
+
+def _require_free(target: Path) -> None:
+    if exists(target):
+        raise ConfigError("out", f"{target}, which is there", f"a new name, such as --out {_free(target)}")
+
+
+def _free(path: Path) -> Path:
+    """A name beside this one that nothing has, with the same ending; or this one, if nothing has it."""
+    ending = "".join(path.suffixes)
+    names = (path, *(path.with_name(f"{path.name.removesuffix(ending)}-{k}{ending}") for k in range(2, 1000)))
+    return next((each for each in names if not exists(each)), path)
+
+
+def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display) -> None:
+    """Write what a compressed file holds: the file or the folder that it was made of.
+
+    Args:
+        run: folder of the run or checkpoint.
+        path: the compressed file.
+        out: where to write; by default under the name that the data had, in the working folder.
+        display: where to report.
+
+    Raises:
+        CodecError: a damaged file, or one of another model, machine or version.
+        ConfigError: a file or folder that is there already.
+    """
+    file = open_file(path)
+    raw = stored(file)
+    header = None if raw else header_in(file)
+    target = out or Path(_name(raw, header, path))
+    _require_free(target)
+    model = require_diffusion(load(run), "decompress")
+    with display.bar("decompressing"):
+        files = _files(model, file, raw, header, target)
+    _write(target, files)
+    display.wrote(target)
+    size = sum(map(len, files.values()))
+    display.found(file=str(target), bytes=size, files=len(files))
+    what = "file      " if "" in files else "folder    "
+    display.say(f"{what}{target}: {decimal(size)}, checked")
+    display.say(f"next      inkwash inspect {path}")
+
+
+def open_file(path: Path) -> Opened:
+    """A compressed file whose header is whole.
+
+    Raises:
+        CodecError: no compressed file, or more than the memory holds.
+    """
+    if not path.is_file():
+        raise CodecError(str(path), "no such file", "a file that inkwash compress wrote")
+    if path.stat().st_size > (free := free_memory()):
+        raise CodecError(str(path), decimal(path.stat().st_size), f"at most the memory that is free, {decimal(free)}")
+    return opened(path.read_bytes(), str(path))
+
+
+def _name(raw: Stored | None, header: Header | None, path: Path) -> str:
+    """The name that the data had; it leads out of no folder."""
+    file = raw.file if raw else header.file if header else None
+    form = raw.form if raw else header.form if header else None
+    name = (file or {}).get("name") or path.stem + (".csv" if form and form.kind == "rows" else ".npy")
+    if Path(name).name != name:
+        raise CodecError(str(path), f"the name {name!r}", "one without a folder")
+    return name
+
+
+def _files(model: Diffusion, file: Opened, raw: Stored | None, header: Header | None, target: Path) -> Files:
+    """What to write."""
+    if raw is not None and raw.file is not None:
+        return as_it_is(raw.file, raw.body, file.where)
+    if raw is not None:
+        return _from_python(model, examples_of(raw, model.units, None, file.where), target)
+    reader = Reader.of(model, file)
+    form, held = reader.examples()
+    if reader.header.file is None:
+        return _from_python(model, as_it_was(form, model.units, held), target)
+    return written(model.units, reader.header.file, held, reader.beside(), file.where)
+
+
+def _from_python(model: Diffusion, x: Any, target: Path) -> Files:
+    """Examples that came from Python: a table as .csv or .parquet, and anything else as .npy.
+
+    Raises:
+        ConfigError: a target that ends otherwise, or series of unequal length, which no such file holds.
+    """
+    if is_frame(x):
+        held = from_frame(model.units.spec, x)
+        return {"": (dump_parquet if is_parquet(target) else dump_csv)(model.units.spec, held)}
+    if isinstance(x, list):
+        raise ConfigError("file", "series of unequal length", "inkwash.decompress, as no .npy file holds them")
+    buffer = io.BytesIO()
+    np.save(buffer, as_array(x), allow_pickle=False)
+    return {"": buffer.getvalue()}
+
+
+def _write(target: Path, files: Files) -> None:
+    """Write a file, or a folder of files, so that it is complete once it bears its name."""
+    storage.make_folder(target.parent)
+    if "" in files:
+        return storage.replace(target, files[""])
+    hidden = target.with_name(f".{target.name}.new")
+    try:
+        for name, content in files.items():
+            storage.make_folder((hidden / name).parent)
+            storage.write(hidden / name, content)
+            storage.sync(hidden / name)
+        storage.rename(hidden, target)
+    except BaseException:  # a signal, too
+        storage.remove(hidden)
+        raise
+    storage.sync(target.parent)
+
+
+def inspect_file(path: Path, display: Display) -> None:
+    """Print what a compressed file is; no model is needed."""
+    file = open_file(path)
+    raw = stored(file)
+    display.found(file=str(path), header=file.header, bytes=path.stat().st_size)
+    display.say(f"file      {path}: {decimal(path.stat().st_size)}")
+    for line in _lines(file):
+        display.say(line)
+    run = f"runs/{header_in(file).model.name or 'RUN'}" if raw is None else "RUN"
+    display.say(f"next      inkwash decompress {run} {path}")
+
+
+def _words(raw: Stored) -> str:
+    return _of_file(raw.file).strip() if raw.form is None else f"{raw.form.kind} {raw.form.dtype} {raw.form.shape}"
+
+
+def _of_file(file: dict[str, str] | None) -> str:
+    return "" if file is None else f" {file.get('kind')} {file.get('name')}"

@@ -1,0 +1,120 @@
+"""`inkwash compress`, `decompress` and `inspect` of a compressed file, with the networks of small runs."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from faults import fail_at, fail_once, flip_bit, hooked, run_cli, train_words, tree, without_pictures
+
+import inkwash as iw
+from inkwash.codec.chunks import Chunks
+from inkwash.codec.direct import Direct
+from inkwash.commands import compress as command
+from inkwash.core import storage
+
+pytest.importorskip("constriction", reason="the codec needs the extra inkwash[compress]")
+
+
+@pytest.fixture(scope="module")
+def packed(home, tmp_path_factory):
+    """A folder with the data of the run of images, and a file that it was compressed to."""
+    folder = tmp_path_factory.mktemp("packed")
+    np.save(folder / "images.npy", np.random.default_rng(2).integers(0, 17, (200, 5, 7)).astype(np.uint8))
+    words = ["compress", home / "images", folder / "images.npy", "-o", folder / "x.ink", "--chunk", 150, "--steps", 4]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chunks, "_packed", lambda self, integers: bytes(1 << 20))  # so that the network is needed
+        assert run_cli(words) == 0
+    return folder
+
+
+def test_data_comes_back_in_a_fresh_process_with_other_threads(home, packed, alone):
+    """The network is evaluated on one thread, whatever the process has."""
+    words = [sys.executable, "-m", "inkwash", "decompress", home / "images", packed / "x.ink", "-o", "back.npy"]
+    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    subprocess.run(words, check=True, env={**os.environ, **threads}, capture_output=True)
+    assert (alone / "back.npy").read_bytes() == (packed / "images.npy").read_bytes()
+
+
+def test_a_file_of_the_command_is_one_of_the_library(home, packed):
+    model, x = iw.load(home / "images"), np.load(packed / "images.npy")
+    file = (packed / "x.ink").read_bytes()
+    assert np.array_equal(iw.decompress(model, file), x)
+    assert np.array_equal(iw.decompress(model, file, only=[20, 3]), x[[20, 3]])
+    assert np.array_equal(iw.decompress(model, iw.compress(model, x, steps=3, seed=5)), x)
+
+
+def test_what_the_commands_say(home, packed, alone, capsys):
+    assert run_cli(["compress", home / "images", packed / "images.npy", "--steps", 4, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"] == ["images.npy.ink"]
+    assert found["result"]["examples"] == 200
+    assert found["result"]["bytes"] == (alone / "images.npy.ink").stat().st_size
+    assert run_cli(["inspect", "images.npy.ink"]) == 0
+    assert "200 (array |u1 (200, 5, 7)) npy images.npy" in capsys.readouterr().out
+    assert run_cli(["decompress", home / "images", "images.npy.ink"]) == 0
+    assert "images.npy: 7.1 kB, checked" in capsys.readouterr().out
+
+
+def test_a_table_comes_back(tmp_path, monkeypatch):
+    without_pictures(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    rows = [f"{random.normal():.2f},{random.choice(['a', 'b'])},{random.integers(300)}" for _ in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(["x,kind,n", *rows, ",a,", ""]))
+    assert run_cli(train_words("table.csv", "run", "--train.steps", 2, "--process.schedule", "log-linear")) == 0
+    assert run_cli(["compress", "run", "table.csv"]) == 0
+    assert run_cli(["decompress", "run", "table.csv.ink", "-o", "back.csv"]) == 0
+    assert (tmp_path / "back.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
+
+
+def refused(capsys, code, *words):
+    """The one line of an error."""
+    assert run_cli(words) == code
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    return err
+
+
+def test_errors_are_one_line_and_write_nothing(home, packed, alone, capsys):
+    shutil.copy(packed / "x.ink", alone / "bad.ink")
+    flip_bit(alone / "bad.ink", 8 * (alone / "bad.ink").stat().st_size - 9000)
+    (alone / "there.npy").write_text("precious")
+    before, run = tree(alone), home / "images"
+    assert "damaged bytes" in refused(capsys, 10, "decompress", run, "bad.ink")
+    assert "another model" in refused(capsys, 10, "decompress", home / "points", packed / "x.ink")
+    assert "no compressed file" in refused(capsys, 10, "decompress", run, packed / "images.npy")
+    assert "no such file" in refused(capsys, 10, "decompress", run, "nothing.ink")
+    assert "there.npy, which is there" in refused(capsys, 2, "decompress", run, packed / "x.ink", "-o", "there.npy")
+    assert "no such file" in refused(capsys, 3, "compress", run, "nothing.npy")
+    assert "data: got" in refused(capsys, 3, "compress", run, home / "points.npy")
+    assert "without a common resolution" in refused(capsys, 3, "compress", home / "points", home / "points.npy")
+    assert tree(alone) == before
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 3])
+def test_a_failing_disk_leaves_nothing(home, packed, alone, capsys, k):
+    with hooked(fail_at(k, OSError(28, "No space left on device"))):
+        assert run_cli(["decompress", home / "images", packed / "x.ink", "-o", "back.npy"]) == 6
+    assert not (alone / "back.npy").exists()
+
+
+def test_ctrl_c_ends_in_exit_130_and_leaves_nothing(home, packed, alone, capsys, monkeypatch):
+    monkeypatch.setattr(Direct, "decode", lambda *content: os.kill(os.getpid(), signal.SIGINT))
+    assert run_cli(["decompress", home / "images", packed / "x.ink", "-o", "back.npy"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(alone.iterdir()) == []
+
+
+def test_a_signal_within_a_folder_leaves_nothing(alone):
+    class Signal(BaseException):
+        pass
+
+    with hooked(fail_once(4, Signal())), pytest.raises(Signal):
+        command._write(alone / "pictures", {"a.png": b"a", "more/b.png": b"b"})
+    assert storage.hook("write", alone) is None
+    assert list(alone.iterdir()) == []
