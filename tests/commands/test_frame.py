@@ -18,7 +18,7 @@ import pytest
 from bugs import bug
 from faults import fork, points, run_cli, train_words, tree, wait, wait_until, without_pictures
 
-from inkwash.commands import cli, frame, parse
+from inkwash.commands import cli, drawing, frame, parse
 from inkwash.commands.papers import EXPERIMENTS, load_options
 from inkwash.commands.parse import SHARED_OPTIONS, option_names
 from inkwash.core import display
@@ -148,7 +148,7 @@ def busy():
 
 @pytest.mark.parametrize(("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
 def test_a_signal_ends_a_command_with_its_code_and_one_line(number, word, work, monkeypatch):
-    monkeypatch.setattr(cli.Sample, "__call__", lambda self: (print("begun", flush=True), busy()))
+    monkeypatch.setattr(drawing.Sample, "__call__", lambda self: (print("begun", flush=True), busy()))
     before = tree(work)
     child = fork(lambda: cli.main(["sample", "points"]), work / "log")
     wait_until(lambda: (work / "log").exists() and "begun" in (work / "log").read_text())
@@ -170,7 +170,7 @@ def test_the_second_signal_leaves_at_once(work, monkeypatch):
             print("cleaning", flush=True)
             busy()
 
-    monkeypatch.setattr(cli.Sample, "__call__", stubborn)
+    monkeypatch.setattr(drawing.Sample, "__call__", stubborn)
     child = fork(lambda: cli.main(["sample", "points"]), work / "log")
     for word in ("begun", "cleaning"):
         wait_until(lambda word=word: (work / "log").exists() and word in (work / "log").read_text())
