@@ -225,6 +225,8 @@ WRONG = [
     "push points me/points@main",
     "inspect points --train.steps 3",
     "studio points --port 70000",
+    "compress points points.npy --steps 0",
+    "decompress points points.ink",
     "train nowhere.npy",
     "train dgits",
     "train digits --out images.npy",

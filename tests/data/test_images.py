@@ -18,6 +18,8 @@ from inkwash.data.png16 import encode_png
 from inkwash.data.rows import take
 
 RANDOM = np.random.default_rng(4)
+LESS_THAN_ALL = 300
+"""Bytes that hold each of five small pictures, and not all of them."""
 
 
 def classes(root, names=("cat/a", "cat/b", "dog/c"), suffix=".png"):
@@ -41,7 +43,7 @@ def test_pictures_beyond_memory_are_the_same_in_a_file_that_nobody_sees(tmp_path
     root, scratch = pictures(tmp_path, ["RGB"] * 5), tmp_path / "scratch"
     scratch.mkdir()
     expected = load_dataset(str(root))
-    monkeypatch.setattr(raw, "_MOST_BYTES", 100)
+    monkeypatch.setattr(raw, "_MOST_BYTES", LESS_THAN_ALL)
     monkeypatch.setattr(raw.tempfile, "tempdir", str(scratch))
     found = load_dataset(str(root))
     assert isinstance(found.data, np.memmap)
@@ -55,7 +57,7 @@ def test_pictures_beyond_memory_are_the_same_in_a_file_that_nobody_sees(tmp_path
 
 
 def test_pictures_beyond_memory_and_disk_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw, "_MOST_BYTES", 100)
+    monkeypatch.setattr(raw, "_MOST_BYTES", LESS_THAN_ALL)
     monkeypatch.setattr(raw.shutil, "disk_usage", lambda folder: SimpleNamespace(free=200))
     with pytest.raises(DataError, match=r"got 0\.0 GiB free in .*, need 0\.0 GiB for what is decoded, "):
         load_dataset(str(pictures(tmp_path, ["RGB"] * 5)))

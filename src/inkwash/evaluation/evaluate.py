@@ -36,6 +36,7 @@ from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.process.gaussian import require_gaussian
 from inkwash.training.decided import decided
+from inkwash.training.remote import is_remote
 from inkwash.training.run import Run, StrPath, require_run
 
 
@@ -124,7 +125,8 @@ def evaluated(
     known: Known | None = None,
 ) -> Evaluated:
     """`evaluate`, without writing anything; what is `known` of the data is not found again."""
-    require_run(Path(run))
+    if is_remote(run):
+        require_run(Path(run))
     folder, config = Run(run), config or EvaluateConfig()
     check(config, "evaluate")
     model, sampling = decided(run, config.sampling, display, device, USUAL)
