@@ -221,18 +221,21 @@ class Inspect(_Training):
     file. Given data and the options of train, say what training would make of it; nothing is trained or written."""
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE|DATA")]
-    """Folder of a run, or of one of its checkpoints; a compressed file; or data, as for train."""
+    """Folder of a run, or of one of its checkpoints, or hf:OWNER/NAME; a compressed file; or data, as for train. Of a
+    run and a data set of one name on the Hub, options of train mean the data set, and none mean the run."""
 
     def __call__(self) -> None:
         from inkwash.commands.compress import inspect_file, is_compressed
         from inkwash.commands.inspect import inspect_data, inspect_run
         from inkwash.core.display import Display
+        from inkwash.training.remote import is_remote, names_run
         from inkwash.training.run import is_run
 
         config, is_file = self.config(self.what), is_compressed(Path(self.what))
-        if not is_file and not is_run(Path(self.what)):
-            return inspect_data(config, Display(), self.command("train", self.what))
         given = first_difference(config, Config(self.what))
+        remote = is_remote(self.what) and ("@" in self.what or not given) and names_run(self.what)
+        if not is_file and not remote and not is_run(Path(self.what)):
+            return inspect_data(config, Display(), self.command("train", self.what))
         if given:
             need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
@@ -276,6 +279,10 @@ class Studio:
             from inkwash.studio.serve import serve
         except ModuleNotFoundError as error:
             raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
+        if self.run is not None and self.run.startswith("hf:"):
+            from inkwash.training.run import require_run  # only here, as it imports torch
+
+            require_run(Path(self.run))
         serve(self.run, self.runs, self.data or (), self.port, Display(), self.browser)
 
 
