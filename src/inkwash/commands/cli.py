@@ -221,8 +221,7 @@ class Inspect(_Training):
     file. Given data and the options of train, say what training would make of it; nothing is trained or written."""
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE|DATA")]
-    """Folder of a run, or of one of its checkpoints, or hf:OWNER/NAME; a compressed file; or data, as for train. Of a
-    run and a data set of one name on the Hub, options of train mean the data set, and none mean the run."""
+    """Folder of a run, or of one of its checkpoints; a compressed file; or data, as for train."""
 
     def __call__(self) -> None:
         from inkwash.commands.compress import inspect_file, is_compressed

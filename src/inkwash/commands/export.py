@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
 from inkwash.bridges.exporting import TARGETS, export
 from inkwash.core.config import ExportName
 from inkwash.core.display import Display
-from inkwash.training.remote import is_remote
 from inkwash.training.run import StrPath, load
 
 _LOADING = "from diffusers import DiffusionPipeline"
@@ -30,8 +28,7 @@ def export_run(run: StrPath, to: ExportName, out: str | None, guidance: float | 
         ConfigError: as `export`.
     """
     ending = "-diffusers" if to == "diffusers" else TARGETS[to].suffix
-    name = Path(run).name if is_remote(run) else Path(os.path.abspath(run)).name
-    path = Path(out or f"{name}{ending}")
+    path = Path(out or f"{Path(run).name or Path.cwd().name}{ending}")
     with display.bar(f"exporting to {path}"):
         done = export(load(run), to, path, guidance=guidance)
     display.wrote(*done.files)
