@@ -77,6 +77,15 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_an_export_is_refused_in_one_line(tmp_path):
+    """Its U-Net copies batches of 64 and more, which no trace for every size can hold."""
+    with pytest.raises(iw.ConfigError, match=r"network that torch\.export refuses") as error:
+        iw.bridges.export(iw.from_diffusers(pipeline()), "torch-export", tmp_path / "model.pt2")
+    assert "\n" not in str(error.value)
+    with pytest.raises(iw.ConfigError, match="a network of other code, need one of inkwash"):
+        iw.bridges.export(iw.from_diffusers(pipeline()), "diffusers", tmp_path / "folder")
+
+
 def test_a_folder_is_the_pipeline_that_was_saved(folder):
     saved, own = iw.from_diffusers(folder), iw.from_diffusers(pipeline())
     x = own.sample(2, seed=0, steps=3)

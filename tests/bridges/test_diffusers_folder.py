@@ -61,6 +61,17 @@ def test_a_pipeline_samples_what_the_model_samples(name, load, tmp_path):
     assert worst < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_pipeline_refuses_what_it_would_ignore(load, tmp_path):
+    export(predicting("v", sees="log_snr"), "diffusers", tmp_path / "folder")
+    pipeline = load(tmp_path / "folder")
+    bad = {"num_inference_steps": (0, 51), "label": ("cat",), "guidance_scale": (2.0,), "output_type": ("pt",)}
+    for name, values in bad.items():
+        for value in values:
+            with pytest.raises(ValueError, match=f"{name}: got {value!r}, need"):
+                pipeline(**{name: value})
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(

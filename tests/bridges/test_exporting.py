@@ -163,6 +163,7 @@ def runs(home):
             "points --to diffusers --out points",
             "error: --out: got points, which is there, need an empty folder or a new",
         ),
+        ("points --to diffusers --out .", "error: --out: got ., need the name of a folder, empty or new, which is not"),
         ("latent --to torch-export", "error: export: got a LatentDiffusion, need"),
         ("missing --to torch-export", "error: missing: got no such folder"),
     ],
@@ -204,6 +205,54 @@ def test_a_model_of_parts_is_exported_as_it_is(tmp_path):
     assert np.allclose(clean, known, atol=1e-6)
     assert np.allclose(eps, (x_t - alpha * known) / sigma, atol=1e-5)
     assert done.difference < 1e-6
+
+
+def test_a_network_of_other_code_is_given_its_own_index(tmp_path):
+    """Of 20 000 indices the last are beyond the largest log-SNR of a table; the network is exact for normal data."""
+    schedule = iw.LinearSchedule(20000)
+    var = torch.tensor([0.3, 2.0])
+
+    class Exact(torch.nn.Module):
+        def forward(self, x_t, index):
+            alpha, sigma = (each[:, None] for each in self.scales(index))
+            return sigma * x_t / (alpha**2 * var + sigma**2)
+
+        def scales(self, index):
+            steps = torch.linspace(0, 19999, 20000)
+            near = torch.relu(1 - (index[:, None] - steps).abs())
+            t = (steps.double() + 1) / 20000
+            return near @ schedule.alpha(t).float(), near @ schedule.sigma(t).float()
+
+    model = iw.adapt(Exact(), schedule, (2,), sees="timestep")
+    denoise, about = standalone.load(export(model, "torch-export", tmp_path / "normal.pt2").files[0])
+    noise = np.random.default_rng(1).normal(size=(COUNT, 2))
+    assert np.allclose(standalone.sample(denoise, about, COUNT, STEPS, noise), walked(model, noise), atol=1e-4)
+    assert about["table"]["level"][-1] == 19999
+    for steps in (0, 20001):
+        with pytest.raises(ValueError, match="need 1 to 20000"):
+            standalone.sample(denoise, about, COUNT, steps, noise)
+
+
+def test_a_network_that_cannot_be_traced_is_one_line(tmp_path, capfd):
+    class Peeking(torch.nn.Module):
+        def forward(self, x_t, t):
+            return x_t if bool((t == 0).any()) else 2 * x_t
+
+    model = iw.Diffusion(iw.Denoiser(Peeking(), iw.Gaussian(iw.CosineSchedule(10))), (2,))
+    with pytest.raises(ConfigError, match=r"to: got torch-export, and a network that torch\.export refuses") as error:
+        export(model, "torch-export", tmp_path / "a.pt2")
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_finite_must_be_the_same():
+    own = torch.tensor([2.0, torch.inf, torch.nan])
+    assert exporting._distance(own, own.clone()) == 0
+    assert exporting._distance(own, torch.tensor([1.0, torch.inf, torch.nan])) == 0.5
+    assert exporting._distance(own, torch.tensor([2.0, torch.inf, 0.0])) == torch.inf
+    assert exporting._distance(own, torch.tensor([torch.nan, torch.inf, torch.nan])) == torch.inf
+    assert exporting._distance(torch.zeros(1), torch.zeros(1)) == 0
 
 
 def test_the_difference_is_that_of_another_file(home, tmp_path):

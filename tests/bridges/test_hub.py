@@ -25,13 +25,16 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("secret")
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
-        made = fit(tiny(points(folder / "points.npy"), steps=3), folder / "run").path
+        data = points(folder / "points.npy")
+        made = fit(tiny(data, steps=3), folder / "run").path
     (made / "evaluation").mkdir()
     found = dict.fromkeys(pushing._FIGURES) | {
         "bound": {"held_out": {"total": 1.25, "unit": "nats"}},
         "step": 3,
+        "data": str(data),
     }
     (made / "evaluation" / "evaluation.json").write_text(json.dumps(found | {"warnings": ["it <b>copies</b>"]}))
+    (made / "evaluation" / "report.html").write_text(f"<pre>inkwash evaluate {made}</pre>")
     (made / "evaluation" / "columns.png").write_bytes(b"a picture")
     return made
 
@@ -80,6 +83,14 @@ def test_a_push_replaces_the_checkpoint_and_holds_no_path_and_no_code(run, hub):
     assert {name for name in files if name.startswith("checkpoints")} == {
         f"checkpoints/step-000000003/{name}" for name in ("header.json", "manifest.json", "average.safetensors")
     }
+    assert json.loads(files["evaluation/evaluation.json"])["data"] == "points.npy"
+
+
+def test_no_option_says_where_a_file_lies():
+    data = iw.DataConfig(labels="/secret/labels.npy", condition="below/c.npy")
+    shown = pushing._without_folders(iw.Config("/secret/points.npy", data=data))
+    assert (shown.source, shown.data.labels, shown.data.condition) == ("points.npy", "labels.npy", "below/c.npy")
+    assert pushing._without_folders(iw.Config("hf:me/data")).source == "hf:me/data"
 
 
 def test_the_card_says_what_it_is(run, hub):
@@ -106,9 +117,35 @@ def test_commands_take_a_name_in_place_of_a_folder(run, hub, tmp_path, monkeypat
     assert np.array_equal(np.load("drawn/samples.npy"), Run(run).model().sample(3, seed=4))
     before = sorted(tmp_path.rglob("*"))
     assert run_cli(["evaluate", name]) == 4
+    assert run_cli(["studio", name]) == 4
     assert run_cli(["sample", name, "--steps", 2, "--grid", "learned", "--out", "other"]) == 4
     assert "got a run on the Hub, need a folder of your own" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("end", ["", "@REVISION"])
+def test_inspect_says_what_a_run_on_the_hub_is(end, run, hub, capsys):
+    name = iw.bridges.push(run, "me/points")
+    assert run_cli(["inspect", f"hf:me/points{end}".replace("hf:me/points@REVISION", name)]) == 0
+    shown = capsys.readouterr().out
+    assert "step       3 of 3" in shown
+    assert "next       inkwash sample hf:me/points" in shown
+
+
+@pytest.mark.parametrize("words", ["hf:me/points --train.steps 9", "hf:me/text", "hf:me/none", "hf:mnist"])
+def test_inspect_takes_other_names_for_data_sets(words, run, hub, monkeypatch):
+    iw.bridges.push(run, "me/points")
+    hub.repositories["me/text"] = [{"README.md": b"text"}]
+    asked = []
+    monkeypatch.setattr("inkwash.commands.inspect.inspect_data", lambda config, *_: asked.append(config.source))
+    assert run_cli(["inspect", *words.split()]) == 0
+    assert asked == [words.split()[0]]
+
+
+def test_inspect_takes_trouble_with_the_hub_for_trouble(hub, capsys):
+    hub.refused = (403, "GatedRepo")
+    assert run_cli(["inspect", "hf:me/points"]) == 4
+    assert "error: hf:me/points: got a repository with terms" in capsys.readouterr().err
 
 
 def test_a_bit_that_differs_is_noticed(run, hub):

@@ -7,13 +7,14 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from inkwash.bridges import standalone
@@ -84,7 +85,7 @@ def _file(model: Diffusion, to: ExportName, path: Path, guidance: float) -> Expo
     portable = Portable(model, guidance)
     about = storage.dump_json(description(model, portable)).decode()
     with _quietly():
-        content = target.dump(_program(portable, model), portable.outputs, about)
+        content = target.dump(_traced(portable, model, to), portable.outputs, about)
     sampler = path.with_name(f"{re.sub(r'^(?=[0-9])|[^0-9A-Za-z_]', '_', path.stem)}_sampler.py")  # can be imported
     storage.make_folder(path.parent)
     storage.replace(path, content)
@@ -94,6 +95,8 @@ def _file(model: Diffusion, to: ExportName, path: Path, guidance: float) -> Expo
 
 def _folder(model: Diffusion, path: Path) -> Exported:
     """Write a folder, which is there with all of its files or not at all."""
+    if path.name in ("", "..") or path.resolve() == Path.cwd():  # the shell would stay in the one that was replaced
+        raise ConfigError("out", str(path), "the name of a folder, empty or new, which is not the working one")
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         need = f"an empty folder or a new one, such as --out {storage.unused(path)}"
         raise ConfigError("out", f"{path}, which is there", need)
@@ -129,6 +132,22 @@ class Target:
                 import_module(package)
             except ImportError:
                 raise ConfigError("to", f"{name}, and no package {package}", f"pip install 'inkwash[{name}]'") from None
+
+
+def _traced(portable: Portable, model: Diffusion, to: ExportName) -> ExportedProgram:
+    """The graph.
+
+    Raises:
+        ConfigError: a network of other code that cannot be traced.
+    """
+    try:
+        return _program(portable, model)
+    except ConfigError:
+        raise
+    except Exception as error:  # what torch.export raises has no common base
+        got = f"{to}, and a network that torch.export refuses ({type(error).__name__}: {error})".splitlines()[0]
+        need = "one that treats batches of every size, and all values in them, alike; the networks of inkwash do"
+        raise ConfigError("to", got, need) from error
 
 
 def _program(portable: Portable, model: Diffusion) -> ExportedProgram:
@@ -179,17 +198,24 @@ def _difference(portable: Portable, model: Diffusion, path: Path) -> float:
     for count in (1, 5):
         inputs = example_inputs(model, count, seed=count)
         for own, found in zip(portable(**inputs), denoise(**{k: v.numpy() for k, v in inputs.items()}), strict=True):
-            worst = max(worst, float((own - torch.from_numpy(found)).abs().max() / own.abs().max()))
+            worst = max(worst, _distance(own, torch.from_numpy(found)))
     return worst
+
+
+def _distance(own: Tensor, found: Tensor) -> float:
+    """The largest difference as a share of the largest finite number; infinite if only one side has NaN somewhere."""
+    same = (own == found) | (own.isnan() & found.isnan())
+    largest = torch.where(own.isfinite(), own, 0).abs().max()
+    return float(torch.where(same, 0, (own - found).abs() / largest).nan_to_num(nan=torch.inf).max())
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without what torch and onnxscript report of their own work, which no user of an export can act on."""
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(io.StringIO()):
             yield
     finally:
         logging.disable(level)

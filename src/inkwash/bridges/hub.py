@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core import storage
+from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
 from inkwash.core.text import visible
@@ -24,16 +25,18 @@ from inkwash.training.remote import asking, repository_of
 from inkwash.training.run import Header, Run, StrPath, load, read_average
 from inkwash.training.summary import Summary
 
-_KEPT = ("split.safetensors", "summary.json", "evaluation/evaluation.json", "evaluation/report.html")
+_KEPT = ("split.safetensors", "summary.json")
+_FIGURED = "evaluation/evaluation.json"
 _FIGURES = ("bound", "overfitting", "log_density", "importance", "two_sample")
-"""The parts of an evaluation whose numbers stand on the card; the report has all of them."""
+"""The parts of an evaluation whose numbers stand on the card; its JSON has all of them."""
 
 
 def push(run: StrPath, name: str, *, private: bool = False) -> str:
     """Upload a run, and return the name by which this very upload is loaded: `hf:OWNER/NAME@COMMIT`.
 
-    A repository that is there gets a new commit. Of the path of the data only its last part is uploaded. The names of
-    columns, categories and classes, and the smallest and largest numbers, are part of every run.
+    A repository that is there gets a new commit. Of the path of the data, and of those of its labels and conditions,
+    only the last part is uploaded. The names of columns, categories and classes, and the smallest and largest numbers,
+    are part of every run; pictures of an evaluation show examples of the data.
 
     Args:
         run: folder of a run or checkpoint.
@@ -66,17 +69,27 @@ def push(run: StrPath, name: str, *, private: bool = False) -> str:
 
 def write_repository(folder: Path, repository: str, run: Run, header: Header, weights: dict[str, Any]) -> None:
     """Write what the repository shall hold into a folder."""
-    named = header.config.source.startswith(HUB)
-    source = header.config.source if named else Path(header.config.source).name
-    header = replace(header, config=replace(header.config, source=source))
+    header = replace(header, config=_without_folders(header.config))
     save_checkpoint(folder / "checkpoints", header.step, to_json(header), {"average": weights})
     pictures = _pictures(run)
     for name in (*_KEPT, *pictures):
         if (run.path / name).exists():
             storage.make_folder((folder / name).parent)
             storage.write(folder / name, (run.path / name).read_bytes())
+    if (run.path / _FIGURED).exists():  # not the report, which holds the options, commands and paths as they were
+        found = storage.parse_json((run.path / _FIGURED).read_bytes(), str(run.path / _FIGURED))
+        storage.make_folder((folder / _FIGURED).parent)
+        storage.write(folder / _FIGURED, storage.dump_json({**found, "data": header.config.source}))
     storage.write(folder / "config.json", storage.dump_json(to_json(header.config)))
     storage.write(folder / "README.md", card(repository, run, header, pictures).encode())
+
+
+def _without_folders(config: Config) -> Config:
+    """Options in which no path says where on this machine a file lies."""
+    files = {name: getattr(config.data, name) for name in ("labels", "condition", "lengths")}
+    beside = {name: Path(file).name for name, file in files.items() if file and Path(file).is_absolute()}
+    source = config.source if config.source.startswith(HUB) else Path(config.source).name
+    return replace(config, source=source, data=replace(config.data, **beside))
 
 
 def _pictures(run: Run) -> list[str]:

@@ -166,7 +166,7 @@ def example_inputs(model: Diffusion, count: int, seed: int = 0) -> dict[str, Ten
 def schedule_table(model: Diffusion) -> dict[str, Tensor]:
     """The times k/T of the model's own grid from 0 to 1, and scales and levels at them, each `(T + 1,)`, float64."""
     kind, t = network_denoiser(model.denoiser), torch.arange(model.steps + 1, dtype=torch.float64) / model.steps
-    level = kind.time_input(t).clamp(-_FARTHEST, _FARTHEST)
+    level = kind.time_input(t).nan_to_num(posinf=_FARTHEST, neginf=-_FARTHEST)
     return {"t": t, "alpha": kind.schedule.alpha(t), "sigma": kind.schedule.sigma(t), "level": level}
 
 

@@ -34,13 +34,15 @@ def load(path):
 def sample(denoise, about, n, steps, noise=None, seed=0, **condition):
     """DDIM (Song et al. 2020, eq. 12, eta = 0) for a Gaussian process: `(n, *shape)`, model units.
 
-    The steps lie on the model's own grid: evenly, if their number divides that of the grid. `noise` is standard normal;
-    a condition has a row for each sample, and without one there is none.
+    The steps lie on the model's own grid: evenly, if their number divides that of the grid, T; there are at most T.
+    `noise` is standard normal; a condition has a row for each sample, and without one there is none.
     """
     if list(about["outputs"]) != ["x", "eps"]:
         raise ValueError(f"outputs {list(about['outputs'])}: DDIM needs x and eps, those of a Gaussian process")
     table = {name: np.array(column) for name, column in about["table"].items()}
     alpha, sigma = table["alpha"], table["sigma"]
+    if not 1 <= steps < len(alpha):
+        raise ValueError(f"steps {steps}: need 1 to {len(alpha) - 1}, the times of the model's own grid")
     rows = np.linspace(len(alpha) - 1, 0, steps + 1).round().astype(int)
     if about["classes"]:
         condition = {"label": np.zeros(n, np.int64), **condition}

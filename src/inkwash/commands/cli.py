@@ -227,12 +227,14 @@ class Inspect(_Training):
         from inkwash.commands.compress import inspect_file, is_compressed
         from inkwash.commands.inspect import inspect_data, inspect_run
         from inkwash.core.display import Display
+        from inkwash.training.remote import is_remote, names_run
         from inkwash.training.run import is_run
 
         config, is_file = self.config(self.what), is_compressed(Path(self.what))
-        if not is_file and not is_run(Path(self.what)):
-            return inspect_data(config, Display(), self.command("train", self.what))
         given = first_difference(config, Config(self.what))
+        remote = is_remote(self.what) and ("@" in self.what or not given) and names_run(self.what)
+        if not is_file and not remote and not is_run(Path(self.what)):
+            return inspect_data(config, Display(), self.command("train", self.what))
         if given:
             need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
@@ -276,6 +278,10 @@ class Studio:
             from inkwash.studio.serve import serve
         except ModuleNotFoundError as error:
             raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
+        if self.run is not None and self.run.startswith("hf:"):
+            from inkwash.training.run import require_run  # only here, as it imports torch
+
+            require_run(Path(self.run))
         serve(self.run, self.runs, self.data or (), self.port, Display(), self.browser)
 
 

@@ -28,7 +28,7 @@ def export_run(run: StrPath, to: ExportName, out: str | None, guidance: float | 
         ConfigError: as `export`.
     """
     ending = "-diffusers" if to == "diffusers" else TARGETS[to].suffix
-    path = Path(out or f"{Path(run).name}{ending}")
+    path = Path(out or f"{Path(run).name or Path.cwd().name}{ending}")
     with display.bar(f"exporting to {path}"):
         done = export(load(run), to, path, guidance=guidance)
     display.wrote(*done.files)

@@ -13,6 +13,7 @@ from inkwash.data.columns import listed
 from inkwash.data.spec import DataSpec
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.prepare import prepare
+from inkwash.training.remote import is_remote
 from inkwash.training.reporter import announce
 from inkwash.training.run import Run, StrPath, read_header
 from inkwash.training.state import start
@@ -40,7 +41,7 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say("versions   " + ", ".join(f"{name} {version}" for name, version in header.versions.items()))
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))
-    if len(list_checkpoints(Run(run).checkpoints)) and header.step < (config.train.steps or 0):
+    if not is_remote(run) and len(list_checkpoints(Run(run).checkpoints)) and header.step < (config.train.steps or 0):
         display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
     else:
         display.say(f"next       inkwash sample {run} -n 64")

@@ -36,6 +36,10 @@ _TROUBLES = {
 }
 
 
+class NoRunError(CheckpointError):
+    """A name for which the Hub has no run."""
+
+
 def is_remote(run: str | os.PathLike[str]) -> bool:
     """Whether a run is named by its place on the Hub."""
     return os.fspath(run).startswith(HUB)
@@ -51,6 +55,23 @@ def located(run: str | os.PathLike[str]) -> Path:
         DataError: the package `huggingface_hub` is not installed.
     """
     return _fetched(os.fspath(run)) if is_remote(run) else Path(run)
+
+
+def names_run(name: str) -> bool:
+    """Whether a name, which may be that of a data set too, stands for a run on the Hub: only runs have revisions, and
+    without one a run goes before a data set. What was fetched before is not asked for again.
+
+    Raises:
+        CheckpointError: no connection, or a repository that may not be read.
+        DataError: the package `huggingface_hub` is not installed.
+    """
+    if not is_remote(name) or "@" in name or not re.fullmatch(_REPOSITORY, name.removeprefix(HUB)):
+        return is_remote(name) and "@" in name
+    try:
+        located(name)
+    except NoRunError:
+        return False
+    return True
 
 
 def repository_of(name: str) -> tuple[str, str | None]:
@@ -71,7 +92,7 @@ def _fetched(name: str) -> Path:
     with asking(name) as hub:
         folder = Path(hub.snapshot_download(repository, revision=revision, allow_patterns=_FILES))
     if not list_checkpoints(folder / "checkpoints"):
-        raise CheckpointError(name, "a repository without checkpoints", "a run, as inkwash push uploads it")
+        raise NoRunError(name, "a repository without checkpoints", "a run, as inkwash push uploads it")
     Display().say(f"fetched   {HUB}{repository}@{folder.name} → {folder}")
     return folder
 
@@ -94,8 +115,9 @@ def asking(name: str) -> Iterator[Any]:
         raise
     except Exception as error:  # the network, the Hub and its files raise more kinds than a list could name
         kinds = [kind.__name__ for kind in type(error).__mro__]
+        raised = NoRunError if "RepositoryNotFoundError" in kinds and "GatedRepoError" not in kinds else CheckpointError
         usual = (f"a failure ({short(error)})", "a connection, and a repository that you may use")
-        raise CheckpointError(name, *next((_TROUBLES[kind] for kind in kinds if kind in _TROUBLES), usual)) from None
+        raise raised(name, *next((_TROUBLES[kind] for kind in kinds if kind in _TROUBLES), usual)) from None
     finally:
         if shown:
             bars.enable_progress_bars()
