@@ -118,7 +118,7 @@ class DataConfig:
     them."""
     lengths: str | None = None
     """The series of a padded array have unequal length. The option says where the number of places of each is: in an
-    array of an .npz file, or a file beside an .npy or IDX file."""
+    file that holds several arrays one of them, or a file beside an .npy or IDX file."""
     shrink: Annotated[int, Range(2)] | None = None
     """Train a model that takes a small image as a condition and samples the large one. The small image holds the means
     of the example over blocks with so many places a side."""
