@@ -56,9 +56,7 @@ PACKED = {"scale_factor": np.float32(0.1), "add_offset": 20.0}
 MODELS = ["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"]
 
 
-@bug(
-    "gaps are zeros", netcdf, "_packed", _without_gaps, model="NETCDF4"
-)
+@bug("gaps are zeros", netcdf, "_packed", _without_gaps, model="NETCDF4")
 @bug("no coordinates", netcdf, "_coordinates_of", lambda key, variables: {}, model="NETCDF4")
 @pytest.mark.parametrize("model", MODELS)
 def test_packed_values_with_gaps_go_in_and_come_out(tmp_path, model):
