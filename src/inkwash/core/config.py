@@ -117,8 +117,8 @@ class DataConfig:
     an array of the same file, a file beside an .npy or IDX file, or a column of a table, or several with commas between
     them."""
     lengths: str | None = None
-    """The series of a padded array have unequal length. The option says where the number of places of each is: in an
-    array of an .npz file, or a file beside an .npy or IDX file."""
+    """The series of a padded array have unequal length. The option says where the number of places of each is: in a
+    file that holds several arrays one of them, or a file beside an .npy or IDX file."""
     shrink: Annotated[int, Range(2)] | None = None
     """Train a model that takes a small image as a condition and samples the large one. The small image holds the means
     of the example over blocks with so many places a side."""

@@ -116,7 +116,7 @@ def from_plain(plain: Any) -> Any:
     Raises:
         TypeError, ValueError: it is not what `to_plain` makes.
     """
-    if isinstance(plain, Mapping) and {*plain} == {"names"}:
+    if isinstance(plain, Mapping) and {*plain} == {"names"} and isinstance(plain["names"], Mapping):
         return {name: from_plain(each) for name, each in plain["names"].items()}
     if isinstance(plain, Mapping) and {*plain} == {"texts", "shape"}:
         return _shaped(np.array(plain["texts"] or (), object), plain["shape"])

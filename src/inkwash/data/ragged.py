@@ -114,8 +114,10 @@ def ended(raw: Raw, config: DataConfig, where: str) -> Raw:
     if (bad := (lengths < 1) | (lengths > most)).any():
         raise DataError(f"{name}[{bad.argmax()}]", lengths[bad.argmax()], f"1 to {most} places")
     arrays = [np.take(row, range(length), axis - 1) for row, length in zip(raw.data, lengths, strict=True)]
-    found = padded(arrays, axis - 1, cast(Layout, layout), where, config, raw.labels)
-    return replace(found, notes=(*raw.notes, *found.notes))
+    can_miss = replace(config, missing=config.missing or raw.masked)
+    found = padded(arrays, axis - 1, cast(Layout, layout), where, can_miss)
+    notes = (*raw.notes, *found.notes)
+    return replace(raw, data=found.data, layout=found.layout, lengths=found.lengths, notes=notes)
 
 
 def read_ts(path: Path, config: DataConfig) -> Raw:

@@ -24,7 +24,7 @@ from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
 from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, sound, zarr
-from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in
+from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in, stated
 from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
 from inkwash.data.images import is_picture_file, read_folder, read_paged, read_zip
@@ -303,12 +303,9 @@ def _format_of(path: Path) -> Format:
 def _require_fitting(config: DataConfig, reader: Reader | Format) -> None:
     """Refuse options that go only with sources of other kinds."""
     readers = (*FILES, *OBJECTS, *NAMES)
-    for option in dict.fromkeys(option for each in readers for option in each.options):
-        value = getattr(config, option)
-        if value not in (getattr(DataConfig(), option), ()) and option not in reader.options:
-            need = _words(each for each in readers if option in each.options)
-            got = ", ".join(value) if isinstance(value, tuple) else repr(value)
-            raise DataError(f"data.{option}", got, need)
+    options = dict.fromkeys(option for each in readers for option in each.options if option not in reader.options)
+    for option, got in stated(config, options).items():
+        raise DataError(f"data.{option}", got, _words(each for each in readers if option in each.options))
 
 
 def _words(readers: Iterable[Reader | Format]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.raw import DAMAGE, short
+from inkwash.data.raw import DAMAGE, require_room, short
 
 IN_MEMORY = 1 << 28
 """Up to so many bytes, what has to be decoded is decoded once and held in memory."""
@@ -76,11 +76,31 @@ def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, 
     return np.asarray(found) if found.nbytes <= IN_MEMORY else cast(Array, found)
 
 
+def beside(where: str, size: int, read: Callable[[], Any]) -> Array:
+    """Labels, a condition or lengths from a file, as `labels_of`; they are held in memory.
+
+    Args:
+        where: what messages call them.
+        size: their bytes, or those that the file claims.
+        read: takes nothing to their values.
+
+    Raises:
+        DataError: too many for the memory, a damaged file, or text that is no UTF-8.
+    """
+    require_room(where, size)
+    try:
+        return labels_of(read())
+    except (*DAMAGE, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(where, f"unreadable ({short(error)})", "a complete file, with text in UTF-8") from None
+
+
 def labels_of(values: Any) -> Array:
     """Labels or conditions as an array: of vectors of one entry the entries, of bytes their text, and of real numbers
     that are all whole the integers, since some formats hardly have others."""
     array = np.asarray(values)
-    if array.dtype.kind in "SO":
+    if array.dtype.kind in "SOT":
         array = np.array([each.decode() if isinstance(each, bytes) else each for each in array.ravel()])
     if array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any():
         array = array.astype(np.int64)

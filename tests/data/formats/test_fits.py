@@ -213,3 +213,36 @@ def test_a_table_among_pictures(folder):
     table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0, 2.0])])
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(folder / "001.fits")
     return str(folder)
+
+
+def test_whole_numbers_of_many_levels_keep_their_type(tmp_path):
+    pictures = RANDOM.integers(0, 1 << 20, (3, 4, 5)).astype("int32")
+    data = load_dataset(saved(tmp_path, pictures))
+    assert data.spec.dtype == "float64"
+    for (_, content), values in zip(formats.write_fits("s", data.spec, data.data + 0.25), pictures, strict=True):
+        with fits.open(io.BytesIO(content)) as file:
+            assert file[0].data.dtype.newbyteorder("=") == "int32"
+            assert np.array_equal(file[0].data, values)
+
+
+def two_columns(folder):
+    fits.BinTableHDU.from_columns([fits.Column(name, "D", array=array("float64", 20)) for name in "ab"]).writeto(
+        folder / "a.fits"
+    )
+    return str(folder / "a.fits")
+
+
+@bad("data.drop: got 'c', need one of the columns a, b", drop=("c",))
+def test_column_to_drop_that_is_not_there(folder):
+    return two_columns(folder)
+
+
+@bad("data.pages: got 'examples', need arrays; HDU 1", pages="examples")
+def test_pages_of_a_table(folder):
+    return two_columns(folder)
+
+
+@bad("data.drop: got a, need a table; HDU 0", drop=("a",), pages="examples")
+def test_columns_of_an_array(folder):
+    fits.writeto(folder / "a.fits", array("float64", 9, 4, 5))
+    return str(folder / "a.fits")

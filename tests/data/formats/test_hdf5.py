@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bugs import bug
 from faults import run_cli, tiny, without_pictures
 
 import inkwash as iw
@@ -71,6 +72,67 @@ def test_samples_are_data_sets_like_the_one_that_was_read(tmp_path, dtype):
         assert np.array_equal(new[:], values)
 
 
+def _truncated(data, dtype):
+    return data.astype(dtype)
+
+
+@bug("towards zero", hdf5, "in_type", _truncated)
+def test_samples_of_whole_numbers_are_the_nearest_within_their_type(tmp_path):
+    """Whole numbers of too many levels are real ones to a model."""
+    counts = RANDOM.integers(0, 1 << 20, (30, 3)).astype("u4")
+    spec = load_dataset(written(tmp_path / "a.h5", data=counts)).spec
+    assert spec.dtype == "float64"
+    (tmp_path / "samples.h5").write_bytes(hdf5.dump(spec, np.array([[2.6, -3.0, 1e12], [2.4, 7.0, 5.0]])))
+    with h5py.File(tmp_path / "samples.h5") as file:
+        assert file["data"].dtype == np.uint32
+        assert file["data"][:].tolist() == [[3, 0, 2**32 - 1], [2, 7, 5]]
+
+
+def half_of_float32():
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_precision(16)
+    kind.set_size(2)
+    kind.set_ebias(127)
+    return kind
+
+
+def twelve_bits():
+    kind = h5py.h5t.STD_I32LE.copy()
+    kind.set_precision(12)
+    kind.set_offset(4)
+    return kind
+
+
+@bug("as if NumPy had them", hdf5, "_is_plain", lambda dataset: True, kind=twelve_bits)
+@pytest.mark.parametrize("kind", [half_of_float32, twelve_bits])
+def test_numbers_that_numpy_lacks_are_those_of_h5py(tmp_path, kind):
+    values = np.ascontiguousarray(RANDOM.integers(-99, 99, (20, 4)), "f4" if kind is half_of_float32 else "i4")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = h5py.h5d.create(file.id, b"x", kind(), h5py.h5s.create_simple(values.shape))
+        made.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        file["y"] = np.zeros((20, 400))
+    assert np.array_equal(load_dataset(f"{tmp_path}/a.h5:x").data, values)
+
+
+@bug("the fill value is what the file says", hdf5, "in_type", lambda data, dtype: np.nan_to_num(data).astype(dtype))
+def test_series_that_end_early_end_where_a_list_of_them_does(tmp_path):
+    lengths = RANDOM.integers(3, 9, 20)
+    lengths[0] = 8
+    series = [RANDOM.integers(1, 9, length).astype("i2") for length in lengths]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("x", data=[np.pad(each, (0, 8 - len(each))) for each in series], dtype="i2")
+        made.attrs["units"] = "mV"
+        file["n"] = lengths[:, None]
+    data = load_dataset(f"{tmp_path}/a.h5:x", iw.DataConfig(lengths="n", layout="NL"))
+    assert np.array_equal(data.data, load_dataset(series).data, equal_nan=True)
+    assert data.spec.lengths == load_dataset(series).spec.lengths
+    (tmp_path / "samples.h5").write_bytes(hdf5.dump(data.spec, data.data))
+    with h5py.File(tmp_path / "samples.h5") as file:
+        assert file["x"].attrs["units"] == "mV"
+        assert np.array_equal(file["x"], data.data, equal_nan=True)
+
+
 def test_names_of_numbers_stay(tmp_path):
     kinds = h5py.enum_dtype({"SEA": 0, "LAND": 1}, basetype="i1")
     path = written(tmp_path / "a.h5", data=np.arange(20) % 2, dtype=kinds)
@@ -105,6 +167,14 @@ def test_what_is_not_there_is_counted(tmp_path):
     assert (data.data[20:] == -1).all()
 
 
+def test_what_was_never_written_is_told_of(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", (40, 6), np.float32, fillvalue=3)
+        file["y"] = IMAGES
+    assert f"{tmp_path}/a.h5:x was never written: it reads as 3.0" in load_dataset(f"{tmp_path}/a.h5:x").notes
+    assert not any("never" in note for note in load_dataset(f"{tmp_path}/a.h5:y").notes)
+
+
 def test_packing_that_loses_nan_is_told_of(tmp_path):
     """h5py's scaleoffset turns NaN into the smallest value, and nothing in the file says where."""
     values = IMAGES[:, 0].copy()
@@ -130,6 +200,21 @@ def _damaged_chunk(path):
         place = file["data"].id.get_chunk_info(2)
     content = bytearray(path.read_bytes())
     content[place.byte_offset : place.byte_offset + 40] = bytes(40)
+    path.write_bytes(content)
+
+
+def _beside(path, **options):
+    with h5py.File(path, "w") as file:
+        file["x"] = IMAGES
+        file.create_dataset("l", **options)
+
+
+def _damaged_labels(path):
+    _beside(path, data=np.arange(40) % 2, chunks=(40,), compression="gzip")
+    with h5py.File(path) as file:
+        place = file["l"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[place.byte_offset : place.byte_offset + place.size] = bytes(place.size)
     path.write_bytes(content)
 
 
@@ -161,6 +246,17 @@ BAD = {
     "damaged": (_damaged_chunk, "", "data[0:40]: got unreadable ("),
     "a view": (_view, "", "got a view of gone.h5, which is not there"),
     "elsewhere": (_elsewhere, "", "got values in another file"),
+    "damaged labels": (_damaged_labels, ":x --data.labels l", "a.h5:l: got unreadable ("),
+    "labels in latin-1": (
+        lambda path: _beside(path, data=np.array([b"\xe9", b"a"] * 20)),
+        ":x --data.labels l",
+        "need a complete file, with text in UTF-8",
+    ),
+    "labels of a tebibyte": (
+        lambda path: _beside(path, shape=(1 << 40,), dtype="u1", chunks=(1 << 20,)),
+        ":x --data.labels l",
+        "a.h5:l: got 1024.0 GiB to hold in memory",
+    ),
     "two keys": (lambda path: written(path, "x", data=IMAGES), ":y --data.key x", "got 'x', need 'y', as behind the"),
 }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bugs import bug
 from scipy.io import loadmat, savemat, whosmat
 
 from inkwash.core.config import DataConfig
@@ -41,6 +42,7 @@ def as_version_5(path, **matrices):
     return path
 
 
+@bug("as SciPy says", np, "ascontiguousarray", lambda x, dtype: x.astype(float), kind="int16", write=as_version_5)
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("write", [as_version_5, as_hdf5])
 def test_every_class_goes_in_and_comes_out(tmp_path, kind, write):
@@ -88,3 +90,18 @@ def test_numbers_that_matlab_packed_keep_their_class(tmp_path):
     assert loadmat(tmp_path / "a.mat")["x"].dtype == np.uint8
     assert load_dataset(tmp_path / "a.mat").data.dtype == np.float64
     assert np.array_equal(load_dataset(tmp_path / "a.mat").data, values)
+
+
+@pytest.mark.parametrize("write", [as_version_5, as_hdf5])
+def test_whole_numbers_of_many_levels_keep_their_class(tmp_path, write):
+    path = write(tmp_path / "a.mat", x=RANDOM.integers(0, 1 << 20, (20, 4)).astype("i4"))
+    spec = load_dataset(path).spec
+    (tmp_path / "samples.mat").write_bytes(matlab.dump(spec, np.array([[1.6, -2.7], [1e12, 0]])))
+    data = load_dataset(tmp_path / "samples.mat").data
+    assert data.tolist() == [[2, -3], [2**31 - 1, 0]]
+
+
+def test_cells_of_a_cell_array_are_no_matrices(tmp_path):
+    """Version 7.3 keeps them in a group called #refs#, with the class of a matrix."""
+    path = as_hdf5(tmp_path / "a.mat", **{"measured": IMAGES, "#refs#/a": IMAGES})
+    assert np.array_equal(load_dataset(path).data, IMAGES)

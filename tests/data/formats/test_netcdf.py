@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from bugs import bug
 from faults import run_cli, tiny, without_pictures
 
 import inkwash as iw
+from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.formats import netcdf
 from inkwash.training.fit import fit
@@ -38,10 +40,24 @@ def samples(tmp_path, spec, data):
     return path
 
 
+_PACKED = netcdf._packed
+
+
+def _without_gaps(variable, dtype, data):
+    return _PACKED(variable, dtype, np.nan_to_num(data))
+
+
+def _wrapped(variable, dtype, data):
+    found = variable.getncattr("add_offset"), variable.getncattr("scale_factor")
+    return np.rint((np.nan_to_num(data) - found[0]) / found[1]).astype(np.int64).astype(dtype)
+
+
 PACKED = {"scale_factor": np.float32(0.1), "add_offset": 20.0}
 MODELS = ["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"]
 
 
+@bug("gaps are zeros", netcdf, "_packed", _without_gaps, model="NETCDF4")
+@bug("no coordinates", netcdf, "_coordinates_of", lambda key, variables: {}, model="NETCDF4")
 @pytest.mark.parametrize("model", MODELS)
 def test_packed_values_with_gaps_go_in_and_come_out(tmp_path, model):
     values = np.ma.array(TEMPERATURES, mask=RANDOM.random((30, 4)) < 0.1)
@@ -102,6 +118,7 @@ def test_gaps_of_a_file_are_imputed(tmp_path, monkeypatch):
     np.testing.assert_allclose(drawn[known], np.broadcast_to(given, drawn.shape)[known], rtol=1e-6)
 
 
+@bug("it wraps", netcdf, "_packed", _wrapped)
 def test_samples_beyond_the_packed_range_do_not_turn_round(tmp_path):
     spec = load_dataset(climate(tmp_path / "a.nc", **PACKED)).spec
     with netCDF4.Dataset(samples(tmp_path, spec, np.array([[1e9, -1e9, np.nan, 20.14]] * 2))) as file:
@@ -122,3 +139,58 @@ def test_a_run_on_a_variable_of_xarray_in_a_group(tmp_path, monkeypatch):
         assert (file["t"].dims, file["t"].units, file["t"].dtype) == (("time", "y", "x"), "K", np.float32)
         assert np.array_equal(file["x"], np.arange(6.0))
         assert np.array_equal(file["t"], iw.load(tmp_path / "run").sample(3, seed=0))
+
+
+def plain(path, values, dtype="f4", model="NETCDF4", **attributes):
+    with netCDF4.Dataset(path, "w", format=model) as file:
+        for name, side in zip(("time", "lat"), values.shape, strict=True):
+            file.createDimension(name, side)
+        made = file.createVariable("T", dtype, ("time", "lat"))
+        made.setncatts(attributes)
+        made.set_auto_maskandscale(False)
+        made[...] = values
+    return path
+
+
+def test_bytes_without_a_sign_go_in_and_come_out(tmp_path):
+    """netCDF-3 has no such bytes: the attribute _Unsigned makes them of those with a sign."""
+    values = RANDOM.integers(0, 256, (30, 4)).astype("u1")
+    data = load_dataset(plain(tmp_path / "a.nc", values.view("i1"), "i1", "NETCDF3_CLASSIC", _Unsigned="true"))
+    assert np.array_equal(data.data, values)
+    with netCDF4.Dataset(samples(tmp_path, data.spec, values)) as file:
+        assert np.array_equal(file["T"][:].filled(0), values)
+
+
+@pytest.mark.parametrize("ends", [{"valid_min": -1, "valid_max": 2}, {"valid_range": [-1, 2]}])
+@pytest.mark.parametrize("dtype", ["f4", "i2"])
+def test_samples_beyond_the_valid_range_are_moved_to_its_ends(tmp_path, ends, dtype):
+    """netCDF4 takes what lies beyond for missing."""
+    ends = {name: np.array(value, dtype) for name, value in ends.items()}
+    data = load_dataset(plain(tmp_path / "a.nc", RANDOM.integers(-1, 3, (30, 4)).astype(dtype), dtype, **ends))
+    with netCDF4.Dataset(samples(tmp_path, data.spec, np.array([[-7, -1, 2, 3]] * 2, data.spec.dtype))) as file:
+        assert file["T"][0].filled(99).tolist() == [-1, -1, 2, 2]
+
+
+def test_coordinates_are_those_of_the_group(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.title = "both"
+        for name, side in (("north", 4), ("south", 3)):
+            group = file.createGroup(name)
+            group.createDimension("time", 20)
+            group.createDimension("lat", side)
+            group.createVariable("lat", "f8", ("lat",))[:] = side * np.arange(side)
+            group.createVariable("T", "f4", ("time", "lat"))[:] = TEMPERATURES[:20, :side]
+            group.region = name
+    data = load_dataset(f"{tmp_path}/a.nc:north/T")
+    with netCDF4.Dataset(samples(tmp_path, data.spec, data.data)) as file:
+        assert file["north/lat"][:].tolist() == [0, 4, 8, 12]
+        assert (file["north"].region, set(file.groups)) == ("north", {"north"})
+
+
+@pytest.mark.parametrize("option", ["labels", "condition"])
+def test_a_label_that_is_missing_is_no_class(tmp_path, option):
+    path = climate(tmp_path / "a.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file.createVariable("kind", "i4", ("time",))[:] = np.ma.masked_less(np.arange(30) % 3, 1)
+    with pytest.raises(DataError, match=r"a\.nc:kind: got missing entries, need a value for each example"):
+        load_dataset(f"{path}:T", iw.DataConfig(**{option: "kind"}))

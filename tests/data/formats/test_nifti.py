@@ -192,3 +192,12 @@ def test_colours(folder):
 @bad("[1]: got nan, need finite numbers")
 def test_a_volume_with_nan(folder):
     return str(saved(folder, [np.ones(SHAPE), np.full(SHAPE, np.nan)]))
+
+
+def test_whole_numbers_of_many_levels_keep_their_type(tmp_path):
+    volumes = [RANDOM.integers(0, 1 << 20, SHAPE).astype("int32") for _ in range(3)]
+    data = load_dataset(saved(tmp_path, volumes))
+    assert data.spec.dtype == "float64"
+    for (_, content), values in zip(nifti.write_nifti("s", data.spec, data.data + 0.25), volumes, strict=True):
+        assert again(content).get_data_dtype() == "int32"
+        assert np.array_equal(np.asanyarray(again(content).dataobj), values)

@@ -73,3 +73,11 @@ def test_other_pictures_beside_them_are_pictures(tmp_path):
     saved(tmp_path, "YX", photometric="minisblack")
     tifffile.imwrite(tmp_path / "9.tif", np.zeros((4, 5), np.uint16))
     assert load_dataset(tmp_path).spec.origin is None
+
+
+def test_damaged_files_are_left_out(tmp_path):
+    every = saved(tmp_path, "YX", photometric="minisblack")
+    (tmp_path / "0.ome.tif").write_bytes((tmp_path / "1.ome.tif").read_bytes()[:100])
+    data = load_dataset(tmp_path, DataConfig(skip_damaged=True))
+    assert np.array_equal(data.data, every[1:])
+    assert data.spec.origin["about"]["PhysicalSizeX"] == 0.25

@@ -7,10 +7,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from bugs import bug
 from faults import run_cli, tiny, without_pictures
 from pyarrow import ipc
 from scipy.io import arff as scipy_arff
 
+from inkwash.core.config import DataConfig
+from inkwash.core.errors import DataError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.formats import arff as ours, feather as our_feather
 from inkwash.data.frames import to_frame
@@ -63,6 +66,7 @@ def test_sparse_rows_of_arff_mean_zero_and_the_first_category(tmp_path):
     np.testing.assert_array_equal(load_dataset(tmp_path / "a.arff").data, [[1, 1], [0, 0], [0, np.nan], [3, 0], [4, 2]])
 
 
+@bug("unquoted", ours, "_quoted", lambda text: text)
 def test_scipy_and_liac_read_the_arff_of_samples(tmp_path):
     frame = pd.DataFrame(
         {
@@ -107,6 +111,13 @@ def as_stream(path):
         writer.write_table(table, max_chunksize=7)
 
 
+@bug(
+    "no types",
+    our_feather,
+    "to_frame",
+    lambda spec, data: pd.DataFrame(data, columns=[*spec.columns]),
+    write=as_feather,
+)
 @pytest.mark.parametrize("write", [as_feather, as_stream])
 def test_files_of_arrow_are_the_tables_that_they_hold(tmp_path, write):
     write(tmp_path / "a.arrow")
@@ -143,3 +154,32 @@ def test_an_enum_of_polars_has_an_order_and_a_categorical_has_none(tmp_path, end
     columns = load_dataset(path).spec.columns
     assert columns["enum"].categories == ("c", "b", "a")
     assert (columns["enum"].ordered, columns["kind"].ordered) == (True, False)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x1c", "\x85", "\n", "\r", "\t"])
+def test_text_with_ends_of_lines_comes_back(tmp_path, mark):
+    frame = pd.DataFrame({"x": RANDOM.normal(size=20), "k": [f"a{mark}b", "c"] * 10})
+    data = load_dataset(frame)
+    (tmp_path / "a.arff").write_bytes(ours.dump(data.spec, data.data))
+    assert np.array_equal(load_dataset(tmp_path / "a.arff").data, data.data)
+    assert load_dataset(tmp_path / "a.arff").spec.columns["k"].categories == data.spec.columns["k"].categories
+
+
+def test_dates_and_sparse_rows_with_tabs_and_single_letters(tmp_path):
+    rows = "\n".join(f'{{0\t{i + 1}, 1\t"{i % 28 + 1}/2/2020 9:{i}"}}' for i in range(20))
+    head = '@relation r\n@attribute\tx\treal\n@attribute d date\t"d/M/yyyy H:m"\n@data\n'
+    (tmp_path / "a.arff").write_text(head + rows)
+    frame = to_frame((data := load_dataset(tmp_path / "a.arff")).spec, data.data)
+    expected = [pd.Timestamp(2020, 2, i % 28 + 1, 9, i) for i in range(20)]
+    assert frame["d"].tolist() == expected
+    assert frame["x"].tolist() == list(range(1, 21))
+
+
+@pytest.mark.parametrize("write", ["to_feather", "to_parquet"])
+def test_real_numbers_are_labels_if_they_are_whole(tmp_path, write):
+    frame = pd.DataFrame({"x": RANDOM.normal(size=40), "k": np.arange(40) % 2.0, "r": RANDOM.normal(size=40)})
+    path = tmp_path / f"a.{write[3:]}"
+    getattr(frame, write)(path)
+    assert load_dataset(path, DataConfig(labels="k")).condition.classes == ("0", "1")
+    with pytest.raises(DataError, match="column 'r': got real numbers, need whole numbers or text, to be labels"):
+        load_dataset(path, DataConfig(labels="r"))

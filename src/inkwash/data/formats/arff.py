@@ -31,7 +31,10 @@ _CELL = re.compile(rf"\s*((?:\d+\s+)?(?:{_QUOTED})|[^,'\"{{}}]*?)\s*(?:,|$)")
 _ATTRIBUTE = re.compile(rf"@attribute\s+({_QUOTED}|[^\s{{]+)\s*(\{{.*\}}|\S.*)\s*$", re.IGNORECASE)
 _WEIGHT = re.compile(rf"^((?:{_QUOTED}|[^'\"])*?[^,\s])\s*,?\s*\{{([^{{}},]*)\}}\s*$")
 _PLAIN = re.compile(r"[^\s,'\"{}%?\\]+")
-_JAVA = {"yyyy": "%Y", "yy": "%y", "MM": "%m", "MMM": "%b", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "SSS": "%f"}
+_PARTS = {"M": "%m", "d": "%d", "H": "%H", "m": "%M", "s": "%S"}
+_JAVA = {"yyyy": "%Y", "yy": "%y", "MMM": "%b", "SSS": "%f"} | {
+    letters: code for letter, code in _PARTS.items() for letters in (letter, 2 * letter)
+}
 _ISO = "yyyy-MM-dd'T'HH:mm:ss"
 _DATES = {4: "yyyy", 7: "yyyy-MM", 10: "yyyy-MM-dd", 16: "yyyy-MM-dd'T'HH:mm", 19: _ISO}
 _FINEST = f"{_ISO}.SSS"
@@ -79,7 +82,7 @@ def _frame(path: Path) -> Any:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "an ARFF file in UTF-8") from None
-    lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1)]
+    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1)]
     lines = [(n, line) for n, line in lines if line and not line.startswith("%")]
     start = next((i for i, (_, line) in enumerate(lines) if line.lower() == "@data"), None)
     if start is None:
@@ -99,7 +102,7 @@ def _attribute(where: str, line: str) -> _Attribute:
     name, kind = _plain(found[1]), found[2].strip()
     if kind.startswith("{"):
         return _Attribute(name, "nominal", tuple(_plain(cell) for cell in _cells(where, kind.strip("{} \t"))))
-    word, _, rest = kind.partition(" ")
+    word, rest = (*kind.split(None, 1), "")[:2]
     if word.lower() in ("numeric", "real", "integer"):
         return _Attribute(name, "numeric")
     if word.lower() in ("string", "date"):
@@ -125,7 +128,7 @@ def _sparse(where: str, text: str, attributes: Sequence[_Attribute]) -> list[Cel
     """A sparse row: what it leaves out is 0, and of categories the first."""
     row: list[Cell] = [each.words[0] if each.words else "0" for each in attributes]
     for pair in _cells(where, text) if text.strip() else ():
-        place, _, cell = pair.partition(" ")
+        place, cell = (*pair.split(None, 1), "")[:2]
         if not place.isdecimal() or int(place) >= len(row):
             raise DataError(where, repr(pair), f"a number up to {len(row) - 1}, and a value")
         row[int(place)] = None if cell.strip() == "?" else _plain(cell.strip())

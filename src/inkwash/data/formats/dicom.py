@@ -106,7 +106,7 @@ def read_dicom(path: Path, config: DataConfig) -> Raw:
         layout=layout,
         labels={"folder": labels},
         notes=notes,
-        kept=space.kept,
+        kept={**space.kept, "dtype": dtype.str},
     )
 
 

@@ -35,9 +35,7 @@ def _frame(path: Path) -> Any:
     import pyarrow
 
     try:
-        table = _table(path)
-        require_room(str(path), max(8 * table.num_columns * table.num_rows, table.nbytes))
-        return arrow_frame(table)
+        return arrow_frame(_table(path))
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -45,12 +43,18 @@ def _frame(path: Path) -> Any:
 
 
 def _table(path: Path) -> Any:
-    """The table of a file, mapped into memory."""
-    from pyarrow import ipc, memory_map
+    """The table of a file, mapped into memory or unpacked batch by batch."""
+    from pyarrow import Table, ipc, memory_map
 
     with path.open("rb") as file:
         is_file = file.read(6) == b"ARROW1"
-    return (ipc.open_file if is_file else ipc.open_stream)(memory_map(str(path))).read_all()
+    reader = (ipc.open_file if is_file else ipc.open_stream)(memory_map(str(path)))
+    batches, size = [], 0
+    for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
+        size += max(8 * batch.num_columns * batch.num_rows, batch.nbytes)
+        require_room(str(path), size)
+        batches.append(batch)
+    return Table.from_batches(batches, reader.schema)
 
 
 def dump(spec: DataSpec, data: Array) -> bytes:

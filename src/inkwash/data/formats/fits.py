@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded
 from inkwash.data.formats.folders import damage_named, files_of, holds
-from inkwash.data.formats.format import PICTURES, TABLES, Format
+from inkwash.data.formats.format import PICTURES, TABLES, Format, stated
+from inkwash.data.formats.scaled import in_type
 from inkwash.data.frames import read_frame
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_extra, require_room
@@ -83,22 +84,31 @@ def read_fits(path: Path, config: DataConfig) -> Raw:
     """
     files, parts = files_of(path, FORMAT.recognises), list[Part]()
     if path.is_dir():
+        _require_none(config, TABLES, "a table in one file")
         blanks = any(_is_blank_somewhere(each, config.key) for each in files.paths)
         found = {str(each): partial(_decode, each, config, blanks, parts) for each in files.paths}
         raw, places = stack(str(path), found, config)
         raw = replace(raw, labels={"folder": files.folders[places]}, notes=(*raw.notes, *files.notes))
     elif not (part := _part(path, config.key)).is_image:
+        _require_none(config, PICTURES, f"arrays; HDU {part.place} of {path} is a table")
         return _table(part, config)
     else:
+        _require_none(config, TABLES, f"a table; HDU {part.place} of {path} is an array")
         raw = Raw(_decode(path, config, _has_blanks(part), parts).values)
     if len(raw.data) < 2 and not path.is_dir():
         need = "a folder of files, or --data.pages examples, if its first axis counts examples"
         raise DataError(str(path), f"one array of shape {raw.data.shape[1:]}", need)
     shared = set.intersection(*({*part.cards} for part in parts))
     cards = [card for card in parts[0].cards if card in shared]
+    kept = {"cards": cards, "dtype": raw.data.dtype.newbyteorder("=").str}
     layout = None if config.layout != "auto" else _LAYOUTS.get(raw.data.ndim)
     masked = raw.data.ndim == 2 and _has_gaps(raw.data)
-    return replace(raw, layout=layout, masked=masked, notes=(*raw.notes, *parts[0].note), kept={"cards": cards})
+    return replace(raw, layout=layout, masked=masked, notes=(*raw.notes, *parts[0].note), kept=kept)
+
+
+def _require_none(config: DataConfig, options: Iterable[str], need: str) -> None:
+    for option, got in stated(config, options).items():
+        raise DataError(f"data.{option}", got, need)
 
 
 def _decode(path: Path, config: DataConfig, blanks: bool, parts: list[Part]) -> Decoded:
@@ -177,7 +187,8 @@ def _values(part: Part, blanks: bool) -> Array:
     from astropy.io import fits
 
     if part.is_packed or {"BZERO", "BSCALE", "BLANK"} & {*part.header}:  # otherwise it is mapped
-        require_room(str(part.path), _size(part.header) * abs(part.header["BITPIX"]) // 8)
+        packed = part.path.stat().st_size if part.is_packed else None
+        require_room(str(part.path), _size(part.header) * abs(part.header["BITPIX"]) // 8, packed)
     # astropy leaves BLANK alone where it takes numbers for unsigned ones
     with damage_named(part.path, _WORDS), fits.open(part.path, uint=not blanks, ignore_blank=not blanks) as file:
         values = file[part.place].data
@@ -196,16 +207,19 @@ def _table(part: Part, config: DataConfig) -> Raw:
     path = part.path
     require_extra("pandas", "tabular", str(path))
     with damage_named(path, _WORDS):
-        require_room(str(path), part.header["NAXIS1"] * part.header["NAXIS2"])
+        packed = path.stat().st_size if part.is_packed else None
+        require_room(str(path), part.header["NAXIS1"] * part.header["NAXIS2"], packed)
         table = Table.read(path, hdu=part.place)
-        table.remove_columns([name for name in config.drop or () if name in table.colnames])
-        wide = next((name for name in table.colnames if table[name].ndim > 1), None)
-        if wide is not None:
-            need = f"one value in each row; --data.drop {wide} leaves the column out"
-            raise DataError(f"{path}: column {wide!r}", f"arrays of shape {table[wide].shape[1:]}", need)
+        wide = [name for name in table.colnames if table[name].ndim > 1]
+        for name in wide:
+            if name not in (config.drop or ()):
+                need = f"one value in each row; --data.drop {name} leaves the column out"
+                raise DataError(f"{path}: column {name!r}", f"arrays of shape {table[name].shape[1:]}", need)
+        table.remove_columns(wide)
         table.convert_bytestring_to_unicode()
         frame = table.to_pandas()
-    raw = read_frame(frame, str(path), replace(config, drop=None))
+    drop = tuple(name for name in config.drop or () if name not in wide)
+    raw = read_frame(frame, str(path), replace(config, drop=drop or None))
     return replace(raw, notes=(*part.note, *raw.notes))
 
 
@@ -214,7 +228,7 @@ def write_fits(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, by
     from astropy.io import fits
 
     about: Any = spec.origin
-    for i, values in enumerate(data):
+    for i, values in enumerate(in_type(data, np.dtype(about["dtype"] or data.dtype))):
         unit, buffer = fits.PrimaryHDU(np.ascontiguousarray(values)), io.BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fits.verify.VerifyWarning)  # of long keywords, which become HIERARCH again

@@ -73,6 +73,13 @@ def ends_in(*suffixes: str) -> Callable[[Path], bool]:
     return lambda path: path.name.lower().endswith(suffixes) and not path.is_dir()
 
 
+def stated(config: DataConfig, options: Iterable[str]) -> dict[str, str]:
+    """Of some options of the data those that are not left at their default, and what messages say of their values."""
+    values = {option: getattr(config, option) for option in options}
+    stated = {option: each for option, each in values.items() if each not in (getattr(DataConfig(), option), ())}
+    return {option: ", ".join(each) if isinstance(each, tuple) else repr(each) for option, each in stated.items()}
+
+
 def in_one(dump: Callable[[DataSpec, Array], bytes]) -> Callable[[str, DataSpec, Array], Files]:
     """Writes all samples into one file."""
     return lambda name, spec, data: [(name, dump(spec, data))]

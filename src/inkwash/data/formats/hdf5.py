@@ -17,10 +17,11 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import listed
 from inkwash.data.formats.format import Format, ends_in, in_one
-from inkwash.data.named import read_named
+from inkwash.data.formats.scaled import in_type
+from inkwash.data.named import names_beside, read_named
 from inkwash.data.raw import DAMAGE, Raw, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.stored import labels_of, stored
+from inkwash.data.stored import beside, stored
 
 _CACHE = 1 << 26
 _OF_SCALES = {
@@ -43,10 +44,16 @@ def read(path: Path, config: DataConfig) -> Raw:
     """
     file = opened(path)
     names = names_of(path, file)
-    for key in (config.key, config.labels, config.condition):
+    for key in (config.key, *names_beside(config).values()):
         if key is not None and (inner := [name for name in names if name.startswith(f"{key.strip('/')}/")]):
             raise DataError(f"{path}:{key}", "a group", f"one of its data sets: {listed(inner)}")
-    return read_named(str(path), names, config, lambda key: _dataset(path, file[key]), lambda key: _beside(file[key]))
+    return read_named(
+        str(path),
+        names,
+        config,
+        lambda key: _dataset(path, file[key]),
+        lambda key: beside(f"{path}:{key}", file[key].nbytes, lambda: file[key][()]),
+    )
 
 
 def opened(path: Path) -> Any:
@@ -113,10 +120,18 @@ def require_plain(path: Path, where: str, dataset: Any) -> None:
 
 def rows(path: Path, where: str, dataset: Any) -> Array:
     """The array of a data set: mapped into memory, or read when needed."""
-    offset = None if dataset.is_virtual or dataset.chunks else dataset.id.get_offset()
+    offset = None if dataset.is_virtual or dataset.chunks or not _is_plain(dataset) else dataset.id.get_offset()
     if offset is not None and path.stat().st_size >= offset + dataset.nbytes > offset:
         return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
     return stored(where, dataset.shape, dataset.dtype, lambda first, end: dataset[first:end])
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether the numbers of a file are those of NumPy, bit for bit. HDF5 knows others, such as real numbers of 16 bits
+    that h5py reads as float32."""
+    from h5py import h5t
+
+    return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
 
 
 def attributes(thing: Any) -> dict[str, Any]:
@@ -126,6 +141,8 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 def _notes(where: str, dataset: Any) -> list[str]:
     notes = []
+    if not (dataset.chunks or dataset.is_virtual or dataset.id.get_storage_size()):
+        notes.append(f"{where} was never written: it reads as {dataset.fillvalue}")
     if dataset.chunks and not dataset.is_virtual:
         chunks = int(np.prod([-(-side // part) for side, part in zip(dataset.shape, dataset.chunks, strict=True)]))
         if missing := chunks - dataset.id.get_num_chunks():
@@ -137,22 +154,19 @@ def _notes(where: str, dataset: Any) -> list[str]:
     return notes
 
 
-def _beside(dataset: Any) -> Array:
-    return labels_of(dataset[()])
-
-
 def dump(spec: DataSpec, data: Array) -> bytes:
     """Samples as a file of one data set."""
     import h5py
 
     kept, content = dict(spec.origin or {}), io.BytesIO()
     dtype = np.dtype(kept.get("dtype", data.dtype))
+    values = in_type(data, dtype)
     packing = {name: value for name, value in (kept.get("compression") or {}).items() if value is not None}
     with h5py.File(content, "w") as file:
-        kind = h5py.enum_dtype(kept["enum"], basetype=dtype) if "enum" in kept else dtype
-        fill = kept.get("fill")
+        is_enum = "enum" in kept and values.dtype == dtype
+        kind = h5py.enum_dtype(kept["enum"], basetype=dtype) if is_enum else values.dtype
         made = file.create_dataset(
-            kept.get("key", "data"), data=np.asarray(data, dtype), dtype=kind, fillvalue=fill, **packing
+            kept.get("key", "data"), data=values, dtype=kind, fillvalue=kept.get("fill"), **packing
         )
         for i, label in enumerate(kept.get("axes", ())):
             made.dims[i].label = label
@@ -166,7 +180,7 @@ FORMAT = Format(
     words="an HDF5 file",
     recognises=ends_in(".h5", ".hdf5", ".he5", ".hdf"),
     read=read,
-    options=("key",),
+    options=("key", "lengths"),
     packages=("h5py",),
     extra="hdf5",
     suffix=".h5",

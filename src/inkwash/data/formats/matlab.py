@@ -19,10 +19,11 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats import hdf5
 from inkwash.data.formats.format import Format, ends_in, in_one
+from inkwash.data.formats.scaled import in_type
 from inkwash.data.named import read_named
 from inkwash.data.raw import DAMAGE, Raw, require_extra, require_room, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.stored import labels_of, stored
+from inkwash.data.stored import beside, stored
 
 _DAMAGE = (*DAMAGE, KeyError, TypeError, IndexError, NotImplementedError)
 _CLASSES = {
@@ -58,7 +59,7 @@ def read(path: Path, config: DataConfig) -> Raw:
         list(known),
         config,
         lambda key: _matrix(path, key, *known[key]),
-        lambda key: labels_of(_matrix(path, key, *known[key]).data),
+        lambda key: beside(f"{path}:{key}", 0, lambda: _matrix(path, key, *known[key]).data),
     )
 
 
@@ -66,7 +67,7 @@ def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str) -> Raw:
     from scipy.io import matlab
 
     where = f"{path}:{key}"
-    require_room(where, math.prod(shape) * np.dtype(dtype).itemsize)
+    require_room(where, math.prod(shape) * np.dtype(dtype).itemsize, path.stat().st_size)
     try:
         found = matlab.loadmat(path, variable_names=[key])[key]
     except (*_DAMAGE, matlab.MatReadError) as error:
@@ -74,18 +75,18 @@ def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str) -> Raw:
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
         got = "complex numbers" if isinstance(found, np.ndarray) else "a sparse matrix"
         raise DataError(where, got, "a full matrix of real numbers")
-    return Raw(np.ascontiguousarray(found, dtype), kept={"key": key, "version": "5"})
+    return Raw(np.ascontiguousarray(found, dtype), kept={"key": key, "version": "5", "dtype": dtype})
 
 
 def _read_hdf5(path: Path, config: DataConfig) -> Raw:
     file = hdf5.opened(path)
-    names = [name for name in hdf5.names_of(path, file) if _class_of(file[name]) in _CLASSES]
+    names = [name for name in hdf5.names_of(path, file) if _class_of(file[name]) in _CLASSES and name[0] != "#"]
     return read_named(
         str(path),
         names,
         config,
         lambda key: _transposed(path, key, file[key]),
-        lambda key: labels_of(_transposed(path, key, file[key]).data),
+        lambda key: beside(f"{path}:{key}", file[key].nbytes, lambda: _transposed(path, key, file[key]).data),
     )
 
 
@@ -104,7 +105,7 @@ def _transposed(path: Path, key: str, dataset: Any) -> Raw:
     def rows(first: int, end: int) -> Array:
         return dataset[..., first:end].T.astype(dtype)
 
-    return Raw(stored(where, dataset.shape[::-1], dtype, rows), kept={"key": key, "version": "7.3"})
+    return Raw(stored(where, dataset.shape[::-1], dtype, rows), kept={"key": key, "version": "7.3", "dtype": dtype.str})
 
 
 def dump(spec: DataSpec, data: Array) -> bytes:
@@ -112,7 +113,7 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     from scipy.io import matlab
 
     kept, content = dict(spec.origin or {}), io.BytesIO()
-    key = kept.get("key", "data")
+    key, data = kept.get("key", "data"), in_type(data, np.dtype(kept.get("dtype", data.dtype)))
     if kept.get("version") != "7.3":
         matlab.savemat(content, {key: data if data.ndim > 1 else data[:, None]}, do_compression=True)
         return content.getvalue()
@@ -134,7 +135,7 @@ FORMAT = Format(
     words="a .mat file of MATLAB",
     recognises=ends_in(".mat"),
     read=read,
-    options=("key",),
+    options=("key", "lengths"),
     suffix=".mat",
     write=in_one(dump),
 )

@@ -17,11 +17,11 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats.format import Format, ends_in, in_one
-from inkwash.data.named import read_named
+from inkwash.data.named import names_beside, read_named
 from inkwash.data.raw import DAMAGE, Raw, short
 from inkwash.data.rows import blocks
 from inkwash.data.spec import DataSpec
-from inkwash.data.stored import labels_of, stored
+from inkwash.data.stored import beside, stored
 
 _PACKING = ("zlib", "shuffle", "complevel", "fletcher32")
 
@@ -40,14 +40,14 @@ def read(path: Path, config: DataConfig) -> Raw:
     except DAMAGE as error:
         raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete netCDF file") from None
     names = [name for name, each in variables.items() if each.ndim and name not in _coordinates(variables)]
-    known = (config.key, config.labels, config.condition)
+    known = (config.key, *names_beside(config).values())
     names += [name for name in known if name in variables and name not in names]
     return read_named(
         str(path),
         names,
         config,
         lambda key: _variable(f"{path}:{key}", key, variables),
-        lambda key: labels_of(np.ma.filled(variables[key][:])),
+        lambda key: _beside(f"{path}:{key}", variables[key]),
     )
 
 
@@ -70,6 +70,19 @@ def _referred(variable: Any) -> list[str]:
     return " ".join(text for text in texts if isinstance(text, str)).split()
 
 
+def _beside(where: str, variable: Any) -> Array:
+    """Labels, a condition or lengths."""
+
+    def read() -> Array:
+        found = variable[:]
+        if np.ma.is_masked(found):
+            raise DataError(where, "missing entries", "a value for each example")
+        return np.ma.getdata(found)
+
+    itemsize = variable.dtype.itemsize if isinstance(variable.dtype, np.dtype) else 8
+    return beside(where, variable.size * itemsize, read)
+
+
 def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
     variable = variables[key]
     if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biuf":
@@ -81,14 +94,6 @@ def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
     masked = plain.dtype.kind == "f" and any(np.isnan(block).any() for block in blocks(plain))
     if plain.dtype.kind != "f" and _is_masked(variable):
         plain, masked = _unmasked(where, variable, np.dtype(np.float64)), True
-    beside = {
-        name: {"axes": each.dimensions, "attributes": _attributes(each), "values": np.ma.filled(_raw(each))}
-        for name, each in variables.items()
-        if name != key
-        and each.dtype != str
-        and {*each.dimensions} <= {*variable.dimensions[1:]}
-        and (name in _coordinates(variables) or not each.ndim)
-    }
     kept = {
         "key": key,
         "dtype": variable.dtype.str,
@@ -96,10 +101,27 @@ def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
         "attributes": _attributes(variable),
         "model": variable.group().data_model,
         "packing": {name: value for name, value in (variable.filters() or {}).items() if name in _PACKING},
-        "coordinates": beside,
-        "file": {name: variable.group().getncattr(name) for name in variable.group().ncattrs()},
+        "coordinates": _coordinates_of(key, variables),
+        "file": _attributes(variable.group()),
     }
     return Raw(plain, kept=kept, masked=masked)
+
+
+def _coordinates_of(key: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The coordinates of all axes of a variable but the first, and variables without axes, by name; those of its own
+    group hide those of groups above it (netCDF-4 scopes)."""
+    group, _, own = key.rpartition("/")
+    sides = dict(zip(variables[key].dimensions[1:], variables[key].shape[1:], strict=True))
+    scopes = {name: name.rpartition("/") for name in variables}
+    return {
+        inner: {"axes": each.dimensions, "attributes": _attributes(each), "values": np.ma.filled(_raw(each))}
+        for name, each in variables.items()
+        if f"{group}/".startswith("".join(scopes[name][:2]))
+        and (inner := scopes[name][2]) != own
+        and each.dtype != str
+        and each.shape == tuple(sides.get(axis) for axis in each.dimensions)
+        and (name in _coordinates(variables) or not each.ndim)
+    }
 
 
 def _is_masked(variable: Any) -> bool:
@@ -125,8 +147,9 @@ def _raw(variable: Any) -> Array:
     return found
 
 
-def _attributes(variable: Any) -> dict[str, Any]:
-    return {name: variable.getncattr(name) for name in variable.ncattrs()}
+def _attributes(thing: Any) -> dict[str, Any]:
+    """The attributes of a variable or group."""
+    return {name: thing.getncattr(name) for name in thing.ncattrs()}
 
 
 def dump(spec: DataSpec, data: Array) -> bytes:
@@ -136,9 +159,9 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     kept = dict(spec.origin or {})
     file = netCDF4.Dataset("samples.nc", "w", format=kept.get("model", "NETCDF4"), memory=1)
     axes = kept.get("axes") or [f"axis_{i}" for i in range(data.ndim)]
-    file.setncatts(kept.get("file", {}))
     key = str(kept.get("key", "data"))
     group = file.createGroup(key.rpartition("/")[0]) if "/" in key else file
+    group.setncatts(kept.get("file", {}))
     for name, side in zip(axes, data.shape, strict=True):
         group.createDimension(name, side)
     for name, each in (kept.get("coordinates") or {}).items():
@@ -162,22 +185,32 @@ def _write(group: Any, name: str, axes: Any, dtype: Any, attributes: dict[str, A
 
 
 def _packed(variable: Any, dtype: np.dtype[Any], data: Array) -> Array:
-    """Values as they are stored: packed by scale and offset, whole numbers rounded and within their type, with the fill
-    value for what is missing."""
+    """Values as they are stored: packed by scale and offset, whole numbers rounded, all within their type and the valid
+    range, with the fill value for what is missing. The numbers of a type with a sign may stand for ones without."""
     import netCDF4
 
     attributes = _attributes(variable)
-    fill = attributes.get("_FillValue", attributes.get("missing_value", netCDF4.default_fillvals[dtype.str[1:]]))
-    fill = np.ravel(fill)[0]
-    if dtype.kind == "f" and not {"scale_factor", "add_offset"} & {*attributes}:
-        return np.where(np.isnan(data), fill, data).astype(dtype)
-    values = (np.asarray(data, np.float64) - attributes.get("add_offset", 0)) / attributes.get("scale_factor", 1)
-    gone = np.isnan(values)
+    is_unsigned = dtype.kind == "i" and str(attributes.get("_Unsigned")) in ("true", "True")
+    meant = np.dtype(dtype.str.replace("i", "u")) if is_unsigned else dtype
+
+    def numbers(name: str) -> Array:
+        value = attributes.get(name, ())
+        return np.ravel(() if isinstance(value, str) else value).astype(dtype).view(meant)
+
+    default = np.array([netCDF4.default_fillvals[dtype.str[1:]]]).astype(dtype).view(meant)
+    fill = np.concatenate([numbers("_FillValue"), numbers("missing_value"), default])[0]
+    offset, scale = attributes.get("add_offset", 0), attributes.get("scale_factor", 1)
+    values = (np.asarray(data, np.float64) - offset) / scale
     if dtype.kind != "f":
-        low, high = (int(end) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
-        low, high = low + (fill == low), high - (fill == high)
-        values = np.clip(np.rint(values), low, high)
-    return np.where(gone, fill, np.where(gone, 0, values).astype(dtype)).astype(dtype)
+        low, high = (int(end) for end in (np.iinfo(meant).min, np.iinfo(meant).max))
+        values = np.clip(np.rint(values), low + (fill == low), high - (fill == high))
+    valid = numbers("valid_range")
+    for end in (*valid[:1], *numbers("valid_min")):
+        values = np.maximum(values, end)
+    for end in (*valid[1:], *numbers("valid_max")):
+        values = np.minimum(values, end)
+    gone = np.isnan(values)
+    return np.where(gone, fill, np.where(gone, 0, values).astype(meant)).astype(meant).view(dtype)
 
 
 FORMAT = Format(
@@ -185,7 +218,7 @@ FORMAT = Format(
     words="a netCDF file",
     recognises=ends_in(".nc", ".nc4", ".cdf", ".netcdf"),
     read=read,
-    options=("key",),
+    options=("key", "lengths"),
     packages=("netCDF4",),
     extra="netcdf",
     suffix=".nc",

@@ -26,7 +26,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.decode import Decoded
 from inkwash.data.formats.folders import damage_named, files_of, holds
 from inkwash.data.formats.format import PICTURES, Format
-from inkwash.data.formats.scaled import scaled
+from inkwash.data.formats.scaled import in_type, scaled
 from inkwash.data.images import stack
 from inkwash.data.raw import Raw, require_room
 from inkwash.data.spec import DataSpec
@@ -89,7 +89,7 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     about = f"k, j, i are depth, height and width; {spaces[0].describe()}"
     notes = (*raw.notes, about, *((note,) if others else ()))
     layout: Layout = "NDHW" if raw.data.ndim == 4 else "NHW"
-    return replace(raw, layout=layout, notes=notes, kept=spaces[0].kept)
+    return replace(raw, layout=layout, notes=notes, kept={**spaces[0].kept, "dtype": raw.data.dtype.str})
 
 
 def _count(path: Path, config: DataConfig) -> int:
@@ -137,7 +137,7 @@ def _require_size(path: Path, proxy: Any) -> None:
     """Refuse a file that is shorter than its header says, or has too many values to be read into memory."""
     size, there = math.prod(proxy.shape) * proxy.dtype.itemsize, path.stat().st_size
     if path.suffix == ".gz" or not _is_plain(proxy):
-        require_room(str(path), size)
+        require_room(str(path), size, there if path.suffix == ".gz" else None)
     if path.suffix != ".gz" and there < proxy.offset + size:
         raise ValueError(f"{there} bytes of {proxy.offset + size}")
 
@@ -156,7 +156,7 @@ def _values(proxy: Any) -> Array:
 def write_nifti(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, bytes]]:
     """A `.nii.gz` file for each sample, in the space of the data and of the type of its values, without a slope."""
     about: Any = spec.origin
-    for i, values in enumerate(data):
+    for i, values in enumerate(in_type(data, np.dtype(about["dtype"] or data.dtype))):
         yield f"{name}/{i:06d}.nii.gz", _dumped(values, Space(about["affine"], about["codes"], about["units"]))
 
 

@@ -16,8 +16,10 @@ import numpy as np
 
 from inkwash.core.config import DataConfig
 from inkwash.core.shapes import Array
+from inkwash.data.decode import DamagedError
 from inkwash.data.formats.folders import damage_named, files_of, holds
 from inkwash.data.formats.format import PICTURES, Format
+from inkwash.data.formats.scaled import in_type
 from inkwash.data.images import SUFFIXES, read_folder, read_paged
 from inkwash.data.raw import Raw
 from inkwash.data.spec import DataSpec, has_channels
@@ -34,12 +36,22 @@ def read_ome(path: Path, config: DataConfig) -> Raw:
     """
     raw = (read_folder if path.is_dir() else read_paged)(path, config)
     files = files_of(path, holds(*_NAMES)).paths
-    known = [_about(each) for each in files]
+    known = [each for each in (_about_readable(path, config) for path in files) if each is not None]
     first, others = known[0], sum(each != known[0] for each in known)
     sizes = [f"{side[-1]} {first[side]:.6g} {first.get(side + 'Unit', 'µm')}" for side in _KEPT[:3] if side in first]
     note = f"{others} of {len(files)} files say otherwise than {files[0].name}, which samples are like"
     notes = (*raw.notes, *([f"a pixel is {', '.join(sizes)}"] if sizes else ()), *([note] if others else ()))
-    return replace(raw, notes=notes, kept={"about": first})
+    return replace(raw, notes=notes, kept={"about": first, "dtype": raw.data.dtype.str})
+
+
+def _about_readable(path: Path, config: DataConfig) -> dict[str, Any] | None:
+    """As `_about`; None of a damaged file that is left out."""
+    try:
+        return _about(path)
+    except DamagedError:
+        if not config.skip_damaged:
+            raise
+        return None
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -65,7 +77,7 @@ def write_ome(name: str, spec: DataSpec, data: Array) -> Iterator[tuple[str, byt
     import tifffile
 
     origin: Any = spec.origin
-    about = dict(origin["about"])
+    about, data = dict(origin["about"]), in_type(data, np.dtype(origin["dtype"] or data.dtype))
     names, colours = about.pop("names"), about.pop("colours")
     count = len(spec.varies) if has_channels(spec.layout) else 0
     channels_last = np.moveaxis(data, 1, -1) if count and not spec.layout.endswith("C") else data

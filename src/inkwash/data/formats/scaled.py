@@ -1,4 +1,4 @@
-"""Numbers of a file that stand for others: slope * number + intercept."""
+"""Numbers of a file that stand for others, slope * number + intercept, and samples in the type of a file."""
 
 import numpy as np
 
@@ -29,3 +29,15 @@ def scaled(numbers: Array, slope: float, intercept: float) -> Array:
         meant = sorted(slope * end + intercept for end in ends)
         dtype = integer_type(*meant) if is_integral else real_type(*ends)
     return (numbers.astype(np.float64) * slope + intercept).astype(dtype)
+
+
+def in_type(data: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Samples in the type of a file: of whole numbers the nearest, within the type. The end of a series, NaN, is no
+    whole number: samples with one stay real."""
+    if data.dtype.kind != "f" or dtype.kind == "f":
+        return np.asarray(data, dtype)
+    if np.isnan(data).any():
+        return data
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    highest = high if high < 1 << 53 else np.nextafter(float(high), 0)  # that of 64 bits is no float64
+    return np.clip(np.rint(data.astype(np.float64)), low, highest).astype(dtype)

@@ -17,10 +17,11 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats.format import Files, Format
+from inkwash.data.formats.scaled import in_type
 from inkwash.data.named import read_named
 from inkwash.data.raw import DAMAGE, Raw, short
 from inkwash.data.spec import DataSpec
-from inkwash.data.stored import labels_of, stored
+from inkwash.data.stored import beside, stored
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 _DAMAGE = (*DAMAGE, KeyError, TypeError)
@@ -59,7 +60,7 @@ def read(path: Path, config: DataConfig) -> Raw:
         names,
         config,
         lambda key: _array(str(path) if one else f"{path}:{key}", arrays[key]),
-        lambda key: labels_of(np.asarray(arrays[key][:])),
+        lambda key: beside(f"{path}:{key}", arrays[key].nbytes, lambda: arrays[key][:]),
     )
 
 
@@ -93,21 +94,21 @@ def write(name: str, spec: DataSpec, data: Array) -> Files:
     import zarr
 
     kept = dict(spec.origin or {})
-    dtype = np.dtype(kept.get("dtype", data.dtype))
+    values = in_type(data, np.dtype(kept.get("dtype", data.dtype)))
     files: dict[str, Any] = {}
     chunks = tuple(min(pair) for pair in zip(kept.get("chunks") or data.shape, data.shape, strict=True))
     made = zarr.create_array(
         store=zarr.storage.MemoryStore(files),
         name=kept.get("key") or None,
         shape=data.shape,
-        dtype=dtype,
+        dtype=values.dtype,
         chunks=chunks,
         fill_value=kept.get("fill", 0),
         dimension_names=kept.get("axes"),
         attributes=json.loads(kept.get("attributes", "{}")),
         zarr_format=kept.get("version", 3),
     )
-    made[...] = np.asarray(data, dtype)
+    made[...] = values
     for each in sorted(files, key=lambda each: each.endswith(_MARKS)):  # what says that there is an array comes last
         yield f"{name}/{each}", files[each].to_bytes()
 
@@ -117,7 +118,7 @@ FORMAT = Format(
     words="a store of Zarr",
     recognises=recognises,
     read=read,
-    options=("key",),
+    options=("key", "lengths"),
     packages=("zarr",),
     extra="zarr",
     suffix=".zarr",
