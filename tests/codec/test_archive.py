@@ -257,6 +257,7 @@ def put(*path_and_value):
         put("config", "chunk", 0),
         put("config", "seed", 1),
         put("config", "mode", "lossy"),
+        put("times", [1, 0.5]),
         put("lengths", [1, 1]),
         put("lengths", None),
         put("marks", "per_unit", [2]),

@@ -19,9 +19,10 @@ from inkwash.core.randomness import generator
 
 pytest.importorskip("constriction", reason="the codec needs the extra compress")
 
-from inkwash.codec import Cells, scheme_of
+from inkwash.codec import Cells, archive, scheme_of
 from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.chain import Chain
+from inkwash.codec.container import opened
 from inkwash.codec.laws import Noise
 from inkwash.codec.stack import Stack, Writing, first_words
 
@@ -83,6 +84,24 @@ def test_real_numbers_take_their_bound_in_closed_form():
     mean, error = bits_of(chain, (x / STEP).round().long())
     assert mean == pytest.approx(expected, abs=4 * error)
     assert error < 0.15
+
+
+def without_times(*words, times=None, **options):
+    return scheme_of(*words, **{**options, "steps": len(times) - 1})
+
+
+@bug("a uniform grid in place of the given one", archive, "scheme_of", without_times)
+def test_a_file_on_a_given_grid_takes_the_bound_of_that_grid():
+    """And the bits that a chunk begins with, which are less than 100 bytes."""
+    schedule, times = iw.CosineSchedule(), torch.tensor([1, 0.98, 0.95, 0.3, 0.02, 0], dtype=F64)
+    model = iw.Diffusion(exact_denoiser(PLANE, schedule, "large"), shape=(2,), dtype=F64)
+    x = (PLANE.whiten_inverse(torch.randn(4000, 2, generator=generator(1), dtype=F64)) / STEP).round() * STEP
+    file = iw.compress(model, x, times=times, chunk=4000)
+    assert torch.equal(iw.decompress(model, file), x)
+    pairs, reconstruction = expected_bound(PLANE, schedule, "large", times)
+    expected = float(pairs.sum() + reconstruction) / math.log(2) - 2 * math.log2(STEP)
+    [length] = opened(file, "file").header["lengths"]
+    assert 8 * (length - 50) / len(x) == pytest.approx(expected, abs=0.2)
 
 
 def absurd(x_t, t):

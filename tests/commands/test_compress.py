@@ -13,6 +13,7 @@ from faults import fail_at, fail_once, flip_bit, hooked, run_cli, train_words, t
 
 import inkwash as iw
 from inkwash.codec.chunks import Chunks
+from inkwash.codec.container import opened
 from inkwash.codec.direct import Direct
 from inkwash.commands import compress as command
 from inkwash.core import storage
@@ -58,6 +59,22 @@ def test_what_the_commands_say(home, packed, alone, capsys):
     assert "200 (array |u1 (200, 5, 7)) npy images.npy" in capsys.readouterr().out
     assert run_cli(["decompress", home / "images", "images.npy.ink"]) == 0
     assert "images.npy: 7.1 kB, checked" in capsys.readouterr().out
+
+
+def test_a_learned_grid_is_kept_in_the_run_and_in_the_file(home, packed, alone, capsys, monkeypatch):
+    monkeypatch.setattr(Chunks, "_packed", lambda self, integers: bytes(1 << 20))
+    words = ["compress", home / "images", packed / "images.npy", "-o", "x.ink", "--mode", "bits-back"]
+    assert run_cli([*words, "--grid", "learned", "--steps", 3]) == 0
+    assert "bits-back, 3 steps of a learned grid" in capsys.readouterr().out
+    kept = json.loads((home / "images" / "grids" / "bound-3.json").read_text())
+    shutil.rmtree(home / "images" / "grids")
+    assert opened((alone / "x.ink").read_bytes(), "file").header["times"] == kept["times"] != [1, 2 / 3, 1 / 3, 0]
+    assert run_cli(["decompress", home / "images", "x.ink", "-o", "back.npy"]) == 0
+    assert (alone / "back.npy").read_bytes() == (packed / "images.npy").read_bytes()
+    before = tree(alone)
+    assert "--steps: got nothing" in refused(capsys, 2, *words[:3], *words[5:], "--grid", "learned")
+    assert "grid: got uniform, need mode bits-back" in refused(capsys, 2, *words[:3], "--grid", "uniform")
+    assert tree(alone) == before
 
 
 def test_a_table_comes_back(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ class Digits:
         return torch.tensor(rows[::-1], dtype=torch.int64).reshape(count, *self.shape)
 
 
-def stand_in(model, mode, *, steps=None, seed=0, cells=None):
+def stand_in(model, mode, *, steps=None, times=None, seed=0, cells=None):
     """In place of `scheme_of`."""
     if cells is not None:
         return Digits(cells.low, cells.high, seed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from inkwash.codec.chunks import OF_FILE, Chunks
@@ -28,6 +29,7 @@ from inkwash.data.raw import require_extra
 from inkwash.model.diffusion import Diffusion, require_diffusion
 from inkwash.model.model import Model
 from inkwash.model.units import Units
+from inkwash.process.noise.grid import as_grid
 
 # Annotations are objects in this module and others of this room, not text: to parse a header, nothing must be compiled.
 
@@ -63,6 +65,7 @@ class Header:
         model: which model it needs.
         machine: where it was made.
         config: how it was made.
+        times: the grid of the steps, if it is not the uniform one.
         marks: the resolution of real numbers.
         ends: of the integers.
         raw: bytes of what was compressed.
@@ -75,6 +78,7 @@ class Header:
     model: Identity
     machine: Machine
     config: CodecConfig
+    times: tuple[Annotated[float, Range(0, 1)], ...] | None
     marks: Marks
     ends: Ends
     raw: Annotated[int, Range(0)]
@@ -127,6 +131,7 @@ def compress(
     *,
     mode: CodecModeName | None = None,
     steps: int | None = None,
+    times: Tensor | None = None,
     seed: int = 0,
     chunk: int = 1024,
 ) -> bytes:
@@ -143,6 +148,8 @@ def compress(
             many examples.
         steps: how often the network is evaluated: more of them give fewer bytes and take more time. By default those
             of the model for "bits-back", and some tens for "direct".
+        times: of "bits-back", the grid itself, decreasing from 1 to 0, in place of `steps`; the file holds it. Such as
+            `inkwash.model.bound_costs` gives take far fewer bytes than as many uniform steps.
         seed: of the first bits, and of the noise.
         chunk: how many examples are compressed together.
 
@@ -153,7 +160,7 @@ def compress(
     found = require_diffusion(model, "compress")
     form, held = form_of(found.units, x)
     content = Content(form, held, body_of(form, held, x), header_of(form))
-    return pack(found, content, CodecConfig(mode, steps, seed, chunk))
+    return pack(found, content, CodecConfig(mode, steps, seed=seed, chunk=chunk), times)
 
 
 def decompress(model: Model, data: bytes, *, only: slice | Sequence[int] | None = None) -> Any:
@@ -175,17 +182,19 @@ def decompress(model: Model, data: bytes, *, only: slice | Sequence[int] | None 
     return as_it_was(form, found.units, held)
 
 
-def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = "") -> bytes:
+def pack(model: Diffusion, content: Content, config: CodecConfig, times: Tensor | None = None, name: str = "") -> bytes:
     """A compressed file.
 
     Args:
         model: the model.
         content: what to compress.
         config: how.
+        times: the grid, if it is learned or given.
         name: what the user calls the model.
     """
     check(config)
     config = replace(config, mode=config.mode or mode_of(model))
+    grid = _grid_of(config, times)
     units, held = model.units, content.held
     require_memory("compress", len(held), _HELD * event_size(held.shape[1:]))
     model.to_model(held, missing=True)  # refuses what the model does not know
@@ -194,7 +203,7 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = ""
     back = marks.data(units, integers, odd, held.dtype)
     _require_exact(held, back)
     ends = Ends.of(units, integers)
-    scheme = _scheme(model, config, marks, ends)
+    scheme = _scheme(model, config, grid, marks, ends)
     chunks = Chunks(scheme, model.shape, min(ends.low), max(ends.high))
     rows = [slice(start, start + config.chunk) for start in range(0, len(held), config.chunk)]
     parts = [_sum(back[each]) + chunks.pack(integers[each], odd[each]) for each in tracked(rows)]
@@ -205,6 +214,7 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = ""
         model=identity_of(model, name),
         machine=this_machine(scheme),
         config=config,
+        times=grid,
         marks=marks,
         ends=ends,
         raw=len(content.raw),
@@ -212,6 +222,28 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, name: str = ""
         beside=len(content.beside),
     )
     return min(sealed(to_json(header), parts), sealed(content.raw_header, [content.raw]), key=len)
+
+
+def _grid_of(config: CodecConfig, times: Tensor | None) -> tuple[float, ...] | None:
+    """The grid that a file holds; None for a uniform one.
+
+    Raises:
+        ConfigError: bad times, or such as do not go with the options.
+    """
+    require_grid(config)
+    if times is None and config.grid == "learned":
+        raise ConfigError("times", None, "those of the learned grid")
+    if times is None:
+        return None
+    if config.grid == "uniform":
+        raise ConfigError("times", times.tolist(), "none beside a uniform grid")
+    return tuple(as_grid(config.steps, times, 0).tolist())
+
+
+def require_grid(config: CodecConfig) -> None:
+    """Raise a `ConfigError` if the mode, which is known, has times of its own, and the options have some, too."""
+    if config.grid is not None and config.mode != "bits-back":
+        raise ConfigError("grid", config.grid, "mode bits-back; the direct mode has times of its own")
 
 
 def _require_exact(held: Array, back: Array) -> None:
@@ -229,15 +261,18 @@ def _sum(held: Array) -> bytes:
     return checksum(held.tobytes())
 
 
-def _scheme(model: Diffusion, config: CodecConfig, marks: Marks, ends: Ends) -> Scheme:
+def _scheme(model: Diffusion, config: CodecConfig, grid: tuple[float, ...] | None, marks: Marks, ends: Ends) -> Scheme:
     """The scheme of a file.
 
     Raises:
+        ConfigError: options or times that do not go together, or not with the model.
         DataError: the package that codes is not installed.
     """
     require_extra("constriction", "compress", "compress")
     cells = marks.cells(model.units, ends.low, ends.high)
-    return scheme_of(model, config.mode or mode_of(model), steps=config.steps, seed=config.seed, cells=cells)
+    mode = config.mode or mode_of(model)
+    times = None if grid is None else torch.tensor(grid, dtype=torch.float64)
+    return scheme_of(model, mode, steps=config.steps, times=times, seed=config.seed, cells=cells)
 
 
 @dataclass(frozen=True)
@@ -269,8 +304,11 @@ class Reader:
         header.model.require(model, file.where)
         if not header.form.fits(model.units) or not header.fits(model.shape[0]):
             raise CodecError(file.where, "a header that does not fit the model", WRITTEN)
-        scheme = _scheme(model, header.config, header.marks, header.ends)
-        header.machine.require(scheme, file.where)
+        try:
+            scheme = _scheme(model, header.config, header.times, header.marks, header.ends)
+            header.machine.require(scheme, file.where)
+        except ConfigError as error:
+            raise CodecError(file.where, f"options that do not fit the model ({error})", WRITTEN) from None
         chunks = Chunks(scheme, model.shape, min(header.ends.low), max(header.ends.high))
         return cls(header, model.units, chunks, file.parts(header.lengths), file.where)
 

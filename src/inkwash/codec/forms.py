@@ -114,6 +114,8 @@ def _comes_back(form: Form, units: Units, held: Array, x: Any) -> bool:
 
 
 def _of_series(units: Units, x: list[Any]) -> tuple[Form, Array]:
+    if not x:
+        raise DataError("x", "no series", "at least one")
     held = units.from_frame(x)
     kinds = {getattr(each, "dtype", None) for each in x}
     form = Form("series", str(next(iter(kinds))) if len(kinds) == 1 else "", held.shape)

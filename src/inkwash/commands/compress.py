@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from rich.filesize import decimal
+from torch import Tensor
 
-from inkwash.codec.archive import Content, Header, Reader, header_in, pack
+from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_grid
 from inkwash.codec.container import MAGIC, Opened, opened
 from inkwash.codec.files import Files, as_it_is, content_of, written
 from inkwash.codec.forms import Form, as_it_was
 from inkwash.codec.scheme import mode_of
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
-from inkwash.core.config import BUILTIN_NAMES, CodecConfig
+from inkwash.core.config import BUILTIN_NAMES, CodecConfig, SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import CodecError, ConfigError
 from inkwash.core.machine import free_memory
@@ -30,6 +31,7 @@ from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
 from inkwash.data.objects import as_array
 from inkwash.data.raw import exists
 from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.training.decided import decided
 from inkwash.training.run import StrPath, load, read_header
 
 SUFFIX = ".ink"
@@ -64,10 +66,13 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
     config = replace(config, mode=config.mode or mode_of(model))
+    require_grid(config)
+    config, times = _learned(run, config, display)
     steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
+    steps = steps if times is None else len(times) - 1
     display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
     with display.bar("compressing"):
-        file = pack(model, content, config, Path(run).resolve().name)
+        file = pack(model, content, config, times, Path(run).resolve().name)
     for line in _lines(opened(file, str(target))):
         display.say(line)
     storage.make_folder(target.parent)
@@ -78,6 +83,16 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     share = len(file) / max(len(content.raw), 1)
     display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
     display.say(f"next      inkwash decompress {run} {target} -o {_free(_original(source))}")
+
+
+def _learned(run: StrPath, config: CodecConfig, display: Display) -> tuple[CodecConfig, Tensor | None]:
+    """The options with the grid of the least bound in place of a number of steps, if they ask for it."""
+    if config.grid != "learned":
+        return config, None
+    if config.steps is None:
+        raise ConfigError("steps", "nothing", "a number of steps, for which the grid is learned, such as --steps 10")
+    model, _ = decided(run, SamplingConfig(sampler="ancestral", steps=config.steps, grid="learned"), display)
+    return replace(config, steps=None), require_diffusion(model, "compress").plan().times
 
 
 def _original(source: str) -> Path:
@@ -109,6 +124,8 @@ def _lines(file: Opened) -> Iterator[str]:
     yield f"made by   {header.machine}"
     own = "the steps of the model" if config.mode == "bits-back" else "its own steps"
     steps = own if config.steps is None else f"{config.steps} steps"
+    if header.times is not None:
+        steps = f"{len(header.times) - 1} steps of a {config.grid or 'given'} grid"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
     bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
     yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"

@@ -459,6 +459,9 @@ class CodecConfig:
     steps: WalkSteps | None = None
     """How often the network looks at each example. By default bits-back takes the steps of the model, and direct some
     tens. Fewer are faster, and give more bytes."""
+    grid: Literal["uniform", "learned"] | None = None
+    """Times of the steps of bits-back: uniform, the default, or those of the least bound, which are learned once for a
+    number of --steps and kept in RUN/grids. With few steps a learned grid gives far fewer bytes."""
     seed: Seed = 0
     """Seed of the first bits and of the noise, which the file names."""
     chunk: Annotated[int, Range(1, 10**6)] = 1024
