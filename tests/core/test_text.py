@@ -1,6 +1,8 @@
 """Text from outside cannot steer a terminal or a page, and fits on a line."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +12,7 @@ from bugs import bug
 from faults import run_cli
 
 from inkwash.core import text
-from inkwash.core.text import shortened, visible
+from inkwash.core.text import shortened, typed, visible
 
 HOSTILE = "a\x1b[31m\x9b2J\x07\x08\u202eb\u2066c\x7f"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -22,6 +24,17 @@ def test_what_steers_becomes_an_escape_and_the_rest_stays():
     assert visible(HOSTILE) == r"a\x1b[31m\x9b2J\x07\x08\u202eb\u2066c\x7f"
     plain = "Zeile 1\n\tÄpfel, 学習, نص, a\u200db"
     assert visible(plain) == plain
+
+
+def test_a_shell_reads_a_command_as_the_words_that_it_was_made_of():
+    """The oracle is sh: it hands the words to a program that prints them."""
+    words = ["my runs/a b", "it's", "$HOME", "*", "é", "", "-n", 64]
+    name, line = typed(*words).split(" ", 1)
+    code = "import sys; print(sys.argv[1:])"
+    said = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{code}" {line}'], capture_output=True, text=True, check=True
+    )
+    assert (name, said.stdout.strip()) == ("inkwash", str([str(word) for word in words]))
 
 
 def test_what_is_shown_of_a_value_fits_on_a_line():

@@ -78,9 +78,10 @@ def test_conditions_are_read_as_they_are_meant(text, expected):
         ("Age", "conditions such as"),
         ('Sex="female', "conditions such as"),
         ("Agee>30", "'Agee', need one of the columns Age, Fare, GBP, Kin, Sex, Class"),
-        ("Sex=woman", "where: Sex: got 'woman', need one of female, male"),
+        ("Sex=woman", "where Sex: got 'woman', need one of female, male"),
         ("Sex>female", "=, != or in"),
-        ("Age=old", "and a number"),
+        ("Age=old", "'Age = old', need Age with =, <, <=, > or >= and a number"),
+        ("Age> , Sex=female", "got 'Age >', need Age with"),
         ("Age in 30|40", "and a number"),
         ("Age>30, Age<20", "got Age<20, need what Age can be here: 30 to 80"),
         ("Age>90", "got Age>90, need what Age can be here: 0.5 to 80"),
@@ -102,7 +103,7 @@ def test_dates_and_truths_are_read_as_cells_are():
     tenth = int((np.datetime64("2020-01-10") - np.datetime64("1970-01-01")).astype(int))
     found = read_where("d>2020-01-10, d<=2020-02-01, m=true", spec, {})
     assert (found[0].low, found[0].high, found[1].only) == (tenth + 1, tenth + 22, 1.0)
-    with pytest.raises(ConfigError, match=r"d>18300, need .* a time such as 2020-01-01"):
+    with pytest.raises(ConfigError, match=r"'d > 18300', need d with .* a time such as 2020-01-01"):
         read_where("d>18300", spec, {})
     with pytest.raises(ConfigError, match="what d can be here: 2020-01-10 to inf"):
         read_where("d<2020-01-05", spec, {"0": Bounds(float(tenth), None)})

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -56,7 +57,10 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     assert network(x, torch.tensor([-5.0, 0.0, 5.0])).shape == expected
     fixed = {"head.log_prior", "centres", "widths"} & set(network.state_dict())
     assert count_parameters(network) == sum(p.numel() for n, p in network.state_dict().items() if n not in fixed)
-    assert "parameters" in describe_network(config.network, spec.size, network)
+    words = describe_network(config.network, spec.size, network)
+    digits, million = re.search(r"([\d.,]+) (M )?parameters", words).groups()
+    said = float(digits.replace(",", "")) * (1e6 if million else 1)
+    assert said == pytest.approx(count_parameters(network), rel=0.05 if million else 0)
     estimate = build_denoiser(config, spec)(x, 0.5)
     assert estimate.x.shape == estimate.eps.shape == x.shape
     assert (estimate.spread is None) == (variance is None)

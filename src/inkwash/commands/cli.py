@@ -7,7 +7,6 @@ and mistakes are answered at once.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -42,6 +41,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.machine import keep_freed_memory
 from inkwash.core.options import Range, first_difference, words_of
 from inkwash.core.processes import this_place
+from inkwash.core.text import typed
 from inkwash.core.version import __version__
 from inkwash.presets import PRESETS
 
@@ -75,7 +75,7 @@ class _Training:
         usual = _usual(self.preset, self.process.kind)
         named = replace(usual, source=source, preset=None, process=replace(usual.process, kind=None))
         words = words_of(self.config(source), named)
-        return shlex.join(["inkwash", name, source, *([] if out is None else ["--out", out]), *words])
+        return typed(name, source, *([] if out is None else ["--out", out]), *words)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Push:
             found = push(self.run, self.name, private=self.private)
         display.found(name=found)
         display.say(f"uploaded  {found}")
-        display.say(f"next      inkwash sample {found} -n 64")
+        display.say(f"next      {typed('sample', found, '-n', 64)}")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import CodecError, ConfigError
 from inkwash.core.machine import free_memory
 from inkwash.core.shapes import event_size
+from inkwash.core.text import typed
 from inkwash.data.csv_files import dump_csv
 from inkwash.data.dataset import load_dataset
 from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
@@ -82,7 +83,7 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     display.found(file=str(target), bytes=len(file), raw_bytes=len(content.raw), examples=count, bits_per_dim=bits)
     share = len(file) / max(len(content.raw), 1)
     display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
-    display.say(f"next      inkwash decompress {run} {target} -o {_free(_original(source))}")
+    display.say(f"next      {typed('decompress', run, target, '-o', _free(_original(source)))}")
 
 
 def _learned(run: StrPath, config: CodecConfig, display: Display) -> tuple[CodecConfig, Tensor | None]:
@@ -170,7 +171,7 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     display.found(file=str(target), bytes=size, files=len(files))
     what = "file      " if "" in files else "folder    "
     display.say(f"{what}{target}: {decimal(size)}, checked")
-    display.say(f"next      inkwash inspect {path}")
+    display.say(f"next      {typed('inspect', path)}")
 
 
 def open_file(path: Path) -> Opened:
@@ -252,7 +253,7 @@ def inspect_file(path: Path, display: Display) -> None:
     for line in _lines(file):
         display.say(line)
     run = f"runs/{header_in(file).model.name or 'RUN'}" if raw is None else "RUN"
-    display.say(f"next      inkwash decompress {run} {path}")
+    display.say(f"next      {typed('decompress', run, path)}")
 
 
 def _words(raw: Stored) -> str:

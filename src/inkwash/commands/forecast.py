@@ -16,6 +16,7 @@ from inkwash.commands.output import Output
 from inkwash.commands.relatives import example
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
 from inkwash.data.spec import DataSpec
@@ -74,7 +75,7 @@ def forecast_to_folder(
     shown = _fans(by_channel(spec, seen), quantiles, None if future is None else by_channel(spec, future), spec)
     about = ": the past, the median, the central 50 % and 90 %" + ("" if future is None else ", and what came")
     output.figure("forecast.png", shown, about)
-    output.say(f"next      inkwash evaluate {run} --forecasts 32 --horizon {horizon}")
+    output.say(f"next      {typed('evaluate', run, '--forecasts', 32, '--horizon', horizon)}")
 
 
 def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array, Array | None]:

@@ -7,7 +7,6 @@ its options, what it found, the files that it wrote, and the error if there was 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -27,7 +26,7 @@ from inkwash.core.display import Document, Voice, speaking
 from inkwash.core.errors import DoubtsError, InkwashError, RunDiffersError, RunInterrupted
 from inkwash.core.options import to_json
 from inkwash.core.processes import Place
-from inkwash.core.text import shortened, visible
+from inkwash.core.text import shortened, typed, visible
 from inkwash.core.version import __version__
 
 _FIRST_SPEAKS = 5.0
@@ -106,7 +105,7 @@ class Frame:
         out = Path(getattr(self.command, "out", None) or f"runs/{Path(self.command.source).stem}")
         words = [word for k, word in enumerate(self.words) if word != "--out" and self.words[k - 1] != "--out"]
         words = [word for word in words if not word.startswith("--out=")]
-        return shlex.join(["inkwash", *words, "--out", str(storage.unused(out))])
+        return typed(*words, "--out", storage.unused(out))
 
     def _print(self, error: dict[str, Any] | None) -> None:
         """Print the document, if there is one; the first of several processes does."""

@@ -14,6 +14,7 @@ from inkwash.commands.output import Output
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data.arrays import read_npy
 from inkwash.data.readers import read, read_rows, table_suffix
 from inkwash.data.spec import DataSpec
@@ -81,7 +82,7 @@ def impute_to_folder(
         (output if name in (names[0], names[-1]) else output.silent()).table(name, spec, drawn)
     cells = output.write("cells.csv", _cells(spec, gone, draws))
     output.say(f"cells     {cells} (one line for each missing cell)")
-    output.say(f"next      inkwash evaluate {run}")
+    output.say(f"next      {typed('evaluate', run)}")
 
 
 def _cells(spec: DataSpec, gone: Array, draws: Array) -> bytes:

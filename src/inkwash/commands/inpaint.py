@@ -15,6 +15,7 @@ from inkwash.core.config import HideName
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.randomness import Purpose, derived_seed
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data import pictures
 from inkwash.data.arrays import read_npy
 from inkwash.data.decode import read_picture
@@ -103,7 +104,7 @@ def inpaint_to_folder(
         output.array(f"{part}.npy", array)
     about = ": the picture, what is known of it, mean, spread, then the draws"
     output.picture("inpainted.png", _sheet(spec, image, known, draws, mean, spread), about)
-    output.say(f"next      inkwash inpaint {run} 1 --hide left")
+    output.say(f"next      {typed('inpaint', run, 1, '--hide', 'left')}")
 
 
 def _for_each_channel(known: Array, spec: DataSpec) -> Array:

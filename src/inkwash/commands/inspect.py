@@ -9,6 +9,7 @@ from inkwash.core.config import Config
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator
 from inkwash.core.options import to_json
+from inkwash.core.text import typed
 from inkwash.data.columns import listed
 from inkwash.data.spec import DataSpec
 from inkwash.training.checkpoint import list_checkpoints
@@ -42,9 +43,9 @@ def inspect_run(run: StrPath, display: Display) -> None:
     display.say("config")
     display.say(json.dumps(to_json(config), indent=2, ensure_ascii=False))
     if not is_remote(run) and len(list_checkpoints(Run(run).checkpoints)) and header.step < (config.train.steps or 0):
-        display.say(f"next       inkwash train {config.source} --out {run}   (with the options above) resumes")
+        display.say(f"next       {typed('train', config.source, '--out', run)}   (with the options above) resumes")
     else:
-        display.say(f"next       inkwash sample {run} -n 64")
+        display.say(f"next       {typed('sample', run, '-n', 64)}")
 
 
 def _constants(spec: DataSpec) -> Iterator[str]:

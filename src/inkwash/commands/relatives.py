@@ -13,6 +13,7 @@ from inkwash.commands.output import Output
 from inkwash.core.errors import DataError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data.raw import exists
 from inkwash.data.readers import read_example
 from inkwash.model.model import Model
@@ -61,7 +62,7 @@ def relatives_to_folder(
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
     output.rows("relatives.png", model.units.spec, rows)
-    output.say(f"next      inkwash interpolate {run} {name} {int(name == '0')}")
+    output.say(f"next      {typed('interpolate', run, name, int(name == '0'))}")
 
 
 def interpolate_to_folder(
@@ -85,4 +86,4 @@ def interpolate_to_folder(
         data = np.asarray(model.interpolate(*ends, n, t=t, seed=options.seed, **keywords))
     output.array("interpolation.npy", data)
     output.rows("interpolation.png", model.units.spec, [data])
-    output.say(f"next      inkwash relatives {run} {a}")
+    output.say(f"next      {typed('relatives', run, a)}")

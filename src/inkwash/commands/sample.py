@@ -10,6 +10,7 @@ from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
 from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
+from inkwash.core.text import typed
 from inkwash.data import pictures
 from inkwash.data.formats.format import Format
 from inkwash.data.readers import format_named, table_suffix
@@ -68,7 +69,7 @@ def sample_to_folder(
         if recorded is not None:
             output.film(recorded)
         if not is_remote(run):
-            output.say(f"next      inkwash evaluate {run}")
+            output.say(f"next      {typed('evaluate', run)}")
 
 
 def _film_name(name: str) -> str:

@@ -1,5 +1,6 @@
-"""Text from outside, such as names of columns and classes, made fit to be shown."""
+"""Text from outside, such as names of columns, classes and files, made fit to be shown, or to be typed in a shell."""
 
+import shlex
 import unicodedata
 
 _DIGITS, _LETTERS = 40, 400
@@ -26,3 +27,8 @@ def shortened(got: object) -> str:
         return f"an integer of more than {_DIGITS} digits"
     text = str(got)
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS // 2]} … {text[-_LETTERS // 2 :]}"
+
+
+def typed(*words: object) -> str:
+    """A command of inkwash as a user can type it: words that a shell would divide or expand are quoted."""
+    return shlex.join(["inkwash", *map(str, words)])

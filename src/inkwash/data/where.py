@@ -122,8 +122,9 @@ def _narrowed(allowed: Allowed, column: Column, name: str, sign: str, value: str
         return replace(allowed, categories=allowed.categories & named)
     number = column.bound(values[0])
     if sign in ("in", "!=") or math.isnan(number):
-        what = "a number" if column.clock is None else f"a time such as {column.shown(column.clock.mean)}"
-        raise ConfigError("where", f"{name}{sign if sign != 'in' else ' in '}{value}", f"=, <, <=, > or >= and {what}")
+        what = "a number such as 3.5" if column.clock is None else f"a time such as {column.shown(column.clock.mean)}"
+        got = f"{name} {sign} {value}".strip()
+        raise ConfigError("where", repr(got), f"{name} with =, <, <=, > or >= and {what}")
     low, high = _range(column, sign, number)
     return Allowed(max(allowed.low, low), min(allowed.high, high))
 
@@ -147,7 +148,7 @@ def _categories(column: Column, name: str, sign: str, values: list[str]) -> froz
         named = frozenset(_category(column, name, value) for value in values)
         return frozenset(range(len(names))) - named if sign == "!=" else named
     if not all(map(is_finite, (*names, *values))):
-        raise ConfigError(f"where: {name}", sign, f"=, != or in, for {listed(names)}")
+        raise ConfigError(f"where {name}", sign, f"=, != or in, for {listed(names)}")
     low, high = _range(Column("float64"), sign, float(values[0]))
     return frozenset(i for i, each in enumerate(names) if low <= float(each) <= high)
 
@@ -159,5 +160,5 @@ def _category(column: Column, name: str, value: str) -> int:
     except DataError:
         number = np.nan
     if np.isnan(number):
-        raise ConfigError(f"where: {name}", repr(value), f"one of {listed(column.categories or ())}")
+        raise ConfigError(f"where {name}", repr(value), f"one of {listed(column.categories or ())}")
     return int(number)

@@ -25,6 +25,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.machine import accelerator
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data.dataset import Dataset
 from inkwash.data.rows import take
 from inkwash.evaluation.evaluate import Evaluated, evaluated
@@ -222,4 +223,4 @@ def _write(out: Path, comparison: Comparison, found: list[Evaluated], config: Ev
     display.wrote(out / "comparison.json", out / "report.html")
     display.say(f"report        {out / 'report.html'}")
     better = comparison.b if comparison.rows and comparison.rows[0].better == "b" else comparison.a
-    display.say(f"next          inkwash sample {better} -n 64 --out {Path(better) / 'drawn'}")
+    display.say(f"next          {typed('sample', better, '-n', 64, '--out', Path(better) / 'drawn')}")

@@ -23,6 +23,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.core.options import check
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data.dataset import Dataset
 from inkwash.evaluation.calibration import rows_to_hide
 from inkwash.evaluation.features import Features, features_of, require_features
@@ -79,7 +80,7 @@ def evaluate(
     if main:
         result.write(display)
         display.found(**result.found.to_json())
-        display.say(f"next          inkwash sample {run} -n 64 --out {Path(run) / 'drawn'}")
+        display.say(f"next          {typed('sample', run, '-n', 64, '--out', Path(run) / 'drawn')}")
     return result.found.to_json()
 
 

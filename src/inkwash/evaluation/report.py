@@ -10,7 +10,6 @@ import base64
 import itertools
 import json
 import platform
-import shlex
 from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from inkwash.core.config import EvaluateConfig
 from inkwash.core.options import to_json
-from inkwash.core.text import visible
+from inkwash.core.text import typed, visible
 from inkwash.core.version import __version__
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
@@ -101,7 +100,7 @@ def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:
     options = to_json(config)
     options |= options.pop("sampling")
     words = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
-    return shlex.join(["inkwash", "evaluate", *map(str, (run, *others)), *itertools.chain(*words)])
+    return typed("evaluate", run, *others, *itertools.chain(*words))
 
 
 def describe_run(header: Header, model: Model) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import shlex
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
+from inkwash.core.text import typed
 from inkwash.data import pictures
 from inkwash.data.spec import DataSpec
 from inkwash.model.model import Model
@@ -78,7 +78,7 @@ class Subject:
         name, *others = words
         every = {**options, **(asdict(walk) if walk else {})}
         flags = [each for option, value in every.items() if value is not None for each in _flag(option, value)]
-        return shlex.join(["inkwash", str(name), str(self.path), *map(str, others), *flags])
+        return typed(name, self.path, *others, *flags)
 
     def python(self, call: str, walk: SamplingConfig | None = None) -> str:
         """The same in Python."""

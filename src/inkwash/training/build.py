@@ -189,11 +189,16 @@ def describe_process(config: ResolvedDenoisingConfig) -> str:
 def describe_network(config: ResolvedNetworkConfig, size: tuple[int, ...], network: nn.Module) -> str:
     """The network for examples with these sides, in a few words."""
     dropout = f", dropout {config.dropout:g}" if config.dropout else ""
-    million = count_parameters(network) / 1e6
     inner = getattr(network, "network", network)
     sees_dates = isinstance(inner, TableNet) and inner.repeating
     dates = ", which sees the day, week and year of dates" if sees_dates else ""
-    return f"{network_options(config).describe(size)}, {million:.2f} M parameters{dropout}{dates}"
+    return f"{network_options(config).describe(size)}, {describe_size(network)}{dropout}{dates}"
+
+
+def describe_size(network: nn.Module) -> str:
+    """How many parameters a network has, in a few words: to two decimals of a million, or one by one below 100,000."""
+    count = count_parameters(network)
+    return f"{count / 1e6:.2f} M parameters" if count >= 100_000 else f"{count:,} parameters"
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from inkwash.core import storage
 from inkwash.core.display import Display
 from inkwash.core.errors import NonFiniteError
+from inkwash.core.text import typed
 from inkwash.data import pictures
 from inkwash.data.doubts import doubt_lines
 from inkwash.model.model import Model
@@ -223,5 +224,5 @@ def _closing_words(run: Run, summary: Summary) -> Iterator[str]:
     yield f"run       {run.path}"
     yield f"samples   {run.path / 'samples.png'}"
     yield f"curve     {run.path / 'curve.png'}"
-    yield f"next      inkwash sample {run.path} -n 64 --out {run.path / 'drawn'}"
-    yield f"          inkwash evaluate {run.path}"
+    yield f"next      {typed('sample', run.path, '-n', 64, '--out', run.path / 'drawn')}"
+    yield f"          {typed('evaluate', run.path)}"

@@ -18,7 +18,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.model.autoencoder import Autoencoder, LevelOdds, build_autoencoder
 from inkwash.nn.autoencoder import AutoencoderOptions, LevelDecoder
-from inkwash.training.build import count_parameters
+from inkwash.training.build import describe_size
 from inkwash.training.defaults import has_few_levels, with_defaults
 from inkwash.training.examples import Examples
 from inkwash.training.latents import CodeLoss
@@ -111,5 +111,5 @@ def count_levels(autoencoder: Autoencoder, examples: Examples) -> None:
 def describe_autoencoder(config: ResolvedAutoencoderConfig, shape: tuple[int, ...], autoencoder: Autoencoder) -> str:
     """The networks and what they give, in a few words."""
     words = {"levels": "the odds of each level", "entry": "a mean and a spread of each entry", "shared": "means"}
-    million = count_parameters(autoencoder) / 1e6
-    return f"{autoencoder_options(config).describe(shape)}, {million:.2f} M parameters; it gives {words[config.output]}"
+    networks = autoencoder_options(config).describe(shape)
+    return f"{networks}, {describe_size(autoencoder)}; it gives {words[config.output]}"
