@@ -45,6 +45,7 @@ async def _all(worker, name):
 async def _first(worker, name):
     """The first part of an answer that nobody waits for any more."""
     parts = worker.ask(name, {})
+    assert await anext(parts) == {"before": 0}
     part = await anext(parts)
     await parts.aclose()
     return part
@@ -62,14 +63,15 @@ def _run(worker, story):
 
 def test_an_answer_comes_in_parts(worker):
     parts = _run(worker, lambda: _all(worker, "count"))
-    assert [part.get("i") for part in parts] == [0, 1, 2, None]
+    assert parts[0] == {"before": 0}
+    assert [part.get("i") for part in parts[1:]] == [0, 1, 2, None]
     assert parts[-1] == {"end": "done"}
 
 
 def test_a_cancelled_answer_leaves_its_process(worker):
     async def story():
         before, after = await _first(worker, "for ever"), await _all(worker, "count")
-        return before["pid"], after[0]["pid"], after[-1]
+        return before["pid"], after[1]["pid"], after[-1]
 
     before, after, end = _run(worker, story)
     assert before == after
@@ -94,6 +96,45 @@ def test_a_process_that_does_not_stop_is_replaced(worker, monkeypatch):
     hung, after = _run(worker, story)
     assert hung[-1]["end"] == "refused"
     assert after[-1] == {"end": "done"}
+
+
+def test_time_runs_out_for_an_answer_that_another_task_goes_on_with(worker, monkeypatch):
+    """A server begins an answer in one task and sends the rest of it from another."""
+    monkeypatch.setattr(desk, "PATIENCE", 0.5)
+
+    async def story():
+        parts = worker.ask("for ever", {})
+        await anext(parts)
+        await anext(parts)
+
+        async def rest():
+            return [part async for part in parts]
+
+        return (await asyncio.create_task(rest()))[-1]
+
+    assert _run(worker, story)["error"].startswith("time: got no answer in 0.5 s")
+
+
+def test_a_question_that_waits_can_go(worker):
+    async def story():
+        first, gone = worker.ask("for ever", {}), worker.ask("count", {})
+        await anext(first)
+        await anext(first)
+        before = await anext(gone)
+        await gone.aclose()
+        await first.aclose()
+        return before, worker.waiting
+
+    assert _run(worker, story) == ({"before": 1}, 0)
+
+
+def test_a_part_that_is_too_long_costs_its_question_only(worker, monkeypatch):
+    monkeypatch.setattr(desk, "_LINE", 16)
+
+    async def story():
+        return await _all(worker, "count")
+
+    assert _run(worker, story)[-1]["error"] == desk._LARGE
 
 
 def test_a_few_questions_wait_and_no_more(worker):

@@ -1,11 +1,13 @@
 """What the page shows is what the command beside it writes, bit for bit."""
 
 import base64
+import csv
 import io
 import shlex
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from inkwash.commands.cli import main
 from inkwash.core.errors import ConfigError, DataError
@@ -48,12 +50,29 @@ def test_inpainting_is_that_of_the_command_and_keeps_what_is_known(runs, tmp_pat
     (end,) = answered(
         runs / "pictures", "inpaint", example=1, hidden="".join(map(str, hidden.ravel())), n=3, walk={"steps": 4}
     )
-    np.save(tmp_path / "mask.npy", array(end["mask"]))
+    np.save(tmp_path / "mask.npy", array(end["files"]["mask.npy"]))
     commanded(end, tmp_path, monkeypatch)
     draws = array(end["array"])
     assert np.array_equal(draws, np.load(tmp_path / "out" / "draws.npy"))
     example = Subject(runs / "pictures").example(1)
     assert np.array_equal(draws[:, hidden == 0], np.broadcast_to(example[hidden == 0], (3, 18)))
+
+
+def test_a_picture_of_ones_own_is_read_as_the_command_reads_it(runs, tmp_path, monkeypatch, capsys):
+    """Black is the least level and white the largest, as in the same picture given to `inkwash inpaint` as a PNG."""
+    pixels = np.linspace(0, 255, 24).round().astype(np.uint8).reshape(4, 6)
+    hidden = "1" * 6 + "0" * 18
+    (end,) = answered(
+        runs / "pictures", "inpaint", pixels=base64.b64encode(pixels).decode(), hidden=hidden, n=2, walk={"steps": 3}
+    )
+    for name, content in end["files"].items():
+        np.save(tmp_path / name, array(content))
+    Image.fromarray(pixels).save(tmp_path / "own.png")
+    commanded(end, tmp_path, monkeypatch)
+    assert np.array_equal(array(end["array"]), np.load(tmp_path / "out" / "draws.npy"))
+    end["command"] = end["command"].replace("example.npy", "own.png")
+    commanded(end, tmp_path, monkeypatch)
+    assert np.array_equal(array(end["array"]), np.load(tmp_path / "out" / "draws.npy"))
 
 
 @pytest.mark.parametrize("options", [{}, {"t": 0.5}], ids=["codes", "noisy"])
@@ -68,11 +87,14 @@ def test_the_bound_of_an_example_is_that_of_the_model(runs):
     subject = Subject(runs / "pictures")
     expected = load(runs / "pictures").bound(subject.example(2)[None], terms=10, seed=0).bits_per_dim
     assert own["total"] == pytest.approx(float(expected[0]))
+    names = {}
+    exec(others["python"], names)  # noqa: S102
+    assert own["total"] == float(names["b"].bits_per_dim[0])
     assert sum(own["per_time"]) == pytest.approx(own["parts"]["diffusion"])
     assert 0 <= others["above"] <= 1
 
 
-def test_cells_are_filled_as_the_model_imputes(runs):
+def test_cells_are_filled_as_the_model_and_the_command_impute(runs, tmp_path, monkeypatch, capsys):
     (end,) = answered(runs / "rows", "fill", cells=["", "f"], n=40, seed=3)
     subject = Subject(runs / "rows")
     draws = load(runs / "rows").impute(np.array([[np.nan, subject_value(subject, "sex", "f")]]), 40, seed=3)
@@ -80,6 +102,12 @@ def test_cells_are_filled_as_the_model_imputes(runs):
     assert age["column"] == "age"
     assert [float(each) for each in age["quantiles"]] == pytest.approx(
         np.quantile(np.asarray(draws)[:, 0, 0], [0.05, 0.25, 0.5, 0.75, 0.95]).tolist(), rel=1e-4
+    )
+    (tmp_path / "row.csv").write_bytes(base64.b64decode(end["files"]["row.csv"]))
+    commanded(end, tmp_path, monkeypatch)
+    cells = list(csv.DictReader((tmp_path / "out" / "cells.csv").open()))
+    assert [float(cells[0][level]) for level in ("q05", "q25", "q50", "q75", "q95")] == pytest.approx(
+        [float(each) for each in age["quantiles"]], rel=1e-4
     )
     (end,) = answered(runs / "rows", "fill", cells=["25", ""], n=40)
     assert sum(end["found"][0]["shares"].values()) == pytest.approx(1)
@@ -97,6 +125,8 @@ def subject_value(subject, column, text):
         ("walk", {"walk": {"steps": 5000}}, "steps: got 5000"),
         ("walk", {"walk": {"sampler": "magic"}}, "sampler: got"),
         ("walk", {"seed": -1}, "seed: got -1"),
+        ("inpaint", {"pixels": "AA=="}, "pixels: got 1 bytes"),
+        ("inpaint", {"pixels": "?"}, "pixels: got other text"),
         ("inpaint", {"hidden": "01"}, "hidden: got 2 characters"),
         ("inpaint", {"hidden": "0" * 24}, "hidden: got nothing"),
         ("interpolate", {"a": 10**9}, "example: got 1000000000"),

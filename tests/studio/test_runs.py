@@ -1,6 +1,7 @@
 """The words that the page makes of options and of old runs are those of the command line."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
 from inkwash.studio.options import OFFERED, as_words, offered
 from inkwash.studio.runs import Shelf, facts, metrics, resuming_words
+from inkwash.studio.serve import _named
 from inkwash.training.run import Run
 
 
@@ -37,6 +39,32 @@ def test_what_the_list_shows_of_a_run(runs):
         assert found["step"] == Run(path).header().step == found["steps"]
         assert name in found["source"]
         assert metrics(path) == Run(path).metrics()
+
+
+def test_what_others_put_beside_the_runs_does_not_end_the_list(runs, tmp_path):
+    """Damaged files, names that are no text, and a run that is gone."""
+    for name, content in {"list": '{"train": [1], "source": 3}', "deep": "[" * 10**5, "nan": '{"train": NaN}'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(content)
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff") + "/checkpoints").mkdir(parents=True)
+    found = {name: facts(path) for name, path in Shelf(tmp_path).runs().items()}
+    assert set(found) == {"list", "deep", "nan"}
+    assert all(each["source"] is None and each["steps"] is None for each in found.values())
+    assert facts(tmp_path / "gone")["step"] == 0
+
+
+def test_the_page_reads_names_that_metrics_have(runs):
+    """The curve of the page is of what a run writes."""
+    page = (Path(inkwash.studio.__file__).parent / "page" / "runs.js").read_text()
+    names = set(re.findall(r"each\.(\w*loss\w*)", page))
+    assert names == {"loss", "held_out_loss"}
+    assert names <= {name for line in metrics(runs / "pictures") for name in line}
+
+
+def test_a_source_may_not_hide_a_built_in_set(tmp_path):
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(ConfigError, match="built-in"):
+        _named([str(tmp_path / "digits")])
 
 
 def test_a_name_leads_to_no_other_folder(runs, tmp_path):

@@ -330,10 +330,23 @@ def read_example(path: Path, spec: DataSpec) -> Array:
     if not spec.is_image or not is_picture_file(path):
         need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
         raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
-    pixels = read_picture(path)
+    return example_of(read_picture(path), spec, str(path))
+
+
+def example_of(pixels: Array, spec: DataSpec, where: str) -> Array:
+    """The example in data units that a picture shows, as `read_example` has it.
+
+    Args:
+        pixels: `(H, W)` or `(H, W, C)`.
+        spec: what the data is.
+        where: name of the picture, for messages.
+
+    Raises:
+        DataError: another number of pixels or channels.
+    """
     channels = len(spec.varies)
     if pixels.shape != (spec.size if channels == 1 else (*spec.size, channels)):
-        raise DataError(str(path), f"{pixels.dtype} of shape {pixels.shape}", f"those of {spec.describe()}")
+        raise DataError(where, f"{pixels.dtype} of shape {pixels.shape}", f"those of {spec.describe()}")
     data = pixels if _holds_values(pixels, spec) else _stretched(pixels, spec)
     channels_first = data[None] if channels == 1 else np.moveaxis(data, -1, 0)
     return spec.from_all_channels(channels_first[None])[0]

@@ -48,6 +48,7 @@ class Studio:
     first: str | None = None
     desk: Desk = field(default_factory=Desk)
     trainings: dict[str, Training] = field(default_factory=dict)
+    plans: list[Training] = field(default_factory=list)
 
     def app(self, hosts: tuple[str, ...], token: str) -> Guard:
         """The application, for a server that is reached under these hosts."""
@@ -99,7 +100,10 @@ class Studio:
     async def watch(self, request: Request) -> Response:
         """The learning curve of a run as it grows: server-sent events, until the training ends or the page goes."""
         name = request.path_params["run"]
-        path = self.shelf.folder / name if name in self.trainings else self._run(name)
+        new = self.shelf.folder / name if name in self.trainings else None
+        path = self.shelf.runs().get(name, new)
+        if path is None:
+            raise _Missing
 
         async def events() -> AsyncIterator[bytes]:
             sent = None
@@ -151,9 +155,16 @@ class Studio:
     async def plan(self, request: Request) -> Response:
         """What training would make of a source and options, as `inkwash inspect` says it."""
         source, words = self._asked(await _body(request))
+        if len(self.plans) >= MOST:
+            raise BusyError
         training = Training(["inspect", source, *words])
-        await training.start()
-        code = await training.ended()
+        self.plans.append(training)
+        try:
+            await training.start()
+            code = await training.ended()
+        finally:
+            training.stop()
+            self.plans.remove(training)
         return JSONResponse({"exit_code": code, "lines": list(training.lines)}, 200 if code == 0 else 422)
 
     async def train(self, request: Request) -> Response:

@@ -24,6 +24,7 @@ GRACE = 5.0
 """Seconds that a worker has to drop an answer."""
 COMMAND = (sys.executable, "-m", "inkwash.studio.worker")
 _LINE = 64 << 20
+_LARGE = f"the answer has more than {_LINE >> 20} MB in one part; need fewer or smaller examples, or the command"
 _CRASHED = "the worker ended without an answer; it starts again with the next question"
 
 
@@ -54,7 +55,8 @@ class Worker:
         return self.process
 
     async def ask(self, name: str, options: Any) -> AsyncGenerator[dict[str, Any], None]:
-        """The parts of the answer to a question; the last one has an `end`.
+        """The parts of the answer to a question. The first says at once how many questions are `before` it, and the
+        last one has an `end`.
 
         Raises:
             BusyError: too many questions wait.
@@ -63,6 +65,7 @@ class Worker:
             raise BusyError
         self.waiting += 1
         try:
+            yield {"before": self.waiting - 1}
             async with self.turn, aclosing(self._answer({"ask": name, "options": options})) as parts:
                 async for part in parts:
                     yield part
@@ -73,12 +76,13 @@ class Worker:
         if self.stopping is not None:
             await self.stopping
         process, part = await self.start(), {}
+        latest = asyncio.get_running_loop().time() + PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
-                cast(StreamWriter, process.stdin).write(json.dumps(asked).encode() + b"\n")
-                while "end" not in part:
+            cast(StreamWriter, process.stdin).write(json.dumps(asked).encode() + b"\n")
+            while "end" not in part:
+                async with asyncio.timeout_at(latest):  # it holds no `yield`, after which the task may be another
                     part = await _next_part(process)
-                    yield part
+                yield part
         except TimeoutError:
             yield {"end": "refused", "error": f"time: got no answer in {PATIENCE:g} s, need a smaller question"}
         finally:
@@ -107,7 +111,11 @@ class Worker:
 
 async def _next_part(process: Process) -> dict[str, Any]:
     """The next part of an answer; if the process is gone, one that says so."""
-    line = await cast(StreamReader, process.stdout).readline()
+    try:
+        line = await cast(StreamReader, process.stdout).readline()
+    except ValueError:
+        process.kill()
+        return {"end": "failed", "error": _LARGE}
     if not line.endswith(b"\n"):
         await process.wait()
         return {"end": "failed", "error": _CRASHED}

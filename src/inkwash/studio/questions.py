@@ -7,6 +7,8 @@ same. Pictures are PNG files in base64, and arrays are .npy files in base64.
 from __future__ import annotations
 
 import base64
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
@@ -19,9 +21,12 @@ from inkwash.core.config import MethodName, SamplingConfig, Strength
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range, Seed, from_json, to_json
 from inkwash.core.shapes import Array
+from inkwash.data.readers import example_of
+from inkwash.data.spec import DataSpec
 from inkwash.likelihood.bound import Bound
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Condition, Observed
+from inkwash.model.forecast import axis_of_time, by_channel
 from inkwash.model.model import Model
 from inkwash.model.watch import Film
 from inkwash.posterior import METHODS
@@ -35,6 +40,7 @@ Part = dict[str, Any]
 _Number = Annotated[int, Range(0, 10**9)]
 _Few = Annotated[int, Range(1, 64)]
 _MOST_STEPS = 1000
+_OWN = "example.npy"
 _COMPARED = 128
 """Held-out examples whose bounds make the histogram."""
 
@@ -51,7 +57,7 @@ class About:
             "data": spec.describe(),
             "kind": spec.kind,
             "size": list(spec.size),
-            "channels": spec.shape[0] if spec.size else 0,
+            "channels": len(spec.varies) if spec.size else 0,
             "range": list(spec.shown),
             "model": config.model,
             "step": header.step,
@@ -188,9 +194,13 @@ def _cells(subject: Subject, row: Array) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint:
-    """Samples of what is hidden of an example; `hidden` has a 1 for each hidden place and a 0 for each known one."""
+    """Samples of what is hidden of an example; `hidden` has a 1 for each hidden place and a 0 for each known one.
+
+    `pixels` is a picture in place of a held-out example: its bytes in base64, row by row and channels last.
+    """
 
     example: _Number = 0
+    pixels: str | None = None
     hidden: str = ""
     n: Annotated[int, Range(2, 32)] = 8
     seed: Seed = 0
@@ -200,9 +210,10 @@ class Inpaint:
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         _require_few_steps(self.walk)
-        spec, image = subject.spec, subject.example(self.example)
+        spec = subject.spec
         if not spec.size:
             raise ConfigError("run", "a model of vectors", "one of series, images or volumes; for rows, fill in cells")
+        image = subject.example(self.example) if self.pixels is None else _shown_by(self.pixels, spec)
         known = _known(self.hidden, spec.size)
         everywhere = spec.from_channels_first(np.broadcast_to(known, spec.shape)[None])[0]
         condition = Condition(label=self.label, guidance=1.0)
@@ -221,10 +232,10 @@ class Inpaint:
             },
             "widest": widest,
             "array": subject.array(draws),
-            "mask": subject.array(known),
+            "files": {"mask.npy": subject.array(known)} | self._own(subject, image),
             "command": subject.command(
                 "inpaint",
-                self.example,
+                self.example if self.pixels is None else _OWN,
                 mask="mask.npy",
                 n=self.n,
                 seed=self.seed,
@@ -233,6 +244,25 @@ class Inpaint:
                 walk=self.walk,
             ),
         }
+
+    def _own(self, subject: Subject, image: Array) -> dict[str, str | None]:
+        """The file of a picture that the page sent."""
+        return {} if self.pixels is None else {_OWN: subject.array(image)}
+
+
+def _shown_by(pixels: str, spec: DataSpec) -> Array:
+    """The example that a picture of the page shows, data units."""
+    if not spec.is_image:
+        raise ConfigError("pixels", "a picture", f"a model of images, not of {spec.kind}")
+    try:
+        content = base64.b64decode(pixels, validate=True)
+    except ValueError:
+        raise ConfigError("pixels", "other text", "bytes in base64") from None
+    channels = len(spec.varies)
+    shape = spec.size if channels == 1 else (*spec.size, channels)
+    if len(content) != np.prod(shape):
+        raise ConfigError("pixels", f"{len(content)} bytes", f"{np.prod(shape)}, one for each pixel and channel")
+    return example_of(np.frombuffer(content, np.uint8).reshape(shape), spec, "pixels")
 
 
 def _known(hidden: str, size: tuple[int, ...]) -> Array:
@@ -306,9 +336,13 @@ class Likelihood:
         yield {
             "others": every,
             "above": sum(each < mean.total for each in every) / len(every),
-            "python": subject.python(f"held_out = …\nmodel.bound(held_out[{self.example}:{self.example + 1}])"),
-            "command": subject.command("evaluate"),
+            "python": subject.python(self._python(subject, options)),
         }
+
+    def _python(self, subject: Subject, options: dict[str, int]) -> str:
+        words = "".join(f", {name}={value}" for name, value in {"seed": self.seed, **options}.items())
+        held_out = f"run = iw.Run({str(subject.path)!r})\nx = run.dataset().data[run.split()[1]]"
+        return f"{held_out}\nb = model.bound(x[{self.example}:{self.example + 1}]{words})"
 
 
 def _in_unit(bound: Bound, nats: Tensor) -> list[float]:
@@ -329,7 +363,19 @@ class Fill:
         draws = np.asarray(subject.model(SamplingConfig()).impute(row[None], self.n, seed=self.seed))[:, 0]
         columns = list((subject.spec.columns or {}).items())
         found = [_filled(name, column, draws[:, i]) for i, (name, column) in enumerate(columns) if np.isnan(row[i])]
-        yield {"found": found, "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed)}
+        files = {"row.csv": base64.b64encode(_csv(subject, self.cells)).decode()}
+        yield {
+            "found": found,
+            "files": files,
+            "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed),
+        }
+
+
+def _csv(subject: Subject, cells: tuple[str, ...]) -> bytes:
+    """A row as the table that `inkwash impute` reads."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([subject.spec.columns or {}, cells])
+    return text.getvalue().encode()
 
 
 def _row(subject: Subject, cells: tuple[str, ...]) -> Array:
@@ -368,16 +414,14 @@ class Forecast:
         spec = subject.spec
         if spec.kind != "series":
             raise ConfigError("run", f"a model of {spec.kind}", "one of series")
-        series, length = np.asarray(subject.example(self.example), np.float64), spec.size[0]
-        horizon = self.horizon or max(length // 4, 1)
+        model = subject.model(SamplingConfig())
+        series, axis = model.units.cut(subject.example(self.example)[None])[0][None], axis_of_time(model.units)
+        horizon, length = self.horizon or max(spec.size[0] // 4, 1), series.shape[axis]
         if horizon >= length:
-            raise ConfigError("horizon", horizon, f"fewer than the {length} places of a series")
-        last = slice(length - horizon, None)
-        gone = spec.to_channels_first(series[None]).copy()
-        truth = gone[0].copy()
-        gone[..., last] = np.nan
-        draws = subject.model(SamplingConfig()).impute(spec.from_all_channels(gone), self.n, seed=self.seed)
-        futures = np.stack([spec.to_channels_first(np.asarray(each))[0][..., last] for each in draws])
+            raise ConfigError("horizon", horizon, f"fewer than the {length} places of this series")
+        past = np.take(series, range(length - horizon), axis)
+        draws = model.forecast(past, horizon, self.n, seed=self.seed)
+        futures, truth = np.stack([by_channel(spec, each)[0] for each in draws]), by_channel(spec, series)[0]
         yield {
             "series": truth.tolist(),
             "horizon": horizon,

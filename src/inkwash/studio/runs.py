@@ -31,31 +31,34 @@ class Shelf:
     def runs(self) -> dict[str, Path]:
         """The folder of each run by its name."""
         here = sorted(self.folder.iterdir()) if self.folder.is_dir() else []
-        return {path.name: path for path in (*here, *self.also) if any((path / mark).exists() for mark in _MARKS)}
+        found = [path for path in (*here, *self.also) if any((path / mark).exists() for mark in _MARKS)]
+        return {path.name: path for path in found if path.name.isprintable()}
 
 
 def facts(path: Path) -> dict[str, Any]:
     """What a list of runs shows of one: its data, its kind, and how far it is."""
     config, last = _json(path / "config.json"), metrics(path, 1)
-    train = config.get("train") or {}
+    train = config.get("train")
     return {
-        "source": config.get("source"),
-        "model": config.get("model"),
-        "step": last[-1].get("step") if last else 0,
-        "steps": train.get("steps"),
-        "changed": max((each.stat().st_mtime for each in path.glob("*")), default=0.0),
+        "source": _only(str, config.get("source")),
+        "model": _only(str, config.get("model")),
+        "step": _only(int, last[-1].get("step")) if last else 0,
+        "steps": _only(int, train.get("steps")) if isinstance(train, dict) else None,
     }
 
 
 def metrics(path: Path, most: int = _MOST_LINES) -> list[dict[str, Any]]:
     """The newest lines of the file of metrics; lines that were cut short are left out."""
     file = path / "metrics.jsonl"
-    lines = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+    try:
+        lines = file.read_bytes().split(b"\n")[:-1]
+    except OSError:  # there is none yet, or the run is gone
+        return []
     found = []
     for line in lines[-most:]:
         try:
             plain = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(plain, dict):
             found.append(plain)
@@ -95,9 +98,14 @@ def _option(name: str, value: Any, is_flag: bool) -> list[str]:
     return [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
 
 
+def _only(kind: type, value: Any) -> Any:
+    """A value of a file that anyone may have written, if it is of the kind that belongs there."""
+    return value if isinstance(value, kind) else None
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return plain if isinstance(plain, dict) else {}

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from inkwash.core.config import BUILTIN_NAMES
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.studio.app import Studio
@@ -54,6 +55,7 @@ def serve(run: str | None, folder: str, sources: Sequence[str], port: int, displ
 
 def _of_run(run: str) -> Path:
     path = Path(run)
+    path = path if path.name not in ("", "..") else path.resolve()
     if not facts(path)["source"]:
         raise DataError(run, "no run", f"the folder of one, as inkwash train makes it: inkwash train DATA --out {run}")
     return path
@@ -66,6 +68,8 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
         name = Path(source).name
         if not Path(source).exists():
             raise DataError(source, "no such file or folder", "data that exists")
+        if name in BUILTIN_NAMES:
+            raise ConfigError("data", source, f"another name: {name} is a built-in set")
         if name in found:
             raise ConfigError("data", source, f"a name of its own: {found[name]} is called {name}, too")
         found[name] = str(Path(source).resolve())

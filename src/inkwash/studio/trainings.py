@@ -40,7 +40,7 @@ class Training:
         self._reading = asyncio.create_task(self._read(self.process))
 
     async def _read(self, process: Process) -> None:
-        while process.stdout and (line := await process.stdout.readline()):
+        while process.stdout and (line := await _line(process.stdout)):
             self.lines.append(line.decode(errors="replace").rstrip())
         self.exit_code = await process.wait()
 
@@ -59,6 +59,14 @@ class Training:
         if self._reading is not None:
             await self._reading
         return self.exit_code or 0
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; of one that is too long to keep, only a word that says so."""
+    try:
+        return await stream.readline()
+    except ValueError:
+        return "…\n".encode()
 
 
 def new_folder(folder: Path, name: str) -> Path:

@@ -46,10 +46,17 @@ export async function* events(path, body, signal) {
   }
 }
 
-// All parts of a model's answer; throws what the server refused.
+// All parts of a model's answer; throws what the server refused, and if the answer breaks off.
 export async function* ask(run, question, options, signal) {
-  for await (const part of events(`runs/${encodeURIComponent(run)}/ask/${question}`, options, signal)) {
+  yield* whole(events(`runs/${encodeURIComponent(run)}/ask/${question}`, options, signal));
+}
+
+export async function* whole(parts) {
+  for await (const part of parts) {
     if (part.error) throw new Error(part.error);
-    if (!part.end) yield part;
+    if (part.end) return;
+    if (part.before === undefined) yield part; // else it only says that the question waits
   }
+  throw new Error("the answer broke off: is the studio still running?");
+}
 }

@@ -1,5 +1,5 @@
 // Screens of one question each: between two examples, relatives, bits, cells and forecasts.
-import { Answer, chart, el, field, number, picker, reproduce, shown, values } from "./parts.js";
+import { Answer, chart, el, field, number, picker, reproduce, seed, shown, values } from "./parts.js";
 
 const pictures = (part, words = {}) => el("div", { class: "pictures" }, ...Object.entries(part.pictures || {}).map(([name, bytes]) => shown(name, bytes, words[name])));
 
@@ -11,10 +11,10 @@ function asking(title, fields, answer, run) {
 export function betweenScreen({ ask }) {
   const [between, kin] = [new Answer(), new Answer()];
   const [a, b] = [picker("From held-out example", ask, null, 0), picker("to", ask, null, 1)];
-  const one = asking("Interpolate", [number("n", "Examples", 9, { min: "2", max: "32" }), number("t", "Mix at time", "", { min: "0.01", max: "1", step: "0.01", placeholder: "codes" }), number("seed", "Seed", 0, { min: "0" })], between, (options) =>
+  const one = asking("Interpolate", [number("n", "Examples", 9, { min: "2", max: "32" }), number("t", "Mix at time", "", { min: "0.01", max: "1", step: "0.01", placeholder: "codes" }), seed()], between, (options) =>
     between.take((signal) => ask("interpolate", { ...options, a: a.value, b: b.value }, signal), (part) => between.body.append(pictures(part), reproduce(part, "interpolation"))),
   );
-  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), number("seed", "Seed", 0, { min: "0" })], kin, (options) =>
+  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), seed()], kin, (options) =>
     kin.take((signal) => ask("relatives", { ...options, example: a.value }, signal), (part) => kin.body.append(part.pictures ? pictures(part) : reproduce(part, "relatives"))),
   );
   return el("div", {}, el("h2", {}, "Between two examples"), el("div", { class: "sides" }, a.node, b.node), one, between.node, el("h2", {}, "Relatives of the first, by the time of the noisy version they share"), two, kin.node);
@@ -23,7 +23,7 @@ export function betweenScreen({ ask }) {
 export function bitsScreen({ ask }) {
   const answer = new Answer();
   const example = picker("Held-out example", ask);
-  const form = asking("Likelihood", [number("terms", "Terms", 20, { min: "4", max: "100" }), number("seed", "Seed", 0, { min: "0" })], answer, (options) => {
+  const form = asking("Likelihood", [number("terms", "Terms", 20, { min: "4", max: "100" }), seed()], answer, (options) => {
     let own = null;
     answer.take((signal) => ask("likelihood", { ...options, example: example.value }, signal), (part) => {
       if (part.total !== undefined) answer.body.append(ofOne((own = part)));
@@ -65,7 +65,7 @@ export function fillScreen({ about, ask }) {
   const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)).catch((error) => (answer.word.textContent = error.message)) });
   load(0).catch((error) => (answer.word.textContent = error.message));
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...about.columns.map((column) => el("th", { scope: "col" }, column.name)))), el("tbody", {}, el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))));
-  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), number("seed", "Seed", 0, { min: "0" })], answer, (options) =>
+  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), seed()], answer, (options) =>
     answer.take((signal) => ask("fill", { ...options, cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),
   );
   return el("div", {}, el("h2", {}, "Fill in a row"), el("p", { class: "quiet" }, "Empty the cells that are to be drawn, given the others."), el("label", {}, "Held-out row", row), table, ...lists, form, answer.node);
@@ -79,7 +79,7 @@ function filled(found) {
 export function forecastScreen({ about, ask }) {
   const answer = new Answer();
   const example = picker("Held-out series", ask);
-  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), number("seed", "Seed", 0, { min: "0" })], answer, (options) =>
+  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), seed()], answer, (options) =>
     answer.take((signal) => ask("forecast", { ...options, example: example.value }, signal), (part) => answer.body.append(...fans(part), reproduce(part, "forecast"))),
   );
   return el("div", {}, el("h2", {}, "Forecast"), example.node, form, answer.node);

@@ -1,5 +1,5 @@
 // Hide a part of an example by brush, and sample what may be there.
-import { Answer, choice, el, number, picker, png, reproduce, shown, values } from "./parts.js";
+import { Answer, choice, el, number, picker, png, reproduce, seed, shown, values } from "./parts.js";
 
 const METHODS = ["", "moment-matching", "repaint", "smc", "pigdm", "dps"];
 
@@ -8,27 +8,70 @@ export function inpaintScreen({ about, ask }) {
   const [height, width] = about.size;
   const answer = new Answer();
   const brush = new Brush(width, height);
+  let own = null;
   const example = picker("Held-out example", ask, async (n) => {
+    own = null;
     for await (const part of ask("examples", { first: n, n: 1 })) brush.paintOn(part.pictures[String(n)]);
   });
+  const take = async (file) => {
+    try {
+      const picture = await fitted(file, width, height, about.channels === 4);
+      own = bytesOf(picture, about.channels);
+      brush.paintOver(picture);
+      answer.word.textContent = "";
+    } catch {
+      answer.word.textContent = `${file.name}: got no picture that the browser reads, need a PNG, JPEG or WebP file`;
+    }
+  };
+  const chosen = el("input", { type: "file", accept: "image/*", onchange: () => chosen.files[0] && take(chosen.files[0]) });
+  const disk = el("label", {}, `or a picture of yours, chosen or dropped here; its middle is scaled to ${width} × ${height}`, chosen);
+  disk.addEventListener("dragover", (event) => event.preventDefault());
+  disk.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]); });
   const form = el(
     "form",
     { "aria-label": "inpainting", onsubmit: (event) => { event.preventDefault(); run(); } },
     number("n", "Draws", 8, { min: "2", max: "32" }),
-    number("seed", "Seed", 0, { min: "0" }),
+    seed(),
     number("steps", "Steps", 50, { min: "1", max: "1000" }),
     choice("method", "Method", METHODS),
+    about.classes.length ? choice("label", "Label", ["", ...about.classes]) : null,
     el("button", { class: "main" }, "Fill in"),
   );
   const run = () => {
     const { steps, ...options } = values(form);
-    const asked = { ...options, example: example.value, hidden: brush.text(), walk: steps ? { steps } : {} };
+    const asked = { ...options, ...(own === null ? { example: example.value } : { pixels: own }), hidden: brush.text(), walk: steps ? { steps } : {} };
     answer.take((signal) => ask("inpaint", asked, signal), (part) => {
       const words = { known: "what is known", draws: "draws", mean: "their mean", spread: `their spread; white is ${part.widest.toPrecision(3)}` };
       answer.body.append(el("div", { class: "pictures" }, ...Object.entries(part.pictures).map(([name, bytes]) => shown(name, bytes, words[name]))), reproduce(part, "draws"));
     });
   };
-  return el("div", {}, el("h2", {}, "Inpaint"), example.node, brush.node, form, answer.node);
+  return el("div", {}, el("h2", {}, "Inpaint"), example.node, [1, 3, 4].includes(about.channels) ? disk : null, brush.node, form, answer.node);
+}
+
+// A picture from disk at the model's size: its middle, if it has another shape; white behind it unless it stays see-through.
+async function fitted(file, width, height, keepsAlpha) {
+  const bitmap = await createImageBitmap(file);
+  const canvas = el("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  const zoom = Math.max(width / bitmap.width, height / bitmap.height);
+  const [w, h] = [bitmap.width * zoom, bitmap.height * zoom];
+  context.fillStyle = "white";
+  if (!keepsAlpha) context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.imageSmoothingEnabled = zoom !== 1;
+  context.drawImage(bitmap, (width - w) / 2, (height - h) / 2, w, h);
+  return canvas;
+}
+
+// The bytes of a canvas in base64, channels last; one channel is the brightness.
+function bytesOf(canvas, channels) {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let text = "";
+  for (let i = 0; i < data.length; i += 4) {
+    const pixel = channels === 1 ? [Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2])] : data.subarray(i, i + channels);
+    text += String.fromCharCode(...pixel);
+  }
+  return btoa(text);
 }
 
 // A canvas on which the hidden places are painted, by mouse, touch or keyboard.
@@ -75,7 +118,13 @@ class Brush {
     );
   }
 
+  paintOver(picture) {
+    this.own = picture;
+    this.draw();
+  }
+
   paintOn(bytes) {
+    this.own = null;
     this.image.src = png(bytes);
   }
 
@@ -117,7 +166,9 @@ class Brush {
   draw() {
     const context = this.canvas.getContext("2d");
     context.imageSmoothingEnabled = false;
-    if (this.image.complete && this.image.naturalWidth) {
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (this.own) context.drawImage(this.own, 0, 0, this.canvas.width, this.canvas.height);
+    else if (this.image.complete && this.image.naturalWidth) {
       const zoom = (this.image.naturalWidth) / (this.width + 2); // the sheet has a frame of one place
       context.drawImage(this.image, zoom, zoom, zoom * this.width, zoom * this.height, 0, 0, this.canvas.width, this.canvas.height);
     }

@@ -1,5 +1,5 @@
 // The notes as small experiments, in English and Chinese. All numbers come from the library.
-import { events } from "./api.js";
+import { events, whole } from "./api.js";
 import { Answer, chart, choice, el, number, reproduce, values } from "./parts.js";
 
 const POINTS = ["two-moons", "swiss-roll", "checkerboard"];
@@ -31,10 +31,7 @@ const WORDS = {
 };
 
 async function* experiment(name, options, signal) {
-  for await (const part of events(`lecture/${name}`, options, signal)) {
-    if (part.error) throw new Error(part.error);
-    if (!part.end) yield part;
-  }
+  yield* whole(events(`lecture/${name}`, options, signal));
 }
 
 export function lectureScreen() {
@@ -150,7 +147,7 @@ function predictions(words, title) {
       answer.body.append(canvas, el("p", { class: "quiet" }, `α = ${part.alpha.toFixed(3)}, σ = ${part.sigma.toFixed(3)}`));
     });
   };
-  const fields = [choice("points", "x", POINTS, POINTS[0]), choice("schedule", "α(t), σ(t)", SCHEDULES, SCHEDULES[0]), number("t", "t", 0.5, { min: "0.02", max: "0.98", step: "0.02" }), choice("which", "", ["x", "eps", "score", "v"], "x")];
+  const fields = [choice("points", "x", POINTS, POINTS[0]), choice("schedule", "α(t), σ(t)", SCHEDULES, SCHEDULES[0]), number("t", "t", 0.5, { min: "0.02", max: "0.98", step: "0.02" }), choice("which", "x̂, ε̂, s, v", ["x", "eps", "score", "v"], "x")];
   return [form(title, words, fields, run), answer.node];
 }
 

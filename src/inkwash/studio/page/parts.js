@@ -26,6 +26,8 @@ export function field(name, label, control) {
 
 export const number = (name, label, value, more = {}) => field(name, label, el("input", { type: "number", value: String(value), ...more }));
 
+export const seed = () => number("seed", "Seed", 0, { min: "0", max: String(Number.MAX_SAFE_INTEGER) });
+
 export function choice(name, label, values, value = "") {
   const options = values.map((each) => el("option", { value: each, selected: each === value }, each || "as the run has it"));
   return field(name, label, el("select", {}, ...options));
@@ -83,7 +85,7 @@ export function reproduce(part, name) {
   const links = [];
   if (part.array) links.push(download(`${name}.npy`, part.array, "application/octet-stream", "download .npy"));
   if (part.film) links.push(download("film.gif", part.film, "image/gif", "download film.gif"));
-  if (part.mask) links.push(download("mask.npy", part.mask, "application/octet-stream", "download mask.npy"));
+  for (const [which, bytes] of Object.entries(part.files || {})) if (bytes) links.push(download(which, bytes, "application/octet-stream", `download ${which}`));
   for (const [which, bytes] of Object.entries(part.pictures || {})) links.push(download(`${which}.png`, bytes, "image/png", `download ${which}.png`));
   return el(
     "details",
@@ -123,7 +125,7 @@ export function chart(about, series, { width = 460, height = 220, x = "", y = ""
     drawn("text", { x: 12, y: height / 2, transform: `rotate(-90 12 ${height / 2})`, "text-anchor": "middle" }, y),
   );
   for (const each of series) {
-    const points = (ys_) => each.x.map((v, i) => [px(v), py(ys_[i])]).filter(([, b]) => Number.isFinite(b));
+    const points = (ys_) => each.x.map((v, i) => [v, ys_[i]]).filter(([, b]) => Number.isFinite(b)).map(([a, b]) => [px(a), py(b)]);
     const path = (pairs) => pairs.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
     if (each.kind === "band") node.append(drawn("polygon", { class: "band", points: path([...points(each.y), ...points(each.y2).reverse()]) }));
     else if (each.kind === "mark") node.append(drawn("line", { class: "mark", x1: px(each.x[0]), x2: px(each.x[0]), y1: top, y2: height - bottom }));

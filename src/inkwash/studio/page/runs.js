@@ -67,9 +67,9 @@ async function watch(name, watched, reload) {
 
 function curveOf(metrics) {
   const losses = metrics.filter((each) => Number.isFinite(each.loss));
-  const held = metrics.filter((each) => Number.isFinite(each.held_out));
+  const held = metrics.filter((each) => Number.isFinite(each.held_out_loss));
   if (losses.length < 2) return el("p", { class: "quiet" }, "The curve begins with the second line of metrics.");
-  return chart("training loss by step, and held-out loss", [{ kind: "thin", x: losses.map((each) => each.step), y: losses.map((each) => each.loss) }, { kind: "other", x: held.map((each) => each.step), y: held.map((each) => each.held_out) }], { x: "step", y: "loss" });
+  return chart("training loss by step, and held-out loss", [{ kind: "thin", x: losses.map((each) => each.step), y: losses.map((each) => each.loss) }, { kind: "other", x: held.map((each) => each.step), y: held.map((each) => each.held_out_loss) }], { x: "step", y: "loss" });
 }
 
 function form(state, watched, reload) {

@@ -39,14 +39,17 @@ function buttons() {
 }
 
 async function openRun(name, screen = "Walk") {
+  page.leave.abort();
+  const leave = (page.leave = new AbortController()).signal;
   page.run = name;
   page.about = null;
   select.value = name;
   line.textContent = `opening ${name} …`;
   try {
-    for await (const part of ask(name, "about", {})) page.about = part;
+    for await (const part of ask(name, "about", {}, leave)) page.about = part;
     line.textContent = `${page.about.data}; ${page.about.source}, step ${page.about.step} of ${page.about.steps}`;
   } catch (error) {
+    if (leave.aborted) return; // another run or screen was opened meanwhile
     line.textContent = error.message;
   }
   buttons();

@@ -1,5 +1,5 @@
 // Samples as they form: two settings side by side, a slider over time, and four views of each state.
-import { Answer, choice, el, number, reproduce, shown, values } from "./parts.js";
+import { Answer, choice, el, number, reproduce, seed, shown, values } from "./parts.js";
 
 const SAMPLERS = ["", "ancestral", "ddim", "heun", "dpm-solver", "single-step", "adams", "ipndm", "euler-maruyama"];
 const GRIDS = ["", "uniform", "quadratic", "log-snr", "karras", "angle"];
@@ -25,7 +25,7 @@ function side(name, about, ask) {
     "form",
     { "aria-label": `settings ${name}`, onsubmit: (event) => { event.preventDefault(); run(); } },
     number("n", "Samples", 16, { min: "1", max: "64" }),
-    number("seed", "Seed", 0, { min: "0" }),
+    seed(),
     number("steps", "Steps", "", { min: "1", max: "1000", placeholder: "default" }),
     choice("sampler", "Sampler", SAMPLERS),
     choice("grid", "Grid", GRIDS),
