@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core import storage
-from inkwash.core.config import Config
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
+from inkwash.core.resolved import AnyResolvedConfig
 from inkwash.core.text import visible
 from inkwash.core.version import __version__
 from inkwash.data.hub import HUB
@@ -84,10 +84,12 @@ def write_repository(folder: Path, repository: str, run: Run, header: Header, we
     storage.write(folder / "README.md", card(repository, run, header, pictures).encode())
 
 
-def _without_folders(config: Config) -> Config:
+def _without_folders(config: AnyResolvedConfig) -> AnyResolvedConfig:
     """Options in which no path says where on this machine a file lies."""
     files = {name: getattr(config.data, name) for name in ("labels", "condition", "lengths")}
-    beside = {name: Path(file).name for name, file in files.items() if file and Path(file).is_absolute()}
+    beside: dict[str, Any] = {
+        name: Path(file).name for name, file in files.items() if file and Path(file).is_absolute()
+    }
     source = config.source if config.source.startswith(HUB) else Path(config.source).name
     return replace(config, source=source, data=replace(config.data, **beside))
 

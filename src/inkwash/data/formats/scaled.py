@@ -1,5 +1,7 @@
 """Numbers of a file that stand for others, slope * number + intercept, and samples in the type of a file."""
 
+from typing import Any
+
 import numpy as np
 
 from inkwash.core.shapes import Array
@@ -38,6 +40,11 @@ def in_type(data: Array, dtype: np.dtype[np.generic]) -> Array:
         return np.asarray(data, dtype)
     if np.isnan(data).any():
         return data
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    low, high = (0, 1) if dtype.kind == "b" else _limits(dtype)
     highest = high if high < 1 << 53 else np.nextafter(float(high), 0)  # that of 64 bits is no float64
     return np.clip(np.rint(data.astype(np.float64)), low, highest).astype(dtype)
+
+
+def _limits(dtype: Any) -> tuple[int, int]:
+    found = np.iinfo(dtype)
+    return found.min, found.max
