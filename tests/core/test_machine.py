@@ -1,5 +1,6 @@
 """The machine: the process reuses the memory that it frees, and a device has a name."""
 
+import platform
 import subprocess
 import sys
 from unittest import mock
@@ -93,3 +94,25 @@ def test_a_container_has_less_than_its_machine(tmp_path):
         unlimited = machine.free_memory(torch.device("cpu"))
         limit.write_text(f"{unlimited // 2}\n")
         assert machine.free_memory(torch.device("cpu")) < unlimited // 2
+
+
+def test_freed_memory_goes_back_to_the_system():
+    """Arrays between which others stay are no end of the heap, which alone goes back by itself."""
+    lines = """
+import psutil, torch
+from inkwash.core.machine import keep_freed_memory, return_freed_memory
+keep_freed_memory()
+freed, kept = [], []
+for _ in range(40):
+    freed.append(torch.ones(2**21))
+    kept.append(torch.ones(2**14))
+process, freed = psutil.Process(), None
+before = process.memory_info().rss
+return_freed_memory(1 << 40)
+assert process.memory_info().rss > before - 2**24
+return_freed_memory(1 << 24)
+assert process.memory_info().rss < before - 200 * 2**20, (before, process.memory_info().rss)
+"""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library than glibc")
+    assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 0

@@ -133,6 +133,28 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
+class _Heap(ctypes.Structure):
+    """What `mallinfo2` of glibc says; `fordblks` is the number of free bytes."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+
+def return_freed_memory(most: int = 1 << 30) -> None:
+    """Give memory that was freed back to the system, if it is more than `most` bytes.
+
+    torch asks glibc for aligned arrays, and before version 2.38 that finds no freed one of the same size: a loop that
+    makes the same large arrays again and again holds ever more memory, of which nearly all is free.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        library.mallinfo2.restype = _Heap
+        if library.mallinfo2().fordblks > most:
+            library.malloc_trim(0)
+    except (OSError, TypeError, AttributeError):
+        return
+
+
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
     """Let the CPU take results below the smallest normal number, 1e-38 in float32, for zero.

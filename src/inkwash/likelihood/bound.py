@@ -23,6 +23,7 @@ from torch import Tensor
 
 from inkwash.core.brief import short_repr
 from inkwash.core.errors import ConfigError, require_integer
+from inkwash.core.machine import return_freed_memory
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, slots_of
 from inkwash.core.shapes import sum_event
@@ -208,10 +209,11 @@ def bound(
     x, inputs, missing = x.double().nan_to_num(0.0), dict(condition or {}), x.isnan()
     if bool(missing.any()):
         inputs["present"] = ~missing
-    parts = [
-        _slot_terms(under(denoiser, inputs, rows), x[rows], ~missing[rows], times, stretches, lattice, random)
-        for rows, random in tracked(list(slots_of(x, seed, Purpose.BOUND)))
-    ]
+    parts = []
+    for rows, random in tracked(list(slots_of(x, seed, Purpose.BOUND))):
+        slot = under(denoiser, inputs, rows)
+        parts.append(_slot_terms(slot, x[rows], ~missing[rows], times, stretches, lattice, random))
+        return_freed_memory()
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)
     return Bound(
