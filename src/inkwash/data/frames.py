@@ -61,7 +61,7 @@ def _frame_labels(where: str, column: Any) -> Array:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biu":
         return column.to_numpy()
     known = column.dropna()
-    if column.dtype.kind == "f" and not (known.to_numpy(np.float64) % 1).any():
+    if column.dtype.kind == "f" and all(value.is_integer() for value in known.tolist()):
         known = known.astype("int64")
     return as_labels(where, column.name, known.astype(str).reindex_like(column).fillna("").tolist())
 

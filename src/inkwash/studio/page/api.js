@@ -59,4 +59,3 @@ export async function* whole(parts) {
   }
   throw new Error("the answer broke off: is the studio still running?");
 }
-}
