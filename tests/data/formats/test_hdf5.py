@@ -82,10 +82,11 @@ def test_samples_of_whole_numbers_are_the_nearest_within_their_type(tmp_path):
     counts = RANDOM.integers(0, 1 << 20, (30, 3)).astype("u4")
     spec = load_dataset(written(tmp_path / "a.h5", data=counts)).spec
     assert spec.dtype == "float64"
-    (tmp_path / "samples.h5").write_bytes(hdf5.dump(spec, np.array([[2.6, -3.0, 1e12], [2.4, 7.0, 5.0]])))
-    with h5py.File(tmp_path / "samples.h5") as file:
-        assert file["data"].dtype == np.uint32
-        assert file["data"][:].tolist() == [[3, 0, 2**32 - 1], [2, 7, 5]]
+    for samples, expected in (([2.6, 2.4, 7.0], [3, 2, 7]), ([-3.0, 1e12, 5.0], [0, 2**32 - 1, 5])):
+        (tmp_path / "samples.h5").write_bytes(hdf5.dump(spec, np.array([samples])))
+        with h5py.File(tmp_path / "samples.h5") as file:
+            assert file["data"].dtype == np.uint32
+            assert file["data"][:].tolist() == [expected]
 
 
 def half_of_float32():

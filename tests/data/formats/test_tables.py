@@ -78,6 +78,7 @@ def test_scipy_and_liac_read_the_arff_of_samples(tmp_path):
     data = load_dataset(frame)
     content = ours.dump(data.spec, data.data).decode()
     (tmp_path / "samples.arff").write_text(content)
+    assert "'b c'" in content  # the format has quotes around a text with a space
     assert np.array_equal(read_rows(tmp_path / "samples.arff", data.spec), data.data, equal_nan=True)
     values, about = scipy_arff.loadarff(io.StringIO(content.replace("\\'", "")))
     assert about.names() == list(frame)
