@@ -161,7 +161,10 @@ def _onnx(program: ExportedProgram, outputs: Sequence[str], about: str) -> bytes
     weights = sum(part.numel() * part.element_size() for part in program.state_dict.values())
     if weights > _MOST:
         raise ConfigError("to", f"onnx, and {weights} bytes of weights", f"at most {_MOST} of them, or torch-export")
-    found = torch.onnx.export(program, dynamo=True, external_data=False, output_names=outputs, verbose=False)
+    # the optimiser of onnxscript 0.7.2 loses a constant that two evaluations of the network share
+    found = torch.onnx.export(
+        program, dynamo=True, external_data=False, optimize=False, output_names=outputs, verbose=False
+    )
     message = found.model_proto  # type: ignore[union-attr]
     _name_batch(message.graph)
     message.metadata_props.add(key=standalone.NAME, value=about)
