@@ -154,6 +154,9 @@ def test_latents_are_those_of_the_autoencoder_of_diffusers():
     np.testing.assert_array_equal(model.sample(2, steps=4, seed=0, mean=True), model.to_data(shown))
     with pytest.raises(iw.ConfigError, match="noise: got nothing"):
         iw.from_diffusers(pipe)
+    parts["vae"] = diffusers.AutoencoderKL(**blocks, **sizes, latents_mean=[0.5], latents_std=[2.0])
+    with pytest.raises(iw.CheckpointError, match="vae.latents_mean: got a number for each channel"):
+        iw.from_diffusers(pipe, noise=0.1)
 
 
 def changed(folder, name, **options):

@@ -135,3 +135,10 @@ def test_a_signal_within_a_folder_leaves_nothing(alone):
         command._write(alone / "pictures", {"a.png": b"a", "more/b.png": b"b"})
     assert storage.hook("write", alone) is None
     assert list(alone.iterdir()) == []
+
+
+def test_a_folder_holds_nothing_of_a_command_that_was_killed(alone):
+    (alone / ".pictures.new").mkdir()
+    (alone / ".pictures.new" / "old.png").write_bytes(b"old")
+    command._write(alone / "pictures", {"a.png": b"a"})
+    assert [path.name for path in (alone / "pictures").iterdir()] == ["a.png"]

@@ -123,6 +123,9 @@ def _of_latents(vae: Any, latents: Diffusion, ends: tuple[float, float] | None, 
     channels, *small = latents.shape
     if vae.config.latent_channels != channels:
         raise CheckpointError("vae.latent_channels", vae.config.latent_channels, f"{channels}, as the U-Net has")
+    for name in ("latents_mean", "latents_std"):
+        if vae.config.get(name) is not None:
+            raise CheckpointError(f"vae.{name}", "a number for each channel", "one shift and one scale of all latents")
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     shape = (vae.config.in_channels, *(factor * side for side in small))
     transform = None if ends is None else pixels(shape, ends)

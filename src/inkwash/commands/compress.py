@@ -232,6 +232,8 @@ def _write(target: Path, files: Files) -> None:
     if "" in files:
         return storage.replace(target, files[""])
     hidden = target.with_name(f".{target.name}.new")
+    if hidden.exists():  # of a command that was killed
+        storage.remove(hidden)
     try:
         for name, content in files.items():
             storage.make_folder((hidden / name).parent)
