@@ -155,7 +155,7 @@ def test_latents_are_those_of_the_autoencoder_of_diffusers():
     with pytest.raises(iw.ConfigError, match="noise: got nothing"):
         iw.from_diffusers(pipe)
     parts["vae"] = diffusers.AutoencoderKL(**blocks, **sizes, latents_mean=[0.5], latents_std=[2.0])
-    with pytest.raises(iw.CheckpointError, match="vae.latents_mean: got a number for each channel"):
+    with pytest.raises(iw.CheckpointError, match=r"vae\.latents_mean: got a number for each channel"):
         iw.from_diffusers(pipe, noise=0.1)
 
 
