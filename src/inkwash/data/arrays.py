@@ -20,7 +20,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.named import name_of, names_beside, read_named
-from inkwash.data.raw import DAMAGE, Raw, exists, filled, require_distinct, require_room, short
+from inkwash.data.raw import DAMAGE, Raw, exists, filled, readable, require_distinct, require_room, short
 
 _IDX = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -75,25 +75,21 @@ def read_npz(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: an unreadable file, or one without such an array.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            require_distinct(str(path), archive.namelist())
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            return read_named(str(path), names, config, lambda name: Raw(_read_member(path, archive, f"{name}.npy")))
-    except DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
+    with readable(str(path), "a complete .npz file of numbers"), zipfile.ZipFile(path) as archive:
+        require_distinct(str(path), archive.namelist())
+        return read_named(
+            str(path), _names(archive), config, lambda name: Raw(_read_member(path, archive, f"{name}.npy"))
+        )
 
 
 def key_of(path: Path, config: DataConfig) -> str:
     """The name of the array of an `.npz` file that holds the examples; see `read_npz`, which raises the same."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except DAMAGE as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .npz file of numbers") from None
-    return name_of(str(path), names, "key", config.key)
+    with readable(str(path), "a complete .npz file of numbers"), zipfile.ZipFile(path) as archive:
+        return name_of(str(path), _names(archive), "key", config.key)
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
@@ -130,21 +126,16 @@ def read_idx(path: Path) -> Array:
         DataError: it is no IDX file, or its length is not what its header claims.
     """
     packed = path.suffix == ".gz"
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            shape, dtype = _idx_header(file)
-            size, start = math.prod(shape) * dtype.itemsize, 4 + 4 * len(shape)
-            if not packed:
-                _require_size(shape, size, path.stat().st_size - start)
-                return np.memmap(path, dtype, "r", start, shape)
-            require_room(str(path), size, path.stat().st_size)
-            content = filled(file, size)
-            _require_size(shape, size, size + len(file.read(1)))
-            return content.view(dtype).reshape(shape)
-    except DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete IDX file") from None
+    with readable(str(path), "a complete IDX file"), gzip.open(path) if packed else path.open("rb") as file:
+        shape, dtype = _idx_header(file)
+        size, start = math.prod(shape) * dtype.itemsize, 4 + 4 * len(shape)
+        if not packed:
+            _require_size(shape, size, path.stat().st_size - start)
+            return np.memmap(path, dtype, "r", start, shape)
+        require_room(str(path), size, path.stat().st_size)
+        content = filled(file, size)
+        _require_size(shape, size, size + len(file.read(1)))
+        return content.view(dtype).reshape(shape)
 
 
 def _idx_header(file: Any) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

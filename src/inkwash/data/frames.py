@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -24,7 +25,7 @@ from inkwash.data.columns import Column, Type, number_name
 from inkwash.data.dates import zone_named
 from inkwash.data.frame_columns import as_times_of_day, mixed_cells, plain, times_of_day, unreadable_words
 from inkwash.data.judge import Judge, Verdict
-from inkwash.data.raw import Raw, require_extra, require_room, short
+from inkwash.data.raw import Raw, readable, require_extra, require_room, short
 from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import as_labels, as_raw, encode, entry_columns, known_columns, named, require_rows
@@ -223,18 +224,21 @@ def _of_dtype(series: Any, dtype: Any) -> Any:
     return series.astype(dtype)
 
 
+def arrow_readable(path: Path, need: str) -> AbstractContextManager[None]:
+    """Turn what pyarrow raises for a damaged file into a `DataError`; see `readable`."""
+    from pyarrow import ArrowException
+
+    damage = (ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError)
+    return readable(str(path), need, damage)
+
+
 def _parquet_frame(path: Path) -> Any:
-    pyarrow, parquet = (require_extra(name, "tabular", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
-    try:
-        with parquet.ParquetFile(_unpacked(path)) as file:
-            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-            cells = len(file.schema_arrow) * sum(group.num_rows for group in groups)
-            require_room(str(path), max(8 * cells, sum(group.total_byte_size for group in groups)))
-            return arrow_frame(file.read())
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete .parquet file") from None
+    _, parquet = (require_extra(name, "tabular", str(path)) for name in ("pyarrow", "pyarrow.parquet"))
+    with arrow_readable(path, "a complete .parquet file"), parquet.ParquetFile(_unpacked(path)) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        cells = len(file.schema_arrow) * sum(group.num_rows for group in groups)
+        require_room(str(path), max(8 * cells, sum(group.total_byte_size for group in groups)))
+        return arrow_frame(file.read())
 
 
 def _unpacked(path: Path) -> Any:

@@ -20,7 +20,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded, Opener, decode
-from inkwash.data.raw import Raw, require_distinct, require_room, room_for, short
+from inkwash.data.raw import Raw, readable, require_distinct, require_room, room_for
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 HIDDEN = (".", "__MACOSX")
@@ -58,19 +58,15 @@ def read_zip(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: it is no zip file, it has a member that is refused, or `read_folder` would refuse its pictures.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            require_distinct(str(path), [info.filename for info in members])
-            for info in members:
-                _require_plain(path, info)
-            found: dict[PurePosixPath, Opener] = {}
-            found |= {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
-            return _collected(path, found, config)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete zip file of pictures") from None
+    damage = (zipfile.BadZipFile, OSError, ValueError)
+    with readable(str(path), "a complete zip file of pictures", damage), zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        require_distinct(str(path), [info.filename for info in members])
+        for info in members:
+            _require_plain(path, info)
+        found: dict[PurePosixPath, Opener] = {}
+        found |= {PurePosixPath(info.filename): partial(archive.read, info) for info in members}
+        return _collected(path, found, config)
 
 
 def read_paged(path: Path, config: DataConfig) -> Raw:

@@ -13,7 +13,8 @@ import tokenize
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from gzip import GzipFile
 from importlib import import_module
@@ -163,6 +164,26 @@ DAMAGE = (
 )
 """What numpy, zipfile and the decompressors raise for damaged files. numpy's reader of headers is Python's own, which
 adds errors of syntax, of memory for nests too deep, and of tokens."""
+
+
+@contextmanager
+def readable(
+    where: str, need: str, errors: tuple[type[Exception], ...] = DAMAGE, what: str = "an unreadable file"
+) -> Iterator[None]:
+    """Turn what a library raises for a damaged file into a `DataError`; what we refuse ourselves stays as it is.
+
+    Args:
+        where: the file.
+        need: what it should be, such as "a complete .npz file".
+        errors: what the library raises for damage.
+        what: what it is in place of that.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except errors as error:
+        raise DataError(where, f"{what} ({short(error)})", need) from None
 
 
 def require_distinct(where: str, names: Sequence[str]) -> None:

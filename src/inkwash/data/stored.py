@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.raw import DAMAGE, require_room, short
+from inkwash.data.raw import DAMAGE, readable, require_room
 
 IN_MEMORY = 1 << 28
 """Up to so many bytes, what has to be decoded is decoded once and held in memory."""
@@ -65,12 +64,8 @@ def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, 
     """
 
     def checked(first: int, end: int) -> Array:
-        try:
+        with readable(f"{where}[{first}:{end}]", "a complete file", what="unreadable"):
             return read(first, end)
-        except DAMAGE as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{where}[{first}:{end}]", f"unreadable ({short(error)})", "a complete file") from None
 
     found = Stored(shape, dtype, checked)
     return np.asarray(found) if found.nbytes <= IN_MEMORY else cast(Array, found)
@@ -88,12 +83,8 @@ def beside(where: str, size: int, read: Callable[[], Any]) -> Array:
         DataError: too many for the memory, a damaged file, or text that is no UTF-8.
     """
     require_room(where, size)
-    try:
+    with readable(where, "a complete file, with text in UTF-8", (*DAMAGE, KeyError, TypeError), what="unreadable"):
         return labels_of(read())
-    except (*DAMAGE, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(where, f"unreadable ({short(error)})", "a complete file, with text in UTF-8") from None
 
 
 def labels_of(values: Any) -> Array:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from inkwash.core.config import DataConfig
-from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats.format import TABLES, Format, ends_in, in_one
-from inkwash.data.frames import arrow_frame, encode_frame, read_frame, to_frame
-from inkwash.data.raw import Raw, require_room, short
+from inkwash.data.frames import arrow_frame, arrow_readable, encode_frame, read_frame, to_frame
+from inkwash.data.raw import Raw, require_room
 from inkwash.data.spec import DataSpec
 from inkwash.data.table import known_columns
 
@@ -32,14 +31,8 @@ def read_rows(path: Path, spec: DataSpec) -> Array:
 
 
 def _frame(path: Path) -> Any:
-    import pyarrow
-
-    try:
+    with arrow_readable(path, "a complete file of Arrow"):
         return arrow_frame(_table(path))
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete file of Arrow") from None
 
 
 def _table(path: Path) -> Any:

@@ -19,7 +19,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.formats.format import Files, Format
 from inkwash.data.formats.scaled import in_type
 from inkwash.data.named import read_named
-from inkwash.data.raw import DAMAGE, Raw, short
+from inkwash.data.raw import DAMAGE, Raw, readable, short
 from inkwash.data.spec import DataSpec
 from inkwash.data.stored import beside, stored
 
@@ -41,7 +41,7 @@ def read(path: Path, config: DataConfig) -> Raw:
     """
     import zarr
 
-    try:
+    with readable(str(path), "a complete store of Zarr", _DAMAGE, what="an unreadable store"):
         found = zarr.open(zarr.storage.ZipStore(path) if path.is_file() else path, mode="r")
         if isinstance(found, zarr.Array):
             if config.key is not None:
@@ -49,10 +49,6 @@ def read(path: Path, config: DataConfig) -> Raw:
             arrays = {"array": found}
         else:
             arrays = {name: each for name, each in found.members(max_depth=None) if isinstance(each, zarr.Array)}
-    except _DAMAGE as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(str(path), f"an unreadable store ({short(error)})", "a complete store of Zarr") from None
     names = [name for name, each in arrays.items() if each.ndim]
     one = len(arrays) == 1 and "array" in arrays
     return read_named(
