@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from inkwash.core.config import BUILTIN_NAMES
 from inkwash.core.errors import ConfigError, InkwashError
+from inkwash.core.text import typed
 from inkwash.studio.desk import BusyError, Desk
 from inkwash.studio.guard import Guard
 from inkwash.studio.options import as_words, offered
@@ -192,7 +193,7 @@ class Studio:
             raise ConfigError("name", name, "a run that is not in training already")
         self.trainings[name] = Training(words)
         await self.trainings[name].start()
-        return JSONResponse({"name": name, "command": "inkwash " + " ".join(words)}, 202)
+        return JSONResponse({"name": name, "command": typed(*words)}, 202)
 
     async def stop(self, request: Request) -> Response:
         """Have a training save and end."""
