@@ -60,7 +60,7 @@ DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
-MoveName = Literal["flip", "shift", "transpose"]
+MoveName = Literal["flip", "shift", "transpose", "warp"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
@@ -326,7 +326,8 @@ class TrainConfig:
     augment: tuple[MoveName, ...] | None = None
     """Series, images and volumes only: transformations of the examples, which the network sees beside the noisy data.
     Samples and likelihoods are those of the data as it is. flip reverses each side with probability 1/2, the time of a
-    series too; shift moves by up to an eighth of a side, or one place; transpose swaps equal sides of a picture."""
+    series too; shift moves by up to an eighth of a side, or one place; transpose swaps equal sides of a picture; warp
+    turns, zooms, shears and shifts a little, and interpolates."""
     augment_share: Fraction | None = None
     """With augment only: how often an example meets each transformation; by default 0.5."""
     seed: Seed = 0
