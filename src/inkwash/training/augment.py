@@ -107,8 +107,8 @@ class Transpose(Move):
 
 
 class Warp(Move):
-    """Turn, zoom, shear and shift a little, all at once: the value at a place p is that at p + 0.2 A p, and b / 2 places
-    further, interpolated between neighbours.
+    """Turn, zoom, shear and shift a little, all at once: the value at a place p is that at p + 0.2 A p, and b / 2
+    places further, interpolated between neighbours.
 
     Along each side p runs from -1 to 1. The numbers of A and b, which are its code, are uniform on [-1, 1]. What lies
     beyond the border is mirrored there, and what draws on a missing entry is missing.
