@@ -4,7 +4,7 @@ from inkwash.codec.archive import Content, Header, Reader, compress, decompress,
 from inkwash.codec.cells import Cells
 from inkwash.codec.forms import Form
 from inkwash.codec.marks import Marks
-from inkwash.codec.scheme import MODES, ModeName, Scheme, scheme_of
+from inkwash.codec.scheme import MODES, ModeName, Scheme, coding, scheme_of
 
 __all__ = [
     "MODES",
@@ -16,6 +16,7 @@ __all__ = [
     "ModeName",
     "Reader",
     "Scheme",
+    "coding",
     "compress",
     "decompress",
     "pack",

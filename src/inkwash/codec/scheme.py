@@ -15,9 +15,10 @@ from inkwash.core.randomness import Slots, seed_of
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.distributions import Lattice
-from inkwash.process.gaussian import Gaussian
-from inkwash.process.mixed import Mixed
+from inkwash.process.gaussian import Estimate, Gaussian
+from inkwash.process.mixed import Mixed, MixedEstimate
 from inkwash.process.noise.grid import as_grid
+from inkwash.process.variance import Matched
 
 ModeName = CodecModeName
 MODES: tuple[ModeName, ...] = get_args(ModeName)
@@ -76,6 +77,7 @@ def scheme_of(
         ConfigError: a bad option, or a model that the mode cannot use.
     """
     require_one_of("mode", mode, MODES)
+    model = coding(model)
     lattice, process = model.units.lattice or model.process.lattice, model.process
     if cells is None and not isinstance(lattice, Lattice) and isinstance(process, Gaussian | Mixed):
         raise ConfigError("cells", None, "what the integers stand for, where the data has no levels")
@@ -90,17 +92,34 @@ def scheme_of(
     return _direct(chain, steps, seed_of(seed), most)
 
 
+def coding(model: Diffusion) -> Diffusion:
+    """The model with the reverse variance that files are coded with: that of the laws that its network predicts, if it
+    does, so that a few steps bring the bound on a grid near that of many."""
+    estimate = _some_estimate(model.denoiser, model.shape, model.device)
+    if estimate is None or (estimate.level_logits is None and estimate.mixture is None):
+        return model
+    lattice = model.units.lattice
+    return model.with_options(variance=Matched(lattice if isinstance(lattice, Lattice) else None))
+
+
 def mode_of(model: Diffusion) -> ModeName:
     """The mode that suits a model: direct where the network predicts levels, and otherwise bits-back."""
     return "direct" if _predicts_levels(model.denoiser, model.shape, model.device) else "bits-back"
 
 
 def _predicts_levels(denoiser: AnyDenoiser, shape: tuple[int, ...], device: torch.device) -> bool:
-    if not isinstance(denoiser.process, Gaussian):
-        return False
+    estimate = _some_estimate(denoiser, shape, device)
+    return isinstance(denoiser.process, Gaussian) and estimate is not None and estimate.level_logits is not None
+
+
+def _some_estimate(denoiser: AnyDenoiser, shape: tuple[int, ...], device: torch.device) -> Estimate | None:
+    """What the network makes of the numbers of some noisy example; None if there are no numbers."""
+    if not isinstance(denoiser.process, Gaussian | Mixed):
+        return None
     with torch.no_grad():
-        estimate = denoiser(torch.zeros(1, *shape, dtype=torch.float64, device=device), 1.0)
-    return estimate.level_logits is not None
+        found = denoiser(torch.zeros(1, *shape, dtype=torch.float64, device=device), 1.0)
+    found = found.numbers if isinstance(found, MixedEstimate) else found
+    return found if isinstance(found, Estimate) else None
 
 
 def _direct(chain: Chain, steps: int | None, seed: int, most: int) -> Direct:

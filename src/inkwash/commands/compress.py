@@ -15,12 +15,12 @@ from torch import Tensor
 
 from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_grid
 from inkwash.codec.container import MAGIC, Opened, opened
-from inkwash.codec.files import Files, as_it_is, content_of, written
+from inkwash.codec.files import Files, as_it_is, content_of, is_name, written
 from inkwash.codec.forms import Form, as_it_was
-from inkwash.codec.scheme import mode_of
+from inkwash.codec.scheme import coding, mode_of
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
-from inkwash.core.config import BUILTIN_NAMES, CodecConfig, SamplingConfig
+from inkwash.core.config import BUILTIN_NAMES, CodecConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import CodecError, ConfigError
 from inkwash.core.machine import free_memory
@@ -32,7 +32,7 @@ from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
 from inkwash.data.objects import as_array
 from inkwash.data.raw import exists
 from inkwash.model.diffusion import Diffusion, require_diffusion
-from inkwash.training.decided import decided
+from inkwash.training.learned_grid import learned_grid
 from inkwash.training.run import StrPath, load, read_header
 
 SUFFIX = ".ink"
@@ -68,7 +68,7 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
     config = replace(config, mode=config.mode or mode_of(model))
     require_grid(config)
-    config, times = _learned(run, config, display)
+    config, times = _learned(run, model, config, display)
     steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
     steps = steps if times is None else len(times) - 1
     display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
@@ -86,14 +86,17 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     display.say(f"next      {typed('decompress', run, target, '-o', _free(_original(source)))}")
 
 
-def _learned(run: StrPath, config: CodecConfig, display: Display) -> tuple[CodecConfig, Tensor | None]:
+def _learned(
+    run: StrPath, model: Diffusion, config: CodecConfig, display: Display
+) -> tuple[CodecConfig, Tensor | None]:
     """The options with the grid of the least bound in place of a number of steps, if they ask for it."""
     if config.grid != "learned":
         return config, None
     if config.steps is None:
         raise ConfigError("steps", "nothing", "a number of steps, for which the grid is learned, such as --steps 10")
-    model, _ = decided(run, SamplingConfig(sampler="ancestral", steps=config.steps, grid="learned"), display)
-    return replace(config, steps=None), require_diffusion(model, "compress").plan().times
+    own = coding(model)
+    times = learned_grid(run, own, "bound", config.steps, display, "" if own is model else "matched")
+    return replace(config, steps=None), times
 
 
 def _original(source: str) -> Path:
@@ -192,7 +195,7 @@ def _name(raw: Stored | None, header: Header | None, path: Path) -> str:
     file = raw.file if raw else header.file if header else None
     form = raw.form if raw else header.form if header else None
     name = (file or {}).get("name") or path.stem + (".csv" if form and form.kind == "rows" else ".npy")
-    if Path(name).name != name:
+    if Path(name).name != name or not is_name(name):
         raise CodecError(str(path), f"the name {name!r}", "one without a folder")
     return name
 
