@@ -13,7 +13,7 @@ import numpy as np
 from rich.filesize import decimal
 from torch import Tensor
 
-from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_grid
+from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_agreement
 from inkwash.codec.container import MAGIC, Opened, opened
 from inkwash.codec.files import Files, as_it_is, content_of, written
 from inkwash.codec.forms import Form, as_it_was
@@ -67,20 +67,22 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
     config = replace(config, mode=config.mode or mode_of(model))
-    require_grid(config)
+    require_agreement(config)
     config, times = _learned(run, config, display)
     steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
     steps = steps if times is None else len(times) - 1
     display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
     with display.bar("compressing"):
         file = pack(model, content, config, times, Path(run).resolve().name)
-    for line in _lines(opened(file, str(target))):
+    made = opened(file, str(target))
+    for line in _lines(made):
         display.say(line)
     storage.make_folder(target.parent)
     storage.replace(target, file)
     display.wrote(target)
     bits = 8 * len(file) / (count * event_size(model.shape))
     display.found(file=str(target), bytes=len(file), raw_bytes=len(content.raw), examples=count, bits_per_dim=bits)
+    display.found(**_loss_in(made))
     share = len(file) / max(len(content.raw), 1)
     display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
     display.say(f"next      {typed('decompress', run, target, '-o', _free(_original(source)))}")
@@ -128,8 +130,18 @@ def _lines(file: Opened) -> Iterator[str]:
     if header.times is not None:
         steps = f"{len(header.times) - 1} steps of a {config.grid or 'given'} grid"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
+    if header.loss is not None:
+        yield f"lossy     up to time {config.lossy:g}: {header.loss}"
     bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
     yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"
+
+
+def _loss_in(file: Opened) -> dict[str, float]:
+    """How far the examples of a file with loss are from the data, as plain data; decibels only where they are finite."""
+    loss = None if stored(file) else header_in(file).loss
+    if loss is None:
+        return {}
+    return {"rmse": loss.rmse, **({"psnr": loss.psnr(loss.rmse)} if loss.rmse else {})}
 
 
 def _require_free(target: Path) -> None:
@@ -170,7 +182,8 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     size = sum(map(len, files.values()))
     display.found(file=str(target), bytes=size, files=len(files))
     what = "file      " if "" in files else "folder    "
-    display.say(f"{what}{target}: {decimal(size)}, checked")
+    lost = "" if header is None or header.loss is None else f", with loss: {header.loss}"
+    display.say(f"{what}{target}: {decimal(size)}, checked{lost}")
     display.say(f"next      {typed('inspect', path)}")
 
 
