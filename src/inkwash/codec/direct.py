@@ -12,9 +12,9 @@ What this takes more than the bound has two causes. The noise is uniform, where 
 the bits of one evaluation are coded as if they were independent; so in turns only a part of the entries is halved, and
 the others see more.
 
-Cells need not be halved until they hold one level. If the last are as wide as the noise of a time t is, the reader knows
-what it would know of $x_t$, for about as many bits as the bound has spent by t (Ho et al. 2020, §4.3), and is given the
-mean of the levels within its cells: this is how examples are compressed with loss.
+Cells need not be halved until they hold one level. If the last are as wide as the noise of a time t, the reader knows
+what it would know from $x_t$, for about as many bits as the bound has spent by t (Ho et al. 2020, §4.3), and is given
+the mean of the levels within its cells: this is how examples are compressed with loss.
 """
 
 from __future__ import annotations
@@ -108,12 +108,12 @@ class Direct:
     def given(self, examples: Tensor) -> Tensor:
         with reproducible():
             offset, _ = self._drawn()
-            return torch.cat([self._received(offset, self._of(offset, part, 0)) for part in examples.split(self.most)])
+            return torch.cat([self.received(offset, self._of(offset, part, 0)) for part in examples.split(self.most)])
 
     def exchange(self, exchange: Exchange, count: int, known: Tensor | None) -> Tensor:
         """Exchange `count` examples, int64 `(count, *shape)`, and return what the reader makes of them."""
         *_, (_, offset, cell) = self.walk(exchange, count, known)
-        return self._received(offset, cell)
+        return self.received(offset, cell)
 
     def walk(self, exchange: Exchange, count: int, known: Tensor | None) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Exchange `count` examples by halving.
@@ -166,7 +166,7 @@ class Direct:
         offset = torch.randint(widest // 2, shape, generator=random)
         return offset, torch.randperm(offset.numel(), generator=random).reshape(shape) % self.turns
 
-    def _received(self, offset: Tensor, cell: Tensor) -> Tensor:
+    def received(self, offset: Tensor, cell: Tensor) -> Tensor:
         """What a reader makes of the last cells: their level, or the nearest to the mean of their levels."""
         return cell - offset // FINE if self.finest == FINE else self.estimate(offset, cell, 0).round().long()
 
@@ -175,7 +175,7 @@ class Direct:
         return _cell(level * FINE + offset, width, self.finest)
 
     def _upper(self, law: Tensor, offset: Tensor, cell: Tensor, now: int) -> Tensor:
-        """The probability that each entry is in the upper half of its cell, whose halves are still halved `now` times."""
+        """The probability that each entry is in the upper half of its cell; the halves are halved `now` times more."""
         half = self._of(offset[..., None], torch.arange(self.lattice.levels), now)
         within = torch.where(half >> 1 == cell[..., None], law, 0.0)
         upper = torch.where(half & 1 == 1, within, 0.0).sum(-1)

@@ -45,7 +45,7 @@ class Scheme(Protocol):
         """The bytes of examples `(B, *event)`."""
 
     def given(self, examples: Tensor) -> Tensor:
-        """What `decode` gives for the bytes of examples `(B, *event)`: the examples, or, with loss, estimates of them."""
+        """What `decode` gives for the bytes of examples `(B, *event)`: these, or, with loss, estimates of them."""
 
     def decode(self, data: bytes, count: int) -> Tensor:
         """The `count` examples whose bytes these are, or estimates of them, int64 `(count, *event)`.
@@ -99,7 +99,9 @@ def scheme_of(
 def require_mode(mode: ModeName, lossy: float | None) -> None:
     """Raise a `ConfigError` if a mode cannot lose what the options allow to be lost."""
     if lossy is not None and mode != "direct":
-        need = "mode direct, and a network that predicts levels: only who has all of x can return the bits that noise took"
+        need = (
+            "mode direct, and a network that predicts levels: only who has all of x can return the bits that noise took"
+        )
         raise ConfigError("lossy", lossy, need)
 
 

@@ -17,6 +17,7 @@ from inkwash.codec.archive import Content, Header, Reader, header_in, pack, requ
 from inkwash.codec.container import MAGIC, Opened, opened
 from inkwash.codec.files import Files, as_it_is, content_of, written
 from inkwash.codec.forms import Form, as_it_was
+from inkwash.codec.progressive import progressive
 from inkwash.codec.scheme import mode_of
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
@@ -32,6 +33,7 @@ from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
 from inkwash.data.objects import as_array
 from inkwash.data.raw import exists
 from inkwash.model.diffusion import Diffusion, require_diffusion
+from inkwash.model.watch import Film
 from inkwash.training.decided import decided
 from inkwash.training.run import StrPath, load, read_header
 
@@ -137,7 +139,7 @@ def _lines(file: Opened) -> Iterator[str]:
 
 
 def _loss_in(file: Opened) -> dict[str, float]:
-    """How far the examples of a file with loss are from the data, as plain data; decibels only where they are finite."""
+    """How far the examples of a file with loss are from the data, as plain data; decibels only if they are finite."""
     loss = None if stored(file) else header_in(file).loss
     if loss is None:
         return {}
@@ -156,7 +158,7 @@ def _free(path: Path) -> Path:
     return next((each for each in names if not exists(each)), path)
 
 
-def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display) -> None:
+def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display, film: Path | None = None) -> None:
     """Write what a compressed file holds: the file or the folder that it was made of.
 
     Args:
@@ -164,10 +166,11 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
         path: the compressed file.
         out: where to write; by default under the name that the data had, in the working folder.
         display: where to report.
+        film: where to write a film of the first examples, as they become sharp; None: there is none.
 
     Raises:
         CodecError: a damaged file, or one of another model, machine or version.
-        ConfigError: a file or folder that is there already.
+        ConfigError: a file or folder that is there already, or a file that cannot be read bit by bit.
     """
     file = open_file(path)
     raw = stored(file)
@@ -175,8 +178,14 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     target = out or Path(_name(raw, header, path))
     _require_free(target)
     model = require_diffusion(load(run), "decompress")
+    recorded = None if film is None else _filmed(model, path, film, display)
     with display.bar("decompressing"):
         files = _files(model, file, raw, header, target)
+    if recorded is not None:
+        storage.make_folder(recorded.path.parent)
+        recorded.save()
+        display.wrote(recorded.path)
+        display.say(f"film      {recorded.path}: {len(recorded.shots)} frames")
     _write(target, files)
     display.wrote(target)
     size = sum(map(len, files.values()))
@@ -185,6 +194,16 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     lost = "" if header is None or header.loss is None else f", with loss: {header.loss}"
     display.say(f"{what}{target}: {decimal(size)}, checked{lost}")
     display.say(f"next      {typed('inspect', path)}")
+
+
+def _filmed(model: Diffusion, path: Path, target: Path, display: Display) -> Film:
+    """A film of the first examples of a file, one frame after each halving of their cells."""
+    _require_free(target)
+    film = Film(model, target)
+    with display.bar("filming"):
+        for bits, state in progressive(model, path.read_bytes()):
+            film.add(state, f"{bits:.3g} bits/dim, time {state.s:.2f}")
+    return film
 
 
 def open_file(path: Path) -> Opened:
