@@ -30,8 +30,8 @@ def drawn(data, count):
 
 
 def forgetful(self, law, offset, cell, now):
-    place = torch.arange(self.lattice.levels) * module._FINE + offset[..., None]
-    return (law * (place.div(module._FINE << now, rounding_mode="floor") & 1)).sum(-1)
+    place = torch.arange(self.lattice.levels) * module.FINE + offset[..., None]
+    return (law * (place.div(module.FINE << now, rounding_mode="floor") & 1)).sum(-1)
 
 
 def seen_twice(estimate):
@@ -57,7 +57,7 @@ def test_no_bits_beat_the_entropy_and_dependence_is_used():
     assert entropy - 0.05 < bits < (entropy + alone) / 2
 
 
-@bug("cells that forget what they were halved from", module, "_cell", lambda place, width: place >> (width + 9))
+@bug("cells that forget what they were halved from", module, "_cell", lambda place, width, finest: place >> (width + 9))
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_examples_come_back(turns):
     examples = drawn(TOGETHER, 50)

@@ -8,7 +8,7 @@ from torch import Tensor
 from inkwash.codec.bits_back import BitsBack
 from inkwash.codec.cells import Cells
 from inkwash.codec.chain import Chain
-from inkwash.codec.direct import Direct, halvings
+from inkwash.codec.direct import FINE, Direct, finest_at, halvings
 from inkwash.core.config import CodecModeName
 from inkwash.core.errors import ConfigError, require_integer, require_one_of
 from inkwash.core.randomness import Slots, seed_of
@@ -26,7 +26,7 @@ _TURNS = 4
 
 
 class Scheme(Protocol):
-    """A pure function from examples to bytes, and its inverse.
+    """A pure function from examples to bytes, and its inverse; or, with loss, what comes nearest to that.
 
     Examples are integers `(B, *event)`, int64: numbers of levels, of categories, or bits; for real numbers and the
     whole numbers of a table, those of `Cells`. The bytes hold neither their number nor a checksum, which a container
@@ -45,8 +45,11 @@ class Scheme(Protocol):
     def encode(self, examples: Tensor) -> bytes:
         """The bytes of examples `(B, *event)`."""
 
+    def given(self, examples: Tensor) -> Tensor:
+        """What `decode` gives for the bytes of examples `(B, *event)`: these, or, with loss, estimates of them."""
+
     def decode(self, data: bytes, count: int) -> Tensor:
-        """The `count` examples whose bytes these are, int64 `(count, *event)`.
+        """The `count` examples whose bytes these are, or estimates of them, int64 `(count, *event)`.
 
         Raises:
             DataError: they are not such bytes, as far as the scheme can see.
@@ -61,6 +64,7 @@ def scheme_of(
     times: Tensor | None = None,
     seed: int = 0,
     cells: Cells | None = None,
+    lossy: float | None = None,
 ) -> Scheme:
     """The scheme of a mode under a model.
 
@@ -72,11 +76,13 @@ def scheme_of(
         times: of bits-back, the grid itself, in place of `steps`.
         seed: of the first bits, and of what else is random; both ends need the same.
         cells: what the integers stand for; None for data with levels, bits or categories only.
+        lossy: of direct, the time whose noise the last cells have; None where nothing is lost.
 
     Raises:
         ConfigError: a bad option, or a model that the mode cannot use.
     """
     require_one_of("mode", mode, MODES)
+    require_mode(mode, lossy)
     model = coding(model)
     lattice, process = model.units.lattice or model.process.lattice, model.process
     if cells is None and not isinstance(lattice, Lattice) and isinstance(process, Gaussian | Mixed):
@@ -89,7 +95,16 @@ def scheme_of(
         return BitsBack(chain, seed_of(seed), most)
     if times is not None:
         raise ConfigError("times", times.tolist(), "mode bits-back; the direct mode has times of its own")
-    return _direct(chain, steps, seed_of(seed), most)
+    return _direct(chain, steps, seed_of(seed), most, lossy)
+
+
+def require_mode(mode: ModeName, lossy: float | None) -> None:
+    """Raise a `ConfigError` if a mode cannot lose what the options allow to be lost."""
+    if lossy is not None and mode != "direct":
+        need = (
+            "mode direct, and a network that predicts levels: only who has all of x can return the bits that noise took"
+        )
+        raise ConfigError("lossy", lossy, need)
 
 
 def coding(model: Diffusion) -> Diffusion:
@@ -122,14 +137,14 @@ def _some_estimate(denoiser: AnyDenoiser, shape: tuple[int, ...], device: torch.
     return found if isinstance(found, Estimate) else None
 
 
-def _direct(chain: Chain, steps: int | None, seed: int, most: int) -> Direct:
+def _direct(chain: Chain, steps: int | None, seed: int, most: int, lossy: float | None) -> Direct:
     process, lattice = chain.process, chain.lattice
     if not isinstance(process, Gaussian) or not isinstance(lattice, Lattice):
         raise ConfigError("mode", "direct", "bits-back, or levels under a Gaussian process")
     if not _predicts_levels(chain.denoiser, chain.shape, chain.device):
         raise ConfigError("mode", "direct", "bits-back, or a network that predicts levels")
-    turns = _TURNS
+    turns, finest = _TURNS, FINE if lossy is None else finest_at(process, lattice, lossy)
     if steps is not None:
         require_integer("steps", steps)
-        turns = max(1, round(steps / halvings(lattice.levels)))
-    return Direct(chain, process, lattice, seed, turns, most)
+        turns = max(1, round(steps / max(halvings(lattice.levels, finest), 1)))
+    return Direct(chain, process, lattice, seed, turns, most, finest)
