@@ -8,9 +8,12 @@ compression with Gaussian diffusion"; Yang et al. 2025, "Progressive compression
 models"). The network gets the middles as noisy data of this variance and answers with a law of each entry, under which
 the half that $x + u$ lies in is a bit of known probability. Cells begin at many times the range and end at one level.
 
-What this takes more than the bound has two causes. The noise is uniform, where the network has seen normal noise. And
-the bits of one evaluation are coded as if they were independent; so in turns only a part of the entries is halved, and
-the others see more.
+What this takes more than the bound has two causes. The bits of one evaluation are coded as if they were independent; so
+in turns only a part of the entries is halved, far from each other, and the others see more. And the noise is uniform,
+where the network has seen normal noise. Cells wider than the range say much of a few entries, whose levels they cut,
+and nothing of the others, but their middles say a little of all. While cells are wide, the network therefore gets what
+is worth as much as the cells (as in expectation propagation, Minka 2001): for each entry the noisy number after which
+the law that the network gave it last would have the mean that it has within the cell.
 
 Cells need not be halved until they hold one level. If the last are as wide as the noise of a time t, the reader knows
 what it would know from $x_t$, for about as many bits as the bound has spent by t (Ho et al. 2020, §4.3), and is given
@@ -38,11 +41,17 @@ from inkwash.process.gaussian import Estimate, Gaussian
 
 FINE = 256
 """Parts of a level in which offsets and the widths of cells are counted."""
+_LEAST_VAR = 1e-3
+"""The least variance that a law counts as having, in squares of a level."""
 _TINY = 1e-300
 """A mass that levels have within a cell where the network excludes all of them."""
 _WIDER = 5
 """How often the range is doubled for the first cells. Few entries have the middle of such a cell in their range: what
 little is coded without a look at others is then almost nothing."""
+_FARTHEST = 3.0
+"""How far what is worth as much as a cell may be from the mean of a law, in standard deviations of the noise."""
+_DOUBT = 0.7
+"""By this factor log-odds of halves that are wider than the range are reduced; the network is too sure of them."""
 
 
 def halvings(levels: int, finest: int = FINE) -> int:
@@ -125,18 +134,23 @@ class Direct:
         offset, turn = self._drawn()
         top = halvings(self.lattice.levels, self.finest)
         cell = torch.zeros((count, *self.chain.shape), dtype=torch.int64)
-        width = torch.full(self.chain.shape, top)
+        width, law = torch.full(self.chain.shape, top), None
         yield top, offset, cell
         for now in reversed(range(top)):
             for i in range(self.turns):
-                law = self._law(offset, cell, width, now + 1 - i / self.turns)
-                share = self._upper(law, offset, cell, now)[:, turn == i]
-                half = None if known is None else (self._of(offset, known, now) & 1)[:, turn == i]
+                own = turn == i
+                law = self._law(offset, cell, width, now + 1 - i / self.turns, law if self._spans(now, 0.5) else None)
+                share = self._upper(law[:, own], offset[own], cell[:, own], now)
+                half = None if known is None else (self._of(offset, known, now) & 1)[:, own]
                 symbols = None if half is None else half.flatten()
                 bits = exchange(exchange.models.Bernoulli(perfect=False), symbols, share.flatten())
-                cell[:, turn == i] = 2 * cell[:, turn == i] + bits.reshape(share.shape)
-                width[turn == i] = now
+                cell[:, own] = 2 * cell[:, own] + bits.reshape(share.shape)
+                width[own] = now
             yield now, offset, cell
+
+    def _spans(self, width: int, ranges: float) -> bool:
+        """Whether cells that are halved `width` times more span the range so many times."""
+        return self.finest << width >= ranges * (FINE << (self.lattice.levels - 1).bit_length())
 
     def estimate(self, offset: Tensor, cell: Tensor, width: int) -> Tensor:
         """The mean of the levels within the cell of each entry, counted from the lowest, float64 `(B, *event)`.
@@ -147,30 +161,51 @@ class Direct:
             width: how often it is still halved.
         """
         law = self._law(offset, cell, torch.full_like(offset, width), width)
-        level = torch.arange(self.lattice.levels)
-        within = torch.where(self._of(offset[..., None], level, width) == cell[..., None], law + _TINY, 0.0)
-        return (within @ level.double() / within.sum(-1)).nan_to_num(0.0)
+        return self._within(law, offset, cell, width) @ torch.arange(self.lattice.levels, dtype=torch.float64)
 
-    def seen(self, offset: Tensor, cell: Tensor, width: Tensor, mean_width: float) -> tuple[Tensor, Tensor]:
+    def seen(
+        self, offset: Tensor, cell: Tensor, width: Tensor, mean_width: float, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The time that the network is told, and the noisy data that it is shown; see `_law`."""
         schedule, last = self.process.schedule, self.finest / FINE
-        middle = (cell + 0.5) * 2.0**width * last - offset / FINE
-        noise = 2.0**mean_width * last * self.lattice.spacing / math.sqrt(12)
-        t = schedule.time(torch.tensor(-2 * math.log(noise), dtype=torch.float64))
-        return t, schedule.alpha(t) * (self.lattice.low + middle * self.lattice.spacing)
+        noise = 2.0**mean_width * last / math.sqrt(12)
+        if before is None:
+            shown = (cell + 0.5) * 2.0**width * last - offset / FINE
+        else:
+            shown = self._worth(before, self._within(before, offset, cell, width), noise)
+        t = schedule.time(torch.tensor(-2 * math.log(noise * self.lattice.spacing), dtype=torch.float64))
+        return t, schedule.alpha(t) * (self.lattice.low + shown * self.lattice.spacing)
+
+    def _worth(self, law: Tensor, within: Tensor, noise: float) -> Tensor:
+        r"""What is worth as much as the cells, in levels: with noise, it would move the mean of a law as they do.
+
+        A normal law of mean $\mu$ and variance s has the mean $\mu + (y - \mu)\,s/(s + \sigma^2)$ given y.
+        """
+        level = torch.arange(self.lattice.levels, dtype=torch.float64)
+        mean, moment = (law @ torch.stack([level, level**2], 1)).unbind(-1)
+        var = (moment - mean**2).clamp(min=_LEAST_VAR)
+        moved = (within @ level - mean) * (1 + noise**2 / var)
+        return mean + moved.clamp(-_FARTHEST * noise, _FARTHEST * noise)
+
+    def _within(self, law: Tensor, offset: Tensor, cell: Tensor, width: int | Tensor) -> Tensor:
+        """A law of the levels given the cell of each entry, `(B, *event, S)`."""
+        width = width[..., None] if isinstance(width, Tensor) else width
+        inside = self._of(offset[..., None], torch.arange(self.lattice.levels), width) == cell[..., None]
+        within = torch.where(inside, law + _TINY, 0.0)
+        return (within / within.sum(-1, keepdim=True)).nan_to_num(0.0)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:
         """The offset of each entry, in parts of a level, and its turn."""
         random, shape = generator(self.seed, Purpose.COMPRESS, 1), self.chain.shape
         widest = self.finest << halvings(self.lattice.levels, self.finest)
         offset = torch.randint(widest // 2, shape, generator=random)
-        return offset, torch.randperm(offset.numel(), generator=random).reshape(shape) % self.turns
+        return offset, (far_apart(shape, random) * self.turns).long()
 
     def received(self, offset: Tensor, cell: Tensor) -> Tensor:
         """What a reader makes of the last cells: their level, or the nearest to the mean of their levels."""
         return cell - offset // FINE if self.finest == FINE else self.estimate(offset, cell, 0).round().long()
 
-    def _of(self, offset: Tensor, level: Tensor, width: int) -> Tensor:
+    def _of(self, offset: Tensor, level: Tensor, width: int | Tensor) -> Tensor:
         """The number of the cell that a level lies in with an offset."""
         return _cell(level * FINE + offset, width, self.finest)
 
@@ -179,9 +214,12 @@ class Direct:
         half = self._of(offset[..., None], torch.arange(self.lattice.levels), now)
         within = torch.where(half >> 1 == cell[..., None], law, 0.0)
         upper = torch.where(half & 1 == 1, within, 0.0).sum(-1)
-        return (upper / within.sum(-1)).nan_to_num(0.5)
+        share = (upper / within.sum(-1)).nan_to_num(0.5)
+        return (_DOUBT * share.logit()).sigmoid() if self._spans(now, 2.0) else share
 
-    def _law(self, offset: Tensor, cell: Tensor, width: Tensor, mean_width: float) -> Tensor:
+    def _law(
+        self, offset: Tensor, cell: Tensor, width: Tensor, mean_width: float, before: Tensor | None = None
+    ) -> Tensor:
         """The law of the levels of each entry given the cells of the others, `(B, *event, S)`.
 
         Args:
@@ -189,9 +227,10 @@ class Direct:
             cell: the number of the cell of each entry, `(B, *event)`.
             width: the logarithm of its width to base 2, in widths of the last cells, `(*event)`.
             mean_width: that by which the network knows the noise.
+            before: the law that it gave last, if it shall get what is worth as much as the cells and not their middles.
         """
         schedule, values = self.process.schedule, self.lattice.values()
-        t, x_t = self.seen(offset, cell, width, mean_width)
+        t, x_t = self.seen(offset, cell, width, mean_width, before)
         estimate = self.chain.denoiser(x_t.to(self.chain.device), t)
         logits = level_logits(estimate)
         away = (x_t[..., None] - schedule.alpha(t) * values) / schedule.sigma(t)
@@ -205,7 +244,24 @@ def level_logits(estimate: Estimate) -> Tensor:
     return estimate.level_logits.double().cpu()
 
 
-def _cell(place: Tensor, width: int, finest: int = FINE) -> Tensor:
+def _cell(place: Tensor, width: int | Tensor, finest: int = FINE) -> Tensor:
     """The number of the cell that a place, in parts of a level, lies in; cells are `finest` parts doubled `width` times
     wide."""
-    return place.div(finest << width, rounding_mode="floor")
+    return place.div(finest * 2**width, rounding_mode="floor")
+
+
+def far_apart(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
+    """Numbers in [0, 1), such that entries whose numbers are close lie far apart: float64 `shape`.
+
+    Rows and columns are numbered by the bits of their places, the last first, as on a chessboard that is made of
+    chessboards; what lies along other dimensions, such as the colours of a pixel, by equal shares of the interval. The
+    entries of a vector have no neighbours, and come in random order.
+    """
+    if len(shape) < 2:
+        return torch.randperm(shape[0], generator=random).double() / shape[0]
+    row, column = torch.arange(shape[-2])[:, None], torch.arange(shape[-1])
+    found = torch.zeros(shape[-2:], dtype=torch.float64)
+    for k in range(max(shape[-2:]).bit_length()):
+        found += (2 * ((row >> k ^ column >> k) & 1) + (row >> k & 1)) / 4.0 ** (k + 1)
+    others = torch.arange(math.prod(shape[:-2]), dtype=torch.float64).reshape(*shape[:-2], 1, 1)
+    return (found + others / others.numel()) % 1
