@@ -22,7 +22,7 @@ def scheme(data, turns=2, most=4096):
     denoiser = data.denoiser(iw.LogLinearSchedule())
     cells = Cells.of_lattice(TERNARY, (2,))
     chain = Chain(denoiser, iw.uniform_grid(5), TERNARY, cells, (2,), torch.device("cpu"))
-    return Direct(chain, denoiser.process, TERNARY, 7, turns, most)
+    return Direct(chain, denoiser.process, TERNARY, 7, turns, most, sureness=1.0)
 
 
 def drawn(data, count):

@@ -48,10 +48,11 @@ _TINY = 1e-300
 _WIDER = 5
 """How often the range is doubled for the first cells. Few entries have the middle of such a cell in their range: what
 little is coded without a look at others is then almost nothing."""
-_FARTHEST = 3.0
+_FARTHEST = 6.0
 """How far what is worth as much as a cell may be from the mean of a law, in standard deviations of the noise."""
-_DOUBT = 0.7
-"""By this factor log-odds of halves that are wider than the range are reduced; the network is too sure of them."""
+_SURENESS = 0.7
+"""The share of the log-odds that counts for halves at least twice as wide as the range. Trained networks are too sure
+of them; the number was chosen on training examples of two runs."""
 
 
 def halvings(levels: int, finest: int = FINE) -> int:
@@ -82,6 +83,7 @@ class Direct:
         turns: in how many turns the entries are halved.
         most: the most examples of a batch.
         finest: how wide the last cells are, in parts of a level. `FINE` is one level, and nothing is lost.
+        sureness: the share of the log-odds that counts while cells are wide; 1 for a network that knows the data.
     """
 
     chain: Chain
@@ -91,6 +93,7 @@ class Direct:
     turns: int
     most: int
     finest: int = FINE
+    sureness: float = _SURENESS
     name: Literal["bits-back", "direct"] = "direct"
 
     @property
@@ -215,7 +218,7 @@ class Direct:
         within = torch.where(half >> 1 == cell[..., None], law, 0.0)
         upper = torch.where(half & 1 == 1, within, 0.0).sum(-1)
         share = (upper / within.sum(-1)).nan_to_num(0.5)
-        return (_DOUBT * share.logit()).sigmoid() if self._spans(now, 2.0) else share
+        return (self.sureness * share.logit()).sigmoid() if self._spans(now, 2.0) else share
 
     def _law(
         self, offset: Tensor, cell: Tensor, width: Tensor, mean_width: float, before: Tensor | None = None
