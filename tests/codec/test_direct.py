@@ -65,6 +65,36 @@ def test_examples_come_back(turns):
     assert torch.equal(found.decode(found.encode(examples), 50), examples)
 
 
+@bug("turns at random", module, "far_apart", lambda shape, random: torch.rand(shape, generator=random))
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 7), (2, 40)], ids=str)
+def test_neighbours_have_turns_of_their_own(shape):
+    """In four turns, no entry has that of the next in its row or column, of one aslant, or of its other colours."""
+    turn = (module.far_apart(shape, generator(0)) * 4).long()
+    pairs = [(turn[:, 1:], turn[:, :-1]), (turn[..., 1:], turn[..., :-1]), (turn[1:], turn[:-1])]
+    pairs += [(turn[:, 1:, 1:], turn[:, :-1, :-1]), (turn[:, 1:, :-1], turn[:, :-1, 1:])] if len(shape) == 3 else []
+    assert not any(bool((one == other).any()) for one, other in pairs)
+
+
+def middles(self, law, within, noise):
+    level = torch.arange(self.lattice.levels, dtype=torch.float64)
+    return torch.where(within > 0, level, torch.nan).nanmean(-1)
+
+
+@bug("the middle of the levels whatever the law", Direct, "_worth", middles)
+def test_what_a_cell_is_worth():
+    """A cell that cuts no level that may be says nothing, whatever its place; a narrow one in a wide flat law says its
+    middle; and one that excludes the likelier of two levels says so by more than that."""
+    lattice = iw.process.Lattice(-1.0, 1.0, 201)
+    found = Direct(scheme(TOGETHER).chain, scheme(TOGETHER).process, lattice, 0, 1, 1)
+    law, flat = torch.zeros(201, dtype=torch.float64), torch.full((201,), 1 / 201, dtype=torch.float64)
+    law[0], law[200] = 0.75, 0.25
+    narrow, upper = torch.zeros_like(law), torch.zeros_like(law)
+    narrow[98:103], upper[200] = 0.2, 1.0
+    assert float(found._worth(law, law, 400.0)) == pytest.approx(50)
+    assert float(found._worth(flat, narrow, 1.0)) == pytest.approx(100, abs=0.1)
+    assert float(found._worth(law, upper, 400.0)) > 1000
+
+
 def test_bits_that_are_left_over_are_noticed():
     found = scheme(TOGETHER)
     with pytest.raises(DataError, match="left over"):

@@ -18,7 +18,7 @@ from inkwash.codec.forms import Form, as_it_was, form_of
 from inkwash.codec.identity import Identity, Machine, identity_of, this_machine
 from inkwash.codec.loss import Loss
 from inkwash.codec.marks import MISSING, Marks, find_marks, last_integers, same
-from inkwash.codec.scheme import Scheme, mode_of, require_mode, scheme_of
+from inkwash.codec.scheme import Scheme, bytes_of_batch, mode_of, require_mode, scheme_of
 from inkwash.codec.stored import body_of, examples_of, header_of, rows_of, stored
 from inkwash.core.config import CodecConfig, CodecModeName
 from inkwash.core.errors import CodecError, ConfigError, DataError
@@ -206,6 +206,7 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, times: Tensor 
     units, held = model.units, content.held
     _require_array(config, content.form)
     require_memory("compress", len(held), _HELD * event_size(held.shape[1:]))
+    require_memory("compress", 1, bytes_of_batch(model))
     model.to_model(held, missing=True)  # refuses what the model does not know
     marks = find_marks(units, held)
     integers, odd = marks.integers(units, held)
@@ -322,6 +323,7 @@ class Reader:
         """
         header = header_in(file)
         header.model.require(model, file.where)
+        _require_free(file.where, 1, bytes_of_batch(model))
         if not header.form.fits(model.units) or not header.fits(model.shape[0]):
             raise CodecError(file.where, "a header that does not fit the model", WRITTEN)
         try:
@@ -367,11 +369,16 @@ class Reader:
 
     def _require_memory(self, count: int) -> None:
         """Raise a `CodecError` unless there is memory for so many examples, all numbers, and what lies beside."""
-        try:
-            require_memory(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
-            require_memory(self.where, self.header.beside + 8 * self.header.count, 1)
-        except ConfigError as error:
-            raise CodecError(self.where, f"too little memory ({error})", "a part of it") from None
+        _require_free(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
+        _require_free(self.where, self.header.beside + 8 * self.header.count, 1)
+
+
+def _require_free(where: str, count: int, size: int) -> None:
+    """Raise a `CodecError` unless there is memory for so many things of so many bytes."""
+    try:
+        require_memory(where, count, size)
+    except ConfigError as error:
+        raise CodecError(where, f"too little memory ({error})", "a part of it") from None
 
 
 def header_in(file: Opened) -> Header:

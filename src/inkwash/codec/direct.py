@@ -34,6 +34,7 @@ from inkwash.codec.bits_back import probe
 from inkwash.codec.chain import Chain, reproducible
 from inkwash.codec.stack import Exchange, Reading, Stack, writing
 from inkwash.core.errors import DataError
+from inkwash.core.machine import return_freed_memory
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, generator
 from inkwash.process.distributions import Lattice
@@ -149,6 +150,7 @@ class Direct:
                 bits = exchange(exchange.models.Bernoulli(perfect=False), symbols, share.flatten())
                 cell[:, own] = 2 * cell[:, own] + bits.reshape(share.shape)
                 width[own] = now
+            return_freed_memory()
             yield now, offset, cell
 
     def _spans(self, width: int, ranges: float) -> bool:
@@ -257,7 +259,7 @@ def far_apart(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
     """Numbers in [0, 1), such that entries whose numbers are close lie far apart: float64 `shape`.
 
     Rows and columns are numbered by the bits of their places, the last first, as on a chessboard that is made of
-    chessboards; what lies along other dimensions, such as the colours of a pixel, by equal shares of the interval. The
+    chessboards; what lies along other dimensions, such as the colours of a pixel, begins at other quarters. The
     entries of a vector have no neighbours, and come in random order.
     """
     if len(shape) < 2:
@@ -266,5 +268,5 @@ def far_apart(shape: tuple[int, ...], random: torch.Generator) -> Tensor:
     found = torch.zeros(shape[-2:], dtype=torch.float64)
     for k in range(max(shape[-2:]).bit_length()):
         found += (2 * ((row >> k ^ column >> k) & 1) + (row >> k & 1)) / 4.0 ** (k + 1)
-    others = torch.arange(math.prod(shape[:-2]), dtype=torch.float64).reshape(*shape[:-2], 1, 1)
-    return (found + others / others.numel()) % 1
+    others = torch.arange(math.prod(shape[:-2])).reshape(*shape[:-2], 1, 1)
+    return (found + (4 * others).div(others.numel(), rounding_mode="floor") / 4) % 1

@@ -12,7 +12,10 @@ from inkwash.codec.direct import FINE, Direct, finest_at, halvings
 from inkwash.core.config import CodecModeName
 from inkwash.core.errors import ConfigError, require_integer, require_one_of
 from inkwash.core.randomness import Slots, seed_of
+from inkwash.core.shapes import event_size
 from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.denoise.prediction import Levels
+from inkwash.denoise.wrap import Wrapper
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Estimate, Gaussian
@@ -23,6 +26,10 @@ from inkwash.process.variance import Matched
 ModeName = CodecModeName
 MODES: tuple[ModeName, ...] = get_args(ModeName)
 _TURNS = 4
+_TOGETHER = 1 << 24
+"""Log-odds of levels that a batch has at most, if it has more than one example."""
+_COPIES = 8
+"""Arrays of such log-odds, float64, that are needed at a time."""
 
 
 class Scheme(Protocol):
@@ -90,12 +97,31 @@ def scheme_of(
     cells = cells or Cells.of_lattice(lattice if isinstance(lattice, Lattice) else Lattice(0.0, 1.0, 2), model.shape)
     grid = as_grid(steps if mode == "bits-back" else None, times, model.steps)
     chain = Chain(model.denoiser, grid, lattice, cells, model.shape, model.device)
-    most = Slots(model.shape, torch.device("cpu")).rows
+    most = batch_of(model)
     if mode == "bits-back":
         return BitsBack(chain, seed_of(seed), most)
     if times is not None:
         raise ConfigError("times", times.tolist(), "mode bits-back; the direct mode has times of its own")
     return _direct(chain, steps, seed_of(seed), most, lossy)
+
+
+def batch_of(model: Diffusion) -> int:
+    """The most examples that the network is asked about together."""
+    own = event_size(model.shape) * _levels_of(model.denoiser)
+    return max(1, min(Slots(model.shape, torch.device("cpu")).rows, _TOGETHER // own))
+
+
+def bytes_of_batch(model: Diffusion) -> int:
+    """The memory that laws of levels take while a batch is coded."""
+    return 8 * _COPIES * batch_of(model) * event_size(model.shape) * _levels_of(model.denoiser)
+
+
+def _levels_of(denoiser: AnyDenoiser) -> int:
+    """How many levels the network predicts for each entry, which is not asked; 1 if none."""
+    if isinstance(denoiser, Wrapper):
+        return _levels_of(denoiser.denoiser)
+    prediction = getattr(denoiser, "predicts", None)
+    return prediction.lattice.levels if isinstance(prediction, Levels) else 1
 
 
 def require_mode(mode: ModeName, lossy: float | None) -> None:
