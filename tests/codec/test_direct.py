@@ -95,6 +95,13 @@ def test_what_a_cell_is_worth():
     assert float(found._worth(law, upper, 400.0)) > 1000
 
 
+def test_the_size_of_a_batch_costs_nothing():
+    """Whatever is evaluated together, the bits are those of the same probabilities."""
+    examples = drawn(TOGETHER, 60)
+    sizes = [len(scheme(TOGETHER, most=most).encode(examples)) for most in (1, 7, 60)]
+    assert max(sizes) - min(sizes) <= 4
+
+
 def test_bits_that_are_left_over_are_noticed():
     found = scheme(TOGETHER)
     with pytest.raises(DataError, match="left over"):
