@@ -70,7 +70,7 @@ def test_rate_and_distortion_are_those_of_uniform_noise():
     scheme, (rate, error) = scheme_of(bell(5000), "direct", steps=4, lossy=time_of(27.3)), channel(27.3)
     file = scheme.encode(x)
     got = scheme.decode(file, 2)
-    assert 8 * len(file) / x.numel() == pytest.approx(rate, rel=0.02)
+    assert 8 * len(file) / x.numel() == pytest.approx(rate, rel=0.03)
     assert float((got - x).double().square().mean()) == pytest.approx(error + 1 / 12, rel=0.03)
 
 
