@@ -7,7 +7,8 @@ rate and PSNR of noisy data with normal noise, and the PSNR of JPEG and WebP at 
 longer. Formats of pictures get all pictures as one tall picture, so that headers count once. The rate with normal noise
 is that of the bound in continuous time, half the integral of the mean square error of the estimate over the
 signal-to-noise ratio, plus the prior (Kingma et al. 2021, eq. 15); the errors that it needs are also the distortion
-(Ho et al. 2020, §4.3). `--picture` draws bits by time and PSNR by bits.
+(Ho et al. 2020, §4.3). What comes back is what the encoder announces; a decoder gives the same. `--picture` draws bits
+by time and PSNR by bits.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def measured(model: iw.Diffusion, pictures: np.ndarray, t: float, steps: int | N
     examples = model.units.lattice.index(model.to_model(pictures).double()).long()
     scheme = scheme_of(model, "direct", steps=steps, lossy=t)
     file = scheme.encode(examples)
-    got = scheme.decode(file, len(examples))
+    got = scheme.given(examples)
     peak = model.units.lattice.levels - 1
     psnr = decibels(float((got - examples).double().square().mean()) / peak**2)
     bits = 8 * len(file) / examples.numel()
@@ -87,7 +88,7 @@ class Theory:
                 t = schedule.time(torch.tensor(level))
                 noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(i), dtype=x.dtype)
                 error.append(float((model.denoiser(model.process.diffuse(x, t, noise), t).x - x).square().mean()))
-        self.error = np.array(error)
+        self.error = np.array(error).clip(1e-12)
         prior = float(model.bound(pictures, steps=1, seed=0).prior.mean()) / math.prod(model.shape)
         slope = 0.5 * np.exp(self.log_snr) * self.error
         steps = np.diff(self.log_snr) * (slope[1:] + slope[:-1]) / 2

@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 import torch
 from bugs import bug
-from compressed import LAYOUTS, equal, levels_spec, model_of, real_spec
+from compressed import LAYOUTS, coded, equal, levels_spec, model_of, real_spec
 from hypothesis import HealthCheck, given, settings, strategies as st
 from stand_in import stand_in
 
 import inkwash as iw
 from inkwash.codec import archive, chunks, container, marks
-from inkwash.codec.forms import form_of
 from inkwash.codec.scheme import batch_of
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
@@ -87,13 +86,6 @@ def cases(draw):
         model = model_of(real_spec(layout, sides, "float64"))
     as_tensor = draw(st.booleans()) and x.dtype.isnative and x.dtype.kind != "u"
     return model, torch.from_numpy(x) if as_tensor else x, draw(st.integers(1, 5))
-
-
-def coded(model, x, **options):
-    """A file that is coded, even if the examples are shorter."""
-    form, held = form_of(model.units, x)
-    content = archive.Content(form, held, bytes(1 << 16), {"never": []})
-    return archive.pack(model, content, iw.core.CodecConfig(**options))
 
 
 def comes_back(case):
