@@ -88,12 +88,12 @@ class Theory:
                 t = schedule.time(torch.tensor(level))
                 noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(i), dtype=x.dtype)
                 error.append(float((model.denoiser(model.process.diffuse(x, t, noise), t).x - x).square().mean()))
-        self.error = np.array(error).clip(1e-12)
+        self.error = np.array(error)
         prior = float(model.bound(pictures, steps=1, seed=0).prior.mean()) / math.prod(model.shape)
         slope = 0.5 * np.exp(self.log_snr) * self.error
         steps = np.diff(self.log_snr) * (slope[1:] + slope[:-1]) / 2
         self.bits = (prior + np.concatenate([[0.0], steps.cumsum()])) / math.log(2)
-        self.psnr = -10 * np.log10(self.error / span**2)
+        self.psnr = -10 * np.log10(self.error.clip(1e-12) / span**2)
 
     def at(self, t: float) -> tuple[float, float]:
         """Rate and distortion at a time."""

@@ -11,7 +11,7 @@ from compressed import coded, equal, levels_spec, model_of, real_spec
 from oracles import Straight, tensor
 
 import inkwash as iw
-from inkwash.codec import archive, direct as module, progressive, scheme_of
+from inkwash.codec import archive, progressive, scheme, scheme_of
 from inkwash.codec.chunks import Chunks
 from inkwash.codec.container import opened, sealed
 from inkwash.codec.direct import FINE, Direct
@@ -62,19 +62,18 @@ def middle(self, offset, cell, width):
     return (cell + 0.5) * self.finest / FINE - offset / FINE
 
 
-@bug("noise of another time", module, "finest_at", lambda process, lattice, t: FINE * 7)
+@bug("noise of another time", scheme, "finest_at", lambda process, lattice, t: FINE * 7)
 @bug("the middle of a cell for the mean within it", Direct, "estimate", middle)
 def test_rate_and_distortion_are_those_of_uniform_noise():
     """The estimate is moved to levels, which adds a twelfth to the error."""
     x = torch.from_numpy(drawn(2, 5000)).long()
-    scheme, (rate, error) = scheme_of(bell(5000), "direct", steps=4, lossy=time_of(27.3)), channel(27.3)
-    file = scheme.encode(x)
-    got = scheme.decode(file, 2)
+    found, (rate, error) = scheme_of(bell(5000), "direct", steps=4, lossy=time_of(27.3)), channel(27.3)
+    file = found.encode(x)
+    got = found.decode(file, 2)
     assert 8 * len(file) / x.numel() == pytest.approx(rate, rel=0.03)
     assert float((got - x).double().square().mean()) == pytest.approx(error + 1 / 12, rel=0.03)
 
 
-@bug("other offsets for another last width", module, "_widest", lambda levels: FINE << levels.bit_length() + 7)
 @pytest.mark.parametrize("left", [0, 2, 4])
 def test_a_file_with_loss_is_the_beginning_of_one_without(left):
     """After as many halvings the reader of a whole file has the same estimate, and has read as many bits."""
@@ -91,7 +90,7 @@ def test_a_file_with_loss_is_the_beginning_of_one_without(left):
         assert np.array_equal(model.to_data(state.x), x)
 
 
-@bug("wider cells than the noise", module, "finest_at", lambda process, lattice, t: FINE + 1)
+@bug("wider cells than the noise", scheme, "finest_at", lambda process, lattice, t: FINE + 1)
 def test_where_the_noise_is_below_a_level_nothing_is_lost():
     model, x = bell(40), drawn(20, 40)
     examples = torch.from_numpy(x).long()
@@ -101,10 +100,10 @@ def test_where_the_noise_is_below_a_level_nothing_is_lost():
 
 
 def test_at_time_1_the_file_holds_nothing_and_gives_the_mean():
-    scheme = scheme_of(bell(40), "direct", lossy=1.0)
-    file = scheme.encode(torch.from_numpy(drawn(20, 40)).long())
+    found = scheme_of(bell(40), "direct", lossy=1.0)
+    file = found.encode(torch.from_numpy(drawn(20, 40)).long())
     assert len(file) < 12
-    assert (scheme.decode(file, 20) == 32).all()
+    assert (found.decode(file, 20) == 32).all()
 
 
 @bug("the estimate of other examples is announced", Direct, "given", lambda self, examples: examples)
@@ -112,10 +111,8 @@ def test_a_file_gives_the_same_estimate_each_time_and_in_parts():
     """Chunks are of 7 examples, so that those of one are decoded as they were announced."""
     model, x = bell(40), drawn(20, 40)
     file = coded(model, x, lossy=0.45, chunk=7)
-    try:
-        got = iw.decompress(model, file)
-    except CodecError:
-        got = x * 0
+    got = answer(model, file)
+    assert got is not None
     assert file == coded(model, x, lossy=0.45, chunk=7)
     assert equal(got, iw.decompress(model, file))
     assert equal(got[[19, 2, 8]], iw.decompress(model, file, only=[19, 2, 8]))
