@@ -178,7 +178,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Compress:
-    """Compress data exactly under a model, to about as many bits as its bound says."""
+    """Compress data under a model: exactly, to about as many bits as its bound says, or with loss, to fewer."""
 
     run: RunName
     """Folder of a run, or of one of its checkpoints."""
@@ -199,7 +199,8 @@ class Compress:
 
 @dataclass(frozen=True)
 class Decompress:
-    """Write what a compressed file holds, exactly: the same file, or the same folder."""
+    """Write what a compressed file holds: the same file or the same folder, exactly, or an estimate of it if it was
+    compressed with loss."""
 
     run: RunName
     """Folder of the run, or of the checkpoint, that it was compressed under."""
@@ -207,12 +208,17 @@ class Decompress:
     """A file that inkwash compress wrote; inkwash inspect says what is in it."""
     out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
     """File or folder to write; by default the name that the data had, in this folder."""
+    film: str | None = None
+    """Also write a film of the first 16 examples as they become sharp: above what is known after a part of the bits,
+    below the network's estimate, and how many bits were read. The suffix selects the format: .gif, .webp (no colour is
+    lost), or .png, a strip of all frames. It needs a file of mode direct."""
 
     def __call__(self) -> None:
         from inkwash.commands.compress import decompress_to_file
         from inkwash.core.display import Display
 
-        decompress_to_file(self.run, Path(self.file), None if self.out is None else Path(self.out), Display())
+        out, film = (None if name is None else Path(name) for name in (self.out, self.film))
+        decompress_to_file(self.run, Path(self.file), out, Display(), film)
 
 
 @dataclass(frozen=True)

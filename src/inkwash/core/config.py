@@ -467,3 +467,7 @@ class CodecConfig:
     """Seed of the first bits and of the noise, which the file names."""
     chunk: Annotated[int, Range(1, 10**6)] = 1024
     """Examples that are compressed together. Longer chunks give fewer bytes; a part of the file is read by chunks."""
+    lossy: Annotated[float, Range(0, 1)] | None = None
+    """Of mode direct: a time, from 0 to 1, with which the file holds no more of the data than noisy data at this time,
+    and what comes back is the network's estimate of it. Larger times give fewer bytes and larger errors. By default
+    nothing is lost."""
