@@ -93,7 +93,7 @@ export function reproduce(part, name) {
     el("summary", {}, "The same outside of this page"),
     part.command ? copyable("command", part.command) : null,
     part.python ? copyable("Python", part.python) : null,
-    el("p", { class: "row" }, ...links),
+    el("p", { class: "row links" }, ...links),
   );
 }
 
@@ -103,6 +103,22 @@ function drawn(tag, attributes, text) {
   if (text !== undefined) node.textContent = text;
   return node;
 }
+
+// Numbers at the places of a picture: the more, the deeper the colour; fewer than 0 have another colour.
+export function heat(rows, most, about) {
+  const canvas = el("canvas", { class: "heat", width: rows[0].length, height: rows.length, role: "img", "aria-label": about });
+  const context = canvas.getContext("2d");
+  rows.forEach((row, y) => row.forEach((value, x) => {
+    context.globalAlpha = Math.min(Math.abs(value) / (most || 1), 1);
+    context.fillStyle = value < 0 ? "rgb(47 111 176)" : "rgb(200 85 61)";
+    context.fillRect(x, y, 1, 1);
+  }));
+  return canvas;
+}
+
+export const captioned = (node, words) => el("figure", {}, node, el("figcaption", {}, words));
+
+export const quiet = (words) => el("p", { class: "quiet" }, words);
 
 // A chart with axes. Each series is {kind: line | other | thin | bars | band | mark, x, y, y2}.
 export function chart(about, series, { width = 460, height = 220, x = "", y = "" } = {}) {
@@ -134,6 +150,7 @@ export function chart(about, series, { width = 460, height = 220, x = "", y = ""
       for (const [a, b] of points(each.y)) node.append(drawn("rect", { class: "bar", x: a - wide / 2, y: Math.min(b, py(0)), width: wide, height: Math.abs(py(0) - b) }));
     } else node.append(drawn("polyline", { class: each.kind, points: path(points(each.y)) }));
   }
+  node.moveMark = (v) => [["x1", px(v)], ["x2", px(v)]].forEach(([name, at]) => node.querySelector(".mark").setAttribute(name, at));
   return node;
 }
 
@@ -163,5 +180,5 @@ export function picker(label, ask, changed, start = 0) {
     }
     choose(start);
   })().catch((error) => box.append(el("p", { class: "error", role: "alert" }, error.message)));
-  return { node: el("div", {}, el("label", {}, label, input), box), get value() { return Number(input.value); } };
+  return { node: el("div", { class: "picker" }, el("label", {}, label, input), box), get value() { return Number(input.value); } };
 }
