@@ -39,7 +39,7 @@ from inkwash.studio.subject import OWN, Subject
 Part = dict[str, Any]
 _Number = Annotated[int, Range(0, 10**9)]
 _Few = Annotated[int, Range(1, 64)]
-_MOST_STEPS = 1000
+_MOST_STEPS, _FIRST = 1000, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,7 @@ class Walk:
         given = "".join(f", {name}={value!r}" for name, value in words.items() if value is not None)
         yield {
             "pictures": {"samples": subject.sheet(data)},
+            "rows": [_cells(subject, row) for row in np.asarray(data)] if subject.spec.columns else None,
             "array": subject.array(data),
             "film": base64.b64encode(film.content()).decode() if film.shots else None,
             "command": subject.command("sample", n=self.n, seed=self.seed, **words, walk=self.walk),
@@ -355,13 +356,14 @@ def _row(subject: Subject, cells: tuple[str, ...]) -> Array:
 
 
 def _filled(name: str, column: Any, drawn: Array) -> Part:
-    """What was drawn for a cell: quantiles, or the share of each category."""
+    """What was drawn for a cell: quantiles, or the share of each category, and the first draws."""
+    found: Part = {"column": name, "draws": [str(each) for each in column.texts(drawn[:_FIRST])]}
     if column.categories is None:
         quantiles = np.quantile(drawn, (0.05, 0.25, 0.5, 0.75, 0.95))
-        return {"column": name, "quantiles": [str(each) for each in column.texts(quantiles)]}
+        return found | {"quantiles": [str(each) for each in column.texts(quantiles)]}
     values, counts = np.unique(drawn.astype(int), return_counts=True)
     ranked = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:6]
-    return {"column": name, "shares": {str(column.categories[value]): count / len(drawn) for count, value in ranked}}
+    return found | {"shares": {str(column.categories[value]): count / len(drawn) for count, value in ranked}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,7 +391,7 @@ class Forecast:
             "series": truth.tolist(),
             "horizon": horizon,
             "quantiles": {f"{q:g}": np.quantile(futures, q, axis=0).tolist() for q in (0.05, 0.25, 0.5, 0.75, 0.95)},
-            "draws": futures[:8].tolist(),
+            "draws": futures[:_FIRST].tolist(),
             "command": subject.command("forecast", self.example, horizon=horizon, n=self.n, seed=self.seed),
         }
 

@@ -1,6 +1,6 @@
 // Screens of one question each: between two examples, relatives, bits, cells and forecasts.
 import { ownPicture } from "./own.js";
-import { Answer, captioned, chart, el, heat, number, picker, quiet, reproduce, seed, shown, values } from "./parts.js";
+import { Answer, brief, captioned, chart, el, heat, number, picker, quiet, reproduce, seed, shown, values } from "./parts.js";
 
 const pictures = (part, words = {}) => el("div", { class: "pictures" }, ...Object.entries(part.pictures || {}).map(([name, bytes]) => shown(name, bytes, words[name])));
 
@@ -93,11 +93,11 @@ function maps({ places, pictures: { example } }, usual) {
     slider.setAttribute("aria-valuetext", name);
     shownMap.replaceChildren(captioned(heat(rows, most(rows), words), words));
   };
-  const slider = el("input", { type: "range", min: "0", max: String(kinds.length - 1), value: "0", "aria-label": "stretch of time of the map", oninput: show });
+  const slider = el("input", { type: "range", min: "0", max: String(kinds.length - 1), value: "0", oninput: show });
   show();
   const more = usual && places.all.map((row, y) => row.map((value, x) => value - usual[y][x]));
   const word = more && `more (red) or fewer (blue) ${places.unit} than the mean of held-out examples; the deepest colour is ${most(more).toPrecision(3)}`;
-  return el("div", { class: "pictures maps" }, shown("example", example), el("div", {}, shownMap, slider), more ? captioned(heat(more, most(more), word), word) : null);
+  return el("div", { class: "pictures maps" }, shown("example", example), el("div", {}, shownMap, el("label", {}, "Time: drag from all times to stretches of it", slider)), more ? captioned(heat(more, most(more), word), word) : null);
 }
 
 function among(own, part, about) {
@@ -113,23 +113,29 @@ function among(own, part, about) {
 
 export function fillScreen({ about, ask }) {
   const answer = new Answer();
-  const cells = about.columns.map((column) => el("input", { "aria-label": column.name, list: column.values.length ? `of ${column.name}` : "" }));
+  const cells = about.columns.map((column) => el("input", { list: column.values.length ? `of ${column.name}` : "" }));
   const lists = about.columns.filter((column) => column.values.length).map((column) => el("datalist", { id: `of ${column.name}` }, ...column.values.slice(0, 100).map((value) => el("option", { value }))));
   const load = async (n) => {
     for await (const part of ask("examples", { first: n, n: 1 })) part.rows[0].forEach((text, i) => (cells[i].value = text));
   };
   const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)).catch((error) => (answer.word.textContent = error.message)) });
   load(0).catch((error) => (answer.word.textContent = error.message));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...about.columns.map((column) => el("th", { scope: "col" }, column.name)))), el("tbody", {}, el("tr", {}, ...cells.map((cell) => el("td", {}, cell)))));
+  const grid = el("div", { class: "cells", role: "group", "aria-label": "cells of the row" }, ...about.columns.map((column, i) => el("label", {}, column.name, cells[i])));
   const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), seed()], answer, (options) =>
     answer.take((signal) => ask("fill", { ...options, cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),
   );
-  return el("div", {}, el("h2", {}, "Fill in a row"), quiet("Empty the cells that are to be drawn, given the others."), el("label", {}, "Held-out row", row), table, ...lists, form, answer.node);
+  return el("div", {}, el("h2", {}, "Fill in a row"), quiet("Empty the cells that are to be drawn, given the others."), el("label", {}, "Held-out row", row), grid, ...lists, form, answer.node);
 }
 
 function filled(found) {
-  const text = (cell) => (cell.quantiles ? `5 %: ${cell.quantiles[0]} · half: ${cell.quantiles[1]} to ${cell.quantiles[3]} · middle: ${cell.quantiles[2]} · 95 %: ${cell.quantiles[4]}` : Object.entries(cell.shares).map(([name, share]) => `${name} ${(share * 100).toFixed(0)} %`).join(" · "));
-  return el("table", {}, el("tbody", {}, ...found.map((cell) => el("tr", {}, el("th", { scope: "row" }, cell.column), el("td", {}, text(cell))))));
+  const laws = (cell) => {
+    if (!cell.quantiles) return Object.entries(cell.shares).map(([name, share]) => `${name} ${(share * 100).toFixed(0)} %`).join(", ");
+    const [least, low, middle, high, most] = cell.quantiles.map(brief);
+    return `${middle} in the middle; half between ${low} and ${high}; 90 % between ${least} and ${most}`;
+  };
+  const rows = found.map((cell) => el("tr", {}, el("th", { scope: "row" }, cell.column), el("td", {}, laws(cell)), el("td", {}, cell.draws.map(brief).join(", "))));
+  const head = ["column", "distribution", "first draws"].map((name) => el("th", { scope: "col" }, name));
+  return el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
 }
 
 export function forecastScreen({ about, ask }) {

@@ -16,7 +16,8 @@ export function el(tag, attributes = {}, ...children) {
 export const png = (bytes) => `data:image/png;base64,${bytes}`;
 
 export function shown(name, bytes, about = name) {
-  return el("figure", {}, el("img", { src: png(bytes), alt: about }), el("figcaption", {}, about));
+  const smooth = ({ target }) => target.classList.toggle("smooth", target.naturalWidth > target.clientWidth);
+  return el("figure", {}, el("img", { src: png(bytes), alt: about, onload: smooth }), el("figcaption", {}, about));
 }
 
 export function field(name, label, control) {
@@ -118,13 +119,17 @@ export function heat(rows, most, about) {
 
 export const captioned = (node, words) => el("figure", {}, node, el("figcaption", {}, words));
 
+// A number in a cell to six digits; other text as it is.
+export const brief = (text) => (text !== "" && Number.isFinite(Number(text)) ? String(Number(Number(text).toPrecision(6))) : text);
+
 export const quiet = (words) => el("p", { class: "quiet" }, words);
 
 // A chart with axes. Each series is {kind: line | other | thin | bars | band | mark, x, y, y2}.
 export function chart(about, series, { width = 460, height = 220, x = "", y = "" } = {}) {
   const [left, right, top, bottom] = [52, 12, 12, 36];
   const all = (key) => series.flatMap((each) => each[key] || []).filter(Number.isFinite);
-  const xs = all("x");
+  const half = Math.max(0, ...series.filter((each) => each.kind === "bars").map(({ x: [first, ...more] }) => Math.abs((more.at(-1) ?? first) - first) / (2 * more.length || 1)));
+  const xs = all("x").flatMap((v) => [v - half, v + half]);
   const ys = [...all("y"), ...all("y2"), ...(series.some((each) => each.kind === "bars") ? [0] : [])];
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const [y0, y1] = [Math.min(...ys), Math.max(...ys)];

@@ -77,7 +77,7 @@ function form(state, watched, reload) {
   const controls = state.options.map((option) => {
     const control = option.values.length ? el("select", {}, el("option", { value: "" }, "default"), ...option.values.map((value) => el("option", { value }, value))) : el("input", { placeholder: "default" });
     control.name = option.name;
-    return el("label", {}, el("strong", {}, option.name), option.about || option.need, control);
+    return el("label", {}, el("strong", {}, option.name), control, el("span", { class: "quiet" }, option.about || option.need));
   });
   const asked = () => {
     const options = {};

@@ -1,5 +1,5 @@
 // Samples as they form: two settings side by side, a slider over time, and four views of each state.
-import { Answer, captioned, chart, choice, el, number, quiet, reproduce, seed, shown, values } from "./parts.js";
+import { Answer, brief, captioned, chart, choice, el, number, quiet, reproduce, seed, shown, values } from "./parts.js";
 
 const VIEWS = { x_t: "noisy data x_t", x: "estimate x̂ of the clean data", eps: "estimate ε̂ of the noise", score: "score" };
 
@@ -36,7 +36,7 @@ function side(name, about, ask, bits) {
   const run = () => {
     const { steps, sampler, grid, ...options } = values(form);
     const walk = Object.fromEntries(Object.entries({ steps, sampler, grid }).filter(([, value]) => value !== undefined));
-    const film = new Film();
+    const film = new Film(about);
     answer.take((signal) => ask("walk", { ...options, walk }, signal), (part) => {
       if (part.time !== undefined) film.add(part);
       else film.end(part);
@@ -55,7 +55,7 @@ class Bits {
   }
 
   async asked() {
-    for await (const part of this.ask("by-time", {})) return part;
+    for await (const part of this.ask("by-time", {})) if (part.per_time) return part;
   }
 
   async beside(film) {
@@ -68,13 +68,21 @@ class Bits {
   }
 }
 
+const rowsOf = (columns, rows) => el(
+  "table",
+  {},
+  el("thead", {}, el("tr", {}, ...columns.map(({ name }) => el("th", { scope: "col" }, name)))),
+  el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, brief(cell)))))),
+);
+
 class Film {
-  constructor() {
+  constructor(about) {
+    this.about = about;
     this.frames = [];
     this.bits = null;
     this.place = el("input", { type: "range", min: "0", max: "0", value: "0", "aria-label": "time of the walk", oninput: () => this.show() });
     this.time = el("output", {});
-    this.pictures = el("div", { class: "pictures views" });
+    this.pictures = el("div", { class: about.size.length ? "pictures views" : "pictures" });
     this.beside = el("div", {});
     this.node = el("div", {}, el("p", { class: "row" }, this.place, this.time), this.pictures, this.beside);
   }
@@ -87,7 +95,7 @@ class Film {
   }
 
   end(part) {
-    this.add({ time: 0, pictures: part.pictures });
+    this.add({ time: 0, pictures: part.pictures, rows: part.rows });
   }
 
   compare({ times, per_time: y, unit, examples }) {
@@ -104,6 +112,7 @@ class Film {
     this.place.setAttribute("aria-valuetext", this.time.textContent);
     this.bits?.moveMark(frame.time);
     this.pictures.replaceChildren(...Object.entries(frame.pictures).map(([name, bytes]) => shown(name, bytes, this.words(name, frame))));
+    if (frame.rows) this.pictures.append(rowsOf(this.about.columns, frame.rows));
   }
 
   words(name, frame) {
