@@ -90,6 +90,8 @@ def test_keyboards_and_screen_readers_reach_every_control(page, screen):
     assert page.nameless() == []
     assert page.unreached() == []
     assert page.faint("light") == page.faint("dark") == []
+    with page.wide(390):
+        assert page.overflow() <= 0
 
 
 def test_the_lecture_speaks_two_languages(page):

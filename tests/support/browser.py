@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ _FAINT = r"""
     };
     const found = [];
     for (const node of document.querySelectorAll("body *")) {
-        const text = node.value ?? [...node.childNodes].filter((each) => each.nodeType === 3).map((each) => each.data).join("");
+        const written = [...node.childNodes].filter((each) => each.nodeType === 3).map((each) => each.data).join("");
+        const text = node.matches("input:not([type=checkbox], [type=range], [type=file])") ? node.value : written;
         if (!text.trim() || !node.checkVisibility() || node.closest("noscript, option")) continue;
         const style = getComputedStyle(node);
-        const [one, other] = [light(parsed(node.closest("svg") ? style.fill : style.color)), light(behind(node))].sort((a, b) => b - a);
+        const color = node.closest("svg") ? style.fill : style.color;
+        const [one, other] = [light(parsed(color)), light(behind(node))].sort((a, b) => b - a);
         if ((one + 0.05) / (other + 0.05) < 4.5) found.push(`${node.tagName} ${text.slice(0, 40)}`);
     }
     return found;
@@ -155,12 +158,39 @@ class Page:
 
     def faint(self, theme: str) -> list[str]:
         """Texts whose contrast with what is behind them is less than 4.5 in a theme."""
-        features = [{"name": "prefers-color-scheme", "value": theme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        try:
+        with self.themed(theme):
             return self.driver.execute_script(_FAINT)
+
+    @contextmanager
+    def themed(self, theme: str) -> Iterator[None]:
+        """The page in the light or the dark theme."""
+        for_theme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", for_theme)
+        try:
+            yield
         finally:
             self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+    @contextmanager
+    def wide(self, width: int) -> Iterator[None]:
+        """The page on a screen so many pixels wide; one of less than 600 is a phone's."""
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its screen."""
+        return self.driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
+
+    def shot(self, height: int) -> bytes:
+        """The upper part of the page as a PNG."""
+        width = self.driver.execute_script("return innerWidth")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+        return base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
 
     def complaints(self) -> list[str]:
         """What the console says."""

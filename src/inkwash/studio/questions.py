@@ -321,17 +321,18 @@ class Fill:
     cells: tuple[str, ...] = ()
     n: Annotated[int, Range(1, 200)] = 50
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         row = _row(subject, self.cells)
-        draws = np.asarray(_walking(subject, SamplingConfig()).impute(row[None], self.n, seed=self.seed))[:, 0]
+        draws = np.asarray(_walking(subject, self.walk).impute(row[None], self.n, seed=self.seed))[:, 0]
         columns = list((subject.spec.columns or {}).items())
         found = [_filled(name, column, draws[:, i]) for i, (name, column) in enumerate(columns) if np.isnan(row[i])]
         files = {"row.csv": base64.b64encode(_csv(subject, self.cells)).decode()}
         yield {
             "found": found,
             "files": files,
-            "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed),
+            "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed, walk=self.walk),
         }
 
 
@@ -374,12 +375,13 @@ class Forecast:
     horizon: Annotated[int, Range(1, 10**6)] | None = None
     n: Annotated[int, Range(2, 200)] = 50
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         spec = subject.spec
         if spec.kind != "series":
             raise ConfigError("run", f"a model of {spec.kind}", "one of series")
-        model = _walking(subject, SamplingConfig())
+        model = _walking(subject, self.walk)
         series, axis = model.units.cut(subject.example(self.example)[None])[0][None], axis_of_time(model.units)
         horizon, length = self.horizon or max(spec.size[0] // 4, 1), series.shape[axis]
         if horizon >= length:
@@ -392,7 +394,9 @@ class Forecast:
             "horizon": horizon,
             "quantiles": {f"{q:g}": np.quantile(futures, q, axis=0).tolist() for q in (0.05, 0.25, 0.5, 0.75, 0.95)},
             "draws": futures[:_FIRST].tolist(),
-            "command": subject.command("forecast", self.example, horizon=horizon, n=self.n, seed=self.seed),
+            "command": subject.command(
+                "forecast", self.example, horizon=horizon, n=self.n, seed=self.seed, walk=self.walk
+            ),
         }
 
 

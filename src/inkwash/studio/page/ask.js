@@ -1,6 +1,6 @@
 // Screens of one question each: between two examples, relatives, bits, cells and forecasts.
 import { ownPicture } from "./own.js";
-import { Answer, brief, captioned, chart, el, heat, number, picker, quiet, reproduce, seed, shown, values } from "./parts.js";
+import { Answer, brief, captioned, chart, el, heat, number, picker, quiet, reproduce, seed, shown, steps as stepsField, values, walking } from "./parts.js";
 
 const pictures = (part, words = {}) => el("div", { class: "pictures" }, ...Object.entries(part.pictures || {}).map(([name, bytes]) => shown(name, bytes, words[name])));
 
@@ -17,8 +17,8 @@ export function betweenScreen({ ask }) {
   const one = asking("Interpolate", [number("n", "Examples", 9, { min: "2", max: "32" }), number("t", "Mix at time", "", { min: "0.01", max: "1", step: "0.01", placeholder: "codes" }), seed()], between, (options) =>
     between.take((signal) => ask("interpolate", { ...options, a: a.value, b: b.value, walk: options.t ? { steps: STEPS } : {} }, signal), (part) => between.body.append(pictures(part, { between: "from the one to the other" }), reproduce(part, "interpolation"))),
   );
-  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), number("steps", "Steps", STEPS, { min: "1", max: "1000" }), seed()], kin, ({ steps, ...options }) =>
-    kin.take((signal) => ask("relatives", { ...options, example: a.value, walk: steps ? { steps } : {} }, signal), (part) => kin.body.append(part.pictures ? pictures(part) : reproduce(part, "relatives"))),
+  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), stepsField(), seed()], kin, ({ steps, ...options }) =>
+    kin.take((signal) => ask("relatives", { ...options, example: a.value, walk: walking(steps) }, signal), (part) => kin.body.append(part.pictures ? pictures(part) : reproduce(part, "relatives"))),
   );
   return el(
     "div",
@@ -121,8 +121,8 @@ export function fillScreen({ about, ask }) {
   const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)).catch((error) => (answer.word.textContent = error.message)) });
   load(0).catch((error) => (answer.word.textContent = error.message));
   const grid = el("div", { class: "cells", role: "group", "aria-label": "cells of the row" }, ...about.columns.map((column, i) => el("label", {}, column.name, cells[i])));
-  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), seed()], answer, (options) =>
-    answer.take((signal) => ask("fill", { ...options, cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),
+  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), stepsField(), seed()], answer, ({ steps, ...options }) =>
+    answer.take((signal) => ask("fill", { ...options, walk: walking(steps), cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),
   );
   return el("div", {}, el("h2", {}, "Fill in a row"), quiet("Empty the cells that are to be drawn, given the others."), el("label", {}, "Held-out row", row), grid, ...lists, form, answer.node);
 }
@@ -141,8 +141,8 @@ function filled(found) {
 export function forecastScreen({ about, ask }) {
   const answer = new Answer();
   const example = picker("Held-out series", ask);
-  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), seed()], answer, (options) =>
-    answer.take((signal) => ask("forecast", { ...options, example: example.value }, signal), (part) => answer.body.append(...fans(part), reproduce(part, "forecast"))),
+  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), stepsField(), seed()], answer, ({ steps, ...options }) =>
+    answer.take((signal) => ask("forecast", { ...options, walk: walking(steps), example: example.value }, signal), (part) => answer.body.append(...fans(part), reproduce(part, "forecast"))),
   );
   return el("div", {}, el("h2", {}, "Forecast"), quiet("The last places of a held-out series are hidden, and drawn given those before them."), example.node, form, answer.node);
 }

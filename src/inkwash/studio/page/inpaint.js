@@ -1,6 +1,6 @@
 // Hide a part of an example by brush, and sample what may be there.
 import { ownPicture } from "./own.js";
-import { Answer, choice, el, number, picker, png, quiet, reproduce, seed, shown, values } from "./parts.js";
+import { Answer, choice, el, number, picker, png, quiet, reproduce, seed, shown, steps as stepsField, values, walking } from "./parts.js";
 
 export function inpaintScreen({ about, ask }) {
   if (about.kind !== "image") return el("p", {}, "A brush needs pictures. For series there is Forecast, and for rows Fill in.");
@@ -19,14 +19,14 @@ export function inpaintScreen({ about, ask }) {
     { "aria-label": "inpainting", onsubmit: (event) => { event.preventDefault(); run(); } },
     number("n", "Draws", 8, { min: "2", max: "32" }),
     seed(),
-    number("steps", "Steps", 50, { min: "1", max: "1000" }),
+    stepsField(),
     choice("method", "Method", ["", ...about.choices.method]),
     about.classes.length ? choice("label", "Label", ["", ...about.classes]) : null,
     el("button", { class: "main" }, "Fill in"),
   );
   const run = () => {
     const { steps, ...options } = values(form);
-    const asked = { ...options, ...(own === null ? { example: example.value } : { pixels: own }), hidden: brush.text(), walk: steps ? { steps } : {} };
+    const asked = { ...options, ...(own === null ? { example: example.value } : { pixels: own }), hidden: brush.text(), walk: walking(steps) };
     answer.take((signal) => ask("inpaint", asked, signal), (part) => {
       const words = { known: "what is known", draws: "draws", mean: "their mean", spread: `their spread; white is ${part.widest.toPrecision(3)}` };
       answer.body.append(el("div", { class: "pictures" }, ...Object.entries(part.pictures).map(([name, bytes]) => shown(name, bytes, words[name]))), reproduce(part, "draws"));

@@ -27,6 +27,11 @@ export function field(name, label, control) {
 
 export const number = (name, label, value, more = {}) => field(name, label, el("input", { type: "number", value: String(value), ...more }));
 
+// Steps of a walk: few enough to wait for.
+export const steps = () => number("steps", "Steps", 50, { min: "1", max: "1000" });
+
+export const walking = (steps) => (steps ? { steps } : {});
+
 export const seed = () => number("seed", "Seed", 0, { min: "0", max: String(Number.MAX_SAFE_INTEGER) });
 
 export function choice(name, label, values, value = "") {
@@ -128,8 +133,8 @@ export const quiet = (words) => el("p", { class: "quiet" }, words);
 export function chart(about, series, { width = 460, height = 220, x = "", y = "" } = {}) {
   const [left, right, top, bottom] = [52, 12, 12, 36];
   const all = (key) => series.flatMap((each) => each[key] || []).filter(Number.isFinite);
-  const half = Math.max(0, ...series.filter((each) => each.kind === "bars").map(({ x: [first, ...more] }) => Math.abs((more.at(-1) ?? first) - first) / (2 * more.length || 1)));
-  const xs = all("x").flatMap((v) => [v - half, v + half]);
+  const half = ({ kind, x: [first, ...more] }) => (kind === "bars" && more.length ? Math.abs(more.at(-1) - first) / (2 * more.length) : 0);
+  const xs = series.flatMap((each) => each.x.flatMap((v) => [v - half(each), v + half(each)]));
   const ys = [...all("y"), ...all("y2"), ...(series.some((each) => each.kind === "bars") ? [0] : [])];
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const [y0, y1] = [Math.min(...ys), Math.max(...ys)];
