@@ -109,7 +109,7 @@ def test_the_places_of_an_example_add_up_to_its_bound(runs):
 def test_a_picture_of_ones_own_has_its_bound(runs):
     """Held-out example 2, sent as a picture, has the bound that it has by its number."""
     levels = Subject(runs / "pictures").example(2)
-    pixels = base64.b64encode((levels * 85).astype(np.uint8)).decode()
+    pixels = base64.b64encode(levels.tobytes()).decode()
     own, others = answered(runs / "pictures", "likelihood", pixels=pixels, terms=10)
     assert own["total"] == answered(runs / "pictures", "likelihood", example=2, terms=10)[0]["total"]
     assert np.array_equal(array(others["files"]["example.npy"]), levels)
