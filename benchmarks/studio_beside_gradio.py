@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests/support python benchmarks/studio_beside_gradio.py runs/digits --python gradio/bin/python
 
-`--python` is an interpreter with inkwash and gradio. A headless browser opens each page as soon as its server has printed
-its address, asks for 16 samples in 50 steps, and waits until it shows the picture. The weight is what it received by then.
+`--python` is an interpreter with inkwash and gradio. A headless browser opens each page as soon as its server has
+printed its address, asks for 16 samples in 50 steps, and waits until it shows the picture. The weight is what it
+received by then.
 """
 
 import argparse
