@@ -29,7 +29,7 @@ draw = lambda: sheet(model.transform.spec, model.sample(16, seed=0, steps=50))
 with gradio.Blocks() as page:
     picture, button = gradio.Image(label="samples"), gradio.Button("Sample")
     button.click(draw, None, picture)
-page.launch(server_name="127.0.0.1", server_port=0, quiet=False)
+page.launch(server_name="127.0.0.1")
 """
 RECEIVED = """return performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
     .reduce((sum, each) => sum + each.transferSize, 0)"""

@@ -30,12 +30,12 @@ def main(pictures: Path, table: Path) -> None:
 
 
 def keep(page: Page, name: str, height: int, theme: str = "light", width: int = 1000) -> None:
-    """Write what the page shows, in 64 colours."""
+    """Write what the page shows, in 256 colours."""
     FOLDER.mkdir(exist_ok=True)
     with page.themed(theme), page.wide(width):
         page.wait(lambda: page.driver.execute_script("return innerWidth") == width, "the width")
         picture = Image.open(io.BytesIO(page.shot(height))).convert("RGB")
-    picture.quantize(64).save(FOLDER / f"{name}.png", optimize=True)
+    picture.quantize(256).save(FOLDER / f"{name}.png", optimize=True)
 
 
 def walk(page: Page, table: str) -> None:
@@ -45,7 +45,7 @@ def walk(page: Page, table: str) -> None:
     page.one("figure > svg")
     middle = "const at = document.querySelector('main input[type=range]'); at.value = Math.floor(at.max / 2);"
     page.driver.execute_script(f"{middle} at.dispatchEvent(new Event('input'))")
-    keep(page, "walk", 860)
+    keep(page, "walk", 910)
 
 
 def inpaint(page: Page, table: str) -> None:

@@ -94,6 +94,22 @@ def test_keyboards_and_screen_readers_reach_every_control(page, screen):
         assert page.overflow() <= 0
 
 
+def test_what_keyboards_and_screen_readers_lack_is_noticed(page):
+    page.open("Runs")
+    page.driver.execute_script("""
+        const [button, input, text] = ["button", "input", "p"].map((tag) => document.createElement(tag));
+        Object.assign(button, { ariaLabel: "", textContent: "" });
+        Object.assign(input, { ariaLabel: "reached by mouse only", tabIndex: -1 });
+        text.textContent = "faint";
+        Object.assign(text.style, { color: "#999999", backgroundColor: "#ffffff", width: "5000px" });
+        document.getElementById("screen").replaceChildren(button, input, text);
+    """)
+    assert page.nameless() == ["button"]
+    assert len(page.unreached()) == 1
+    assert page.faint("dark") == ["P faint"]
+    assert page.overflow() > 0
+
+
 def test_the_lecture_speaks_two_languages(page):
     page.open("Lecture")
     for form in page.all("main form"):
