@@ -62,7 +62,7 @@ def bits(page: Page, table: str) -> None:
     page.all(".pick button")[2].click()
     page.ask("Likelihood")
     page.wait(lambda: len(page.all("canvas.heat")) == 2, "maps")
-    keep(page, "bits", 1440)
+    keep(page, "bits", 1600)
 
 
 def fill(page: Page, table: str) -> None:

@@ -82,7 +82,7 @@ class Page:
         seconds: how long to wait for what should appear.
     """
 
-    def __init__(self, driver: Any, seconds: float = 120) -> None:
+    def __init__(self, driver: Any, seconds: float = 300) -> None:
         self.driver, self.seconds = driver, seconds
 
     def all(self, css: str) -> list[Any]:
