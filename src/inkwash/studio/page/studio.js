@@ -50,6 +50,8 @@ async function openRun(name, screen = "Walk") {
   const { shows } = page;
   page.run = name;
   page.about = null;
+  buttons(); // the others need what the run is
+  mark();
   select.value = name;
   line.textContent = `opening ${name} …`;
   try {
