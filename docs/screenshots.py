@@ -33,8 +33,7 @@ def keep(page: Page, name: str, height: int, theme: str = "light", width: int = 
     """Write what the page shows, in 256 colours."""
     FOLDER.mkdir(exist_ok=True)
     with page.themed(theme), page.wide(width):
-        page.wait(lambda: page.driver.execute_script("return innerWidth") == width, "the width")
-        picture = Image.open(io.BytesIO(page.shot(height))).convert("RGB")
+        picture = Image.open(io.BytesIO(page.shot(width, height))).convert("RGB")
     picture.quantize(256).save(FOLDER / f"{name}.png", optimize=True)
 
 

@@ -99,6 +99,8 @@ def is_cut(client):
     """Whether the server has closed the connection."""
     try:
         return client.recv(1 << 16) == b""
+    except TimeoutError:
+        return False
     except ConnectionError:
         return True
 

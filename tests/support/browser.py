@@ -183,11 +183,12 @@ class Page:
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than its screen."""
-        return self.driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
+        return self.driver.execute_script(
+            "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
+        )
 
-    def shot(self, height: int) -> bytes:
+    def shot(self, width: int, height: int) -> bytes:
         """The upper part of the page as a PNG."""
-        width = self.driver.execute_script("return innerWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
         return base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
