@@ -165,13 +165,24 @@ def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array 
         return grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4)
     figure, axes = new_figure(4, 4)
     draw_points(axes, data)
+    if spec.columns:
+        _as_columns(axes, list(spec.columns))
     if among is not None:
         _show_range(axes, among.reshape(len(among), -1))
     return _drawn(figure)
 
 
+def _as_columns(axes: Any, names: Sequence[str]) -> None:
+    """Name the axes after the columns that they show, each in a scale of its own."""
+    axes.set_aspect("auto")
+    axes.set_xlabel(names[0])
+    if len(names) > 1:
+        axes.set_ylabel(names[1])
+
+
 def _show_range(axes: Any, among: Array) -> None:
     low, high = among.min(0), among.max(0)
+    axes.set_adjustable("box")  # a range that is given must not give way to an aspect
     axes.set_xlim(low[0], high[0])
     if among.shape[1] > 1:
         axes.set_ylim(low[1], high[1])
