@@ -10,7 +10,7 @@ import base64
 import itertools
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -76,7 +76,7 @@ def page(found: Evaluation, heading: Heading, shown: Mapping[str, Path]) -> byte
         "report.html",
         found=found,
         warnings=found.warnings(),
-        heading=heading,
+        head=heading,
         pictures={caption: _data_uri(path) for caption, path in pictures.items()},
         meanings=fidelity.MEANINGS,
         spaces=fidelity.SPACES,
@@ -120,12 +120,12 @@ def _visible(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:
-    """The command line that makes an evaluation again, of one run or of several side by side."""
+def command_of(run: Path, config: EvaluateConfig, *others: Path, words: Sequence[str] = ()) -> str:
+    """The command line that makes an evaluation again, of one model or of several side by side; `words` end it."""
     options = to_json(config)
     options |= options.pop("sampling")
-    words = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
-    return typed("evaluate", run, *others, *itertools.chain(*words))
+    stated = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
+    return typed("evaluate", run, *others, *itertools.chain(*stated), *words)
 
 
 def describe_run(header: Header, model: Model) -> dict[str, str]:
