@@ -1,6 +1,7 @@
 """Commands take the folder of a pipeline of diffusers in the place of a run, and do with it what Python does."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in diffusers
     pytest.mark.usefixtures("quick_evaluation"),
 ]
-SIZES = {"in_channels": 1, "out_channels": 1, "block_out_channels": (4, 4), "layers_per_block": 1}
-BLOCKS = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "norm_num_groups": 2}
+SIZES = {"in_channels": 1, "out_channels": 1, "block_out_channels": (8, 8), "layers_per_block": 1}
+BLOCKS = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2, "norm_num_groups": 4}
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +54,18 @@ def test_a_pipeline_is_evaluated_beside_data(capsys):
     words = "--data data.npy --steps 3 --bound-terms 2 --examples 20"
     assert run_cli(["evaluate", "pixels", *words.split(), "--out", "first"]) == 0
     assert "over-fitting and memorisation are left out" in capsys.readouterr().out
-    found = json.loads(open("first/evaluation.json").read())
+    found = json.loads(Path("first/evaluation.json").read_text())
     assert (found["step"], found["memorisation"], found["bound"].keys()) == (None, None, {"held_out"})
-    page = open("first/report.html").read()
+    page = Path("first/report.html").read_text("utf-8")
     again = page.partition("<pre>inkwash ")[2].partition("</pre>")[0]
     assert run_cli([*again.split()[:-1], "again"]) == 0
-    assert json.loads(open("again/evaluation.json").read()) == found
+    assert json.loads(Path("again/evaluation.json").read_text()) == found
 
 
 def test_a_pipeline_of_classes_is_evaluated_under_them():
     words = "classes --data data.npz --labels y --steps 3 --bound-terms 2 --examples 20 --out of_classes"
     assert run_cli(["evaluate", *words.split()]) == 0
-    assert len(json.loads(open("of_classes/evaluation.json").read())["notes"]) == 2
+    assert len(json.loads(Path("of_classes/evaluation.json").read_text())["notes"]) == 2
 
 
 def test_inspect_says_what_a_pipeline_is(capsys):
@@ -85,7 +86,6 @@ def test_inspect_says_what_a_pipeline_is(capsys):
         ("sample classes --steps 2", 2, "label: got nothing, need a class"),
         ("inpaint pixels 0 --hide left", 3, "0: got the number of a held-out example, and a pipeline"),
         ("push pixels me/pixels", 4, "pixels: got a folder without checkpoints"),
-        ("export pixels --to torch-export", 2, "--to: got torch-export, and a network that torch.export refuses"),
     ],
 )
 def test_what_a_pipeline_cannot_do_is_one_line(words, code, line, home, capsys):
