@@ -242,8 +242,8 @@ class Inspect(_Training):
     train."""
 
     def __call__(self) -> None:
-        from inkwash.commands.compress import inspect_file, is_compressed
         from inkwash.bridges.pipelines import is_pipeline
+        from inkwash.commands.compress import inspect_file, is_compressed
         from inkwash.commands.inspect import inspect_data, inspect_pipeline, inspect_run
         from inkwash.core.display import Display
         from inkwash.training.remote import is_remote, names_run
