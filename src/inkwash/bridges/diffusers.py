@@ -90,7 +90,7 @@ def from_diffusers(
     *,
     range: tuple[float, float] | None = (-1.0, 1.0),
     noise: float | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
 ) -> Diffusion | LatentDiffusion:
     """A pipeline of diffusers as a model: noise, times, prediction, clipping and classes are those of its parts.
 
@@ -105,16 +105,18 @@ def from_diffusers(
             channel and `(N, H, W, C)` for more. None: data is in model units.
         noise: for a latent pipeline, and only there, the standard deviation of p(x | z) in model units. An
             `AutoencoderKL` has none of its own; the root mean square error of its reconstructions gives the best bound.
-        device: where the model shall live, as of `inkwash.load`; the networks are moved there.
+        device: where the networks are moved to, as of `inkwash.load`; None leaves them where they are, and those of a
+            folder on the CPU.
 
     Raises:
         CheckpointError: a part that is missing, damaged or of another kind: text conditioning, an unknown scheduler,
             weights that do not fit the network; or diffusers is not installed.
         ConfigError: a bad `range` or `noise`, or a `source` that is neither a folder nor a pipeline.
     """
-    place, pipeline = device_of(device), pipeline_of(source)
-    for network in pipeline.networks:
-        network.to(place)
+    place = None if device is None else device_of(device)
+    pipeline = pipeline_of(source)
+    if place is not None:
+        pipeline.to(place)
     convention = convention_of(pipeline.scheduler, f"{pipeline.where}: scheduler")
     if pipeline.autoencoder is not None:
         return _of_latents(pipeline.autoencoder, _of_network(pipeline, convention, None), range, noise)

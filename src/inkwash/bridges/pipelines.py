@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from inkwash.bridges.schedulers import SAMPLERS
@@ -42,10 +43,11 @@ class Pipeline:
     scheduler: Any
     autoencoder: Any = None
 
-    @property
-    def networks(self) -> list[nn.Module]:
-        """The network, and the autoencoder if there is one."""
-        return [part for part in (self.network, self.autoencoder) if part is not None]
+    def to(self, device: torch.device) -> None:
+        """Move the networks."""
+        for part in (self.network, self.autoencoder):
+            if part is not None:
+                part.to(device)
 
 
 def is_pipeline(name: str | os.PathLike[str]) -> bool:

@@ -189,8 +189,9 @@ def evaluated_alone(
     """`evaluate` of a model without a run, without writing anything."""
     config = config or EvaluateConfig()
     check(config, "evaluate")
-    usual = SamplingConfig(steps=min(USUAL.steps or model.steps, model.steps))
-    config = replace(config, sampling=merged(config.sampling, usual))
+    if model.steps > 1:
+        usual = SamplingConfig(steps=min(USUAL.steps or model.steps, model.steps))
+        config = replace(config, sampling=merged(config.sampling, usual))
     model, dataset = with_sampling(model, config.sampling), dataset_for(model, data)
     config = _possible(model, dataset, config)
     split = split_indices(len(dataset.data), _COMPARED, config.seed)
