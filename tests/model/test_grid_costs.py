@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import combinations, pairwise
 from unittest import mock
 
+import mixed_rows
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,7 @@ from oracles import (
 import inkwash as iw
 from inkwash.core.randomness import Slots
 from inkwash.model import grid_costs
+from inkwash.process.mixed import Joint
 
 LINEAR = iw.LinearSchedule()
 X, EPS = PLANE.whiten_inverse(cubature(2)[0]), cubature(2)[1]
@@ -128,6 +130,22 @@ def test_costs_add_up_to_the_bound_of_levels(predicts):
 def test_costs_add_up_to_the_bound_of_bits():
     model = iw.Diffusion(exact_bit_denoiser(FOUR_BITS, LINEAR, 0.3), (4,))
     require_bounds(model, FOUR_BITS.states[1:6], prescribed_bits(FOUR_BITS.states[[3, 12, 6]]))
+
+
+def middle_of(law, _):
+    """The mean of the numbers, moved a little, and the most probable categories."""
+    return law.process.joined(law.numbers.mean + 0.3, law.categories.logits.argmax(-1).to(F64))
+
+
+def told_nothing(denoiser, inputs, rows):
+    return denoiser
+
+
+@bug("a network that is not told what is missing", grid_costs, "under", told_nothing)
+def test_costs_add_up_to_the_bound_of_rows_with_missing_cells():
+    x = torch.tensor([[0, -1.2], [2, math.nan], [math.nan, 0.4], [1, 0.5]], dtype=F64)
+    model = mixed_rows.model_of()
+    require_bounds(model, x, mock.patch.object(Joint, "draw", middle_of))
 
 
 MEANS = grid_costs._costs

@@ -154,7 +154,7 @@ def _options(kind: type[C], value: Any, where: str) -> C:
     values = _Names((name, getattr(value, name)) for name in names) if type(value) is kind else value
     if not isinstance(values, _Names):
         raise ConfigError(where or kind.__name__, repr(value), describe(kind))
-    values = _Names({item.name: None for item in dataclasses.fields(kind) if item.default is None} | values)
+    values = _Names({name: None for name in names if getattr(kind, name, ()) is None} | values)
     for odd in sorted({*values} ^ {*names}):
         got = "an unknown option" if odd in values else "nothing"
         raise ConfigError(_dotted(where, odd), got, "exactly " + ", ".join(names))

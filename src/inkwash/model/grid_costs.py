@@ -14,7 +14,7 @@ finds the cheapest grid exactly. Two costs have this form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
@@ -24,15 +24,16 @@ from torch import Tensor
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
 from inkwash.core.progress import tracked
 from inkwash.core.randomness import Purpose, Slots, generator, seed_of, slots_of
-from inkwash.core.shapes import over
+from inkwash.core.shapes import over, sum_event
 from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.denoise.wrap import under
 from inkwash.likelihood.bound import step_kl
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.gaussian import Gaussian, require_gaussian
 from inkwash.process.noise.grid import as_grid
-from inkwash.process.process import Distribution, Process
+from inkwash.process.process import AnyEstimate, Distribution, Process
 
 _CANDIDATES = 128
 _NOISIEST = -20.0
@@ -126,15 +127,16 @@ def bound_costs(model: Diffusion, x: Any, *, candidates: Tensor | None = None, s
         ConfigError: bad candidates, or a bad `seed`.
     """
     clean, process, times = model.to_model(x).double(), model.process, candidate_times(model, candidates)
+    clean, present = clean.nan_to_num(0.0), ~clean.isnan()
+    inputs = {} if bool(present.all()) else {"present": present}
     lattice = model.units.lattice or process.lattice
     step, last = torch.zeros(2, len(times) - 1, len(times) - 1, dtype=torch.float64)
     for rows, random in tracked(list(slots_of(clean, seed, Purpose.GRID))):
-        own = min(len(rows), len(clean) - int(rows[0]))
-        _add_bound_costs(step, last, model.denoiser, clean[rows], times, lattice, random, own)
-    fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean)).mean()
-    if model.transform is not None:
-        fixed = fixed - model.transform.log_det(clean).mean()
-    return _costs(times, step, last, len(clean), float(fixed))
+        own, denoiser = min(len(rows), len(clean) - int(rows[0])), under(model.denoiser, inputs, rows)
+        _add_bound_costs(step, last, denoiser, clean[rows], present[rows], times, lattice, random, own)
+    fixed = process.marginal(clean, 1.0).kl(process.prior(clean.shape, like=clean), present)
+    fixed = fixed - sum_event(torch.zeros_like(clean) + model.units.entry_log_det(clean), present)
+    return _costs(times, step, last, len(clean), float(fixed.mean()))
 
 
 def _add_bound_costs(
@@ -142,36 +144,30 @@ def _add_bound_costs(
     last: Tensor,
     denoiser: AnyDenoiser,
     x: Tensor,
+    present: Tensor,
     times: Tensor,
     lattice: Lattice | Bins | None,
     random: torch.Generator,
     count: int,
 ) -> None:
-    """Add the costs of the first `count` examples of the slot `x` to sums over examples."""
+    """Add the costs of the first `count` examples of the slot `x`, of their `present` entries, to sums over examples."""
     process = denoiser.process
     for i, t in enumerate(times[:-1]):
         x_t = process.marginal(x, t).draw(random)
         estimate = denoiser(x_t, t)
-        step[i, i + 1 :] += _kls(process, x[:count], x_t[:count], estimate, times[i + 1 : -1], t).cpu()
+        for later in torch.arange(i + 1, len(times) - 1).split(_AT_ONCE):
+            step[i, later] += _kls(process, x[:count], x_t, estimate, times[later], t, present).cpu()
         decoders = _decoders(process, x_t, estimate, times[: i + 1], lattice)
-        last[:i, i] += torch.stack([-d.log_prob(x)[:count].sum() for d in decoders]).cpu() if i else 0
+        last[:i, i] += torch.stack([-d.log_prob(x, present)[:count].sum() for d in decoders]).cpu() if i else 0
 
 
-def _kls(process: Process, x: Tensor, x_t: Tensor, estimate: Any, times: Tensor, t: Tensor) -> Tensor:
-    """What the steps from t to each of `times` add to the bound, summed over the examples: `(len(times),)`.
-
-    Times take the place of examples, and examples that of entries: a divergence is a sum over entries.
-    """
-
-    def repeated(tensor: Tensor, count: int) -> Tensor:
-        return tensor[: len(x)].expand(count, *x.shape[:1], *tensor.shape[1:])
-
-    def kls(s: Tensor) -> Tensor:
-        known = {f.name: getattr(estimate, f.name) for f in fields(estimate)}
-        known = {n: repeated(v, len(s)) for n, v in known.items() if isinstance(v, Tensor) and v.ndim}
-        return step_kl(process, repeated(x, len(s)), repeated(x_t, len(s)), replace(estimate, **known), s, t)
-
-    return torch.cat([kls(s) for s in times.split(_AT_ONCE)]) if len(times) else times
+def _kls(
+    process: Process, x: Tensor, x_t: Tensor, estimate: AnyEstimate, times: Tensor, t: Tensor, present: Tensor
+) -> Tensor:
+    """What the steps from t to each of `times` add to the bound, summed over the examples `x`: `(len(times),)`."""
+    rows, s = torch.arange(len(x)).repeat(len(times)), times.repeat_interleave(len(x))
+    kl = step_kl(process, x[rows], x_t[rows], estimate.rows(rows), s, t, present[rows])
+    return kl.reshape(len(times), len(x)).sum(1)
 
 
 def _decoders(
