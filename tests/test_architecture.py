@@ -124,6 +124,16 @@ def test_importing_the_package_imports_nothing_heavy():
     assert all(name.startswith("inkwash.core") for name in found if name.startswith("inkwash."))
 
 
+@pytest.mark.parametrize("words", ["import inkwash; inkwash.bridges.export", "cli.main(['--help'])"])
+def test_libraries_elsewhere_are_imported_by_those_who_use_them(words):
+    """Neither help nor the names of the bridges take the seconds that these libraries take."""
+    start = "import atexit, sys; from inkwash.commands import cli; atexit.register(lambda: print(*sys.modules)); "
+    done = subprocess.run([sys.executable, "-c", start + words], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "inkwash" in loaded
+    assert loaded & {"diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "huggingface_hub"} == set()
+
+
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "os.system", "yaml.unsafe_load"}
 

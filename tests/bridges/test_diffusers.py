@@ -173,6 +173,13 @@ def of_conditional_unet(folder):
     changed(folder, "model_index.json", unet=["diffusers", "UNet2DConditionModel"])
 
 
+def of_transformer(folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    del index["unet"]
+    index |= {"transformer": ["diffusers", "DiTTransformer2DModel"], "vae": ["diffusers", "AutoencoderKL"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
 def of_unknown_scheduler(folder):
     changed(folder, "scheduler/scheduler_config.json", _class_name="LCMScheduler")
 
@@ -235,6 +242,7 @@ def no_pipeline(folder):
 BAD = {
     of_text: "text conditioning",
     of_conditional_unet: "text conditioning",
+    of_transformer: r"got a transformer \(DiTTransformer2DModel\), need a pipeline of a U-Net \(UNet2DModel\)",
     of_unknown_scheduler: "LCMScheduler, need one of DDPMScheduler",
     of_unknown_prediction: "prediction_type",
     of_other_betas: "wave",

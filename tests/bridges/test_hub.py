@@ -86,6 +86,18 @@ def test_a_push_replaces_the_checkpoint_and_holds_no_path_and_no_code(run, hub):
     assert json.loads(files["evaluation/evaluation.json"])["data"] == "points.npy"
 
 
+def test_a_single_checkpoint_is_pushed_as_the_model_that_it_is(run, hub):
+    """Not the newest one, without the split and the evaluation, which are the run's."""
+    first = min((run / "checkpoints").iterdir())
+    name = iw.bridges.push(first, "me/first")
+    own = iw.load(first).sample(4, seed=2)
+    assert np.array_equal(iw.load(name).sample(4, seed=2), own)
+    assert not np.array_equal(iw.load(run).sample(4, seed=2), own)
+    files = hub.repositories["me/first"][-1]
+    assert {name.partition("/")[0] for name in files} == {"README.md", "config.json", "checkpoints"}
+    assert "Evaluation" not in files["README.md"].decode()
+
+
 def test_no_option_says_where_a_file_lies():
     data = iw.DataConfig(labels="/secret/labels.npy", condition="below/c.npy")
     shown = pushing._without_folders(iw.Config("/secret/points.npy", data=data))

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 from bugs import bug
-from compressed import LAYOUTS, equal, levels_spec, model_of, real_spec
+from compressed import LAYOUTS, coded, equal, levels_spec, model_of, real_spec
 from hypothesis import HealthCheck, given, settings, strategies as st
 from stand_in import stand_in
 
 import inkwash as iw
 from inkwash.codec import archive, chunks, container, marks
-from inkwash.codec.forms import form_of
+from inkwash.codec.scheme import batch_of
 from inkwash.data.dataset import load_dataset
 from inkwash.data.transform import fit_transform
 
@@ -86,13 +86,6 @@ def cases(draw):
         model = model_of(real_spec(layout, sides, "float64"))
     as_tensor = draw(st.booleans()) and x.dtype.isnative and x.dtype.kind != "u"
     return model, torch.from_numpy(x) if as_tensor else x, draw(st.integers(1, 5))
-
-
-def coded(model, x, **options):
-    """A file that is coded, even if the examples are shorter."""
-    form, held = form_of(model.units, x)
-    content = archive.Content(form, held, bytes(1 << 16), {"never": []})
-    return archive.pack(model, content, iw.core.CodecConfig(**options))
 
 
 def comes_back(case):
@@ -283,6 +276,23 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch):
         iw.decompress(model, file)
     with pytest.raises(iw.ConfigError, match="memory"):
         iw.compress(model, x)
+
+
+@bug("laws of levels forgotten", archive, "bytes_of_batch", lambda model: 0)
+def test_the_memory_of_laws_of_levels_is_asked_for(monkeypatch):
+    """A picture of 3 x 512 x 512 with 256 levels has laws of 1.6 GB, of which a batch of one needs several."""
+    spec = levels_spec("NCHW", (3, 512, 512), "uint8", 256)
+    lattice = iw.process.Lattice(-1.0, 1.0, 256)
+    network = iw.Denoiser(lambda x_t, t: x_t, iw.Gaussian(iw.CosineSchedule()), iw.denoise.Levels(lattice))
+    model = iw.Diffusion(network, spec.shape, model_of(spec).transform, steps=10)
+    monkeypatch.setattr("inkwash.core.machine.free_memory", lambda device=None: 6 << 30)
+    message = ""
+    try:
+        iw.compress(model, np.zeros((1, 3, 512, 512), np.uint8), mode="bits-back")
+    except iw.ConfigError as error:
+        message = str(error)
+    assert "memory" in message
+    assert batch_of(model) == 1
 
 
 @bug("any model will do", archive.Identity, "require", lambda self, model, where: None)

@@ -413,3 +413,31 @@ grown = (psutil.Process().memory_info().rss - before) / 2**20
 assert grown < 1500, grown
 """
     assert subprocess.run([sys.executable, "-c", lines], check=False).returncode == 0
+
+
+def independent_entries(schedule, variances):
+    """A denoiser that is exact for independent normal entries of mean 0."""
+
+    def network(x_t, t):
+        alpha, sigma = (over(part(t), x_t) for part in (schedule.alpha, schedule.sigma))
+        return (x_t - alpha * (alpha * variances / (alpha**2 * variances + sigma**2)) * x_t) / sigma
+
+    return iw.Denoiser(network, iw.Gaussian(schedule), predicts="eps", variance="small")
+
+
+@bug(
+    "entries of another term", torch, "stack", lambda tensors, dim=0: torch.cat([t[:, None] for t in tensors[::-1]], 1)
+)
+@pytest.mark.parametrize("continuous", [False, True], ids=["grid", "continuous"])
+def test_independent_entries_have_the_bounds_that_they_have_alone(continuous):
+    """Each entry of a picture costs, in each stretch of time, what a model of it alone pays under the same noise."""
+    variances = tensor([0.3, 1.0, 4.0]).reshape(1, 3)
+    eps, pixels = torch.randn(8, 1, 3, generator=generator(0), dtype=F64), torch.randn(8, 1, 3, dtype=F64)
+    with prescribed_noise(eps):
+        found = bound(independent_entries(LINEAR, variances), pixels, UNEVEN, continuous=continuous, entries=True)
+    for i in range(3):
+        with prescribed_noise(eps[..., i : i + 1]):
+            denoiser = independent_entries(LINEAR, variances[:, i : i + 1])
+            alone = bound(denoiser, pixels[..., i : i + 1], UNEVEN, continuous=continuous)
+        expected = torch.cat([alone.prior[:, None], alone.per_time, alone.reconstruction[:, None]], 1)
+        torch.testing.assert_close(found.per_entry[:, :, 0, i], expected, rtol=1e-9, atol=1e-12)

@@ -324,3 +324,23 @@ def test_variances_that_need_a_second_pair_refuse_one_step(variance):
         denoiser = spread_denoiser(LINE, SCHEDULES[0], variance, 0.0)
     with pytest.raises(iw.ConfigError, match="at least 2 steps"):
         bound(denoiser, torch.zeros(2, 1), tensor([1.0, 0.0]))
+
+
+PAIR, TRUE_VAR = iw.process.Lattice(-1.0, 1.0, 2), variance._var
+
+
+@bug("half of the variance", variance, "_var", lambda logits, values: 0.5 * TRUE_VAR(logits, values))
+@bug("the posterior's variance only", variance.Matched, "of_step", variance.Small.of_step)
+def test_a_matched_variance_is_that_of_draws_of_the_data_and_of_the_posterior():
+    """The law of total variance: a level is drawn with the mass that is predicted, and then the posterior given it."""
+    process, (s, t) = iw.Gaussian(iw.CosineSchedule()), (0.4, 0.6)
+    logits, x_t = tensor([0.3, -0.9]).expand(1, 1, 2), tensor([[0.2]])
+    network = iw.Denoiser(lambda x, time: logits, process, iw.denoise.Levels(PAIR))
+    estimate = network(x_t, t).with_variance(variance.Matched(PAIR))
+    masses = process.decoder(x_t, estimate, iw.uniform_grid(2), PAIR).logits.softmax(-1)[0, 0]
+    means = torch.stack([process.posterior(x_t, tensor([[x]]), s, t).mean[0, 0] for x in (-1.0, 1.0)])
+    mean = float(masses @ means)
+    total = float(masses @ (means - mean) ** 2 + posterior_var(process.schedule, s, t))
+    found = process.reverse(x_t, estimate, s, t)
+    assert float(found.mean) == pytest.approx(mean, rel=1e-9)
+    assert float(found.var) == pytest.approx(total, rel=1e-9)

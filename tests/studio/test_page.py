@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("selenium", reason="the page is driven by selenium")
 
@@ -44,7 +45,7 @@ def test_a_person_sees_what_the_library_says(page, runs):
     canvas = page.one("canvas")
     page.wait(lambda: len(page.all(".pick button")) == 4, "the held-out examples")
     canvas.click()
-    assert "1 of 24 places are hidden" in page.one(".quiet").text
+    assert page.one("canvas + .quiet").text == "1 of 24 places are hidden"
     page.write("form[aria-label=inpainting] [name=n]", 2)
     page.write("form[aria-label=inpainting] [name=steps]", 3)
     page.ask("inpainting")
@@ -59,8 +60,54 @@ def test_a_person_sees_what_the_library_says(page, runs):
     assert downloaded(page, "interpolation.npy").shape == (3, 4, 6)
     page.open("Bits")
     page.ask("Likelihood")
-    assert len(page.all("svg[role=img]")) == 2
+    page.wait(lambda: len(page.all("svg[role=img]")) == 2 and len(page.all("canvas.heat")) == 2, "charts and maps")
     assert page.complaints() == []
+
+
+def test_a_dropped_picture_is_asked_about(page, runs, tmp_path):
+    """A grey PNG of the model's size arrives as its pixels."""
+    pixels = (10 * np.arange(24).reshape(4, 6)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "own.png")
+    for screen, form in (("Inpaint", "inpainting"), ("Bits", "Likelihood")):
+        page.open(screen)
+        page.wait(lambda: len(page.all(".pick button")) == 4, "the held-out examples")
+        page.drop("label.drop", tmp_path / "own.png")
+        if screen == "Inpaint":
+            next(each for each in page.all("main button") if each.text == "Hide the left half").click()
+            page.write("form[aria-label=inpainting] [name=steps]", 3)
+        else:
+            page.one("canvas.heat")
+        page.ask(form)
+        assert np.array_equal(downloaded(page, "example.npy"), pixels)
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("screen", ["Runs", "Walk", "Inpaint", "Between", "Bits", "Lecture"])
+def test_keyboards_and_screen_readers_reach_every_control(page, screen):
+    page.open(screen)
+    if screen in ("Inpaint", "Between", "Bits"):
+        page.wait(lambda: len(page.all(".pick button")) == 4 * len(page.all(".pick")), "the held-out examples")
+    assert page.nameless() == []
+    assert page.unreached() == []
+    assert page.faint("light") == page.faint("dark") == []
+    with page.wide(390):
+        assert page.overflow() <= 0
+
+
+def test_what_keyboards_and_screen_readers_lack_is_noticed(page):
+    page.open("Runs")
+    page.driver.execute_script("""
+        const [button, input, text] = ["button", "input", "p"].map((tag) => document.createElement(tag));
+        Object.assign(button, { ariaLabel: "", textContent: "" });
+        Object.assign(input, { ariaLabel: "reached by mouse only", tabIndex: -1 });
+        text.textContent = "faint";
+        Object.assign(text.style, { color: "#999999", backgroundColor: "#ffffff", width: "5000px" });
+        document.getElementById("screen").replaceChildren(button, input, text);
+    """)
+    assert page.nameless() == ["button"]
+    assert len(page.unreached()) == 1
+    assert page.faint("dark") == ["P faint"]
+    assert page.overflow() > 0
 
 
 def test_the_lecture_speaks_two_languages(page):
@@ -79,17 +126,15 @@ def test_a_run_is_trained_and_its_table_filled_in(page, runs):
     page.write("[name=name]", "moons")
     page.driver.execute_script("document.querySelector('[name=source]').value = 'two-moons'")
     for name, value in (("train.steps", 3), ("network.width", 8)):
-        summary = next(each for each in page.all("details details summary") if each.text == name)
-        summary.click()
         page.write(f'[name="{name}"]', value)
     page.one("form[aria-label=training] button.main").click()
     page.one("section[data-state=ended]")
     assert Run(runs / "moons").header().step == 3
     page.one('button[aria-label="Open rows"]').click()
     page.open("Fill in")
-    page.wait(lambda: page.one("td input").get_attribute("value"), "a row")
-    page.one("td input").clear()
+    page.wait(lambda: page.one(".cells input").get_attribute("value"), "a row")
+    page.one(".cells input").clear()
     page.write('form[aria-label="Fill in"] [name=n]', 5)
     page.ask("Fill in")
-    assert page.one("section[data-state=done] th").text == "age"
+    assert page.one("section[data-state=done] tbody th").text == "age"
     assert page.complaints() == []

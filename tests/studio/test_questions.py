@@ -11,6 +11,7 @@ from PIL import Image
 
 from inkwash.commands.cli import main
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.studio import questions
 from inkwash.studio.questions import QUESTIONS, question
 from inkwash.studio.subject import Subject
 from inkwash.training.run import load
@@ -92,6 +93,47 @@ def test_the_bound_of_an_example_is_that_of_the_model(runs):
     assert own["total"] == float(names["b"].bits_per_dim[0])
     assert sum(own["per_time"]) == pytest.approx(own["parts"]["diffusion"])
     assert 0 <= others["above"] <= 1
+
+
+def test_the_places_of_an_example_add_up_to_its_bound(runs):
+    own, others = answered(runs / "pictures", "likelihood", example=2, terms=10)
+    places, dims = own["places"], 4 * 6
+    assert np.shape(places["all"]) == np.shape(others["usual"]) == (4, 6)
+    assert np.sum(places["all"]) == pytest.approx(own["total"] * dims, rel=1e-4)
+    stretches = [np.sum(each["places"]) for each in places["stretches"]]
+    assert sum(stretches) == pytest.approx(own["parts"]["diffusion"] * dims, rel=1e-4)
+    assert (places["stretches"][0]["start"], places["stretches"][-1]["end"]) == (own["times"][0], own["times"][-1])
+    assert np.sum(others["usual"]) == pytest.approx(np.mean(others["others"]) * dims, rel=1e-4)
+
+
+def test_a_picture_of_ones_own_has_its_bound(runs):
+    """Held-out example 2, sent as a picture, has the bound that it has by its number."""
+    levels = Subject(runs / "pictures").example(2)
+    pixels = base64.b64encode(levels.tobytes()).decode()
+    own, others = answered(runs / "pictures", "likelihood", pixels=pixels, terms=10)
+    assert own["total"] == answered(runs / "pictures", "likelihood", example=2, terms=10)[0]["total"]
+    assert np.array_equal(array(others["files"]["example.npy"]), levels)
+
+
+def test_columns_of_a_row_add_up_to_its_bound(runs):
+    own, _ = answered(runs / "rows", "likelihood", example=1, terms=10)
+    assert own["places"]["names"] == ["age", "sex"]
+    assert sum(own["places"]["all"]) == pytest.approx(own["total"], abs=1e-4)
+
+
+def test_bits_by_time_are_the_mean_of_examples(runs):
+    (part,) = answered(runs / "pictures", "by-time", terms=10)
+    subject = Subject(runs / "pictures")
+    expected = load(runs / "pictures").bound(subject.held_out, terms=10, seed=0)
+    diffusion = expected.in_bits_per_dim(expected.diffusion.mean())
+    assert sum(part["per_time"]) == pytest.approx(float(diffusion))
+    assert part["examples"] == len(subject.held_out)
+
+
+def test_the_models_own_steps_are_capped_too(runs, monkeypatch):
+    monkeypatch.setattr(questions, "_MOST_STEPS", 9)
+    with pytest.raises(ConfigError, match=r"steps: got \d+, need at most 9 on this page"):
+        answered(runs / "pictures", "walk", n=1)
 
 
 def test_cells_are_filled_as_the_model_and_the_command_impute(runs, tmp_path, monkeypatch, capsys):

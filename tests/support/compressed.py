@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 import inkwash as iw
+from inkwash.codec import archive
+from inkwash.codec.forms import form_of
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 
@@ -48,6 +50,13 @@ def levels_spec(layout, sides, dtype, levels, low=0):
 
 def real_spec(layout, sides, dtype):
     return DataSpec(shape_in_model(layout, sides), layout, dtype, -1.0, 1.0, None)
+
+
+def coded(model, x, **options):
+    """A file that is coded, even if the examples are shorter."""
+    form, held = form_of(model.units, x)
+    content = archive.Content(form, held, bytes(1 << 16), {"never": []})
+    return archive.pack(model, content, iw.core.CodecConfig(**options))
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from bugs import bug
+from scipy.ndimage import affine_transform
 
 import inkwash as iw
 from inkwash.core.config import Config, DataConfig, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
+from inkwash.process.distributions import Lattice
 from inkwash.training import augment, loop
 from inkwash.training.augment import MOVES, Augmentation
 from inkwash.training.build import build_network
@@ -35,7 +37,11 @@ def codes(*numbers):
     return torch.tensor([list(numbers)] * 5, dtype=torch.float32)
 
 
-# What each transformation does, compared with NumPy
+def in_order(x, source):
+    return torch.nn.functional.grid_sample(x, source, padding_mode="reflection", align_corners=True)
+
+
+# What each transformation does, compared with NumPy and SciPy
 
 
 @pytest.mark.parametrize("reverse", [(0,), (1,), (1, 0), (0, 1), (1, 1), (0, 1, 0), (1, 0, 1)])
@@ -58,6 +64,38 @@ def test_a_transposition_and_a_flip_are_a_turn_by_a_right_angle():
     x = some(3, 6, 6)
     turned = MOVES["flip"].apply(MOVES["transpose"].apply(x, codes(1)), codes(1, 0))
     assert np.array_equal(turned, np.rot90(x.numpy(), axes=(2, 3)))
+
+
+@bug("sides in the wrong order", augment, "_between", in_order, size=(7, 5))
+@pytest.mark.parametrize("size", [(16,), (8, 8), (7, 5), (4, 5, 6), (1, 9)])
+def test_a_warp_is_an_affine_map_of_places(size):
+    x, code = some(2, *size), MOVES["warp"].draw(5, size, torch.Generator().manual_seed(1))
+    code[0] = 0
+    steps, axes = np.array(size) - 1.0, len(size)
+    warped = MOVES["warp"].apply(x, code)
+    assert torch.equal(warped[0], x[0])
+    for picture, moved, numbers in zip(x.numpy(), warped.numpy(), code.numpy(), strict=True):
+        a, b = np.split(numbers.reshape(axes + 1, axes).astype(float), [axes])
+        scaled = 0.1 * steps[:, None] * a * (steps > 0)  # half of 0.2: a side is 2 long
+        matrix = np.eye(axes) + 2 * scaled / np.maximum(steps, 1)
+        offset = b[0] / 2 - scaled.sum(1)
+        expected = [affine_transform(channel, matrix, offset, order=1, mode="mirror") for channel in picture]
+        assert moved == pytest.approx(np.array(expected), abs=1e-4)
+
+
+@bug("levels in between", augment.Warp, "mixes", False)
+def test_a_warped_picture_has_the_levels_of_the_data():
+    values = Lattice(-1.0, 1.0, 17)
+    x = values.values()[torch.randint(17, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0))].float()
+    warp = Augmentation(("warp",), (8, 8), 0.5, values)
+    drawn = warp.draw(100, torch.Generator().manual_seed(1))
+    moved = warp.apply(x, drawn)
+    clean = (drawn == 0).all(1)
+    assert values.holds(moved)
+    assert torch.equal(moved[clean], x[clean])
+    plain = MOVES["warp"].apply(x, drawn)
+    assert not values.holds(plain)
+    assert float((moved - plain).abs().max()) < values.spacing / 2 + 1e-6
 
 
 def test_each_example_has_a_transformation_of_its_own_that_keeps_its_values():
@@ -143,6 +181,7 @@ def test_what_is_done_depends_on_the_seed_and_the_step_and_not_on_the_number_of_
         (SERIES, {"augment": ("transpose",)}, "train.augment: got transpose, and series 2x9"),
         (replace(IMAGE, shape=(1, 2, 2)), {"augment": ("shift",)}, "train.augment: got shift, and image 1x2x2"),
         (replace(IMAGE, shape=(1, 8, 7)), {"augment": ("transpose",)}, "train.augment: got transpose, and image 1x8x7"),
+        (replace(IMAGE, shape=(1, 3, 3)), {"augment": ("warp",)}, "train.augment: got warp, and image 1x3x3"),
         (IMAGE, {"augment": ("flip", "flip")}, "train.augment: got flip flip, need each"),
         (IMAGE, {"augment_share": 0.1}, "train.augment_share: got 0.1, need train.augment"),
     ],
@@ -163,8 +202,8 @@ def test_models_with_an_autoencoder_are_not_told_and_refuse(model):
 # Nothing leaks
 
 
-def untold(x, config, step, rows, made=augment.augmented):
-    return made(x, config, step, rows)[0], {}
+def untold(*args, made=augment.augmented):
+    return made(*args)[0], {}
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from inkwash.bridges.convention import pixels
 from inkwash.bridges.pipelines import Pipeline, pipeline_of
 from inkwash.bridges.schedulers import Convention, convention_of
 from inkwash.core.errors import CheckpointError, ConfigError
+from inkwash.core.machine import device_of
 from inkwash.data.condition import ConditionSpec
 from inkwash.denoise.denoiser import AnyDenoiser, Denoiser
 from inkwash.denoise.wrap import Clipped
@@ -85,7 +86,11 @@ class Pictures(nn.Module):
 
 
 def from_diffusers(
-    source: Any, *, range: tuple[float, float] | None = (-1.0, 1.0), noise: float | None = None
+    source: Any,
+    *,
+    range: tuple[float, float] | None = (-1.0, 1.0),
+    noise: float | None = None,
+    device: str | torch.device | None = None,
 ) -> Diffusion | LatentDiffusion:
     """A pipeline of diffusers as a model: noise, times, prediction, clipping and classes are those of its parts.
 
@@ -100,13 +105,18 @@ def from_diffusers(
             channel and `(N, H, W, C)` for more. None: data is in model units.
         noise: for a latent pipeline, and only there, the standard deviation of p(x | z) in model units. An
             `AutoencoderKL` has none of its own; the root mean square error of its reconstructions gives the best bound.
+        device: where the networks are moved to, as of `inkwash.load`; None leaves them where they are, and those of a
+            folder on the CPU.
 
     Raises:
         CheckpointError: a part that is missing, damaged or of another kind: text conditioning, an unknown scheduler,
             weights that do not fit the network; or diffusers is not installed.
         ConfigError: a bad `range` or `noise`, or a `source` that is neither a folder nor a pipeline.
     """
+    place = None if device is None else device_of(device)
     pipeline = pipeline_of(source)
+    if place is not None:
+        pipeline.to(place)
     convention = convention_of(pipeline.scheduler, f"{pipeline.where}: scheduler")
     if pipeline.autoencoder is not None:
         return _of_latents(pipeline.autoencoder, _of_network(pipeline, convention, None), range, noise)

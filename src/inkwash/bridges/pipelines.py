@@ -6,11 +6,13 @@ fixed lists, so that no code of the folder or of the Hub runs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from inkwash.bridges.schedulers import SAMPLERS
@@ -18,6 +20,7 @@ from inkwash.core import storage
 from inkwash.core.errors import CheckpointError, ConfigError, InkwashError
 from inkwash.data.raw import require_extra
 
+_INDEX = "model_index.json"
 NETWORK, AUTOENCODER = "UNet2DModel", "AutoencoderKL"
 _AUTOENCODERS = ("vae", "vqvae")
 _OF_TEXT = ("text_encoder", "text_encoder_2", "tokenizer", "bert", "prompt_encoder", "image_encoder")
@@ -39,6 +42,17 @@ class Pipeline:
     network: Any
     scheduler: Any
     autoencoder: Any = None
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks."""
+        for part in (self.network, self.autoencoder):
+            if part is not None:
+                part.to(device)
+
+
+def is_pipeline(name: str | os.PathLike[str]) -> bool:
+    """Whether a name is that of a local folder of a pipeline."""
+    return (Path(name) / _INDEX).is_file()
 
 
 def pipeline_of(source: Any) -> Pipeline:
@@ -65,11 +79,11 @@ def pipeline_of(source: Any) -> Pipeline:
 
 def _read(folder: Path) -> Pipeline:
     """The pipeline in a folder."""
-    if not (folder / "model_index.json").is_file():
+    if not is_pipeline(folder):
         own = "the pipeline that DiffusionPipeline.from_pretrained(NAME, use_safetensors=True) gives"
         need = f"a local folder of a pipeline (model_index.json); for one of the Hub, pass {own}"
         raise CheckpointError(str(folder), "no pipeline", need)
-    index = _read_json(folder / "model_index.json")
+    index = _read_json(folder / _INDEX)
     kinds = {name: kind[1] for name, kind in index.items() if isinstance(kind, list) and len(kind) == 2 and kind[1]}
     autoencoder = _require_known(kinds, str(folder))
     return Pipeline(
@@ -89,6 +103,8 @@ def _require_known(kinds: dict[str, str], where: str) -> str | None:
     text = next((name for name in _OF_TEXT if name in kinds), None)
     if text is not None or kinds.get("unet") == "UNet2DConditionModel":
         raise CheckpointError(where, f"text conditioning ({kinds[text or 'unet']})", _NO_TEXT)
+    if "unet" not in kinds and "transformer" in kinds:
+        raise CheckpointError(where, f"a transformer ({kinds['transformer']})", f"a pipeline of a U-Net ({NETWORK})")
     _require_one_of(f"{where}: unet", kinds.get("unet"), [NETWORK])
     _require_one_of(f"{where}: scheduler", kinds.get("scheduler"), SAMPLERS)
     name = next((name for name in _AUTOENCODERS if name in kinds), None)

@@ -104,11 +104,12 @@ class Portable(nn.Module):
             alpha: the signal scale of each example, `(B,)`.
             sigma: its noise scale, `(B,)`.
             level: what the network sees as the time, `(B,)`.
-            label: the number of its class, from 1; 0 is no label. `(B,)`, int64.
+            label: the number of its class, from 1; 0 is no label, and so is -1. `(B,)`, int64.
             given: the given values, standardised; NaN stands for none.
         """
         self.passed.last = alpha, sigma, level
-        condition = {name: part for name, part in (("label", label), ("given", given)) if part is not None}
+        condition = {"label": class_number(label)} if label is not None else {}
+        condition |= {"given": given} if given is not None else {}
         inner = network_denoiser(self.denoiser)  # around discrete data, a wrapper only sets the variance of a step
         if isinstance(inner, OddsDenoiser):
             return (inner.predict(x_t, level, self.guidance, condition)[0],)
@@ -117,6 +118,11 @@ class Portable(nn.Module):
             return numbers.x, numbers.eps, weights
         estimate = self.denoiser(x_t, level, guidance=self.guidance, **condition)
         return estimate.x, estimate.eps
+
+
+def class_number(label: Tensor) -> Tensor:
+    """The numbers of classes, in which -1, no class in many data sets, is 0; ONNX would take it for the last class."""
+    return label.clamp(min=0)
 
 
 def network_denoiser(denoiser: AnyDenoiser) -> NetworkDenoiser:

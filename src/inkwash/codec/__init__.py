@@ -1,10 +1,12 @@
-"""Examples as bytes under a model, as long as its variational bound, and back."""
+"""Examples as bytes under a model, as long as its variational bound, and back; or shorter, with loss."""
 
 from inkwash.codec.archive import Content, Header, Reader, compress, decompress, pack
 from inkwash.codec.cells import Cells
 from inkwash.codec.forms import Form
+from inkwash.codec.loss import Loss
 from inkwash.codec.marks import Marks
-from inkwash.codec.scheme import MODES, ModeName, Scheme, scheme_of
+from inkwash.codec.progressive import Stage, progressive
+from inkwash.codec.scheme import MODES, ModeName, Scheme, coding, scheme_of
 
 __all__ = [
     "MODES",
@@ -12,12 +14,16 @@ __all__ = [
     "Content",
     "Form",
     "Header",
+    "Loss",
     "Marks",
     "ModeName",
     "Reader",
     "Scheme",
+    "Stage",
+    "coding",
     "compress",
     "decompress",
     "pack",
+    "progressive",
     "scheme_of",
 ]

@@ -1,4 +1,4 @@
-"""Examples to a compressed file under a model, and back, exactly.
+"""Examples to a compressed file under a model, and back, exactly or with loss.
 
 A file is refused if its model, or the last bits of the numbers of its machine, are others; examples are compared with
 their checksum after decoding. Where the examples themselves are shorter, the file holds them as they are.
@@ -16,8 +16,9 @@ from inkwash.codec.chunks import OF_FILE, Chunks
 from inkwash.codec.container import CHECKSUM, WRITTEN, Opened, checksum, opened, packed, sealed, unpacked
 from inkwash.codec.forms import Form, as_it_was, form_of
 from inkwash.codec.identity import Identity, Machine, identity_of, this_machine
-from inkwash.codec.marks import Marks, find_marks, last_integers, same
-from inkwash.codec.scheme import Scheme, mode_of, scheme_of
+from inkwash.codec.loss import Loss
+from inkwash.codec.marks import MISSING, Marks, find_marks, last_integers, same
+from inkwash.codec.scheme import Scheme, bytes_of_batch, mode_of, require_mode, scheme_of
 from inkwash.codec.stored import body_of, examples_of, header_of, rows_of, stored
 from inkwash.core.config import CodecConfig, CodecModeName
 from inkwash.core.errors import CodecError, ConfigError, DataError
@@ -68,6 +69,7 @@ class Header:
         times: the grid of the steps, if it is not the uniform one.
         marks: the resolution of real numbers.
         ends: of the integers.
+        loss: how far what it gives is from what it was made of; None if that is the same.
         raw: bytes of what was compressed.
         lengths: bytes of each chunk, and of what lies beside the examples, if anything does.
         beside: bytes of what lies beside the examples, unpacked; 0 if nothing does.
@@ -81,6 +83,7 @@ class Header:
     times: tuple[Annotated[float, Range(0, 1)], ...] | None
     marks: Marks
     ends: Ends
+    loss: Loss | None
     raw: Annotated[int, Range(0)]
     lengths: tuple[Annotated[int, Range(0)], ...]
     beside: Annotated[int, Range(0, 1 << 40)]
@@ -134,8 +137,10 @@ def compress(
     times: Tensor | None = None,
     seed: int = 0,
     chunk: int = 1024,
+    lossy: float | None = None,
 ) -> bytes:
-    """Examples as bytes, about as many as the variational bound says; `decompress` gives them back exactly.
+    """Examples as bytes, about as many as the variational bound says; `decompress` gives them back exactly, or, if some
+    may be lost, estimates of them for far fewer bytes.
 
     Real numbers must be multiples of a resolution, such as 0.01, which is found from them. There are at most 64 bytes
     more than the examples have.
@@ -152,6 +157,9 @@ def compress(
             `inkwash.model.bound_costs` gives take far fewer bytes than as many uniform steps.
         seed: of the first bits, and of the noise.
         chunk: how many examples are compressed together.
+        lossy: a time t, with which the file holds of each example what noisy data at t says, and `decompress` gives the
+            network's estimate of it, moved to levels: the same one each time. It needs mode "direct". Where the
+            examples themselves are shorter, or cells as narrow as the noise hold one level, nothing is lost.
 
     Raises:
         ConfigError: a bad option, another kind of model, or too little memory.
@@ -160,11 +168,11 @@ def compress(
     found = require_diffusion(model, "compress")
     form, held = form_of(found.units, x)
     content = Content(form, held, body_of(form, held, x), header_of(form))
-    return pack(found, content, CodecConfig(mode, steps, seed=seed, chunk=chunk), times)
+    return pack(found, content, CodecConfig(mode, steps, seed=seed, chunk=chunk, lossy=lossy), times)
 
 
 def decompress(model: Model, data: bytes, *, only: slice | Sequence[int] | None = None) -> Any:
-    """The examples that `compress` made bytes of, or some of them.
+    """The examples that `compress` made bytes of, or some of them; estimates of them if it lost some.
 
     Args:
         model: the same model.
@@ -196,17 +204,22 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, times: Tensor 
     config = replace(config, mode=config.mode or mode_of(model))
     grid = _grid_of(config, times)
     units, held = model.units, content.held
+    _require_array(config, content.form)
     require_memory("compress", len(held), _HELD * event_size(held.shape[1:]))
+    require_memory("compress", 1, bytes_of_batch(model))
     model.to_model(held, missing=True)  # refuses what the model does not know
     marks = find_marks(units, held)
     integers, odd = marks.integers(units, held)
-    back = marks.data(units, integers, odd, held.dtype)
-    _require_exact(held, back)
     ends = Ends.of(units, integers)
     scheme = _scheme(model, config, grid, marks, ends)
-    chunks = Chunks(scheme, model.shape, min(ends.low), max(ends.high))
     rows = [slice(start, start + config.chunk) for start in range(0, len(held), config.chunk)]
-    parts = [_sum(back[each]) + chunks.pack(integers[each], odd[each]) for each in tracked(rows)]
+    given = torch.cat([scheme.given(integers[each]) for each in rows])
+    odd = odd if config.lossy is None else odd * (odd == MISSING)
+    back = marks.data(units, given, odd, held.dtype)
+    if config.lossy is None:
+        _require_exact(held, back)
+    chunks = Chunks(scheme, model.shape, min(ends.low), max(ends.high))
+    parts = [_sum(back[each]) + chunks.pack(integers[each], given[each], odd[each]) for each in tracked(rows)]
     parts += [packed(content.beside)] if content.beside else []
     header = Header(
         form=content.form,
@@ -217,6 +230,7 @@ def pack(model: Diffusion, content: Content, config: CodecConfig, times: Tensor 
         times=grid,
         marks=marks,
         ends=ends,
+        loss=None if config.lossy is None else Loss.of(units, held, back),
         raw=len(content.raw),
         lengths=tuple(map(len, parts)),
         beside=len(content.beside),
@@ -230,7 +244,7 @@ def _grid_of(config: CodecConfig, times: Tensor | None) -> tuple[float, ...] | N
     Raises:
         ConfigError: bad times, or such as do not go with the options.
     """
-    require_grid(config)
+    require_agreement(config)
     if times is None and config.grid == "learned":
         raise ConfigError("times", None, "those of the learned grid")
     if times is None:
@@ -240,10 +254,17 @@ def _grid_of(config: CodecConfig, times: Tensor | None) -> tuple[float, ...] | N
     return tuple(as_grid(config.steps, times, 0).tolist())
 
 
-def require_grid(config: CodecConfig) -> None:
-    """Raise a `ConfigError` if the mode, which is known, has times of its own, and the options have some, too."""
+def require_agreement(config: CodecConfig) -> None:
+    """Raise a `ConfigError` if the mode, which is known, has no use for another option."""
+    require_mode(config.mode or "direct", config.lossy)
     if config.grid is not None and config.mode != "bits-back":
         raise ConfigError("grid", config.grid, "mode bits-back; the direct mode has times of its own")
+
+
+def _require_array(config: CodecConfig, form: Form) -> None:
+    """Raise a `ConfigError` if cells of a table could be lost: a file spells them one by one."""
+    if config.lossy is not None and form.kind == "rows":
+        raise ConfigError("lossy", config.lossy, "pictures or another array; the cells of a table come back exactly")
 
 
 def _require_exact(held: Array, back: Array) -> None:
@@ -272,7 +293,7 @@ def _scheme(model: Diffusion, config: CodecConfig, grid: tuple[float, ...] | Non
     cells = marks.cells(model.units, ends.low, ends.high)
     mode = config.mode or mode_of(model)
     times = None if grid is None else torch.tensor(grid, dtype=torch.float64)
-    return scheme_of(model, mode, steps=config.steps, times=times, seed=config.seed, cells=cells)
+    return scheme_of(model, mode, steps=config.steps, times=times, seed=config.seed, cells=cells, lossy=config.lossy)
 
 
 @dataclass(frozen=True)
@@ -302,6 +323,7 @@ class Reader:
         """
         header = header_in(file)
         header.model.require(model, file.where)
+        _require_free(file.where, 1, bytes_of_batch(model))
         if not header.form.fits(model.units) or not header.fits(model.shape[0]):
             raise CodecError(file.where, "a header that does not fit the model", WRITTEN)
         try:
@@ -347,11 +369,16 @@ class Reader:
 
     def _require_memory(self, count: int) -> None:
         """Raise a `CodecError` unless there is memory for so many examples, all numbers, and what lies beside."""
-        try:
-            require_memory(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
-            require_memory(self.where, self.header.beside + 8 * self.header.count, 1)
-        except ConfigError as error:
-            raise CodecError(self.where, f"too little memory ({error})", "a part of it") from None
+        _require_free(self.where, count, _HELD * event_size(self.header.form.shape[1:]))
+        _require_free(self.where, self.header.beside + 8 * self.header.count, 1)
+
+
+def _require_free(where: str, count: int, size: int) -> None:
+    """Raise a `CodecError` unless there is memory for so many things of so many bytes."""
+    try:
+        require_memory(where, count, size)
+    except ConfigError as error:
+        raise CodecError(where, f"too little memory ({error})", "a part of it") from None
 
 
 def header_in(file: Opened) -> Header:

@@ -17,6 +17,7 @@ from torch import Tensor
 from inkwash.codec.chain import Chain, reproducible, tensors_of
 from inkwash.codec.stack import Stack, first_words
 from inkwash.core.errors import DataError
+from inkwash.core.machine import return_freed_memory
 from inkwash.core.progress import reached
 from inkwash.core.randomness import Purpose, generator
 from inkwash.core.shapes import Array, event_size
@@ -53,6 +54,7 @@ class BitsBack:
                 need = max(need, self._push(stack, examples[start : start + count]))
                 start += count
                 reached(start / len(examples))
+                return_freed_memory()
             return stack.to_bytes()
 
     def _push(self, stack: Stack, batch: Tensor) -> float:
@@ -62,6 +64,9 @@ class BitsBack:
         lent, stack.lowest = before - stack.lowest, min(lowest, stack.lowest)
         stack.push_number(len(batch) - 1, self.most)
         return lent / len(batch)
+
+    def given(self, examples: Tensor) -> Tensor:
+        return examples
 
     def decode(self, data: bytes, count: int) -> Tensor:
         with reproducible():
@@ -73,6 +78,7 @@ class BitsBack:
                 parts.append(self.chain.pop(stack, batch))
                 left -= batch
                 reached(1 - left / count)
+                return_freed_memory()
             if not stack.holds_end_of(self._first):
                 raise DataError("chunk", "other bits at its bottom than those of its seed", "an undamaged chunk")
             return torch.cat(parts[::-1])

@@ -46,14 +46,15 @@ class Chunks:
     low: int
     high: int
 
-    def pack(self, integers: Tensor, odd: Array) -> bytes:
+    def pack(self, integers: Tensor, given: Tensor, odd: Array) -> bytes:
         """The bytes of examples.
 
         Args:
             integers: int64 `(B, *shape)`.
+            given: those that are given back; others only if the scheme loses some.
             odd: what the integers do not say, uint8; 0 where they say all.
         """
-        plain, own = self._packed(integers), self.scheme.encode(integers)
+        plain, own = self._packed(given), self.scheme.encode(integers)
         method, content = (_BY_SCHEME, own) if len(own) < len(plain) else (_PACKED, plain)
         more = b""
         if odd.any():
@@ -67,14 +68,22 @@ class Chunks:
         Raises:
             CodecError: bytes that do not decode. Where they do, the examples may still be others.
         """
+        is_coded, content, odd = self.content(part, count, where)
+        return (self._by_scheme if is_coded else self._unpacked)(content, count, where), odd
+
+    def content(self, part: memoryview, count: int, where: str) -> tuple[bool, memoryview, Array]:
+        """Whether the scheme coded the examples, their bytes, and what the integers do not say.
+
+        Raises:
+            CodecError: other bytes.
+        """
         if not len(part) or part[0] > _BY_SCHEME + _HAS_MORE:
             raise CodecError(where, "no chunk", WRITTEN)
         method, content = part[0], part[1:]
         odd = np.zeros((count, *self.shape), np.uint8)
         if method & _HAS_MORE:
             odd, content = self._more(content, count, where)
-        decode = self._by_scheme if method & _BY_SCHEME else self._unpacked
-        return decode(content, count, where), odd
+        return bool(method & _BY_SCHEME), content, odd
 
     def _more(self, content: memoryview, count: int, where: str) -> tuple[Array, memoryview]:
         size = count * math.prod(self.shape)

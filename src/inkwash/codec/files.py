@@ -15,7 +15,9 @@ import codecs
 import gzip
 import io
 import json
+import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -101,11 +103,27 @@ def as_it_is(file: Mapping[str, str], body: memoryview, where: str) -> Files:
 
 
 def _within(found: Files, where: str) -> Files:
-    """Files whose names lead out of no folder."""
+    """Files of a folder whose names are names, lead out of no folder, and are no folders of each other.
+
+    Raises:
+        CodecError: one of them is no such name.
+    """
+    paths = Counter(PurePosixPath(name) for name in found)
+    folders = {folder for path in paths for folder in path.parents}
     for name in found:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        path = PurePosixPath(name)
+        is_free = paths[path] == 1 and path not in folders
+        if not is_name(name) or path.is_absolute() or ".." in path.parts or not is_free:
             raise CodecError(where, f"the name {name!r}", "one within a folder")
     return found
+
+
+def is_name(name: str) -> bool:
+    """Whether a file can have this name, perhaps in folders."""
+    try:
+        return PurePosixPath(name).name != "" and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
 
 
 def written(units: Units, file: Mapping[str, str], held: Array, beside: bytes, where: str) -> Files:
@@ -118,11 +136,12 @@ def written(units: Units, file: Mapping[str, str], held: Array, beside: bytes, w
     if kind is None:
         raise CodecError(where, f"a file of kind {file.get('kind')!r}", f"one of {', '.join(KINDS)}")
     try:
-        return _within(kind.write(units, held, unbundled(beside, where) if beside else {}), where)
+        found = kind.write(units, held, unbundled(beside, where) if beside else {})
     except (LookupError, OSError, TypeError, ValueError) as error:
         if isinstance(error, CodecError):
             raise
         raise CodecError(where, f"names and columns that do not fit ({error})", WRITTEN) from None
+    return _within(found, where) if file["kind"] == "folder" else found
 
 
 # Arrays

@@ -100,21 +100,38 @@ class Train(_Training):
 class Evaluate:
     """Compare a trained model with held-out data: the bound by part and by time, over-fitting, samples against data,
     memorisation and drift. The report is written to RUN/evaluation. Two runs are compared on the same held-out
-    examples."""
+    examples. A pipeline of diffusers is compared with data that you state."""
 
     run: RunName
-    """Folder of a run."""
+    """Folder of a run, or of a pipeline of diffusers."""
     other: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="OTHER")] = None
     """Folder of another run of the same data, to compare with the first: one table and one report of both."""
+    data: str | None = None
+    """For a pipeline: data like its samples that it was not trained on, as train takes it. Half of it is compared with
+    samples, and half takes the place of training data."""
+    labels: str | None = None
+    """For a pipeline with classes: where the labels of the data are, as --data.labels of train."""
     out: str | None = None
-    """Folder for the comparison of two runs; comparison by default."""
+    """Folder for the comparison of two runs, comparison by default; or for the evaluation of a pipeline, evaluation by
+    default."""
     device: Device = "auto"
     """Where to evaluate; auto is a CUDA GPU if there is one, and otherwise the CPU."""
     config: Annotated[EvaluateConfig, NO_PREFIX] = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
+        from inkwash.bridges.pipelines import is_pipeline
         from inkwash.core.display import Display
 
+        if self.other is None and is_pipeline(self.run):
+            from inkwash.commands.evaluate import evaluate_pipeline
+
+            out = Path(self.out or "evaluation")
+            evaluate_pipeline(self.run, self.data, self.labels, self.config, out, self.device, Display())
+            return
+        for option in ("data", "labels"):
+            if getattr(self, option) is not None:
+                need = "none: a run is compared with the examples that it held out; a pipeline of diffusers takes it"
+                raise ConfigError(option, getattr(self, option), need)
         if self.other is None:
             from inkwash.evaluation.evaluate import evaluate
 
@@ -178,7 +195,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Compress:
-    """Compress data exactly under a model, to about as many bits as its bound says."""
+    """Compress data under a model: exactly, to about as many bits as its bound says, or with loss, to fewer."""
 
     run: RunName
     """Folder of a run, or of one of its checkpoints."""
@@ -199,7 +216,8 @@ class Compress:
 
 @dataclass(frozen=True)
 class Decompress:
-    """Write what a compressed file holds, exactly: the same file, or the same folder."""
+    """Write what a compressed file holds: the same file or the same folder, exactly, or an estimate of it if it was
+    compressed with loss."""
 
     run: RunName
     """Folder of the run, or of the checkpoint, that it was compressed under."""
@@ -207,12 +225,17 @@ class Decompress:
     """A file that inkwash compress wrote; inkwash inspect says what is in it."""
     out: Annotated[str | None, tyro.conf.arg(aliases=["-o"])] = None
     """File or folder to write; by default the name that the data had, in this folder."""
+    film: str | None = None
+    """Also write a film of the first 16 examples as they become sharp: above what is known after a part of the bits,
+    below the network's estimate, and how many bits were read. The suffix selects the format: .gif, .webp (no colour is
+    lost), or .png, a strip of all frames. It needs a file of mode direct."""
 
     def __call__(self) -> None:
         from inkwash.commands.compress import decompress_to_file
         from inkwash.core.display import Display
 
-        decompress_to_file(self.run, Path(self.file), None if self.out is None else Path(self.out), Display())
+        out, film = (None if name is None else Path(name) for name in (self.out, self.film))
+        decompress_to_file(self.run, Path(self.file), out, Display(), film)
 
 
 @dataclass(frozen=True)
@@ -221,11 +244,13 @@ class Inspect(_Training):
     file. Given data and the options of train, say what training would make of it; nothing is trained or written."""
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE|DATA")]
-    """Folder of a run, or of one of its checkpoints; a compressed file; or data, as for train."""
+    """Folder of a run, of one of its checkpoints, or of a pipeline of diffusers; a compressed file; or data, as for
+    train."""
 
     def __call__(self) -> None:
+        from inkwash.bridges.pipelines import is_pipeline
         from inkwash.commands.compress import inspect_file, is_compressed
-        from inkwash.commands.inspect import inspect_data, inspect_run
+        from inkwash.commands.inspect import inspect_data, inspect_pipeline, inspect_run
         from inkwash.core.display import Display
         from inkwash.training.remote import is_remote, names_run
         from inkwash.training.run import is_run
@@ -233,12 +258,15 @@ class Inspect(_Training):
         config, is_file = self.config(self.what), is_compressed(Path(self.what))
         given = first_difference(config, Config(self.what))
         remote = is_remote(self.what) and ("@" in self.what or not given) and names_run(self.what)
-        if not is_file and not remote and not is_run(Path(self.what)):
+        of_pipeline = not is_file and not remote and is_pipeline(self.what)
+        if not is_file and not remote and not of_pipeline and not is_run(Path(self.what)):
             return inspect_data(config, Display(), self.command("train", self.what))
         if given:
             need = "data to try it on; without options, inkwash inspect RUN shows those that it was trained with"
             raise ConfigError(given[0], given[1], need)
-        inspect_file(Path(self.what), Display()) if is_file else inspect_run(self.what, Display())
+        if is_file:
+            return inspect_file(Path(self.what), Display())
+        inspect_pipeline(self.what, Display()) if of_pipeline else inspect_run(self.what, Display())
 
     def command_line(self) -> str:
         """The command line of this command."""

@@ -13,14 +13,15 @@ import numpy as np
 from rich.filesize import decimal
 from torch import Tensor
 
-from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_grid
+from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_agreement
 from inkwash.codec.container import MAGIC, Opened, opened
-from inkwash.codec.files import KINDS, Files, as_it_is, content_of, written
+from inkwash.codec.files import KINDS, Files, as_it_is, content_of, is_name, written
 from inkwash.codec.forms import Form, as_it_was
-from inkwash.codec.scheme import mode_of
+from inkwash.codec.progressive import progressive
+from inkwash.codec.scheme import coding, mode_of
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
-from inkwash.core.config import BUILTIN_NAMES, CodecConfig, SamplingConfig
+from inkwash.core.config import BUILTIN_NAMES, CodecConfig
 from inkwash.core.display import Display
 from inkwash.core.errors import CodecError, ConfigError
 from inkwash.core.machine import free_memory
@@ -32,7 +33,8 @@ from inkwash.data.frames import dump_parquet, from_frame, is_frame, is_parquet
 from inkwash.data.objects import as_array
 from inkwash.data.raw import exists
 from inkwash.model.diffusion import Diffusion, require_diffusion
-from inkwash.training.decided import decided
+from inkwash.model.watch import Film
+from inkwash.training.learned_grid import learned_grid
 from inkwash.training.run import StrPath, load, read_header
 
 SUFFIX = ".ink"
@@ -69,33 +71,38 @@ def compress_to_file(run: StrPath, source: str, out: Path | None, config: CodecC
     count = len(content.held)
     display.say(f"data      {source}: {count} examples, {decimal(len(content.raw))}")
     config = replace(config, mode=config.mode or mode_of(model))
-    require_grid(config)
-    config, times = _learned(run, config, display)
+    require_agreement(config)
+    config, times = _learned(run, model, config, display)
     steps = config.steps or (model.steps if config.mode == "bits-back" else "some tens of")
     steps = steps if times is None else len(times) - 1
     display.say(f"cost      {steps} evaluations of the network for each example; {-(-count // config.chunk)} chunk(s)")
     with display.bar("compressing"):
         file = pack(model, content, config, times, Path(run).resolve().name)
-    for line in _lines(opened(file, str(target))):
+    made = opened(file, str(target))
+    for line in _lines(made):
         display.say(line)
     storage.make_folder(target.parent)
     storage.replace(target, file)
     display.wrote(target)
     bits = 8 * len(file) / (count * event_size(model.shape))
     display.found(file=str(target), bytes=len(file), raw_bytes=len(content.raw), examples=count, bits_per_dim=bits)
+    display.found(**_loss_in(made))
     share = len(file) / max(len(content.raw), 1)
     display.say(f"file      {target}: {decimal(len(file))}, {share:.1%} of the data, {bits:.3f} bits per dimension")
     display.say(f"next      {typed('decompress', run, target, '-o', _free(_original(source)))}")
 
 
-def _learned(run: StrPath, config: CodecConfig, display: Display) -> tuple[CodecConfig, Tensor | None]:
+def _learned(
+    run: StrPath, model: Diffusion, config: CodecConfig, display: Display
+) -> tuple[CodecConfig, Tensor | None]:
     """The options with the grid of the least bound in place of a number of steps, if they ask for it."""
     if config.grid != "learned":
         return config, None
     if config.steps is None:
         raise ConfigError("steps", "nothing", "a number of steps, for which the grid is learned, such as --steps 10")
-    model, _ = decided(run, SamplingConfig(sampler="ancestral", steps=config.steps, grid="learned"), display)
-    return replace(config, steps=None), require_diffusion(model, "compress").plan().times
+    own = coding(model)
+    times = learned_grid(run, own, "bound", config.steps, display, "" if own is model else "matched")
+    return replace(config, steps=None), times
 
 
 def _original(source: str) -> Path:
@@ -130,8 +137,18 @@ def _lines(file: Opened) -> Iterator[str]:
     if header.times is not None:
         steps = f"{len(header.times) - 1} steps of a {config.grid or 'given'} grid"
     yield f"mode      {config.mode}, {steps}, seed {config.seed}; {header.chunks} chunk(s) of {config.chunk}"
+    if header.loss is not None:
+        yield f"lossy     up to time {config.lossy:g}: {header.loss}"
     bits = 8 * sum(header.lengths[: header.chunks]) / max(math.prod(form.shape), 1)
     yield f"bytes     {sum(header.lengths)} for {header.raw}; {bits:.3f} bits per dimension, without the header"
+
+
+def _loss_in(file: Opened) -> dict[str, float]:
+    """How far the examples of a file with loss are from the data, as plain data; decibels only if they are finite."""
+    loss = None if stored(file) else header_in(file).loss
+    if loss is None:
+        return {}
+    return {"rmse": loss.rmse, **({"psnr": loss.psnr(loss.rmse)} if loss.rmse else {})}
 
 
 def _require_free(target: Path) -> None:
@@ -157,7 +174,7 @@ def _free(path: Path) -> Path:
     return next((each for each in names if not exists(each)), path)
 
 
-def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display) -> None:
+def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Display, film: Path | None = None) -> None:
     """Write what a compressed file holds: the file or the folder that it was made of.
 
     Args:
@@ -165,10 +182,12 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
         path: the compressed file.
         out: where to write; by default under the name that the data had, in the working folder.
         display: where to report.
+        film: where to write a film of the first examples, as they become sharp; None: there is none.
 
     Raises:
         CodecError: a damaged file, or one of another model, machine or version.
-        ConfigError: a file or folder that is there already, or a name that ends as files of another kind do.
+        ConfigError: a file or folder that is there already, a name that ends as files of another kind do, or a file that
+            cannot be read bit by bit.
     """
     file = open_file(path)
     raw = stored(file)
@@ -177,15 +196,32 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
     _require_free(target)
     _require_ending(target, (raw or header_in(file)).file)
     model = require_diffusion(load(run), "decompress")
+    recorded = None if film is None else _filmed(model, path, film, display)
     with display.bar("decompressing"):
         files = _files(model, file, raw, header, target)
+    if recorded is not None:
+        storage.make_folder(recorded.path.parent)
+        recorded.save()
+        display.wrote(recorded.path)
+        display.say(f"film      {recorded.path}: {len(recorded.shots)} frames")
     _write(target, files)
     display.wrote(target)
     size = sum(map(len, files.values()))
     display.found(file=str(target), bytes=size, files=len(files))
     what = "file      " if "" in files else "folder    "
-    display.say(f"{what}{target}: {decimal(size)}, checked")
+    lost = "" if header is None or header.loss is None else f", with loss: {header.loss}"
+    display.say(f"{what}{target}: {decimal(size)}, checked{lost}")
     display.say(f"next      {typed('inspect', path)}")
+
+
+def _filmed(model: Diffusion, path: Path, target: Path, display: Display) -> Film:
+    """A film of the first examples of a file, one frame after each halving of their cells."""
+    _require_free(target)
+    film = Film(model, target)
+    with display.bar("filming"):
+        for bits, state in progressive(model, path.read_bytes()):
+            film.add(state, f"{bits:.3g} bits/dim, time {state.s:.2f}")
+    return film
 
 
 def open_file(path: Path) -> Opened:
@@ -206,7 +242,7 @@ def _name(raw: Stored | None, header: Header | None, path: Path) -> str:
     file = raw.file if raw else header.file if header else None
     form = raw.form if raw else header.form if header else None
     name = (file or {}).get("name") or path.stem + (".csv" if form and form.kind == "rows" else ".npy")
-    if Path(name).name != name:
+    if Path(name).name != name or not is_name(name):
         raise CodecError(str(path), f"the name {name!r}", "one without a folder")
     return name
 

@@ -24,7 +24,7 @@ class Sample:
     """Sample a trained model: all samples in data units as samples.npy, or .csv for a table, and pictures as PNG."""
 
     run: RunName
-    """Folder of a run, or of one of its checkpoints."""
+    """Folder of a run, of one of its checkpoints, or of a pipeline of diffusers."""
     n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 64
     """How many samples."""
     out: str = "samples"
@@ -59,7 +59,7 @@ class Relatives:
     common."""
 
     run: RunName
-    """Folder of a run."""
+    """Folder of a run, or of a pipeline of diffusers."""
     example: _Example
     """Number of a held-out example, or a picture or .npy file of one."""
     t: tuple[Annotated[float, Range(0, 1, open_low=True)], ...] = (0.2, 0.4, 0.6, 0.8)
@@ -82,7 +82,7 @@ class Interpolate:
     """Make examples that lead from one to another: between their codes, or between noisy versions of both."""
 
     run: RunName
-    """Folder of a run."""
+    """Folder of a run, or of a pipeline of diffusers."""
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
     """Number of a held-out example, or a picture or .npy file of one."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
@@ -111,7 +111,7 @@ class Inpaint:
     one picture."""
 
     run: RunName
-    """Folder of a run, or of one of its checkpoints."""
+    """Folder of a run, of one of its checkpoints, or of a pipeline of diffusers."""
     example: _Example
     """Number of a held-out example, or a picture or .npy file of one."""
     mask: str | None = None

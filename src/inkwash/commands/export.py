@@ -6,9 +6,10 @@ import shlex
 from pathlib import Path
 
 from inkwash.bridges.exporting import TARGETS, export
+from inkwash.commands.keywords import named_model
 from inkwash.core.config import ExportName
 from inkwash.core.display import Display
-from inkwash.training.run import StrPath, load
+from inkwash.training.run import StrPath
 
 _LOADING = "from diffusers import DiffusionPipeline"
 _TRUST = "trust_remote_code=True"
@@ -30,7 +31,7 @@ def export_run(run: StrPath, to: ExportName, out: str | None, guidance: float | 
     ending = "-diffusers" if to == "diffusers" else TARGETS[to].suffix
     path = Path(out or f"{Path(run).name or Path.cwd().name}{ending}")
     with display.bar(f"exporting to {path}"):
-        done = export(load(run), to, path, guidance=guidance)
+        done = export(named_model(run), to, path, guidance=guidance)
     display.wrote(*done.files)
     display.found(difference=done.difference)
     if done.difference is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from inkwash.commands.keywords import pipeline_model
 from inkwash.core.config import Config
 from inkwash.core.display import Display
 from inkwash.core.machine import accelerator
@@ -12,6 +13,7 @@ from inkwash.core.options import to_json
 from inkwash.core.text import typed
 from inkwash.data.columns import listed
 from inkwash.data.spec import DataSpec
+from inkwash.model.diffusion import require_diffusion
 from inkwash.training.checkpoint import list_checkpoints
 from inkwash.training.prepare import prepare
 from inkwash.training.remote import is_remote
@@ -46,6 +48,19 @@ def inspect_run(run: StrPath, display: Display) -> None:
         display.say(f"next       {typed('train', config.source, '--out', run)}   (with the options above) resumes")
     else:
         display.say(f"next       {typed('sample', run, '-n', 64)}")
+
+
+def inspect_pipeline(name: str, display: Display) -> None:
+    """Print what a pipeline of diffusers, in a local folder, is as a model."""
+    model = require_diffusion(pipeline_model(name), "inspect")
+    spec, labels = model.units.spec, model.condition.describe()
+    found = {"data": spec.describe(), "labels": labels or "none", "network": repr(model.denoiser)}
+    found |= {"steps": str(model.steps), "walking": repr(model.walking)}
+    display.found(pipeline=name, **found)
+    display.say(f"pipeline   {name} (weights that fit)")
+    for what, words in found.items():
+        display.say(f"{what:<10} {words}")
+    display.say(f"next       {typed('sample', name, '-n', 64, '--steps', 50)}")
 
 
 def _constants(spec: DataSpec) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inkwash.bridges.pipelines import is_pipeline
 from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
@@ -33,6 +34,8 @@ def example(run: StrPath, model: Model, name: str) -> Array:
         raise DataError(name, "no such file", need)
     if not name.isdecimal():
         return read_example(Path(name), spec)
+    if is_pipeline(run):
+        raise DataError(name, "the number of a held-out example, and a pipeline", "a picture or .npy file of one")
     held_out = Run(Path(run)).split()[1]
     if len(name) > len(str(len(held_out))) or int(name) >= len(held_out):
         raise DataError(name, "no such example", f"one of the {len(held_out)} held out, 0 to {len(held_out) - 1}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from inkwash.bridges.pipelines import is_pipeline
 from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output, image_name
@@ -40,7 +41,7 @@ def sample_to_folder(
     Processes started together, by `accelerate launch` or `torchrun`, share the work; the first of them writes.
 
     Args:
-        run: folder of a run or checkpoint.
+        run: folder of a run, of a checkpoint, or of a pipeline of diffusers.
         n: how many, at least 1.
         options: seed, condition, device and walk.
         output: where to write.
@@ -65,11 +66,12 @@ def sample_to_folder(
         model, keywords = cast(Any, model) * Where(where) * condition, {}
     data = draw_in_shares(model, n, output.display, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
-        _write(output, spec, data, read_header(run)[0].config.source, known)
+        _write(output, run, spec, data, known)
         if recorded is not None:
             output.film(recorded)
         if not is_remote(run):
-            output.say(f"next      {typed('evaluate', run)}")
+            data_too = ("--data", "DATA") if is_pipeline(run) else ()
+            output.say(f"next      {typed('evaluate', run, *data_too)}")
 
 
 def _film_name(name: str) -> str:
@@ -78,9 +80,9 @@ def _film_name(name: str) -> str:
     return name
 
 
-def _write(output: Output, spec: DataSpec, data: Any, source: str, known: Format | None) -> None:
+def _write(output: Output, run: StrPath, spec: DataSpec, data: Any, known: Format | None) -> None:
     if spec.columns:
-        output.table(f"samples{table_suffix(source)}", spec, data)
+        output.table(f"samples{table_suffix(read_header(run)[0].config.source)}", spec, data)
     elif known is not None:
         output.samples(known, "samples", spec, data)
     else:

@@ -60,7 +60,7 @@ DegradationName = Literal["blur", "pixelate", "mask"]
 NormName = Literal["l1", "l2"]
 RegressionName = Literal["simple", "x", "v", "velocity", "score", "min-snr", "edm", "continuous"]
 ObjectiveName = Literal[RegressionName, "mean", "bound", "hybrid"]
-MoveName = Literal["flip", "shift", "transpose"]
+MoveName = Literal["flip", "shift", "transpose", "warp"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 TimesName = Literal["uniform", "low-discrepancy", "log-normal", "loss-history", "log-snr-density"]
 SamplerName = Literal[
@@ -326,7 +326,8 @@ class TrainConfig:
     augment: tuple[MoveName, ...] | None = None
     """Series, images and volumes only: transformations of the examples, which the network sees beside the noisy data.
     Samples and likelihoods are those of the data as it is. flip reverses each side with probability 1/2, the time of a
-    series too; shift moves by up to an eighth of a side, or one place; transpose swaps equal sides of a picture."""
+    series too; shift moves by up to an eighth of a side, or one place; transpose swaps equal sides of a picture; warp
+    turns, zooms, shears and shifts a little, and interpolates."""
     augment_share: Fraction | None = None
     """With augment only: how often an example meets each transformation; by default 0.5."""
     seed: Seed = 0
@@ -466,3 +467,7 @@ class CodecConfig:
     """Seed of the first bits and of the noise, which the file names."""
     chunk: Annotated[int, Range(1, 10**6)] = 1024
     """Examples that are compressed together. Longer chunks give fewer bytes; a part of the file is read by chunks."""
+    lossy: Annotated[float, Range(0, 1)] | None = None
+    """Of mode direct: a time, from 0 to 1, with which the file holds no more of the data than noisy data at this time,
+    and what comes back is the network's estimate of it. Larger times give fewer bytes and larger errors. By default
+    nothing is lost."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DPI = 150
 _LINE_HEIGHT, _LINE_WIDTH = 48, 96
+_MARGIN = 3
 INK, WASH, ACCENT = "#1b2a41", "#8d99ae", "#c8553d"
 
 
@@ -104,6 +105,32 @@ def grid(pixels: Array, columns: int | None = None, scale: int | None = None) ->
     return sheet.repeat(scale, 0).repeat(scale, 1)
 
 
+def captioned(frames: Sequence[Array], captions: Sequence[str]) -> list[Array]:
+    """Frames of one size, uint8 `(H, W[, C])`, each with a line of words below it; all as wide as the longest needs."""
+    lines = [_line_of(caption) for caption in captions]
+    height, width = (max(sizes) for sizes in zip(*(line.shape for line in lines), strict=True))
+    wide = max(width, frames[0].shape[1])
+    return [_below(frame, line, height, wide) for frame, line in zip(frames, lines, strict=True)]
+
+
+def _below(frame: Array, line: Array, height: int, width: int) -> Array:
+    found = np.full((len(frame) + height, width, *frame.shape[2:]), 255, np.uint8)
+    found[: len(frame), : frame.shape[1]] = frame
+    found[len(frame) : len(frame) + len(line), : line.shape[1]] = line.reshape(*line.shape, *[1] * (frame.ndim - 2))
+    return found
+
+
+def _line_of(words: str) -> Array:
+    """Words, dark on white, uint8 `(H, W)`."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default()
+    _, _, right, bottom = map(math.ceil, font.getbbox(words))
+    picture = Image.new("L", (right + 2 * _MARGIN, bottom + 2 * _MARGIN), 255)
+    ImageDraw.Draw(picture).text((_MARGIN, _MARGIN), words, fill=0, font=font)
+    return np.asarray(picture)
+
+
 def save_pixels(path: Path, pixels: Array) -> None:
     """Write one image `(H, W[, C])`, uint8 or uint16, as PNG of that depth."""
     storage.replace(path, png_of(pixels))
@@ -138,13 +165,24 @@ def sheet(spec: DataSpec, data: Array, columns: int | None = None, among: Array 
         return grid(_stretched(spec, data[:64].reshape(1, -1, *spec.shape)), scale=4)
     figure, axes = new_figure(4, 4)
     draw_points(axes, data)
+    if spec.columns:
+        _as_columns(axes, list(spec.columns))
     if among is not None:
         _show_range(axes, among.reshape(len(among), -1))
     return _drawn(figure)
 
 
+def _as_columns(axes: Any, names: Sequence[str]) -> None:
+    """Name the axes after the columns that they show, each in a scale of its own."""
+    axes.set_aspect("auto")
+    axes.set_xlabel(names[0])
+    if len(names) > 1:
+        axes.set_ylabel(names[1])
+
+
 def _show_range(axes: Any, among: Array) -> None:
     low, high = among.min(0), among.max(0)
+    axes.set_adjustable("box")  # a range that is given must not give way to an aspect
     axes.set_xlim(low[0], high[0])
     if among.shape[1] > 1:
         axes.set_ylim(low[1], high[1])

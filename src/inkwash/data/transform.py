@@ -169,7 +169,11 @@ class Transform:
 
     def log_det(self, x: Tensor) -> Tensor:
         r"""$\log|\partial x/\partial\text{data}|$ at `x` `(N, *spec.shape)` in model units, nats per example: `(N,)`,
-        float64.
+        float64."""
+        return sum_event(self.entry_log_det(x))
+
+    def entry_log_det(self, x: Tensor) -> Tensor:
+        """What each entry adds to `log_det`, `(N, *spec.shape)`.
 
         Only the real numbers that are present count: an entry that has a probability in place of a density keeps it,
         and a missing entry, NaN, has neither.
@@ -179,7 +183,7 @@ class Transform:
         for i, curve in self.curves.items():
             slopes[:, i] = curve.log_slope(u[:, i])
         is_real = self._column(self.spec.is_real).to(x.device, torch.bool)
-        return sum_event(slopes - self._column(self.scale).to(u).log(), is_real & ~x.isnan())
+        return torch.where(is_real & ~x.isnan(), slopes - self._column(self.scale).to(u).log(), 0)
 
     def describe(self) -> str:
         """The map in words."""

@@ -166,7 +166,7 @@ def compare(
     for run, dataset in zip(runs, _same_examples(runs, data), strict=True):
         display.say(f"evaluating    {run.path}")
         found.append(evaluated(run.path, config, display, data=dataset, device=device, features=features, known=known))
-    comparison = _comparison(found)
+    comparison = _comparison(runs, found)
     if main:
         for each in found:
             each.write(display)
@@ -188,9 +188,9 @@ def _same_examples(runs: tuple[Run, Run], data: Any) -> list[Dataset]:
     return datasets
 
 
-def _comparison(found: list[Evaluated]) -> Comparison:
+def _comparison(runs: tuple[Run, Run], found: list[Evaluated]) -> Comparison:
     a, b = (each.found.grades() for each in found)
-    headers = [each.run.header() for each in found]
+    headers = [run.header() for run in runs]
     shared = [name for name in a if name in b and a[name].unit == b[name].unit]
     notes = [f"{name}: only one of the two has it in this unit" for name in [*a, *b] if name not in shared]
     if headers[0].transform != headers[1].transform:
@@ -201,7 +201,7 @@ def _comparison(found: list[Evaluated]) -> Comparison:
     if steps[0] != steps[1]:
         notes.append(f"the bounds are on grids of {steps[0]} and {steps[1]} steps; --bound-steps makes them equal")
     rows = tuple(Row.of(name, a[name], b[name]) for name in shared)
-    return Comparison(str(found[0].run.path), str(found[1].run.path), rows, tuple(dict.fromkeys(notes)))
+    return Comparison(str(runs[0].path), str(runs[1].path), rows, tuple(dict.fromkeys(notes)))
 
 
 def _write(out: Path, comparison: Comparison, found: list[Evaluated], config: EvaluateConfig, display: Display) -> None:
@@ -209,13 +209,13 @@ def _write(out: Path, comparison: Comparison, found: list[Evaluated], config: Ev
     storage.make_folder(out)
     storage.replace(out / "comparison.json", storage.dump_json(comparison.to_json()))
     a, b = found
-    command = f"{command_of(a.run.path, config, b.run.path)} --out {shlex.quote(str(out))}"
+    command = f"{command_of(Path(comparison.a), config, Path(comparison.b))} --out {shlex.quote(str(out))}"
     pictures = {
         SAMPLES: {"A": a.folder / "samples.png", "B": b.folder / "samples.png"},
         BY_TIME: {"A": a.folder / "bound_by_time.png", "B": b.folder / "bound_by_time.png"},
     }
     there = {caption: pair for caption, pair in pictures.items() if all(path.exists() for path in pair.values())}
-    warnings = {f"{name}: {each.run.path}": each.found.warnings() for name, each in zip("AB", found, strict=True)}
+    warnings = {f"A: {comparison.a}": a.found.warnings(), f"B: {comparison.b}": b.found.warnings()}
     storage.replace(out / "report.html", comparison_page(comparison, command, there, warnings))
     for line in comparison.lines():
         display.say(line)

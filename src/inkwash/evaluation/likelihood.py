@@ -42,12 +42,12 @@ class BoundByTime:
     Args:
         time_edges: the K + 1 times that separate the stretches, decreasing.
         held_out: K numbers for held-out data.
-        train: K numbers for training data.
+        train: K numbers for training data; None where that is not known.
     """
 
     time_edges: list[float]
     held_out: list[float]
-    train: list[float]
+    train: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Likelihood(Finding):
     Args:
         bound: by set: `held_out`, `train` and, if examples have conditions, `held_out_given_condition`.
         bound_by_time: of held-out and training data.
-        overfitting: difference of the two bounds.
+        overfitting: difference of the two bounds; None where training data is not known.
         log_density: None for data or models without one, and for large examples.
         importance: None for models without a latent, and for large latents that are walked to.
         each: what each example adds to the bounds, by set, to `log_density` and to `importance`, in their units; it is
@@ -116,7 +116,7 @@ class Likelihood(Finding):
 
     bound: dict[str, MeanBound]
     bound_by_time: BoundByTime
-    overfitting: Overfitting
+    overfitting: Overfitting | None
     log_density: LogDensity | None
     importance: Importance | None
     each: dict[str, Array] = field(default_factory=dict)
@@ -131,8 +131,9 @@ class Likelihood(Finding):
             f"bound, {name.replace('_', ' ')}": Grade(bound.total, "low", bound.unit, self.each.get(name))
             for name, bound in self.bound.items()
         }
-        held_out, train = self.each.get("held_out"), self.each.get("train")
-        found["over-fitting"] = Grade(self.overfitting.gap, "low", self.unit, held_out, train)
+        if self.overfitting is not None:
+            held_out, train = self.each.get("held_out"), self.each.get("train")
+            found["over-fitting"] = Grade(self.overfitting.gap, "low", self.unit, held_out, train)
         if self.log_density is not None:
             each = self.each.get("log_density")
             found["log-density"] = Grade(self.log_density.held_out, "high", self.log_density.unit, each)
@@ -162,12 +163,12 @@ class Likelihood(Finding):
                 f"likelihood    held out {found.held_out:.3f} ± {found.std_error:.3f} {found.unit} (by importance "
                 f"sampling; {found.draws} draws of z, worth {found.effective_draws:.1f}; {found.examples} examples)"
             )
-        gap = self.overfitting
-        yield f"over-fitting  held out - train = {gap.gap:.3f} ± {gap.std_error:.3f} {self.unit}"
+        if (gap := self.overfitting) is not None:
+            yield f"over-fitting  held out - train = {gap.gap:.3f} ± {gap.std_error:.3f} {self.unit}"
 
     def warnings(self) -> Iterator[str]:
         gap = self.overfitting
-        if is_beyond(gap.gap, gap.std_error):
+        if gap is not None and is_beyond(gap.gap, gap.std_error):
             yield f"over-fitting: the bound is {gap.gap:.3f} {self.unit} worse on held-out data than on training data"
 
 
@@ -175,23 +176,23 @@ def measure_likelihood(subject: Subject, display: Display) -> Likelihood:
     """The bound of held-out and training data, and the exact log-density of held-out data."""
     display.say("evaluating the bound …")
     parts, condition = subject.parts, subject.held_out_condition
+    needed = condition if subject.needs_condition else None
     tasks: list[Callable[[], Any]] = [
-        lambda: _bound(subject, parts.held_out),
-        lambda: _bound(subject, parts.train),
-        lambda: _bound(subject, parts.held_out, condition) if condition else None,
+        lambda: _bound(subject, parts.held_out, needed),
+        lambda: _bound(subject, parts.train) if subject.is_trained_on else None,
+        lambda: _bound(subject, parts.held_out, condition) if condition and not needed else None,
         lambda: _log_density(subject, display),
         lambda: _importance(subject, display),
     ]
     with display.bar("evaluating the bound"):
         held_out, train, given_condition, (log_density, densities), (importance, likelihoods) = results_of(tasks)
-    bounds = {"held_out": held_out, "train": train}
-    if condition:
-        bounds["held_out_given_condition"] = given_condition
+    every = {"held_out": held_out, "train": train, "held_out_given_condition": given_condition}
+    bounds = {name: bound for name, bound in every.items() if bound is not None}
     each = {name: (bound.total * _unit(bound)).cpu().numpy() for name, bound in bounds.items()}
     return Likelihood(
         bound={name: bound.mean() for name, bound in bounds.items()},
-        bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), _per_time(train)),
-        overfitting=_overfitting(held_out, train),
+        bound_by_time=BoundByTime(held_out.time_edges.tolist(), _per_time(held_out), train and _per_time(train)),
+        overfitting=train and _overfitting(held_out, train),
         log_density=log_density,
         importance=importance,
         each=each | {"log_density": densities, "importance": likelihoods},

@@ -141,6 +141,8 @@ def _nearest(train: Examples, x: Array) -> tuple[Array, Array]:
     return distance, nearest
 
 
-def measure_memorisation(subject: Subject) -> Memorisation:
-    """Samples against the entire training part."""
+def measure_memorisation(subject: Subject) -> Memorisation | None:
+    """Samples against the entire training part, if the model was trained on it."""
+    if not subject.is_trained_on:
+        return None
     return memorisation_test(subject.space.samples, subject.train, subject.space.held_out)

@@ -45,8 +45,9 @@ def draw_pictures(folder: Path, subject: Subject, found: Evaluation) -> dict[str
     shown = {SAMPLES: folder / "samples.png"}
     pictures.save_samples(shown[SAMPLES], spec, parts.samples[:_SHOWN] if spec.size else parts.samples)
     if spec.size:
-        shown[NEIGHBOURS] = folder / "neighbours.png"
-        _draw_neighbours(shown[NEIGHBOURS], subject, found.memorisation)
+        if found.memorisation is not None:
+            shown[NEIGHBOURS] = folder / "neighbours.png"
+            _draw_neighbours(shown[NEIGHBOURS], subject, found.memorisation)
     elif _is_in_the_plane(spec):
         shown[DENSITIES] = folder / "densities.png"
         _draw_densities(shown[DENSITIES], subject.model, parts)
@@ -83,11 +84,10 @@ def _draw_by_time(path: Path, by_time: BoundByTime, unit: str) -> None:
     """The diffusion part as a density over time: the area under a curve is that part."""
     figure, axes = pictures.new_figure(7, 4)
     edges = np.asarray(by_time.time_edges)[::-1]
-    for name, values, colour in (
-        ("held out", by_time.held_out, pictures.ACCENT),
-        ("train", by_time.train, pictures.WASH),
-    ):
-        axes.stairs(np.asarray(values)[::-1] / np.diff(edges), edges, color=colour, label=name)
+    curves = ("held out", by_time.held_out, pictures.ACCENT), ("train", by_time.train, pictures.WASH)
+    for name, values, colour in curves:
+        if values is not None:
+            axes.stairs(np.asarray(values)[::-1] / np.diff(edges), edges, color=colour, label=name)
     axes.set(xlabel="time (0 is data, 1 is noise)", ylabel=f"diffusion part, {unit} per unit of time", yscale="log")
     axes.legend(frameon=False)
     pictures.save_figure(path, figure)

@@ -10,7 +10,8 @@ import base64
 import itertools
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -31,35 +32,59 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 _CURVE = "Loss by training step."
 
 
-def page(found: Evaluation, run: Run, model: Model, shown: Mapping[str, Path]) -> bytes:
+@dataclass(frozen=True)
+class Heading:
+    """What a report says about a model beside its evaluation.
+
+    Args:
+        name: of the model.
+        about: the data, the model and its training, a line each.
+        command: what evaluates it again.
+        options: every option of its training as JSON; None for a model without a run.
+        curve: the picture of its loss; there may be none.
+        of_object: the kind of the object of Python that a run was trained on, if it was one.
+    """
+
+    name: str
+    about: Mapping[str, str]
+    command: str
+    options: str | None = None
+    curve: Path | None = None
+    of_object: str | None = None
+
+    @classmethod
+    def of_run(cls, run: Run, model: Model, config: EvaluateConfig) -> Heading:
+        """That of a run, with its model, evaluated with these options."""
+        header = run.header()
+        options = json.dumps(to_json(header.config), indent=2, ensure_ascii=False)
+        source = header.config.source if header.config.source.startswith("<") else None
+        about, command = describe_run(header, model), command_of(run.path, config)
+        return cls(run.path.resolve().name, about, command, options, run.path / "curve.png", source)
+
+
+def page(found: Evaluation, heading: Heading, shown: Mapping[str, Path]) -> bytes:
     """The report: one file of HTML.
 
     Args:
         found: the evaluation.
-        run: the run; the page shows its curve of the loss too, if there is one.
-        model: the model of the run.
+        heading: what it says about the model beside that.
         shown: the pictures to hold, by their captions.
     """
-    header, curve = run.header(), run.path / "curve.png"
-    pictures = {**shown, _CURVE: curve} if curve.exists() else shown
+    curve = heading.curve
+    pictures = {**shown, _CURVE: curve} if curve is not None and curve.exists() else shown
     return _rendered(
         "report.html",
         found=found,
         warnings=found.warnings(),
-        name=run.path.resolve().name,
-        header=header,
-        about=describe_run(header, model),
-        options=json.dumps(to_json(header.config), indent=2, ensure_ascii=False),
+        head=heading,
         pictures={caption: _data_uri(path) for caption, path in pictures.items()},
         meanings=fidelity.MEANINGS,
         spaces=fidelity.SPACES,
         scores=calibration.MEANINGS,
-        command=command_of(run.path, found.config),
         moves=found.drift.largest(_MOVES),
         curve=_CURVE,
         by_time=BY_TIME,
         neighbours=NEIGHBOURS,
-        by_object=header.config.source.startswith("<"),
         versions=versions(),
     )
 
@@ -95,12 +120,12 @@ def _visible(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def command_of(run: Path, config: EvaluateConfig, *others: Path) -> str:
-    """The command line that makes an evaluation again, of one run or of several side by side."""
+def command_of(run: Path, config: EvaluateConfig, *others: Path, words: Sequence[str] = ()) -> str:
+    """The command line that makes an evaluation again, of one model or of several side by side; `words` end it."""
     options = to_json(config)
     options |= options.pop("sampling")
-    words = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
-    return typed("evaluate", run, *others, *itertools.chain(*words))
+    stated = ([f"--{name.replace('_', '-')}", str(value)] for name, value in options.items() if value is not None)
+    return typed("evaluate", run, *others, *itertools.chain(*stated), *words)
 
 
 def describe_run(header: Header, model: Model) -> dict[str, str]:

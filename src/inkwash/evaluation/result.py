@@ -34,7 +34,7 @@ class Evaluation:
     """Everything that an evaluation found; a measure that does not go with the data found None.
 
     Args:
-        step: training step of the model.
+        step: training step of the model; None where it is not known.
         data: name of the data.
         config: how much was evaluated.
         likelihood: the bound, over-fitting and exact log-density.
@@ -48,15 +48,16 @@ class Evaluation:
         columns: columns of vectors, and pairs of columns.
         utility: what can be learned from samples.
         labels: whether samples are of their class.
+        notes: what is not measured, and why, a sentence each.
     """
 
-    step: int
+    step: int | None
     data: str
     config: EvaluateConfig
     likelihood: Likelihood
     two_sample: TwoSample
     fidelity: Spaces
-    memorisation: Memorisation
+    memorisation: Memorisation | None
     drift: Drift
     imputation: Imputation | None
     series: Series | None
@@ -64,9 +65,11 @@ class Evaluation:
     columns: Columns | None
     utility: Utility | None
     labels: Labels | None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<Evaluation of {self.data} at step {self.step}: {len(self.warnings())} warnings>"
+        step = "" if self.step is None else f" at step {self.step}"
+        return f"<Evaluation of {self.data}{step}: {len(self.warnings())} warnings>"
 
     def _repr_html_(self) -> str:
         return page(repr(self), self.lines())
@@ -81,6 +84,7 @@ class Evaluation:
         found = self.likelihood, self.two_sample, self.fidelity, self.memorisation, self.drift
         by_kind = self.labels, self.utility, self.columns, self.imputation, self.series, self.forecasts
         yield from (f"warning       {text}" for text in self.warnings())
+        yield from (f"note          {text}" for text in self.notes)
         for finding in (*found, *by_kind):
             if finding is not None:
                 yield from finding.lines()
@@ -93,21 +97,21 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The evaluation as `evaluation.json` has it."""
         head = {"step": self.step, "data": self.data, **to_json(self.config), **self.likelihood.to_json()}
-        names = [field.name for field in fields(self)][4:]  # the first four make the head
+        names = [field.name for field in fields(self)][4:-1]  # the first four make the head
         found = {name: _plain(getattr(self, name)) for name in names}
-        return {**head, **found, "warnings": self.warnings()}
+        return {**head, **found, "notes": list(self.notes), "warnings": self.warnings()}
 
 
 def _plain(finding: Finding | None) -> Any:
     return None if finding is None else finding.to_json()
 
 
-def measure(subject: Subject, step: int, display: Display) -> Evaluation:
+def measure(subject: Subject, step: int | None, display: Display) -> Evaluation:
     """Take all measures of a subject; processes that were started together divide them.
 
     Args:
         subject: what is evaluated.
-        step: training step of the model.
+        step: training step of the model; None where it is not known.
         display: where to show progress.
     """
     likelihood = measure_likelihood(subject, display)
@@ -127,7 +131,8 @@ def measure(subject: Subject, step: int, display: Display) -> Evaluation:
     weights = [_weight(name, subject.config) for name in measures]
     with display.bar("testing samples against data"):
         found: dict[str, Any] = dict(zip(measures, results_of([*measures.values()], weights=weights), strict=True))
-    return Evaluation(step=step, data=subject.name, config=subject.config, likelihood=likelihood, **found)
+    head: dict[str, Any] = {"step": step, "data": subject.name, "config": subject.config, "notes": subject.left_out()}
+    return Evaluation(**head, likelihood=likelihood, **found)
 
 
 def _weight(name: str, config: EvaluateConfig) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import cast
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -83,6 +83,13 @@ class Rows:
         return take(self.data, self.places[rows])
 
 
+class About(TypedDict, total=False):
+    """What is particular about a model, by the names that `Subject` has for it."""
+
+    is_trained_on: bool
+    needs_condition: bool
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is evaluated.
@@ -101,6 +108,10 @@ class Subject:
         fitted_condition: the condition of `parts.fitted`.
         features: the user's function for one more space of features, if there is one.
         known: what was found about the data alone.
+        is_trained_on: whether the model was trained on the training part. It was not if the model has no run: some of
+            the data then takes the place of training data, wherever that stands for data as such.
+        needs_condition: whether the model has no distribution without a condition, as a network that was never trained
+            without one; all bounds are then those under it.
     """
 
     name: str
@@ -115,6 +126,18 @@ class Subject:
     fitted_condition: ConditionKeywords
     features: Features | None = None
     known: Known = field(default_factory=Known)
+    is_trained_on: bool = True
+    needs_condition: bool = False
+
+    def left_out(self) -> tuple[str, ...]:
+        """What is not measured, and why, a sentence each."""
+        found = []
+        if not self.is_trained_on:
+            unknown = "over-fitting and memorisation are left out, as what the model was trained on is not known"
+            found.append(f"{unknown}; wherever else training examples are named, half of the data takes their place")
+        if self.needs_condition:
+            found.append("the bounds are those under the labels, as the model was never trained without one")
+        return tuple(found)
 
 
 def subject_of(
@@ -125,6 +148,7 @@ def subject_of(
     display: Display,
     features: Features | None = None,
     known: Known | None = None,
+    **about: Unpack[About],
 ) -> Subject:
     """Sample from the model, and collect what the samples are compared with.
 
@@ -139,6 +163,7 @@ def subject_of(
         display: where to show progress.
         features: see `Subject`.
         known: see `Subject`.
+        **about: see `Subject`.
 
     Raises:
         DataError: too few held-out or training examples.
@@ -167,6 +192,7 @@ def subject_of(
         fitted_condition=dataset.conditions(fitted_places),
         features=features,
         known=known or Known(),
+        **about,
     )
 
 

@@ -86,6 +86,9 @@ class Bound:
         prior_log_prob: for a diffusion model, the log-density or log-mass of x under the prior, $L_\mathrm{null}$ in
             the same paper, `(B,)`. NaN for a model with a latent.
         entropy: for a latent diffusion model, minus the entropy of its encoder, `(B,)`; None for others.
+        per_entry: what each entry adds to each part, `(B, K + 2, *event)` in the model's layout, channels first: the
+            prior, the K stretches of time, and the reconstruction. Given the noisy data, the entries of every law are
+            independent, so each part is the sum of its entries. None if it was not asked for.
     """
 
     prior: Tensor
@@ -98,6 +101,7 @@ class Bound:
     lower: Tensor
     prior_log_prob: Tensor
     entropy: Tensor | None = None
+    per_entry: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
@@ -124,10 +128,15 @@ class Bound:
             raise ConfigError("bits_per_dim", "continuous data", "data with levels; use .total, in nats")
         return nats / (self.dims * math.log(2))
 
-    def with_log_det(self, log_det: Tensor | float) -> "Bound":
-        """The bound on p(x) in other units, where log p(x) is larger by `log_det`, `(B,)`."""
+    def with_log_det(self, entries: Tensor | float) -> "Bound":
+        """The bound on p(x) in other units, where log p(x) is larger by `entries`, `(B, *event)`, which are summed."""
+        log_det = sum_event(entries) if isinstance(entries, Tensor) else entries
+        per_entry = self.per_entry
+        if per_entry is not None and isinstance(entries, Tensor):
+            per_entry = torch.cat([per_entry[:, :-1], per_entry[:, -1:] - entries[:, None]], dim=1)
         return replace(
             self,
+            per_entry=per_entry,
             reconstruction=self.reconstruction - log_det,
             lower=self.lower + log_det,
             prior_log_prob=self.prior_log_prob + log_det,
@@ -162,6 +171,7 @@ class _Terms:
     reconstruction: Tensor
     edges: Tensor
     prior_log_prob: Tensor
+    per_entry: Tensor
 
     @classmethod
     def joined(cls, slots: list["_Terms"], count: int) -> "_Terms":
@@ -179,6 +189,7 @@ def bound(
     seed: int = 0,
     continuous: bool = False,
     condition: Mapping[str, Any] | None = None,
+    entries: bool = False,
 ) -> Bound:
     """The variational bound of `x` on the grid `times`, or in continuous time before the grid's last step.
 
@@ -198,6 +209,7 @@ def bound(
         continuous: whether to take the limit of ever finer grids before the last step.
         condition: inputs of the denoiser by name, with a row for each example: the bound is then on
             -log p(x | condition).
+        entries: whether to keep what each entry adds, `Bound.per_entry`; these are K + 2 times as many numbers as `x`.
 
     Raises:
         ConfigError: `terms` below 1.
@@ -212,7 +224,7 @@ def bound(
     parts = []
     for rows, random in tracked(list(slots_of(x, seed, Purpose.BOUND))):
         slot = under(denoiser, inputs, rows)
-        parts.append(_slot_terms(slot, x[rows], ~missing[rows], times, stretches, lattice, random))
+        parts.append(_slot_terms(slot, x[rows], ~missing[rows], times, stretches, lattice, random, entries))
         return_freed_memory()
     found = _Terms.joined(parts, len(x))
     diffusion = found.per_time.sum(1)
@@ -226,6 +238,7 @@ def bound(
         time_edges=stretches.edges,
         dims=x[0].numel(),
         levels=None if lattice is None else lattice.levels,
+        per_entry=found.per_entry if entries else None,
     )
 
 
@@ -235,11 +248,12 @@ class _Stretches:
 
     Args:
         edges: the times that separate the stretches, decreasing, `(K + 1,)`.
-        term: what stretch i adds, `(denoiser, x, present, i, random) -> (B,)`, estimated from one sample per example.
+        term: what each entry of stretch i adds, `(denoiser, x, i, random) -> (B, *event)`, estimated from one sample
+            per example.
     """
 
     edges: Tensor
-    term: Callable[[AnyDenoiser, Tensor, Tensor, int, torch.Generator], Tensor]
+    term: Callable[[AnyDenoiser, Tensor, int, torch.Generator], Tensor]
 
 
 def _pairs(times: Tensor, terms: int | None) -> _Stretches:
@@ -248,20 +262,20 @@ def _pairs(times: Tensor, terms: int | None) -> _Stretches:
     count = pairs if terms is None else min(terms, pairs)
     cuts = torch.linspace(0, pairs, count + 1, dtype=torch.float64).round().long()
 
-    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
-        return _diffusion_term(denoiser, x, present, times, int(cuts[i]), int(cuts[i + 1]), random)
+    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
+        return _diffusion_term(denoiser, x, times, int(cuts[i]), int(cuts[i + 1]), random)
 
     return _Stretches(times[cuts], term)
 
 
 def _diffusion_term(
-    denoiser: AnyDenoiser, x: Tensor, present: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, start: int, stop: int, random: torch.Generator
 ) -> Tensor:
     """Sum over the pairs `start … stop - 1` of the grid, estimated from one pair per example."""
     pair = torch.randint(start, stop, (len(x),), generator=random)
     t, s = times[pair], times[pair + 1]
     x_t = denoiser.process.marginal(x, t).draw(random)
-    return (stop - start) * step_kl(denoiser.process, x, x_t, denoiser(x_t, t), s, t, present)
+    return (stop - start) * _step_entries(denoiser.process, x, x_t, denoiser(x_t, t), s, t)
 
 
 def step_kl(
@@ -269,7 +283,12 @@ def step_kl(
 ) -> Tensor:
     r"""What the step from t to s adds to the bound at one `x_t` `(B, *event)`:
     $\mathrm{KL}(q(x_s \mid x_t, x) \,\|\, p(x_s \mid x_t))$, nats per example, `(B,)`."""
-    return process.posterior(x_t, x, s, t).kl(process.reverse(x_t, estimate, s, t), present)
+    return sum_event(_step_entries(process, x, x_t, estimate, s, t), present)
+
+
+def _step_entries(process: Process, x: Tensor, x_t: Tensor, estimate: Any, s: Tensor, t: Tensor) -> Tensor:
+    """The same for each entry, `(B, *event)`."""
+    return process.posterior(x_t, x, s, t).entry_kl(process.reverse(x_t, estimate, s, t))
 
 
 def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Stretches:
@@ -279,12 +298,12 @@ def _continuous(denoiser: AnyDenoiser, times: Tensor, terms: int | None) -> _Str
     low, high = schedule.log_snr(times[0]).clamp(min=-20.0), schedule.log_snr(times[-2])
     width = (high - low) / count
 
-    def term(denoiser: AnyDenoiser, x: Tensor, present: Tensor, i: int, random: torch.Generator) -> Tensor:
+    def term(denoiser: AnyDenoiser, x: Tensor, i: int, random: torch.Generator) -> Tensor:
         place = torch.rand(len(x), generator=random, dtype=torch.float64)
         t = schedule.time(low + (i + place) * width)
         noise = denoiser.process.noise(x.shape, random, like=x)
         estimate = denoiser(denoiser.process.diffuse(x, t, noise), t)
-        return 0.5 * width * sum_event((noise - estimate.eps) ** 2, present)
+        return 0.5 * width * (noise - estimate.eps) ** 2
 
     return _Stretches(schedule.time(low + width * torch.arange(count + 1)), term)
 
@@ -297,18 +316,28 @@ def _slot_terms(
     stretches: _Stretches,
     lattice: Lattice | Bins | None,
     random: torch.Generator,
+    entries: bool,
 ) -> _Terms:
     process, first = denoiser.process, times[-2]
-    prior, last = process.prior(x.shape, like=x), process.marginal(x, 1.0)
+    kept: list[Tensor] = []
+
+    def of_example(each: Tensor) -> Tensor:
+        """A part from its entries, which are kept if they are asked for."""
+        if entries:
+            kept.append(torch.where(present, each, 0))
+        return sum_event(each, present)
+
+    prior, last, nearest = process.prior(x.shape, like=x), process.marginal(x, 1.0), process.marginal(x, first)
+    of_prior = of_example(last.entry_kl(prior))
     stretch = tracked(range(len(stretches.edges) - 1))
-    per_time = [stretches.term(denoiser, x, present, i, random) for i in stretch]
-    nearest = process.marginal(x, first)
+    per_time = [of_example(stretches.term(denoiser, x, i, random)) for i in stretch]
     x_t = nearest.draw(random)
     decoder = process.decoder(x_t, denoiser(x_t, first), times, lattice)
     return _Terms(
-        prior=last.kl(prior, present),
+        prior=of_prior,
         per_time=torch.stack(per_time, dim=1) if per_time else x.new_zeros(len(x), 0),
-        reconstruction=-decoder.log_prob(x, present),
+        reconstruction=of_example(-decoder.entry_log_prob(x)),
         edges=last.entropy(present) - nearest.entropy(present) - prior.entropy(present),
         prior_log_prob=prior.log_prob(x, present),
+        per_entry=torch.stack(kept, dim=1) if kept else x.new_zeros(len(x), 0),
     )

@@ -206,6 +206,7 @@ class Diffusion(WalkingModel):
         times: Tensor | None = None,
         terms: int | None = None,
         seed: int = 0,
+        entries: bool = False,
         **options: Unpack[ConditionKeywords],
     ) -> Bound:
         """The variational bound on -log p(x), or on -log p(x | label, given), nats per example.
@@ -220,6 +221,7 @@ class Diffusion(WalkingModel):
             terms: how many diffusion terms to evaluate per example; all by default. See
                 `inkwash.likelihood.bound.bound`.
             seed: of the noise.
+            entries: whether to keep what each entry adds, such as each pixel, as `Bound.per_entry`.
             **options: `label` and `given` of the examples, as of `sample`; by default there is no condition.
 
         Raises:
@@ -229,8 +231,8 @@ class Diffusion(WalkingModel):
         model_x, continuous = self.to_model(x), steps == math.inf
         grid = as_grid(None if continuous and times is None else steps, times, self.steps)
         condition = self.condition.inputs(len(model_x), **options)
-        result = bound(self.denoiser, model_x, grid, self.units.lattice, terms, seed, continuous, condition)
-        return result.with_log_det(self.units.log_det(model_x))
+        result = bound(self.denoiser, model_x, grid, self.units.lattice, terms, seed, continuous, condition, entries)
+        return result.with_log_det(self.units.entry_log_det(model_x))
 
     def log_prob(
         self,

@@ -201,6 +201,10 @@ class Units:
         same."""
         return 0.0 if self.transform is None else self.transform.log_det(model_x)
 
+    def entry_log_det(self, model_x: Tensor) -> Tensor | float:
+        """What each entry adds to `log_det`, in the shape of `model_x`."""
+        return 0.0 if self.transform is None else self.transform.entry_log_det(model_x)
+
     def _with_constants(self, x: Tensor, share: float) -> Tensor:
         """Channels `(B, *shape)` with a share of the constant ones among them."""
         if self.spec.constants is None:

@@ -20,7 +20,7 @@ from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, require_integer
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
-from inkwash.data.pictures import png_of, sheet
+from inkwash.data.pictures import captioned, png_of, sheet
 from inkwash.model.model import Model
 from inkwash.sample.walk import State, Walkable, end_of
 
@@ -67,6 +67,7 @@ class Film:
             require_integer("examples", examples)
         self.examples = 16 if examples is None and self.spec.size else examples
         self.shots: list[tuple[Array, Array]] = []
+        self.captions: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Film {self.path}: {len(self.shots)} of {self.frames} frames>"
@@ -78,8 +79,13 @@ class Film:
             due = math.floor((1 - state.s) * self.frames + 1e-9)
             if due > taken:
                 taken = due
-                self.shots.append(self._shot(state))
+                self.add(state)
             yield state
+
+    def add(self, state: State, caption: str = "") -> None:
+        """Add a frame of a state, with a line of words below it."""
+        self.shots.append(self._shot(state))
+        self.captions.append(caption)
 
     def _shot(self, state: State) -> tuple[Array, Array]:
         """Noisy data and estimate of the examples that are shown, in data units."""
@@ -89,7 +95,8 @@ class Film:
     def pictures(self) -> list[Array]:
         """The frames, pixels `(H, W)` or `(H, W, C)`."""
         every = np.concatenate([data for shot in self.shots for data in shot])
-        return [np.concatenate([sheet(self.spec, data, among=every) for data in shot]) for shot in self.shots]
+        frames = [np.concatenate([sheet(self.spec, data, among=every) for data in shot]) for shot in self.shots]
+        return captioned(frames, self.captions) if any(self.captions) else frames
 
     def content(self) -> bytes:
         """The film as the bytes of a file.

@@ -256,6 +256,12 @@ class NormalMixture(Independent):
         """The mean of each entry, `(B, *event)`."""
         return (self.logits.softmax(-1) * self.means).sum(-1)
 
+    @property
+    def entry_var(self) -> Tensor:
+        """The variance of each entry as a density, `(B, *event)`."""
+        away = self.means - self.mean[..., None]
+        return (self.logits.softmax(-1) * (self.var + away**2)).sum(-1)
+
     def entry_log_prob(self, x: Tensor) -> Tensor:
         """Log-density or log-mass of each entry of `x`, in its shape."""
         normal, values = Normal(self.means, self.var), self.lattice

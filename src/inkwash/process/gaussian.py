@@ -218,7 +218,7 @@ class Estimate(AnyEstimate):
 
     def with_variance(self, variance: ReverseVariance) -> Estimate:
         """The estimate with another variance of the reverse step."""
-        return replace(self, variance=variance)
+        return replace(self, variance=variance, spread=variance.spread_of(self))
 
     def with_known(self, clean: Tensor, known: Tensor) -> Estimate:
         return self.with_x(torch.where(known, clean, self.x))

@@ -31,6 +31,8 @@ class Distribution(Protocol):
 
     def log_prob(self, x: Tensor, present: Tensor | None = None) -> Tensor: ...
 
+    def entry_log_prob(self, x: Tensor) -> Tensor: ...
+
 
 class Kernel(Distribution, Protocol):
     """The distribution of one step, or of several steps at once, of the walk between data and noise."""
@@ -38,6 +40,8 @@ class Kernel(Distribution, Protocol):
     def entropy(self, present: Tensor | None = None) -> Tensor: ...
 
     def kl(self, other: Any, present: Tensor | None = None) -> Tensor: ...
+
+    def entry_kl(self, other: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ variance is built on $\tilde\beta$, its decoder uses the $\tilde\beta$ of $(\tau
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +21,22 @@ from torch import Tensor, nn
 from inkwash.core.config import PlainVarianceName
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import as_time, over
+from inkwash.process.distributions import Lattice, NormalMixture
 from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 
 _KNOTS, _NOISIEST = 32, -20.0
+
+
+class HasLaw(Protocol):
+    """An estimate that may have a spread, and a law of each entry given $x_t$; see `Estimate`."""
+
+    @property
+    def spread(self) -> Tensor | None: ...
+    @property
+    def level_logits(self) -> Tensor | None: ...
+    @property
+    def mixture(self) -> NormalMixture | None: ...
 
 
 class ReverseVariance(ABC):
@@ -33,6 +47,10 @@ class ReverseVariance(ABC):
 
     needs_spread = False
     """Whether the network has to output one more number for each entry."""
+
+    def spread_of(self, estimate: HasLaw) -> Tensor | None:
+        """The spread of an estimate for this variance."""
+        return estimate.spread
 
     @abstractmethod
     def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
@@ -140,6 +158,36 @@ class Analytic(nn.Module, ReverseVariance):
         return self.of_step(schedule, 0.0, times[-2], spread)
 
 
+@dataclass(frozen=True)
+class Matched(ReverseVariance):
+    r"""$\tilde\beta + c^2\operatorname{Var}(x \mid x_t)$ for each entry, under the law that the network predicts of it.
+
+    It is the variance of $\int q(x_s \mid x_t, x)\,p(x \mid x_t)\,dx$, and so the best diagonal one if the law is
+    right (Bao et al. 2022, "Estimating the optimal covariance with imperfect mean in diffusion probabilistic models").
+    Nothing is learned or measured for it.
+
+    Args:
+        lattice: the levels, if the network predicts their masses; None for mixtures.
+    """
+
+    lattice: Lattice | None = None
+
+    def spread_of(self, estimate: HasLaw) -> Tensor:
+        if estimate.level_logits is not None and self.lattice is not None:
+            return _var(estimate.level_logits, self.lattice.values())
+        if estimate.mixture is not None:
+            return estimate.mixture.entry_var
+        raise ConfigError("variance", "matched", "small or large; or a network that predicts levels or mixtures")
+
+    def of_step(self, schedule: Schedule, s: float | Tensor, t: float | Tensor, spread: Tensor | None) -> Tensor:
+        error = _required(spread).double()
+        small, weight = steps.posterior_var(schedule, s, t), steps.pull(schedule, s, t) ** 2
+        return over(small, error) + over(weight, error) * error
+
+    def of_decoder(self, schedule: Schedule, times: Tensor, spread: Tensor | None) -> Tensor:
+        return self.of_step(schedule, 0.0, times[-2], spread)
+
+
 SIMPLE: dict[PlainVarianceName, ReverseVariance] = {
     "small": Small(),
     "large": Large(),
@@ -154,6 +202,12 @@ def _first_posterior_var(schedule: Schedule, times: Tensor) -> Tensor:
     if len(times) < 3:
         raise ConfigError("steps", 1, "at least 2 steps with this reverse variance, or variance='large'")
     return steps.posterior_var(schedule, times[-2], times[-3])
+
+
+def _var(logits: Tensor, values: Tensor) -> Tensor:
+    """The variance of values `(L,)` under masses of these log-odds `(B, *event, L)`, float64."""
+    moments = logits.double().softmax(-1) @ torch.stack([values, values**2], 1).to(logits.device)
+    return (moments[..., 1] - moments[..., 0] ** 2).clamp(min=0)
 
 
 def _between(small: Tensor, large: Tensor, spread: Tensor | None) -> Tensor:

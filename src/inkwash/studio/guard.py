@@ -13,11 +13,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 1 << 20
+MOST_BYTES, MOST_OPEN = 1 << 20, 64
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_RETRY = {"retry-after": "1"}
 _HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -38,6 +39,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], token: str) -> None:
         self.app, self.hosts, self.token = app, hosts, token
+        self.open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,7 +55,14 @@ class Guard:
         if refusal is not None:
             status, word = refusal
             return await JSONResponse({"error": word}, status)(scope, receive, send_guarded)
-        await self.app(scope, _capped(receive), send_guarded)
+        if self.open >= MOST_OPEN:
+            busy = JSONResponse({"error": "busy: too many requests are open; try again in a second"}, 503, _RETRY)
+            return await busy(scope, receive, send_guarded)
+        self.open += 1
+        try:
+            await self.app(scope, _capped(receive), send_guarded)
+        finally:
+            self.open -= 1
 
     def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
         origin = headers.get("origin")

@@ -62,7 +62,7 @@ def _option(name: str) -> dict[str, Any]:
     *_, kind, field = _path(name)
     hint = typing.get_type_hints(kind, include_extras=True)[field]
     about = _described(kind)[field]
-    return {"name": _flag(name), "values": _values(hint), "need": describe(hint), "about": about}
+    return {"name": _flag(name), "values": values_of(hint), "need": describe(hint), "about": about}
 
 
 def _path(name: str) -> tuple[Any, str]:
@@ -78,7 +78,7 @@ def _flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _values(hint: Any) -> list[str]:
+def values_of(hint: Any) -> list[str]:
     """The names that an option may take, if it takes names."""
     found = [value for part in (hint, *typing.get_args(hint)) for value in _names(part)]
     return list(dict.fromkeys(found))

@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -21,28 +21,25 @@ from inkwash.core.config import MethodName, SamplingConfig, Strength
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range, Seed, from_json, to_json
 from inkwash.core.shapes import Array
-from inkwash.data.readers import example_of
-from inkwash.data.spec import DataSpec
-from inkwash.likelihood.bound import Bound
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.factors import Condition, Observed
 from inkwash.model.forecast import axis_of_time, by_channel
 from inkwash.model.model import Model
+from inkwash.model.walking import WalkingModel
 from inkwash.model.watch import Film
 from inkwash.posterior import METHODS
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.schedule import Schedule
-from inkwash.sample.walk import State, end_of
+from inkwash.sample.walk import State, Walking, end_of
+from inkwash.studio.bits import ByTime, Likelihood
 from inkwash.studio.lecture import LECTURE
-from inkwash.studio.subject import Subject
+from inkwash.studio.options import values_of
+from inkwash.studio.subject import OWN, Subject
 
 Part = dict[str, Any]
 _Number = Annotated[int, Range(0, 10**9)]
 _Few = Annotated[int, Range(1, 64)]
-_MOST_STEPS = 1000
-_OWN = "example.npy"
-_COMPARED = 128
-"""Held-out examples whose bounds make the histogram."""
+_MOST_STEPS, _FIRST = 1000, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +63,7 @@ class About:
             "held_out": len(subject.run.split()[1]),
             "classes": [str(name) for name in header.condition.classes or ()],
             "columns": _columns(subject),
+            "choices": _choices(),
             "command": subject.command("inspect"),
         }
 
@@ -74,6 +72,13 @@ def _columns(subject: Subject) -> list[Part]:
     """The columns of a table, with what a cell can hold."""
     columns = subject.spec.columns or {}
     return [{"name": name, "values": list(column.categories or ())} for name, column in columns.items()]
+
+
+def _choices() -> dict[str, list[str]]:
+    """The samplers, grids and methods that a run can be asked with; learning some takes longer than a page waits."""
+    hints = get_type_hints(SamplingConfig)
+    found = {name: [each for each in values_of(hints[name]) if each != "learned"] for name in ("sampler", "grid")}
+    return {**found, "method": list(METHODS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +93,7 @@ class Walk:
     walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
-        _require_few_steps(self.walk)
-        model = subject.model(self.walk)
+        model = _walking(subject, self.walk)
         options: dict[str, Any] = {"label": self.label, "guidance": self.guidance}
         first, *others = model.walks(self.n, seed=self.seed, **options)
         shots, film = _Shots(subject, model, self.frames), Film(model, "film.gif", self.frames)
@@ -104,6 +108,7 @@ class Walk:
         given = "".join(f", {name}={value!r}" for name, value in words.items() if value is not None)
         yield {
             "pictures": {"samples": subject.sheet(data)},
+            "rows": [_cells(subject, row) for row in np.asarray(data)] if subject.spec.columns else None,
             "array": subject.array(data),
             "film": base64.b64encode(film.content()).decode() if film.shots else None,
             "command": subject.command("sample", n=self.n, seed=self.seed, **words, walk=self.walk),
@@ -111,10 +116,24 @@ class Walk:
         }
 
 
-def _require_few_steps(walk: SamplingConfig) -> None:
-    """Raise a `ConfigError` for walks that are too long to wait for."""
-    if walk.steps is not None and walk.steps > _MOST_STEPS:
-        raise ConfigError("steps", walk.steps, f"at most {_MOST_STEPS} on this page; the command takes more")
+def _walking(subject: Subject, walk: SamplingConfig) -> Model:
+    """The model of a run with options of its walks.
+
+    Raises:
+        ConfigError: walks that are too long to wait for.
+    """
+    model = subject.model(walk)
+    steps = _steps(model)
+    if steps > _MOST_STEPS:
+        raise ConfigError("steps", steps, f"at most {_MOST_STEPS} on this page; the command takes more")
+    return model
+
+
+def _steps(model: Model) -> int:
+    """The number of steps of the model's walks."""
+    decided = model.walking if isinstance(model, WalkingModel) else Walking()
+    own = model.steps if decided.times is None else len(decided.times) - 1
+    return decided.steps or own
 
 
 class _Shots:
@@ -209,15 +228,14 @@ class Inpaint:
     walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
-        _require_few_steps(self.walk)
         spec = subject.spec
         if not spec.size:
             raise ConfigError("run", "a model of vectors", "one of series, images or volumes; for rows, fill in cells")
-        image = subject.example(self.example) if self.pixels is None else _shown_by(self.pixels, spec)
+        image = subject.example(self.example) if self.pixels is None else subject.shown_by(self.pixels)
         known = _known(self.hidden, spec.size)
         everywhere = spec.from_channels_first(np.broadcast_to(known, spec.shape)[None])[0]
         condition = Condition(label=self.label, guidance=1.0)
-        product = cast(Any, subject.model(self.walk)) * Observed(everywhere, image) * condition
+        product = cast(Any, _walking(subject, self.walk)) * Observed(everywhere, image) * condition
         method = None if self.method is None else METHODS[self.method]()
         draws = product.sample(self.n, seed=self.seed, method=method)
         low, high = spec.shown
@@ -232,10 +250,10 @@ class Inpaint:
             },
             "widest": widest,
             "array": subject.array(draws),
-            "files": {"mask.npy": subject.array(known)} | self._own(subject, image),
+            "files": {"mask.npy": subject.array(known)} | ({} if self.pixels is None else {OWN: subject.array(image)}),
             "command": subject.command(
                 "inpaint",
-                self.example if self.pixels is None else _OWN,
+                self.example if self.pixels is None else OWN,
                 mask="mask.npy",
                 n=self.n,
                 seed=self.seed,
@@ -244,25 +262,6 @@ class Inpaint:
                 walk=self.walk,
             ),
         }
-
-    def _own(self, subject: Subject, image: Array) -> dict[str, str | None]:
-        """The file of a picture that the page sent."""
-        return {} if self.pixels is None else {_OWN: subject.array(image)}
-
-
-def _shown_by(pixels: str, spec: DataSpec) -> Array:
-    """The example that a picture of the page shows, data units."""
-    if not spec.is_image:
-        raise ConfigError("pixels", "a picture", f"a model of images, not of {spec.kind}")
-    try:
-        content = base64.b64decode(pixels, validate=True)
-    except ValueError:
-        raise ConfigError("pixels", "other text", "bytes in base64") from None
-    channels = len(spec.varies)
-    shape = spec.size if channels == 1 else (*spec.size, channels)
-    if len(content) != np.prod(shape):
-        raise ConfigError("pixels", f"{len(content)} bytes", f"{np.prod(shape)}, one for each pixel and channel")
-    return example_of(np.frombuffer(content, np.uint8).reshape(shape), spec, "pixels")
 
 
 def _known(hidden: str, size: tuple[int, ...]) -> Array:
@@ -284,14 +283,17 @@ class Interpolate:
     n: Annotated[int, Range(2, 32)] = 9
     t: Annotated[float, Range(0, 1, open_low=True)] | None = None
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
-        model = subject.model(SamplingConfig())
+        model = _walking(subject, self.walk)
         data = model.interpolate(subject.example(self.a), subject.example(self.b), self.n, t=self.t, seed=self.seed)
         yield {
             "pictures": {"between": subject.sheet(data, self.n)},
             "array": subject.array(data),
-            "command": subject.command("interpolate", self.a, self.b, n=self.n, t=self.t, seed=self.seed),
+            "command": subject.command(
+                "interpolate", self.a, self.b, n=self.n, t=self.t, seed=self.seed, walk=self.walk
+            ),
         }
 
 
@@ -302,52 +304,14 @@ class Relatives:
     example: _Number = 0
     n: Annotated[int, Range(1, 16)] = 6
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
-        model, x = subject.model(SamplingConfig()), subject.example(self.example)
+        model, x = _walking(subject, self.walk), subject.example(self.example)
         for t in (0.2, 0.4, 0.6, 0.8):
             data = model.relatives(x, t, self.n, seed=self.seed)
             yield {"time": t, "pictures": {f"t = {t:g}": subject.sheet(data, self.n)}}
-        yield {"command": subject.command("relatives", self.example, n=self.n, seed=self.seed)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Likelihood:
-    """Where the bits of a held-out example are in time, and how its bound lies among those of others."""
-
-    example: _Number = 0
-    terms: Annotated[int, Range(4, 100)] = 20
-    seed: Seed = 0
-
-    def answer(self, subject: Subject) -> Iterator[Part]:
-        model, x = subject.model(SamplingConfig()), subject.example(self.example)
-        options = {"terms": self.terms} if model.steps > self.terms else {}
-        own = model.bound(x[None], seed=self.seed, **options)
-        mean = own.mean()
-        yield {
-            "total": mean.total,
-            "unit": mean.unit,
-            "parts": mean.parts,
-            "times": own.time_edges.tolist(),
-            "per_time": _in_unit(own, own.per_time[0]),
-        }
-        others = model.bound(subject.held_out[:_COMPARED], seed=self.seed, **options)
-        every = _in_unit(others, others.total)
-        yield {
-            "others": every,
-            "above": sum(each < mean.total for each in every) / len(every),
-            "python": subject.python(self._python(subject, options)),
-        }
-
-    def _python(self, subject: Subject, options: dict[str, int]) -> str:
-        words = "".join(f", {name}={value}" for name, value in {"seed": self.seed, **options}.items())
-        held_out = f"run = iw.Run({str(subject.path)!r})\nx = run.dataset().data[run.split()[1]]"
-        return f"{held_out}\nb = model.bound(x[{self.example}:{self.example + 1}]{words})"
-
-
-def _in_unit(bound: Bound, nats: Tensor) -> list[float]:
-    """Nats per example in bits per dimension if the data has levels, as the mean of a bound is."""
-    return (nats if bound.levels is None else bound.in_bits_per_dim(nats)).tolist()
+        yield {"command": subject.command("relatives", self.example, n=self.n, seed=self.seed, walk=self.walk)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,17 +321,18 @@ class Fill:
     cells: tuple[str, ...] = ()
     n: Annotated[int, Range(1, 200)] = 50
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         row = _row(subject, self.cells)
-        draws = np.asarray(subject.model(SamplingConfig()).impute(row[None], self.n, seed=self.seed))[:, 0]
+        draws = np.asarray(_walking(subject, self.walk).impute(row[None], self.n, seed=self.seed))[:, 0]
         columns = list((subject.spec.columns or {}).items())
         found = [_filled(name, column, draws[:, i]) for i, (name, column) in enumerate(columns) if np.isnan(row[i])]
         files = {"row.csv": base64.b64encode(_csv(subject, self.cells)).decode()}
         yield {
             "found": found,
             "files": files,
-            "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed),
+            "command": subject.command("impute", "row.csv", n=self.n, seed=self.seed, walk=self.walk),
         }
 
 
@@ -392,13 +357,14 @@ def _row(subject: Subject, cells: tuple[str, ...]) -> Array:
 
 
 def _filled(name: str, column: Any, drawn: Array) -> Part:
-    """What was drawn for a cell: quantiles, or the share of each category."""
+    """What was drawn for a cell: quantiles, or the share of each category, and the first draws."""
+    found: Part = {"column": name, "draws": [str(each) for each in column.texts(drawn[:_FIRST])]}
     if column.categories is None:
         quantiles = np.quantile(drawn, (0.05, 0.25, 0.5, 0.75, 0.95))
-        return {"column": name, "quantiles": [str(each) for each in column.texts(quantiles)]}
+        return found | {"quantiles": [str(each) for each in column.texts(quantiles)]}
     values, counts = np.unique(drawn.astype(int), return_counts=True)
     ranked = sorted(zip(counts.tolist(), values.tolist(), strict=True), reverse=True)[:6]
-    return {"column": name, "shares": {str(column.categories[value]): count / len(drawn) for count, value in ranked}}
+    return found | {"shares": {str(column.categories[value]): count / len(drawn) for count, value in ranked}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -409,12 +375,13 @@ class Forecast:
     horizon: Annotated[int, Range(1, 10**6)] | None = None
     n: Annotated[int, Range(2, 200)] = 50
     seed: Seed = 0
+    walk: SamplingConfig = field(default_factory=SamplingConfig)
 
     def answer(self, subject: Subject) -> Iterator[Part]:
         spec = subject.spec
         if spec.kind != "series":
             raise ConfigError("run", f"a model of {spec.kind}", "one of series")
-        model = subject.model(SamplingConfig())
+        model = _walking(subject, self.walk)
         series, axis = model.units.cut(subject.example(self.example)[None])[0][None], axis_of_time(model.units)
         horizon, length = self.horizon or max(spec.size[0] // 4, 1), series.shape[axis]
         if horizon >= length:
@@ -426,8 +393,10 @@ class Forecast:
             "series": truth.tolist(),
             "horizon": horizon,
             "quantiles": {f"{q:g}": np.quantile(futures, q, axis=0).tolist() for q in (0.05, 0.25, 0.5, 0.75, 0.95)},
-            "draws": futures[:8].tolist(),
-            "command": subject.command("forecast", self.example, horizon=horizon, n=self.n, seed=self.seed),
+            "draws": futures[:_FIRST].tolist(),
+            "command": subject.command(
+                "forecast", self.example, horizon=horizon, n=self.n, seed=self.seed, walk=self.walk
+            ),
         }
 
 
@@ -439,6 +408,7 @@ QUESTIONS: dict[str, Any] = {
     "interpolate": Interpolate,
     "relatives": Relatives,
     "likelihood": Likelihood,
+    "by-time": ByTime,
     "fill": Fill,
     "forecast": Forecast,
     **LECTURE,

@@ -15,10 +15,13 @@ from inkwash.core.config import BUILTIN_NAMES
 from inkwash.core.display import Display
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.studio.app import Studio
+from inkwash.studio.punctual import Punctual
 from inkwash.studio.runs import Shelf, facts
 
 LOOPBACK = "127.0.0.1"
 _QUIET = {"log_config": None, "access_log": False, "server_header": False, "date_header": False}
+_LIMITS = {"timeout_keep_alive": 5, "timeout_graceful_shutdown": 5, "limit_concurrency": 500}
+"""The last one counts connections, also those that have asked nothing yet; the guard limits requests."""
 
 
 def serve(run: str | None, folder: str, sources: Sequence[str], port: int, display: Display, browse: bool) -> None:
@@ -48,8 +51,8 @@ def serve(run: str | None, folder: str, sources: Sequence[str], port: int, displ
         display.found(address=address)
         if browse:
             webbrowser.open(address)
-        settings: dict[str, Any] = {**_QUIET, "timeout_keep_alive": 5, "limit_concurrency": 100}
-        config = uvicorn.Config(studio.app(hosts, token), timeout_graceful_shutdown=5, **settings)
+        settings: dict[str, Any] = {**_QUIET, **_LIMITS, "http": Punctual, "ws": "none"}
+        config = uvicorn.Config(studio.app(hosts, token), **settings)
         uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -13,16 +13,19 @@ import numpy as np
 
 from inkwash.core.config import SamplingConfig
 from inkwash.core.display import Display
-from inkwash.core.errors import DataError
+from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
 from inkwash.data import pictures
+from inkwash.data.readers import example_of
 from inkwash.data.spec import DataSpec
 from inkwash.model.model import Model
 from inkwash.training.decided import decided
 from inkwash.training.run import Header, Run
 from inkwash.training.sampling import step_options
 
+OWN = "example.npy"
+"""The file of an example that the page sent."""
 _ARRAY_BYTES = 4 << 20
 """An array beyond this size is not offered for download; the command makes it."""
 _SPREAD = 3.0
@@ -68,6 +71,25 @@ class Subject:
         if number >= len(self.held_out):
             raise DataError("example", number, f"0 to {len(self.held_out) - 1}, the held-out examples")
         return self.held_out[number]
+
+    def shown_by(self, pixels: str) -> Array:
+        """The example that a picture of the page shows, data units: its bytes in base64, row by row, channels last.
+
+        Raises:
+            ConfigError: the model is not of images, or the bytes are not those of one.
+        """
+        spec = self.spec
+        if not spec.is_image:
+            raise ConfigError("pixels", "a picture", f"a model of images, not of {spec.kind}")
+        try:
+            content = base64.b64decode(pixels, validate=True)
+        except ValueError:
+            raise ConfigError("pixels", "other text", "bytes in base64") from None
+        channels = len(spec.varies)
+        shape = spec.size if channels == 1 else (*spec.size, channels)
+        if len(content) != np.prod(shape):
+            raise ConfigError("pixels", f"{len(content)} bytes", f"{np.prod(shape)}, one for each pixel and channel")
+        return example_of(np.frombuffer(content, np.uint8).reshape(shape), spec, "pixels")
 
     def model(self, walk: SamplingConfig) -> Model:
         """The model, with options of sampling as its own."""

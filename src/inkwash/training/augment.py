@@ -3,7 +3,8 @@ r"""Augmentation that does not leak: the network sees what was done to an exampl
 A training step replaces an example x by $T_c(x)$, where the numbers c say what the transformation does, and the network
 sees c as a condition beside the noisy data. It learns the law of $T_c(x)$ for every c, with the same weights. $T_0$ is
 the identity and a network without the condition is the network at c = 0, so that samples and likelihoods are those of
-the data itself. Every transformation moves entries and mixes none: the levels of an example stay its levels.
+the data itself. Most transformations move entries and mix none. A warp interpolates between entries; where the data has
+levels, each entry then takes the nearest of them.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inkwash.core.config import MoveName
 from inkwash.core.errors import ConfigError
 from inkwash.core.randomness import Purpose, generator
 from inkwash.core.resolved import ResolvedTrainConfig
+from inkwash.process.distributions import Lattice
 
 NAME = "augmentation"
 """The name of the condition."""
@@ -29,6 +33,8 @@ class Move(ABC):
 
     need: str
     """The sides that it needs, in words."""
+    mixes: ClassVar[bool] = False
+    """Whether it makes values that the data need not have."""
 
     @abstractmethod
     def width(self, size: tuple[int, ...]) -> int:
@@ -100,7 +106,36 @@ class Transpose(Move):
         return torch.where(code.view(-1, *(1,) * (x.ndim - 1)) > 0, x.transpose(-1, -2), x)
 
 
-MOVES: dict[MoveName, Move] = {"flip": Flip(), "shift": Shift(), "transpose": Transpose()}
+class Warp(Move):
+    """Turn, zoom, shear and shift a little, all at once: the value at a place p is that at p + 0.2 A p, and b / 2
+    places further, interpolated between neighbours.
+
+    Along each side p runs from -1 to 1. The numbers of A and b, which are its code, are uniform on [-1, 1]. What lies
+    beyond the border is mirrored there, and what draws on a missing entry is missing.
+    """
+
+    need = "a side of at least 4"
+    mixes = True
+    STRENGTH = 0.2
+
+    def width(self, size: tuple[int, ...]) -> int:
+        return len(size) * (len(size) + 1) if max(size) >= 4 else 0
+
+    def draw(self, count: int, size: tuple[int, ...], random: torch.Generator) -> Tensor:
+        return 2 * torch.rand(count, self.width(size), generator=random) - 1
+
+    def apply(self, x: Tensor, code: Tensor) -> Tensor:
+        size = x.shape[2:]
+        matrix, move = code.to(x).unflatten(1, (len(size) + 1, len(size))).split([len(size), 1], 1)
+        sides = [torch.linspace(-1, 1, side).to(x) if side > 1 else x.new_zeros(1) for side in size]
+        place = torch.stack(torch.meshgrid(*sides, indexing="ij"), -1).flatten(0, -2)
+        places = torch.tensor([max(side - 1, 1) for side in size]).to(x)
+        source = place + self.STRENGTH * place @ matrix.mT + move / places
+        warped = _between(x, source.unflatten(1, size))
+        return torch.where(code.any(1).view(-1, *(1,) * (x.ndim - 1)), warped, x)
+
+
+MOVES: dict[MoveName, Move] = {"flip": Flip(), "shift": Shift(), "transpose": Transpose(), "warp": Warp()}
 """Transformations by the name that the command line knows them by."""
 
 
@@ -112,11 +147,13 @@ class Augmentation:
         names: which kinds, by their names in `MOVES`; they take place in the order of `MOVES`.
         size: sides of an example.
         share: the probability that an example meets each of them.
+        lattice: the values that data with levels takes.
     """
 
     names: tuple[MoveName, ...]
     size: tuple[int, ...]
     share: float
+    lattice: Lattice | None = None
 
     @property
     def widths(self) -> Mapping[MoveName, int]:
@@ -139,26 +176,36 @@ class Augmentation:
         """What codes `(B, numbers)` say, done to `x` `(B, C, *size)`."""
         for name, code in zip(self.widths, codes.split(list(self.widths.values()), 1), strict=True):
             x = MOVES[name].apply(x, code)
+        if self.lattice and any(MOVES[name].mixes for name in self.names):
+            x = self.lattice.low + self.lattice.index(x) * self.lattice.spacing
         return x
 
 
-def augmentation(config: ResolvedTrainConfig, size: tuple[int, ...]) -> Augmentation | None:
-    """The augmentation of the options of training, for examples with these sides; None if there is none."""
-    return Augmentation(config.augment, size, config.augment_share) if config.augment and config.augment_share else None
+def augmentation(
+    config: ResolvedTrainConfig, size: tuple[int, ...], lattice: Lattice | None = None
+) -> Augmentation | None:
+    """The augmentation of the options of training, for examples with these sides, which take the values of a lattice;
+    None if there is none."""
+    if not (config.augment and config.augment_share):
+        return None
+    return Augmentation(config.augment, size, config.augment_share, lattice)
 
 
-def augmented(x: Tensor, config: ResolvedTrainConfig, step: int, rows: slice) -> tuple[Tensor, dict[str, Tensor]]:
+def augmented(
+    x: Tensor, lattice: Lattice | None, config: ResolvedTrainConfig, step: int, rows: slice
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The examples of some rows of a step's global batch after augmentation, and what the network sees of it.
 
     It is a pure function of the seed, the step and the examples.
 
     Args:
         x: the examples `(B, *event)`, model units.
+        lattice: the values that they take, if they have levels.
         config: the options of training, all decided.
         step: the number of steps done.
         rows: which rows of the global batch they are.
     """
-    augment = augmentation(config, tuple(x.shape[2:]))
+    augment = augmentation(config, tuple(x.shape[2:]), lattice)
     if augment is None:
         return x, {}
     codes = augment.draw(config.batch_size, generator(config.seed, Purpose.AUGMENT, step))[rows]
@@ -186,6 +233,13 @@ def _moved(x: Tensor, axis: int, place: Tensor) -> Tensor:
     """`x` `(B, …)` with the entries along an axis taken from the places `(B, side)` of each example."""
     index = place.view(len(x), *(1,) * (axis - 1), -1, *(1,) * (x.ndim - axis - 1))
     return x.gather(axis, index.expand_as(x))
+
+
+def _between(x: Tensor, source: Tensor) -> Tensor:
+    """`x` `(B, C, *size)` at sources `(B, *size, axes)`, whose coordinates run from -1 to 1, between its neighbours."""
+    if x.ndim == 3:  # torch interpolates over two or three sides: a series is a picture of one row
+        return _between(x[:, :, None], F.pad(source, (1, 0))[:, None])[:, :, 0]
+    return F.grid_sample(x, source.flip(-1), padding_mode="reflection", align_corners=True)
 
 
 def _reach(side: int) -> int:

@@ -62,6 +62,19 @@ def decided(
     return model, config
 
 
+def with_sampling(model: Model, config: SamplingConfig) -> Model:
+    """A model without a run, with these options as its own; open ones are as the model has them.
+
+    Raises:
+        ConfigError: options that do not go together or with the model, or what is learned or measured for a run.
+    """
+    require_own(config)
+    for option, value in (("sampler", "learned"), ("grid", "learned"), ("variance", "analytic")):
+        if getattr(config, option) == value:
+            raise ConfigError(option, value, "another one: this is found with the data of a run, and kept in the run")
+    return model.with_options(clip=config.clip, variance=config.variance, **step_options(config))
+
+
 def _variance(
     run: StrPath, model: Model, config: SamplingConfig, trained: AnyResolvedConfig, display: Display
 ) -> str | ReverseVariance | None:

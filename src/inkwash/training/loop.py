@@ -25,6 +25,7 @@ from inkwash.core.randomness import Purpose, derived_seed, generator
 from inkwash.core.resolved import ResolvedTrainConfig
 from inkwash.core.shapes import Array
 from inkwash.data.condition import hide
+from inkwash.process.distributions import Lattice
 from inkwash.training.ahead import Ahead
 from inkwash.training.augment import augmented
 from inkwash.training.engine import tuned
@@ -239,7 +240,9 @@ def read_share(examples: Examples, config: ResolvedTrainConfig, accelerator: Acc
     positions = order(config.seed, step, config.batch_size, len(examples))[rows]
     hidden = hidden_conditions(config, step)[rows]
     condition = {name: hide(value, hidden) for name, value in examples.conditions(positions).items()}
-    x, seen = augmented(examples.take(positions), config, step, rows)
+    values = examples.transform.lattice
+    lattice = values if isinstance(values, Lattice) else None
+    x, seen = augmented(examples.take(positions), lattice, config, step, rows)
     x, condition = with_present(x, condition | seen)
     return Share(rows, examples.indices[positions], x.pin_memory() if _is_gpu(accelerator) else x, condition)
 

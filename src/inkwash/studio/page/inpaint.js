@@ -1,7 +1,6 @@
 // Hide a part of an example by brush, and sample what may be there.
-import { Answer, choice, el, number, picker, png, reproduce, seed, shown, values } from "./parts.js";
-
-const METHODS = ["", "moment-matching", "repaint", "smc", "pigdm", "dps"];
+import { ownPicture } from "./own.js";
+import { Answer, choice, el, number, picker, png, quiet, reproduce, seed, shown, steps as stepsField, values, walking } from "./parts.js";
 
 export function inpaintScreen({ about, ask }) {
   if (about.kind !== "image") return el("p", {}, "A brush needs pictures. For series there is Forecast, and for rows Fill in.");
@@ -13,65 +12,36 @@ export function inpaintScreen({ about, ask }) {
     own = null;
     for await (const part of ask("examples", { first: n, n: 1 })) brush.paintOn(part.pictures[String(n)]);
   });
-  const take = async (file) => {
-    try {
-      const picture = await fitted(file, width, height, about.channels === 4);
-      own = bytesOf(picture, about.channels);
-      brush.paintOver(picture);
-      answer.word.textContent = "";
-    } catch {
-      answer.word.textContent = `${file.name}: got no picture that the browser reads, need a PNG, JPEG or WebP file`;
-    }
-  };
-  const chosen = el("input", { type: "file", accept: "image/*", onchange: () => chosen.files[0] && take(chosen.files[0]) });
-  const disk = el("label", {}, `or a picture of yours, chosen or dropped here; its middle is scaled to ${width} × ${height}`, chosen);
-  disk.addEventListener("dragover", (event) => event.preventDefault());
-  disk.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]); });
+  const said = (words) => (answer.word.textContent = words);
+  const disk = ownPicture(about, (canvas, bytes) => { own = bytes; brush.paintOver(canvas); said(""); }, said);
   const form = el(
     "form",
     { "aria-label": "inpainting", onsubmit: (event) => { event.preventDefault(); run(); } },
     number("n", "Draws", 8, { min: "2", max: "32" }),
     seed(),
-    number("steps", "Steps", 50, { min: "1", max: "1000" }),
-    choice("method", "Method", METHODS),
+    stepsField(),
+    choice("method", "Method", ["", ...about.choices.method]),
     about.classes.length ? choice("label", "Label", ["", ...about.classes]) : null,
     el("button", { class: "main" }, "Fill in"),
   );
   const run = () => {
     const { steps, ...options } = values(form);
-    const asked = { ...options, ...(own === null ? { example: example.value } : { pixels: own }), hidden: brush.text(), walk: steps ? { steps } : {} };
+    const asked = { ...options, ...(own === null ? { example: example.value } : { pixels: own }), hidden: brush.text(), walk: walking(steps) };
     answer.take((signal) => ask("inpaint", asked, signal), (part) => {
       const words = { known: "what is known", draws: "draws", mean: "their mean", spread: `their spread; white is ${part.widest.toPrecision(3)}` };
       answer.body.append(el("div", { class: "pictures" }, ...Object.entries(part.pictures).map(([name, bytes]) => shown(name, bytes, words[name]))), reproduce(part, "draws"));
     });
   };
-  return el("div", {}, el("h2", {}, "Inpaint"), example.node, [1, 3, 4].includes(about.channels) ? disk : null, brush.node, form, answer.node);
-}
-
-// A picture from disk at the model's size: its middle, if it has another shape; white behind it unless it stays see-through.
-async function fitted(file, width, height, keepsAlpha) {
-  const bitmap = await createImageBitmap(file);
-  const canvas = el("canvas", { width, height });
-  const context = canvas.getContext("2d");
-  const zoom = Math.max(width / bitmap.width, height / bitmap.height);
-  const [w, h] = [bitmap.width * zoom, bitmap.height * zoom];
-  context.fillStyle = "white";
-  if (!keepsAlpha) context.fillRect(0, 0, width, height);
-  context.imageSmoothingQuality = "high";
-  context.imageSmoothingEnabled = zoom !== 1;
-  context.drawImage(bitmap, (width - w) / 2, (height - h) / 2, w, h);
-  return canvas;
-}
-
-// The bytes of a canvas in base64, channels last; one channel is the brightness.
-function bytesOf(canvas, channels) {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  let text = "";
-  for (let i = 0; i < data.length; i += 4) {
-    const pixel = channels === 1 ? [Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2])] : data.subarray(i, i + channels);
-    text += String.fromCharCode(...pixel);
-  }
-  return btoa(text);
+  return el(
+    "div",
+    {},
+    el("h2", {}, "Inpaint"),
+    quiet("Paint over what is to be hidden, by mouse, touch or keys (arrows move the brush, space hides, backspace shows again). The model then draws what may be there, given the rest, which stays exactly as it is."),
+    example.node,
+    disk,
+    el("div", { class: "sides" }, el("div", {}, brush.canvas, brush.word), el("div", {}, brush.controls, form)),
+    answer.node,
+  );
 }
 
 // A canvas on which the hidden places are painted, by mouse, touch or keyboard.
@@ -101,20 +71,14 @@ class Brush {
     });
     this.word = el("p", { class: "quiet", "aria-live": "polite" });
     const half = (name, keep) => el("button", { type: "button", onclick: () => this.fill(keep) }, name);
-    this.node = el(
+    this.controls = el(
       "div",
-      {},
-      this.canvas,
-      this.word,
-      el(
-        "div",
-        { class: "row" },
-        el("label", {}, "Brush, in pixels", this.size),
-        el("label", { class: "line" }, this.erase, "show again"),
-        half("Hide the left half", (x) => x < width / 2),
-        half("Hide the lower half", (x, y) => y >= height / 2),
-        half("Show all", () => false),
-      ),
+      { class: "row" },
+      el("label", {}, "Brush, in pixels", this.size),
+      el("label", { class: "line" }, this.erase, "show again"),
+      half("Hide the left half", (x) => x < width / 2),
+      half("Hide the lower half", (x, y) => y >= height / 2),
+      half("Show all", () => false),
     );
   }
 

@@ -16,7 +16,8 @@ export function el(tag, attributes = {}, ...children) {
 export const png = (bytes) => `data:image/png;base64,${bytes}`;
 
 export function shown(name, bytes, about = name) {
-  return el("figure", {}, el("img", { src: png(bytes), alt: about }), el("figcaption", {}, about));
+  const smooth = ({ target }) => target.classList.toggle("smooth", target.naturalWidth > target.clientWidth);
+  return el("figure", {}, el("img", { src: png(bytes), alt: about, onload: smooth }), el("figcaption", {}, about));
 }
 
 export function field(name, label, control) {
@@ -25,6 +26,11 @@ export function field(name, label, control) {
 }
 
 export const number = (name, label, value, more = {}) => field(name, label, el("input", { type: "number", value: String(value), ...more }));
+
+// Steps of a walk: few enough to wait for.
+export const steps = () => number("steps", "Steps", 50, { min: "1", max: "1000" });
+
+export const walking = (steps) => (steps ? { steps } : {});
 
 export const seed = () => number("seed", "Seed", 0, { min: "0", max: String(Number.MAX_SAFE_INTEGER) });
 
@@ -93,7 +99,7 @@ export function reproduce(part, name) {
     el("summary", {}, "The same outside of this page"),
     part.command ? copyable("command", part.command) : null,
     part.python ? copyable("Python", part.python) : null,
-    el("p", { class: "row" }, ...links),
+    el("p", { class: "row links" }, ...links),
   );
 }
 
@@ -104,11 +110,31 @@ function drawn(tag, attributes, text) {
   return node;
 }
 
+// Numbers at the places of a picture: the more, the deeper the colour; fewer than 0 have another colour.
+export function heat(rows, most, about) {
+  const canvas = el("canvas", { class: "heat", width: rows[0].length, height: rows.length, role: "img", "aria-label": about });
+  const context = canvas.getContext("2d");
+  rows.forEach((row, y) => row.forEach((value, x) => {
+    context.globalAlpha = Math.min(Math.abs(value) / (most || 1), 1);
+    context.fillStyle = value < 0 ? "rgb(47 111 176)" : "rgb(200 85 61)";
+    context.fillRect(x, y, 1, 1);
+  }));
+  return canvas;
+}
+
+export const captioned = (node, words) => el("figure", {}, node, el("figcaption", {}, words));
+
+// A number in a cell to six digits; other text as it is.
+export const brief = (text) => (text !== "" && Number.isFinite(Number(text)) ? String(Number(Number(text).toPrecision(6))) : text);
+
+export const quiet = (words) => el("p", { class: "quiet" }, words);
+
 // A chart with axes. Each series is {kind: line | other | thin | bars | band | mark, x, y, y2}.
 export function chart(about, series, { width = 460, height = 220, x = "", y = "" } = {}) {
   const [left, right, top, bottom] = [52, 12, 12, 36];
   const all = (key) => series.flatMap((each) => each[key] || []).filter(Number.isFinite);
-  const xs = all("x");
+  const half = ({ kind, x: [first, ...more] }) => (kind === "bars" && more.length ? Math.abs(more.at(-1) - first) / (2 * more.length) : 0);
+  const xs = series.flatMap((each) => each.x.flatMap((v) => [v - half(each), v + half(each)]));
   const ys = [...all("y"), ...all("y2"), ...(series.some((each) => each.kind === "bars") ? [0] : [])];
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const [y0, y1] = [Math.min(...ys), Math.max(...ys)];
@@ -134,6 +160,7 @@ export function chart(about, series, { width = 460, height = 220, x = "", y = ""
       for (const [a, b] of points(each.y)) node.append(drawn("rect", { class: "bar", x: a - wide / 2, y: Math.min(b, py(0)), width: wide, height: Math.abs(py(0) - b) }));
     } else node.append(drawn("polyline", { class: each.kind, points: path(points(each.y)) }));
   }
+  node.moveMark = (v) => [["x1", px(v)], ["x2", px(v)]].forEach(([name, at]) => node.querySelector(".mark").setAttribute(name, at));
   return node;
 }
 
@@ -163,5 +190,5 @@ export function picker(label, ask, changed, start = 0) {
     }
     choose(start);
   })().catch((error) => box.append(el("p", { class: "error", role: "alert" }, error.message)));
-  return { node: el("div", {}, el("label", {}, label, input), box), get value() { return Number(input.value); } };
+  return { node: el("div", { class: "picker" }, el("label", {}, label, input), box), get value() { return Number(input.value); } };
 }

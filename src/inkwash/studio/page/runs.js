@@ -1,16 +1,16 @@
 // All runs, and training: a form of the options, what it would cost, live curves, stop and resume.
 import { events, getJSON, picture } from "./api.js";
-import { chart, choice, el, field } from "./parts.js";
+import { captioned, chart, choice, el, field, quiet } from "./parts.js";
 
 export function runsScreen({ state, reload, open }) {
   const watched = el("section", { "aria-label": "a run" });
   const table = el(
     "table",
-    {},
+    { class: "runs" },
     el("thead", {}, el("tr", {}, ...["run", "data", "model", "step", ""].map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, ...Object.entries(state.runs).map(([name, run]) => row(name, run, watched, open, reload))),
   );
-  return el("div", {}, el("h2", {}, "Runs"), Object.keys(state.runs).length ? table : el("p", {}, "There is no run yet."), watched, form(state, watched, reload));
+  return el("div", {}, el("h2", {}, "Runs"), quiet("A run is a model with its training. Open one to ask it; watch one to see its curve and its samples, live while it trains."), Object.keys(state.runs).length ? table : el("p", {}, "There is no run yet."), watched, form(state, watched, reload));
 }
 
 function row(name, run, watched, open, reload) {
@@ -69,7 +69,7 @@ function curveOf(metrics) {
   const losses = metrics.filter((each) => Number.isFinite(each.loss));
   const held = metrics.filter((each) => Number.isFinite(each.held_out_loss));
   if (losses.length < 2) return el("p", { class: "quiet" }, "The curve begins with the second line of metrics.");
-  return chart("training loss by step, and held-out loss", [{ kind: "thin", x: losses.map((each) => each.step), y: losses.map((each) => each.loss) }, { kind: "other", x: held.map((each) => each.step), y: held.map((each) => each.held_out_loss) }], { x: "step", y: "loss" });
+  return captioned(chart("training loss by step, and held-out loss", [{ kind: "thin", x: losses.map((each) => each.step), y: losses.map((each) => each.loss) }, { kind: "other", x: held.map((each) => each.step), y: held.map((each) => each.held_out_loss) }], { x: "step", y: "loss" }), "grey: loss of the training batches; red: loss of held-out examples");
 }
 
 function form(state, watched, reload) {
@@ -77,7 +77,7 @@ function form(state, watched, reload) {
   const controls = state.options.map((option) => {
     const control = option.values.length ? el("select", {}, el("option", { value: "" }, "default"), ...option.values.map((value) => el("option", { value }, value))) : el("input", { placeholder: "default" });
     control.name = option.name;
-    return el("details", {}, el("summary", {}, option.name), el("p", { class: "quiet" }, option.about || option.need), el("label", {}, option.need, control));
+    return el("label", {}, el("strong", {}, option.name), control, el("span", { class: "quiet" }, option.about || option.need));
   });
   const asked = () => {
     const options = {};
@@ -98,9 +98,9 @@ function form(state, watched, reload) {
     { "aria-label": "training", onsubmit: (event) => { event.preventDefault(); begin("train", asked(), watched, reload); } },
     choice("source", "Data", state.sources, state.sources[0]),
     field("name", "Name of the run", el("input", { required: true, pattern: "[a-z0-9][a-z0-9\\-]{0,39}", value: "" })),
-    el("details", {}, el("summary", {}, "Options"), ...controls),
+    el("details", { class: "wide" }, el("summary", {}, "Options"), el("div", { class: "options" }, ...controls)),
     el("button", { type: "button", onclick: plan }, "What would it make, and cost?"),
     el("button", { class: "main" }, "Train"),
   );
-  return el("section", { "aria-label": "train" }, el("h2", {}, "Train"), node, said);
+  return el("section", { "aria-label": "train" }, el("h2", {}, "Train"), quiet("An option that you leave open is chosen from the data. Ask for the cost first: nothing is trained then."), node, said);
 }

@@ -19,18 +19,23 @@ const SCREENS = {
 };
 
 const [select, nav, line, main] = ["run", "screens", "about", "screen"].map((id) => document.getElementById(id));
-const page = { state: null, run: null, about: null, screen: "Runs", leave: new AbortController() };
+const page = { state: null, run: null, about: null, screen: "Runs", shows: 0, leave: new AbortController(), opening: new AbortController() };
 
 function show(name) {
   page.screen = name;
+  page.shows++;
   page.leave.abort();
   page.leave = new AbortController();
   const leave = page.leave.signal;
   const asked = (question, options, signal) => ask(page.run, question, options, signal ? AbortSignal.any([signal, leave]) : leave);
-  for (const button of nav.children) button.toggleAttribute("aria-current", false);
-  nav.querySelector(`[data-screen="${name}"]`)?.setAttribute("aria-current", "page");
+  mark();
   document.title = `${name} – inkwash studio`;
   main.replaceChildren(SCREENS[name].make({ state: page.state, about: page.about, ask: asked, reload, open: openRun }));
+}
+
+function mark() {
+  for (const button of nav.children) button.toggleAttribute("aria-current", false);
+  nav.querySelector(`[data-screen="${page.screen}"]`)?.setAttribute("aria-current", "page");
 }
 
 function buttons() {
@@ -39,20 +44,25 @@ function buttons() {
 }
 
 async function openRun(name, screen = "Walk") {
+  page.opening.abort();
   page.leave.abort();
-  const leave = (page.leave = new AbortController()).signal;
+  const opening = (page.opening = new AbortController()).signal;
+  const { shows } = page;
   page.run = name;
   page.about = null;
+  buttons(); // the others need what the run is
+  mark();
   select.value = name;
   line.textContent = `opening ${name} …`;
   try {
-    for await (const part of ask(name, "about", {}, leave)) page.about = part;
+    for await (const part of ask(name, "about", {}, opening)) page.about = part;
     line.textContent = `${page.about.data}; ${page.about.source}, step ${page.about.step} of ${page.about.steps}`;
   } catch (error) {
-    if (leave.aborted) return; // another run or screen was opened meanwhile
+    if (opening.aborted) return; // another run was opened meanwhile
     line.textContent = error.message;
   }
   buttons();
+  if (page.shows !== shows) return mark(); // another screen was opened meanwhile
   show(page.about && SCREENS[screen].needs(page.about) ? screen : "Runs");
 }
 
@@ -68,7 +78,7 @@ try {
   page.state = await getJSON("start");
   buttons();
   await reload();
-  if (page.state.first) await openRun(page.state.first);
+  if (page.state.first) await openRun(page.state.first, page.screen === "Runs" ? "Walk" : page.screen);
 } catch (error) {
   line.textContent = error.message;
   line.className = "error";
