@@ -186,8 +186,8 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
 
     Raises:
         CodecError: a damaged file, or one of another model, machine or version.
-        ConfigError: a file or folder that is there already, a name that ends as files of another kind do, or a file that
-            cannot be read bit by bit.
+        ConfigError: a file or folder that is there already, a name that ends as files of another kind do, or a file
+            that cannot be read bit by bit.
     """
     file = open_file(path)
     raw = stored(file)
