@@ -9,14 +9,17 @@ while. Then these must hold:
 
 - every life ends with the exit code that the docs state, and with at most one line on standard error;
 - no reader meets an error, or a line of the metrics that is no JSON;
-- within each life and each reader, memory (RSS) stays within 2 % of its median after a warm-up, and the number of open
-  files within one;
+- within each life and each reader, memory stays within 2 % of its median after a warm-up, and the number of open files
+  within one;
 - the metrics have each step once, with the numbers of the training left alone, and the last weights, averages and
   optimizer equal its own bit for bit.
 
+Memory is what the process has made itself: its resident pages (RSS) but for those of files, such as the libraries of
+torch. The kernel takes those of files back when it likes, and reads them again when they are used.
+
 A life is a forked child, which need not import torch again. It needs Linux, and `unshare`, to mount the tmpfs. What is
-measured lies in `--out` while it runs: the table of what
-there is so far comes from `--report`. The exit code is 1 if anything did not hold.
+measured lies in `--out` while it runs: the table of what there is so far comes from `--report`. The exit code is 1 if
+anything did not hold.
 """
 
 from __future__ import annotations
@@ -121,9 +124,9 @@ class Place:
 def note_memory(place: Place, role: str, step: int) -> None:
     """Note what this process holds."""
     own = psutil.Process()
-    place.note(
-        "memory", {"role": role, "pid": own.pid, "step": step, "rss": own.memory_info().rss, "files": own.num_fds()}
-    )
+    held = own.memory_info()
+    sizes = {"rss": held.rss, "own": held.rss - held.shared}
+    place.note("memory", {"role": role, "pid": own.pid, "step": step, **sizes, "files": own.num_fds()})
 
 
 def train(place: Place) -> None:
@@ -147,13 +150,20 @@ def train(place: Place) -> None:
     cli.main(place.words(place.run))
 
 
+def last_lines(path: Path, most: int = 1 << 16) -> list[bytes]:
+    """The whole lines among the last bytes of a file; as it grows they are no more, and take no more memory."""
+    with path.open("rb") as file:
+        began = max(0, file.seek(0, os.SEEK_END) - most)
+        file.seek(began)
+        return file.read(most).split(b"\n")[1 if began else 0 : -1]
+
+
 def read(place: Place, role: str) -> None:
     """A reader, which polls until the end."""
 
     def load() -> None:
         iw.load(place.run).sample(1, seed=0, steps=2)
-        lines = (place.run / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
-        for line in lines[-200:]:
+        for line in last_lines(place.run / "metrics.jsonl"):
             json.loads(line)
 
     def inspect() -> None:
@@ -266,7 +276,7 @@ def steadiness(notes: list[dict[str, Any]]) -> Iterator[tuple[str, int, float, f
         warm = [n for n in own if n["step"] >= own[0]["step"] + WARM]
         if len(warm) < 2:
             continue
-        sizes, files = [n["rss"] for n in warm], [n["files"] for n in warm]
+        sizes, files = [n["own"] for n in warm], [n["files"] for n in warm]
         middle = statistics.median(sizes)
         fall, rise = 1 - min(sizes) / middle, max(sizes) / middle - 1
         yield role, warm[-1]["step"] - warm[0]["step"], fall, rise, max(files) - min(files)
@@ -317,7 +327,7 @@ def rows(place: Place) -> Iterator[tuple[str, str, bool]]:
         if own:
             steps, fall, rise, files = (sum(x[1] for x in own), *(max(x[k] for x in own) for k in (2, 3, 4)))
             held = max(fall, rise) <= TOLERANCE and files <= 1
-            text = f"RSS -{fall:.1%} to +{rise:.1%} of its median in {len(own)} processes, {steps} steps or polls"
+            text = f"memory -{fall:.1%} to +{rise:.1%} of its median in {len(own)} processes, {steps} steps or polls"
             yield f"{role} after a warm-up", f"{text}; files ± {files}", held
     for equal in place.notes("equal"):
         steps = equal.pop("step")

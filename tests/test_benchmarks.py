@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import mmap
 import sys
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @cache
 def benchmark(name):
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # where dataclasses look for their annotations
     spec.loader.exec_module(module)
     return module
 
@@ -40,6 +41,27 @@ def test_the_benchmark_of_gpus_runs_on_a_cpu_in_a_small_form(monkeypatch, tmp_pa
     for each in results:
         assert each["step_ms"] * each["trained_per_s"] == pytest.approx(2000)
         assert each["samples_per_s"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the long run mounts a disk, which needs Linux")
+def test_the_long_run_counts_memory_that_a_process_makes_and_no_pages_of_files(monkeypatch, tmp_path):
+    """A mapped file that was read is resident, but the kernel may take its pages back at any moment."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    long_run, size = benchmark("long_run"), 1 << 25
+    place, path = long_run.Place(tmp_path), tmp_path / "file"
+    path.write_bytes(bytes(size))
+    long_run.note_memory(place, "reader", 0)
+    mapped = np.memmap(path, mode="r")
+    assert mapped.sum() == 0
+    long_run.note_memory(place, "reader", 1)
+    made = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # and none that the process had freed
+    for page in range(0, size, mmap.PAGESIZE):
+        made[page] = 1
+    long_run.note_memory(place, "reader", 2)
+    before, read, after = ((note["rss"], note["own"]) for note in place.notes("memory"))
+    assert size == pytest.approx(after[1] - read[1], rel=0.1)
+    assert size == pytest.approx(read[0] - before[0], rel=0.1)
+    assert abs(read[1] - before[1]) < size / 10
 
 
 @pytest.mark.slow

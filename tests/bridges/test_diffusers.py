@@ -17,6 +17,7 @@ from oracles import F64
 import inkwash as iw
 from inkwash.bridges import diffusers as bridge, pipelines, schedulers
 from inkwash.bridges.convention import timestep
+from inkwash.core.errors import MissingPackageError
 from inkwash.denoise.prediction import F
 from inkwash.process.distributions import standard_normal
 
@@ -271,7 +272,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(spoil, folder, tmp_path):
 
 def test_without_diffusers_the_error_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(iw.CheckpointError, match=r"no package diffusers, need pip install 'inkwash\[diffusers\]'"):
+    with pytest.raises(MissingPackageError, match=r"no package diffusers, need pip install 'inkwash\[diffusers\]'"):
         pipelines.pipeline_of(folder)
 
 

@@ -223,6 +223,6 @@ def test_pushing_needs_a_token_a_name_and_the_package(run, hub, monkeypatch, tmp
     assert run_cli(["push", run, "hf:me/points@main"]) == 2
     assert "need OWNER/NAME: every upload" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert run_cli(["push", run, "me/points"]) == 3
+    assert run_cli(["push", run, "me/points"]) == 2
     assert "got no package huggingface_hub, need pip install 'inkwash[hub]'" in capsys.readouterr().err
     assert hub.repositories == {}

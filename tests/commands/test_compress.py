@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from faults import fail_at, fail_once, flip_bit, hooked, run_cli, train_words, tree, without_pictures
+from PIL import Image
 
 import inkwash as iw
 from inkwash.codec.chunks import Chunks
@@ -137,11 +138,28 @@ def test_errors_are_one_line_and_write_nothing(home, packed, alone, capsys):
     assert "another model" in refused(capsys, 10, "decompress", home / "points", packed / "x.ink")
     assert "no compressed file" in refused(capsys, 10, "decompress", run, packed / "images.npy")
     assert "no such file" in refused(capsys, 10, "decompress", run, "nothing.ink")
+    assert "nothing.ink: got no such file" in refused(capsys, 10, "inspect", "nothing.ink")
     assert "there.npy, which is there" in refused(capsys, 2, "decompress", run, packed / "x.ink", "-o", "there.npy")
     assert "no such file" in refused(capsys, 3, "compress", run, "nothing.npy")
     assert "data: got" in refused(capsys, 3, "compress", run, home / "points.npy")
     assert "without a common resolution" in refused(capsys, 3, "compress", home / "points", home / "points.npy")
     assert tree(alone) == before
+
+
+def test_a_name_for_another_kind_of_file_is_refused_before_the_model_is_read(home, packed, alone, capsys, monkeypatch):
+    (alone / "pictures").mkdir()
+    for name, pixels in enumerate(np.load(packed / "images.npy")[:3]):
+        Image.fromarray(pixels).save(alone / "pictures" / f"{name}.png")
+    run = home / "images"
+    assert run_cli(["compress", run, "pictures", "-o", "x.ink", "--steps", 2]) == 0
+    monkeypatch.setattr(command, "load", None)
+    line = refused(capsys, 2, "decompress", run, "x.ink", "-o", "back.npy")
+    assert (
+        line == "error: --out: got back.npy, for a folder of PNG files, need the name of a folder, such as --out back\n"
+    )
+    line = refused(capsys, 2, "decompress", run, packed / "x.ink", "-o", "back.csv")
+    assert line == "error: --out: got back.csv, for an .npy file, need a name that ends in .npy\n"
+    assert sorted(path.name for path in alone.iterdir()) == ["pictures", "x.ink"]
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 3])

@@ -106,7 +106,7 @@ def never_local(values, zone):
 def test_counts_come_back_as_the_moments_they_were(seconds, unit, zone):
     """Also those of hours that a clock shows twice; a day is counted where all are midnights of their zone."""
     values = np.array([second // UNITS[unit] * UNITS[unit] for second in seconds], "datetime64[s]")
-    values = np.append(values, np.datetime64("NaT"))
+    values = np.append(values, np.array("NaT", values.dtype))
     counts, resolution = counts_of(values, zone)
     back = values_of(counts, "datetime64", resolution, zone)
     assert np.array_equal(back, values, equal_nan=True)

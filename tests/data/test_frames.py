@@ -12,7 +12,7 @@ from faults import run_cli, train_words, without_pictures
 from oracles import GaussianData, exact_denoiser
 
 import inkwash as iw
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.data import frames, judge
 from inkwash.data.columns import Column
 from inkwash.data.csv_files import dump_csv
@@ -235,5 +235,5 @@ def test_parquet_in_parquet_out(tmp_path, monkeypatch):
 def test_the_error_names_what_to_install(tmp_path, monkeypatch):
     mixed().to_parquet(tmp_path / "data.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match=r"got no package pyarrow, need pip install 'inkwash\[tabular\]'"):
+    with pytest.raises(MissingPackageError, match=r"got no package pyarrow, need pip install 'inkwash\[tabular\]'"):
         load_dataset(tmp_path / "data.parquet")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inkwash.core.config import DataConfig
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.data.columns import Column
 from inkwash.data.dataset import load_dataset
 
@@ -122,5 +122,5 @@ def test_bad_data_of_the_hub_is_named(hub, found, config, words):
 
 def test_the_error_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DataError, match=r"no package datasets, need pip install 'inkwash\[hub\]'"):
+    with pytest.raises(MissingPackageError, match=r"no package datasets, need pip install 'inkwash\[hub\]'"):
         load_dataset("hf:someone/pets")

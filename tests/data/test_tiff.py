@@ -8,7 +8,7 @@ from datafiles import noise
 from PIL import Image
 
 import inkwash as iw
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.data import tiff
 from inkwash.data.dataset import load_dataset
 from inkwash.data.readers import read_example
@@ -204,7 +204,7 @@ def test_a_cut_file_is_damaged_and_never_shorter(tmp_path, cut, pages):
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
-    with pytest.raises(DataError, match=r"got no package tifffile, need pip install 'inkwash\[tiff\]'"):
+    with pytest.raises(MissingPackageError, match=r"got no package tifffile, need pip install 'inkwash\[tiff\]'"):
         load_dataset(written(tmp_path, noise(2, 4, 5)))
 
 
@@ -213,7 +213,7 @@ def test_a_missing_codec_is_named(tmp_path, monkeypatch):
         Image.fromarray(noise(9, 9)).save(tmp_path / f"{i}.tif", compression="tiff_lzw")
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *args, **options: lacking())
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *args, **options: lacking())
-    with pytest.raises(DataError, match=r"compression LZW and no package imagecodecs, need pip install"):
+    with pytest.raises(MissingPackageError, match=r"compression LZW and no package imagecodecs, need pip install"):
         load_dataset(tmp_path)
 
 

@@ -3,12 +3,15 @@
 A bug that breaks a promise is noticed by these few.
 """
 
+import os
+import signal
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 from bugs import bug
 from campaign import TRIALS, Ground, attempt
+from faults import wait
 
 from inkwash.commands import frame
 from inkwash.core import options, storage
@@ -67,3 +70,10 @@ def after_removing(folder, *content):
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_promise_holds(name, ground):
     assert attempt(name, ground, range(TRIES[name])).failed == []
+
+
+def test_a_child_of_the_campaign_answers_a_signal_that_comes_at_once_in_its_own_log(ground):
+    """Not where its parent writes, which would count as silence."""
+    child = ground.child(["sample", ground.run, "-n", 10**6, "--out", ground.empty("drawn"), "--quiet"])
+    os.kill(child, signal.SIGTERM)
+    assert (wait(child), ground.log()) == (143, "terminated\n")

@@ -100,12 +100,15 @@ class Ground:
         before = [signal.signal(number, entry._end) for number in numbers]  # for the child to have them at once
 
         def run() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
             with hooked(hook):
                 sys.exit(run_cli(words))
 
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # until what it says goes to its log
         try:
             return fork(run, self.folder / "log")
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
             for each, handler in zip(numbers, before, strict=True):
                 signal.signal(each, handler)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from torch import nn
 
 from inkwash.bridges.schedulers import SAMPLERS
 from inkwash.core import storage
-from inkwash.core.errors import CheckpointError, ConfigError
+from inkwash.core.errors import CheckpointError, ConfigError, InkwashError
+from inkwash.data.raw import require_extra
 
 _INDEX = "model_index.json"
 NETWORK, AUTOENCODER = "UNet2DModel", "AutoencoderKL"
@@ -63,8 +63,8 @@ def pipeline_of(source: Any) -> Pipeline:
 
     Raises:
         ConfigError: something else.
-        CheckpointError: a part that is missing, damaged, or of another kind than `from_diffusers` can read; diffusers
-            is not installed.
+        CheckpointError: a part that is missing, damaged, or of another kind than `from_diffusers` can read.
+        MissingPackageError: diffusers is not installed.
     """
     if isinstance(source, str | Path):
         return _read(Path(source))
@@ -124,9 +124,9 @@ def _network(folder: Path, name: str) -> nn.Module:
     _require_one_of(str(folder / "config.json"), config.get("_class_name"), [name])
     options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
     try:
-        kind = getattr(_diffusers(str(folder)), name)
+        kind = getattr(require_extra("diffusers", "diffusers", str(folder)), name)
         network, report = kind.from_pretrained(folder, low_cpu_mem_usage=False, **options)
-    except CheckpointError:
+    except InkwashError:
         raise
     except Exception as error:  # what diffusers, safetensors and torch raise for damaged files has no common base
         raise CheckpointError(str(folder), _first_line(error), f"the safetensors weights of this {name}") from error
@@ -144,8 +144,8 @@ def _scheduler(folder: Path) -> Any:
     name = config.get("_class_name")
     _require_one_of(str(path), name, SAMPLERS)
     try:
-        return getattr(_diffusers(str(folder)), str(name)).from_config(config)
-    except CheckpointError:
+        return getattr(require_extra("diffusers", "diffusers", str(folder)), str(name)).from_config(config)
+    except InkwashError:
         raise
     except Exception as error:  # see _network
         raise CheckpointError(str(path), _first_line(error), f"the options of a {name}") from error
@@ -160,13 +160,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise CheckpointError(str(path), type(found).__name__, "names and values")
     return found
-
-
-def _diffusers(where: str) -> Any:
-    try:
-        return import_module("diffusers")
-    except ImportError:
-        raise CheckpointError(where, "no package diffusers", "pip install 'inkwash[diffusers]'") from None
 
 
 def _first_line(error: Exception) -> str:

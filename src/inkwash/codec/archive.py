@@ -287,7 +287,7 @@ def _scheme(model: Diffusion, config: CodecConfig, grid: tuple[float, ...] | Non
 
     Raises:
         ConfigError: options or times that do not go together, or not with the model.
-        DataError: the package that codes is not installed.
+        MissingPackageError: the package that codes is not installed.
     """
     require_extra("constriction", "compress", "compress")
     cells = marks.cells(model.units, ends.low, ends.high)

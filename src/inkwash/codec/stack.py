@@ -29,7 +29,7 @@ def models() -> Any:
     """The distributions of constriction.
 
     Raises:
-        DataError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     return require_extra("constriction", "compress", "compress").stream.model
 

@@ -301,11 +301,12 @@ class Studio:
 
     def __call__(self) -> None:
         from inkwash.core.display import Display
+        from inkwash.data.raw import require_extra
 
-        try:
-            from inkwash.studio.serve import serve
-        except ModuleNotFoundError as error:
-            raise ConfigError("studio", f"no package {error.name}", "pip install 'inkwash[studio]'") from None
+        for package in ("starlette", "uvicorn"):
+            require_extra(package, "studio", "studio")
+        from inkwash.studio.serve import serve
+
         if self.run is not None and self.run.startswith("hf:"):
             from inkwash.training.run import require_run  # only here, as it imports torch
 

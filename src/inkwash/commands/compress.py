@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inkwash.codec.archive import Content, Header, Reader, header_in, pack, require_agreement
 from inkwash.codec.container import MAGIC, Opened, opened
-from inkwash.codec.files import Files, as_it_is, content_of, is_name, written
+from inkwash.codec.files import KINDS, Files, as_it_is, content_of, is_name, written
 from inkwash.codec.forms import Form, as_it_was
 from inkwash.codec.progressive import progressive
 from inkwash.codec.scheme import coding, mode_of
@@ -38,12 +38,14 @@ from inkwash.training.learned_grid import learned_grid
 from inkwash.training.run import StrPath, load, read_header
 
 SUFFIX = ".ink"
+_ENDINGS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".png")
+"""Of the names of files, where a reader expects what they say."""
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file begins as compressed files do, or has their name."""
+    """Whether a file begins as compressed files do, or has their name, be it there or not."""
     if not path.is_file():
-        return False
+        return path.suffix == SUFFIX and not exists(path)
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC or path.suffix == SUFFIX
 
@@ -154,6 +156,17 @@ def _require_free(target: Path) -> None:
         raise ConfigError("out", f"{target}, which is there", f"a new name, such as --out {_free(target)}")
 
 
+def _require_ending(target: Path, file: dict[str, str] | None) -> None:
+    """Refuse a name that ends as files of another kind do than the one that is to be written."""
+    kind = KINDS.get((file or {}).get("kind", ""))
+    if file is None or kind is None or target.suffix.lower() not in _ENDINGS:
+        return
+    own = "" if file["kind"] == "folder" else Path(file["name"]).suffix
+    if target.suffix.lower() != own.lower():
+        need = f"a name that ends in {own}" if own else f"the name of a folder, such as --out {target.with_suffix('')}"
+        raise ConfigError("out", f"{target}, for {kind.words}", need)
+
+
 def _free(path: Path) -> Path:
     """A name beside this one that nothing has, with the same ending; or this one, if nothing has it."""
     ending = "".join(path.suffixes)
@@ -173,13 +186,15 @@ def decompress_to_file(run: StrPath, path: Path, out: Path | None, display: Disp
 
     Raises:
         CodecError: a damaged file, or one of another model, machine or version.
-        ConfigError: a file or folder that is there already, or a file that cannot be read bit by bit.
+        ConfigError: a file or folder that is there already, a name that ends as files of another kind do, or a file
+            that cannot be read bit by bit.
     """
     file = open_file(path)
     raw = stored(file)
     header = None if raw else header_in(file)
     target = out or Path(_name(raw, header, path))
     _require_free(target)
+    _require_ending(target, (raw or header_in(file)).file)
     model = require_diffusion(load(run), "decompress")
     recorded = None if film is None else _filmed(model, path, film, display)
     with display.bar("decompressing"):

@@ -36,6 +36,13 @@ class ConfigError(_GotNeedError, ValueError):
     exit_code = 2
 
 
+class MissingPackageError(_GotNeedError, ImportError):
+    """A package is not installed that an option, a command or a kind of data needs; the message has the command that
+    installs it."""
+
+    exit_code = 2
+
+
 class RunDiffersError(ConfigError):
     """A run was started with another option, or with other data.
 

@@ -51,8 +51,10 @@ def read_npy(path: Path) -> Array:
     """An `.npy` file, memory-mapped; arrays of objects are refused, and never unpickled.
 
     Raises:
-        DataError: an unreadable file.
+        DataError: no file, or an unreadable one.
     """
+    if not exists(path):
+        raise DataError(str(path), "no such file", "an .npy file of numbers")
     try:
         with path.open("rb") as file:
             if not file.read(6).startswith((np.lib.format.MAGIC_PREFIX, b"PK")):

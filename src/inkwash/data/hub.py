@@ -28,7 +28,8 @@ def read_hub(where: str, config: DataConfig) -> Raw:
     """The train split of `hf:NAME`, `hf:OWNER/NAME` or `hf:OWNER/NAME/SUBSET`.
 
     Raises:
-        DataError: the package `datasets` is not installed, the data cannot be loaded, or `read_features` refuses it.
+        DataError: the data cannot be loaded, or `read_features` refuses it.
+        MissingPackageError: the package `datasets` is not installed.
     """
     datasets = require_extra("datasets", "hub", where)
     parts = where.removeprefix(HUB).split("/")

@@ -27,7 +27,7 @@ from rich.filesize import decimal
 from inkwash.core import storage
 from inkwash.core.brief import short_repr
 from inkwash.core.config import Layout
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.core.machine import free_memory
 from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, listed
@@ -137,15 +137,20 @@ def short(error: BaseException) -> str:
 
 
 def require_extra(module: str, extra: str, where: str) -> Any:
-    """A module of a package that only some sources need.
+    """A module of a package that only some sources or commands need.
+
+    Args:
+        module: its name.
+        extra: the extra of inkwash that has the package.
+        where: what needs it, for messages: a file, or a command.
 
     Raises:
-        DataError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     try:
         return import_module(module)
     except ImportError:
-        raise DataError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
+        raise MissingPackageError(where, f"no package {module}", f"pip install 'inkwash[{extra}]'") from None
 
 
 CUT = (EOFError, OSError, zlib.error)

@@ -264,7 +264,7 @@ def _located(text: str) -> str | Path:
         raise DataError("data", f"{text}, which was given from Python", "the same data again, from Python")
     path = Path(text)
     if not exists(path):
-        raise DataError("data", repr(text), _existing(text))
+        raise DataError("data", f"{text!r}, which is no file or folder", _existing(text))
     return path
 
 

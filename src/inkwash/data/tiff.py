@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.config import PagesName
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.core.shapes import Array
 from inkwash.data.raw import require_extra, require_room
 
@@ -51,7 +51,8 @@ def read_tiff(where: str, content: bytes, pages: PagesName | None) -> tuple[Arra
         pages: what a page is, if there are several.
 
     Raises:
-        DataError: pages of several kinds, pages without `pages`, a colour space that is not read, or no `tifffile`.
+        DataError: pages of several kinds, pages without `pages`, or a colour space that is not read.
+        MissingPackageError: no `tifffile`, or no `imagecodecs` for its compression.
         ValueError: a damaged file, as `tifffile` finds it.
     """
     tifffile = require_extra("tifffile", "tiff", where)
@@ -103,7 +104,7 @@ def _decoded(where: str, series: Any) -> Array:
     except ValueError as error:
         if "imagecodecs" in str(error):
             got = f"TIFF with the compression {series.keyframe.compression.name} and no package imagecodecs"
-            raise DataError(where, got, "pip install 'inkwash[tiff]'") from None
+            raise MissingPackageError(where, got, "pip install 'inkwash[tiff]'") from None
         raise
 
 

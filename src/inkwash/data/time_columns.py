@@ -67,7 +67,7 @@ def text_time_column(
     values, unit, zone = found
     each: Any = values.astype(f"datetime64[{unit}]")
     cells = each[np.where(np.isnan(places), 0, places).astype(int)]
-    cells[np.isnan(places)] = np.datetime64("NaT")
+    cells[np.isnan(places)] = np.array("NaT", cells.dtype)
     day_first = next((first for first in (True, False) if _is_read_so(texts, first, values)), None)
     return time_column(where, cells, cast(TimeType, f"datetime64[{unit}]"), zone, day_first)
 
@@ -90,7 +90,7 @@ def days_in_digits(values: Array) -> Array | None:
     if not ((month >= 1) & (month <= 12) & (day >= 1) & ((year < 2200) | (year == 9999))).all():
         return None
     months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (day - 1)
+    days = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
     if (days.astype("datetime64[M]") != months).any():
         return None
     found = np.full(len(values), "NaT", "datetime64[D]")

@@ -103,7 +103,7 @@ def asking(name: str) -> Iterator[Any]:
 
     Raises:
         CheckpointError: whatever the Hub or the connection raises.
-        DataError: the package is not installed.
+        MissingPackageError: the package is not installed.
     """
     hub = require_extra("huggingface_hub", "hub", name)
     bars = import_module("huggingface_hub.utils")

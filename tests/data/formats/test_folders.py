@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from inkwash.core.errors import DataError
+from inkwash.core.errors import MissingPackageError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.formats.folders import holds
 from inkwash.data.readers import FILES
@@ -34,7 +34,7 @@ def test_a_format_without_its_package_says_what_to_type(tmp_path, monkeypatch, n
     assert format_of(tmp_path) == name
     monkeypatch.setitem(sys.modules, module, None)
     for path in (tmp_path, tmp_path / "below" / file):
-        with pytest.raises(DataError, match=rf"got no package {module}, need pip install 'inkwash\[{extra}\]'"):
+        with pytest.raises(MissingPackageError, match=rf"no package {module}, need pip install 'inkwash\[{extra}\]'"):
             load_dataset(path)
 
 

@@ -8,7 +8,7 @@ from bugs import bug
 from faults import run_cli, tiny, without_pictures
 
 import inkwash as iw
-from inkwash.core.errors import DataError
+from inkwash.core.errors import MissingPackageError
 from inkwash.data.dataset import load_dataset
 from inkwash.data.formats import hdf5
 from inkwash.data.rows import take
@@ -275,5 +275,5 @@ def test_a_bad_file_ends_in_one_line(tmp_path, capsys, write, behind, words):
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     path = written(tmp_path / "a.h5", data=IMAGES)
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-    with pytest.raises(DataError, match=r"no package h5py, need pip install 'inkwash\[hdf5\]'"):
+    with pytest.raises(MissingPackageError, match=r"no package h5py, need pip install 'inkwash\[hdf5\]'"):
         load_dataset(path)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from inkwash.core.config import DataConfig, Layout
-from inkwash.core.errors import DataError
+from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError, Decoded
 from inkwash.data.formats.folders import damage_named, files_of, paths_in
@@ -261,7 +261,7 @@ def _require_decoder(path: Path, syntax: Any) -> None:
 
     if syntax.is_compressed and syntax.is_encapsulated and not get_decoder(syntax).is_available:
         need = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
-        raise DataError(str(path), f"pixels compressed as {syntax.name}, without a decoder", need)
+        raise MissingPackageError(str(path), f"pixels compressed as {syntax.name}, without a decoder", need)
 
 
 def _space(slices: Sequence[Slice]) -> Space:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from inkwash.core.errors import DataError
+from inkwash.core.errors import InkwashError
 from inkwash.core.shapes import Array
 from inkwash.data.decode import DamagedError
 from inkwash.data.images import HIDDEN, SUFFIXES, counted, folders_of, is_hidden
@@ -103,7 +103,7 @@ def damage_named(where: Path, words: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (DataError, MemoryError):
+    except (InkwashError, MemoryError):
         raise
     except Exception as error:  # what damaged bytes make these libraries raise has no common base
         need = f"a complete {words}; --data.skip-damaged leaves it out of a folder"

@@ -62,7 +62,7 @@ class Format:
         """Refuse to go on without the packages that it needs.
 
         Raises:
-            DataError: one is missing; the message has the command that installs it.
+            MissingPackageError: one is missing; the message has the command that installs it.
         """
         for module in self.packages:
             require_extra(module, self.extra, where)
