@@ -102,8 +102,8 @@ def spread_network(x_t, t):
     return torch.cat([0.3 * x_t, torch.tanh(x_t + t[:, None])], 1)
 
 
-def step_kl_reversed(process, x, x_t, estimate, s, t):
-    return process.reverse(x_t, estimate, s, t).kl(process.posterior(x_t, x, s, t))
+def step_kl_reversed(process, x, x_t, estimate, s, t, present):
+    return process.reverse(x_t, estimate, s, t).kl(process.posterior(x_t, x, s, t), present)
 
 
 @bug("divergence the wrong way round", grid_costs, "step_kl", step_kl_reversed, variance="free")

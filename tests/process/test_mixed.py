@@ -11,6 +11,7 @@ from oracles import F64, tensor
 
 import inkwash as iw
 from inkwash.core.shapes import sum_event
+from inkwash.likelihood import bound as likelihood
 from inkwash.process import distributions
 
 ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math.pi * math.e * STD**2)
@@ -96,7 +97,7 @@ def test_samples_have_the_law_of_the_data(noise, n):
 
 @bug(
     "missing cells counted",
-    distributions,
+    likelihood,
     "sum_event",
     lambda x, present=None: sum_event(x),
     noise="absorbing",

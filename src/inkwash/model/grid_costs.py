@@ -150,7 +150,7 @@ def _add_bound_costs(
     random: torch.Generator,
     count: int,
 ) -> None:
-    """Add the costs of the first `count` examples of the slot `x`, of their `present` entries, to sums over examples."""
+    """Add the costs of the first `count` examples of the slot `x`, of what is `present`, to sums over examples."""
     process = denoiser.process
     for i, t in enumerate(times[:-1]):
         x_t = process.marginal(x, t).draw(random)
