@@ -23,7 +23,7 @@ from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
 from inkwash.data.decode import read_picture
-from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, sound, zarr
+from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, shards, sound, zarr
 from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in, stated
 from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
@@ -93,6 +93,7 @@ FILES = (
     fits.FORMAT,
     dicom.FORMAT,
     ome.FORMAT,
+    shards.FORMAT,
     Format("pictures", "a folder of pictures", Path.is_dir, read_folder, PICTURES),
     Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, PICTURES),
     Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, PICTURES),
@@ -188,9 +189,9 @@ def _read(found: Any, config: DataConfig) -> Raw:
 def divided(text: str) -> tuple[str, str | None]:
     """A path that exists, and what stands behind it after a colon, as in `data.h5:group/x`; otherwise the text itself,
     and None."""
-    if _is_name(text) or exists(Path(text)):
+    if _is_name(text) or _is_there(text):
         return text, None
-    ends = (place for place, mark in enumerate(text) if mark == ":" and exists(Path(text[:place])))
+    ends = (place for place, mark in enumerate(text) if mark == ":" and _is_there(text[:place]))
     end = next(ends, None)
     return (text, None) if end is None else (text[:end], text[end + 1 :])
 
@@ -262,10 +263,14 @@ def _located(text: str) -> str | Path:
         return text
     if _is_object_name(text):
         raise DataError("data", f"{text}, which was given from Python", "the same data again, from Python")
-    path = Path(text)
-    if not exists(path):
+    if not _is_there(text):
         raise DataError("data", repr(text), _existing(text))
-    return path
+    return Path(text)
+
+
+def _is_there(text: str) -> bool:
+    """Whether a text is the path of a file or folder, or stands for several shards."""
+    return exists(Path(text)) or shards.is_pattern(text)
 
 
 def _existing(text: str) -> str:
