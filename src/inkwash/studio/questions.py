@@ -21,7 +21,7 @@ from inkwash.core.config import MethodName, SamplingConfig, Strength
 from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.options import Range, Seed, from_json, to_json
 from inkwash.core.shapes import Array
-from inkwash.data.readers import example_of
+from inkwash.data.examples import example_of
 from inkwash.data.spec import DataSpec
 from inkwash.likelihood.bound import Bound
 from inkwash.model.diffusion import Diffusion

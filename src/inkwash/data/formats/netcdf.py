@@ -164,8 +164,10 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     group.setncatts(kept.get("file", {}))
     for name, side in zip(axes, data.shape, strict=True):
         group.createDimension(name, side)
+    sides = dict(zip(axes, data.shape, strict=True))
     for name, each in (kept.get("coordinates") or {}).items():
-        if (values := each.get("values")) is not None:
+        values = each.get("values")  # those of a whole series are not those of its future
+        if values is not None and values.shape == tuple(sides[axis] for axis in each["axes"]):
             made = _write(group, name.rpartition("/")[2], each["axes"], values.dtype, each["attributes"])
             made[...] = values
     dtype = np.dtype(kept.get("dtype", data.dtype))
