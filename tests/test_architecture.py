@@ -124,6 +124,19 @@ def test_importing_the_package_imports_nothing_heavy():
     assert all(name.startswith("inkwash.core") for name in found if name.startswith("inkwash."))
 
 
+EXTRAS = (
+    *("h5py", "netCDF4", "zarr", "nibabel", "pydicom", "astropy", "soundfile", "tifffile", "imagecodecs"),
+    *("pandas", "pyarrow", "narwhals", "polars", "xarray", "datasets", "webdataset", "huggingface_hub"),
+)
+
+
+def test_the_table_of_formats_imports_no_extra():
+    """Each extra is imported when a file of its format is read."""
+    words = f"import sys; import inkwash.data.examples; print(*({{*sys.modules}} & {{*{EXTRAS}}}))"
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.split()
+    assert found == []
+
+
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "os.system", "yaml.unsafe_load"}
 

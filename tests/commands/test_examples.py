@@ -1,5 +1,7 @@
 """Commands that take an example: a run of netCDF data takes files of it and of others, and writes draws as it came."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from faults import run_cli, tiny, without_pictures
@@ -29,7 +31,7 @@ def netcdf(path, values):
 def run(tmp_path_factory):
     """A run of series of 8 places."""
     folder = tmp_path_factory.mktemp("examples")
-    config = tiny(f"{netcdf(folder / 'climate.nc', SERIES)}:T", steps=2, layout="NL")
+    config = replace(tiny(f"{netcdf(folder / 'climate.nc', SERIES)}:T", steps=2), data=iw.DataConfig(layout="NL"))
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
         fit(config, folder / "run")
@@ -69,7 +71,7 @@ def test_an_example_in_a_file_is_filled_in(run, tmp_path):
 
 def test_what_does_not_fit_is_one_line(run, tmp_path, capsys):
     netcdf(tmp_path / "short.nc", SERIES[3, :5])
-    assert run_cli(["inpaint", run, tmp_path / "short.nc", "--out", tmp_path / "out"]) == 3
+    assert run_cli(["inpaint", run, tmp_path / "short.nc", "--hide", "left", "--out", tmp_path / "out"]) == 3
     assert "short.nc: got shape (5,), need one example, shape (8,)" in capsys.readouterr().err
     assert run_cli(["forecast", run, f"{tmp_path}/short.nc:U", "--out", tmp_path / "out"]) == 3
     assert "data.key: got 'U', need the name of one of its arrays: T" in capsys.readouterr().err
