@@ -104,12 +104,12 @@ def _series(raw: Raw, where: str, names: str | None, spec: DataSpec) -> Array:
     """
     every = (raw.reading or Reading()).with_constants(raw.columns or {}, raw.data)
     numbers = [name for name, (column, _) in every.items() if _holds_numbers(column)]
-    chosen = numbers if names is None else names.split(",")
-    if spec.kind != "series" or len(chosen) != len(spec.varies) or not {*chosen} <= {*numbers}:
+    wanted = numbers if names is None else names.split(",")
+    if spec.kind != "series" or len(wanted) != len(spec.varies) or not {*wanted} <= {*numbers}:
         need = f"{len(spec.varies)} of its columns of numbers, {listed(numbers) or 'none'}, for as many channels"
         need = f"{need}, such as {where}:{','.join(numbers[: len(spec.varies)]) or 'NAME'}"
-        raise DataError(where, f"columns {listed(chosen)}", need if spec.kind == "series" else spec.describe())
-    series = np.stack([every[name][0].numbers(every[name][1]) for name in chosen], -1).astype(spec.dtype)
+        raise DataError(where, f"columns {listed(wanted)}", need if spec.kind == "series" else spec.describe())
+    series = np.stack([every[name][0].numbers(every[name][1]) for name in wanted], -1).astype(spec.dtype)
     return {"NL": series[:, 0], "NLC": series, "NCL": series.T}[spec.layout]
 
 
