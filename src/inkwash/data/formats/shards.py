@@ -186,7 +186,7 @@ def _walk(path: Path, file: _Headers) -> Iterator[tarfile.TarInfo]:
     """The plain members of a shard; none of them is remembered, and the end is where its mark is."""
     with tarfile.open(fileobj=file, mode="r:") as archive:
         while (info := archive.next()) is not None:
-            archive.members = []
+            archive.members = []  # type: ignore[attr-defined]  # it would hold all of them
             _require_plain(path, info)
             yield info
         file.seek(archive.offset)
