@@ -6,9 +6,9 @@
 The table is in Markdown. Its columns are parameters; seconds of training; the held-out bound and its standard error (in
 bits per dimension for data with levels, in nats per example otherwise); the accuracy of a forest that tells samples
 from held-out data, and the 95 % quantile of that accuracy by chance; the probability that a sample is closer to
-training data than a held-out example is, with its standard error; and the share of copies. Runs are kept in `--out` and
-are not trained again. Sets that are neither built in nor real are drawn from a fixed seed. `real_sets.py` says how to
-install the packages that real ones are taken from.
+training data than a held-out example is, with its standard error; the share of copies; and how many means and spreads
+drifted. Runs are kept in `--out` and are not trained again. Sets that are neither built in nor real are drawn from a
+fixed seed. `real_sets.py` says how to install the packages that real ones are taken from.
 """
 
 import argparse
@@ -100,6 +100,7 @@ def measured(words: list[str], out: Path, options: argparse.Namespace) -> str:
     found = json.loads((out / "evaluation" / "evaluation.json").read_text())
     run = iw.Run(out)
     bound, test, copies = found["bound"]["held_out"], found["two_sample"], found["memorisation"]
+    drifted = [moved["beyond"] for moved in found["drift"]]
     cells = (
         f"{count_parameters(run.model().denoiser):,}",
         f"{run.header().seconds:.0f}",
@@ -107,6 +108,7 @@ def measured(words: list[str], out: Path, options: argparse.Namespace) -> str:
         f"{test['accuracy']:.3f} ({test['null_high']:.3f})",
         f"{copies['closer']:.3f} ± {copies['closer_std_error']:.3f}",
         f"{copies['copies']:.1%}",
+        f"{sum(drifted)} of {len(drifted)}",
     )
     return " | ".join(cells)
 
@@ -124,8 +126,11 @@ def main() -> None:
     sets = {name: [name] for name in BUILTIN}
     sets |= {f"{name}, labelled": [name, "--data.labels", label] for name, label in LABELS.items()}
     sets |= arrays(options.out) | real_sets(options.out)
-    print("| data | parameters | training, s | bound, held out | two-sample accuracy (by chance) | closer | copies |")
-    print(f"| {' | '.join(['---'] * 7)} |")
+    print(
+        "| data | parameters | training, s | bound, held out | two-sample accuracy (by chance) | closer | copies "
+        "| drift |"
+    )
+    print(f"| {' | '.join(['---'] * 8)} |")
     for name in options.only or sets:
         print(f"| {name} | {measured(sets[name], options.out / slug(name), options)} |", flush=True)
 

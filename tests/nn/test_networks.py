@@ -25,6 +25,7 @@ NETWORKS = {
     "unet": (unet, (1, 7, 5)),
     "two channels": (partial(unet, 2), (2, 7, 5)),
     "series": (partial(unet, 2, axes=1), (2, 11)),
+    "places of series": (partial(unet, 2, axes=1, places=(11,)), (2, 11)),
     "volumes": (partial(unet, axes=3), (1, 4, 3, 5)),
     "mlp": (mlp, (6,)),
     "patches": (partial(dit, 2, (2, 3)), (2, 7, 5)),
@@ -319,6 +320,35 @@ def test_by_default_each_corner_sees_the_one_across(monkeypatch, size):
     x_t.requires_grad_()
     network(x_t, level).flatten()[0].backward()
     assert bool(x_t.grad.flatten()[-1] != 0)
+
+
+def middle_error(places):
+    """The mean squared error of a series of signs in the middle of 41 places, whose noisy data is zero everywhere."""
+    torch.manual_seed(0)
+    network = iw.UNet(1, 8, (1,), 1, (False,), axes=1, places=places)
+    target = torch.where(torch.rand(1, 1, 41) < 0.5, 1.0, -1.0)
+    target[..., 20:22] = torch.tensor([1.0, -1.0])
+    optimizer, nothing = torch.optim.Adam(network.parameters(), 0.01), (torch.zeros(1, 1, 41), torch.zeros(1))
+    for _ in range(60):
+        optimizer.zero_grad()
+        errors = ((network(*nothing) - target) ** 2)[..., 18:23]  # six places or more from the border
+        errors.mean().backward()
+        optimizer.step()
+    signs = target[..., 18:23]
+    return float(errors.mean().detach()), float(signs.var(correction=0))
+
+
+def alike(self, x_t, t):
+    return self.leave(self.stages(self.enter(x_t), F.silu(self.embed(t))))
+
+
+@bug("all places alike", iw.UNet, "forward", alike)
+def test_features_of_each_place_fit_a_series_that_differs_from_place_to_place():
+    """Where all that is in sight is the same, a convolution gives one number: its least error is the variance."""
+    error, variance = middle_error(())
+    assert error > 0.99 * variance
+    error, _ = middle_error((41,))
+    assert error < 0.05 * variance
 
 
 def test_a_perceptron_without_hidden_layers_is_linear_and_with_them_is_not():

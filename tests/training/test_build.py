@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bugs import bug
 from small_specs import image, options, usual, vector
 from torch import nn
 
@@ -20,7 +21,9 @@ from inkwash.denoise.denoiser import Denoiser
 from inkwash.denoise.wrap import Clipped
 from inkwash.nn.layers import LevelEmbedding
 from inkwash.nn.levels import MixtureNet
+from inkwash.nn.options import Ports
 from inkwash.process.distributions import Lattice
+from inkwash.training import build
 from inkwash.training.build import (
     build_denoiser,
     build_lattice,
@@ -287,6 +290,25 @@ def test_what_grows_with_the_picture_and_what_does_not():
     assert small.train.batch_size > large.train.batch_size
     assert small.network.depth < large.network.depth
     assert resolve(Config("x"), vector(256)).train.learning_rate > resolve(Config("x"), vector(257)).train.learning_rate
+
+
+def ports_alike(*arguments, by_place):
+    return Ports(*arguments)
+
+
+@bug("all places alike", build, "Ports", ports_alike, levels=None)
+@pytest.mark.parametrize("levels", [None, 4])
+def test_where_series_have_no_frequencies_the_network_knows_each_place(levels):
+    """Where all that is in sight is the same, a convolution gives the same in all places; levels need no more, as the
+    frequencies of each place are added to what it gives."""
+    spec = DataSpec((1, 64), "NL", "float32", 0.0, 3.0, levels)
+    network = build_network(
+        resolve(Config("x", network=NetworkConfig(multipliers=(1,), attention=(False,))), spec), spec
+    )
+    unet = network if levels is None else network.network
+    nn.init.normal_(unet.leave[2].weight)
+    middle = unet(torch.zeros(1, unet.enter.in_channels, 64), torch.zeros(1))[..., 28:36]
+    assert bool((middle - middle[..., :1]).abs().max() < 1e-4) == (levels is not None)
 
 
 def test_weights_are_a_function_of_the_seed_alone():

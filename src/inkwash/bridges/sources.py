@@ -75,6 +75,7 @@ def _of_unet(network: Any) -> Iterator[tuple[str, Any]]:
     yield "condition", _conditions(network.embed)
     yield "axes", network.enter.weight.ndim - 2
     yield "given", network.given
+    yield "places", () if network.place is None else tuple(network.place.shape[1:])
 
 
 def _stages(stage: Any) -> Iterator[Any]:

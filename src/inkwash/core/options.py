@@ -63,7 +63,10 @@ def to_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[C], plain: Any, where: str = "") -> C:
-    """A dataclass of options from plain data, checked; every key must be there and no other.
+    """A dataclass of options from plain data, checked.
+
+    No other key may be there. Every key must be, but for an option that is None by default: what was written before the
+    option existed was written without it. So an option that changes what a run without it does has another default.
 
     Raises:
         ConfigError: a missing, unknown or bad entry, by its dotted name.
@@ -151,6 +154,7 @@ def _options(kind: type[C], value: Any, where: str) -> C:
     values = _Names((name, getattr(value, name)) for name in names) if type(value) is kind else value
     if not isinstance(values, _Names):
         raise ConfigError(where or kind.__name__, repr(value), describe(kind))
+    values = _Names({item.name: None for item in dataclasses.fields(kind) if item.default is None} | values)
     for odd in sorted({*values} ^ {*names}):
         got = "an unknown option" if odd in values else "nothing"
         raise ConfigError(_dotted(where, odd), got, "exactly " + ", ".join(names))

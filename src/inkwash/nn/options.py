@@ -25,6 +25,7 @@ class Ports:
             which then go round the columns several times.
         condition: for each name of a condition, a function that makes its embedding.
         given: channels of a `given` image, which enters beside the noisy data; 0: there is none.
+        by_place: whether a network that would see all places alike has features for each of them.
     """
 
     size: tuple[int, ...]
@@ -32,6 +33,7 @@ class Ports:
     outputs: tuple[int, ...]
     condition: Mapping[str, ConditionEmbedding]
     given: int = 0
+    by_place: bool = False
 
 
 class NetworkOptions(ABC):

@@ -49,6 +49,8 @@ class UNet(Backbone):
         axes: the number of sides of an example: 1 for series `(C, L)`, 2 for images `(C, H, W)`, 3 for volumes
             `(C, D, H, W)`.
         given: the number of channels of a `given` image, which enters beside the noisy data; 0 if there is none.
+        places: the sides of an example, if each place has features of its own. Without them, the network takes any
+            size, and knows of a place only how near the border is.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class UNet(Backbone):
         condition: Mapping[str, ConditionEmbedding] | None = None,
         axes: int = 2,
         given: int = 0,
+        places: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         level, widths = 4 * width, [width * m for m in multipliers]
@@ -75,6 +78,7 @@ class UNet(Backbone):
         for parameter in self.parameters():
             if parameter.ndim in _LAYOUTS:
                 parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
+        self.place = nn.Parameter(torch.randn(width, *places) / width**0.5) if places else None
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, with or without a condition, to
@@ -84,7 +88,7 @@ class UNet(Backbone):
         level = F.silu(self.embed(t, **condition))
         # This follows the first convolution, because a picture of one channel has no channels_last layout to pass on.
         h = self.enter(x_t).contiguous(memory_format=_LAYOUTS[x_t.ndim])
-        return self.leave(self.stages(h, level))
+        return self.leave(self.stages(h if self.place is None else h + self.place, level))
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class UNetOptions(NetworkOptions):
             ports.condition,
             len(ports.size),
             ports.given,
+            ports.size if ports.by_place else (),
         )
 
     def describe(self, size: tuple[int, ...]) -> str:

@@ -96,7 +96,8 @@ def _backbone(
     embeddings = _embeddings(condition)
     if augment := augmentation(config.train, spec.size):
         embeddings[NAME] = augment.embed
-    ports = Ports(spec.size, inputs, outputs, embeddings, beside)
+    by_place = spec.kind == "series" and spec.levels is None  # levels have frequencies at each place
+    ports = Ports(spec.size, inputs, outputs, embeddings, beside, by_place=by_place)
     network = network_options(config.network).build(ports)
     return TimeNet(network) if config.denoiser.sees == "time" else network
 
