@@ -134,6 +134,19 @@ def test_libraries_elsewhere_are_imported_by_those_who_use_them(words):
     assert loaded & {"diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "huggingface_hub"} == set()
 
 
+EXTRAS = (
+    *("h5py", "netCDF4", "zarr", "nibabel", "pydicom", "astropy", "soundfile", "tifffile", "imagecodecs"),
+    *("pandas", "pyarrow", "narwhals", "polars", "xarray", "datasets", "webdataset", "huggingface_hub"),
+)
+
+
+def test_the_table_of_formats_imports_no_extra():
+    """Each extra is imported when a file of its format is read."""
+    words = f"import sys; import inkwash.data.examples; print(*({{*sys.modules}} & {{*{EXTRAS}}}))"
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True).stdout.split()
+    assert found == []
+
+
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "yaml.load", "os.system", "yaml.unsafe_load"}
 

@@ -14,7 +14,7 @@ import inkwash as iw
 from inkwash.core.errors import DataError
 from inkwash.data import decode
 from inkwash.data.dataset import load_dataset
-from inkwash.data.readers import read_example
+from inkwash.data.examples import read_example
 
 RANDOM = np.random.default_rng(8)
 GREY = RANDOM.integers(0, 256, (3, 6, 8)).astype(np.uint8)

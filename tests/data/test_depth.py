@@ -14,8 +14,8 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.data import infer
 from inkwash.data.dataset import load_dataset
+from inkwash.data.examples import read_example
 from inkwash.data.pictures import save_pixels, to_files
-from inkwash.data.readers import read_example
 from inkwash.data.transform import fit_transform
 from inkwash.process.distributions import Lattice
 from inkwash.training.run import load

@@ -11,7 +11,7 @@ import inkwash as iw
 from inkwash.core.errors import DataError, MissingPackageError
 from inkwash.data import tiff
 from inkwash.data.dataset import load_dataset
-from inkwash.data.readers import read_example
+from inkwash.data.examples import read_example
 from inkwash.data.transform import fit_transform
 
 RANDOM = np.random.default_rng(7)

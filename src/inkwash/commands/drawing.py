@@ -61,7 +61,7 @@ class Relatives:
     run: RunName
     """Folder of a run, or of a pipeline of diffusers."""
     example: _Example
-    """Number of a held-out example, or a picture or .npy file of one."""
+    """Number of a held-out example, or a picture or a file of one, in any format of DATA, such as scan.nii.gz."""
     t: tuple[Annotated[float, Range(0, 1, open_low=True)], ...] = (0.2, 0.4, 0.6, 0.8)
     """Times of the noisy versions; 1 is noise. Each is a row of the picture."""
     n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 8
@@ -84,7 +84,7 @@ class Interpolate:
     run: RunName
     """Folder of a run, or of a pipeline of diffusers."""
     a: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    """Number of a held-out example, or a picture or .npy file of one."""
+    """Number of a held-out example, or a picture or a file of one, in any format of DATA, such as scan.nii.gz."""
     b: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
     """Another example."""
     n: Annotated[int, Range(2), tyro.conf.arg(aliases=["-n"])] = 9
@@ -113,7 +113,7 @@ class Inpaint:
     run: RunName
     """Folder of a run, of one of its checkpoints, or of a pipeline of diffusers."""
     example: _Example
-    """Number of a held-out example, or a picture or .npy file of one."""
+    """Number of a held-out example, or a picture or a file of one, in any format of DATA, such as scan.nii.gz."""
     mask: str | None = None
     """What is known: white in a picture, true in a boolean .npy file."""
     hide: HideName | None = None
@@ -173,8 +173,9 @@ class Forecast:
     run: RunName
     """Folder of a run of series, or of one of its checkpoints."""
     past: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PAST")]
-    """The past: an .npy file of one series or of several, whose last places count, with NaN where a place is missing;
-    or the number of a held-out series, whose end is hidden."""
+    """The past: a file of one series or of several, in any format of DATA, such as past.nc:T; or a table, whose columns
+    are the channels, as in past.csv:wind,rain. The last places count; NaN stands for a missing one. Or the number of a
+    held-out series, whose end is hidden."""
     horizon: Count | None = None
     """How many places to forecast, fewer than a series of the run has; by default a quarter of these."""
     n: Annotated[int, Range(1), tyro.conf.arg(aliases=["-n"])] = 100

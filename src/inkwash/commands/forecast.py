@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +12,17 @@ from inkwash.commands.impute import LEVEL_NAMES, LEVELS
 from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
-from inkwash.commands.relatives import example
+from inkwash.commands.relatives import example, require_there
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
 from inkwash.data import pictures
-from inkwash.data.arrays import read_npy
+from inkwash.data.examples import read_values
 from inkwash.data.spec import DataSpec
 from inkwash.model.forecast import axis_of_time, by_channel
 from inkwash.model.model import Model
 from inkwash.posterior.method import Method
-from inkwash.training.run import StrPath
+from inkwash.training.run import StrPath, read_header
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,11 +43,13 @@ def forecast_to_folder(
     method: Method | None = None,
 ) -> None:
     """Write `n` draws of the next places of series: `draws.npy` `(n, B, …)`, `quantiles.csv` with a line for each place
-    of each channel, and `forecast.png`, which shows both beside the past.
+    of each channel, and `forecast.png`, which shows both beside the past. If the data came in a format of its own, the
+    draws are also a file of that format, one draw of all series behind another.
 
     Args:
         run: folder of a run or checkpoint.
-        past: an .npy file of series, or of one series; or the number of a held-out example, whose end is hidden.
+        past: a file of series, or of one series, in any format that inkwash reads; or the number of a held-out
+            example, whose end is hidden.
         horizon: how many places; by default a quarter of the model's.
         n: how many draws of each series, at least 1.
         options: seed, condition, device and walk.
@@ -69,6 +70,8 @@ def forecast_to_folder(
     with output.display.bar(f"drawing {n} futures"):
         draws = model.forecast(seen, horizon, n, seed=options.seed, method=method, **keywords)
     output.array("draws.npy", draws)
+    if spec.origin is not None:
+        output.examples("draws", spec, draws.reshape(-1, *draws.shape[2:]))
     quantiles = np.quantile(np.stack([by_channel(spec, each) for each in draws]), LEVELS, axis=0)
     table = output.write("quantiles.csv", _table(quantiles))
     output.say(f"quantiles {table} (one line for each place and channel)")
@@ -89,7 +92,8 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
             raise DataError(name, f"a series of {series.shape[axis]} places", need)
         past, future = np.split(series, [max(cut, 0)], axis)
         return past, future
-    found = np.array(read_npy(Path(name)))
+    require_there(name)
+    found = read_values(name, model.units.spec, read_header(run)[0].config.data)
     return (found[None] if found.ndim == len(shape) else found), None
 
 

@@ -73,7 +73,8 @@ def inpaint_to_folder(
     *,
     method: Method | None = None,
 ) -> None:
-    """Write `n` samples that agree with what is known of an example: `draws.npy`, `mean.npy`, `spread.npy` (the
+    """Write `n` samples that agree with what is known of an example: `draws.npy`, or a file of the format that the data
+    came in; `mean.npy`, `spread.npy` (the
     standard deviation of each entry) and `inpainted.png`.
 
     Args:
@@ -100,7 +101,8 @@ def inpaint_to_folder(
     product = cast(Any, model) * Observed(known, image) * condition
     draws = draw(product, n, output.display, seed=options.seed, method=method)
     mean, spread = draws.mean(0, dtype=np.float64), draws.std(0, dtype=np.float64)
-    for part, array in (("draws", draws), ("mean", mean), ("spread", spread)):
+    output.examples("draws", spec, draws)
+    for part, array in (("mean", mean), ("spread", spread)):
         output.array(f"{part}.npy", array)
     about = ": the picture, what is known of it, mean, spread, then the draws"
     output.picture("inpainted.png", _sheet(spec, image, known, draws, mean, spread), about)

@@ -16,7 +16,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import Array
 from inkwash.data import pictures
 from inkwash.data.formats.format import Format
-from inkwash.data.readers import table_format
+from inkwash.data.readers import format_named, table_format
 from inkwash.data.spec import DataSpec
 from inkwash.model.watch import Film
 
@@ -73,6 +73,13 @@ class Output:
             storage.remove(self.folder / name)
         self._save(known, name, spec, data)
         self.say(f"samples   {self.folder / name} ({known.words}: {data.dtype} {data.shape}, data units)")
+
+    def examples(self, stem: str, spec: DataSpec, data: Any) -> None:
+        """Write examples as .npy, or in the format that the data came in."""
+        if spec.origin is None:
+            self.array(f"{stem}.npy", data)
+        else:
+            self.samples(format_named(spec.origin.format), stem, spec, data)
 
     def _save(self, known: Format, name: str, spec: DataSpec, data: Any) -> None:
         for each, content in known.write(name, spec, data) if known.write is not None else ():

@@ -15,10 +15,11 @@ from inkwash.core.errors import DataError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
+from inkwash.data.examples import read_example
 from inkwash.data.raw import exists
-from inkwash.data.readers import read_example
+from inkwash.data.readers import divided
 from inkwash.model.model import Model
-from inkwash.training.run import Run, StrPath
+from inkwash.training.run import Run, StrPath, read_header
 
 
 def example(run: StrPath, model: Model, name: str) -> Array:
@@ -28,18 +29,27 @@ def example(run: StrPath, model: Model, name: str) -> Array:
         DataError: no such file or number, or not an example of the model.
         CheckpointError: a number, and a checkpoint in place of a run.
     """
-    spec = model.units.spec
-    if not name.isdecimal() and not exists(Path(name)):
-        need = "a picture or .npy file of an example, or the number of a held-out one, such as 0"
-        raise DataError(name, "no such file", need)
     if not name.isdecimal():
-        return read_example(Path(name), spec)
+        require_there(name)
+        config = None if is_pipeline(run) else read_header(run)[0].config.data
+        return read_example(name, model.units.spec, config)
     if is_pipeline(run):
-        raise DataError(name, "the number of a held-out example, and a pipeline", "a picture or .npy file of one")
+        raise DataError(name, "the number of a held-out example, and a pipeline", "a picture or a file of one")
     held_out = Run(Path(run)).split()[1]
     if len(name) > len(str(len(held_out))) or int(name) >= len(held_out):
         raise DataError(name, "no such example", f"one of the {len(held_out)} held out, 0 to {len(held_out) - 1}")
     return np.asarray(Run(Path(run)).dataset().data[held_out[int(name)]])
+
+
+def require_there(name: str) -> None:
+    """Refuse a word that names no file.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not exists(Path(divided(name)[0])):
+        need = "a picture or a file of an example, or the number of a held-out one, such as 0"
+        raise DataError(name, "no such file", need)
 
 
 def relatives_to_folder(
@@ -87,6 +97,6 @@ def interpolate_to_folder(
     ends = example(run, model, a), example(run, model, b)
     with output.display.bar("interpolating"):
         data = np.asarray(model.interpolate(*ends, n, t=t, seed=options.seed, **keywords))
-    output.array("interpolation.npy", data)
+    output.examples("interpolation", model.units.spec, data)
     output.rows("interpolation.png", model.units.spec, [data])
     output.say(f"next      {typed('relatives', run, a)}")

@@ -13,7 +13,6 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.machine import accelerator
 from inkwash.core.text import typed
 from inkwash.data import pictures
-from inkwash.data.formats.format import Format
 from inkwash.data.readers import format_named, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.model.factors import Condition
@@ -56,7 +55,8 @@ def sample_to_folder(
     output = output if place.is_main_process else output.silent()
     keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
-    known = None if spec.origin is None else format_named(spec.origin.format)
+    if spec.origin is not None:
+        format_named(spec.origin.format)  # a package that is missing is named before anything is drawn
     if place.num_processes > 1:
         output.say(f"processes {place.num_processes}, each of which draws its share of the slots")
     output.refuse_leftovers("[0-9]" * 6 + ".png", map(image_name, range(n if spec.size else 0)))
@@ -66,7 +66,7 @@ def sample_to_folder(
         model, keywords = cast(Any, model) * Where(where) * condition, {}
     data = draw_in_shares(model, n, output.display, recorded, seed=options.seed, **keywords)
     if place.is_main_process:
-        _write(output, run, spec, data, known)
+        _write(output, run, spec, data)
         if recorded is not None:
             output.film(recorded)
         if not is_remote(run):
@@ -80,13 +80,11 @@ def _film_name(name: str) -> str:
     return name
 
 
-def _write(output: Output, run: StrPath, spec: DataSpec, data: Any, known: Format | None) -> None:
+def _write(output: Output, run: StrPath, spec: DataSpec, data: Any) -> None:
     if spec.columns:
         output.table(f"samples{table_suffix(read_header(run)[0].config.source)}", spec, data)
-    elif known is not None:
-        output.samples(known, "samples", spec, data)
     else:
-        output.array("samples.npy", data)
+        output.examples("samples", spec, data)
     if spec.lengths is not None:
         output.say("lengths   drawn as in the data; a series is NaN beyond its end")
     output.picture("samples.png", pictures.sheet(spec, data))

@@ -94,8 +94,8 @@ Strength = Annotated[float, Range(0, 1000)]
 
 SOURCES = (
     f"A built-in set ({', '.join(BUILTIN_NAMES)}), a folder or .zip file of pictures, a file of an array or a table, "
-    "such as .npy, .npz, .h5, .nc, .zarr, .mat, .csv, .parquet, .ts or IDX, a folder of .wav, .nii, .dcm or .fits "
-    "files, or hf:NAME; file.h5:group/x is one array of a file."
+    "such as .npy, .npz, .h5, .nc, .zarr, .mat, .csv, .parquet, .ts or IDX, a folder of .wav, .nii, .dcm, .fits or "
+    ".tar files, or hf:NAME; file.h5:group/x is one array of a file."
 )
 """What data can be, in words; `inkwash.data.readers` lists every kind of file."""
 

@@ -3,8 +3,8 @@
 from inkwash.data.columns import Column
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.dataset import Dataset, load_dataset
+from inkwash.data.examples import read_example
 from inkwash.data.frames import from_frame, to_frame
-from inkwash.data.readers import read_example
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform, fit_transform
 

@@ -98,11 +98,16 @@ def _read_member(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
     info = archive.getinfo(name)
     require_room(f"{path}/{name}", info.file_size, info.compress_size)
     with archive.open(name) as member:
-        return _read_array(member, info.file_size)
+        return array_in(member, info.file_size)
 
 
-def _read_array(member: IO[bytes], size: int) -> Array:
-    """An array from a zip member, after checking that its header does not claim more than the member holds."""
+def array_in(member: IO[bytes], size: int) -> Array:
+    """An array from a member of an archive, after checking that its header does not claim more than it holds.
+
+    Args:
+        member: the bytes of an .npy file.
+        size: how many there are.
+    """
     version = np.lib.format.read_magic(member)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(member)

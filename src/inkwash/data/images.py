@@ -230,13 +230,13 @@ class _Pile:
 
     def raw(self, others: tuple[str, ...]) -> Raw:
         """All of them, with notes, and the `others` last."""
-        data, levels = _fewer_levels(self.data[: len(self.files)], self.bits)
+        data, levels = fewer_levels(self.data[: len(self.files)], self.bits)
         changes = [f"{count} {self.first.noun} {words}" for words, count in self.done.items()]
-        notes = (*self.notes, *changes, *_few_bits_note(self.bits), *others)
+        notes = (*self.notes, *changes, *few_bits_note(self.bits), *others)
         return Raw(data, self.first.layout, levels, notes)
 
 
-def _fewer_levels(data: Array, bits: set[int | None]) -> tuple[Array, int | None]:
+def fewer_levels(data: Array, bits: set[int | None]) -> tuple[Array, int | None]:
     """Pictures of fewer than 8 bits each at their own levels, if all have as many."""
     (same,) = bits if len(bits) == 1 else (None,)
     if same is None:
@@ -245,7 +245,8 @@ def _fewer_levels(data: Array, bits: set[int | None]) -> tuple[Array, int | None
     return (data.view(np.bool_), None) if same == 1 else (data, 1 << same)
 
 
-def _few_bits_note(bits: set[int | None]) -> tuple[str, ...]:
+def few_bits_note(bits: set[int | None]) -> tuple[str, ...]:
+    """What is said of pictures of fewer than 8 bits."""
     few = sorted(each for each in bits if each is not None)
     if not few:
         return ()

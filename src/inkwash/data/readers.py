@@ -13,17 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
-from inkwash.data.arrays import is_idx, read_array_file, read_npy, read_npz
+from inkwash.data.arrays import is_idx, read_array_file, read_npz
 from inkwash.data.builtin import BUILTIN
 from inkwash.data.csv_files import dump_csv, is_text_table, read_csv, read_csv_rows
-from inkwash.data.decode import read_picture
-from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, sound, zarr
+from inkwash.data.formats import arff, dicom, feather, fits, hdf5, matlab, netcdf, nifti, ome, shards, sound, zarr
 from inkwash.data.formats.format import PICTURES, TABLES, Format, ends_in, in_one, plugged_in, stated
 from inkwash.data.frames import dump_parquet, is_frame, is_parquet, read_frame, read_parquet, read_parquet_rows
 from inkwash.data.hub import HUB, read_features, read_hub
@@ -93,6 +91,7 @@ FILES = (
     fits.FORMAT,
     dicom.FORMAT,
     ome.FORMAT,
+    shards.FORMAT,
     Format("pictures", "a folder of pictures", Path.is_dir, read_folder, PICTURES),
     Format("pages", "a .tif or .png file of several pages", is_picture_file, read_paged, PICTURES),
     Format("zip", "a .zip file of pictures", ends_in(".zip"), read_zip, PICTURES),
@@ -177,7 +176,6 @@ def _read(found: Any, config: DataConfig) -> Raw:
     _require_fitting(config, reader)
     if not isinstance(reader, Format):
         return reader.read(found, config)
-    reader.require_packages(str(found))
     raw = reader.read(found, config)
     if reader.write is None or raw.columns is not None:
         return raw
@@ -188,9 +186,9 @@ def _read(found: Any, config: DataConfig) -> Raw:
 def divided(text: str) -> tuple[str, str | None]:
     """A path that exists, and what stands behind it after a colon, as in `data.h5:group/x`; otherwise the text itself,
     and None."""
-    if _is_name(text) or exists(Path(text)):
+    if _is_name(text) or _is_there(text):
         return text, None
-    ends = (place for place, mark in enumerate(text) if mark == ":" and exists(Path(text[:place])))
+    ends = (place for place, mark in enumerate(text) if mark == ":" and _is_there(text[:place]))
     end = next(ends, None)
     return (text, None) if end is None else (text[:end], text[end + 1 :])
 
@@ -262,10 +260,14 @@ def _located(text: str) -> str | Path:
         return text
     if _is_object_name(text):
         raise DataError("data", f"{text}, which was given from Python", "the same data again, from Python")
-    path = Path(text)
-    if not exists(path):
+    if not _is_there(text):
         raise DataError("data", f"{text!r}, which is no file or folder", _existing(text))
-    return path
+    return Path(text)
+
+
+def _is_there(text: str) -> bool:
+    """Whether a text is the path of a file or folder, or stands for several shards."""
+    return exists(Path(text)) or shards.is_pattern(text)
 
 
 def _existing(text: str) -> str:
@@ -282,7 +284,7 @@ def _reader_of(found: Any) -> Reader | Format:
         DataError: there is none.
     """
     if isinstance(found, Path):
-        return _format_of(found)
+        return format_of(found)
     readers = NAMES if isinstance(found, str) else OBJECTS
     reader = next((each for each in readers if each.recognises(found)), None)
     if reader is None:
@@ -290,13 +292,19 @@ def _reader_of(found: Any) -> Reader | Format:
     return reader
 
 
-def _format_of(path: Path) -> Format:
-    """The format of a file or folder. A folder that only looks like one of pictures may be of a plug-in."""
+def format_of(path: Path) -> Format:
+    """The format of a file or folder, with all that it needs. A folder that only looks like one of pictures may be of a
+    plug-in.
+
+    Raises:
+        DataError: there is none, or a package that it needs is missing.
+    """
     found = next((each for each in FILES if each.recognises(path)), None)
     if found is None or found.name == "pictures":
         found = next((each for each in plugged_in() if each.recognises(path)), found)
     if found is None:
         raise DataError(str(path), f"a {path.suffix or 'nameless'} file", _words((*FILES, *plugged_in())))
+    found.require_packages(str(path))
     return found
 
 
@@ -311,57 +319,3 @@ def _require_fitting(config: DataConfig, reader: Reader | Format) -> None:
 def _words(readers: Iterable[Reader | Format]) -> str:
     *first, last = (reader.words for reader in readers)
     return f"{', '.join(first)} or {last}" if first else last
-
-
-def read_example(path: Path, spec: DataSpec) -> Array:
-    """One example in data units: the array of an `.npy` file, or a picture.
-
-    The range of the data goes from black to white, as in the pictures that `inkwash sample` writes, unless these hold
-    the values themselves. A picture is not resized, and one with another number of channels is refused.
-
-    Raises:
-        DataError: an unreadable file, or an example of another kind or shape.
-    """
-    if path.suffix.lower() == ".npy":
-        array = np.array(read_npy(path))
-        if array.shape != spec.data_shape:
-            raise DataError(str(path), f"shape {array.shape}", f"one example, shape {spec.data_shape}")
-        return array
-    if not spec.is_image or not is_picture_file(path):
-        need = "an .npy file" + (" or a PNG, JPEG or TIFF picture" if spec.is_image else "")
-        raise DataError(str(path), "no example", f"{need}, or the number of a held-out example")
-    return example_of(read_picture(path), spec, str(path))
-
-
-def example_of(pixels: Array, spec: DataSpec, where: str) -> Array:
-    """The example in data units that a picture shows, as `read_example` has it.
-
-    Args:
-        pixels: `(H, W)` or `(H, W, C)`.
-        spec: what the data is.
-        where: name of the picture, for messages.
-
-    Raises:
-        DataError: another number of pixels or channels.
-    """
-    channels = len(spec.varies)
-    if pixels.shape != (spec.size if channels == 1 else (*spec.size, channels)):
-        raise DataError(where, f"{pixels.dtype} of shape {pixels.shape}", f"those of {spec.describe()}")
-    data = pixels if _holds_values(pixels, spec) else _stretched(pixels, spec)
-    channels_first = data[None] if channels == 1 else np.moveaxis(data, -1, 0)
-    return spec.from_all_channels(channels_first[None])[0]
-
-
-def _holds_values(pixels: Array, spec: DataSpec) -> bool:
-    """Whether the pixels of a file are values of the data: real or signed numbers and those of 32 bits are, and others
-    if data is as in files."""
-    return (
-        pixels.dtype.kind in "fi" or pixels.dtype.itemsize > 2 or (spec.is_as_in_files and pixels.dtype == spec.dtype)
-    )
-
-
-def _stretched(pixels: Array, spec: DataSpec) -> Array:
-    """Pixels from black to white as values over the range of the data."""
-    white = 1 if pixels.dtype == np.bool_ else np.iinfo(pixels.dtype).max
-    data = spec.low + pixels / white * (spec.high - spec.low)
-    return (np.rint(data) if spec.levels else data).astype(spec.dtype)

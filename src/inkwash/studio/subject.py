@@ -17,7 +17,7 @@ from inkwash.core.errors import ConfigError, DataError
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
 from inkwash.data import pictures
-from inkwash.data.readers import example_of
+from inkwash.data.examples import example_of
 from inkwash.data.spec import DataSpec
 from inkwash.model.model import Model
 from inkwash.training.decided import decided

@@ -65,6 +65,21 @@ def test_every_class_goes_in_and_comes_out(tmp_path, kind, write):
         assert (again.dtype, again.shape) == (values.dtype, (7, 4))
 
 
+@pytest.mark.parametrize("dtype", ["f8", "i2"])
+def test_version_4_goes_in_and_comes_out(tmp_path, dtype):
+    """Every matrix of it is a double, however it is stored."""
+    values = RANDOM.normal(0, 99, (20, 4)).astype(dtype)
+    savemat(tmp_path / "a.mat", {"x": values, "y": np.arange(20.0) % 2}, format="4")
+    data = load_dataset(tmp_path / "a.mat", DataConfig(labels="y", levels="real"))
+    assert np.array_equal(data.data, values)
+    assert np.array_equal(data.labels - 1, np.arange(20) % 2)
+    out = tmp_path / "samples.mat"
+    out.write_bytes(matlab.dump(data.spec, data.data[:7]))
+    assert 0 in out.read_bytes()[:4]
+    assert whosmat(out) == [("x", (7, 4), "double")]
+    assert np.array_equal(loadmat(out)["x"], values[:7])
+
+
 @pytest.mark.parametrize("write", [as_version_5, as_hdf5])
 def test_axes_and_labels_are_those_of_matlab(tmp_path, write):
     path = write(tmp_path / "a.mat", x=IMAGES, y=(np.arange(30.0)[:, None] % 3), other=np.ones((2, 2)))

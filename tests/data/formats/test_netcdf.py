@@ -141,6 +141,20 @@ def test_a_run_on_a_variable_of_xarray_in_a_group(tmp_path, monkeypatch):
         assert np.array_equal(file["t"], iw.load(tmp_path / "run").sample(3, seed=0))
 
 
+def test_attributes_of_all_groups_above_a_variable_are_kept(tmp_path):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.title, file.createGroup("model/run").member = "stations", 3
+        file["model"].version, file.createGroup("other").unused = "7", 1
+        file["model/run"].createDimension("time", 20)
+        file["model/run"].createDimension("lat", 4)
+        file["model/run"].createVariable("T", "f4", ("time", "lat"))[:] = RANDOM.normal(size=(20, 4))
+    data = load_dataset(f"{tmp_path}/a.nc:model/run/T")
+    with netCDF4.Dataset(samples(tmp_path, data.spec, data.data)) as file:
+        assert (file.title, file["model"].version, file["model/run"].member) == ("stations", "7", 3)
+        assert set(file.groups) == {"model"}
+        assert np.array_equal(file["model/run/T"][:], data.data)
+
+
 def plain(path, values, dtype="f4", model="NETCDF4", **attributes):
     with netCDF4.Dataset(path, "w", format=model) as file:
         for name, side in zip(("time", "lat"), values.shape, strict=True):

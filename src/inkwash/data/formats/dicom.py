@@ -83,15 +83,21 @@ def read_dicom(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: a file that cannot be read or has several frames, a series with a gap, or examples that differ.
     """
+    raw = _read(path, config)
+    if len(raw.data) < 2:
+        got = f"one series of {raw.data.shape[1]} slices" if raw.data.ndim > 3 else "one picture"
+        raise DataError(str(path), got, "a folder of several; with --data.pages examples, each slice is an example")
+    return raw
+
+
+def _read(path: Path, config: DataConfig) -> Raw:
+    """As `read_dicom`, also of one series or picture."""
     files = files_of(path, is_dicom)
     slices, damaged, others = _slices(files.paths, config.skip_damaged)
     stacks = _stacks(path, slices, config)
     dtype, first = _type(slices), stacks[0]
     found = {str(each[0].path): partial(_decode, each, dtype) for each in stacks}
     raw, places = stack(str(path), found, replace(config, pages=None))
-    if len(raw.data) < 2:
-        got = f"one series of {len(first)} slices" if len(first) > 1 else "one picture"
-        raise DataError(str(path), got, "a folder of several; with --data.pages examples, each slice is an example")
     is_volume, space = len(first) > 1, _space(first)
     layout: Layout = "NDHW" if is_volume else "NHW"
     folders = dict(zip(files.paths, files.folders, strict=True))
@@ -289,4 +295,6 @@ FORMAT = Format(
     packages=("pydicom", "nibabel"),
     extra="medical",
     write=write_nifti,
+    read_one=_read,
+    same=("orientation",),
 )

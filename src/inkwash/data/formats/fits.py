@@ -82,6 +82,15 @@ def read_fits(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: a file that cannot be read, no data in the HDU, arrays of several shapes, or one array.
     """
+    raw = _read(path, config)
+    if len(raw.data) < 2 and not path.is_dir() and raw.columns is None:
+        need = "a folder of files, or --data.pages examples, if its first axis counts examples"
+        raise DataError(str(path), f"one array of shape {raw.data.shape[1:]}", need)
+    return raw
+
+
+def _read(path: Path, config: DataConfig) -> Raw:
+    """As `read_fits`, also of one array."""
     files, parts = files_of(path, FORMAT.recognises), list[Part]()
     if path.is_dir():
         _require_none(config, TABLES, "a table in one file")
@@ -95,9 +104,6 @@ def read_fits(path: Path, config: DataConfig) -> Raw:
     else:
         _require_none(config, TABLES, f"a table; HDU {part.place} of {path} is an array")
         raw = Raw(_decode(path, config, _has_blanks(part), parts).values)
-    if len(raw.data) < 2 and not path.is_dir():
-        need = "a folder of files, or --data.pages examples, if its first axis counts examples"
-        raise DataError(str(path), f"one array of shape {raw.data.shape[1:]}", need)
     shared = set.intersection(*({*part.cards} for part in parts))
     cards = [card for card in parts[0].cards if card in shared]
     kept = {"cards": cards, "dtype": raw.data.dtype.newbyteorder("=").str}
@@ -246,4 +252,5 @@ FORMAT = Format(
     packages=("astropy",),
     extra="astro",
     write=write_fits,
+    read_one=_read,
 )

@@ -45,6 +45,8 @@ class Format:
         write: takes a name with that suffix, what an example is, and samples in data units to files; what the reader
             kept is `spec.origin.kept`. None: samples are .npy files and pictures, or .csv for a table.
         read_rows: takes the path of a table, and what a known table is, to new rows of that table.
+        read_one: as `read`, for a file that may hold one example only; None: `read` takes such a file.
+        same: names of what the reader keeps that an example must have as the data had it.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Format:
     suffix: str = ""
     write: Callable[[str, DataSpec, Array], Files] | None = None
     read_rows: Callable[[Path, DataSpec], Array] | None = None
+    read_one: Callable[[Path, DataConfig], Raw] | None = None
+    same: tuple[str, ...] = ()
 
     def require_packages(self, where: str) -> None:
         """Refuse to go on without the packages that it needs.

@@ -50,6 +50,7 @@ def read(path: Path, config: DataConfig) -> Raw:
         return _read_hdf5(path, config)
     from scipy.io import matlab
 
+    version = "4" if 0 in head[:4] else "5"  # those of version 5 begin with text
     try:
         known = {name: (shape, _CLASSES[kind]) for name, shape, kind in matlab.whosmat(path) if kind in _CLASSES}
     except (*_DAMAGE, matlab.MatReadError) as error:
@@ -58,12 +59,12 @@ def read(path: Path, config: DataConfig) -> Raw:
         str(path),
         list(known),
         config,
-        lambda key: _matrix(path, key, *known[key]),
-        lambda key: beside(f"{path}:{key}", 0, lambda: _matrix(path, key, *known[key]).data),
+        lambda key: _matrix(path, key, *known[key], version),
+        lambda key: beside(f"{path}:{key}", 0, lambda: _matrix(path, key, *known[key], version).data),
     )
 
 
-def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str) -> Raw:
+def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str, version: str) -> Raw:
     from scipy.io import matlab
 
     where = f"{path}:{key}"
@@ -75,7 +76,7 @@ def _matrix(path: Path, key: str, shape: tuple[int, ...], dtype: str) -> Raw:
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "biuf":
         got = "complex numbers" if isinstance(found, np.ndarray) else "a sparse matrix"
         raise DataError(where, got, "a full matrix of real numbers")
-    return Raw(np.ascontiguousarray(found, dtype), kept={"key": key, "version": "5", "dtype": dtype})
+    return Raw(np.ascontiguousarray(found, dtype), kept={"key": key, "version": version, "dtype": dtype})
 
 
 def _read_hdf5(path: Path, config: DataConfig) -> Raw:
@@ -114,8 +115,9 @@ def dump(spec: DataSpec, data: Array) -> bytes:
 
     kept, content = dict(spec.origin or {}), io.BytesIO()
     key, data = kept.get("key", "data"), in_type(data, np.dtype(kept.get("dtype", data.dtype)))
-    if kept.get("version") != "7.3":
-        matlab.savemat(content, {key: data if data.ndim > 1 else data[:, None]}, do_compression=True)
+    if (version := kept.get("version", "5")) != "7.3":
+        matrix = {key: data if data.ndim > 1 else data[:, None]}
+        matlab.savemat(content, matrix, format=version, do_compression=version == "5")
         return content.getvalue()
     import h5py
 

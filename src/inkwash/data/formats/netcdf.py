@@ -102,7 +102,7 @@ def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
         "model": variable.group().data_model,
         "packing": {name: value for name, value in (variable.filters() or {}).items() if name in _PACKING},
         "coordinates": _coordinates_of(key, variables),
-        "file": _attributes(variable.group()),
+        "groups": _groups(variable.group()),
     }
     return Raw(plain, kept=kept, masked=masked)
 
@@ -152,6 +152,12 @@ def _attributes(thing: Any) -> dict[str, Any]:
     return {name: thing.getncattr(name) for name in thing.ncattrs()}
 
 
+def _groups(group: Any) -> dict[str, dict[str, Any]]:
+    """The attributes of a group and of those above it, from the file on, by path."""
+    above = {} if group.parent is None else _groups(group.parent)
+    return above | {group.path: _attributes(group)}
+
+
 def dump(spec: DataSpec, data: Array) -> bytes:
     """Samples as a netCDF file of one variable, with its coordinates."""
     import netCDF4
@@ -161,11 +167,14 @@ def dump(spec: DataSpec, data: Array) -> bytes:
     axes = kept.get("axes") or [f"axis_{i}" for i in range(data.ndim)]
     key = str(kept.get("key", "data"))
     group = file.createGroup(key.rpartition("/")[0]) if "/" in key else file
-    group.setncatts(kept.get("file", {}))
+    for path, attributes in kept.get("groups", {}).items():
+        (file if path == "/" else file.createGroup(path)).setncatts(attributes)
     for name, side in zip(axes, data.shape, strict=True):
         group.createDimension(name, side)
+    sides = dict(zip(axes, data.shape, strict=True))
     for name, each in (kept.get("coordinates") or {}).items():
-        if (values := each.get("values")) is not None:
+        values = each.get("values")  # those of a whole series are not those of its future
+        if values is not None and values.shape == tuple(sides[axis] for axis in each["axes"]):
             made = _write(group, name.rpartition("/")[2], each["axes"], values.dtype, each["attributes"])
             made[...] = values
     dtype = np.dtype(kept.get("dtype", data.dtype))

@@ -63,7 +63,8 @@ class Space:
     @property
     def kept(self) -> dict[str, Any]:
         """What a run keeps of it."""
-        return {"affine": self.affine, "codes": self.codes, "units": self.units}
+        about = {"affine": self.affine, "codes": self.codes, "units": self.units}
+        return about | {"orientation": self.orientation}
 
 
 def read_nifti(path: Path, config: DataConfig) -> Raw:
@@ -74,6 +75,15 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
     Raises:
         DataError: a file that cannot be read, volumes of several shapes or orientations, or one volume.
     """
+    raw = _read(path, config)
+    if len(raw.data) < 2 and not path.is_dir():
+        need = "a folder of volumes, a series of them, or --data.pages examples, if each slice is an example"
+        raise DataError(str(path), "one volume", need)
+    return raw
+
+
+def _read(path: Path, config: DataConfig) -> Raw:
+    """As `read_nifti`, also of one volume."""
     files, spaces = files_of(path, FORMAT.recognises), list[Space]()
     if path.is_dir():
         found = {str(each): partial(_decode, each, config, spaces) for each in files.paths}
@@ -81,9 +91,6 @@ def read_nifti(path: Path, config: DataConfig) -> Raw:
         raw = replace(raw, labels={"folder": files.folders[places]}, notes=(*raw.notes, *files.notes))
     else:
         raw = Raw(_decode(path, config, spaces).values)
-    if len(raw.data) < 2 and not path.is_dir():
-        need = "a folder of volumes, a series of them, or --data.pages examples, if each slice is an example"
-        raise DataError(str(path), "one volume", need)
     others = sum(not np.allclose(each.affine, spaces[0].affine) for each in spaces)
     note = f"{others} of {len(spaces)} files have another affine than {files.paths[0].name}, whose samples have"
     about = f"k, j, i are depth, height and width; {spaces[0].describe()}"
@@ -181,4 +188,6 @@ FORMAT = Format(
     packages=("nibabel",),
     extra="medical",
     write=write_nifti,
+    read_one=_read,
+    same=("orientation",),
 )

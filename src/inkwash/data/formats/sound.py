@@ -99,6 +99,11 @@ class Recording:
         """How it stores values."""
         return _DEPTHS[self.subtype]
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a run keeps of it."""
+        return {"rate": self.rate, "subtype": self.subtype, "container": self.container}
+
     def describe(self) -> str:
         """What all recordings of a folder must share."""
         return f"{self.rate} Hz, {self.channels} channel(s), {self.depth.words}"
@@ -134,9 +139,15 @@ def read_sound(path: Path, config: DataConfig) -> Raw:
     folders = dict(zip(files.paths, files.folders, strict=True))
     labels = np.array([folders[each.path] for each in found])
     raw = _pieces(path, found, labels, config.window) if config.window else _complete(path, found, labels, config)
-    kept = {"rate": first.rate, "subtype": first.subtype, "container": first.container}
     notes = (f"{len(found)} recording(s), {first.describe()}", *raw.notes, *damaged, *files.notes)
-    return replace(raw, layout=layout, notes=notes, kept=kept)
+    return replace(raw, layout=layout, notes=notes, kept=first.kept)
+
+
+def _read_one(path: Path, config: DataConfig) -> Raw:
+    """Recordings as long as they are, of which there may be only one."""
+    found = [_recording(each) for each in files_of(path, FORMAT.recognises).paths]
+    raw = padded([each.values() for each in found], 0, _layout(found[0]), str(path), config)
+    return replace(raw, kept=found[0].kept)
 
 
 def _layout(recording: Recording) -> Layout:
@@ -238,4 +249,6 @@ FORMAT = Format(
     packages=("soundfile",),
     extra="audio",
     write=write_sound,
+    read_one=_read_one,
+    same=("rate", "subtype"),
 )
