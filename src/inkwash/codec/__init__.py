@@ -5,8 +5,8 @@ from inkwash.codec.cells import Cells
 from inkwash.codec.forms import Form
 from inkwash.codec.loss import Loss
 from inkwash.codec.marks import Marks
-from inkwash.codec.progressive import Stage, progressive
 from inkwash.codec.scheme import MODES, ModeName, Scheme, coding, scheme_of
+from inkwash.codec.stage import Stage, progressive
 
 __all__ = [
     "MODES",

@@ -195,8 +195,8 @@ class Direct:
     def _within(self, law: Tensor, offset: Tensor, cell: Tensor, width: int | Tensor) -> Tensor:
         """A law of the levels given the cell of each entry, `(B, *event, S)`."""
         width = width[..., None] if isinstance(width, Tensor) else width
-        inside = self._of(offset[..., None], torch.arange(self.lattice.levels), width) == cell[..., None]
-        within = torch.where(inside, law + _TINY, 0.0)
+        fits = self._of(offset[..., None], torch.arange(self.lattice.levels), width) == cell[..., None]
+        within = torch.where(fits, law + _TINY, 0.0)
         return (within / within.sum(-1, keepdim=True)).nan_to_num(0.0)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:

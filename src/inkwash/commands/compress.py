@@ -17,8 +17,8 @@ from inkwash.codec.archive import Content, Header, Reader, header_in, pack, requ
 from inkwash.codec.container import MAGIC, Opened, opened
 from inkwash.codec.files import KINDS, Files, as_it_is, content_of, is_name, written
 from inkwash.codec.forms import Form, as_it_was
-from inkwash.codec.progressive import progressive
 from inkwash.codec.scheme import coding, mode_of
+from inkwash.codec.stage import progressive
 from inkwash.codec.stored import Stored, body_of, examples_of, header_of, stored
 from inkwash.core import storage
 from inkwash.core.config import BUILTIN_NAMES, CodecConfig

@@ -73,7 +73,7 @@ def stages(reader: Reader) -> Iterator[Stage]:
 
 
 def _halved(scheme: Direct, stack: Stack, count: int) -> Iterator[Stage]:
-    walk, whole, top = (
+    walk, full, top = (
         scheme.walk(Reading(stack), count, None),
         stack.words,
         halvings(scheme.lattice.levels, scheme.finest),
@@ -83,7 +83,7 @@ def _halved(scheme: Direct, stack: Stack, count: int) -> Iterator[Stage]:
             left, offset, cell = next(walk)
             state = _state(scheme, offset, cell, left)
         reached(1 - left / max(top, 1))
-        yield Stage(32 * (whole - stack.words) / cell.numel(), state)
+        yield Stage(32 * (full - stack.words) / cell.numel(), state)
 
 
 def _state(scheme: Direct, offset: Tensor, cell: Tensor, left: int) -> State:
