@@ -44,7 +44,7 @@ def walk(page: Page, table: str) -> None:
     page.one("figure > svg")
     middle = "const at = document.querySelector('main input[type=range]'); at.value = Math.floor(at.max / 2);"
     page.driver.execute_script(f"{middle} at.dispatchEvent(new Event('input'))")
-    keep(page, "walk", 910)
+    keep(page, "walk", 970)
 
 
 def inpaint(page: Page, table: str) -> None:
@@ -61,7 +61,7 @@ def bits(page: Page, table: str) -> None:
     page.all(".pick button")[2].click()
     page.ask("Likelihood")
     page.wait(lambda: len(page.all("canvas.heat")) == 2, "maps")
-    keep(page, "bits", 1600)
+    keep(page, "bits", 1760)
 
 
 def fill(page: Page, table: str) -> None:
