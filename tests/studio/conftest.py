@@ -15,7 +15,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     rng = np.random.default_rng(0)
     np.save(folder / "pictures.npy", rng.integers(0, 4, (20, 4, 6)).astype(np.uint8))
-    rows = ["age,sex", *(f"{20 + i / 2},{'mf'[i % 2]}" for i in range(30))]
+    rows = ["age,sex", *(f"{20 + i / 2},{('01', 'f')[i % 2]}" for i in range(30))]
     (folder / "rows.csv").write_text("\n".join(rows) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)

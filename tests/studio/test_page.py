@@ -11,6 +11,7 @@ from PIL import Image
 pytest.importorskip("selenium", reason="the page is driven by selenium")
 
 from browser import Page, new_browser, new_studio
+from selenium.webdriver.common.keys import Keys
 
 from inkwash.training.run import Run, load
 
@@ -80,6 +81,28 @@ def test_a_dropped_picture_is_asked_about(page, runs, tmp_path):
         page.ask(form)
         assert np.array_equal(downloaded(page, "example.npy"), pixels)
     assert page.complaints() == []
+
+
+def test_an_example_that_is_not_there_is_refused_at_once(page):
+    page.open("Inpaint")
+    page.wait(lambda: len(page.all(".pick button")) == 4, "the held-out examples")
+    page.write(".picker input", f"999{Keys.TAB}")
+    page.wait(lambda: "got 999" in page.one(".error").text, "what is wrong")
+    page.all(".pick button")[1].click()
+    page.wait(lambda: not any(each.text for each in page.all(".error")), "no error")
+    assert page.complaints() == []
+
+
+def test_names_of_categories_are_shown_as_they_are(page):
+    """They may look like numbers: `01` is not 1."""
+    page.open("Runs")
+    page.one('button[aria-label="Open rows"]').click()
+    page.one("form[aria-label='settings A']")
+    page.ask("settings A")
+    page.wait(lambda: {each.text for each in page.all("section td:last-child")} == {"01", "f"}, "the names")
+    page.open("Runs")
+    page.one('button[aria-label="Open pictures"]').click()
+    page.one('nav button[data-screen="Inpaint"]')
 
 
 @pytest.mark.parametrize("screen", ["Runs", "Walk", "Inpaint", "Between", "Bits", "Lecture"])

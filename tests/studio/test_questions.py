@@ -192,4 +192,4 @@ def test_every_question_describes_the_run_it_fits(runs):
     assert set(QUESTIONS) >= {"about", "walk", "inpaint", "fill"}
     rows = answered(runs / "rows", "examples", n=2)[0]["rows"]
     assert len(rows) == 2
-    assert all(sex in "mf" and float(age) >= 20 for age, sex in rows)
+    assert all(sex in ("01", "f") and float(age) >= 20 for age, sex in rows)

@@ -4,7 +4,7 @@ import { Answer, brief, captioned, chart, el, heat, number, picker, quiet, repro
 
 const pictures = (part, words = {}) => el("div", { class: "pictures" }, ...Object.entries(part.pictures || {}).map(([name, bytes]) => shown(name, bytes, words[name])));
 
-function asking(title, fields, answer, run) {
+function asking(title, fields, run) {
   const form = el("form", { "aria-label": title, onsubmit: (event) => { event.preventDefault(); run(values(form)); } }, ...fields, el("button", { class: "main" }, "Ask"));
   return form;
 }
@@ -14,10 +14,10 @@ const STEPS = 50;
 export function betweenScreen({ ask }) {
   const [between, kin] = [new Answer(), new Answer()];
   const [a, b] = [picker("From held-out example", ask, null, 0), picker("to", ask, null, 1)];
-  const one = asking("Interpolate", [number("n", "Examples", 9, { min: "2", max: "32" }), number("t", "Mix at time", "", { min: "0.01", max: "1", step: "0.01", placeholder: "codes" }), seed()], between, (options) =>
+  const one = asking("Interpolate", [number("n", "Examples", 9, { min: "2", max: "32" }), number("t", "Mix at time", "", { min: "0.01", max: "1", step: "0.01", placeholder: "codes" }), seed()], (options) =>
     between.take((signal) => ask("interpolate", { ...options, a: a.value, b: b.value, walk: options.t ? { steps: STEPS } : {} }, signal), (part) => between.body.append(pictures(part, { between: "from the one to the other" }), reproduce(part, "interpolation"))),
   );
-  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), stepsField(), seed()], kin, ({ steps, ...options }) =>
+  const two = asking("Relatives", [number("n", "Relatives", 6, { min: "1", max: "16" }), stepsField(), seed()], ({ steps, ...options }) =>
     kin.take((signal) => ask("relatives", { ...options, example: a.value, walk: walking(steps) }, signal), (part) => kin.body.append(part.pictures ? pictures(part) : reproduce(part, "relatives"))),
   );
   return el(
@@ -42,7 +42,7 @@ export function bitsScreen({ about, ask }) {
   const chosen = el("div", {});
   const example = picker("Held-out example", ask, () => { own = null; chosen.replaceChildren(); });
   const disk = about.kind === "image" ? ownPicture(about, (canvas, bytes) => { own = bytes; canvas.className = "heat"; chosen.replaceChildren(captioned(canvas, "your picture")); said(""); }, said) : null;
-  const form = asking("Likelihood", [number("terms", "Terms", 20, { min: "4", max: "100" }), seed()], answer, (options) => {
+  const form = asking("Likelihood", [number("terms", "Terms", 20, { min: "4", max: "100" }), seed()], (options) => {
     let first = null;
     answer.take((signal) => ask("likelihood", { ...options, ...(own === null ? { example: example.value } : { pixels: own }) }, signal), (part) => {
       if (part.total !== undefined) answer.body.append(ofOne((first = part)));
@@ -121,7 +121,7 @@ export function fillScreen({ about, ask }) {
   const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)).catch((error) => (answer.word.textContent = error.message)) });
   load(0).catch((error) => (answer.word.textContent = error.message));
   const grid = el("div", { class: "cells", role: "group", "aria-label": "cells of the row" }, ...about.columns.map((column, i) => el("label", {}, column.name, cells[i])));
-  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), stepsField(), seed()], answer, ({ steps, ...options }) =>
+  const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), stepsField(), seed()], ({ steps, ...options }) =>
     answer.take((signal) => ask("fill", { ...options, walk: walking(steps), cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),
   );
   return el("div", {}, el("h2", {}, "Fill in a row"), quiet("Empty the cells that are to be drawn, given the others."), el("label", {}, "Held-out row", row), grid, ...lists, form, answer.node);
@@ -133,7 +133,7 @@ function filled(found) {
     const [least, low, middle, high, most] = cell.quantiles.map(brief);
     return `${middle} in the middle; half between ${low} and ${high}; 90 % between ${least} and ${most}`;
   };
-  const rows = found.map((cell) => el("tr", {}, el("th", { scope: "row" }, cell.column), el("td", {}, laws(cell)), el("td", {}, cell.draws.map(brief).join(", "))));
+  const rows = found.map((cell) => el("tr", {}, el("th", { scope: "row" }, cell.column), el("td", {}, laws(cell)), el("td", {}, cell.draws.map(cell.quantiles ? brief : String).join(", "))));
   const head = ["column", "distribution", "first draws"].map((name) => el("th", { scope: "col" }, name));
   return el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
 }
@@ -141,7 +141,7 @@ function filled(found) {
 export function forecastScreen({ about, ask }) {
   const answer = new Answer();
   const example = picker("Held-out series", ask);
-  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), stepsField(), seed()], answer, ({ steps, ...options }) =>
+  const form = asking("Forecast", [number("horizon", "Places", Math.max(1, Math.floor(about.size[0] / 4)), { min: "1" }), number("n", "Draws", 50, { min: "2", max: "200" }), stepsField(), seed()], ({ steps, ...options }) =>
     answer.take((signal) => ask("forecast", { ...options, walk: walking(steps), example: example.value }, signal), (part) => answer.body.append(...fans(part), reproduce(part, "forecast"))),
   );
   return el("div", {}, el("h2", {}, "Forecast"), quiet("The last places of a held-out series are hidden, and drawn given those before them."), example.node, form, answer.node);
@@ -153,7 +153,7 @@ function fans(part) {
     const start = truth.length - part.horizon;
     const x = part.quantiles["0.5"][c].map((_, i) => start + i);
     const q = (level) => part.quantiles[level][c];
-    const words = "black: the series, which went on so; red: the middle of the draws, with half and 90 % of them in the bands; grey: some draws";
+    const words = "the long line: the series, with what came; red: the middle of the draws, with half and 90 % of them in the bands; thin: some draws";
     return captioned(chart(
       `forecast of the last ${part.horizon} places of channel ${c}`,
       [

@@ -3,16 +3,20 @@ import { ownPicture } from "./own.js";
 import { Answer, choice, el, number, picker, png, quiet, reproduce, seed, shown, steps as stepsField, values, walking } from "./parts.js";
 
 export function inpaintScreen({ about, ask }) {
-  if (about.kind !== "image") return el("p", {}, "A brush needs pictures. For series there is Forecast, and for rows Fill in.");
   const [height, width] = about.size;
   const answer = new Answer();
+  const said = (words) => (answer.word.textContent = words);
   const brush = new Brush(width, height);
   let own = null;
   const example = picker("Held-out example", ask, async (n) => {
     own = null;
-    for await (const part of ask("examples", { first: n, n: 1 })) brush.paintOn(part.pictures[String(n)]);
+    said("");
+    try {
+      for await (const part of ask("examples", { first: n, n: 1 })) if (own === null && example.value === n) brush.paintOn(part.pictures[String(n)]); // unless another was chosen meanwhile
+    } catch (error) {
+      if (error.name !== "AbortError") said(error.message);
+    }
   });
-  const said = (words) => (answer.word.textContent = words);
   const disk = ownPicture(about, (canvas, bytes) => { own = bytes; brush.paintOver(canvas); said(""); }, said);
   const form = el(
     "form",
@@ -21,7 +25,7 @@ export function inpaintScreen({ about, ask }) {
     seed(),
     stepsField(),
     choice("method", "Method", ["", ...about.choices.method]),
-    about.classes.length ? choice("label", "Label", ["", ...about.classes]) : null,
+    about.classes.length ? choice("label", "Label", ["", ...about.classes], "", "any") : null,
     el("button", { class: "main" }, "Fill in"),
   );
   const run = () => {

@@ -34,13 +34,13 @@ export const walking = (steps) => (steps ? { steps } : {});
 
 export const seed = () => number("seed", "Seed", 0, { min: "0", max: String(Number.MAX_SAFE_INTEGER) });
 
-export function choice(name, label, values, value = "") {
-  const options = values.map((each) => el("option", { value: each, selected: each === value }, each || "as the run has it"));
+export function choice(name, label, values, value = "", none = "as the run has it") {
+  const options = values.map((each) => el("option", { value: each, selected: each === value }, each || none));
   return field(name, label, el("select", {}, ...options));
 }
 
 export function copyable(title, text) {
-  const button = el("button", { type: "button", onclick: () => navigator.clipboard.writeText(text).then(() => (button.textContent = "copied")) }, `copy ${title}`);
+  const button = el("button", { type: "button", onclick: () => navigator.clipboard.writeText(text).then(() => (button.textContent = "copied"), () => (button.textContent = "not copied: the browser refused")) }, `copy ${title}`);
   return el("div", {}, el("pre", {}, text), button);
 }
 
@@ -124,8 +124,8 @@ export function heat(rows, most, about) {
 
 export const captioned = (node, words) => el("figure", {}, node, el("figcaption", {}, words));
 
-// A number in a cell to six digits; other text as it is.
-export const brief = (text) => (text !== "" && Number.isFinite(Number(text)) ? String(Number(Number(text).toPrecision(6))) : text);
+// A number in a cell to six digits, and a whole one to all of them; other text as it is.
+export const brief = (text) => (text === "" || !Number.isFinite(Number(text)) ? text : String(Number.isInteger(Number(text)) ? Number(text) : Number(Number(text).toPrecision(6))));
 
 export const quiet = (words) => el("p", { class: "quiet" }, words);
 
@@ -188,7 +188,7 @@ export function picker(label, ask, changed, start = 0) {
         box.append(el("button", { type: "button", "data-number": name, "aria-pressed": "false", onclick: () => choose(Number(name)) }, el("img", { src: png(bytes), alt: `held-out example ${name}` })));
       }
     }
-    choose(start);
+    choose(Number(input.value));
   })().catch((error) => box.append(el("p", { class: "error", role: "alert" }, error.message)));
   return { node: el("div", { class: "picker" }, el("label", {}, label, input), box), get value() { return Number(input.value); } };
 }

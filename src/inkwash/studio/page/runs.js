@@ -42,7 +42,8 @@ let watching = null;
 async function watch(name, watched, reload) {
   watching?.abort();
   const control = (watching = new AbortController());
-  const stop = el("button", { type: "button", onclick: () => getJSON(`runs/${encodeURIComponent(name)}/stop`, {}) }, "Stop and save");
+  const refused = (error) => watched.append(el("p", { class: "error", role: "alert" }, error.message));
+  const stop = el("button", { type: "button", onclick: () => getJSON(`runs/${encodeURIComponent(name)}/stop`, {}).catch(refused) }, "Stop and save");
   const [word, curve, samples, lines] = [el("p", { "aria-live": "polite" }), el("div"), el("div", { class: "pictures" }), el("pre")];
   watched.replaceChildren(el("h2", {}, name), word, stop, el("div", { class: "sides" }, curve, samples), lines);
   let seen = null;
@@ -60,9 +61,9 @@ async function watch(name, watched, reload) {
     }
   } catch (error) {
     if (control.signal.aborted) return;
-    watched.append(el("p", { class: "error", role: "alert" }, error.message));
+    refused(error);
   }
-  reload(false);
+  await reload(false).catch(refused);
 }
 
 function curveOf(metrics) {

@@ -29,7 +29,7 @@ function side(name, about, ask, bits) {
     number("steps", "Steps", "", { min: "1", max: "1000", placeholder: "default" }),
     choice("sampler", "Sampler", ["", ...about.choices.sampler]),
     choice("grid", "Grid", ["", ...about.choices.grid]),
-    about.classes.length ? choice("label", "Label", ["", ...about.classes]) : null,
+    about.classes.length ? choice("label", "Label", ["", ...about.classes], "", "any") : null,
     about.classes.length ? number("guidance", "Guidance", 1, { min: "0", step: "0.1" }) : null,
     el("button", { class: "main" }, "Sample"),
   );
@@ -63,6 +63,7 @@ class Bits {
     try {
       film.compare(await (this.found ??= this.asked()));
     } catch (error) {
+      this.found = undefined; // the next samples ask again
       if (error.name !== "AbortError") film.node.append(el("p", { class: "error", role: "alert" }, error.message));
     }
   }
@@ -72,7 +73,7 @@ const rowsOf = (columns, rows) => el(
   "table",
   {},
   el("thead", {}, el("tr", {}, ...columns.map(({ name }) => el("th", { scope: "col" }, name)))),
-  el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, brief(cell)))))),
+  el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell, i) => el("td", {}, columns[i].values.length ? cell : brief(cell)))))),
 );
 
 class Film {
