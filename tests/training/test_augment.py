@@ -16,8 +16,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
 from inkwash.process.distributions import Lattice
-from inkwash.training import augment, loop
-from inkwash.training import prepare as prepare_module
+from inkwash.training import augment, loop, prepare as prepare_module
 from inkwash.training.augment import MOVES, Augmentation
 from inkwash.training.build import build_network
 from inkwash.training.examples import Examples
