@@ -12,7 +12,6 @@ from oracles import F64, tensor
 import inkwash as iw
 from inkwash.core.shapes import sum_event
 from inkwash.likelihood import bound as likelihood
-from inkwash.process import distributions
 
 ENTROPY = float(torch.special.entr(PROBABILITY).sum()) + 0.5 * math.log(2 * math.pi * math.e * STD**2)
 
