@@ -379,3 +379,10 @@ def test_real_numbers_of_which_a_few_stand_in_nearly_all_cells_are_doubted():
         data = load_dataset(frame, iw.DataConfig(**{option: ("width",)}))
         assert not data.doubts
         assert bool(data.spec.columns["width"].categories) == (option == "categories")
+
+
+@bug("fewer commonest ones", judge, "_COMMON", 4)
+def test_as_many_numbers_are_named_as_there_are():
+    prices = np.random.default_rng(0).choice([0.5, 1.99, 2.49, 3.99, 4.95], 400)
+    (doubt,) = load_dataset(pd.DataFrame({"price": prices, "cost": np.arange(400) / 7})).doubts
+    assert doubt.seen == f"{len({*prices})} different numbers"

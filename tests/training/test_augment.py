@@ -16,11 +16,12 @@ from inkwash.core.errors import ConfigError
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import fit_transform
 from inkwash.process.distributions import Lattice
-from inkwash.training import augment, loop
+from inkwash.training import augment, loop, prepare as prepare_module
 from inkwash.training.augment import MOVES, Augmentation
 from inkwash.training.build import build_network
 from inkwash.training.examples import Examples
 from inkwash.training.loop import draw_batch
+from inkwash.training.prepare import prepare
 from inkwash.training.resolve import resolve
 from inkwash.training.state import start
 
@@ -197,6 +198,27 @@ def test_what_data_does_not_have_is_refused(spec, options, message):
 def test_models_with_an_autoencoder_are_not_told_and_refuse(model):
     with pytest.raises(ConfigError, match=r"train\.augment: got flip, need --model diffusion"):
         resolve(Config("x", model=model, train=TrainConfig(augment=("flip",))), IMAGE)
+
+
+def refusal(config):
+    """What is refused of the options of a run, or nothing."""
+    try:
+        prepare(config)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@bug("a picture that stays where it is", prepare_module, "require_at_rest", lambda names, size: None)
+@pytest.mark.parametrize("given", ["shrink", "condition"])
+def test_a_given_picture_would_not_move_along_and_is_refused(given, tmp_path):
+    pictures = np.random.default_rng(0).random((10, 8, 8), np.float32)
+    np.savez(tmp_path / "both.npz", x=pictures, blurred=pictures / 2, angle=pictures[:, 0, 0])
+    data = DataConfig(key="x", shrink=2) if given == "shrink" else DataConfig(key="x", condition="blurred")
+    config = Config(str(tmp_path / "both.npz"), data=data, train=TrainConfig(augment=("flip", "warp")))
+    assert refusal(config).startswith("train.augment: got flip warp, need no data.shrink and no pictures")
+    assert not refusal(replace(config, train=TrainConfig()))
+    assert not refusal(replace(config, data=DataConfig(key="x", condition="angle")))
 
 
 # Nothing leaks

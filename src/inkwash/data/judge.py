@@ -246,7 +246,9 @@ class Judge:
         share = counts[-_COMMON:].sum() / cell_count
         if column.categories or column.is_integer or cell_count < _COMMON * _OFTEN or share < _CROWDED:
             return ()
-        what = f"{len(counts)} different numbers, of which the {_COMMON} commonest stand in {share:.0%} of the cells"
+        what = f"{len(counts)} different numbers"
+        if len(counts) > _COMMON:
+            what += f", of which the {_COMMON} commonest stand in {share:.0%} of the cells"
         done = "kept as numbers; samples lie between them"
         return (Doubt(name, what, done, ("categories", name), ("numbers", name)),)
 

@@ -229,6 +229,17 @@ def require_moves(names: tuple[MoveName, ...], size: tuple[int, ...], data: str)
             raise ConfigError("train.augment", f"{name}, and {data}", MOVES[name].need)
 
 
+def require_at_rest(names: tuple[MoveName, ...] | None, size: tuple[int, ...]) -> None:
+    """Refuse transformations of examples where a picture with these sides is given with each, and would not move along.
+
+    Raises:
+        ConfigError: there are both.
+    """
+    if names and size:
+        need = "no data.shrink and no pictures as data.condition: what is given would not move with the example"
+        raise ConfigError("train.augment", " ".join(names), need)
+
+
 def _moved(x: Tensor, axis: int, place: Tensor) -> Tensor:
     """`x` `(B, …)` with the entries along an axis taken from the places `(B, side)` of each example."""
     index = place.view(len(x), *(1,) * (axis - 1), -1, *(1,) * (x.ndim - axis - 1))

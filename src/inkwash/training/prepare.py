@@ -18,6 +18,7 @@ from inkwash.data.condition import ConditionKeywords
 from inkwash.data.dataset import Dataset, load_dataset
 from inkwash.data.transform import Transform, fit_transform
 from inkwash.model.model import Model
+from inkwash.training.augment import require_at_rest
 from inkwash.training.examples import Examples
 from inkwash.training.resolve import family_of, require_possible, resolve
 from inkwash.training.tracker import require_tracker
@@ -78,6 +79,7 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     train, held_out = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
     condition, given = dataset.condition, None
     if dataset.given is not None:
+        require_at_rest(config.train.augment, dataset.given.spec.size)
         given, where = dataset.given.data, f"condition {dataset.given.name}"
         condition = replace(condition, given=fit_transform(dataset.given.spec, given, rows=train, where=where))
     lattice, kind = family_of(config).lattice(config, dataset.spec), config.data.transform
