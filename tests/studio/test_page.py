@@ -21,7 +21,9 @@ def page(runs):
     process, address = new_studio(runs / "pictures", runs)
     driver = new_browser()
     driver.get(address)
-    yield Page(driver)
+    opened = Page(driver)
+    opened.one('nav button[data-screen="Inpaint"]')  # the first run is open
+    yield opened
     driver.quit()
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
