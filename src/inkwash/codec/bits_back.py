@@ -90,7 +90,7 @@ class BitsBack:
 
 
 def probe(chain: Chain, *own: float) -> bytes:
-    """8 bytes that depend on the laws of some steps at fixed noisy data, to the last bit, and on the numbers of a scheme
+    """8 bytes that depend on the laws of some steps at fixed noisy data, to the last bit, and on numbers of a scheme
     that no header has, such as the size of its batches."""
     digest, last = blake2b(repr(own).encode(), digest_size=8), len(chain.times) - 2
     with reproducible():
