@@ -1,6 +1,7 @@
 """The direct scheme: the bits of independent levels are those of their probabilities, and none beat the entropy."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from inkwash.core.randomness import generator
 pytest.importorskip("constriction", reason="the codec needs the extra compress")
 
 from inkwash.codec import Cells, direct as module, scheme_of
+from inkwash.codec.bits_back import probe
 from inkwash.codec.chain import Chain
 from inkwash.codec.direct import Direct
 
@@ -100,6 +102,17 @@ def test_the_size_of_a_batch_costs_nothing():
     examples = drawn(TOGETHER, 60)
     sizes = [len(scheme(TOGETHER, most=most).encode(examples)) for most in (1, 7, 60)]
     assert max(sizes) - min(sizes) <= 4
+
+
+@bug("the probe sees the network alone", module, "probe", lambda chain, *own: probe(chain))
+def test_the_probe_sees_what_else_both_ends_need_alike():
+    """Whatever changes the bytes and stands in no header, so that such a file is refused before it is decoded."""
+    found, examples = scheme(TOGETHER), drawn(TOGETHER, 60)
+    for field, other in {"turns": 3, "finest": 512, "sureness": 0.7}.items():
+        changed = replace(found, **{field: other})
+        assert changed.encode(examples) != found.encode(examples)
+        assert changed.probe != found.probe
+    assert replace(found, most=7).probe != found.probe
 
 
 def test_bits_that_are_left_over_are_noticed():

@@ -43,7 +43,7 @@ class BitsBack:
 
     @property
     def probe(self) -> bytes:
-        return probe(self.chain)
+        return probe(self.chain, self.most)
 
     def encode(self, examples: Tensor) -> bytes:
         with reproducible():
@@ -89,9 +89,10 @@ class BitsBack:
         return first_words(self.seed, 2 * event_size(self.chain.shape) + 64)
 
 
-def probe(chain: Chain) -> bytes:
-    """8 bytes that depend on the laws of some steps at fixed noisy data, to the last bit."""
-    digest, last = blake2b(digest_size=8), len(chain.times) - 2
+def probe(chain: Chain, *own: float) -> bytes:
+    """8 bytes that depend on the laws of some steps at fixed noisy data, to the last bit, and on numbers of a scheme
+    that no header has, such as the size of its batches."""
+    digest, last = blake2b(repr(own).encode(), digest_size=8), len(chain.times) - 2
     with reproducible():
         x_t = chain.prior(_PROBED).draw(generator(0, Purpose.COMPRESS))
         for i in sorted({0, last // 2, last}):

@@ -99,7 +99,7 @@ class Direct:
 
     @property
     def probe(self) -> bytes:
-        return probe(self.chain)
+        return probe(self.chain, self.turns, self.most, self.finest, self.sureness)
 
     def encode(self, examples: Tensor) -> bytes:
         with reproducible():

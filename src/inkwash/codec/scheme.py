@@ -46,8 +46,8 @@ class Scheme(Protocol):
 
     @property
     def probe(self) -> bytes:
-        """8 bytes that depend on what the network makes of fixed noisy data, to the last bit. Where they differ from
-        those at the time of `encode`, `decode` cannot give the examples back."""
+        """8 bytes that depend on what the network makes of fixed noisy data, to the last bit, and on the scheme's own
+        numbers. Where they differ from those at the time of `encode`, `decode` cannot give the examples back."""
 
     def encode(self, examples: Tensor) -> bytes:
         """The bytes of examples `(B, *event)`."""
