@@ -59,7 +59,7 @@ def test_the_end_of_a_held_out_series_and_a_single_series_are_forecast(run, tmp_
 
 def test_a_past_that_is_not_there_is_said_to_be_not_there(run, tmp_path, capsys):
     assert forecast(run, tmp_path / "out", tmp_path / "nowhere") == 3
-    assert "nowhere: got no such file, need an .npy file of numbers" in capsys.readouterr().err
+    assert "nowhere: got no such file, need a picture or a file such as example.npy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ def test_an_example_may_be_a_file(home, tmp_path):
     [
         ("images", "99", "no such example, need one of the 5 held out, 0 to 4"),
         ("images", "5", "no such example, need one of the 5 held out, 0 to 4"),
-        ("images", "nothing.png", "no such file, need a picture or .npy file of an example, or the number"),
-        ("images", "empty.txt", "an .npy file or a PNG, JPEG or TIFF picture, or the number"),
-        ("points", "empty.png", "an .npy file, or the number"),
+        ("images", "nothing.png", "no such file, need a picture or a file such as example.npy, or the number"),
+        ("images", "empty.txt", "got a .txt file, need "),
+        ("points", "empty.png", "got a picture, need a file of one vector"),
         ("images", "empty.npy", "an unreadable file"),
         ("images", "empty.png", "no readable picture"),
         ("images", "small.png", "small.png: got uint8 of shape (3, 3), need those of image"),

@@ -48,7 +48,7 @@ def require_there(name: str) -> None:
         DataError: there is no such file.
     """
     if not exists(Path(divided(name)[0])):
-        need = "a picture or a file of an example, or the number of a held-out one, such as 0"
+        need = "a picture or a file such as example.npy, or the number of a held-out example, such as 0"
         raise DataError(name, "no such file", need)
 
 

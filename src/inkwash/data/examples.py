@@ -41,7 +41,9 @@ def read_example(source: str | Path, spec: DataSpec, config: DataConfig | None =
     Raises:
         DataError: an unreadable file, or an example of another kind or shape.
     """
-    if spec.is_image and is_picture_file(Path(source)):
+    if is_picture_file(Path(source)) and spec.kind != "volume":
+        if not spec.is_image:
+            raise DataError(str(source), "a picture", f"a file of one {spec.describe()}")
         return example_of(read_picture(Path(source)), spec, str(source))
     found = read_values(source, spec, config)
     if found.shape == (1, *spec.data_shape):

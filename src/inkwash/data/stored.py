@@ -22,10 +22,11 @@ class Stored:
         shape: `(N, …)`.
         dtype: type of the values that `read` gives.
         read: takes the first row and the one behind the last to these rows.
+        chunk: how many rows are decoded at once; those that are asked for together are decoded once.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array]) -> None:
-        self.shape, self.dtype, self._read = shape, np.dtype(dtype), read
+    def __init__(self, shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array], chunk: int = 1) -> None:
+        self.shape, self.dtype, self._read, self._chunk = shape, np.dtype(dtype), read, chunk
         self.ndim, self.size = len(shape), math.prod(shape)
         self.nbytes = self.size * self.dtype.itemsize
 
@@ -42,7 +43,8 @@ class Stored:
             return self._read(int(places), int(places) + 1)[0]
         found = np.empty((len(places), *self.shape[1:]), self.dtype)
         order = np.argsort(places, kind="stable")
-        for part in np.split(order, np.flatnonzero(np.diff(places[order]) > 1) + 1):
+        apart = (np.diff(places[order]) > 1) & (np.diff(places[order] // self._chunk) > 0)
+        for part in np.split(order, np.flatnonzero(apart) + 1):
             if len(part):
                 first = int(places[part[0]])
                 found[part] = self._read(first, int(places[part[-1]]) + 1)[places[part] - first]
@@ -52,7 +54,7 @@ class Stored:
         return self[:].astype(dtype or self.dtype, copy=False)
 
 
-def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array]) -> Array:
+def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, int], Array], chunk: int = 1) -> Array:
     """A `Stored` array, or the array itself if it is small.
 
     Args:
@@ -61,13 +63,14 @@ def stored(where: str, shape: tuple[int, ...], dtype: Any, read: Callable[[int, 
         dtype: type of the values that `read` gives.
         read: takes the first row and the one behind the last to these rows; what it raises for a damaged file becomes a
             `DataError`.
+        chunk: how many rows are decoded at once.
     """
 
     def checked(first: int, end: int) -> Array:
         with readable(f"{where}[{first}:{end}]", "a complete file", what="unreadable"):
             return read(first, end)
 
-    found = Stored(shape, dtype, checked)
+    found = Stored(shape, dtype, checked, chunk)
     return np.asarray(found) if found.nbytes <= IN_MEMORY else cast(Array, found)
 
 

@@ -17,6 +17,7 @@ from inkwash.training.fit import fit
 
 zarr = pytest.importorskip("zarr", minversion="3", reason="pip install 'inkwash[zarr]'")
 RANDOM = np.random.default_rng(8)
+INIT = Stored.__init__
 IMAGES = RANDOM.normal(size=(40, 5, 6)).astype(np.float32)
 
 
@@ -68,6 +69,18 @@ def test_samples_are_a_store_like_the_one_that_was_read(tmp_path, dtype, version
     assert np.array_equal(new[:], values[:9])
     if version == 3:
         assert new.metadata.dimension_names == ("time", "site")
+
+
+@bug("each run of rows", Stored, "__init__", lambda self, *arguments: INIT(self, *arguments[:3]))
+def test_rows_of_one_chunk_are_decoded_together(tmp_path, monkeypatch):
+    """Most rows of each chunk, but not all, as the training part has them, need as many reads as there are chunks."""
+    monkeypatch.setattr("inkwash.data.stored.IN_MEMORY", 0)
+    data, reads = load_dataset(store(tmp_path / "a.zarr")).data, []
+    inner = data._read
+    data._read = lambda first, end: reads.append((first, end)) or inner(first, end)
+    rows = np.flatnonzero(np.arange(40) % 3)
+    assert np.array_equal(data[rows], IMAGES[rows])
+    assert len(reads) <= 6
 
 
 def test_a_chunk_that_is_not_there_is_counted(tmp_path):

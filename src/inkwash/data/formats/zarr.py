@@ -82,7 +82,9 @@ def _array(where: str, array: Any) -> Raw:
         except _DAMAGE as error:
             raise DataError(f"{where}[{first}:{end}]", f"unreadable ({short(error)})", "a complete store") from None
 
-    return Raw(stored(where, array.shape, dtype, rows), notes=(fill,) if there < chunks else (), kept=kept)
+    return Raw(
+        stored(where, array.shape, dtype, rows, array.chunks[0]), notes=(fill,) if there < chunks else (), kept=kept
+    )
 
 
 def write(name: str, spec: DataSpec, data: Array) -> Files:
