@@ -52,7 +52,8 @@ def test_a_pipeline_is_sampled_and_inpainted(capsys):
 
 def test_the_next_command_names_no_example_of_a_run(capsys):
     """A pipeline holds no examples, so that no number is one."""
-    assert run_cli("relatives pixels one.npy -n 1 --t 0.5 --steps 2 --out related".split()) == 0
+    words = ["relatives", "pixels", "one.npy", "-n", 1, "--t", 0.5, "--steps", 2, "--out", "related"]
+    assert run_cli(words) == 0
     assert "next      inkwash interpolate pixels one.npy OTHER" in capsys.readouterr().out
 
 
