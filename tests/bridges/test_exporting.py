@@ -91,7 +91,6 @@ def test_discrete_outputs_are_those_of_the_estimate(name, to, home, tmp_path):
         standalone.sample(denoise, about, 2, 10)
 
 
-@bug("-1 is the last class", portable, "class_number", lambda label: label, to="onnx")
 @pytest.mark.slow
 @pytest.mark.parametrize("to", TARGETS)
 def test_guidance_is_fixed_in_the_file(to, home, tmp_path):
@@ -105,6 +104,24 @@ def test_guidance_is_fixed_in_the_file(to, home, tmp_path):
     for without in ({}, {"label": 0 * label}, {"label": 0 * label - 1}):
         found = standalone.sample(*standalone.load(done.files[0]), COUNT, STEPS, noise, **without)
         assert np.abs(found - none).max() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:adapt")
+@bug("-1 is the last class", portable, "class_number", lambda label: label, to="onnx")
+@pytest.mark.parametrize("to", TARGETS)
+def test_the_estimate_is_the_mean_of_the_class_and_minus_one_is_no_class(to, tmp_path):
+    """Data at one point for each class, which the network knows; without a class it is at 0."""
+    means = torch.tensor([[0.0, 0.0], [1.0, -1.0], [2.0, 3.0]])
+
+    class Exact(torch.nn.Module):
+        def forward(self, x_t, t, label=None):
+            return (means[0] if label is None else torch.nn.functional.embedding(label, means)) + 0 * x_t
+
+    model = iw.adapt(Exact(), iw.CosineSchedule(10), (2,), predicts="x", classes=("a", "b"))
+    denoise, about = standalone.load(exported(model, to, tmp_path).files[0])
+    row = {name: np.full(4, about["table"][name][5], np.float32) for name in ("alpha", "sigma", "level")}
+    clean, _ = denoise(x_t=np.ones((4, 2), np.float32), **row, label=np.array([1, 2, 0, -1]))
+    assert np.allclose(clean, means[[1, 2, 0, 0]])
 
 
 def test_the_file_and_its_sampler_need_nothing_else(home, tmp_path):

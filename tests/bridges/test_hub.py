@@ -16,7 +16,7 @@ from inkwash.training.fit import fit
 from inkwash.training.run import Run
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="pip install 'inkwash[hub]'")
-from huggingface_hub import constants, hf_api  # noqa: E402
+from huggingface_hub import constants, file_download, hf_api  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def hub(monkeypatch, tmp_path):
     server = serving(hub)
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+    for module in (constants, file_download):  # in old versions, the second has a copy of its own
+        address = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
     monkeypatch.setattr(hf_api.api, "endpoint", server.url)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     remote._fetched.cache_clear()

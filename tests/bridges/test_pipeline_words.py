@@ -46,7 +46,15 @@ def test_a_pipeline_is_sampled_and_inpainted(capsys):
     assert np.array_equal(np.load("drawn/samples.npy"), model.sample(3, steps=4, seed=1))
     words = ["inpaint", "pixels", "one.npy", "--hide", "left", "-n", 2, "--steps", 3, "--out", "filled"]
     assert run_cli(words) == 0
+    assert "next      inkwash inpaint pixels OTHER --hide left" in capsys.readouterr().out
     assert np.array_equal(np.load("filled/draws.npy")[:, :, 2:], np.load("one.npy")[None, :, 2:].repeat(2, 0))
+
+
+def test_the_next_command_names_no_example_of_a_run(capsys):
+    """A pipeline holds no examples, so that no number is one."""
+    words = ["relatives", "pixels", "one.npy", "-n", 1, "--t", 0.5, "--steps", 2, "--out", "related"]
+    assert run_cli(words) == 0
+    assert "next      inkwash interpolate pixels one.npy OTHER" in capsys.readouterr().out
 
 
 def test_a_pipeline_is_evaluated_beside_data(capsys):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from inkwash.bridges.pipelines import is_pipeline
 from inkwash.commands.keywords import condition_keywords, model_of
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
@@ -106,7 +107,7 @@ def inpaint_to_folder(
         output.array(f"{part}.npy", array)
     about = ": the picture, what is known of it, mean, spread, then the draws"
     output.picture("inpainted.png", _sheet(spec, image, known, draws, mean, spread), about)
-    output.say(f"next      {typed('inpaint', run, 1, '--hide', 'left')}")
+    output.say(f"next      {typed('inpaint', run, 'OTHER' if is_pipeline(run) else 1, '--hide', 'left')}")
 
 
 def _for_each_channel(known: Array, spec: DataSpec) -> Array:

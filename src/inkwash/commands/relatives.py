@@ -75,7 +75,8 @@ def relatives_to_folder(
     output.array("relatives.npy", np.stack(samples))
     rows = [np.concatenate([x, *parts]) for parts in zip(latents, samples, strict=True)]
     output.rows("relatives.png", model.units.spec, rows)
-    output.say(f"next      {typed('interpolate', run, name, int(name == '0'))}")
+    other = "OTHER" if is_pipeline(run) else int(name == "0")
+    output.say(f"next      {typed('interpolate', run, name, other)}")
 
 
 def interpolate_to_folder(
