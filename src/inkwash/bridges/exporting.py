@@ -161,7 +161,7 @@ def _onnx(program: ExportedProgram, outputs: Sequence[str], about: str) -> bytes
     weights = sum(part.numel() * part.element_size() for part in program.state_dict.values())
     if weights > _MOST:
         raise ConfigError("to", f"onnx, and {weights} bytes of weights", f"at most {_MOST} of them, or torch-export")
-    # the optimiser of onnxscript 0.7.2 loses a constant that two evaluations of the network share
+    # the optimiser of onnxscript 0.7.2 loses the bounds of two clamps in a row where others follow the same tensor
     found = torch.onnx.export(
         program, dynamo=True, external_data=False, optimize=False, output_names=outputs, verbose=False
     )
