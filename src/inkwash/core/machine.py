@@ -163,8 +163,11 @@ def flushed_denormals() -> Iterator[None]:
     numbers makes a convolution several times slower. torch's threads inherit the setting when they start; those that
     run already keep their own.
     """
+    import numpy as np
     import torch
 
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # NumPy before 2.4 measures it when it is first asked for, wrongly where denormals vanish
     before = float(torch.tensor(1e-310, dtype=torch.float64) * 1) == 0
     torch.set_flush_denormal(True)
     try:
