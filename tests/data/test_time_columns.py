@@ -67,7 +67,10 @@ def test_frames_come_back():
     back = to_frame(data.spec, data.data, frame)
     pandas.testing.assert_frame_equal(back.fillna({"objects": date.min}), frame.fillna({"objects": date.min}))
     plain = to_frame(data.spec, data.data)
-    assert all(plain[name].dtype == frame[name].dtype for name in frame if name not in ("objects", "arrow"))
+    kinds = {
+        name: str(frame[name].dtype) for name in frame if name not in ("objects", "arrow")
+    }  # pandas 2 has zones of pytz
+    assert {name: str(plain[name].dtype) for name in kinds} == kinds
     assert np.array_equal(iw.data.from_frame(data.spec, back), data.data, equal_nan=True)
     assert all(column.missing for column in data.spec.columns.values())
 
