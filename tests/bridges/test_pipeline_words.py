@@ -89,7 +89,7 @@ def test_inspect_says_what_a_pipeline_is(capsys):
         ("evaluate pixels", 2, "--data: got nothing, need data that the pipeline was not trained on"),
         ("evaluate pixels --data data.npz --labels y", 2, "label: got "),
         ("evaluate classes --data data.npy", 2, "label: got nothing, need a class"),
-        ("evaluate missing --data data.npy", 2, "--data: got data.npy, need none: a run is compared with"),
+        ("evaluate missing --data data.npy", 4, "missing: got no such folder, need a run"),
         ("sample pixels --steps 5 --grid learned", 2, "--grid: got learned, need another one"),
         ("sample classes --steps 2", 2, "label: got nothing, need a class"),
         ("inpaint pixels 0 --hide left", 3, "0: got the number of a held-out example, and a pipeline"),

@@ -194,6 +194,8 @@ WRONG = [
     "inpaint images nobody.png --hide left",
     "inpaint points 0 --hide left",
     "forecast points 0 --horizon 2",
+    "evaluate points --data points.npy",
+    "evaluate points --labels y",
     "interpolate images 0 1 --guidance 2",
     "interpolate images 0 1 --sampler ddim",
     "interpolate images 0 99",

@@ -130,7 +130,10 @@ class Evaluate:
             return
         for option in ("data", "labels"):
             if getattr(self, option) is not None:
-                need = "none: a run is compared with the examples that it held out; a pipeline of diffusers takes it"
+                from inkwash.training.run import require_run  # only here, as it imports torch
+
+                require_run(Path(self.run))
+                need = "none, as in inkwash evaluate RUN: a run is compared with the examples that it held out"
                 raise ConfigError(option, getattr(self, option), need)
         if self.other is None:
             from inkwash.evaluation.evaluate import evaluate

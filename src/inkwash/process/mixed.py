@@ -60,12 +60,12 @@ class Mixed(Scheduled):
     def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers of rows `(B, D)`, and the categories."""
         numbers, categories = self.places
-        return x[..., numbers], x[..., categories]
+        return x[:, numbers], x[:, categories]
 
     def joined(self, numbers: Tensor, categories: Tensor) -> Tensor:
         """The rows `(B, D)` of these parts: the inverse of `parts`."""
         order = torch.cat(self.places).argsort()
-        return torch.cat([numbers, categories], -1)[..., order]
+        return torch.cat([numbers, categories], 1)[:, order]
 
     def prior(self, shape: Sequence[int], like: Tensor | None = None) -> Joint:
         """p(x_1) of both."""
