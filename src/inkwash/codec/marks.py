@@ -1,8 +1,7 @@
 """Examples as integers, exactly: which whole number each value is, and back.
 
 Levels are counted from the lowest, and categories, dates and whole numbers are integers already. A real number has to
-be a multiple of a resolution, which is found from the data: the coarsest of 1, 1/10, …, 1/10^9, 1/2, 1/4, …, 1/2^30
-of which all numbers of a column or channel are multiples, bit for bit in their type.
+be a multiple of the resolution of its column or channel, which is found from the data; see `inkwash.data.resolution`.
 """
 
 from collections.abc import Sequence
@@ -17,15 +16,12 @@ from inkwash.codec.cells import Cells
 from inkwash.core.errors import DataError
 from inkwash.core.options import Range
 from inkwash.core.shapes import Array
+from inkwash.data.resolution import MOST_MULTIPLES, find_per_unit
 from inkwash.model.units import Units
 from inkwash.process.distributions import Lattice
 
-_RESOLUTIONS = sorted({*(10**d for d in range(10)), *(2**k for k in range(31))})
-_FIRST = 256
 MISSING, NEGATIVE_ZERO = np.uint8(1), np.uint8(2)
 """What an integer does not say of an entry: that it is missing, or that its 0 has a sign, as -0.04 has if rounded."""
-_MOST = 1 << 31
-"""Integers lie below this, so that differences, sums and products with few others stay exact."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +108,12 @@ def _per_unit(units: Units, i: int, values: Array, dtype: Any) -> int:
     where = "x" if units.transform is None else f"x, {units.spec.entry_words(i)}"
     if not np.isfinite(known).all():
         raise DataError(where, "an infinite number", "finite numbers")
+    found = find_per_unit(known, dtype)
+    if found is not None:
+        return found
     largest = float(np.abs(known).max(initial=0))
-    for each in _RESOLUTIONS:
-        if largest * each < _MOST and all(_are_multiples(part, each, dtype) for part in (known[:_FIRST], known)):
-            return each
     got = f"real numbers up to {largest:g} without a common resolution, such as {known[0]:.17g}"
-    raise DataError(where, got, f"multiples of one, fewer than {_MOST} of it; round them first")
-
-
-def _are_multiples(values: Array, per_unit: int, dtype: Any) -> bool:
-    with np.errstate(over="ignore"):
-        back = np.rint(values * per_unit) / per_unit
-        return bool((back.astype(dtype) == values.astype(dtype)).all())
+    raise DataError(where, got, f"multiples of one, fewer than {MOST_MULTIPLES} of it; round them first")
 
 
 def last_integers(units: Units, entries: int) -> list[int | None]:

@@ -6,11 +6,12 @@ NaN stands for a missing cell. `inkwash.data.column_kinds` decides which columns
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 
 from inkwash.core.errors import ConfigError, DataError
+from inkwash.core.options import Range
 from inkwash.core.shapes import Array
 from inkwash.data.cells import LARGEST_INTEGER, is_finite, is_integer, is_missing
 from inkwash.data.clock import Clock, TimeType
@@ -33,6 +34,8 @@ class Column:
         ordered: whether a pandas categorical has an order.
         level_type: type of the categories of a pandas categorical.
         clock: how dates and durations are counted; None: the cells are neither.
+        per_unit: how many multiples of their resolution make one unit of real numbers, 100 for numbers of two decimals;
+            samples are rounded to it. None: they have no resolution, or their type has it.
     """
 
     dtype: Type | TimeType | Literal["str", "category"]
@@ -42,6 +45,14 @@ class Column:
     ordered: bool = False
     level_type: Type | Literal["str"] = "str"
     clock: Clock | None = None
+    per_unit: Annotated[int, Range(1, 1 << 30)] | None = None
+
+    @property
+    def step(self) -> float:
+        """How far apart the numbers of samples are, in the units of the data; 0 where they are any real numbers."""
+        if self.categories is not None:
+            return 0.0
+        return 1.0 if self.is_integer else 1 / self.per_unit if self.per_unit else 0.0
 
     @property
     def is_integer(self) -> bool:
@@ -82,6 +93,8 @@ class Column:
             raise ConfigError(f"{where}.clock", self.clock, need)
         if self.clock is not None:
             self.clock.check(f"{where}.clock")
+        if self.per_unit is not None and (names is not None or not self.dtype.startswith("float")):
+            raise ConfigError(f"{where}.per_unit", self.per_unit, "none, for other cells than real numbers")
         if names is None:
             if self.dtype in ("bool", "str", "category"):
                 raise ConfigError(f"{where}.categories", None, f"names of categories, for cells of type {self.dtype}")
@@ -226,6 +239,9 @@ def describe_columns(columns: Mapping[str, Column], data: Array) -> list[str]:
     integers = [name for name, c in columns.items() if c.is_integer and c.categories is None and c.clock is None]
     if integers:
         notes.append(f"whole numbers, rounded in samples: {listed(integers)}")
+    rounded = [f"{name} {c.step:.10g}" for name, c in columns.items() if c.per_unit is not None]
+    if rounded:
+        notes.append(f"real numbers with a resolution, to which samples are rounded: {listed(rounded)}")
     kinds = [
         f"{name} ({len(c.categories)}{', ordered' * c.ordered}: {listed(c.categories)})"
         for name, c in columns.items()

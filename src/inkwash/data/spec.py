@@ -13,6 +13,7 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import Column, Type
 from inkwash.data.origin import Origin
 from inkwash.data.reading import Reading
+from inkwash.data.resolution import multiples
 from inkwash.process.distributions import Lattice
 
 Kind = Literal["vector", "series", "image", "volume"]
@@ -125,6 +126,12 @@ class DataSpec:
         return np.array([column.is_integer and not column.categories for column in columns] or [False] * self.shape[0])
 
     @property
+    def steps(self) -> Array:
+        """How far apart the numbers of samples are in each column of a table, data units, `(shape[0],)`; 0 where they
+        are any real numbers, and for categories."""
+        return np.array([column.step for column in (self.columns or {}).values()] or [0.0] * self.shape[0])
+
+    @property
     def periods(self) -> tuple[tuple[float, ...], ...]:
         """The periods that the dates of each column may repeat with, in model units; none for other columns."""
         dates = ((column.clock if column.is_date else None) for column in (self.columns or {}).values())
@@ -198,12 +205,15 @@ class DataSpec:
         return full
 
     def rounded(self, data: Array) -> Array:
-        """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer or category."""
+        """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer or category, or multiple
+        of the resolution."""
         if self.levels is not None:
             return np.clip(np.rint(data), self.low, self.high)
         for i, column in enumerate((self.columns or {}).values()):
             if column.limits is not None:
                 data[:, i] = np.clip(np.rint(data[:, i]), *column.limits)
+            elif column.per_unit is not None:
+                data[:, i] = multiples(data[:, i], column.per_unit)
         return data
 
     def describe(self) -> str:

@@ -133,8 +133,9 @@ class Transform:
     def to_data(self, x: Tensor) -> Array:
         """Model units `(N, *spec.shape)` to data units, in the dtype and layout of the data as it came.
 
-        Data with levels is moved to the nearest level, and the integers and categories of a table to the nearest one;
-        then numbers beyond their bounds are moved to these.
+        Data with levels is moved to the nearest level, the integers and categories of a table to the nearest one, and
+        other numbers of a table to the nearest multiple of their resolution; then numbers beyond their bounds are moved
+        to these.
 
         Raises:
             NonFiniteError: a number that is NaN or infinite, or that stands for one too large for the dtype.
@@ -146,6 +147,10 @@ class Transform:
         return data
 
     def _within_bounds(self, data: Array) -> Array:
+        steps = self.spec.steps
+        for place, log in self.logs.items():  # a number that was rounded to an open end goes back by one step
+            low, high = (end if end is None else end + sign * steps[place] for end, sign in ((log.low, 1), (log.high, -1)))
+            data[:, place] = np.clip(data[:, place], low, high)
         for i, each in self.bounds.items():
             data[:, int(i)] = each.clip(data[:, int(i)])
         return data

@@ -132,13 +132,23 @@ def _narrowed(allowed: Allowed, column: Column, name: str, sign: str, value: str
 def _range(column: Column, sign: str, value: float) -> tuple[float, float]:
     """The smallest and the largest number of a column under a condition; both belong to it."""
     at: tuple[float, float] = (value, value)
-    if column.is_integer:
-        at, below, above = (math.ceil(value), math.floor(value)), math.ceil(value) - 1.0, math.floor(value) + 1.0
+    if column.step:
+        at, below, above = _neighbours(value, column.per_unit or 1)
     else:
         kind = np.dtype(column.dtype).type
         below, above = (float(np.nextafter(kind(value), kind(end))) for end in (-math.inf, math.inf))
     ends = {"=": at, "<": (-math.inf, below), "<=": (-math.inf, at[1]), ">": (above, math.inf), ">=": (at[0], math.inf)}
     return ends[sign]
+
+
+def _neighbours(value: float, per_unit: int) -> tuple[tuple[float, float], float, float]:
+    """The first multiple of a resolution that is not below a number and the last that is not above it, the last below
+    it, and the first above it."""
+    nearest = round(value * per_unit)
+    if nearest / per_unit == value:  # 1.1 * 10 is more than 11
+        return (value, value), (nearest - 1) / per_unit, (nearest + 1) / per_unit
+    low, high = math.floor(value * per_unit) / per_unit, math.ceil(value * per_unit) / per_unit
+    return (high, low), low, high
 
 
 def _categories(column: Column, name: str, sign: str, values: list[str]) -> frozenset[int]:

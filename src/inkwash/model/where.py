@@ -18,7 +18,7 @@ from inkwash.model.units import Units
 from inkwash.posterior.evidence import Evidence, nothing
 from inkwash.process.region import Region
 
-_HALF = 0.5  # from an integer to the end of its bin
+_HALF = 0.5  # steps from a number to the end of its bin
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _region(allowed: Mapping[int, Allowed], units: Units) -> Region:
     ends, states = np.full((2, len(spec.sizes)), np.nan), np.ones((len(spec.sizes), max(spec.sizes)), bool)
     for place, each in allowed.items():
         if each.categories is None:
-            half = _HALF * spec.is_integer[place]
+            half = _HALF * spec.steps[place]
             ends[:, place] = each.low - half, each.high + half
         else:
             states[place] = np.isin(np.arange(states.shape[1]), list(each.categories))
