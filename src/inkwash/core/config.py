@@ -179,6 +179,10 @@ class DataConfig:
     """Tables only: what keeps the numbers of samples in range. By default a column stays within its smallest and its
     largest number in the training part (observed), or it has no bounds (free). Age=0:120 Fare=0: states those of two
     columns."""
+    masses: tuple[str, ...] | None = None
+    """Tables only: columns of numbers some of which recur, such as zeros of rain or doses. Each of these numbers has a
+    probability, and the others a density. By default they are columns in which numbers recur far more often than those
+    next to them; none has none."""
     held_out: Fraction = 0.2
     """Share of the examples that is used for evaluation, and never for training."""
     split_seed: Seed = 0

@@ -6,7 +6,6 @@ values, such as 1 to 5, and if some value occurs more than once. All other numbe
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.cells import is_integer, is_plain_integer
 from inkwash.data.columns import Column, Type, number_name
-from inkwash.data.resolution import find_decimals
 
 _MOST_NEIGHBOURS = 16
 """Most different values of integers that are categories."""
@@ -39,8 +37,7 @@ def number_column(where: str, dtype: Type, values: Array, categories: bool | Non
     """
     seen = np.unique(values[~np.isnan(values)])
     if not (are_categories(dtype, values, seen) if categories is None else categories):
-        column = Column(dtype, None, bool(np.isnan(values).any()))
-        return column if column.is_integer else replace(column, per_unit=find_decimals(seen, dtype)), values
+        return Column(dtype, None, bool(np.isnan(values).any())), values
     numbers = np.where(np.isnan(values), np.nan, np.searchsorted(seen, values))
     return category_column(where, dtype, [number_name(value, dtype) for value in seen], numbers)
 

@@ -36,6 +36,7 @@ class Column:
         clock: how dates and durations are counted; None: the cells are neither.
         per_unit: how many multiples of their resolution make one unit of real numbers, 100 for numbers of two decimals;
             samples are rounded to it. None: they have no resolution, or their type has it.
+        recurring: the numbers that have a probability of their own, increasing; see `inkwash.data.recurring`.
     """
 
     dtype: Type | TimeType | Literal["str", "category"]
@@ -46,6 +47,12 @@ class Column:
     level_type: Type | Literal["str"] = "str"
     clock: Clock | None = None
     per_unit: Annotated[int, Range(1, 1 << 30)] | None = None
+    recurring: tuple[float, ...] | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the cells are numbers, and neither categories nor dates or durations."""
+        return self.categories is None and self.clock is None
 
     @property
     def step(self) -> float:
@@ -95,6 +102,8 @@ class Column:
             self.clock.check(f"{where}.clock")
         if self.per_unit is not None and (names is not None or not self.dtype.startswith("float")):
             raise ConfigError(f"{where}.per_unit", self.per_unit, "none, for other cells than real numbers")
+        if self.recurring is not None and not (self.is_number and sorted(set(self.recurring)) == [*self.recurring]):
+            raise ConfigError(f"{where}.recurring", listed(map(str, self.recurring)), "increasing numbers, for numbers")
         if names is None:
             if self.dtype in ("bool", "str", "category"):
                 raise ConfigError(f"{where}.categories", None, f"names of categories, for cells of type {self.dtype}")

@@ -28,6 +28,7 @@ from inkwash.data.pictures import png_of, sheet
 from inkwash.data.ragged import ended
 from inkwash.data.raw import require_room
 from inkwash.data.readers import divided, read, source_name
+from inkwash.data.recurring import recurring_words, with_laws
 from inkwash.data.rows import blocks, take
 from inkwash.data.spec import DataSpec
 
@@ -143,8 +144,9 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
     if config.infinite == "missing" and raw.columns is None and raw.data.dtype.kind == "f":
         require_room(where, raw.data.nbytes)
         raw = replace(raw, data=np.where(np.isinf(raw.data), np.nan, raw.data))
+    raw = _with_laws(raw, config)
     spec, notes = infer_spec(where, raw, config)
-    described = describe_columns(raw.columns, raw.data) if raw.columns else ()
+    described = [*describe_columns(raw.columns, raw.data), *recurring_words(raw.columns, raw.data)] if raw.columns else ()
     spec = replace(spec, reading=raw.reading, origin=raw.origin)
     data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes), doubts=raw.doubts)
     if config.labels is not None:
@@ -152,6 +154,20 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
     if config.shrink is not None:
         return _with_given(data, _shrunk(data, config.shrink))
     return data if values is None else _with_given(data, _given(data, values, where, str(config.condition)))
+
+
+def _with_laws(raw: Raw, config: DataConfig) -> Raw:
+    """A table with what the numbers of its columns show about their law; other data as it is.
+
+    Raises:
+        ConfigError: `data.masses` does not fit it.
+    """
+    if raw.columns is None or config.levels not in (None, "real"):
+        if config.masses is not None:
+            need = "a table without data.levels, whose columns have names"
+            raise ConfigError("data.masses", " ".join(config.masses), need)
+        return raw
+    return replace(raw, columns=with_laws(raw.columns, raw.data, config))
 
 
 def _short_name(where: str) -> str:

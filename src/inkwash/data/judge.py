@@ -32,8 +32,6 @@ _SHOWN = 30
 """Letters of a cell in a message."""
 _FEW = 20
 """In fewer cells, a number far from the others says nothing."""
-_COMMON, _CROWDED, _OFTEN = 10, 0.8, 10
-"""So many numbers crowd a column if they stand in this share of its cells, in so many cells each on average."""
 _IDENTIFIER = re.compile(r"(.*[\W_]|.*[a-z](?=I))?(id|Id|ID|uuid|guid|UUID|GUID)")
 _ROW_NUMBER = re.compile(r"(Unnamed: \d+|index|row|row[ _.]?(number|num|no|nr)|rownames|level_0)", re.IGNORECASE)
 _CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
@@ -238,19 +236,7 @@ class Judge:
             what = f"whole numbers such as {seen[0]:.0f}, which may be dates"
             return (Doubt(name, what, f"kept as {kind}", ("dates", name), (kind, name)),)
         spike = None if column.categories else _spike(cells.values, seen, "{:g}".format, _NINES)
-        return self._crowded(name, cells, column) if spike is None else (self._sentinel(name, cells, spike),)
-
-    def _crowded(self, name: str, cells: Cells, column: Column) -> tuple[Doubt, ...]:
-        """The doubt about real numbers of which a few stand in nearly all cells: samples lie between them."""
-        counts, cell_count = np.sort(np.unique(cells.known, return_counts=True)[1]), len(cells.known)
-        share = counts[-_COMMON:].sum() / cell_count
-        if column.categories or column.is_integer or cell_count < _COMMON * _OFTEN or share < _CROWDED:
-            return ()
-        what = f"{len(counts)} different numbers"
-        if len(counts) > _COMMON:
-            what += f", of which the {_COMMON} commonest stand in {share:.0%} of the cells"
-        done = "kept as numbers; samples lie between them"
-        return (Doubt(name, what, done, ("categories", name), ("numbers", name)),)
+        return () if spike is None else (self._sentinel(name, cells, spike),)
 
     def _identifier(self, name: str, cells: Cells, seen: Array) -> Verdict | None:
         """The verdict on whole numbers that number the rows, by their name and their values; None on others."""

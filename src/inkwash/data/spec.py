@@ -1,7 +1,7 @@
 """What an example is: its shape and layout, its type and range, its levels or columns."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -130,6 +130,17 @@ class DataSpec:
         """How far apart the numbers of samples are in each column of a table, data units, `(shape[0],)`; 0 where they
         are any real numbers, and for categories."""
         return np.array([column.step for column in (self.columns or {}).values()] or [0.0] * self.shape[0])
+
+    @property
+    def recurring(self) -> tuple[int, ...]:
+        """How many numbers of each column have a probability of their own; empty where no column has any."""
+        counts = tuple(len(column.recurring or ()) for column in (self.columns or {}).values())
+        return counts if any(counts) else ()
+
+    def without_recurring(self) -> "DataSpec":
+        """The same, as models read it that give every number a density."""
+        columns = {name: replace(column, recurring=None) for name, column in (self.columns or {}).items()}
+        return replace(self, columns=columns) if columns else self
 
     @property
     def periods(self) -> tuple[tuple[float, ...], ...]:

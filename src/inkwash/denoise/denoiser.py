@@ -17,6 +17,7 @@ from inkwash.core.errors import ConfigError, require_one_of
 from inkwash.core.shapes import as_time, over, per_row
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import Levels, Mixture, Prediction
+from inkwash.denoise.spikes import Spiked
 from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
 from inkwash.process.variance import SIMPLE, ReverseVariance
@@ -189,13 +190,17 @@ class Denoiser(NetworkDenoiser):
         """The estimate that a prediction and its spread imply."""
         guess, process = self.predicts.read(output, noisy), self.process
         about = (noisy.x_t, noisy.t, process, self.variance, spread)
-        return Estimate(guess.x, guess.eps, *about, guess.level_logits, guess.mixture)
+        return Estimate(guess.x, guess.eps, *about, guess.level_logits, guess.mixture, guess.spiked)
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.variance.needs_spread:
             return output, None
         if isinstance(self.predicts, Levels | Mixture):
             return output[..., :-1], output[..., -1]
+        if isinstance(self.predicts, Spiked):  # its log-odds come after the spreads
+            entries = len(self.predicts.centre)
+            predicted, spread, odds = output.tensor_split([entries, 2 * entries], 1)
+            return torch.cat([predicted, odds], 1), spread
         predicted, spread = output.chunk(2, dim=1)
         return predicted, spread
 

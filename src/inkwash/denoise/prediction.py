@@ -18,6 +18,7 @@ from inkwash.process.distributions import Lattice, NormalMixture
 from inkwash.process.gaussian import Noisy
 from inkwash.process.noise import steps
 from inkwash.process.noise.grid import as_grid
+from inkwash.process.spike_slab import SpikeSlab
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Guess:
         eps: the estimate of the noise, `(B, *event)`.
         level_logits: log-probabilities of the levels up to a constant, `(B, *event, levels)`, if they are predicted.
         mixture: the law of each entry given $x_t$, if it is predicted.
+        spiked: the same, where some numbers recur.
     """
 
     x: Tensor
     eps: Tensor
     level_logits: Tensor | None = None
     mixture: NormalMixture | None = None
+    spiked: SpikeSlab | None = None
 
 
 class Prediction(ABC):

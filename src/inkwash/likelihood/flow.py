@@ -178,7 +178,7 @@ def dequantised_log_prob(
     denoiser: AnyDenoiser,
     x: Tensor,
     times: Tensor,
-    lattice: Lattice | Bins,
+    lattice: Lattice | Bins | None,
     dequantise: Dequantise,
     *,
     divergence: Divergence = "auto",
@@ -193,7 +193,7 @@ def dequantised_log_prob(
         denoiser: implies the velocity.
         x: data on the lattice, model units, `(B, *event)`.
         times: the model's grid; the noise is that of its first time after 0.
-        lattice: the values of the data.
+        lattice: the values of the data; None where only some of its numbers have probabilities, which the decoder knows.
         dequantise: how the data is spread.
         divergence: of `flow_log_prob`.
         probes: of `flow_log_prob`.
@@ -201,6 +201,8 @@ def dequantised_log_prob(
         seed: of the noise and of the signs.
         condition: of `flow_log_prob`.
     """
+    if lattice is None and dequantise.kind == "uniform":
+        raise ConfigError("dequantise.kind", "uniform", "noise, for numbers that recur, which have no gaps to fill")
     trace = _Trace.of(divergence, probes, event_size(x.shape[1:]))
     spread = _with_noise if dequantise.kind == "noise" else _with_uniform
     x, parts = x.double(), []
@@ -317,7 +319,7 @@ def _angle(denoiser: AnyDenoiser, t: float) -> Tensor:
 
 
 def _with_noise(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins | None, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
     """Data with noise of the first time, that time, and what the step back to the lattice adds to the log-density."""
     first, process = times[-2], denoiser.process
@@ -328,11 +330,11 @@ def _with_noise(
 
 
 def _with_uniform(
-    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins, random: torch.Generator
+    denoiser: AnyDenoiser, x: Tensor, times: Tensor, lattice: Lattice | Bins | None, random: torch.Generator
 ) -> tuple[Tensor, float, Tensor]:
     """Data with uniform noise as wide as a level, time 0, and the log-volume of a cell; real numbers get no noise."""
     noise = torch.rand(x.shape, generator=random, dtype=x.dtype).to(x.device) - 0.5
-    width = torch.as_tensor(lattice.spacing).to(x).expand(x.shape[1:])
+    width = torch.as_tensor(0.0 if lattice is None else lattice.spacing).to(x).expand(x.shape[1:])
     volume = float(width[width > 0].log().sum())
     return x + width * noise, 0.0, x.new_full((len(x),), volume)
 

@@ -250,7 +250,7 @@ class Diffusion(WalkingModel):
 
         For continuous data it is a log-density in data units. Data with levels has none: it is dequantised, and the
         result is a lower bound on log P(x). The whole numbers of a table have probabilities too, beside the density of
-        its real numbers.
+        its real numbers, and so have numbers that recur: what is returned for such tables is a lower bound too.
 
         Args:
             x: data units, `(B, …)`.
@@ -270,7 +270,7 @@ class Diffusion(WalkingModel):
         model_x, lattice = self.units.complete(x), self.units.lattice
         condition = self.condition.inputs(len(model_x), **options)
         log_prob = partial(flow_log_prob, self.denoiser, model_x)
-        if lattice is not None:
+        if lattice is not None or self.units.recurs:
             spread = uniform_grid(self.steps), lattice, dequantise or Dequantise()
             log_prob = partial(dequantised_log_prob, self.denoiser, model_x, *spread)
         elif dequantise is not None:

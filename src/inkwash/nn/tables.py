@@ -78,16 +78,17 @@ class TableNet(nn.Module):
         missing: bool = False,
         spreads: bool = False,
         periods: Sequence[Sequence[float]] = (),
+        odds: Sequence[int] = (),
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The number of input features of each column, and the number of outputs: those of the predictions for each
-        column, then those of the spreads for each column, then those of the log-weights for each column, or of the
-        features that give these."""
+        column, then those of the spreads for each column, then the `odds` of numbers that recur for each column, if
+        there are some, then those of the log-weights for each column, or of the features that give these."""
         waves = [2 * len(some) for some in periods or [()] * len(sizes)]
         states = [_FEATURES if size > _MANY else size + masked if size else 1 for size in sizes]
         inputs = tuple(count + missing + more for count, more in zip(states, waves, strict=True))
         predictions = tuple(int(size == 0) for size in sizes)
         weights = (_FEATURES if size > _MANY else size for size in sizes)
-        return inputs, (*predictions, *(predictions if spreads else ()), *weights)
+        return inputs, (*predictions, *(predictions if spreads else ()), *odds, *weights)
 
     def count(self, blocks: Iterable[Tensor]) -> None:
         """Set the log-frequencies, and which categories are rare, from blocks of rows `(N, D)`, NaN where a cell is

@@ -112,12 +112,14 @@ class Guided(nn.Module):
         local = Local(plain.x, pull, sigma**2 / alpha, sigma**2 / (alpha**2 + sigma**2))
         pulled = pull(self.guidance.direction(local, self.evidence))
         x, eps = plain.x + local.gain * pulled, plain.eps - sigma * pulled
-        return plain, replace(plain, x=x, eps=eps, level_logits=None, mixture=None), local
+        return plain, replace(plain, x=x, eps=eps, level_logits=None, mixture=None, spiked=None), local
 
 
 def _detached(estimate: Estimate, x_t: Tensor, t: Tensor) -> Estimate:
     spread = None if estimate.spread is None else estimate.spread.detach()
-    return replace(estimate, x=estimate.x.detach(), eps=estimate.eps.detach(), x_t=x_t, t=t, spread=spread)
+    spiked = None if estimate.spiked is None else estimate.spiked.detached()
+    plain = replace(estimate, spread=spread, spiked=spiked)
+    return replace(plain, x=estimate.x.detach(), eps=estimate.eps.detach(), x_t=x_t, t=t)
 
 
 @dataclass(frozen=True)

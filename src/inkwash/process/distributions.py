@@ -280,7 +280,7 @@ class NormalMixture(Independent):
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, *event)`: a component by the Gumbel-max rule, then a draw of it."""
-        k = _gumbel_max(self.logits, generator)[..., None]
+        k = gumbel_max(self.logits, generator)[..., None]
         drawn = Normal(self.means.gather(-1, k)[..., 0], self.var.gather(-1, k)[..., 0]).draw(generator)
         if not isinstance(self.lattice, Lattice):
             return drawn  # only data units say where the integers are
@@ -320,7 +320,7 @@ class Masses(Comparable):
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, by the Gumbel-max rule."""
-        return self.lattice.values().to(self.logits)[_gumbel_max(self.logits, generator)]
+        return self.lattice.values().to(self.logits)[gumbel_max(self.logits, generator)]
 
 
 @short_repr
@@ -362,7 +362,7 @@ class Bits(Comparable):
         return _weighted(zero, zero - other_zero) + _weighted(one, one - other_one)
 
 
-def _gumbel_max(logits: Tensor, generator: torch.Generator) -> Tensor:
+def gumbel_max(logits: Tensor, generator: torch.Generator) -> Tensor:
     """An index along the last dimension, drawn with the probabilities of the logits."""
     uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
     gumbel = -torch.log(-torch.log(uniform))  # before the cast, which might make a uniform number 1

@@ -30,6 +30,7 @@ from inkwash.process.noise import steps
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import AnyEstimate, Process, Scheduled
 from inkwash.process.region import Region, between
+from inkwash.process.spike_slab import SpikeSlab
 from inkwash.process.variance import ReverseVariance
 
 
@@ -84,16 +85,19 @@ class Gaussian(Scheduled):
         mean = self._posterior_mean(x_t, x, s, t)
         return Normal(mean, over(steps.posterior_var(self.schedule, s, t), mean))
 
-    def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Normal:
-        r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2)."""
+    def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Normal | SpikeSlab:
+        r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2).
+        At time 0 numbers that recur have their probabilities."""
         mean = self._posterior_mean(x_t, estimate.x, s, t)
-        return Normal(mean, over(estimate.variance.of_step(self.schedule, s, t, estimate.spread), mean))
+        normal = Normal(mean, over(estimate.variance.of_step(self.schedule, s, t, estimate.spread), mean))
+        ends = estimate.spiked is not None and bool((torch.as_tensor(s) == 0).all())
+        return estimate.spiked.decoding(normal) if ends and estimate.spiked is not None else normal
 
     def decoder(
         self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None
-    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses | NormalMixture:
+    ) -> Normal | DiscretizedNormal | BinnedNormal | Masses | NormalMixture | SpikeSlab:
         r"""$p(x \mid x_{\tau_1})$: the masses of the levels if the estimate has them, and otherwise a normal around
-        $\hat x$, because the mean of $q(x_0 \mid x_t, x)$ is x.
+        $\hat x$, because the mean of $q(x_0 \mid x_t, x)$ is x; beside it, the masses of numbers that recur.
 
         Raises:
             ConfigError: the grid has one step, and the reverse variance needs two.
@@ -103,6 +107,8 @@ class Gaussian(Scheduled):
         if estimate.mixture is not None:
             return estimate.mixture.on(lattice)
         normal = Normal(estimate.x, over(estimate.variance.of_decoder(self.schedule, times, estimate.spread), x_t))
+        if estimate.spiked is not None:
+            return estimate.spiked.decoding(normal, lattice)
         return normal if lattice is None else normal.on(lattice)
 
     def _posterior_mean(self, x_t: Tensor, x: Tensor, s: float | Tensor, t: float | Tensor) -> Tensor:
@@ -171,6 +177,7 @@ class Estimate(AnyEstimate):
         level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, if the network
             predicts them.
         mixture: the law of each entry given $x_t$, if the network predicts one.
+        spiked: the same, where some numbers recur.
     """
 
     x: Tensor
@@ -182,6 +189,7 @@ class Estimate(AnyEstimate):
     spread: Tensor | None = None
     level_logits: Tensor | None = None
     mixture: NormalMixture | None = None
+    spiked: SpikeSlab | None = None
 
     @property
     def score(self) -> Tensor:
@@ -201,11 +209,12 @@ class Estimate(AnyEstimate):
         return self.eps - self.x
 
     @property
-    def law(self) -> Normal:
+    def law(self) -> Normal | SpikeSlab:
         r"""$\mathcal N\big(\hat x, 1/(1 + \mathrm{SNR})\big)$, whose variance is that of standard normal data given
-        $x_t$ (PiGDM, Song et al. 2023)."""
+        $x_t$ (PiGDM, Song et al. 2023); beside it, the masses of numbers that recur."""
         var = over(1 / (1 + self.process.schedule.log_snr(self.t).exp()), self.x)
-        return Normal(self.x.double(), var.double())
+        normal = Normal(self.x.double(), var.double())
+        return normal if self.spiked is None else self.spiked.decoding(normal)
 
     def mean(self, s: float | Tensor) -> Tensor:
         r"""The mean of the reverse step to time s, which is the posterior mean at $\hat x$ (DDPM eq. 7)."""
@@ -225,5 +234,9 @@ class Estimate(AnyEstimate):
 
     def within(self, region: Region) -> tuple[Estimate, Tensor]:
         """The estimate given that x lies in a region, and the log of the probability that it does, `(B,)`."""
-        mean, log_mass = between(self.law, region.low, region.high)
+        law = self.law
+        if isinstance(law, SpikeSlab):
+            inside, log_mass = law.within(region.low, region.high)
+            return replace(self.with_x(inside.mean.to(self.x)), spiked=inside), sum_event(log_mass)
+        mean, log_mass = between(law, region.low, region.high)
         return self.with_x(mean.to(self.x)), sum_event(log_mass)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,13 @@ class Kernel(Distribution, Protocol):
     def entry_kl(self, other: Any) -> Tensor: ...
 
 
+@runtime_checkable
+class Rowed(Protocol):
+    """A law that knows which of its parts have a row for each example."""
+
+    def rows(self, index: Tensor) -> Any: ...
+
+
 @dataclass(frozen=True)
 class AnyEstimate(ABC):
     """What a denoiser estimates about clean data from noisy data; each process has its kind, a frozen dataclass."""
@@ -64,7 +71,7 @@ class AnyEstimate(ABC):
 
 def _rows(part: Any, index: Tensor) -> Any:
     """The selected rows of an estimate or of a tensor that has rows; any other field stays as it is."""
-    if isinstance(part, AnyEstimate):
+    if isinstance(part, AnyEstimate | Rowed):
         return part.rows(index)
     return part[index] if isinstance(part, Tensor) and part.ndim else part
 

@@ -12,6 +12,7 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, NetworkDenoiser
+from inkwash.denoise.spikes import Spiked
 from inkwash.denoise.wrap import clipped
 from inkwash.model.diffusion import Diffusion
 from inkwash.nn import NETWORKS
@@ -55,7 +56,7 @@ def _table_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
     sizes, missing = spec.sizes or (0,) * spec.shape[0], bool(spec.may_miss.any())
     masked = config.process.categories == "absorbing"
     periods = _periods(config, spec)
-    inputs, outputs = TableNet.widths(sizes, masked, missing, _spreads(config), periods)
+    inputs, outputs = TableNet.widths(sizes, masked, missing, _spreads(config), periods, Spiked.outputs(spec.recurring))
     return TableNet(_backbone(config, spec, condition, inputs, outputs), sizes, masked, missing, periods)
 
 
@@ -71,7 +72,8 @@ def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
         inputs, outputs = (MixtureNet.inputs_per_channel(),) * channels, (_FEATURES,) * channels
         return MixtureNet(_backbone(config, spec, condition, inputs, outputs), spec.shape, _FEATURES, spreads)
     if config.denoiser.predicts != "levels":
-        return _backbone(config, spec, condition, (1,) * channels, (1,) * (channels * (1 + spreads)))
+        outputs = (*(1,) * (channels * (1 + spreads)), *Spiked.outputs(spec.recurring))
+        return _backbone(config, spec, condition, (1,) * channels, outputs)
     values = lattice_of(spec).values()
     features = min(_FEATURES, len(values) - 1)
     inputs, outputs = (LevelNet.inputs_per_channel(len(values)),) * channels, (features,) * channels

@@ -56,6 +56,7 @@ REAL_SPACING = 0.01
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
 _LAST_FIRST = 28.0  # float32 has no digits left for less noise
+_NO_MASSES = "or data.masses none"
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
@@ -152,6 +153,10 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         raise ConfigError("denoiser.predicts", predicts, need)
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
+    if spec.recurring and predicts == "mixture":
+        raise ConfigError("denoiser.predicts", predicts, f"another one, as numbers recur; {_NO_MASSES}")
+    if spec.recurring and filled.variance in ("learned", "free"):
+        raise ConfigError("denoiser.variance", filled.variance, f"small, large or analytic, as numbers recur; {_NO_MASSES}")
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
@@ -179,7 +184,7 @@ def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
     if config.sees == "log_snr" and has_few_levels(spec):
         return "levels"
     many = spec.levels is not None and spec.levels > FEW_LEVELS and math.prod(spec.shape) <= _MOST_MIXTURES
-    alone = spec.shape == (1,) and not spec.may_miss.any()
+    alone = spec.shape == (1,) and not spec.may_miss.any() and not spec.recurring
     return "mixture" if config.sees == "log_snr" and (many or alone) else "F"
 
 

@@ -22,6 +22,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
 from inkwash.denoise.prediction import NAMED, Levels, Mean, Mixture, Prediction
+from inkwash.denoise.spikes import Spiked
 from inkwash.process import SCHEDULES
 from inkwash.process.bernoulli import Bernoulli
 from inkwash.process.categorical import Categorical
@@ -146,6 +147,13 @@ def _mixed_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn
 
 
 def _prediction(config: ResolvedDenoisingConfig, spec: DataSpec) -> Prediction:
+    """What the network predicts of numbers; those of a table with categories are a part of its columns."""
+    prediction = _plain_prediction(config, spec)
+    counts = [count for count, size in zip(spec.recurring, spec.sizes, strict=True) if not size] if spec.recurring else []
+    return Spiked(prediction, counts) if counts else prediction
+
+
+def _plain_prediction(config: ResolvedDenoisingConfig, spec: DataSpec) -> Prediction:
     name = narrowed(NumberOptions, config.denoiser, "denoiser").predicts
     if name == "mean":
         return Mean(config.process.steps)

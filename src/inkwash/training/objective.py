@@ -126,13 +126,15 @@ class Regression(Objective):
         return mean_event(self.errors(denoiser(process.diffuse(x, t, noise), t), x, noise), present)
 
     def errors(self, estimate: Estimate, x: Tensor, noise: Tensor) -> Tensor:
-        """The weighted squared error of each entry, `(B, *event)`."""
+        """The weighted squared error of each entry, `(B, *event)`; where numbers recur, with the cross-entropy of which of
+        them it is, nats: the error alone would not say whether a number is one of them or near it."""
         truth = replace(estimate, x=x, eps=noise)
         error = (getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2
         weight = WEIGHTS[self.weight](estimate.process.schedule, estimate.t)
         if self.weight == "half-rate":
             weight = torch.where(estimate.t < self.first, 0.0, weight)
-        return over(weight, error) * error
+        weighted = over(weight, error) * error
+        return weighted if estimate.spiked is None else weighted + estimate.spiked.surprise(x)
 
 
 REGRESSIONS: dict[RegressionName, tuple[Compared, str]] = {

@@ -16,6 +16,8 @@ from inkwash.core.shapes import Array
 from inkwash.data.columns import listed
 from inkwash.data.condition import ConditionKeywords
 from inkwash.data.dataset import Dataset, load_dataset
+from inkwash.data.recurring import NO_MASSES
+from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform, fit_transform
 from inkwash.model.model import Model
 from inkwash.training.augment import require_at_rest
@@ -75,6 +77,8 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     require_possible(options)
     is_read = isinstance(source, Dataset)
     dataset = source if is_read else load_dataset(options.source if source is None else source, options.data)
+    if options.model not in (None, "diffusion"):
+        dataset = replace(dataset, spec=_densities(dataset.spec, options))
     config = resolve(options, dataset.spec, len(dataset.data))
     train, held_out = split_indices(len(dataset.data), config.data.held_out, config.data.split_seed)
     condition, given = dataset.condition, None
@@ -88,6 +92,18 @@ def prepare(options: Config, source: Any = None) -> Prepared:
     dataset = replace(dataset, notes=(*dataset.notes, *_unseen_categories(dataset, train)))
     examples = Examples(dataset.data, train, transform, condition, dataset.labels, given)
     return Prepared(config, dataset, examples, replace(examples, indices=held_out), dataset.fingerprint())
+
+
+def _densities(spec: DataSpec, options: Config) -> DataSpec:
+    """What the data is to a model that gives every number a density.
+
+    Raises:
+        ConfigError: `data.masses` names columns whose numbers shall have probabilities.
+    """
+    if options.data.masses not in (None, (NO_MASSES,)):
+        need = f"no data.masses for the model {options.model}, which gives every number a density; or --model diffusion"
+        raise ConfigError("data.masses", " ".join(options.data.masses or ()), need)
+    return spec.without_recurring()
 
 
 def split_indices(count: int, held_out: float, seed: int) -> tuple[Array, Array]:

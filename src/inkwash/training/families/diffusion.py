@@ -16,7 +16,9 @@ from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.discrete import MixedDenoiser
 from inkwash.denoise.measure import measured_variance
+from inkwash.denoise.spikes import Spiked
 from inkwash.denoise.wrap import under
 from inkwash.model.diffusion import Diffusion
 from inkwash.model.units import require_same_values
@@ -87,6 +89,7 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
 
     def prime(self, trained: NetworkDenoiser, examples: Examples) -> None:
         lattice = examples.transform.lattice
+        _fit_spikes(trained, examples)
         if isinstance(trained.network, LevelNet):
             values = cast(Lattice, lattice)
             trained.network.head.count(values.index(block) for block in examples.blocks())
@@ -142,6 +145,16 @@ class DiffusionFamily(Family[ResolvedDiffusionConfig, NetworkDenoiser]):
 
     def goal(self, config: ResolvedDiffusionConfig) -> str:
         return f"objective {config.train.objective}, times {config.train.times}"
+
+
+def _fit_spikes(trained: NetworkDenoiser, examples: Examples) -> None:
+    """Set the numbers that recur in each column, and how often they do."""
+    predicts = trained.numbers.predicts if isinstance(trained, MixedDenoiser) else getattr(trained, "predicts", None)
+    if isinstance(predicts, Spiked):
+        recurring, sizes = examples.transform.recurring, examples.transform.spec.sizes
+        numbers = [i for i, size in enumerate(sizes) if not size]
+        values = [recurring.get(i, torch.empty(0)) for i in numbers]
+        predicts.fit(values, (block[:, numbers] for block in examples.blocks()))
 
 
 def schedule_parameters(denoiser: NetworkDenoiser) -> Iterable[nn.Parameter]:
