@@ -77,6 +77,9 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
             skewed or heavy-tailed columns; or "min-max". Densities stay those of the data.
         bounds: what keeps the numbers of samples in range, for a `DataFrame`, as `inkwash.DataConfig` takes it: None is
             the observed range of each column, and ("free", "age=0:120") no range but one.
+        masses: which columns have numbers that recur, each with a probability, for a `DataFrame`, as
+            `inkwash.DataConfig` takes it: None finds them, and ("none",) has none. Scores of rows with such columns hold
+            log-probabilities for these numbers, and the "flow" is then a lower bound too.
         density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
             columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed
@@ -115,6 +118,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         dropout: float = _DROPOUT,
         data_transform: TransformKind = "standard",
         bounds: Sequence[str] | None = None,
+        masses: Sequence[str] | None = None,
         density: Literal["flow", "bound", "importance"] | None = None,
         contamination: float | None = None,
         out: StrPath | None = None,
@@ -130,6 +134,7 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         self.dropout = dropout
         self.data_transform = data_transform
         self.bounds = bounds
+        self.masses = masses
         self.density = density
         self.contamination = contamination
         self.out = out
@@ -286,9 +291,9 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         training = TrainConfig(steps, batch_size, rate, seed=_seed(self.random_state))
         missing = not self._is_framed and bool(np.isnan(source).any())
         levels: Literal["real"] | None = None if self._is_framed else "real"
-        bounds = None if self.bounds is None else tuple(self.bounds)
+        bounds, masses = (None if each is None else tuple(each) for each in (self.bounds, self.masses))
         data = DataConfig(
-            levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds
+            levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds, masses=masses
         )
         dataset = load_dataset(source, data)
         if self._is_framed:

@@ -27,6 +27,7 @@ from inkwash.process.distributions import (
     log_ndtr_difference,
 )
 from inkwash.process.mixed import Joint
+from inkwash.process.spike_slab import SpikeSlab
 
 _DIGITS = 64
 """Means of noisy data are rounded to this part of a bin, so that the last bits of a network seldom matter."""
@@ -188,6 +189,11 @@ def log_mass(law: object, low: Tensor, high: Tensor) -> Tensor:
         means, std = law.means.cpu(), law.var.sqrt().cpu()
         ends = ((end[..., None] - means) / std for end in (low, high))
         return (law.logits.log_softmax(-1).cpu() + log_ndtr_difference(*ends)).logsumexp(-1)
+    if isinstance(law, SpikeSlab):
+        log_share, values = law.logits.log_softmax(-1).cpu(), law.values.cpu()
+        inside = (values >= low[..., None]) & (values < high[..., None])
+        slab = log_share[..., -1] + log_mass(law.slab, low, high)
+        return torch.cat([log_share[..., :-1].masked_fill(~inside, -torch.inf), slab[..., None]], -1).logsumexp(-1)
     if isinstance(law, Normal | DiscretizedNormal | BinnedNormal):
         mean, std = law.mean.cpu(), law.std.cpu()
         return log_ndtr_difference((low - mean) / std, (high - mean) / std)
@@ -196,4 +202,6 @@ def log_mass(law: object, low: Tensor, high: Tensor) -> Tensor:
 
 def _batch(law: Any) -> torch.Size:
     """The shape of the numbers of a law."""
+    if isinstance(law, SpikeSlab):
+        return law.slab.mean.shape
     return law.means.shape[:-1] if isinstance(law, NormalMixture) else law.mean.shape

@@ -15,7 +15,7 @@ from inkwash.core.randomness import Slots, seed_of
 from inkwash.core.shapes import event_size
 from inkwash.denoise.denoiser import AnyDenoiser
 from inkwash.denoise.prediction import Levels
-from inkwash.denoise.wrap import Wrapper
+from inkwash.denoise.wrap import prediction_of
 from inkwash.model.diffusion import Diffusion
 from inkwash.process.distributions import Lattice
 from inkwash.process.gaussian import Estimate, Gaussian
@@ -118,9 +118,7 @@ def bytes_of_batch(model: Diffusion) -> int:
 
 def _levels_of(denoiser: AnyDenoiser) -> int:
     """How many levels the network predicts for each entry, which is not asked; 1 if none."""
-    if isinstance(denoiser, Wrapper):
-        return _levels_of(denoiser.denoiser)
-    prediction = getattr(denoiser, "predicts", None)
+    prediction = prediction_of(denoiser)
     return prediction.lattice.levels if isinstance(prediction, Levels) else 1
 
 

@@ -137,6 +137,11 @@ class DataSpec:
         counts = tuple(len(column.recurring or ()) for column in (self.columns or {}).values())
         return counts if any(counts) else ()
 
+    def recurring_words(self) -> str:
+        """The columns with numbers that have a probability of their own, and how many each has."""
+        each = zip(self.columns or {}, self.recurring, strict=False)
+        return ", ".join(f"{name} ({count})" for name, count in each if count) or "no numbers that recur"
+
     def without_recurring(self) -> "DataSpec":
         """The same, as models read it that give every number a density."""
         columns = {name: replace(column, recurring=None) for name, column in (self.columns or {}).items()}

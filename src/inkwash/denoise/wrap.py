@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, over
 from inkwash.denoise.denoiser import AnyDenoiser, named
+from inkwash.denoise.prediction import Prediction
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.gaussian import Estimate, require_gaussian
 from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
@@ -40,6 +41,11 @@ def without(kind: type[Wrapper], denoiser: AnyDenoiser) -> AnyDenoiser:
         return denoiser
     inner = without(kind, denoiser.denoiser)
     return inner if isinstance(denoiser, kind) else denoiser.around(inner)
+
+
+def prediction_of(denoiser: AnyDenoiser) -> Prediction | None:
+    """What the network of a denoiser, wrapped or not, predicts of numbers; None if the denoiser does not say."""
+    return prediction_of(denoiser.denoiser) if isinstance(denoiser, Wrapper) else getattr(denoiser, "predicts", None)
 
 
 class Conditioned(Wrapper):

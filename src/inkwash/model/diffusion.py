@@ -17,7 +17,8 @@ from inkwash.data.condition import ConditionKeywords, ConditionSpec, guided
 from inkwash.data.transform import Transform
 from inkwash.denoise.denoiser import AnyDenoiser, parameters_of
 from inkwash.denoise.measure import measured_variance
-from inkwash.denoise.wrap import clipped, with_variance
+from inkwash.denoise.spikes import Spiked
+from inkwash.denoise.wrap import clipped, prediction_of, with_variance
 from inkwash.likelihood.bound import Bound, bound
 from inkwash.likelihood.flow import Dequantise, Divergence, LogProb, dequantised_log_prob, flow_log_prob, transport
 from inkwash.likelihood.ode import Solver
@@ -270,7 +271,7 @@ class Diffusion(WalkingModel):
         model_x, lattice = self.units.complete(x), self.units.lattice
         condition = self.condition.inputs(len(model_x), **options)
         log_prob = partial(flow_log_prob, self.denoiser, model_x)
-        if lattice is not None or self.units.recurs:
+        if lattice is not None or isinstance(prediction_of(self.denoiser), Spiked):
             spread = uniform_grid(self.steps), lattice, dequantise or Dequantise()
             log_prob = partial(dequantised_log_prob, self.denoiser, model_x, *spread)
         elif dequantise is not None:

@@ -60,11 +60,6 @@ class Units:
         return None if self.transform is None else self.transform.lattice
 
     @property
-    def recurs(self) -> bool:
-        """Whether some numbers of the data have a probability of their own."""
-        return self.transform is not None and bool(self.transform.spec.recurring)
-
-    @property
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one example in data units, as it came."""
         return self.shape if self.transform is None else self.transform.spec.data_shape

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inkwash.core.shapes import Array
 from inkwash.data.bounds import Bounds
@@ -18,6 +19,7 @@ from inkwash.model.units import Units
 from inkwash.posterior.evidence import Evidence, nothing
 from inkwash.process.region import Region
 
+_APART = 1e-6  # twice what counts as the same number in model units
 _HALF = 0.5  # steps from a number to the end of its bin
 
 
@@ -83,4 +85,20 @@ def _region(allowed: Mapping[int, Allowed], units: Units) -> Region:
         else:
             states[place] = np.isin(np.arange(states.shape[1]), list(each.categories))
     low, high = units.to_model(np.where(np.isfinite(ends), ends, np.nan), missing=True).double()
-    return Region(low.nan_to_num(-torch.inf), high.nan_to_num(torch.inf), torch.from_numpy(states).to(units.device))
+    low, high = low.nan_to_num(-torch.inf), high.nan_to_num(torch.inf)
+    _exclude_recurring(allowed, units.transform, low, high)
+    return Region(low, high, torch.from_numpy(states).to(units.device))
+
+
+def _exclude_recurring(allowed: Mapping[int, Allowed], transform: Transform | None, low: Tensor, high: Tensor) -> None:
+    """Move ends away from the numbers that recur and lie just beyond them, such as the 0 of Rain>0: float32 may not tell
+    them apart."""
+    columns = [] if transform is None else [*(transform.spec.columns or {}).values()]
+    for place, values in (transform.recurring if transform else {}).items():
+        if place in allowed:
+            data = np.array(columns[place].recurring)
+            below, above = values[data < allowed[place].low].to(low), values[data > allowed[place].high].to(high)
+            if len(below):
+                low[place] = torch.maximum(low[place], below[-1] + _APART * (1 + below[-1].abs()))
+            if len(above):
+                high[place] = torch.minimum(high[place], above[0] - _APART * (1 + above[0].abs()))

@@ -26,6 +26,8 @@ from torch import Tensor
 
 from inkwash.core.errors import ConfigError, NonFiniteError, require_integer
 from inkwash.denoise.denoiser import AnyDenoiser
+from inkwash.denoise.spikes import Spiked
+from inkwash.denoise.wrap import prediction_of
 from inkwash.posterior.entrywise import Tilted, beyond, log_mass, tilt
 from inkwash.posterior.evidence import Evidence
 from inkwash.posterior.guidance import Guided, PiGDM, log_twist
@@ -165,7 +167,11 @@ TWISTS: dict[type[Process], Callable[[AnyDenoiser, Evidence], Twist]] = {Gaussia
 
 
 def _twist_of(denoiser: AnyDenoiser, evidence: Evidence) -> Twist:
-    """The twist for evidence about one example, or about several."""
+    """The twist for evidence about one example, or about several. Where numbers recur, PiGDM's normal law would give
+    those outside of a region some mass."""
+    others = bool(evidence.measured or evidence.potentials)
+    if isinstance(prediction_of(denoiser), Spiked) and (evidence.region is not None or not others):
+        return KnownTwist(denoiser, evidence)
     kind = TWISTS.get(type(denoiser.process), KnownTwist) if evidence.groups == 1 else KnownTwist
     return kind(denoiser, evidence)
 

@@ -87,11 +87,16 @@ class Gaussian(Scheduled):
 
     def reverse(self, x_t: Tensor, estimate: Estimate, s: float | Tensor, t: float | Tensor) -> Normal | SpikeSlab:
         r"""$p(x_s \mid x_t)$: the posterior mean at $\hat x$, with the reverse variance of the estimate (DDPM §3.2).
-        At time 0 numbers that recur have their probabilities."""
+        Where numbers recur, the variance is that of the mixture of these steps; at time 0 they have their
+        probabilities."""
         mean = self._posterior_mean(x_t, estimate.x, s, t)
-        normal = Normal(mean, over(estimate.variance.of_step(self.schedule, s, t, estimate.spread), mean))
-        ends = estimate.spiked is not None and bool((torch.as_tensor(s) == 0).all())
-        return estimate.spiked.decoding(normal) if ends and estimate.spiked is not None else normal
+        var = over(estimate.variance.of_step(self.schedule, s, t, estimate.spread), mean)
+        if estimate.spiked is None:
+            return Normal(mean, var)
+        if bool((torch.as_tensor(s) == 0).all()):
+            return estimate.spiked.decoding(Normal(mean, var))
+        small, pull = (over(each(self.schedule, s, t), mean) for each in (steps.posterior_var, steps.pull))
+        return Normal(mean, estimate.spiked.step_var(small, var, pull))
 
     def decoder(
         self, x_t: Tensor, estimate: Estimate, times: Tensor, lattice: Lattice | Bins | None

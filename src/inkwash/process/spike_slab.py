@@ -50,7 +50,7 @@ class SpikeSlab(Independent):
 
     def entry_log_prob(self, x: Tensor) -> Tensor:
         """Log-probability of spikes, log-density of other numbers, or the log-mass of integers, in the shape of x."""
-        log_share, index = self.logits.log_softmax(-1), self.index(x)
+        index, log_share = self.index(x), self.logits.log_softmax(-1)
         slab = log_share[..., -1] + self.slab.entry_log_prob(x)
         spike, is_spike = log_share.gather(-1, index[..., None])[..., 0], index < self.values.shape[-1]
         if isinstance(self.slab, BinnedNormal):
@@ -66,6 +66,21 @@ class SpikeSlab(Independent):
     def surprise(self, x: Tensor) -> Tensor:
         """Minus the log-probability of the spike that an entry is, or of its being none, `(B, D)`."""
         return -self.logits.log_softmax(-1).gather(-1, self.index(x)[..., None])[..., 0]
+
+    def step_var(self, small: Tensor, var: Tensor, pull: Tensor) -> Tensor:
+        r"""The variance of a reverse step whose mean is linear in x, in float64, `(B, D)`: that of the posterior around
+        each spike, `small`, that of the step, `var`, around the slab's mean, and $c^2$ times the variance between them.
+
+        Args:
+            small: $\tilde\beta$ of the step.
+            var: the reverse variance.
+            pull: c, the coefficient of x in the posterior mean.
+        """
+        share, mean = self.logits.double().softmax(-1), self.mean.double()
+        away = (self.values.double() - mean[..., None]) ** 2
+        slab = share[..., -1]
+        between = (share[..., :-1] * away).sum(-1) + slab * (self.slab.mean.double() - mean) ** 2
+        return (1 - slab) * small + slab * var + pull**2 * between
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, D)`."""

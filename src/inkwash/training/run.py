@@ -304,6 +304,9 @@ class Run:
         if difference:
             name, got, need = difference
             raise RunDiffersError(name, got, str(need), self.path, storage.unused(self.path))
+        got, need = (each.spec.recurring_words() for each in (prepared.transform, header.transform))
+        if got != need:
+            raise RunDiffersError("data.masses", got, need, self.path, storage.unused(self.path))
         if prepared.fingerprint != header.fingerprint:
             raise RunDiffersError("data", "other data than before", "the same", self.path, storage.unused(self.path))
 
