@@ -293,7 +293,12 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         levels: Literal["real"] | None = None if self._is_framed else "real"
         bounds, masses = (None if each is None else tuple(each) for each in (self.bounds, self.masses))
         data = DataConfig(
-            levels=levels, held_out=_ONE_ROW, missing=missing, transform=self.data_transform, bounds=bounds, masses=masses
+            levels=levels,
+            held_out=_ONE_ROW,
+            missing=missing,
+            transform=self.data_transform,
+            bounds=bounds,
+            masses=masses,
         )
         dataset = load_dataset(source, data)
         if self._is_framed:

@@ -81,3 +81,14 @@ def test_rows_of_a_law_are_the_laws_of_rows():
     every, some = SpikeSlab(logits, VALUES, Normal(means, means + 1)), torch.tensor([3, 1, 1])
     x = tensor([[0.3]]).expand(5, 1)
     torch.testing.assert_close(every.rows(some).log_prob(x[:3]), every.log_prob(x)[some])
+
+
+@bug("the odds of the slab left out", torch.Tensor, "masked_fill", lambda self, mask, value: 0 * self)
+def test_entropy_and_divergence_are_means_over_draws():
+    count = 20_000
+    one = law(count=count)
+    other = SpikeSlab(one.logits.flip(-1), VALUES, Normal(one.slab.mean - 0.3, tensor(1.0)))
+    x = one.draw(torch.Generator().manual_seed(3))
+    log_prob, log_other = one.log_prob(x), other.log_prob(x)
+    for draws, value in ((-log_prob, one.entropy()[0]), (log_prob - log_other, one.kl(other)[0])):
+        assert float(draws.mean()) == pytest.approx(float(value), abs=4 * float(draws.std()) / count**0.5)

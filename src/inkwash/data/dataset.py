@@ -26,7 +26,7 @@ from inkwash.data.doubts import Doubt, require_none
 from inkwash.data.infer import infer_given_spec, infer_spec, with_real_numbers
 from inkwash.data.pictures import png_of, sheet
 from inkwash.data.ragged import ended
-from inkwash.data.raw import require_room
+from inkwash.data.raw import Raw, require_room
 from inkwash.data.readers import divided, read, source_name
 from inkwash.data.recurring import recurring_words, with_laws
 from inkwash.data.rows import blocks, take
@@ -146,7 +146,9 @@ def load_dataset(source: Any, config: DataConfig | None = None) -> Dataset:
         raw = replace(raw, data=np.where(np.isinf(raw.data), np.nan, raw.data))
     raw = _with_laws(raw, config)
     spec, notes = infer_spec(where, raw, config)
-    described = [*describe_columns(raw.columns, raw.data), *recurring_words(raw.columns, raw.data)] if raw.columns else ()
+    described = (
+        [*describe_columns(raw.columns, raw.data), *recurring_words(raw.columns, raw.data)] if raw.columns else ()
+    )
     spec = replace(spec, reading=raw.reading, origin=raw.origin)
     data = Dataset(_short_name(where), raw.data, spec, (*raw.notes, *described, *notes), doubts=raw.doubts)
     if config.labels is not None:

@@ -219,7 +219,7 @@ class Estimate(AnyEstimate):
         $x_t$ (PiGDM, Song et al. 2023); beside it, the masses of numbers that recur."""
         var = over(1 / (1 + self.process.schedule.log_snr(self.t).exp()), self.x)
         normal = Normal(self.x.double(), var.double())
-        return normal if self.spiked is None else self.spiked.decoding(normal)
+        return normal if self.spiked is None else self.spiked.to(normal.mean).decoding(normal)
 
     def mean(self, s: float | Tensor) -> Tensor:
         r"""The mean of the reverse step to time s, which is the posterior mean at $\hat x$ (DDPM eq. 7)."""
@@ -242,6 +242,6 @@ class Estimate(AnyEstimate):
         law = self.law
         if isinstance(law, SpikeSlab):
             inside, log_mass = law.within(region.low, region.high)
-            return replace(self.with_x(inside.mean.to(self.x)), spiked=inside), sum_event(log_mass)
+            return replace(self.with_x(inside.mean.to(self.x)), spiked=inside.to(self.x)), sum_event(log_mass)
         mean, log_mass = between(law, region.low, region.high)
         return self.with_x(mean.to(self.x)), sum_event(log_mass)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from inkwash.core.brief import short_repr
-from inkwash.process.distributions import BinnedNormal, Bins, Independent, Normal, gumbel_max
+from inkwash.process.distributions import BinnedNormal, Bins, Comparable, Normal, gumbel_max
 from inkwash.process.region import between
 
 _ROUNDING = 5e-7  # four steps of float32 at 1, in which data come
@@ -28,7 +28,7 @@ def same_number(x: Tensor, values: Tensor) -> Tensor:
 
 @short_repr
 @dataclass(frozen=True)
-class SpikeSlab(Independent):
+class SpikeSlab(Comparable):
     """For each entry, the probabilities of its spikes, and a normal law besides.
 
     Args:
@@ -58,6 +58,17 @@ class SpikeSlab(Independent):
             spike = torch.where(is_integer, torch.logaddexp(spike, slab), spike)
         return torch.where(is_spike, spike, slab)
 
+    def entry_entropy(self) -> Tensor:
+        """Entropy of each entry, where the slab is a density."""
+        share = self.logits.softmax(-1)
+        return torch.special.entr(share).sum(-1) + share[..., -1] * self._normal.entry_entropy()
+
+    def entry_kl(self, other: SpikeSlab) -> Tensor:
+        """KL(self ‖ other) of each entry, for laws of the same spikes whose slabs are densities."""
+        share, odds = self.logits.softmax(-1), self.logits.log_softmax(-1) - other.logits.log_softmax(-1)
+        of_slab = share[..., -1] * self._normal.entry_kl(other._normal)
+        return (share * odds.masked_fill(share == 0, 0)).sum(-1) + of_slab
+
     def index(self, x: Tensor) -> Tensor:
         """The number of the spike that each entry of `x` is, or K for another number, int64 `(B, D)`."""
         match = same_number(x, self.values.to(x)) & (self.logits[..., :-1] > -torch.inf)
@@ -68,7 +79,7 @@ class SpikeSlab(Independent):
         return -self.logits.log_softmax(-1).gather(-1, self.index(x)[..., None])[..., 0]
 
     def step_var(self, small: Tensor, var: Tensor, pull: Tensor) -> Tensor:
-        r"""The variance of a reverse step whose mean is linear in x, in float64, `(B, D)`: that of the posterior around
+        r"""The variance of a reverse step whose mean is linear in x, `(B, D)`: that of the posterior around
         each spike, `small`, that of the step, `var`, around the slab's mean, and $c^2$ times the variance between them.
 
         Args:
@@ -80,7 +91,7 @@ class SpikeSlab(Independent):
         away = (self.values.double() - mean[..., None]) ** 2
         slab = share[..., -1]
         between = (share[..., :-1] * away).sum(-1) + slab * (self.slab.mean.double() - mean) ** 2
-        return (1 - slab) * small + slab * var + pull**2 * between
+        return ((1 - slab) * small + slab * var + pull**2 * between).to(self.logits)
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, D)`."""
@@ -95,29 +106,35 @@ class SpikeSlab(Independent):
         return torch.cat([values, others[..., None]], -1).gather(-1, k[..., None])[..., 0]
 
     def decoding(self, normal: Normal, bins: Any = None) -> SpikeSlab:
-        """In double precision, with a slab of another variance, on the bins of integers or not."""
-        slab = Normal(self.slab.mean.double(), normal.var.double())
-        law = slab.on(bins) if isinstance(bins, Bins) else slab
-        return SpikeSlab(self.logits.double(), self.values.double(), law)  # type: ignore[arg-type]
+        """The law with a slab of the variance of `normal`, on the bins of integers or not."""
+        slab = Normal(self.slab.mean, normal.var.to(self.slab.mean))
+        return replace(self, slab=BinnedNormal(slab.mean, slab.std, bins) if isinstance(bins, Bins) else slab)
+
+    def to(self, like: Tensor) -> SpikeSlab:
+        """The same law in the dtype of a tensor."""
+        slab = Normal(self.slab.mean.to(like), self._normal.var.to(like))
+        return SpikeSlab(self.logits.to(like), self.values.to(like), slab)
+
+    @property
+    def _normal(self) -> Normal:
+        """The slab as a density."""
+        return self.slab if isinstance(self.slab, Normal) else self.slab.density
 
     def detached(self) -> SpikeSlab:
         """The same law, of which no gradient is known."""
-        return SpikeSlab(self.logits.detach(), self.values, Normal(self.slab.mean.detach(), self.slab.var))
+        return SpikeSlab(self.logits.detach(), self.values, Normal(self.slab.mean.detach(), self._normal.var))
 
     def within(self, low: Tensor, high: Tensor) -> tuple[SpikeSlab, Tensor]:
         """The law given that entries lie between two ends, `(D,)`, and the log of the probability that each does."""
-        slab = Normal(self.slab.mean.double(), self.slab.var.double())
-        mean, log_mass = between(slab, low, high)
+        mean, log_mass = between(self._normal, low, high)
         inside = (self.values >= low[:, None].to(self.values)) & (self.values <= high[:, None].to(self.values))
-        spikes = self.logits[..., :-1].double().masked_fill(~inside, -torch.inf)
-        logits = torch.cat([spikes, (self.logits[..., -1].double() + log_mass)[..., None]], -1)
-        log_share = logits.logsumexp(-1) - self.logits.double().logsumexp(-1)
-        return SpikeSlab(logits, self.values, replace(slab, mean=mean)), log_share
+        spikes = self.logits[..., :-1].masked_fill(~inside, -torch.inf)
+        logits = torch.cat([spikes, (self.logits[..., -1] + log_mass)[..., None]], -1)
+        log_share = logits.logsumexp(-1) - self.logits.logsumexp(-1)
+        return SpikeSlab(logits, self.values, Normal(mean, self._normal.var)), log_share
 
     def rows(self, index: Tensor) -> SpikeSlab:
         """The law of the selected rows."""
-        var = self.slab.var
-        slab = replace(self.slab, mean=self.slab.mean[index])
-        if isinstance(slab, Normal) and var.ndim and len(var) == len(self.slab.mean):
-            slab = replace(slab, var=var[index])
+        mean, var = self._normal.mean, self._normal.var
+        slab = Normal(mean[index], var[index] if var.ndim and len(var) == len(mean) else var)
         return SpikeSlab(self.logits[index], self.values, slab)

@@ -156,7 +156,9 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if spec.recurring and predicts == "mixture":
         raise ConfigError("denoiser.predicts", predicts, f"another one, as numbers recur; {_NO_MASSES}")
     if spec.recurring and filled.variance in ("learned", "free"):
-        raise ConfigError("denoiser.variance", filled.variance, f"small, large or analytic, as numbers recur; {_NO_MASSES}")
+        raise ConfigError(
+            "denoiser.variance", filled.variance, f"small, large or analytic, as numbers recur; {_NO_MASSES}"
+        )
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)

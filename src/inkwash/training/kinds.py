@@ -149,7 +149,9 @@ def _mixed_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn
 def _prediction(config: ResolvedDenoisingConfig, spec: DataSpec) -> Prediction:
     """What the network predicts of numbers; those of a table with categories are a part of its columns."""
     prediction = _plain_prediction(config, spec)
-    counts = [count for count, size in zip(spec.recurring, spec.sizes, strict=True) if not size] if spec.recurring else []
+    counts = (
+        [count for count, size in zip(spec.recurring, spec.sizes, strict=True) if not size] if spec.recurring else []
+    )
     return Spiked(prediction, counts) if counts else prediction
 
 

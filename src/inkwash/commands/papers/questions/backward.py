@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from inkwash.commands.papers.questions.answer import PEAKS, Answer, lines
 from inkwash.denoise.denoiser import Denoiser
-from inkwash.process.distributions import Lattice
+from inkwash.process.distributions import Lattice, Normal
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.noise.tables import LinearSchedule
 
@@ -28,7 +29,7 @@ def reverse_formula(random: torch.Generator) -> Answer:
         x_t, x_s, weight = _true_reverse(t - 1 / count, t)
         mean = (weight * x_s).sum(1)
         var = (weight * (x_s - mean[:, None]) ** 2).sum(1)
-        step = _PROCESS.reverse(x_t, PEAKS.denoiser(_PROCESS, "small")(x_t, t), t - 1 / count, t)
+        step = cast(Normal, _PROCESS.reverse(x_t, PEAKS.denoiser(_PROCESS, "small")(x_t, t), t - 1 / count, t))
         wrong.append(float((step.mean[:, 0] - mean).abs().max()))
         ratio.append(float((_weights_of(x_t, t) * var).sum() / step.var))
     figure = lines(counts, {"true / small variance": ratio}, xscale="log", xlabel="steps", ylabel="ratio of variances")
