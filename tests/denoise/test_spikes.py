@@ -1,4 +1,4 @@
-"""Numbers that recur: Bayes' rule by brute force, the bound against the entropy, samples, conditions and exact codes."""
+"""Numbers that recur: Bayes' rule by brute force, the bound against the entropy, samples and flow."""
 
 import math
 
@@ -41,7 +41,12 @@ def test_estimates_are_those_of_bayes_rule_by_quadrature(t):
         assert float(found.x[i]) == pytest.approx((other * seen * grid).sum() / total, rel=1e-5, abs=1e-9)
 
 
-@bug("a density in place of the probabilities", Gaussian, "decoder", lambda self, x_t, e, t, l: e.law)
+@bug(
+    "a density in place of the probabilities",
+    Gaussian,
+    "decoder",
+    lambda self, x_t, estimate, times, lattice: estimate.law,
+)
 def test_the_bound_is_the_entropy_but_for_little():
     """The exact model: its bound is above the truth, by no more than the large variance and the last noise cost."""
     x = rows(3000)

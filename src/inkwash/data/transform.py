@@ -174,10 +174,8 @@ class Transform:
     def _within_bounds(self, data: Array) -> Array:
         steps = self.spec.steps
         for place, log in self.logs.items():  # a number that was rounded to an open end goes back by one step
-            low, high = (
-                end if end is None else end + sign * steps[place] for end, sign in ((log.low, 1), (log.high, -1))
-            )
-            data[:, place] = np.clip(data[:, place], low, high)
+            low, high = (-np.inf if log.low is None else log.low), (np.inf if log.high is None else log.high)
+            data[:, place] = np.clip(data[:, place], low + steps[place], high - steps[place])
         for i, each in self.bounds.items():
             data[:, int(i)] = each.clip(data[:, int(i)])
         return data

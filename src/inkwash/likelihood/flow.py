@@ -193,7 +193,7 @@ def dequantised_log_prob(
         denoiser: implies the velocity.
         x: data on the lattice, model units, `(B, *event)`.
         times: the model's grid; the noise is that of its first time after 0.
-        lattice: the values of the data; None where only some of its numbers have probabilities, which the decoder knows.
+        lattice: the values of the data; None where only some of its numbers have probabilities, as the decoder knows.
         dequantise: how the data is spread.
         divergence: of `flow_log_prob`.
         probes: of `flow_log_prob`.

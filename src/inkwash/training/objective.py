@@ -126,8 +126,8 @@ class Regression(Objective):
         return mean_event(self.errors(denoiser(process.diffuse(x, t, noise), t), x, noise), present)
 
     def errors(self, estimate: Estimate, x: Tensor, noise: Tensor) -> Tensor:
-        """The weighted squared error of each entry, `(B, *event)`; where numbers recur, with the cross-entropy of which of
-        them it is, nats: the error alone would not say whether a number is one of them or near it."""
+        """The weighted squared error of each entry, `(B, *event)`; where numbers recur, with the cross-entropy of which
+        of them it is, nats: the error alone would not say whether a number is one of them or near it."""
         truth = replace(estimate, x=x, eps=noise)
         error = (getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2
         weight = WEIGHTS[self.weight](estimate.process.schedule, estimate.t)
