@@ -78,8 +78,8 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
         bounds: what keeps the numbers of samples in range, for a `DataFrame`, as `inkwash.DataConfig` takes it: None is
             the observed range of each column, and ("free", "age=0:120") no range but one.
         masses: which columns have numbers that recur, each with a probability, for a `DataFrame`, as
-            `inkwash.DataConfig` takes it: None finds them, and ("none",) has none. Scores hold log-probabilities of these
-            numbers, and the "flow" is then a lower bound too.
+            `inkwash.DataConfig` takes it: None finds them, and ("none",) has none. Scores hold log-probabilities of
+            these numbers, and the "flow" is then a lower bound too.
         density: what `score_samples` returns. "flow" is the exact log-density; its cost grows with the number of
             columns, and beyond 64 of them its divergence is estimated. "bound" is minus the variational bound; it is
             lower than the log-density, it is estimated from one sample of the noise per term, and it takes a fixed

@@ -364,25 +364,3 @@ def test_one_number_and_gaps_are_said_and_no_option_is_ignored():
     with pytest.raises(DataError, match=r"column 'real': got 3\.5 in some rows"):
         load_dataset(frame, iw.DataConfig(numbers=("real",)))
     assert "real" not in load_dataset(frame, iw.DataConfig(drop=("real",))).spec.columns
-
-
-@bug("no doubt", judge.Judge, "_crowded", lambda self, *about: ())
-@bug("a doubt wherever numbers recur", judge, "_CROWDED", 0.0)
-def test_real_numbers_of_which_a_few_stand_in_nearly_all_cells_are_doubted():
-    """Widths that are whole but for a few, and not prices of which some recur; the options settle it either way."""
-    random = np.random.default_rng(0)
-    part = np.where(random.random(400) < 0.05, random.integers(1, 10, 400) / 10, 0.0)
-    frame = pd.DataFrame({"width": random.integers(53, 60, 400) + part, "price": random.lognormal(3, 1, 400).round(1)})
-    found = [(doubt.column, doubt.otherwise) for doubt in load_dataset(frame).doubts]
-    assert found == [("width", ("categories", "width"))]
-    for option in ("categories", "numbers"):
-        data = load_dataset(frame, iw.DataConfig(**{option: ("width",)}))
-        assert not data.doubts
-        assert bool(data.spec.columns["width"].categories) == (option == "categories")
-
-
-@bug("fewer commonest ones", judge, "_COMMON", 4)
-def test_as_many_numbers_are_named_as_there_are():
-    prices = np.random.default_rng(0).choice([0.5, 1.99, 2.49, 3.99, 4.95], 400)
-    (doubt,) = load_dataset(pd.DataFrame({"price": prices, "cost": np.arange(400) / 7})).doubts
-    assert doubt.seen == f"{len({*prices})} different numbers"

@@ -1,5 +1,5 @@
-"""The resolution of numbers: the coarsest of 1, 1/10, …, 1/10^9, 1/2, 1/4, …, 1/2^30 of which they are multiples, bit for
-bit in their type."""
+"""The resolution of numbers: the coarsest of 1, 1/10, …, 1/10^9, 1/2, 1/4, …, 1/2^30 of which all are multiples, bit
+for bit in their type."""
 
 from typing import Any
 

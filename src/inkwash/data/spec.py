@@ -221,8 +221,8 @@ class DataSpec:
         return full
 
     def rounded(self, data: Array) -> Array:
-        """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer, category or multiple of
-        the resolution."""
+        """Real numbers `(N, …)` moved to the nearest level, or in columns to the nearest integer, category or multiple
+        of the resolution."""
         if self.levels is not None:
             return np.clip(np.rint(data), self.low, self.high)
         for i, column in enumerate((self.columns or {}).values()):

@@ -91,8 +91,8 @@ def _region(allowed: Mapping[int, Allowed], units: Units) -> Region:
 
 
 def _exclude_recurring(allowed: Mapping[int, Allowed], transform: Transform | None, low: Tensor, high: Tensor) -> None:
-    """Move ends away from the numbers that recur and lie just beyond them, such as the 0 of Rain>0, which float32 may not
-    tell apart."""
+    """Move ends away from the numbers that recur and lie just beyond them, such as the 0 of Rain>0, which float32 may
+    not tell apart."""
     columns = [] if transform is None else [*(transform.spec.columns or {}).values()]
     for place, values in (transform.recurring if transform else {}).items():
         if place in allowed:
