@@ -191,9 +191,9 @@ def log_mass(law: object, low: Tensor, high: Tensor) -> Tensor:
         return (law.logits.log_softmax(-1).cpu() + log_ndtr_difference(*ends)).logsumexp(-1)
     if isinstance(law, SpikeSlab):
         log_share, values = law.logits.log_softmax(-1).cpu(), law.values.cpu()
-        inside = (values >= low[..., None]) & (values < high[..., None])
+        in_cell = (values >= low[..., None]) & (values < high[..., None])
         slab = log_share[..., -1] + log_mass(law.slab, low, high)
-        return torch.cat([log_share[..., :-1].masked_fill(~inside, -torch.inf), slab[..., None]], -1).logsumexp(-1)
+        return torch.cat([log_share[..., :-1].masked_fill(~in_cell, -torch.inf), slab[..., None]], -1).logsumexp(-1)
     if isinstance(law, Normal | DiscretizedNormal | BinnedNormal):
         mean, std = law.mean.cpu(), law.std.cpu()
         return log_ndtr_difference((low - mean) / std, (high - mean) / std)

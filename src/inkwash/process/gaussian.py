@@ -241,7 +241,7 @@ class Estimate(AnyEstimate):
         """The estimate given that x lies in a region, and the log of the probability that it does, `(B,)`."""
         law = self.law
         if isinstance(law, SpikeSlab):
-            inside, log_mass = law.within(region.low, region.high)
-            return replace(self.with_x(inside.mean.to(self.x)), spiked=inside.to(self.x)), sum_event(log_mass)
+            kept, log_mass = law.within(region.low, region.high)
+            return replace(self.with_x(kept.mean.to(self.x)), spiked=kept.to(self.x)), sum_event(log_mass)
         mean, log_mass = between(law, region.low, region.high)
         return self.with_x(mean.to(self.x)), sum_event(log_mass)

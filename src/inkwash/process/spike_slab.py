@@ -127,8 +127,8 @@ class SpikeSlab(Comparable):
     def within(self, low: Tensor, high: Tensor) -> tuple[SpikeSlab, Tensor]:
         """The law given that entries lie between two ends, `(D,)`, and the log of the probability that each does."""
         mean, log_mass = between(self._normal, low, high)
-        inside = (self.values >= low[:, None].to(self.values)) & (self.values <= high[:, None].to(self.values))
-        spikes = self.logits[..., :-1].masked_fill(~inside, -torch.inf)
+        kept = (self.values >= low[:, None].to(self.values)) & (self.values <= high[:, None].to(self.values))
+        spikes = self.logits[..., :-1].masked_fill(~kept, -torch.inf)
         logits = torch.cat([spikes, (self.logits[..., -1] + log_mass)[..., None]], -1)
         log_share = logits.logsumexp(-1) - self.logits.logsumexp(-1)
         return SpikeSlab(logits, self.values, Normal(mean, self._normal.var)), log_share
