@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from inkwash.denoise.prediction import Guess, Prediction
 from inkwash.process.distributions import Normal
@@ -36,8 +37,8 @@ class Spiked(nn.Module, Prediction):
     log_prior: Tensor
     centre: Tensor
     width: Tensor
-    place: Tensor
     absent: Tensor
+    source: Tensor
 
     def __init__(self, inner: Prediction, counts: Sequence[int]) -> None:
         super().__init__()
@@ -49,8 +50,8 @@ class Spiked(nn.Module, Prediction):
         self.register_buffer("width", torch.ones(entries))
         absent = torch.arange(most) >= torch.tensor(counts)[:, None]
         self.register_buffer("absent", torch.cat([absent, torch.zeros(entries, 1, dtype=torch.bool)], 1), False)
-        given = ~absent.all(1, keepdim=True) & ~self.absent
-        self.register_buffer("place", given.flatten().nonzero()[:, 0], False)
+        given = (~absent.all(1, keepdim=True) & ~self.absent).flatten()
+        self.register_buffer("source", torch.where(given, given.cumsum(0) - 1, int(given.sum())), False)
 
     @staticmethod
     def outputs(counts: Sequence[int]) -> tuple[int, ...]:
@@ -97,8 +98,8 @@ class Spiked(nn.Module, Prediction):
 
     def _logits(self, output: Tensor, noisy: Noisy) -> Tensor:
         """The log-probabilities of the spikes and of another number given all of the noisy row, up to a constant."""
-        given = output.new_zeros(len(output), self.absent.numel()).index_copy(1, self.place, output)
-        prior = given.reshape(len(output), *self.absent.shape) + self.log_prior.to(output)
+        given = pad(output, (0, 1))[:, self.source].unflatten(1, self.absent.shape)  # 0 where there is no output
+        prior = given + self.log_prior.to(output)
         away = (noisy.x_t[..., None] - noisy.alpha[..., None] * self.values.to(output)) / noisy.sigma[..., None]
         spikes = -0.5 * away**2 - noisy.sigma.log()[..., None]
         var = noisy.alpha**2 * self.width.to(output) ** 2 + noisy.sigma**2
