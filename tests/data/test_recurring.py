@@ -28,7 +28,7 @@ COLUMNS = {
     "price": (RANDOM.lognormal(3, 1, COUNT).round(2), None, 100),
     "quarter": (RANDOM.normal(0, 5, COUNT).round() / 4, None, 4),
     "plain": (RANDOM.normal(0, 1, COUNT), None, None),
-    "single": (RANDOM.normal(0, 1, COUNT).astype(np.float32), None, None),
+    "single": (RANDOM.uniform(0.5, 1, COUNT).astype(np.float32), None, None),
 }
 FRAME = pd.DataFrame({name: values for name, (values, _, _) in COLUMNS.items()})
 

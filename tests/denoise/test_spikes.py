@@ -13,6 +13,7 @@ from spiked import MEAN, SHARE, STD, model_of, network_of, prediction, rows, tru
 import inkwash as iw
 from inkwash.denoise.prediction import X
 from inkwash.denoise.spikes import Spiked
+from inkwash.process.distributions import Normal
 from inkwash.process.gaussian import Gaussian
 from inkwash.process.spike_slab import SpikeSlab
 
@@ -41,42 +42,37 @@ def test_estimates_are_those_of_bayes_rule_by_quadrature(t):
         assert float(found.x[i]) == pytest.approx((other * seen * grid).sum() / total, rel=1e-5, abs=1e-9)
 
 
-@bug(
-    "a density in place of the probabilities",
-    Gaussian,
-    "decoder",
-    lambda self, x_t, estimate, times, lattice: estimate.law,
-)
+@bug("a density alone", Gaussian, "decoder", lambda self, x_t, found, *of: Normal(found.x, found.spiked.slab.var))
 def test_the_bound_is_the_entropy_but_for_little():
     """The exact model: its bound is above the truth, by no more than the large variance and the last noise cost."""
-    x = rows(3000)
-    gap = model_of().bound(x, terms=40, seed=0).total + true_log_prob(x)
+    x = rows(2000)
+    gap = model_of().bound(x, terms=20, seed=0).total + true_log_prob(x)
     error = float(gap.std()) / len(x) ** 0.5
     assert -4 * error < float(gap.mean()) < 0.05 + 4 * error
 
 
 @pytest.mark.parametrize("odds", [-3.0, 2.0])
 def test_the_bound_of_a_wrong_model_is_above_the_entropy(odds):
-    x = rows(2000)
-    gap = model_of(odds).bound(x, terms=40, seed=0).total + true_log_prob(x)
+    x = rows(1000)
+    gap = model_of(odds).bound(x, terms=20, seed=0).total + true_log_prob(x)
     assert float(gap.mean()) > 4 * float(gap.std()) / len(x) ** 0.5
 
 
-@bug("the mean in place of a draw", SpikeSlab, "last_draw", lambda self, random: self.mean)
+@bug("no draw", SpikeSlab, "last_draw", lambda self, random: self.mean, sampler=iw.Ancestral())
 @pytest.mark.parametrize("sampler", [iw.Ancestral(), iw.DDIM()])
 def test_samples_are_zero_as_often_as_the_data(sampler):
     """Where the sampler has no last draw, samples lie within what `to_data` moves to zero."""
-    count = 4000
-    x = model_of().sample(count, steps=100, sampler=sampler, seed=0)[:, 0]
+    count = 2000
+    x = model_of().sample(count, steps=80, sampler=sampler, seed=0)[:, 0]
     zero = x.abs() <= (0 if isinstance(sampler, iw.Ancestral) else 1e-3)
     assert float(zero.double().mean()) == pytest.approx(SHARE, abs=4 * math.sqrt(SHARE * (1 - SHARE) / count) + 0.01)
     others = x[~zero]
     assert float(others.mean()) == pytest.approx(MEAN, abs=5 * STD / len(others) ** 0.5)
-    assert float(others.std()) == pytest.approx(STD, rel=0.08)
+    assert float(others.std()) == pytest.approx(STD, rel=0.12)
 
 
 def test_the_flow_gives_a_bound_on_the_truth():
-    x = rows(60)
+    x = rows(30)
     gap = model_of().log_prob(x, seed=0).value - true_log_prob(x)
     assert -0.15 < float(gap.mean()) < 0.1
 
