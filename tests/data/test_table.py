@@ -137,7 +137,11 @@ def test_options_say_what_columns_hold(tmp_path):
     text = "id,zip,rate,x\n" + "".join(f"name{i},{(7, 90, 1000)[i % 3]},{i % 5},{i / 2}\n" for i in range(30))
     config = iw.DataConfig(drop=("id",), categories=("zip",), numbers=("rate",))
     columns = load_dataset(write(tmp_path, text), config).spec.columns
-    assert columns == {"zip": Column("int64", ("7", "90", "1000")), "rate": Column("int64"), "x": Column("float64")}
+    assert columns == {
+        "zip": Column("int64", ("7", "90", "1000")),
+        "rate": Column("int64"),
+        "x": Column("float64", per_unit=2),
+    }
 
 
 def test_whole_numbers_that_are_not_written_as_such_are_text(tmp_path):
@@ -187,7 +191,7 @@ def test_a_long_table_is_read_in_parts(tmp_path):
     assert data.spec.columns == {
         "a": Column("int64", None, True),
         "b": Column("str", ("x", "y"), True),
-        "c": Column("float64"),
+        "c": Column("float64", per_unit=2),
     }
     assert np.array_equal(data.data[:-1], [[i, i % 2, i] for i in range(9000)])
     assert np.array_equal(data.data[-1], [np.nan, np.nan, 9000.5], equal_nan=True)

@@ -45,7 +45,7 @@ def with_laws(columns: Mapping[str, Column], data: Array, config: DataConfig) ->
 def _with_law(name: str, column: Column, known: Array, wanted: tuple[str, ...] | None) -> Column:
     if not column.is_number:
         return column
-    if not column.is_integer:
+    if not column.is_integer and len(known) >= _LEAST:  # a resolution of fewer cells may be chance
         column = replace(column, per_unit=find_decimals(np.unique(known), column.dtype))
     if wanted is None:
         return replace(column, recurring=_recurring(known, column.step))

@@ -153,15 +153,15 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         raise ConfigError("denoiser.predicts", predicts, need)
     variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
     filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
+    if filled.variance not in KINDS[name].variances:
+        need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
+        raise ConfigError("denoiser.variance", filled.variance, need)
     if spec.recurring and predicts == "mixture":
         raise ConfigError("denoiser.predicts", predicts, f"another one, as numbers recur; {_NO_MASSES}")
     if spec.recurring and filled.variance in ("learned", "free"):
         raise ConfigError(
             "denoiser.variance", filled.variance, f"small, large or analytic, as numbers recur; {_NO_MASSES}"
         )
-    if filled.variance not in KINDS[name].variances:
-        need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
-        raise ConfigError("denoiser.variance", filled.variance, need)
     if filled.clip and spec.levels is None:
         raise ConfigError("denoiser.clip", True, "false, or data with levels (data.levels), whose range is known")
     return filled
