@@ -36,6 +36,7 @@ from inkwash.core.randomness import Slots
 from inkwash.core.shapes import over
 from inkwash.denoise import prediction
 from inkwash.denoise.prediction import F
+from inkwash.denoise.spikes import Spiked
 from inkwash.likelihood.bound import bound
 from inkwash.process.noise.steps import keep, pull
 
@@ -103,7 +104,7 @@ def test_exact_outputs_in_every_parametrisation_imply_the_same_estimates(schedul
 
 def test_every_prediction_is_tested():
     kinds = set(prediction.Prediction.__subclasses__())
-    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels, iw.denoise.Mixture} == kinds
+    assert {type(kind) for kind in PREDICTIONS.values()} | {iw.denoise.Levels, iw.denoise.Mixture, Spiked} == kinds
 
 
 # Velocity
