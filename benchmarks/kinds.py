@@ -14,6 +14,7 @@ fixed seed. `real_sets.py` says how to install the packages that real ones are t
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import run as command
 
@@ -25,24 +26,25 @@ from inkwash.data.builtin import BUILTIN, shop
 from inkwash.training.build import count_parameters
 
 CALL = ("python", "-c", "from inkwash.commands.cli import main; main()")
-COUNT = 600
+COUNT, CELLS = 600, 2000
+BITS = ["--process.kind", "bernoulli"]
 LABELS = {"digits": "digit", "two-moons": "moon", "breast-cancer": "diagnosis"}
 
 
-def waves(shape: tuple[int, ...], depth: int, dtype: str) -> np.ndarray:
+def waves(shape: tuple[int, ...], depth: int, dtype: str, count: int = COUNT, seed: int = 0) -> np.ndarray:
     """Waves of a random direction and phase over `(*places, channels)`, whole numbers from 0 to `depth`."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     places = np.stack(np.meshgrid(*[np.arange(side) / side for side in shape[:-1]], indexing="ij"), -1)
-    pull = random.normal(0, 6, (COUNT, len(shape) - 1))
-    angle = np.einsum("...d,nd->n...", places, pull)[..., None] + random.uniform(0, 6.3, (COUNT, *(1,) * len(shape)))
+    pull = random.normal(0, 6, (count, len(shape) - 1))
+    angle = np.einsum("...d,nd->n...", places, pull)[..., None] + random.uniform(0, 6.3, (count, *(1,) * len(shape)))
     level = 0.5 + 0.5 * np.sin(angle + np.arange(shape[-1]))
     return np.rint(depth * level).astype(dtype)
 
 
-def cells(side: int, count: int = 2000) -> np.ndarray:
+def cells(side: int, count: int = CELLS, seed: int = 0) -> np.ndarray:
     """Cells under a camera of 12 bits, uint16 `(count, side, side)`: one to three blobs of light on a dark ground. They
     are counted in photons, four numbers each, with the noise of reading them out."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     places = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="ij"), -1)
     centres = random.uniform(0, side, (count, 3, 1, 1, 2))
     width, there = random.uniform(0.08, 0.2, (count, 3, 1, 1)) * side, np.arange(3) < random.integers(1, 4, (count, 1))
@@ -52,23 +54,36 @@ def cells(side: int, count: int = 2000) -> np.ndarray:
     return np.clip(np.rint(100 + 4 * photons + random.normal(0, 5, photons.shape)), 0, 4095).astype(np.uint16)
 
 
+def dark(side: int, count: int = CELLS, seed: int = 0) -> np.ndarray:
+    """Cells of which the dark was subtracted: a third of the values are 0."""
+    return np.maximum(cells(side, count, seed).astype(int) - 190, 0).astype("uint16")
+
+
+def peaks(count: int = COUNT, seed: int = 0) -> np.ndarray:
+    """Whole numbers from 0 to 9 with noise of a tenth, float64 `(count,)`."""
+    return waves((1, 1), 9, "float64", count, seed)[:, 0, 0] + 0.1 * noise(count, seed + 1)
+
+
+DRAWN: dict[str, tuple[Callable[..., np.ndarray], list[str]]] = {
+    "images 9x7, 1 channel": (partial(waves, (9, 7, 1), 255, "uint8"), ["--data.layout", "NHWC"]),
+    "images 7x5, 3 channels": (partial(waves, (7, 5, 3), 255, "uint8"), ["--data.layout", "NHWC"]),
+    "images 8x8, 16 bits": (partial(waves, (8, 8, 1), 65535, "uint16"), ["--data.layout", "NHWC"]),
+    "cells 8x8, 12 bits": (partial(cells, 8), []),
+    "cells 16x16, 12 bits": (partial(cells, 16), []),
+    "cells 8x8, dark subtracted": (partial(dark, 8), []),
+    "images 8x8, booleans": (partial(waves, (8, 8, 1), 1, "bool"), ["--data.layout", "NHWC"]),
+    "booleans, Bernoulli": (partial(waves, (8, 8, 1), 1, "bool"), ["--data.layout", "NHWC", *BITS]),
+    "series of 2 channels": (partial(waves, (24, 2), 9, "float32"), ["--data.layout", "NLC"]),
+    "volumes 4x5x6": (partial(waves, (4, 5, 6, 1), 15, "uint8"), ["--data.layout", "NDHWC"]),
+    "vectors of 1 number": (peaks, []),
+}
+"""Sets that are drawn: a function of their number and a seed, and options of `inkwash train`."""
+
+
 def arrays(folder: Path) -> dict[str, list[str]]:
     """Write the sets that are not built in into a folder; the arguments of `inkwash train` for each, by name."""
-    sets: dict[str, tuple[Callable[[], np.ndarray], list[str]]] = {
-        "images 9x7, 1 channel": (lambda: waves((9, 7, 1), 255, "uint8"), ["--data.layout", "NHWC"]),
-        "images 7x5, 3 channels": (lambda: waves((7, 5, 3), 255, "uint8"), ["--data.layout", "NHWC"]),
-        "images 8x8, 16 bits": (lambda: waves((8, 8, 1), 65535, "uint16")[..., 0], []),
-        "cells 8x8, 12 bits": (lambda: cells(8), []),
-        "cells 16x16, 12 bits": (lambda: cells(16), []),
-        "cells 8x8, dark subtracted": (lambda: np.maximum(cells(8).astype(int) - 190, 0).astype("uint16"), []),
-        "images 8x8, booleans": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], []),
-        "booleans, Bernoulli": (lambda: waves((8, 8, 1), 1, "bool")[..., 0], ["--process.kind", "bernoulli"]),
-        "series of 2 channels": (lambda: waves((24, 2), 9, "float32"), ["--data.layout", "NLC"]),
-        "volumes 4x5x6": (lambda: waves((4, 5, 6, 1), 15, "uint8"), ["--data.layout", "NDHWC"]),
-        "vectors of 1 number": (lambda: waves((1, 1), 9, "float64")[:, 0, 0] + 0.1 * noise(), []),
-    }
     words = {}
-    for name, (make, options) in sets.items():
+    for name, (make, options) in DRAWN.items():
         path = folder / f"{slug(name)}.npy"
         np.save(path, make())
         words[name] = [str(path), *options]
@@ -80,8 +95,8 @@ def arrays(folder: Path) -> dict[str, list[str]]:
     return words | {"categories alone": [str(path)]}
 
 
-def noise() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal(COUNT)
+def noise(count: int = COUNT, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(count)
 
 
 def slug(name: str) -> str:

@@ -344,3 +344,42 @@ def test_a_matched_variance_is_that_of_draws_of_the_data_and_of_the_posterior():
     found = process.reverse(x_t, estimate, s, t)
     assert float(found.mean) == pytest.approx(mean, rel=1e-9)
     assert float(found.var) == pytest.approx(total, rel=1e-9)
+
+
+def entry_costs(data, schedule, times):
+    """The least of each diffusion term: half of ln(1 + rho), where each entry has a rho of its own."""
+    snr, own = schedule.log_snr(times[:-1]).exp(), data.cov.diag()
+    gain = snr.diff()[:, None] * own / (1 + snr[:-1, None] * own)
+    return 0.5 * gain.log1p().sum(1)
+
+
+@bug("the posterior's variance only", variance.Matched, "of_step", variance.Small.of_step, schedule=SCHEDULES[0])
+@bug(
+    "a variance for all entries",
+    variance.Matched,
+    "spread_of",
+    lambda self, e: e.mixture.entry_var.mean(1, True),
+    schedule=SCHEDULES[0],
+)
+@schedules
+def test_a_matched_variance_by_name_costs_the_least_for_each_entry(schedule):
+    """Independent normal entries of unequal variance, each predicted as a mixture of one law: the true one."""
+    mean, log_width = DIAGONAL.mean, DIAGONAL.cov.diag().log() / 2
+    law = torch.stack([torch.zeros(3, dtype=F64), mean, log_width], -1)
+    process = iw.Gaussian(schedule)
+    denoiser = iw.Denoiser(lambda x_t, t: law.expand(len(x_t), 3, 3), process, iw.denoise.Mixture(), "matched")
+    result = spread_bound(DIAGONAL, denoiser, UNEVEN)
+    expected = entry_costs(DIAGONAL, schedule, UNEVEN)
+    torch.testing.assert_close(result.per_time.mean(0), expected, rtol=1e-7, atol=1e-10)
+
+
+def test_a_name_stands_for_the_law_that_is_predicted():
+    """A network of levels takes it when it is made and later; one that predicts x has no law to match."""
+    process = iw.Gaussian(iw.CosineSchedule())
+    levels = iw.Denoiser(lambda x, t: x[..., None] * tensor([-1.0, 1.0]), process, iw.denoise.Levels(PAIR), "matched")
+    assert levels.variance == variance.Matched(PAIR)
+    made = iw.Diffusion(iw.Denoiser(lambda x, t: x, process, "x"), shape=(1,))
+    with pytest.raises(iw.ConfigError, match="variance: got matched, need small or large; or a network that predicts"):
+        made.with_options(variance="matched")
+    with pytest.raises(iw.ConfigError, match="levels or mixtures"):
+        iw.Denoiser(lambda x, t: x, process, "x", "matched")

@@ -98,8 +98,8 @@ def test_only_data_with_levels_can_be_clipped():
         (image(3, 32, 32), {}, "levels", "small", "continuous", "log-snr-density"),
         (vector(2, levels=5), {}, "levels", "small", "continuous", "log-snr-density"),
         (image(3, 256, 256), {}, "F", "large", "edm", "low-discrepancy"),  # too many levels over all entries
-        (vector(2, levels=5000), {}, "mixture", "large", "continuous", "log-snr-density"),
-        (vector(1), {}, "mixture", "large", "continuous", "log-snr-density"),
+        (vector(2, levels=5000), {}, "mixture", "matched", "continuous", "log-snr-density"),
+        (vector(1), {}, "mixture", "matched", "continuous", "log-snr-density"),
         (vector(1), {"sees": "time"}, "F", "large", "edm", "low-discrepancy"),
         (image(1, 8, 8, levels=4096), {"sees": "time"}, "F", "large", "edm", "low-discrepancy"),
         (image(1, 128, 128, levels=4096), {}, "F", "large", "edm", "low-discrepancy"),  # too many entries

@@ -53,7 +53,7 @@ ScheduleName = Literal[
 PlainPredictionName = Literal["x", "eps", "score", "v", "velocity", "F"]
 PredictionName = Literal[PlainPredictionName, "mean", "levels", "mixture"]
 PlainVarianceName = Literal["small", "large", "learned", "free"]
-VarianceName = Literal[PlainVarianceName, "analytic"]
+VarianceName = Literal[PlainVarianceName, "analytic", "matched"]
 SightName = Literal["log_snr", "time", "nothing"]
 NetworkName = Literal["unet", "dit", "mlp", "transformer"]
 DegradationName = Literal["blur", "pixelate", "mask"]
@@ -232,8 +232,9 @@ class DenoiserConfig:
     few, a mixture of normal laws for each entry if they are many or if an example is one real number, and otherwise F
     (EDM), or v if it does not see the noise level."""
     variance: VarianceName | None = None
-    """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, and large
-    (the transition's) otherwise."""
+    """Gaussian and mixed only: variance of the reverse step; by default small (the posterior's) for levels, matched
+    (the posterior's, and that of the law that is predicted of each entry) for mixtures, and large (the transition's)
+    otherwise. matched is for levels and mixtures only."""
     sees: SightName = "log_snr"
     """What the network sees of the noise level: the log-SNR, as EDM's, or the time, as DDPM's. With nothing it cannot
     predict F; to predict levels or mixtures it must see the log-SNR."""
@@ -372,8 +373,8 @@ class SamplingConfig:
     it is the grid of the least bound, for another sampler the one that strays least from trajectories of the flow."""
     variance: VarianceName | None = None
     """Variance of the reverse step, by default that of the training. Every network of numbers takes small, large and
-    analytic, which is measured on the training data and kept in RUN/variances; learned and free need one that was
-    trained so."""
+    analytic, which is measured on the training data and kept in RUN/variances; matched needs one that predicts levels
+    or mixtures, and learned and free one that was trained so."""
     clip: bool | None = None
     """Whether estimates of the clean data are clipped to its range, which is known for data with levels; by default as
     in training."""

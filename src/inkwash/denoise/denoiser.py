@@ -20,7 +20,7 @@ from inkwash.denoise.prediction import Levels, Mixture, Prediction
 from inkwash.denoise.spikes import Spiked
 from inkwash.process.gaussian import Estimate, Gaussian, Noisy
 from inkwash.process.process import Process, Scheduled
-from inkwash.process.variance import SIMPLE, ReverseVariance
+from inkwash.process.variance import SIMPLE, Matched, ReverseVariance
 
 Network = Callable[..., Tensor]
 Sight = SightName | Callable[[Tensor], Tensor]
@@ -144,8 +144,9 @@ class Denoiser(NetworkDenoiser):
         process: the Gaussian process.
         predicts: what the network's output means: "x", "eps", "score", "v", "F", or an object of
             `inkwash.denoise.prediction`.
-        variance: that of the reverse step: "small", "large", "learned", "free", or an `Analytic`. "small" suits levels.
-            For continuous data it adds nats to the bound on a grid, however fine, so use "large" or an `Analytic`.
+        variance: that of the reverse step: "small", "large", "matched", "learned", "free", or an `Analytic`. "matched"
+            suits levels and mixtures. For other continuous data "small" adds nats to the bound on a grid, however fine,
+            so use "large" or an `Analytic`.
         sees: what the network is given as `t`: the "time" itself; its "log_snr", and with it
             $x_t/\sqrt{\alpha^2 + \sigma^2}$ as input, so that the input is the same under every schedule; "nothing",
             which is always zero: the network is blind to the noise level; or a function of the time, float64.
@@ -167,7 +168,7 @@ class Denoiser(NetworkDenoiser):
     ) -> None:
         super().__init__(network, process, sees)
         self.predicts = named("predicts", predicts, prediction.NAMED)
-        self.variance = named("variance", variance, SIMPLE)
+        self.variance = variance_of("variance", variance, self.predicts)
         if sees == "nothing" and isinstance(self.predicts, prediction.F):
             raise ConfigError("sees", "'nothing'", "another prediction than F, whose input the noise level scales")
         if self.predicts.needs_signal and bool(process.schedule.alpha(1.0) == 0):
@@ -190,7 +191,8 @@ class Denoiser(NetworkDenoiser):
         """The estimate that a prediction and its spread imply."""
         guess, process = self.predicts.read(output, noisy), self.process
         about = (noisy.x_t, noisy.t, process, self.variance, spread)
-        return Estimate(guess.x, guess.eps, *about, guess.level_logits, guess.mixture, guess.spiked)
+        estimate = Estimate(guess.x, guess.eps, *about, guess.level_logits, guess.mixture, guess.spiked)
+        return estimate.with_variance(self.variance)
 
     def split(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.variance.needs_spread:
@@ -203,6 +205,24 @@ class Denoiser(NetworkDenoiser):
             return torch.cat([predicted, odds], 1), spread
         predicted, spread = output.chunk(2, dim=1)
         return predicted, spread
+
+
+def variance_of(where: str, value: str | ReverseVariance, predicts: object) -> ReverseVariance:
+    """The reverse variance that a name stands for; an object stands for itself.
+
+    Args:
+        where: the option, for errors.
+        value: the name, or the object.
+        predicts: what the network's output means.
+
+    Raises:
+        ConfigError: an unknown name; "matched", and a prediction that gives no law of each entry.
+    """
+    if value != "matched":
+        return named(where, value, SIMPLE)
+    if not isinstance(predicts, Levels | Mixture):
+        raise ConfigError(where, value, "small or large; or a network that predicts levels or mixtures")
+    return Matched(predicts.lattice if isinstance(predicts, Levels) else None)
 
 
 def named(where: str, value: str | Named, names: Mapping[Any, Named]) -> Named:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.shapes import in_turn, over
-from inkwash.denoise.denoiser import AnyDenoiser, named
+from inkwash.denoise.denoiser import AnyDenoiser, variance_of
 from inkwash.denoise.prediction import Prediction
 from inkwash.process.distributions import Bins, Lattice
 from inkwash.process.gaussian import Estimate, require_gaussian
-from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
+from inkwash.process.variance import Analytic, ReverseVariance
 
 
 class Wrapper(nn.Module, ABC):
@@ -192,31 +192,30 @@ def with_variance(denoiser: AnyDenoiser, variance: str | ReverseVariance, where:
 
     Args:
         denoiser: the denoiser, which may have another variance already.
-        variance: "small", "large", "learned", "free" or an object; "analytic" if the denoiser was made with one.
+        variance: "small", "large", "matched", "learned", "free" or an object; "analytic" if the denoiser was made with
+            one.
         where: the option, for errors.
 
     Raises:
         ConfigError: an unknown name; a process whose reverse step has no variance of its own; or a variance that needs
-            a spread which the network was not trained to give.
+            a spread which the network was not trained to give, or a law of each entry which it does not predict.
     """
     if not denoiser.process.has_variance:
         need = f"none: the reverse step of a {type(denoiser.process).__name__} process follows from its estimate"
         raise ConfigError(where, variance, need)
     bare = without(WithVariance, denoiser)
-    trained = _trained_variance(bare)
+    trained: ReverseVariance | None = _made_with(bare, "variance")
     if variance == "analytic":
         if not isinstance(trained, Analytic):
             raise ConfigError(where, variance, "a measured one, such as model.measured_variance(x)")
         return bare
-    decided = named(where, variance, SIMPLE)
+    decided = variance_of(where, variance, _made_with(bare, "predicts"))
     if decided.needs_spread and trained is not None and type(decided) is not type(trained):
         name = type(decided).__name__.lower()
         raise ConfigError(where, name, f"small, large or analytic; or a network that was trained with {name} variance")
-    return bare if decided is trained else WithVariance(bare, decided)
+    return bare if decided == trained else WithVariance(bare, decided)
 
 
-def _trained_variance(denoiser: AnyDenoiser) -> ReverseVariance | None:
-    """The variance that a network was made for; None if the denoiser does not say."""
-    return (
-        _trained_variance(denoiser.denoiser) if isinstance(denoiser, Wrapper) else getattr(denoiser, "variance", None)
-    )
+def _made_with(denoiser: AnyDenoiser, option: str) -> Any:
+    """The variance or the prediction that a network was made for; None if the denoiser does not say."""
+    return _made_with(denoiser.denoiser, option) if isinstance(denoiser, Wrapper) else getattr(denoiser, option, None)

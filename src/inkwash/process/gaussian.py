@@ -178,7 +178,8 @@ class Estimate(AnyEstimate):
         t: its time, `()` or `(B,)`, float64.
         process: the process that made the noise.
         variance: the variance of the reverse step.
-        spread: the network's output for that variance, `(B, *event)`, if the variance needs one.
+        spread: what that variance needs beside the times, `(B, *event)`: an output of the network for it, or the
+            variance of each entry under the law that the network predicts; None if it needs neither.
         level_logits: log-probabilities of each entry's levels, up to a constant, `(B, *event, levels)`, if the network
             predicts them.
         mixture: the law of each entry given $x_t$, if the network predicts one.

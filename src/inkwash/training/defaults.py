@@ -67,6 +67,8 @@ _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "mean": "bound",
 }
 """The usual objective of a prediction, if it is not the simple one."""
+_USUAL_VARIANCE: Mapping[PredictionName, VarianceName] = {"levels": "small", "mixture": "matched"}
+"""The usual reverse variance of a prediction, if it is not the large one."""
 _TRAINS_SCHEDULE: Mapping[ScheduleName, tuple[ObjectiveName, ...]] = {
     "learned": ("continuous", "bound"),
     "learned-betas": ("bound",),
@@ -151,8 +153,8 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
     if predicts == "mixture" and (config.sees != "log_snr" or not are_plain):
         need = "data without categories and missing entries, and denoiser.sees log_snr"
         raise ConfigError("denoiser.predicts", predicts, need)
-    variance, clip = "small" if predicts == "levels" else "large", spec.levels is not None and not by_level
-    filled = with_defaults(config, predicts=predicts, variance=variance, clip=clip)
+    variance = _USUAL_VARIANCE.get(predicts, "large")
+    filled = with_defaults(config, predicts=predicts, variance=variance, clip=spec.levels is not None and not by_level)
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)

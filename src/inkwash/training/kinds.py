@@ -19,7 +19,7 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.options import Fraction, narrowed
 from inkwash.core.resolved import ResolvedDenoisingConfig, ResolvedProcessConfig
 from inkwash.data.spec import DataSpec
-from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser
+from inkwash.denoise.denoiser import Denoiser, NetworkDenoiser, variance_of
 from inkwash.denoise.discrete import MixedDenoiser, OddsDenoiser
 from inkwash.denoise.prediction import NAMED, Levels, Mean, Mixture, Prediction
 from inkwash.denoise.spikes import Spiked
@@ -32,7 +32,7 @@ from inkwash.process.mixed import Mixed
 from inkwash.process.noise.closed import LogLinearSchedule, SohlDicksteinSchedule
 from inkwash.process.noise.schedule import Schedule
 from inkwash.process.process import Discrete, Scheduled
-from inkwash.process.variance import SIMPLE, Analytic, ReverseVariance
+from inkwash.process.variance import Analytic, ReverseVariance
 from inkwash.training.objective import MixedLoss, Objective, Regression
 
 _TRAINED: tuple[ScheduleName, ...] = ("learned-betas", "learned")
@@ -131,7 +131,7 @@ def _schedule(config: ResolvedProcessConfig) -> Schedule:
 
 def _number_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.Module) -> Denoiser:
     process = _gaussian(config.process, spec)
-    prediction, variance = _prediction(config, spec), _variance(config, process)
+    prediction, variance = _prediction(config, spec), _variance(config, spec, process)
     return Denoiser(network, process, prediction, variance, config.denoiser.sees)
 
 
@@ -142,7 +142,7 @@ def _odds_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.
 
 def _mixed_denoiser(config: ResolvedDenoisingConfig, spec: DataSpec, network: nn.Module) -> MixedDenoiser:
     process = _mixed(config.process, spec)
-    prediction, variance = _prediction(config, spec), _variance(config, process.numbers)
+    prediction, variance = _prediction(config, spec), _variance(config, spec, process.numbers)
     return MixedDenoiser(network, process, prediction, variance, config.denoiser.sees)
 
 
@@ -175,12 +175,12 @@ def lattice_of(spec: DataSpec) -> Lattice:
     return spec.lattice
 
 
-def _variance(config: ResolvedDenoisingConfig, process: Gaussian) -> ReverseVariance:
+def _variance(config: ResolvedDenoisingConfig, spec: DataSpec, process: Gaussian) -> ReverseVariance:
     """The reverse variance, before anything is measured."""
     name = narrowed(NumberOptions, config.denoiser, "denoiser").variance
-    if name != "analytic":
-        return SIMPLE[name]
-    return Analytic.of_normal_data(process.schedule, config.process.steps)
+    if name == "analytic":
+        return Analytic.of_normal_data(process.schedule, config.process.steps)
+    return variance_of("denoiser.variance", name, _prediction(config, spec))
 
 
 def _describe_gaussian(config: ResolvedDenoisingConfig) -> str:
