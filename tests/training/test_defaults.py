@@ -3,7 +3,6 @@
 from dataclasses import fields, replace
 
 import pytest
-from bugs import bug
 from small_specs import image, options, usual, vector
 
 from inkwash.core.config import Config, DataConfig, DenoiserConfig, NetworkConfig, ProcessConfig, TrainConfig
@@ -11,7 +10,6 @@ from inkwash.core.errors import ConfigError
 from inkwash.core.options import check, from_json, to_json
 from inkwash.core.resolved import ResolvedDiffusionConfig
 from inkwash.nn import NETWORKS
-from inkwash.training import defaults
 from inkwash.training.kinds import KINDS
 from inkwash.training.resolve import resolve
 
@@ -41,22 +39,6 @@ def test_nothing_is_left_open_and_all_of_it_is_valid(spec, kind):
     assert resolve(config, spec) == config
     assert from_json(ResolvedDiffusionConfig, to_json(config)) == config
     assert resolve(replace(config, data=DataConfig(labels="y")), spec).train.condition_dropout == 0.1
-
-
-@bug("long whatever the steps", defaults, "_is_long", lambda config, spec: bool(config.augment))
-@bug("long whatever the size", defaults, "_is_long", lambda config, spec: bool(config.augment) and not config.steps)
-@bug("never long", defaults, "_is_long", lambda config, spec: False)
-def test_small_examples_that_are_transformed_are_trained_on_for_longer_and_at_half_the_rate():
-    """Only if nothing is said of the steps: a rate of its own belongs to a number of steps."""
-
-    def trained(spec, **train):
-        return resolve(Config("x", train=TrainConfig(**train)), spec).train
-
-    for spec, is_small in ((image(1, 8, 8, levels=17), True), (image(1, 32, 32), False)):
-        plain, warped = trained(spec), trained(spec, augment=("warp",))
-        assert (warped.steps > 3 * plain.steps) == is_small
-        assert warped.learning_rate / plain.learning_rate == (0.5 if is_small else 1)
-        assert trained(spec, augment=("warp",), steps=1500).learning_rate == plain.learning_rate
 
 
 def test_what_is_given_is_kept():

@@ -298,12 +298,12 @@ class TrainConfig:
 
     steps: Count | None = None
     """Number of optimizer steps; the learning rate reaches zero at the last. By default 1,500 for series, images and
-    volumes, or 8,000 with augment where an example has no more than 256 entries, and for vectors and tables 3 per
-    example, but at least 300 and at most 5,000, because a network learns few examples by heart."""
+    volumes, and for vectors and tables 3 per example, but at least 300 and at most 5,000, because a network learns few
+    examples by heart."""
     batch_size: Annotated[int, Range(1, 10**6)] | None = None
     """Examples per step, over all processes."""
     learning_rate: Positive | None = None
-    """Peak learning rate of AdamW. The default is halved where augment makes training longer by default."""
+    """Peak learning rate of AdamW."""
     warmup: Annotated[int, Range(0, 10**9)] = 100
     """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Range(0)] = 0.01

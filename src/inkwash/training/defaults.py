@@ -94,7 +94,7 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     network = _resolve_network(config.network, spec, examples)
     objective = _objective(config.train, process, denoiser)
     times = _times(config.train, process, objective)
-    rate = network_options(network).learning_rate(math.prod(spec.shape)) * (0.5 if _is_long(config.train, spec) else 1)
+    rate = network_options(network).learning_rate(math.prod(spec.shape))
     open_train = with_defaults(config.train, objective=objective, times=times, learning_rate=rate)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
     decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
@@ -216,28 +216,19 @@ def resolve_train(config: TrainConfig, spec: DataSpec, examples: int | None, dat
     require_moves(config.augment or (), spec.size, spec.describe())
     if config.augment_share is not None and not config.augment:
         raise ConfigError("train.augment_share", config.augment_share, "train.augment; nothing is transformed")
-    batch_size = config.batch_size or ((64 if _is_small(spec) else 32) if spec.size else 256)
+    small = math.prod(spec.shape) <= SMALL
+    batch_size = config.batch_size or ((64 if small else 32) if spec.size else 256)
     if (config.micro_batch_size or 1) > batch_size:
         raise ConfigError("train.micro_batch_size", config.micro_batch_size, f"at most train.batch_size, {batch_size}")
     filled = with_defaults(
         config,
-        steps=(8000 if _is_long(config, spec) else 1500) if spec.size else _steps(examples),
+        steps=1500 if spec.size else _steps(examples),
         batch_size=batch_size,
         micro_batch_size=batch_size,
         condition_dropout=0.1 if data.conditional else None,
         augment_share=0.5 if config.augment else None,
     )
     return narrowed(ResolvedTrainConfig, filled, "train")
-
-
-def _is_small(spec: DataSpec) -> bool:
-    return math.prod(spec.shape) <= SMALL
-
-
-def _is_long(config: TrainConfig, spec: DataSpec) -> bool:
-    """Whether training is long because nothing else was asked for: a network that sees small examples transformed does
-    not learn them by heart as soon, and has more to learn."""
-    return config.steps is None and bool(config.augment) and _is_small(spec)
 
 
 def _steps(examples: int | None) -> int:
