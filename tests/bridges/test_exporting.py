@@ -262,6 +262,7 @@ def test_a_network_that_cannot_be_traced_is_one_line(tmp_path, capfd):
     with pytest.raises(ConfigError, match=r"to: got torch-export, and a network that torch\.export refuses") as error:
         export(model, "torch-export", tmp_path / "a.pt2")
     assert "\n" not in str(error.value)
+    assert str(error.value).partition(", need")[0].endswith(")")
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 

@@ -7,6 +7,7 @@ import pytest
 from faults import run_cli, tiny, without_pictures
 
 import inkwash as iw
+from inkwash.commands.relatives import data_options
 from inkwash.training.fit import fit
 
 netCDF4 = pytest.importorskip("netCDF4", reason="pip install 'inkwash[netcdf]'")
@@ -78,3 +79,22 @@ def test_what_does_not_fit_is_one_line(run, tmp_path, capsys):
     assert run_cli(["forecast", run, f"{tmp_path}/none.nc:T", "--out", tmp_path / "out"]) == 3
     assert "none.nc:T: got no such file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_array_behind_the_colon_of_the_data_is_that_of_every_file(tmp_path, capsys):
+    """What an array of another name holds, which is read where nobody says a name, is far from the data."""
+    gaps = np.where(RANDOM.random(SERIES.shape) < 0.2, np.nan, SERIES)
+    np.savez(tmp_path / "all.npz", past=gaps, x=gaps + 5000)
+    data = iw.DataConfig(layout="NL", missing=True)
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        fit(replace(tiny(f"{tmp_path}/all.npz:past", steps=2), data=data), tmp_path / "run")
+    out, words = tmp_path / "out", ["--out", tmp_path / "out", "--steps", 2, "-n", 1]
+    assert run_cli(["impute", tmp_path / "run", tmp_path / "all.npz", *words]) == 0
+    draws = np.load(out / "completed.npy")[0]
+    assert np.array_equal(draws[~np.isnan(gaps)], gaps[~np.isnan(gaps)].astype(np.float32))
+    assert data_options(tmp_path / "run").key == "past"
+    gaps[0, 0] = np.inf
+    np.save(tmp_path / "endless.npy", gaps)
+    assert run_cli(["impute", tmp_path / "run", tmp_path / "endless.npy", *words]) == 3
+    assert "endless.npy: got 1 infinite numbers" in capsys.readouterr().err

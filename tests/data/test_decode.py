@@ -152,3 +152,14 @@ def test_a_turned_palette_is_upright(tmp_path):
     for i in range(2):
         (tmp_path / f"{i}.png").write_bytes(buffer.getvalue())
     assert np.array_equal(load_dataset(tmp_path).data[0], np.rot90(few, -1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_turned_tiff_is_upright_and_said_to_be_turned(tmp_path, dtype):
+    exif, upright = Image.Exif(), np.arange(24, dtype=dtype).reshape(4, 6)
+    exif[0x0112] = 6
+    for i in range(2):
+        Image.fromarray(np.rot90(upright + i)).save(tmp_path / f"{i}.tif", exif=exif)
+    data = load_dataset(tmp_path)
+    assert np.array_equal(data.data[1], upright + 1)
+    assert "2 picture(s) turned upright by their EXIF orientation" in data.notes

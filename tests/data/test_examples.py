@@ -218,3 +218,34 @@ def test_a_row_of_a_table_is_an_example(tmp_path, ending):
     one = Path(tmp_path / f"one.{ending}")
     row.to_csv(one, index=False) if ending == "csv" else row.to_parquet(one)
     assert np.array_equal(read_example(one, data.spec), data.data[ONE], equal_nan=True)
+
+
+def test_a_name_of_an_array_holds_only_for_files_of_the_format_of_the_data(tmp_path):
+    config = iw.DataConfig(layout="NL", key="other")
+    spec = load_dataset(npz(tmp_path, SERIES), config).spec
+    assert np.array_equal(read_values(npz(tmp_path, SERIES), spec, config), -SERIES)
+    assert np.array_equal(read_values(matlab(tmp_path, SERIES), spec, config), SERIES)
+
+
+def test_a_name_behind_the_colon_of_a_file_without_names_is_refused(tmp_path):
+    spec = load_dataset(SERIES, NL).spec
+    np.save(tmp_path / "one.npy", SERIES[ONE])
+    with pytest.raises(DataError, match=r"one.npy:x: got 'x' behind the colon, need only .*one.npy"):
+        read_values(f"{tmp_path}/one.npy:x", spec)
+    FRAME.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match="'wind' behind the colon"):
+        read_values(f"{tmp_path}/a.csv:wind", load_dataset(tmp_path / "a.csv").spec)
+
+
+def test_values_that_are_no_real_numbers_are_refused_and_infinite_ones_are_read_as_a_run_reads_them(tmp_path):
+    values = SERIES[ONE].astype(np.float32)
+    values[2] = np.inf
+    spec = load_dataset(SERIES.astype(np.float32), NL).spec
+    np.save(tmp_path / "one.npy", values)
+    with pytest.raises(DataError, match="got 1 infinite numbers"):
+        read_values(tmp_path / "one.npy", spec)
+    found = read_values(tmp_path / "one.npy", spec, iw.DataConfig(infinite="missing"))
+    assert np.array_equal(found, np.where(np.arange(12) == 2, np.nan, SERIES[ONE]), equal_nan=True)
+    np.save(tmp_path / "two.npy", values + 1j)
+    with pytest.raises(DataError, match="got values of type complex64, need real numbers"):
+        read_values(tmp_path / "two.npy", spec)

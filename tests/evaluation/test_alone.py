@@ -128,3 +128,12 @@ def test_what_does_not_go_with_a_model_is_refused_in_one_line(options, error, li
 def test_an_evaluation_of_a_run_stays_in_the_run(tmp_path):
     with pytest.raises(ConfigError, match="out: got elsewhere, need none"):
         evaluate(tmp_path, out="elsewhere")
+
+
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_sampled(tmp_path, monkeypatch, below):
+    monkeypatch.setattr(evaluating, "subject_of", lambda *arguments, **options: pytest.fail("it was evaluated"))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match=r"out: got .*, where a file is, need the name of a folder"):
+        evaluate(exact(), QUICK, data=pixels(SECOND), out=tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text() == "mine"

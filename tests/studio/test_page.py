@@ -163,3 +163,34 @@ def test_a_run_is_trained_and_its_table_filled_in(page, runs):
     page.ask("Fill in")
     assert page.one("section[data-state=done] tbody th").text == "age"
     assert page.complaints() == []
+
+
+def test_an_error_on_a_row_goes_with_a_row_that_there_is(page):
+    page.open("Runs")
+    page.one('button[aria-label="Open rows"]').click()
+    page.open("Fill in")
+    row = "label > input[min='0']"
+    page.write(row, f"999{Keys.TAB}")
+    page.wait(lambda: "got 999" in page.one(".error").text, "what is wrong")
+    page.write(row, f"1{Keys.TAB}")
+    page.wait(lambda: not any(each.text for each in page.all(".error")), "no error")
+
+
+def test_no_run_is_a_choice_and_a_run_that_cannot_be_opened_is_said_in_colour(page):
+    def choose(name):
+        script = (
+            "const it = document.getElementById('run'); it.value = arguments[0]; it.dispatchEvent(new Event('change'))"
+        )
+        page.driver.execute_script(script, name)
+
+    choose("rows")
+    page.one('nav button[data-screen="Fill in"]')
+    choose("")
+    page.wait(lambda: [each.text for each in page.all("nav button")] == ["Runs", "Lecture"], "two screens")
+    assert page.all("#about")[0].text == ""
+    page.driver.execute_script("document.getElementById('run').add(new Option('gone', 'gone'))")
+    choose("gone")
+    page.wait(lambda: page.all("#about")[0].get_attribute("class") == "error", "what is wrong")
+    choose("pictures")
+    page.one('nav button[data-screen="Inpaint"]')
+    assert page.one("#about").get_attribute("class") == ""

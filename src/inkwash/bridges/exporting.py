@@ -145,7 +145,8 @@ def _traced(portable: Portable, model: Diffusion, to: ExportName) -> ExportedPro
     except ConfigError:
         raise
     except Exception as error:  # what torch.export raises has no common base
-        got = f"{to}, and a network that torch.export refuses ({type(error).__name__}: {error})".splitlines()[0]
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        got = f"{to}, and a network that torch.export refuses ({why})"
         need = "one that treats batches of every size, and all values in them, alike; the networks of inkwash do"
         raise ConfigError("to", got, need) from error
 

@@ -12,7 +12,7 @@ from inkwash.commands.impute import LEVEL_NAMES, LEVELS
 from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
-from inkwash.commands.relatives import example, require_there
+from inkwash.commands.relatives import data_options, example, require_there
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
@@ -22,7 +22,7 @@ from inkwash.data.spec import DataSpec
 from inkwash.model.forecast import axis_of_time, by_channel
 from inkwash.model.model import Model
 from inkwash.posterior.method import Method
-from inkwash.training.run import StrPath, read_header
+from inkwash.training.run import StrPath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ def _past_of(run: StrPath, model: Model, name: str, horizon: int) -> tuple[Array
         past, future = np.split(series, [max(cut, 0)], axis)
         return past, future
     require_there(name)
-    found = read_values(name, model.units.spec, read_header(run)[0].config.data)
+    found = read_values(name, model.units.spec, data_options(run))
     return (found[None] if found.ndim == len(shape) else found), None
 
 

@@ -11,12 +11,13 @@ import numpy as np
 from inkwash.commands.keywords import model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
+from inkwash.commands.relatives import data_options
 from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.core.text import typed
-from inkwash.data.arrays import read_npy
-from inkwash.data.readers import read, read_rows, table_suffix
+from inkwash.data.examples import read_values
+from inkwash.data.readers import read_rows, table_suffix
 from inkwash.data.spec import DataSpec
 from inkwash.posterior.method import Method
 from inkwash.training.run import StrPath
@@ -27,18 +28,21 @@ LEVEL_NAMES = tuple(f"q{level:.0%}".replace("%", "") for level in LEVELS)
 _HEADER = ("row", "column", *LEVEL_NAMES, "likeliest", "probability")
 
 
-def read_incomplete(path: Path, spec: DataSpec) -> Array:
+def read_incomplete(path: Path, spec: DataSpec, config: DataConfig | None = None) -> Array:
     """Examples of a known kind with missing entries, float64 `(B, …)`: a file of a table's columns, in any
     order; of other data an `.npy` file with NaN, or a file of a format that says what is missing.
+
+    Args:
+        path: the file, perhaps with a colon and the name of an array behind it.
+        spec: what the data is.
+        config: how a run reads its data.
 
     Raises:
         DataError: an unreadable file, or one of other examples.
     """
     if spec.columns is not None:
         return read_rows(path, spec)
-    array = read_npy(path) if path.suffix.lower() == ".npy" else np.asarray(read(path, DataConfig()).data)
-    if array.dtype.kind not in "biuf":
-        raise DataError(str(path), f"values of type {array.dtype}", "numbers, with NaN for what is missing")
+    array = read_values(path, spec, config)
     if array.ndim == 0 or array.shape[1:] != spec.data_shape:
         raise DataError(str(path), f"shape {array.shape}", f"examples of shape {spec.data_shape}, along the first axis")
     return np.array(array, np.float64)
@@ -67,7 +71,7 @@ def impute_to_folder(
     """
     keywords, model = walk_options(options), model_of(run, options, output.display)
     spec = model.units.spec
-    given = read_incomplete(source, spec)
+    given = read_incomplete(source, spec, data_options(run))
     gone = np.isnan(given)
     if not gone.any():
         raise DataError(str(source), "no missing entry", "some: empty cells of a table, or NaN in an .npy file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from inkwash.bridges.pipelines import is_pipeline
 from inkwash.commands.keywords import condition_keywords, model_of, walk_options
 from inkwash.commands.options import SamplingOptions
 from inkwash.commands.output import Output
+from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.progress import tracked
 from inkwash.core.shapes import Array
@@ -31,14 +33,22 @@ def example(run: StrPath, model: Model, name: str) -> Array:
     """
     if not name.isdecimal():
         require_there(name)
-        config = None if is_pipeline(run) else read_header(run)[0].config.data
-        return read_example(name, model.units.spec, config)
+        return read_example(name, model.units.spec, data_options(run))
     if is_pipeline(run):
         raise DataError(name, "the number of a held-out example, and a pipeline", "a picture or a file of one")
     held_out = Run(Path(run)).split()[1]
     if len(name) > len(str(len(held_out))) or int(name) >= len(held_out):
         raise DataError(name, "no such example", f"one of the {len(held_out)} held out, 0 to {len(held_out) - 1}")
     return np.asarray(Run(Path(run)).dataset().data[held_out[int(name)]])
+
+
+def data_options(run: StrPath) -> DataConfig | None:
+    """How a run reads its data, with the name of the array that stands behind the colon of its source; None for a
+    pipeline."""
+    if is_pipeline(run):
+        return None
+    config = read_header(run)[0].config
+    return replace(config.data, key=config.data.key or divided(config.source)[1])
 
 
 def require_there(name: str) -> None:

@@ -103,7 +103,7 @@ def decode(where: str, opener: Opener, pages: PagesName | None = None) -> Decode
                     return _of_deep_png(where, picture, content)
         except UnidentifiedImageError:
             if not content.startswith(_TIFF):
-                raise
+                raise ValueError("its beginning is that of none" if content else "it is empty") from None
         return _of_tiff(where, content, pages)
 
 
@@ -147,8 +147,8 @@ def _damage_named(where: str) -> Iterator[None]:
         except (*_DAMAGE, Image.DecompressionBombError, bomb) as error:
             if isinstance(error, DataError):
                 raise
-            need = "a PNG, JPEG or TIFF picture; --data.skip-damaged leaves it out"
-            raise DamagedError(where, f"no readable picture ({short(error)})", need) from None
+            got = f"no readable picture ({short(error)})"
+            raise DamagedError(where, got, "a PNG, JPEG or TIFF picture") from None
 
 
 def _is_beyond_pillow(picture: Any) -> bool:
@@ -199,9 +199,9 @@ def _frame(where: str, picture: Any) -> tuple[Array, tuple[str, ...]]:
     """The pixels of a picture, or of the frame at which it stands, and what was done to them."""
     from PIL import ImageOps
 
-    picture.load()
     turned = _is_turned(picture)
-    shown, done = _converted(where, ImageOps.exif_transpose(picture) if turned else picture)
+    picture.load()  # Pillow turns a TIFF here
+    shown, done = _converted(where, ImageOps.exif_transpose(picture) if _is_turned(picture) else picture)
     pixels = np.asarray(shown)
     pixels = pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == np.bool_ else pixels
     return pixels.astype(pixels.dtype.newbyteorder("=")), (*done, *((TURNED,) if turned else ()))

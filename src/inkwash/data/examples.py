@@ -64,22 +64,41 @@ def read_values(source: str | Path, spec: DataSpec, config: DataConfig | None = 
     Raises:
         DataError: an unreadable file, a table with other columns, or values that were recorded otherwise than the data.
     """
-    text, key = divided(str(source))
+    (text, key), config = divided(str(source)), config or DataConfig()
     path, known = Path(text), format_of(Path(text))
+    if key is not None and (spec.columns or (known.read_rows is None and "key" not in known.options)):
+        raise DataError(str(source), f"{key!r} behind the colon", f"only {text}, which is read as a whole")
+    if known.read_rows is not None and spec.columns:
+        return known.read_rows(path, spec)
     if known.read_rows is not None:
-        return known.read_rows(path, spec) if spec.columns else _series(known.read(path, DataConfig()), text, key, spec)
-    raw = (known.read_one or known.read)(path, _options(key, config or DataConfig(), known, spec))
+        return _known(_series(known.read(path, DataConfig()), text, key, spec), text, config)
+    raw = (known.read_one or known.read)(path, _options(key, config, known, spec))
     _require_like(text, known, raw, spec)
-    values = np.array(raw.data)
+    values = _known(np.array(raw.data), text, config)
     return values.astype(spec.dtype) if np.dtype(spec.dtype).kind == "f" and values.dtype.kind in "biu" else values
 
 
+def _known(values: Array, where: str, config: DataConfig) -> Array:
+    """Real numbers; infinite ones are missing if the run reads them so.
+
+    Raises:
+        DataError: values of another type, or infinite ones.
+    """
+    if values.dtype.kind not in "biuf":
+        raise DataError(where, f"values of type {values.dtype}", "real numbers")
+    endless = np.isinf(values)
+    if endless.any() and config.infinite != "missing":
+        raise DataError(where, f"{endless.sum()} infinite numbers", "numbers, or NaN for what is not known")
+    return np.where(endless, values.dtype.type(np.nan), values) if endless.any() else values
+
+
 def _options(key: str | None, config: DataConfig, known: Format, spec: DataSpec) -> DataConfig:
-    """How a file is read: as those of the run, and, without a name behind the colon, the array of the name that theirs
-    had."""
-    own = spec.origin["key"] if spec.origin is not None and spec.origin.format == known.name else None
+    """How a file is read: as those of the run, and, without a name behind the colon and in a file of the same format,
+    the array of the name that theirs had."""
+    same_format = known.write is None if spec.origin is None else spec.origin.format == known.name
+    own = (spec.origin["key"] if spec.origin is not None else None) or config.key
     alike = {name: getattr(config, name) for name in _OF_A_RUN}
-    return replace(DataConfig(), key=key or own or config.key, **alike)
+    return replace(DataConfig(), key=key or (own if same_format else None), **alike)
 
 
 def _require_like(where: str, known: Format, raw: Raw, spec: DataSpec) -> None:

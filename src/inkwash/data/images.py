@@ -182,6 +182,7 @@ class _Readable:
                 yield i, name, decoder()
             except DamagedError as error:
                 if not self.skip:
+                    error.args = (f"{error}; --data.skip-damaged leaves it out",)
                     raise
                 self.damaged.append(error)
 

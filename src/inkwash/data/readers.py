@@ -299,6 +299,8 @@ def format_of(path: Path) -> Format:
     Raises:
         DataError: there is none, or a package that it needs is missing.
     """
+    if shards.is_pattern(str(path)) and not exists(path):  # it may be longer than the name of a file
+        return shards.FORMAT
     found = next((each for each in FILES if each.recognises(path)), None)
     if found is None or found.name == "pictures":
         found = next((each for each in plugged_in() if each.recognises(path)), found)

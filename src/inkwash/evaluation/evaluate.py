@@ -187,8 +187,10 @@ def evaluated_alone(
     out: StrPath | None = None,
 ) -> Evaluated:
     """`evaluate` of a model without a run, without writing anything."""
-    config = config or EvaluateConfig()
+    config, folder = config or EvaluateConfig(), Path(out or "evaluation")
     check(config, "evaluate")
+    if next(each for each in (folder, *folder.absolute().parents) if each.exists()).is_file():
+        raise ConfigError("out", f"{folder}, where a file is", "the name of a folder")
     if model.steps > 1:
         usual = SamplingConfig(steps=min(USUAL.steps or model.steps, model.steps))
         config = replace(config, sampling=merged(config.sampling, usual))
@@ -200,7 +202,7 @@ def evaluated_alone(
     subject = subject_of(model, dataset, split, config, display, function, **about)
     command = f"inkwash.evaluate(model, {config!r}, data=…)"
     heading = Heading("Model", describe_model(subject, len(dataset.data)), command)
-    return Evaluated(Path(out or "evaluation"), subject, measure(subject, None, display), heading)
+    return Evaluated(folder, subject, measure(subject, None, display), heading)
 
 
 def _features(

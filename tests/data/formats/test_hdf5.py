@@ -277,3 +277,10 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
     with pytest.raises(MissingPackageError, match=r"no package h5py, need pip install 'inkwash\[hdf5\]'"):
         load_dataset(path)
+
+
+def test_packing_by_the_convention_of_netcdf_is_told_of(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = np.arange(20).reshape(10, 2)
+        file["x"].attrs["add_offset"] = 3.0
+    assert "has add_offset, conventions of netCDF that are not applied" in iw.load_dataset(tmp_path / "x.h5").notes[0]

@@ -54,6 +54,7 @@ def _wrapped(variable, dtype, data):
 
 PACKED = {"scale_factor": np.float32(0.1), "add_offset": 20.0}
 MODELS = ["NETCDF4", "NETCDF4_CLASSIC", "NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET"]
+CLASSIC = ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"]
 
 
 @bug("gaps are zeros", netcdf, "_packed", _without_gaps, model="NETCDF4")
@@ -208,3 +209,61 @@ def test_a_label_that_is_missing_is_no_class(tmp_path, option):
         file.createVariable("kind", "i4", ("time",))[:] = np.ma.masked_less(np.arange(30) % 3, 1)
     with pytest.raises(DataError, match=r"a\.nc:kind: got missing entries, need a value for each example"):
         load_dataset(f"{path}:T", iw.DataConfig(**{option: "kind"}))
+
+
+KINDS = {"one": ("i2",), "two": ("i2", "f8"), "odd": ("i1", "i2", "f4")}
+
+
+@bug("the header is not looked at", netcdf, "require_complete", lambda path: None, model=CLASSIC[0], kind="odd")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", CLASSIC)
+def test_a_classic_file_is_refused_exactly_if_values_are_cut_off(tmp_path, model, kind):
+    """netCDF4 reads zeros there, which no value here has a byte of."""
+    path, cut = tmp_path / "all.nc", tmp_path / "cut.nc"
+    with netCDF4.Dataset(path, "w", format=model) as file:
+        file.createDimension("time", None)
+        file.createDimension("x", 3)
+        file.title = "a title"
+        file.createVariable("plain", "i2", ("x",))[:] = 0x0101
+        for i, dtype in enumerate(KINDS[kind]):
+            made = file.createVariable(f"v{i}", dtype, ("time", "x"), fill_value=2)
+            made.set_auto_maskandscale(False)
+            made.units, made[:] = "K", np.frombuffer(b"\1" * 15 * np.dtype(dtype).itemsize, dtype).reshape(5, 3)
+    content, name = path.read_bytes(), "v0"
+    whole = _all_of(path)
+    for size in range(len(content), len(content) - 24, -1):
+        cut.write_bytes(content[:size])
+        assert (f"it ends after {size} of" in _refusal(cut, name)) == (_all_of(cut) != whole)
+
+
+def _refusal(path, name):
+    try:
+        netcdf.read(path, iw.DataConfig(key=name))
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _all_of(path):
+    with netCDF4.Dataset(path) as file:
+        file.set_auto_maskandscale(False)
+        try:
+            return [each[...].tolist() for each in file.variables.values()]
+        except RuntimeError:
+            return None
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_labels_of_characters_are_words(tmp_path, model):
+    path, words = plain(tmp_path / "x.nc", TEMPERATURES, model=model), np.array([b"abc", b"z"] * 15, "S3")
+    with netCDF4.Dataset(path, "a") as file:
+        file.createDimension("letters", 3)
+        file.createVariable("site", "S1", ("time", "letters"))[:] = netCDF4.stringtochar(words)
+    data = load_dataset(f"{path}:T", iw.DataConfig(labels="site"))
+    assert data.condition.classes == ("abc", "z")
+    assert np.array_equal(data.labels, 1 + (words == b"z"))
+
+
+def test_a_scale_of_text_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"x.nc:T: got unreadable"):
+        load_dataset(f"{plain(tmp_path / 'x.nc', TEMPERATURES, scale_factor='2')}:T")

@@ -14,6 +14,7 @@ from faults import run_cli, tiny, without_pictures
 from PIL import Image
 
 import inkwash as iw
+from inkwash.core.errors import DataError
 from inkwash.data import stored
 from inkwash.data.formats import braces, shards
 from inkwash.data.rows import take
@@ -261,3 +262,31 @@ def test_a_label_that_is_null(path):
 @bad("x.tar: got no member with an ending")
 def test_no_examples(path):
     return tar(path / "x.tar", {"README": b"nothing"})
+
+
+def test_a_condition_of_text_is_a_number_and_labels_of_text_stay_as_they_are(tmp_path):
+    names, sizes = ["1_0", "10", "0.5", "1e3"], [0.5, 2, -1e3, 7]
+    content = {f"{i}.png": picture(PIXELS[i]) for i in range(4)}
+    content |= {f"{i}.txt": name.encode() for i, name in enumerate(names)}
+    content |= {f"{i}.size": f" {size!r}\n".encode() for i, size in enumerate(sizes)}
+    path = tar(tmp_path / "a.tar", content)
+    data = iw.load_dataset(path, iw.DataConfig(labels="txt", condition="size"))
+    assert data.condition.classes == tuple(sorted(names))
+    assert np.array_equal(data.given.data, sizes)
+
+
+def test_a_pattern_may_be_longer_than_the_name_of_a_file(tmp_path):
+    place = folder(tmp_path / "pets")
+    many = f"{place}/pets-{{{','.join(['000', '001', '002'] * 100)}}}.tar"
+    assert len(iw.load_dataset(many).data) == 3000
+
+
+def test_advice_on_a_damaged_picture_is_an_option_that_there_is(tmp_path):
+    content = {"0.png": picture(PIXELS[0]), "1.png": b""}
+    with pytest.raises(DataError, match=r"1.png: got no readable picture \(it is empty\), need a .* picture$"):
+        iw.load_dataset(tar(tmp_path / "a.tar", content))
+    (tmp_path / "folder").mkdir()
+    for name, each in content.items():
+        (tmp_path / "folder" / name).write_bytes(each)
+    with pytest.raises(DataError, match=r"1.png: got .*; --data.skip-damaged leaves it out$"):
+        iw.load_dataset(tmp_path / "folder")

@@ -124,3 +124,9 @@ def test_labels_of_text(tmp_path, version):
     data = load_dataset(f"{tmp_path}/a.zarr:x", iw.DataConfig(labels="kind"))
     assert data.condition.classes == ("a", "b")
     assert np.array_equal(data.labels - 1, np.arange(40) % 2)
+
+
+def test_packing_by_the_convention_of_netcdf_is_told_of(tmp_path):
+    data = iw.load_dataset(store(tmp_path / "x.zarr", attributes={"scale_factor": 0.5, "units": "K", "_FillValue": -9}))
+    assert np.array_equal(data.data, IMAGES)
+    assert any("x.zarr has scale_factor, _FillValue, conventions of netCDF" in note for note in data.notes)

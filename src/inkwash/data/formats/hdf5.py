@@ -17,7 +17,7 @@ from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.columns import listed
 from inkwash.data.formats.format import Format, ends_in, in_one
-from inkwash.data.formats.scaled import in_type
+from inkwash.data.formats.scaled import in_type, packing_note
 from inkwash.data.named import names_beside, read_named
 from inkwash.data.raw import DAMAGE, Raw, short
 from inkwash.data.spec import DataSpec
@@ -140,7 +140,7 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 
 def _notes(where: str, dataset: Any) -> list[str]:
-    notes = []
+    notes = [*packing_note(where, dataset.attrs)]
     if not (dataset.chunks or dataset.is_virtual or dataset.id.get_storage_size()):
         notes.append(f"{where} was never written: it reads as {dataset.fillvalue}")
     if dataset.chunks and not dataset.is_virtual:

@@ -17,8 +17,9 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats.format import Format, ends_in, in_one
+from inkwash.data.formats.netcdf3 import require_complete
 from inkwash.data.named import names_beside, read_named
-from inkwash.data.raw import DAMAGE, Raw, short
+from inkwash.data.raw import DAMAGE, Raw, readable
 from inkwash.data.rows import blocks
 from inkwash.data.spec import DataSpec
 from inkwash.data.stored import beside, stored
@@ -34,11 +35,10 @@ def read(path: Path, config: DataConfig) -> Raw:
     """
     import netCDF4
 
-    try:
+    with readable(str(path), "a complete netCDF file", (*DAMAGE, KeyError, IndexError)):
         file = netCDF4.Dataset(path)
         variables = dict(_variables(file, ""))
-    except DAMAGE as error:
-        raise DataError(str(path), f"an unreadable file ({short(error)})", "a complete netCDF file") from None
+        require_complete(path)
     names = [name for name, each in variables.items() if each.ndim and name not in _coordinates(variables)]
     known = (config.key, *names_beside(config).values())
     names += [name for name in known if name in variables and name not in names]
@@ -72,9 +72,12 @@ def _referred(variable: Any) -> list[str]:
 
 def _beside(where: str, variable: Any) -> Array:
     """Labels, a condition or lengths."""
+    import netCDF4
 
     def read() -> Array:
         found = variable[:]
+        if found.dtype == "S1" and found.ndim > 1:  # text as characters along a last axis
+            found = netCDF4.chartostring(np.ma.filled(found, b""))
         if np.ma.is_masked(found):
             raise DataError(where, "missing entries", "a value for each example")
         return np.ma.getdata(found)
@@ -90,7 +93,9 @@ def _variable(where: str, key: str, variables: dict[str, Any]) -> Raw:
     if 0 in variable.shape:
         raise DataError(where, f"an array of shape {variable.shape}", "one of 1 to 5 axes, none of them empty")
     variable.set_always_mask(True)
-    plain = _unmasked(where, variable, variable[:1].dtype)
+    with readable(where, "attributes of numbers, and a complete file", (*DAMAGE, TypeError), what="unreadable"):
+        dtype = variable[:1].dtype
+    plain = _unmasked(where, variable, dtype)
     masked = plain.dtype.kind == "f" and any(np.isnan(block).any() for block in blocks(plain))
     if plain.dtype.kind != "f" and _is_masked(variable):
         plain, masked = _unmasked(where, variable, np.dtype(np.float64)), True

@@ -1,10 +1,12 @@
 """Numbers of a file that stand for others, slope * number + intercept, and samples in the type of a file."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from inkwash.core.shapes import Array
+from inkwash.data.columns import listed
 
 _TYPES = (np.uint8, np.uint16, np.int16, np.int32, np.int64)
 
@@ -31,6 +33,17 @@ def scaled(numbers: Array, slope: float, intercept: float) -> Array:
         meant = sorted(slope * end + intercept for end in ends)
         dtype = integer_type(*meant) if is_integral else real_type(*ends)
     return (numbers.astype(np.float64) * slope + intercept).astype(dtype)
+
+
+def packing_note(where: str, attributes: Iterable[str]) -> tuple[str, ...]:
+    """A note on attributes by which netCDF packs values and marks missing ones, where a format has no such meaning.
+
+    Args:
+        where: what has them.
+        attributes: their names.
+    """
+    found = [name for name in ("scale_factor", "add_offset", "_FillValue", "missing_value") if name in {*attributes}]
+    return (f"{where} has {listed(found)}, conventions of netCDF that are not applied: values as stored",) * bool(found)
 
 
 def in_type(data: Array, dtype: np.dtype[np.generic]) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.arrays import array_in
+from inkwash.data.cells import is_finite
 from inkwash.data.columns import listed
 from inkwash.data.decode import Decoded, decode
 from inkwash.data.formats.braces import expanded
@@ -37,6 +39,7 @@ from inkwash.data.stored import beside, stored
 _ENDINGS = (".tar", ".tar.gz", ".tgz")
 _BLOCK, _LONGEST_HEADER, _MOST = 512, 1 << 20, 1 << 28
 _NEED = "a complete tar file"
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,13 @@ def read(path: Path, config: DataConfig) -> Raw:
     folder = {"folder": folders_of([PurePosixPath(each) for each in shards.keys])}
     options = replace(config, key=config.key or arrays[0], labels=None if config.labels == "folder" else config.labels)
     names = [*arrays, *words]
-    raw = read_named(str(path), names, options, partial(_examples, shards), lambda name: _beside(shards, words, name))
+    raw = read_named(
+        str(path),
+        names,
+        options,
+        partial(_examples, shards),
+        lambda name: _beside(shards, words, name, as_number=name == config.condition),
+    )
     return replace(raw, labels={**folder, **raw.labels})
 
 
@@ -138,7 +147,7 @@ def _listed(path: Path) -> Shards:
 
 def _paths_of(path: Path) -> tuple[Path, ...]:
     """The shards that a path stands for, all of which are there and are not compressed."""
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         paths: Any = sorted(each for each in paths_in(path) if each.name.lower().endswith(_ENDINGS))
     else:
         paths = (path,) if exists(path) else map(Path, expanded(str(path)))
@@ -267,8 +276,9 @@ def _words_in(shards: Shards, ending: str) -> list[tuple[str, str | None]]:
     return [(f"{ending}.{field}", field) for field in first] if isinstance(first, dict) else [(ending, None)]
 
 
-def _beside(shards: Shards, words: dict[str, tuple[str, str | None]], name: str) -> Array:
-    """Labels or a condition: arrays, fields of JSON, or text, which may be whole numbers, as in `.cls`."""
+def _beside(shards: Shards, words: dict[str, tuple[str, str | None]], name: str, as_number: bool) -> Array:
+    """Labels or a condition: arrays, fields of JSON, or text, which may be whole numbers, as in `.cls`; of a condition,
+    which `as_number` says it is, real numbers, too."""
     ending, field = words.get(name, (name, None))
     shards.require_complete(ending)
     size = int(shards.members[ending][:, 3].sum())
@@ -279,10 +289,9 @@ def _beside(shards: Shards, words: dict[str, tuple[str, str | None]], name: str)
         if f".{ending}".endswith((".json", ".jsn")):
             return shards.each(ending, partial(_field, field))
         texts = shards.each(ending, lambda content: content.decode().strip())
-        try:
+        if all(map(_WHOLE.fullmatch, texts)):
             return [int(text) for text in texts]
-        except ValueError:
-            return texts
+        return [float(text) for text in texts] if as_number and all(map(is_finite, texts)) else texts
 
     return beside(f"{shards.where}: .{name}", size, values)
 

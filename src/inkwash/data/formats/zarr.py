@@ -17,7 +17,7 @@ from inkwash.core.config import DataConfig
 from inkwash.core.errors import DataError
 from inkwash.core.shapes import Array
 from inkwash.data.formats.format import Files, Format
-from inkwash.data.formats.scaled import in_type
+from inkwash.data.formats.scaled import in_type, packing_note
 from inkwash.data.named import read_named
 from inkwash.data.raw import DAMAGE, Raw, readable, short
 from inkwash.data.spec import DataSpec
@@ -82,9 +82,8 @@ def _array(where: str, array: Any) -> Raw:
         except _DAMAGE as error:
             raise DataError(f"{where}[{first}:{end}]", f"unreadable ({short(error)})", "a complete store") from None
 
-    return Raw(
-        stored(where, array.shape, dtype, rows, array.chunks[0]), notes=(fill,) if there < chunks else (), kept=kept
-    )
+    notes = (*((fill,) if there < chunks else ()), *packing_note(where, array.attrs))
+    return Raw(stored(where, array.shape, dtype, rows, array.chunks[0]), notes=notes, kept=kept)
 
 
 def write(name: str, spec: DataSpec, data: Array) -> Files:

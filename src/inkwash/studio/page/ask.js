@@ -116,10 +116,15 @@ export function fillScreen({ about, ask }) {
   const cells = about.columns.map((column) => el("input", { list: column.values.length ? `of ${column.name}` : "" }));
   const lists = about.columns.filter((column) => column.values.length).map((column) => el("datalist", { id: `of ${column.name}` }, ...column.values.slice(0, 100).map((value) => el("option", { value }))));
   const load = async (n) => {
-    for await (const part of ask("examples", { first: n, n: 1 })) part.rows[0].forEach((text, i) => (cells[i].value = text));
+    answer.word.textContent = "";
+    try {
+      for await (const part of ask("examples", { first: n, n: 1 })) part.rows[0].forEach((text, i) => (cells[i].value = text));
+    } catch (error) {
+      answer.word.textContent = error.message;
+    }
   };
-  const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)).catch((error) => (answer.word.textContent = error.message)) });
-  load(0).catch((error) => (answer.word.textContent = error.message));
+  const row = el("input", { type: "number", min: "0", value: "0", onchange: () => load(Number(row.value)) });
+  load(0);
   const grid = el("div", { class: "cells", role: "group", "aria-label": "cells of the row" }, ...about.columns.map((column, i) => el("label", {}, column.name, cells[i])));
   const form = asking("Fill in", [number("n", "Draws", 50, { min: "1", max: "200" }), stepsField(), seed()], ({ steps, ...options }) =>
     answer.take((signal) => ask("fill", { ...options, walk: walking(steps), cells: cells.map((cell) => cell.value) }, signal), (part) => answer.body.append(filled(part.found), reproduce(part, "cells"))),

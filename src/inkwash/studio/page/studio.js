@@ -43,6 +43,21 @@ function buttons() {
   nav.replaceChildren(...fitting.map(([name]) => el("button", { type: "button", "data-screen": name, onclick: () => show(name) }, name)));
 }
 
+// Say what is open, or what went wrong.
+function say(words, isError = false) {
+  line.textContent = words;
+  line.className = isError ? "error" : "";
+}
+
+function close() {
+  page.opening.abort();
+  page.run = null;
+  page.about = null;
+  say("");
+  buttons();
+  show("Runs");
+}
+
 async function openRun(name, screen = "Walk") {
   page.opening.abort();
   page.leave.abort();
@@ -53,13 +68,13 @@ async function openRun(name, screen = "Walk") {
   buttons(); // the others need what the run is
   mark();
   select.value = name;
-  line.textContent = `opening ${name} …`;
+  say(`opening ${name} …`);
   try {
     for await (const part of ask(name, "about", {}, opening)) page.about = part;
-    line.textContent = `${page.about.data}; ${page.about.source}, step ${page.about.step} of ${page.about.steps}`;
+    say(`${page.about.data}; ${page.about.source}, step ${page.about.step} of ${page.about.steps}`);
   } catch (error) {
     if (opening.aborted) return; // another run was opened meanwhile
-    line.textContent = error.message;
+    say(error.message, true);
   }
   buttons();
   if (page.shows !== shows) return mark(); // another screen was opened meanwhile
@@ -73,13 +88,12 @@ async function reload(redraw = true) {
   if (redraw) show(page.screen);
 }
 
-select.addEventListener("change", () => select.value && openRun(select.value));
+select.addEventListener("change", () => (select.value ? openRun(select.value) : close()));
 try {
   page.state = await getJSON("start");
   buttons();
   await reload();
   if (page.state.first) await openRun(page.state.first, page.screen === "Runs" ? "Walk" : page.screen);
 } catch (error) {
-  line.textContent = error.message;
-  line.className = "error";
+  say(error.message, true);
 }
