@@ -333,7 +333,7 @@ def test_an_array_with_missing_entries_goes_the_same_way(tmp_path, monkeypatch, 
     assert run_cli(["evaluate", "run", "--examples", 16, "--bound-terms", 2, "--steps", 2]) == 0
     assert run_cli(["impute", "run", "new.npy", "-n", 2, "--steps", 4, "--out", "done"]) == 0
     for bad, message in (
-        (np.array(["1.5", "nan"]), "new.npy: got values of type <U3, need numbers"),
+        (np.array(["1.5", "nan"]), "new.npy: got values of type <U3, need real numbers"),
         (np.array(np.nan), "new.npy: got shape (), need examples of shape (3,)"),
         (other[0], "new.npy: got shape (3,), need examples of shape (3,)"),
         (other[:3, :2], "new.npy: got shape (3, 2), need examples of shape (3,)"),

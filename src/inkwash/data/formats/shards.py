@@ -39,7 +39,7 @@ from inkwash.data.stored import beside, stored
 _ENDINGS = (".tar", ".tar.gz", ".tgz")
 _BLOCK, _LONGEST_HEADER, _MOST = 512, 1 << 20, 1 << 28
 _NEED = "a complete tar file"
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def _beside(shards: Shards, words: dict[str, tuple[str, str | None]], name: str,
         if f".{ending}".endswith((".json", ".jsn")):
             return shards.each(ending, partial(_field, field))
         texts = shards.each(ending, lambda content: content.decode().strip())
-        if all(map(_WHOLE.fullmatch, texts)):
+        if all(map(_INTEGER.fullmatch, texts)):
             return [int(text) for text in texts]
         return [float(text) for text in texts] if as_number and all(map(is_finite, texts)) else texts
 
