@@ -222,6 +222,20 @@ def test_every_objective_has_a_finite_gradient_with_every_prediction_and_varianc
     assert all(p.grad.isfinite().all() for p in denoiser.parameters())
 
 
+@pytest.mark.parametrize("predicts", ["eps", "levels", "mixture"])
+def test_the_bound_of_an_example_does_not_depend_on_those_beside_it(predicts):
+    spec = replace(vector(3, levels=7), low=0.0, high=6.0)
+    config = resolve(
+        Config("x", process=ProcessConfig(steps=4), denoiser=DenoiserConfig(predicts), network=SMALL), spec
+    )
+    denoiser, random = build_denoiser(config, spec), torch.Generator().manual_seed(0)
+    x = build_lattice(config, spec).values().float()[torch.randint(7, (8, 3), generator=random)]
+    t, noise = (torch.arange(8).double() + 0.5) / 8, torch.randn(x.shape, generator=random)
+    bound = PairBound(4, build_lattice(config, spec))
+    alone = [bound.loss(denoiser, *(part[i : i + 1] for part in (x, t, noise))) for i in range(8)]
+    torch.testing.assert_close(bound.loss(denoiser, x, t, noise), torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("objective", ["bound", "hybrid"])
 @pytest.mark.parametrize("variance", ["learned", "free"])
 def test_a_new_network_that_predicts_the_mean_has_a_finite_gradient(objective, variance):

@@ -278,6 +278,10 @@ class NormalMixture(Independent):
         """The same law, of which no gradient is known."""
         return NormalMixture(self.logits.detach(), self.means.detach(), self.var.detach(), self.lattice)
 
+    def rows(self, index: Tensor) -> "NormalMixture":
+        """The law of the selected rows."""
+        return NormalMixture(self.logits[index], self.means[index], self.var[index], self.lattice)
+
     def draw(self, generator: torch.Generator) -> Tensor:
         """One draw per example, `(B, *event)`: a component by the Gumbel-max rule, then a draw of it."""
         k = gumbel_max(self.logits, generator)[..., None]
