@@ -18,7 +18,7 @@ from inkwash.data.columns import Column, listed
 from inkwash.data.decode import read_picture
 from inkwash.data.formats.format import Format
 from inkwash.data.images import is_picture_file
-from inkwash.data.raw import Raw
+from inkwash.data.raw import Raw, exists
 from inkwash.data.readers import divided, format_of
 from inkwash.data.reading import Reading
 from inkwash.data.spec import DataSpec
@@ -66,6 +66,8 @@ def read_values(source: str | Path, spec: DataSpec, config: DataConfig | None = 
     """
     (text, key), config = divided(str(source)), config or DataConfig()
     path, known = Path(text), format_of(Path(text))
+    if not exists(path):
+        raise DataError(text, "no such file", "examples, such as an .npy file of numbers")
     if key is not None and (spec.columns or (known.read_rows is None and "key" not in known.options)):
         raise DataError(str(source), f"{key!r} behind the colon", f"only {text}, which is read as a whole")
     if known.read_rows is not None and spec.columns:
