@@ -118,6 +118,7 @@ def test_a_run_from_before_is_not_resumed_with_numbers_that_recur(tmp_path, monk
     ("words", "message"),
     [
         (["--denoiser.predicts", "mixture"], "denoiser.predicts: got mixture"),
+        (["--denoiser.variance", "learned"], "denoiser.variance: got learned, need small, large or analytic"),
         (["--data.masses", "rain", "--model", "vae"], "data.masses: got rain, need no --data.masses for the model vae"),
         (["--data.masses", "rains"], "data.masses: got 'rains', need none, or columns of numbers"),
     ],
@@ -127,6 +128,7 @@ def test_what_does_not_go_together_is_refused(words, message, tmp_path, capsys):
     frame()[["rain", "heat"]].to_csv(path, index=False)
     assert run_cli(["train", path, "--out", tmp_path / "run", *words]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_vae_gives_every_number_a_density(tmp_path, monkeypatch):

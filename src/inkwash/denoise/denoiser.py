@@ -199,10 +199,6 @@ class Denoiser(NetworkDenoiser):
             return output, None
         if isinstance(self.predicts, Levels | Mixture):
             return output[..., :-1], output[..., -1]
-        if isinstance(self.predicts, Spiked):  # its log-odds come after the spreads
-            entries = len(self.predicts.centre)
-            predicted, spread, odds = output.tensor_split([entries, 2 * entries], 1)
-            return torch.cat([predicted, odds], 1), spread
         predicted, spread = output.chunk(2, dim=1)
         return predicted, spread
 
@@ -216,10 +212,14 @@ def variance_of(where: str, value: str | ReverseVariance, predicts: object) -> R
         predicts: what the network's output means.
 
     Raises:
-        ConfigError: an unknown name; "matched", and a prediction that gives no law of each entry.
+        ConfigError: an unknown name; "matched", and a prediction that gives no law of each entry; or one that needs a
+            spread, where numbers recur.
     """
     if value != "matched":
-        return named(where, value, SIMPLE)
+        decided = named(where, value, SIMPLE)
+        if decided.needs_spread and isinstance(predicts, Spiked):
+            raise ConfigError(where, value, "small, large or analytic, as numbers recur")
+        return decided
     if not isinstance(predicts, Levels | Mixture):
         raise ConfigError(where, value, "small or large; or a network that predicts levels or mixtures")
     return Matched(predicts.lattice if isinstance(predicts, Levels) else None)

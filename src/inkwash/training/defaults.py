@@ -56,7 +56,6 @@ REAL_SPACING = 0.01
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
 _APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
 _LAST_FIRST = 28.0  # float32 has no digits left for less noise
-_NO_MASSES = "or data.masses none"
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 _USUAL_OBJECTIVE: Mapping[PredictionName | None, ObjectiveName] = {
     "levels": "continuous",
@@ -159,11 +158,7 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
     if spec.recurring and predicts == "mixture":
-        raise ConfigError("denoiser.predicts", predicts, f"another one, as numbers recur; {_NO_MASSES}")
-    if spec.recurring and filled.variance in ("learned", "free"):
-        raise ConfigError(
-            "denoiser.variance", filled.variance, f"small, large or analytic, as numbers recur; {_NO_MASSES}"
-        )
+        raise ConfigError("denoiser.predicts", predicts, "another one, as numbers recur; or data.masses none")
     if filled.clip and spec.levels is None:
         raise ConfigError("denoiser.clip", True, "false, or data with levels (data.levels), whose range is known")
     return filled

@@ -123,18 +123,23 @@ class Regression(Objective):
 
     def loss(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Tensor, present: Tensor | None = None) -> Tensor:
         process = require_gaussian(denoiser.process, "objective")
-        return mean_event(self.errors(denoiser(process.diffuse(x, t, noise), t), x, noise), present)
+        estimate = denoiser(process.diffuse(x, t, noise), t)
+        return mean_event(_with_odds(self.errors(estimate, x, noise), estimate, x), present)
 
     def errors(self, estimate: Estimate, x: Tensor, noise: Tensor) -> Tensor:
-        """The weighted squared error of each entry, `(B, *event)`; where numbers recur, with the cross-entropy of which
-        of them it is, nats: the error alone would not say whether a number is one of them or near it."""
+        """The weighted squared error of each entry, `(B, *event)`."""
         truth = replace(estimate, x=x, eps=noise)
         error = (getattr(truth, self.compare) - getattr(estimate, self.compare)) ** 2
         weight = WEIGHTS[self.weight](estimate.process.schedule, estimate.t)
         if self.weight == "half-rate":
             weight = torch.where(estimate.t < self.first, 0.0, weight)
-        weighted = over(weight, error) * error
-        return weighted if estimate.spiked is None else weighted + estimate.spiked.surprise(x)
+        return over(weight, error) * error
+
+
+def _with_odds(errors: Tensor, estimate: Estimate, x: Tensor) -> Tensor:
+    """The squared errors of entries, `(B, *event)`; where numbers recur, with the cross-entropy of which of them an
+    entry is, nats: the error alone would not say whether a number is one of them or near it. A bound does without."""
+    return errors if estimate.spiked is None else errors + estimate.spiked.surprise(x)
 
 
 REGRESSIONS: dict[RegressionName, tuple[Compared, str]] = {
@@ -217,7 +222,9 @@ class MeanRegression(Objective):
         process, k = require_gaussian(denoiser.process, "objective"), PairBound(self.steps).step_of(t)
         s, t = (k - 1) / self.steps, k / self.steps
         x_t = process.diffuse(x, t, noise)
-        return mean_event((process.posterior(x_t, x, s, t).mean - denoiser(x_t, t).mean(s)) ** 2, present)
+        estimate = denoiser(x_t, t)
+        errors = (process.posterior(x_t, x, s, t).mean - estimate.mean(s)) ** 2
+        return mean_event(_with_odds(errors, estimate, x), present)
 
 
 @dataclass(frozen=True)
@@ -247,6 +254,7 @@ class MixedLoss(Objective):
         estimate = denoiser(x_t, t)
         (numbers, categories), (normal, _) = process.parts(x), process.parts(noise)
         errors = self.regression.errors(estimate.numbers, numbers, normal.to(x))
+        errors = _with_odds(errors, estimate.numbers, numbers)
         s, category_t = (t - 1 / self.steps).clamp(min=0), process.parts(x_t)[1]
         reverse = process.categories.reverse(category_t, estimate.categories, s, t)
         divergence = process.categories.posterior(category_t, categories, s, t).entry_kl(reverse)
@@ -282,9 +290,9 @@ class ContinuousBound(Objective):
         schedule = process.schedule
         if not isinstance(schedule, LearnedSchedule):
             raise ConfigError("objective", f"a {type(schedule).__name__}", "a LearnedSchedule")
-        diffusion = Regression(*REGRESSIONS["continuous"], first=1 / schedule.steps).loss(
-            denoiser, x, t, noise, present
-        )
+        regression = Regression(*REGRESSIONS["continuous"], first=1 / schedule.steps)
+        errors = regression.errors(denoiser(process.diffuse(x, t, noise), t), x, noise)
+        diffusion = mean_event(errors, present)
         grid = uniform_grid(schedule.steps)
         x_t = process.diffuse(x, grid[-2], noise)
         decoder = process.decoder(x_t, denoiser(x_t, grid[-2]), grid, self.lattice)
@@ -320,13 +328,14 @@ class Hybrid(Objective):
         k = self.bound.step_of(t)
         x_t = denoiser.process.diffuse(x, k / self.bound.steps, noise)
         estimate = denoiser(x_t, k / self.bound.steps)
-        logits, mixture = estimate.level_logits, estimate.mixture
+        logits, mixture, spiked = estimate.level_logits, estimate.mixture, estimate.spiked
         held = replace(
             estimate,
             x=estimate.x.detach(),
             eps=estimate.eps.detach(),
             level_logits=None if logits is None else logits.detach(),
             mixture=None if mixture is None else mixture.detached(),
+            spiked=None if spiked is None else spiked.detached(),
         )
-        simple = mean_event((noise - estimate.eps) ** 2, present)
+        simple = mean_event(_with_odds((noise - estimate.eps) ** 2, estimate, x), present)
         return simple + self.share * self.bound.term(denoiser, x, x_t, k, held, present)
