@@ -224,12 +224,12 @@ def test_levels_that_are_certain_cost_nothing_to_reconstruct():
 DIFFUSION_TERM = likelihood._diffusion_term
 
 
-def terms_not_scaled_up(denoiser, x, present, times, start, stop, random):
-    return DIFFUSION_TERM(denoiser, x, present, times, start, stop, random) / (stop - start)
+def terms_not_scaled_up(denoiser, x, times, start, stop, random):
+    return DIFFUSION_TERM(denoiser, x, times, start, stop, random) / (stop - start)
 
 
-def first_pair_only(denoiser, x, present, times, start, stop, random):
-    return (stop - start) * DIFFUSION_TERM(denoiser, x, present, times, start, start + 1, random)
+def first_pair_only(denoiser, x, times, start, stop, random):
+    return (stop - start) * DIFFUSION_TERM(denoiser, x, times, start, start + 1, random)
 
 
 @bug("some terms not scaled up", likelihood, "_diffusion_term", terms_not_scaled_up)
