@@ -77,6 +77,7 @@ SamplerName = Literal[
 ]
 GridName = Literal["uniform", "quadratic", "log-snr", "karras", "angle"]
 ExportName = Literal["diffusers", "onnx", "torch-export"]
+OptimizerName = Literal["adamw", "muon"]
 TrackerName = Literal["jsonl", "tensorboard", "wandb", "trackio", "mlflow"]
 ImputeMethodName = Literal["moment-matching", "repaint", "smc"]
 HideName = Literal["left", "right", "top", "bottom", "random"]
@@ -308,11 +309,14 @@ class TrainConfig:
     batch_size: Annotated[int, Range(1, 10**6)] | None = None
     """Examples per step, over all processes."""
     learning_rate: Positive | None = None
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
+    optimizer: OptimizerName | None = None
+    """What takes the steps: adamw, or muon for the matrices within a U-Net and AdamW for the rest. Muon learns more in
+    each step. By default muon for the U-Net, and adamw otherwise."""
     warmup: Annotated[int, Range(0, 10**9)] = 100
     """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Range(0)] = 0.01
-    """Weight decay of AdamW."""
+    """Weight decay, decoupled from the gradient."""
     clip_grad: Positive = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
     ema: tuple[Horizon, ...] = (0.05, 0.12, 0.25)

@@ -17,6 +17,10 @@ def zero(module: nn.Module) -> nn.Module:
 class Backbone(nn.Module):
     """A network proper, apart from what surrounds it. Training may run it in half precision, or compile it."""
 
+    def matrices(self) -> list[nn.Parameter]:
+        """The weights from hidden features to hidden features, which Muon can train; none unless a network says so."""
+        return []
+
 
 ConditionEmbedding = Callable[[int], nn.Module]
 """A function that makes the embedding of one condition from its width: a module `(value) -> (B, width)`."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from torch import nn
 
-from inkwash.core.config import NetworkConfig
+from inkwash.core.config import NetworkConfig, OptimizerName
 from inkwash.nn.layers import ConditionEmbedding
 
 SMALL = 256
@@ -44,6 +44,8 @@ class NetworkOptions(ABC):
 
     of_places: ClassVar[bool]
     """Whether the network is for series, images and volumes; otherwise it is for vectors."""
+    optimizers: ClassVar[tuple[OptimizerName, ...]] = ("adamw",)
+    """What can train the network, the usual first."""
 
     @classmethod
     @abstractmethod

@@ -80,6 +80,11 @@ class UNet(Backbone):
                 parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
         self.place = nn.Parameter(torch.randn(width, *places) / width**0.5) if places else None
 
+    def matrices(self) -> list[nn.Parameter]:
+        """The convolutions within the stages, and the maps of attention."""
+        named = self.stages.named_parameters()
+        return [weight for name, weight in named if weight.ndim > 1 and ".modulate." not in name]
+
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, with or without a condition, to
         `(B, outputs, *size)`."""
@@ -107,6 +112,7 @@ class UNetOptions(NetworkOptions):
     """
 
     of_places = True
+    optimizers = ("muon", "adamw")
     width: int
     depth: int
     multipliers: tuple[int, ...]
@@ -124,8 +130,7 @@ class UNetOptions(NetworkOptions):
     def decide(cls, config: NetworkConfig, size: tuple[int, ...], dropout: float) -> Self:
         multipliers = config.multipliers or _multipliers(size)
         attention = config.attention or _attention(size, len(multipliers))
-        depth = config.depth or (1 if math.prod(size) <= SMALL else 2)
-        return cls(config.width or 32, depth, multipliers, attention, dropout)
+        return cls(config.width or 32, config.depth or 1, multipliers, attention, dropout)
 
     def build(self, ports: Ports) -> UNet:
         return UNet(
@@ -153,11 +158,12 @@ class UNetOptions(NetworkOptions):
 def _multipliers(size: tuple[int, ...]) -> tuple[int, ...]:
     """Halve until the longest side is down to four to seven places, at least once where it has four, and at most three
     times. A series is halved until its last resolution has attention, because it sees all of the series in no other
-    way."""
+    way. Where there are many places, features double twice, because those of few places cost little."""
     halvings = min(max(int(math.log2(max(size) / 4)), int(max(size) >= 4)), 3)
     if len(size) == 1:
         halvings = max(halvings, math.ceil(math.log2(size[0] / _ATTENTION_PLACES)))
-    return (1, *(2,) * halvings)
+    most = 2 if math.prod(size) <= SMALL else 4
+    return tuple(min(2**i, most) for i in range(halvings + 1))
 
 
 def _attention(size: tuple[int, ...], resolutions: int) -> tuple[bool, ...]:

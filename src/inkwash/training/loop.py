@@ -31,7 +31,7 @@ from inkwash.training.augment import augmented
 from inkwash.training.engine import tuned
 from inkwash.training.examples import Examples, with_present
 from inkwash.training.lesson import Batch, Lesson
-from inkwash.training.shards import full, is_sharded
+from inkwash.training.shares import full, is_sharded
 from inkwash.training.state import TrainState
 from inkwash.training.times import Proposal, Times
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from inkwash.core.errors import ConfigError
 from inkwash.core.resolved import AnyResolvedConfig
+from inkwash.training.shares import as_shares, full, has_shares
 from inkwash.training.state import TrainState
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.utils import FullyShardedDataParallelPlugin
-    from torch.distributed.tensor import DTensor
 
 _OWN_PARAMETERS = ("learned", "learned-betas")
 """Schedules whose parameters are used beside the network."""
@@ -59,12 +59,10 @@ def sharded(state: TrainState, plugin: FullyShardedDataParallelPlugin, accelerat
     networks = [copy.deepcopy(each) for each in (state.trained, *state.averages.modules)]
     trained, *modules = [_sharded(each, plugin, accelerator) for each in networks]
     averages = state.averages.of(modules)
-    made = TrainState(
-        trained, averages, state.proposal, state.stages, state.weight_decay, state.number, scaler=state.scaler
-    )
+    made = TrainState(trained, averages, state.proposal, state.stages, state.config, state.number, scaler=state.scaler)
     made.step, made.skipped, made.seconds = state.step, state.skipped, state.seconds
     for name, parameter in made.trained.named_parameters():
-        if name in moments and _has_shares(parameter):
+        if name in moments and has_shares(parameter):
             made.optimizer.state[parameter] = {kind: _like(each, parameter) for kind, each in moments[name].items()}
     return made
 
@@ -95,27 +93,9 @@ def _moments(state: TrainState) -> Iterator[tuple[str, dict[str, Tensor]]]:
             yield name, state.optimizer.state[parameter]
 
 
-def _like(plain: Tensor, parameter: DTensor) -> Tensor:
+def _like(plain: Tensor, parameter: Tensor) -> Tensor:
     """A moment in shares like those of its parameter; the number of steps stays as it is."""
-    from torch.distributed.tensor import distribute_tensor
-
-    if plain.shape != parameter.shape:
-        return plain.to(parameter.device)
-    return distribute_tensor(plain.to(parameter.device), parameter.device_mesh, parameter.placements)
-
-
-def is_sharded(network: nn.Module) -> bool:
-    """Whether this process holds a share of a network's parameters."""
-    return any(map(_has_shares, network.parameters()))
-
-
-def full(tensor: Tensor) -> Tensor:
-    """A tensor without shares; all processes have to ask for it."""
-    return tensor.full_tensor() if _has_shares(tensor) else tensor
-
-
-def _has_shares(tensor: Tensor) -> TypeGuard[DTensor]:
-    return hasattr(tensor, "full_tensor")  # that of torch.distributed.tensor, which takes long to import
+    return as_shares(plain, parameter) if plain.shape == parameter.shape else plain.to(parameter.device)
 
 
 def collect(state: TrainState, into: TrainState) -> None:

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from inkwash.core.resolved import AnyResolvedConfig
+from inkwash.core.resolved import AnyResolvedConfig, ResolvedTrainConfig
+from inkwash.nn.layers import Backbone
 from inkwash.training.averages import Averages
 from inkwash.training.checkpoint import require_same_tensors
 from inkwash.training.engine import new_scaler, require_engine
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
+from inkwash.training.muon import Muon
 from inkwash.training.resolve import family_of
 from inkwash.training.times import Proposal
 
@@ -25,7 +27,7 @@ class TrainState:
         averages: its moving averages; the model samples with one of them.
         proposal: which times training looks at, and what the proposal has learned.
         stages: what is trained on what, one after another.
-        weight_decay: of the optimizer.
+        config: the options of training, of which those of the optimizer matter here.
         number: the number of the stage that training is in, from 0.
         step: the number of steps done, including those that were skipped.
         skipped: the number of steps whose loss or gradient was not finite, and which therefore changed nothing.
@@ -33,20 +35,20 @@ class TrainState:
         scaler: what scales losses and gradients.
 
     Attributes:
-        optimizer: AdamW over what the stage trains.
+        optimizer: takes the steps of what the stage trains.
     """
 
     trained: nn.Module
     averages: Averages
     proposal: Proposal
     stages: tuple[Stage, ...]
-    weight_decay: float
+    config: ResolvedTrainConfig
     number: int = 0
     step: int = 0
     skipped: int = 0
     seconds: float = 0.0
     scaler: GradScaler = field(default_factory=lambda: GradScaler(enabled=False))
-    optimizer: torch.optim.AdamW = field(init=False)
+    optimizer: Muon = field(init=False)
 
     def __post_init__(self) -> None:
         self.move_to(self.number)
@@ -75,9 +77,13 @@ class TrainState:
             part.requires_grad_(True)
         plain = set(self.stage.undecayed(self.trained))
         groups = [p for p in part.parameters() if p not in plain], [p for p in part.parameters() if p in plain]
-        decays = (self.weight_decay, 0.0)
+        decays = (self.config.weight_decay, 0.0)
         parts = [{"params": params, "weight_decay": decay} for params, decay in zip(groups, decays, strict=True)]
-        self.optimizer = torch.optim.AdamW([part for part in parts if part["params"]], betas=(0.9, 0.99), fused=True)
+        backbones = [each for each in part.modules() if isinstance(each, Backbone)]
+        matrices = (
+            {weight for each in backbones for weight in each.matrices()} if self.config.optimizer == "muon" else set()
+        )
+        self.optimizer = Muon(matrices, parts)
 
     def begin(self, number: int, examples: Examples) -> None:
         """Begin a stage: a pure function of the state and the examples. All averages go on from the first one."""
@@ -89,10 +95,9 @@ class TrainState:
         """The tensors of weights, moving averages, proposal and optimizer, by group and name. The group `average` is
         the one in use, and `averages` has the others, by their places."""
         moments = {
-            f"{kind}.{name}": self.optimizer.state[parameter][kind]
+            f"{kind}.{name}": tensor
             for name, parameter in self.trained.named_parameters()
-            for kind in ("exp_avg", "exp_avg_sq", "step")
-            if parameter in self.optimizer.state
+            for kind, tensor in self.optimizer.state.get(parameter, {}).items()
         }
         moments |= {name: torch.tensor(value, dtype=torch.float64) for name, value in self._scale().items()}
         modules = {"weights": self.trained, "average": self.average, "proposal": self.proposal}
@@ -120,7 +125,7 @@ class TrainState:
         self.step, self.averages.used = step, self.averages.horizons.index(horizon)
         self.move_to(next(number for number, stage in enumerate(self.stages) if step <= stage.last))
         if groups["optimizer"]:
-            self._make_moments()
+            self.optimizer.make_state()
         for name, expected in self.tensors().items():
             require_same_tensors(groups[name], expected, where)
             for key, tensor in expected.items():
@@ -132,11 +137,6 @@ class TrainState:
         """What changes of the scaler, by the names that it gives them; nothing if it scales nothing."""
         state = self.scaler.state_dict()
         return {name: state[name] for name in ("scale", "_growth_tracker") if name in state}
-
-    def _make_moments(self) -> None:
-        for parameter in (each for group in self.optimizer.param_groups for each in group["params"]):
-            zeros = {kind: torch.zeros_like(parameter) for kind in ("exp_avg", "exp_avg_sq")}
-            self.optimizer.state[parameter] = {**zeros, "step": torch.zeros((), device=parameter.device)}
 
 
 def start(config: AnyResolvedConfig, examples: Examples, device: torch.device) -> TrainState:
@@ -157,4 +157,4 @@ def start(config: AnyResolvedConfig, examples: Examples, device: torch.device) -
     trained = trained.to(device)
     averages, stages = Averages(trained, config.train.ema), family.stages(config, examples.transform)
     proposal, scaler = family.proposal(config), new_scaler(config.train, device)
-    return TrainState(trained, averages, proposal, stages, config.train.weight_decay, scaler=scaler)
+    return TrainState(trained, averages, proposal, stages, config.train, scaler=scaler)

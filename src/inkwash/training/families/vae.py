@@ -44,11 +44,15 @@ class VAEFamily(Family[ResolvedVAEConfig, Autoencoder]):
             if getattr(config.train, option) is not None:
                 need = "--model diffusion or latent; a vae is trained on its bound"
                 raise ConfigError(f"train.{option}", getattr(config.train, option), need)
+        if config.train.optimizer == "muon":
+            raise ConfigError("train.optimizer", "muon", "adamw, or --model diffusion or latent")
         autoencoder = resolve_autoencoder(config, spec, kl_weight=1.0)
         for option in ("stages", "steps"):
             if getattr(autoencoder, option) is not None:
                 raise ConfigError(f"autoencoder.{option}", getattr(autoencoder, option), "--model latent")
-        train = resolve_train(with_defaults(config.train, learning_rate=_LEARNING_RATE), spec, examples, config.data)
+        train = resolve_train(
+            with_defaults(config.train, learning_rate=_LEARNING_RATE, optimizer="adamw"), spec, examples, config.data
+        )
         return with_sections(ResolvedVAEConfig, config, train=train, autoencoder=autoencoder)
 
     def build(self, config: ResolvedVAEConfig, transform: Transform, condition: ConditionSpec) -> Autoencoder:

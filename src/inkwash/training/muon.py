@@ -1,0 +1,101 @@
+r"""Muon for the matrices of a network, and AdamW for everything else.
+
+Muon (Jordan et al. 2024) takes a step along the orthogonal factor $UV^\top$ of the momentum $M = USV^\top$ of a matrix,
+so that no direction is left behind because its gradients are small:
+
+$$W \leftarrow (1 - \eta\lambda) W - 0.2\,\eta\sqrt{\max(m, n)}\; UV^\top,$$
+
+where the matrix is m by n, and the scale makes the root mean square of a step what it usually is with AdamW, so that
+both take the same learning rate $\eta$ and weight decay $\lambda$ (Liu et al. 2025, "Muon is scalable", eq. 4). A
+convolution is the matrix of its output channels.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inkwash.training.shares import as_shares, full
+
+_MOMENTUM = 0.95
+_POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+_ROUNDS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """One optimizer of both kinds of steps.
+
+    Args:
+        matrices: the weights with at least two axes that take steps of Muon; there may be none.
+        groups: all that is trained, in groups as torch's optimizers take them.
+
+    Attributes:
+        state: for a matrix its `momentum_buffer`, and what torch's AdamW keeps for the others.
+    """
+
+    def __init__(self, matrices: set[nn.Parameter], groups: list[dict[str, Any]]) -> None:
+        parts = [
+            {**group, "params": chosen, "matrices": are_matrices}
+            for group in groups
+            for are_matrices in (True, False)
+            if (chosen := [each for each in group["params"] if (each in matrices) == are_matrices])
+        ]
+        super().__init__(parts, {"lr": 0.0})
+        others = [group for group in self.param_groups if not group["matrices"]]
+        self._adam = torch.optim.AdamW(others, betas=(0.9, 0.99), fused=True) if others else None
+        if self._adam:
+            self._adam.state = self.state
+
+    def make_state(self) -> None:
+        """Begin the state of every parameter, for the numbers of a checkpoint."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                kinds = ("momentum_buffer",) if group["matrices"] else ("exp_avg", "exp_avg_sq")
+                self.state[parameter] = {kind: torch.zeros_like(parameter) for kind in kinds}
+                if not group["matrices"]:
+                    self.state[parameter]["step"] = torch.zeros((), device=parameter.device)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Take a step of every parameter that has a gradient."""
+        for group in self.param_groups:
+            if group["matrices"]:
+                for parameter, factor in self._factors(group["params"]):
+                    scale = 0.2 * max(factor.shape) ** 0.5 * group["lr"]
+                    step = as_shares(factor.view(parameter.shape), parameter)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-scale)
+        if self._adam:
+            self._adam.step()
+
+    def _factors(self, parameters: list[nn.Parameter]) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """The orthogonal factors of what the momenta are about to be (Nesterov), those of one shape together."""
+        alike: Mapping[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+                momentum.lerp_(parameter.grad, 1 - _MOMENTUM)
+                matrix = full(parameter.grad.lerp(momentum, _MOMENTUM)).flatten(1)
+                alike[matrix.shape].append((parameter, matrix))
+        for pairs in alike.values():
+            factors = orthogonal(torch.stack([matrix for _, matrix in pairs]))
+            yield from zip((parameter for parameter, _ in pairs), factors, strict=True)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    r"""About $UV^\top$ of matrices $USV^\top$, `(..., m, n)`: singular values that are not tiny beside the largest come
+    to lie between 0.7 and 1.2.
+
+    Five times the odd polynomial of degree five with the coefficients of Jordan et al. (2024), whose slope at 0 is
+    large, maps the singular values towards 1.
+    """
+    x = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    first, third, fifth = _POLYNOMIAL
+    for _ in range(_ROUNDS):
+        square = x @ x.mT
+        x = first * x + (third * square + fifth * square @ square) @ x
+    return x.mT if matrices.shape[-2] > matrices.shape[-1] else x
