@@ -58,7 +58,8 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     for name, text in family.describe(config, spec, state.trained).items():
         yield f"{name:<10}{text}"
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
-    yield f"training  {steps}; {train.optimizer} at {train.learning_rate:g}; {family.goal(config)}"
+    rate = f"learning rate {train.learning_rate:g}" + " with muon" * (train.optimizer == "muon")
+    yield f"training  {steps}; {rate}; {family.goal(config)}"
     if train.augment and train.augment_share:
         share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
         yield f"          transformed: {share}; the network sees it, and samples are not transformed"

@@ -1,0 +1,111 @@
+"""The steps of Muon beside those of torch's optimizers and of the singular value decomposition."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from bugs import bug
+from small_specs import image
+from torch import nn
+
+from inkwash.core.config import Config, NetworkConfig, TrainConfig
+from inkwash.core.errors import ConfigError
+from inkwash.nn import UNet
+from inkwash.training import muon
+from inkwash.training.muon import Muon, orthogonal
+from inkwash.training.resolve import resolve
+
+DECAY = 0.1
+
+
+def seeded():
+    """A generator of random numbers."""
+    return torch.Generator().manual_seed(0)
+
+
+def optimizers(network, matrices):
+    """Our optimizer, with these matrices, over all parameters of a network."""
+    return Muon(set(matrices), [{"params": list(network.parameters()), "weight_decay": DECAY}])
+
+
+def descend(network, optimizer, x, rate=0.02):
+    """Minimise the square of what a network gives for an x of each step."""
+    for each in x:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        network(each).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@bug("a gradient step in the span of the momentum alone", muon, "_ROUNDS", 0)
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_the_orthogonal_factor_is_that_of_the_singular_value_decomposition(shape):
+    matrix = torch.randn(3, *shape, generator=seeded())
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    rotated = u.mT @ orthogonal(matrix) @ vt.mT
+    values = rotated.diagonal(dim1=-2, dim2=-1)
+    assert (rotated - torch.diag_embed(values)).abs().max() < 1e-4
+    assert values.min() > 0.3
+    assert values.max() < 1.25
+    assert values.mean() == pytest.approx(0.9, abs=0.1)
+
+
+@bug("a scale of the columns alone", muon, "max", lambda shape: shape[1], shape=(24, 6))
+@bug("less momentum", muon, "_MOMENTUM", 0.8, shape=(6, 24))
+@pytest.mark.parametrize("shape", [(6, 24), (24, 6)])
+def test_steps_of_a_matrix_are_those_of_torch(shape):
+    x = torch.randn(6, 40, shape[1], generator=seeded())
+    ours = nn.Linear(shape[1], shape[0], bias=False)
+    theirs, start = copy.deepcopy(ours), ours.weight.detach().clone()
+    descend(ours, optimizers(ours, [ours.weight]), x)
+    rule = torch.optim.Muon(theirs.parameters(), weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")
+    descend(theirs, rule, x)
+    moved = (theirs.weight - start).norm()
+    assert (ours.weight - theirs.weight).norm() < 0.04 * moved  # torch rounds to bfloat16 on the way
+
+
+def test_what_is_no_matrix_takes_steps_of_adamw():
+    x = torch.randn(5, 20, 5, generator=seeded())
+    ours = nn.Sequential(nn.Linear(5, 7), nn.SiLU(), nn.Linear(7, 3))
+    theirs = copy.deepcopy(ours)
+    descend(ours, optimizers(ours, []), x)
+    rule = torch.optim.AdamW(theirs.parameters(), betas=(0.9, 0.99), weight_decay=DECAY, fused=True)
+    descend(theirs, rule, x)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+@bug("a kernel that is turned around", muon, "full", lambda tensor: tensor.flip(-1))
+def test_a_convolution_of_the_whole_picture_is_a_matrix():
+    x = torch.randn(3, 20, 2, 3, 3, generator=seeded())
+    convolution, linear = nn.Conv2d(2, 4, 3, bias=False), nn.Linear(18, 4, bias=False)
+    linear.weight.data = convolution.weight.data.reshape(4, 18).clone()
+    convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    descend(convolution, optimizers(convolution, [convolution.weight]), x)
+    descend(linear, optimizers(linear, [linear.weight]), x.flatten(2))
+    assert torch.allclose(convolution.weight.reshape(4, 18), linear.weight, atol=1e-6)
+
+
+def test_muon_trains_what_lies_between_hidden_features():
+    network = UNet(1, 8, (1, 2), 1, (False, True))
+    chosen = {name for name, weight in network.named_parameters() if any(weight is each for each in network.matrices())}
+    assert {name.split(".")[0] for name in chosen} == {"stages"}
+    assert all("modulate" not in name and "norm" not in name for name in chosen)
+    assert {
+        "stages.down.0.before.1.weight",
+        "stages.halve.weight",
+        "stages.coarser.down.0.attention.leave.weight",
+    } < chosen
+
+
+def test_the_network_decides_what_trains_it():
+    assert resolve(Config(), image(1, 8, 8)).train.optimizer == "muon"
+    assert resolve(Config(network=NetworkConfig(kind="dit")), image(1, 8, 8)).train.optimizer == "adamw"
+
+
+@pytest.mark.parametrize("config", [Config(network=NetworkConfig(kind="dit")), Config(model="vae")])
+def test_muon_without_matrices_is_refused(config):
+    with pytest.raises(ConfigError, match=r"train\.optimizer"):
+        resolve(replace(config, train=TrainConfig(optimizer="muon")), image(1, 8, 8))
