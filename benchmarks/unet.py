@@ -6,9 +6,7 @@ Both networks run in one process, in turns. Figures are medians over the turns, 
 turn; with --processor they are times of the processor, which other processes on the machine disturb less. A training
 step is forward, backward, clipping and a fused AdamW update on 64 images of 28x28x1; a sampling step is one DDIM step,
 network included. Memory is that of two training steps in a process of its own, above what it had with the network
-made, and in all. As `inkwash train` does, every process keeps the memory that it frees. --network deep has as many
-parameters in one block at each resolution in place of two, and twice the width at the coarsest, where a parameter
-costs least.
+made, and in all. As `inkwash train` does, every process keeps the memory that it frees.
 """
 
 import argparse
@@ -31,20 +29,18 @@ from inkwash.training.resolve import resolve
 
 SHAPE, BATCH = (1, 28, 28), 64
 Clock = Callable[[], float]
-NETWORKS = {
-    "default": iw.NetworkConfig(width=48),
-    "deep": iw.NetworkConfig(width=48, multipliers=(1, 2, 4), depth=1),
-}
 
 
-def ours(network: str = "default") -> nn.Module:
+def ours() -> nn.Module:
+    """The default network, but wider, because diffusers' does not get as narrow."""
     spec = iw.data.DataSpec(SHAPE, "NCHW", "uint8", 0.0, 255.0, 256)
-    parts = {"denoiser": iw.DenoiserConfig(predicts="eps"), "network": NETWORKS[network]}
+    parts = {"denoiser": iw.DenoiserConfig(predicts="eps"), "network": iw.NetworkConfig(width=48)}
     return build_network(resolve(iw.Config("mnist", **parts), spec), spec)
 
 
 def theirs() -> nn.Module:
-    """The same resolutions, blocks and attention, but narrower, because concatenations make it wider inside."""
+    """The same resolutions and attention, with two blocks at each, but narrower, because concatenations make it wider
+    inside."""
     return UNet2DModel(
         sample_size=28,
         in_channels=1,
@@ -71,7 +67,7 @@ def training_step(network: nn.Module, call: Callable[[Tensor, Tensor], Tensor]) 
     return step
 
 
-def both_training_steps(ours_is: str) -> dict[str, Callable[[], Callable[[], None]]]:
+def both_training_steps() -> dict[str, Callable[[], Callable[[], None]]]:
     """What makes each network and its training step."""
 
     def their_step() -> Callable[[], None]:
@@ -79,15 +75,15 @@ def both_training_steps(ours_is: str) -> dict[str, Callable[[], Callable[[], Non
         return training_step(network, lambda x, t: network(x, 1000 * t).sample)
 
     def our_step() -> Callable[[], None]:
-        network = ours(ours_is)
+        network = ours()
         return training_step(network, network)
 
     return {"inkwash": our_step, "diffusers": their_step}
 
 
-def peak_memory(whose: str, ours_is: str) -> tuple[float, float]:
+def peak_memory(whose: str) -> tuple[float, float]:
     """MiB that two training steps add to this process, and all that it ever had."""
-    step = both_training_steps(ours_is)[whose]()
+    step = both_training_steps()[whose]()
     before = peak()
     step()
     step()
@@ -100,10 +96,10 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def compare_memory(ours_is: str) -> dict[str, float | str]:
+def compare_memory() -> dict[str, float | str]:
     found = {}
-    for whose in both_training_steps(ours_is):
-        command = [sys.executable, __file__, "--memory-of", whose, "--network", ours_is]
+    for whose in both_training_steps():
+        command = [sys.executable, __file__, "--memory-of", whose]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[whose] = [float(word) for word in done.stdout.split()]
     result: dict[str, float | str] = {"what": "peak memory"}
@@ -163,22 +159,21 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--json", help="write the figures to this file")
     parser.add_argument("--processor", action="store_true", help="count the time of the processor")
-    parser.add_argument("--network", choices=tuple(NETWORKS), default="default", help="which of ours")
     parser.add_argument("--memory-of", choices=("inkwash", "diffusers"), help="print the memory of one, and end")
     options = parser.parse_args()
     keep_freed_memory()
     if options.memory_of:
-        print(*peak_memory(options.memory_of, options.network))
+        print(*peak_memory(options.memory_of))
         return
     clock = time.process_time if options.processor else time.perf_counter
     torch.manual_seed(0)
-    a, b = ours(options.network), theirs()
+    a, b = ours(), theirs()
     print(f"parameters     inkwash {count_parameters(a):,}   diffusers {count_parameters(b):,}")
     print(f"threads        {torch.get_num_threads()}")
     their_step = training_step(b, lambda x, t: b(x, 1000 * t).sample)
     train = compare("training step", training_step(a, a), their_step, options.turns, clock)
     sample = compare("sampling step", our_sampling_step(a.eval()), their_sampling_step(b.eval()), options.turns, clock)
-    memory = compare_memory(options.network)
+    memory = compare_memory()
     if options.json:
         Path(options.json).write_text(json.dumps([train, sample, memory], indent=2))
 

@@ -2,7 +2,7 @@ r"""Models as their papers made them: functions that return a `Config` without a
 
 A preset sets what makes the paper's model another distribution or another loss: schedule, number of steps, prediction,
 reverse variance, objective, times, what the network sees, and how samples are taken. The papers' networks learn from
-millions of pictures for days. Width, dropout, batch, number of optimizer steps and learning rate are therefore left
+millions of pictures for days. Width, dropout, batch, number of steps, optimizer and learning rate are therefore left
 open, and the data decides them as always. The moving average has the decay 0.999, which grows from 0 in the first
 steps, where the papers have 0.9999 over about a million steps. Real numbers have standard deviation 1 in model units,
 and levels lie in [-1, 1].

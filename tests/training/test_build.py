@@ -309,7 +309,7 @@ def test_what_grows_with_the_picture_and_what_does_not():
     assert len(sizes) == 1
     small, large = (resolve(Config("x"), image(1, side, side)) for side in (8, 64))
     assert small.train.batch_size > large.train.batch_size
-        assert max(small.network.multipliers) < max(large.network.multipliers)
+    assert max(small.network.multipliers) < max(large.network.multipliers)
     assert resolve(Config("x"), vector(256)).train.learning_rate > resolve(Config("x"), vector(257)).train.learning_rate
 
 

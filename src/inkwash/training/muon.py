@@ -13,7 +13,7 @@ convolution is the matrix of its output channels.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -64,25 +64,34 @@ class Muon(torch.optim.Optimizer):
         """Take a step of every parameter that has a gradient."""
         for group in self.param_groups:
             if group["matrices"]:
-                for parameter, factor in self._factors(group["params"]):
-                    scale = 0.2 * max(factor.shape) ** 0.5 * group["lr"]
-                    step = as_shares(factor.view(parameter.shape), parameter)
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-scale)
+                for alike in _of_one_shape(group["params"]):
+                    self._step(alike, group["lr"], group["weight_decay"])
         if self._adam:
             self._adam.step()
 
-    def _factors(self, parameters: list[nn.Parameter]) -> Iterator[tuple[nn.Parameter, Tensor]]:
-        """The orthogonal factors of what the momenta are about to be (Nesterov), those of one shape together."""
-        alike: Mapping[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-                momentum.lerp_(parameter.grad, 1 - _MOMENTUM)
-                matrix = full(parameter.grad.lerp(momentum, _MOMENTUM)).flatten(1)
-                alike[matrix.shape].append((parameter, matrix))
-        for pairs in alike.values():
-            factors = orthogonal(torch.stack([matrix for _, matrix in pairs]))
-            yield from zip((parameter for parameter, _ in pairs), factors, strict=True)
+    def _step(self, alike: list[nn.Parameter], rate: float, decay: float) -> None:
+        """Take a step of matrices of one shape."""
+        factors = orthogonal(torch.stack([self._momentum(parameter) for parameter in alike]))
+        scale = 0.2 * max(factors.shape[1:]) ** 0.5 * rate
+        for parameter, factor in zip(alike, factors, strict=True):
+            step = as_shares(factor.view(parameter.shape), parameter)
+            parameter.mul_(1 - rate * decay).add_(step, alpha=-scale)
+
+    def _momentum(self, parameter: nn.Parameter) -> Tensor:
+        """What the momentum of a matrix is about to be (Nesterov), as a matrix without shares."""
+        momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+        gradient: Any = parameter.grad
+        momentum.lerp_(gradient, 1 - _MOMENTUM)
+        return full(gradient.lerp(momentum, _MOMENTUM)).flatten(1)
+
+
+def _of_one_shape(parameters: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    """Those that have a gradient, by their shape."""
+    alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            alike[parameter.shape].append(parameter)
+    return alike.values()
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
