@@ -1,7 +1,6 @@
 """The steps of Muon beside those of torch's optimizers and of the singular value decomposition."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
@@ -105,7 +104,6 @@ def test_the_network_decides_what_trains_it():
     assert resolve(Config(network=NetworkConfig(kind="dit")), image(1, 8, 8)).train.optimizer == "adamw"
 
 
-@pytest.mark.parametrize("config", [Config(network=NetworkConfig(kind="dit")), Config(model="vae")])
-def test_muon_without_matrices_is_refused(config):
-    with pytest.raises(ConfigError, match=r"train\.optimizer"):
-        resolve(replace(config, train=TrainConfig(optimizer="muon")), image(1, 8, 8))
+def test_muon_for_an_autoencoder_is_refused():
+    with pytest.raises(ConfigError, match=r"train\.optimizer: got muon"):
+        resolve(Config(model="vae", train=TrainConfig(optimizer="muon")), image(1, 8, 8))

@@ -311,8 +311,8 @@ class TrainConfig:
     learning_rate: Positive | None = None
     """Peak learning rate."""
     optimizer: OptimizerName | None = None
-    """What takes the steps: adamw, or muon for the matrices within a U-Net and AdamW for the rest. Muon learns more in
-    each step. By default muon for the U-Net, and adamw otherwise."""
+    """What takes the steps: adamw, or muon for the matrices within a network and AdamW for the rest. By default muon
+    for the U-Net, which learns more in each step with it, and adamw otherwise."""
     warmup: Annotated[int, Range(0, 10**9)] = 100
     """Steps over which the learning rate rises from zero."""
     weight_decay: Annotated[float, Range(0)] = 0.01

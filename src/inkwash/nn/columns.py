@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer
+from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer, matrices_of
 from inkwash.nn.options import NetworkOptions, Ports
 
 
@@ -52,6 +52,10 @@ class ColumnTransformer(Backbone):
         for parameter in (self.into.weight, self.name):
             nn.init.normal_(parameter, std=width**-0.5)
         self.transformer = Transformer(width, depth, dropout, condition)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """The maps within the blocks."""
+        return matrices_of(self.transformer.blocks)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy features `(B, sum(inputs))` at levels `(B,)`, under a condition or none, to `(B, sum(outputs))`."""

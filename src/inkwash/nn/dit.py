@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer, given_channels, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, Transformer, given_channels, matrices_of, zero
 from inkwash.nn.options import NetworkOptions, Ports
 
 _MOST_PATCHES = 64
@@ -63,6 +63,10 @@ class DiT(Backbone):
         self.place = nn.Linear(2 * self.FREQUENCIES * len(patch), width, bias=False)
         self.transformer = Transformer(width, depth, dropout, condition)
         self.leave = zero(nn.Linear(width, (outputs or channels) * math.prod(patch)))
+
+    def matrices(self) -> list[nn.Parameter]:
+        """The maps within the blocks."""
+        return matrices_of(self.transformer.blocks)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, with or without a condition, to

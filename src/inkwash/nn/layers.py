@@ -22,6 +22,12 @@ class Backbone(nn.Module):
         return []
 
 
+def matrices_of(blocks: nn.Module) -> list[nn.Parameter]:
+    """The weights of blocks, without those of the layers named `modulate`, which the noise level goes through."""
+    named = blocks.named_parameters()
+    return [weight for name, weight in named if weight.ndim > 1 and "modulate" not in name.split(".")]
+
+
 ConditionEmbedding = Callable[[int], nn.Module]
 """A function that makes the embedding of one condition from its width: a module `(value) -> (B, width)`."""
 

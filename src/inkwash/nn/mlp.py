@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inkwash.core.config import NetworkConfig
-from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, matrices_of, zero
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
 
@@ -38,6 +38,10 @@ class MLP(Backbone):
         self.enter = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), zero(nn.Linear(width, outputs or size)))
+
+    def matrices(self) -> list[nn.Parameter]:
+        """The maps within the blocks."""
+        return matrices_of(self.blocks)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy vectors `(B, size)` at levels `(B,)`, with or without a condition, to `(B, outputs)`."""

@@ -44,8 +44,8 @@ class NetworkOptions(ABC):
 
     of_places: ClassVar[bool]
     """Whether the network is for series, images and volumes; otherwise it is for vectors."""
-    optimizers: ClassVar[tuple[OptimizerName, ...]] = ("adamw",)
-    """What can train the network, the usual first."""
+    optimizer: ClassVar[OptimizerName] = "adamw"
+    """What usually trains the network."""
 
     @classmethod
     @abstractmethod

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from inkwash.core.config import NetworkConfig
 from inkwash.core.errors import ConfigError
-from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, zero
+from inkwash.nn.layers import Backbone, ConditionEmbedding, LevelEmbedding, given_channels, matrices_of, zero
 from inkwash.nn.modulation import convolved, modulated
 from inkwash.nn.options import SMALL, NetworkOptions, Ports
 
@@ -82,8 +82,7 @@ class UNet(Backbone):
 
     def matrices(self) -> list[nn.Parameter]:
         """The convolutions within the stages, and the maps of attention."""
-        named = self.stages.named_parameters()
-        return [weight for name, weight in named if weight.ndim > 1 and ".modulate." not in name]
+        return matrices_of(self.stages)
 
     def forward(self, x_t: Tensor, t: Tensor, **condition: Tensor) -> Tensor:
         """Map noisy data `(B, channels, *size)` at levels `(B,)`, with or without a condition, to
@@ -112,7 +111,7 @@ class UNetOptions(NetworkOptions):
     """
 
     of_places = True
-    optimizers = ("muon", "adamw")
+    optimizer = "muon"
     width: int
     depth: int
     multipliers: tuple[int, ...]

@@ -97,11 +97,8 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     objective = _objective(config.train, process, denoiser)
     times = _times(config.train, process, objective)
     options = network_options(network)
-    if config.train.optimizer not in (None, *options.optimizers):
-        need = f"{' or '.join(options.optimizers)}, for network.kind {network.kind}"
-        raise ConfigError("train.optimizer", config.train.optimizer, need)
-    rate, optimizer = options.learning_rate(math.prod(spec.shape)), options.optimizers[0]
-    usual = {"objective": objective, "times": times, "learning_rate": rate, "optimizer": optimizer}
+    rate = options.learning_rate(math.prod(spec.shape))
+    usual = {"objective": objective, "times": times, "learning_rate": rate, "optimizer": options.optimizer}
     open_train = with_defaults(config.train, **usual)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
     decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
