@@ -10,10 +10,13 @@ from torch import nn
 
 from inkwash.core.config import Config, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
+from inkwash.core.options import to_json
 from inkwash.nn import UNet
 from inkwash.training import muon
+from inkwash.training.fit import fit
 from inkwash.training.muon import Muon, orthogonal
 from inkwash.training.resolve import resolve
+from inkwash.training.run import Header
 
 DECAY = 0.1
 
@@ -107,3 +110,11 @@ def test_the_network_decides_what_trains_it():
 def test_muon_for_an_autoencoder_is_refused():
     with pytest.raises(ConfigError, match=r"train\.optimizer: got muon"):
         resolve(Config(model="vae", train=TrainConfig(optimizer="muon")), image(1, 8, 8))
+
+
+def test_a_run_from_before_the_option_was_trained_with_adamw(tmp_path):
+    config = Config("digits", network=NetworkConfig(width=8), train=TrainConfig(steps=2, optimizer="adamw"))
+    header = fit(config, tmp_path / "run").header()
+    plain = to_json(header)
+    del plain["config"]["train"]["optimizer"]
+    assert Header.from_json(plain, "here") == header

@@ -60,7 +60,7 @@ class ResolvedAutoencoderConfig(AutoencoderConfig):
 @dataclass(frozen=True, kw_only=True)
 class ResolvedTrainConfig(TrainConfig):
     """`TrainConfig` once it is decided. Without a condition `condition_dropout` is None, and without transformations so
-    are `augment` and `augment_share`. In runs that are older than the option, `optimizer` is None, which is adamw."""
+    are `augment` and `augment_share`. In headers that are older than the option, `optimizer` is None."""
 
     steps: Count
     batch_size: Count

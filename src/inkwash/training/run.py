@@ -15,7 +15,7 @@ import os
 import platform
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +118,7 @@ class Header:
             CheckpointError: an entry is missing, unknown or bad.
         """
         try:
-            header = from_json(cls, plain)
+            header = _with_optimizer(from_json(cls, plain))
             header.transform.check()
             if header.transform.kind != header.config.data.transform:
                 raise ConfigError("transform.kind", header.transform.kind, header.config.data.transform)
@@ -133,6 +133,13 @@ class Header:
         except ConfigError as error:
             raise CheckpointError(where, f"a header that does not fit ({error})", "one of this version") from None
         return header
+
+
+def _with_optimizer(header: Header) -> Header:
+    """A header with an optimizer; runs from before that was an option were trained with AdamW."""
+    config: Any = header.config
+    train = replace(config.train, optimizer=config.train.optimizer or "adamw")
+    return replace(header, config=replace(config, train=train))
 
 
 def _require_condition(header: Header) -> None:
