@@ -39,10 +39,10 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, matrices: set[nn.Parameter], groups: list[dict[str, Any]]) -> None:
         parts = [
-            {**group, "params": chosen, "matrices": are_matrices}
+            {**group, "params": members, "matrices": are_matrices}
             for group in groups
             for are_matrices in (True, False)
-            if (chosen := [each for each in group["params"] if (each in matrices) == are_matrices])
+            if (members := [each for each in group["params"] if (each in matrices) == are_matrices])
         ]
         super().__init__(parts, {"lr": 0.0})
         others = [group for group in self.param_groups if not group["matrices"]]
