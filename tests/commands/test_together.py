@@ -220,7 +220,7 @@ def size(state):
 
 prepared, place = prepare(tiny("digits")), accelerator()
 whole = start(prepared.config, prepared.examples, torch.device("cpu"))
-whole._make_moments()
+whole.optimizer.make_state()
 print("share", size(sharded(whole, settings(), place)) / size(whole))
 """
 
