@@ -67,8 +67,8 @@ class DiffusionDensity(OutlierMixin, DensityMixin, BaseEstimator):  # type: igno
     Args:
         steps: number of training steps.
         batch_size: rows per step.
-        learning_rate: peak learning rate of AdamW; None for the default of `inkwash.train`, which is smaller for more
-            than 256 columns.
+        learning_rate: peak learning rate; None for the default of `inkwash.train`, which is smaller for more than 256
+            columns.
         width: features of the network, an MLP.
         depth: residual blocks of the network.
         dropout: probability of dropping a feature of the network in training. Without it, tables of a few hundred rows

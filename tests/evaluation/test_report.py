@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import torch
 from faults import run_cli, tiny, without_pictures
 
 from inkwash.commands.cli import _command
 from inkwash.commands.frame import Frame
-from inkwash.core.config import DenoiserConfig, EvaluateConfig, SamplingConfig
+from inkwash.core.config import Config, DenoiserConfig, EvaluateConfig, NetworkConfig, SamplingConfig, TrainConfig
 from inkwash.core.display import Display
 from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.calibration import Imputation, Mean
@@ -21,10 +22,13 @@ from inkwash.evaluation.fidelity import Spaces
 from inkwash.evaluation.likelihood import BoundByTime, Likelihood, Overfitting
 from inkwash.evaluation.memorisation import Memorisation
 from inkwash.evaluation.metrics import TwoSample
-from inkwash.evaluation.report import command_of
+from inkwash.evaluation.report import command_of, describe_run
 from inkwash.evaluation.result import Evaluation
 from inkwash.likelihood.bound import MeanBound
 from inkwash.training.fit import fit
+from inkwash.training.prepare import prepare
+from inkwash.training.run import Header
+from inkwash.training.state import start
 
 pytestmark = pytest.mark.usefixtures("quick_evaluation")
 NASTY = "<script>alert(1)</script>"
@@ -132,6 +136,13 @@ def test_the_page_says_what_was_measured(made):
     assert f"{100 * result['memorisation']['to_train']:.1f}" in text
     assert "step" in text
     assert "torch" in text
+
+
+def test_a_run_that_muon_trains_says_so():
+    prepared = prepare(Config("digits", network=NetworkConfig(width=8), train=TrainConfig(learning_rate=0.002)))
+    state = start(prepared.config, prepared.examples, torch.device("cpu"))
+    about = describe_run(Header.of(prepared, state), prepared.model(state.average))
+    assert ", peak learning rate 0.002 with muon, " in about["Training"]
 
 
 def test_warnings_come_first(made):

@@ -20,6 +20,7 @@ from inkwash.training.cost import Forecast, Pace
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
 from inkwash.training.loop import Batch, draw_batch
+from inkwash.training.muon import Muon
 from inkwash.training.prepare import prepare
 from inkwash.training.resolve import resolve
 from inkwash.training.state import start
@@ -58,11 +59,11 @@ class Squares:
         return trained(batch.x).square().mean(1)
 
 
-def state_of(network):
+def state_of(network, matrices=()):
     """What measuring looks at."""
     stage = mock.Mock(lesson=Squares())
-    average = copy.deepcopy(network)
-    return mock.Mock(trained=network, average=average, stage=stage, optimizer=torch.optim.AdamW(network.parameters()))
+    average, parts = copy.deepcopy(network), [{"params": list(network.parameters()), "weight_decay": 0.0}]
+    return mock.Mock(trained=network, average=average, stage=stage, optimizer=Muon(set(matrices), parts))
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -71,6 +72,13 @@ def test_what_is_kept_is_counted_per_example(rows):
     found = cost.measure_cost(state_of(network), batches_of_ones(rows), rows, 1, 9)
     assert found.example == 4 * (10 + 20)
     assert found.weights == 4 * 3 * 200
+
+
+def test_of_a_matrix_that_muon_trains_less_is_kept():
+    """A gradient and a momentum, where AdamW has two moments."""
+    network = torch.nn.Linear(10, 20, bias=False)
+    found = cost.measure_cost(state_of(network, network.parameters()), batches_of_ones(3), 3, 1, 9)
+    assert found.weights == 4 * 2 * 200
 
 
 def test_what_is_kept_once_is_not_counted_for_each_example():

@@ -203,6 +203,14 @@ def test_a_scale_that_is_too_large_is_halved_and_does_not_end_training(trainer):
     assert state.scaler.get_scale() == 2.0 ** (86 - state.skipped)
 
 
+def test_a_scaled_state_before_the_first_step_can_be_taken_over(trainer):
+    """It has a scale, but no moments yet."""
+    (state, _), (again, _) = scaled(trainer, 2.0**10), scaled(trainer, 2.0**12)
+    again.load(state.tensors(), 0, state.averages.horizon, "here")
+    assert again.scaler.get_scale() == 2.0**10
+    assert same(copied(again), copied(state))
+
+
 def test_a_checkpoint_holds_the_scale(trainer):
     state, steps = scaled(trainer, 2.0**10)
     list(steps)

@@ -1,22 +1,31 @@
 """The steps of Muon beside those of torch's optimizers and of the singular value decomposition."""
 
 import copy
+import itertools
 
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from bugs import bug
 from small_specs import image
+from steps import copied, same
 from torch import nn
 
 from inkwash.core.config import Config, NetworkConfig, TrainConfig
 from inkwash.core.errors import ConfigError
 from inkwash.core.options import to_json
+from inkwash.data.dataset import load_dataset
+from inkwash.data.transform import fit_transform
 from inkwash.nn import UNet
 from inkwash.training import muon
+from inkwash.training.examples import Examples
 from inkwash.training.fit import fit
+from inkwash.training.loop import training
 from inkwash.training.muon import Muon, orthogonal
 from inkwash.training.resolve import resolve
 from inkwash.training.run import Header
+from inkwash.training.state import TrainState, start
 
 DECAY = 0.1
 
@@ -100,6 +109,42 @@ def test_muon_trains_what_lies_between_hidden_features():
         "stages.halve.weight",
         "stages.coarser.down.0.attention.leave.weight",
     } < chosen
+
+
+def trained(steps, state=None):
+    """A state of a U-Net of digits after some more steps."""
+    dataset = load_dataset("digits")
+    options = TrainConfig(steps=4, batch_size=4, warmup=1)
+    config = resolve(Config("digits", network=NetworkConfig(width=8), train=options), dataset.spec)
+    examples = Examples(dataset.data, np.arange(64), fit_transform(dataset.spec, dataset.data))
+    state = state or start(config, examples, torch.device("cpu"))
+    for _ in itertools.islice(training(state, examples, config.train, Accelerator(cpu=True)), steps):
+        pass
+    return state
+
+
+load = TrainState.load
+
+
+def without_momentum(state, *given):
+    load(state, *given)
+    for each in state.optimizer.state.values():
+        each.get("momentum_buffer", torch.zeros(())).zero_()
+
+
+@bug("a momentum that is forgotten", TrainState, "load", without_momentum)
+def test_a_run_goes_on_from_a_checkpoint_bit_for_bit():
+    half, whole, again = trained(2), trained(4), trained(0)
+    assert any(name.startswith("momentum_buffer.") for name in half.tensors()["optimizer"])
+    again.load(half.tensors(), 2, half.averages.horizon, "here")
+    assert same(copied(trained(2, again)), copied(whole))
+
+
+def test_the_bytes_of_gradients_and_state_are_those_that_are_there_after_a_step():
+    state = trained(1)
+    kept = [each for name, each in state.tensors()["optimizer"].items() if not name.startswith("step.")]
+    gradients = list(state.trained.parameters())
+    assert state.optimizer.nbytes() == sum(each.nbytes for each in (*kept, *gradients))
 
 
 def test_the_network_decides_what_trains_it():

@@ -24,6 +24,7 @@ from inkwash.evaluation import calibration, fidelity
 from inkwash.evaluation.pictures import BY_TIME, NEIGHBOURS
 from inkwash.evaluation.result import Evaluation
 from inkwash.model.model import Model
+from inkwash.training.build import describe_rate
 from inkwash.training.resolve import family_of
 from inkwash.training.run import Header, Run
 
@@ -138,8 +139,8 @@ def describe_run(header: Header, model: Model) -> dict[str, str]:
         "Labels": f"{header.config.data.labels}: {labels.describe()}" if labels.classes else "none",
         **{name.capitalize(): text for name, text in parts.items()},
         "Training": f"{header.step} of {train.steps} steps of {train.batch_size} examples in {header.seconds:.0f} s; "
-        f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak learning rate "
-        f"{train.learning_rate:g}, moving average {header.ema:g}, seed {train.seed}",
+        f"{header.skipped} skipped as not finite; {family.goal(header.config)}, peak {describe_rate(train)}, "
+        f"moving average {header.ema:g}, seed {train.seed}",
     }
     return about | {"Trained with": ", ".join(f"{name} {version}" for name, version in header.versions.items())}
 

@@ -7,7 +7,13 @@ from torch import nn
 
 from inkwash.core.options import narrowed
 from inkwash.core.randomness import Purpose, derived_seed
-from inkwash.core.resolved import ResolvedConfig, ResolvedDenoisingConfig, ResolvedNetworkConfig, ResolvedProcessConfig
+from inkwash.core.resolved import (
+    ResolvedConfig,
+    ResolvedDenoisingConfig,
+    ResolvedNetworkConfig,
+    ResolvedProcessConfig,
+    ResolvedTrainConfig,
+)
 from inkwash.data.condition import ConditionSpec
 from inkwash.data.spec import DataSpec
 from inkwash.data.transform import Transform
@@ -196,6 +202,11 @@ def describe_network(config: ResolvedNetworkConfig, size: tuple[int, ...], netwo
     sees_dates = isinstance(inner, TableNet) and inner.repeating
     dates = ", which sees the day, week and year of dates" if sees_dates else ""
     return f"{network_options(config).describe(size)}, {describe_size(network)}{dropout}{dates}"
+
+
+def describe_rate(config: ResolvedTrainConfig) -> str:
+    """The peak learning rate, and Muon, if it takes the steps."""
+    return f"learning rate {config.learning_rate:g}" + " with muon" * (config.optimizer == "muon")
 
 
 def describe_size(network: nn.Module) -> str:

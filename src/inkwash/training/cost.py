@@ -1,9 +1,9 @@
 """What a training run will cost in memory and time: measured before its first step, and revised at each.
 
-The estimate of memory counts the gradients and AdamW's two moments, which are 12 bytes per weight, and what the forward
-pass keeps for the backward pass, which grows with the number of examples taken at a time. The weights and their average
-are in memory already. What the backward pass needs only for a moment is not counted. The estimate is therefore a lower
-bound: a run that does not fit by it does not fit.
+The estimate of memory counts the gradients and what the optimizer keeps, which are 12 bytes per weight, or 8 for a
+matrix that Muon trains, and what the forward pass keeps for the backward pass, which grows with the number of examples
+taken at a time. The weights and their average are in memory already. What the backward pass and the optimizer need only
+for a moment is not counted. The estimate is therefore a lower bound: a run that does not fit by it does not fit.
 
 The estimate of time comes from whole steps, which are taken for a few seconds, or for a twentieth of a short run. The
 first one, which is slower, does not count. It includes the looks at samples and held-out data, and the summary at the
@@ -177,7 +177,8 @@ def require_weights_fit(prepared: Prepared, processes: int) -> None:
     config, transform = prepared.config, prepared.transform
     with torch.device("meta"):
         trained = family_of(config).build(config, transform, prepared.examples.condition)
-    require_memory("weights of the network", count_parameters(trained), 4 * (4 + len(config.train.ema)))
+    moments = 1 if config.train.optimizer == "muon" else 2  # at least
+    require_memory("weights of the network", count_parameters(trained), 4 * (2 + moments + len(config.train.ema)))
     require_memory("train.batch_size", config.train.batch_size // processes, 8 * event_size(transform.spec.shape))
 
 
@@ -198,7 +199,7 @@ def measure_cost(state: TrainState, draw: Callable[[int], Batch], rows: int, ste
     batch = draw(0)
     trial, rows = _Trial(state, batch), min(rows, len(batch.x))
     (fixed, example), free = trial.kept_bytes(), free_memory(batch.x.device)
-    weights = 12 * count_parameters(state.trained) + fixed
+    weights = state.optimizer.nbytes() + fixed
     fitting = max(free - weights, 0) // example
     if fitting < (1 if batch.x.is_cuda else rows):
         got = f"{rows}, which takes {decimal(weights + rows * example)} of memory, with {decimal(free)} free"

@@ -13,8 +13,8 @@ convolution is the matrix of its output channels.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,13 +54,16 @@ class Muon(torch.optim.Optimizer):
         """Begin the state of every parameter, for the numbers of a checkpoint."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                kinds = ("momentum_buffer",) if group["matrices"] else ("exp_avg", "exp_avg_sq")
-                self.state[parameter] = {kind: torch.zeros_like(parameter) for kind in kinds}
+                self.state[parameter] = {kind: torch.zeros_like(parameter) for kind in _kinds(group)}
                 if not group["matrices"]:
                     self.state[parameter]["step"] = torch.zeros((), device=parameter.device)
 
+    def nbytes(self) -> int:
+        """Bytes of the gradients and of the state, apart from the numbers of steps."""
+        return sum(p.nbytes * (1 + len(_kinds(group))) for group in self.param_groups for p in group["params"])
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Take a step of every parameter that has a gradient."""
         for group in self.param_groups:
             if group["matrices"]:
@@ -79,10 +82,17 @@ class Muon(torch.optim.Optimizer):
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         """What the momentum of a matrix is about to be (Nesterov), as a matrix without shares."""
-        momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-        gradient: Any = parameter.grad
+        state, gradient = self.state[parameter], cast(Tensor, parameter.grad)
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        momentum = state["momentum_buffer"]
         momentum.lerp_(gradient, 1 - _MOMENTUM)
         return full(gradient.lerp(momentum, _MOMENTUM)).flatten(1)
+
+
+def _kinds(group: dict[str, Any]) -> tuple[str, ...]:
+    """What is kept of each parameter of a group, of its shape."""
+    return ("momentum_buffer",) if group["matrices"] else ("exp_avg", "exp_avg_sq")
 
 
 def _of_one_shape(parameters: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:

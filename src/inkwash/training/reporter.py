@@ -17,6 +17,7 @@ from inkwash.data import pictures
 from inkwash.data.doubts import doubt_lines
 from inkwash.model.model import Model
 from inkwash.model.watch import draw
+from inkwash.training.build import describe_rate
 from inkwash.training.cost import Forecast, measure_cost
 from inkwash.training.engine import engine_words, tuned
 from inkwash.training.lesson import Batch
@@ -58,8 +59,7 @@ def _description(prepared: Prepared, state: TrainState) -> Iterator[str]:
     for name, text in family.describe(config, spec, state.trained).items():
         yield f"{name:<10}{text}"
     steps = f"{train.steps} steps of {train.batch_size} examples on {state.device.type}{engine_words(train)}"
-    rate = f"learning rate {train.learning_rate:g}" + " with muon" * (train.optimizer == "muon")
-    yield f"training  {steps}; {rate}; {family.goal(config)}"
+    yield f"training  {steps}; {describe_rate(train)}; {family.goal(config)}"
     if train.augment and train.augment_share:
         share = f"{', '.join(train.augment)}, each in {train.augment_share:.0%} of the examples"
         yield f"          transformed: {share}; the network sees it, and samples are not transformed"

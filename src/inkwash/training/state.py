@@ -124,7 +124,7 @@ class TrainState:
         """
         self.step, self.averages.used = step, self.averages.horizons.index(horizon)
         self.move_to(next(number for number, stage in enumerate(self.stages) if step <= stage.last))
-        if groups["optimizer"]:
+        if groups["optimizer"].keys() - self._scale().keys():
             self.optimizer.make_state()
         for name, expected in self.tensors().items():
             require_same_tensors(groups[name], expected, where)
