@@ -152,6 +152,11 @@ def test_the_network_decides_what_trains_it():
     assert resolve(Config(network=NetworkConfig(kind="dit")), image(1, 8, 8)).train.optimizer == "adamw"
 
 
+@pytest.mark.parametrize(("examples", "optimizer"), [(299, "adamw"), (300, "muon")])
+def test_few_examples_are_not_learned_by_heart(examples, optimizer):
+    assert resolve(Config(), image(1, 8, 8), examples).train.optimizer == optimizer
+
+
 def test_muon_for_an_autoencoder_is_refused():
     with pytest.raises(ConfigError, match=r"train\.optimizer: got muon"):
         resolve(Config(model="vae", train=TrainConfig(optimizer="muon")), image(1, 8, 8))

@@ -49,6 +49,7 @@ Section = TypeVar("Section", AutoencoderConfig, DenoiserConfig, NetworkConfig, P
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
+_BY_HEART = 300  # how many examples of series, images and volumes a network does not learn by heart with Muon
 _MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 REAL_SPACING = 0.01
@@ -98,7 +99,8 @@ def resolve_denoising(kind: type[D], config: Config, spec: DataSpec, examples: i
     times = _times(config.train, process, objective)
     options = network_options(network)
     rate = options.learning_rate(math.prod(spec.shape))
-    usual = {"objective": objective, "times": times, "learning_rate": rate, "optimizer": options.optimizer}
+    optimizer = "adamw" if examples is not None and examples < _BY_HEART else options.optimizer
+    usual = {"objective": objective, "times": times, "learning_rate": rate, "optimizer": optimizer}
     open_train = with_defaults(config.train, **usual)
     train = narrowed(ResolvedDenoisingTrainConfig, resolve_train(open_train, spec, examples, config.data), "train")
     decided = with_sections(kind, config, process=process, denoiser=denoiser, network=network, train=train)
