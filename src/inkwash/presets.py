@@ -2,10 +2,10 @@ r"""Models as their papers made them: functions that return a `Config` without a
 
 A preset sets what makes the paper's model another distribution or another loss: schedule, number of steps, prediction,
 reverse variance, objective, times, what the network sees, and how samples are taken. The papers' networks learn from
-millions of pictures for days. Width, dropout, batch, number of steps, optimizer and learning rate are therefore left
-open, and the data decides them as always. The moving average has the decay 0.999, which grows from 0 in the first
-steps, where the papers have 0.9999 over about a million steps. Real numbers have standard deviation 1 in model units,
-and levels lie in [-1, 1].
+millions of pictures for days. Width, dropout, batch, number of steps and learning rate are therefore left open, and the
+data decides them as always. The optimizer is AdamW, which without weight decay is the papers' Adam. The moving average
+has the decay 0.999, which grows from 0 in the first steps, where the papers have 0.9999 over about a million steps.
+Real numbers have standard deviation 1 in model units, and levels lie in [-1, 1].
 
     iw.train("digits", config=iw.presets.ddpm())
     dataclasses.replace(iw.presets.ddpm(), network=iw.NetworkConfig(width=64))
@@ -39,7 +39,7 @@ def dpm_2015(bits: bool = False) -> Config:
     Args:
         bits: the model for data with 2 levels.
     """
-    train = TrainConfig(objective="bound", times="uniform")
+    train = TrainConfig(objective="bound", times="uniform", optimizer="adamw")
     if bits:
         process = ProcessConfig("sohl-dickstein", 2000, "bernoulli", 0.5)
         return Config(process=process, denoiser=DenoiserConfig(sees="time"), train=train, preset="dpm-2015")
@@ -58,7 +58,7 @@ def ddpm() -> Config:
     return Config(
         process=ProcessConfig("linear", 1000),
         denoiser=DenoiserConfig("eps", "large", "time"),
-        train=TrainConfig(objective="simple", times="uniform", weight_decay=0.0),
+        train=TrainConfig(objective="simple", times="uniform", optimizer="adamw", weight_decay=0.0),
         preset="ddpm",
     )
 
@@ -78,7 +78,7 @@ def iddpm() -> Config:
     return Config(
         process=ProcessConfig("cosine", 4000),
         denoiser=DenoiserConfig("eps", "learned", "time"),
-        train=TrainConfig(objective="hybrid", times="uniform", weight_decay=0.0),
+        train=TrainConfig(objective="hybrid", times="uniform", optimizer="adamw", weight_decay=0.0),
         sampling=SamplingConfig(steps=100),
         preset="iddpm",
     )
@@ -96,7 +96,7 @@ def score() -> Config:
     return Config(
         process=ProcessConfig("geometric", 1000),
         denoiser=DenoiserConfig("eps", "large", "log_snr", clip=False),
-        train=TrainConfig(objective="simple", times="uniform", weight_decay=0.0),
+        train=TrainConfig(objective="simple", times="uniform", optimizer="adamw", weight_decay=0.0),
         sampling=SamplingConfig("predictor-corrector", 1000),
         preset="score",
     )
@@ -112,7 +112,7 @@ def edm() -> Config:
     return Config(
         process=ProcessConfig("karras", 1000),
         denoiser=DenoiserConfig("F", "large", "log_snr", clip=False),
-        train=TrainConfig(objective="edm", times="log-normal", weight_decay=0.0),
+        train=TrainConfig(objective="edm", times="log-normal", optimizer="adamw", weight_decay=0.0),
         sampling=SamplingConfig("heun", 18, "karras"),
         preset="edm",
     )
@@ -128,7 +128,7 @@ def vdm() -> Config:
     return Config(
         process=ProcessConfig("learned", 1000),
         denoiser=DenoiserConfig("eps", "large", "log_snr", clip=False),
-        train=TrainConfig(objective="continuous", times="low-discrepancy", weight_decay=0.01),
+        train=TrainConfig(objective="continuous", times="low-discrepancy", optimizer="adamw", weight_decay=0.01),
         preset="vdm",
     )
 
@@ -143,7 +143,7 @@ def flow_matching() -> Config:
     return Config(
         process=ProcessConfig("rectified", 1000),
         denoiser=DenoiserConfig("velocity", "large", "time", clip=False),
-        train=TrainConfig(objective="velocity", times="uniform", weight_decay=0.0),
+        train=TrainConfig(objective="velocity", times="uniform", optimizer="adamw", weight_decay=0.0),
         sampling=SamplingConfig("ddim", 100),
         preset="flow-matching",
     )

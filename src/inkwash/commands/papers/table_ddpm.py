@@ -166,7 +166,7 @@ def _config(row: Row, source: str, options: Options) -> Config:
         process=ProcessConfig("linear", options.chain),
         denoiser=DenoiserConfig(row.predicts, row.variance),
         network=NetworkConfig("unet", options.width),
-        train=TrainConfig(options.steps, batch_size=64, objective=row.objective, seed=options.seed),
+        train=TrainConfig(options.steps, 64, optimizer="adamw", objective=row.objective, seed=options.seed),
     )
 
 

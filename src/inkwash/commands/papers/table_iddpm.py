@@ -167,7 +167,9 @@ def _config(row: Row, options: Options) -> Config:
         process=ProcessConfig(row.schedule, options.chain),
         denoiser=DenoiserConfig("eps", row.variance),
         network=NetworkConfig("unet", options.width),
-        train=TrainConfig(options.steps, batch_size=64, objective=row.objective, times=row.times, seed=options.seed),
+        train=TrainConfig(
+            options.steps, 64, optimizer="adamw", objective=row.objective, times=row.times, seed=options.seed
+        ),
     )
 
 
