@@ -5,9 +5,9 @@
 Both networks run in one process, in turns. Figures are medians over the turns, and the median of the ratios turn by
 turn; with --processor they are times of the processor, which other processes on the machine disturb less. A training
 step is forward, backward, clipping and an update on 64 images of 28x28x1, by Muon for ours, as `inkwash train` takes,
-and by fused AdamW for theirs; a sampling step is one DDIM step,
-network included. Memory is that of two training steps in a process of its own, above what it had with the network
-made, and in all. As `inkwash train` does, every process keeps the memory that it frees.
+and by fused AdamW for theirs; a sampling step is one DDIM step, network included. Memory is that of two training steps
+in a process of its own, above what it had with the network made, and in all. As `inkwash train` does, every process
+keeps the memory that it frees.
 """
 
 import argparse
@@ -25,9 +25,8 @@ from torch import Tensor, nn
 
 import inkwash as iw
 from inkwash.core.machine import keep_freed_memory
-from inkwash.nn.layers import Backbone
 from inkwash.training.build import build_network, count_parameters
-from inkwash.training.muon import Muon
+from inkwash.training.muon import Muon, matrices_within
 from inkwash.training.resolve import resolve
 
 SHAPE, BATCH = (1, 28, 28), 64
@@ -72,8 +71,7 @@ def training_step(
 
 
 def our_training_step(network: nn.Module) -> Callable[[], None]:
-    matrices = {weight for each in network.modules() if isinstance(each, Backbone) for weight in each.matrices()}
-    optimizer = Muon(matrices, [{"params": list(network.parameters()), "weight_decay": 0.01}])
+    optimizer = Muon(matrices_within(network), [{"params": list(network.parameters()), "weight_decay": 0.01}])
     for group in optimizer.param_groups:
         group["lr"] = 1e-3
     return training_step(network, network, optimizer)

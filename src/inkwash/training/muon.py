@@ -19,6 +19,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from inkwash.nn.layers import Backbone
 from inkwash.training.shares import as_shares, full
 
 _MOMENTUM = 0.95
@@ -93,6 +94,11 @@ class Muon(torch.optim.Optimizer):
 def _kinds(group: dict[str, Any]) -> tuple[str, ...]:
     """What is kept of each parameter of a group, of its shape."""
     return ("momentum_buffer",) if group["matrices"] else ("exp_avg", "exp_avg_sq")
+
+
+def matrices_within(trained: nn.Module) -> set[nn.Parameter]:
+    """The weights that take steps of Muon: the matrices of all networks proper within what is trained."""
+    return {weight for part in trained.modules() if isinstance(part, Backbone) for weight in part.matrices()}
 
 
 def _of_one_shape(parameters: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:

@@ -7,13 +7,12 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from inkwash.core.resolved import AnyResolvedConfig, ResolvedTrainConfig
-from inkwash.nn.layers import Backbone
 from inkwash.training.averages import Averages
 from inkwash.training.checkpoint import require_same_tensors
 from inkwash.training.engine import new_scaler, require_engine
 from inkwash.training.examples import Examples
 from inkwash.training.lesson import Stage
-from inkwash.training.muon import Muon
+from inkwash.training.muon import Muon, matrices_within
 from inkwash.training.resolve import family_of
 from inkwash.training.times import Proposal
 
@@ -79,11 +78,7 @@ class TrainState:
         groups = [p for p in part.parameters() if p not in plain], [p for p in part.parameters() if p in plain]
         decays = (self.config.weight_decay, 0.0)
         parts = [{"params": params, "weight_decay": decay} for params, decay in zip(groups, decays, strict=True)]
-        backbones = [each for each in part.modules() if isinstance(each, Backbone)]
-        matrices = (
-            {weight for each in backbones for weight in each.matrices()} if self.config.optimizer == "muon" else set()
-        )
-        self.optimizer = Muon(matrices, parts)
+        self.optimizer = Muon(matrices_within(part) if self.config.optimizer == "muon" else set(), parts)
 
     def begin(self, number: int, examples: Examples) -> None:
         """Begin a stage: a pure function of the state and the examples. All averages go on from the first one."""
