@@ -76,6 +76,13 @@ def test_a_preset_keeps_its_settings_for_data_that_its_paper_is_about_and_is_ref
     assert config.preset == name
 
 
+@presets
+def test_a_preset_is_trained_as_its_paper_trains(name):
+    """By Adam, and not by what a U-Net is usually trained with."""
+    config = resolve(PRESETS[name]["gaussian"](), image(1, 8, 8))
+    assert config.train.optimizer == "adamw"
+
+
 def test_the_paper_of_2015_has_a_model_of_bits():
     config = resolve(iw.presets.dpm_2015(bits=True), SHAPES["bits"])
     assert (config.process.kind, config.preset) == ("bernoulli", "dpm-2015")

@@ -3,6 +3,7 @@
 import copy
 import itertools
 
+import networks
 import numpy as np
 import pytest
 import torch
@@ -99,9 +100,14 @@ def test_a_convolution_of_the_whole_picture_is_a_matrix():
     assert torch.allclose(convolution.weight.reshape(4, 18), linear.weight, atol=1e-6)
 
 
+def names_of_matrices(network):
+    """The names of the weights of a network that Muon may train."""
+    return {name for name, weight in network.named_parameters() if any(weight is each for each in network.matrices())}
+
+
 def test_muon_trains_what_lies_between_hidden_features():
     network = UNet(1, 8, (1, 2), 1, (False, True))
-    chosen = {name for name, weight in network.named_parameters() if any(weight is each for each in network.matrices())}
+    chosen = names_of_matrices(network)
     assert {name.split(".")[0] for name in chosen} == {"stages"}
     assert all("modulate" not in name and "norm" not in name for name in chosen)
     assert {
@@ -111,10 +117,19 @@ def test_muon_trains_what_lies_between_hidden_features():
     } < chosen
 
 
-def trained(steps, state=None):
+@pytest.mark.parametrize("make", [networks.mlp, networks.dit, networks.columns])
+def test_other_networks_train_the_maps_within_their_blocks(make):
+    """Two maps of a block of an MLP; two of attention and two more in one of a transformer."""
+    network = make(depth=2)
+    chosen = names_of_matrices(network)
+    assert len(chosen) == 2 * (2 if make is networks.mlp else 4)
+    assert all("blocks." in name and "modulate" not in name for name in chosen)
+
+
+def trained(steps, state=None, optimizer="muon"):
     """A state of a U-Net of digits after some more steps."""
     dataset = load_dataset("digits")
-    options = TrainConfig(steps=4, batch_size=4, warmup=1)
+    options = TrainConfig(steps=4, batch_size=4, warmup=1, optimizer=optimizer)
     config = resolve(Config("digits", network=NetworkConfig(width=8), train=options), dataset.spec)
     examples = Examples(dataset.data, np.arange(64), fit_transform(dataset.spec, dataset.data))
     state = state or start(config, examples, torch.device("cpu"))
@@ -138,6 +153,11 @@ def test_a_run_goes_on_from_a_checkpoint_bit_for_bit():
     assert any(name.startswith("momentum_buffer.") for name in half.tensors()["optimizer"])
     again.load(half.tensors(), 2, half.averages.horizon, "here")
     assert same(copied(trained(2, again)), copied(whole))
+
+
+def test_the_optimizer_is_that_of_the_options():
+    kept = trained(1, optimizer="adamw").tensors()["optimizer"]
+    assert not any(name.startswith("momentum_buffer.") for name in kept)
 
 
 def test_the_bytes_of_gradients_and_state_are_those_that_are_there_after_a_step():
