@@ -19,16 +19,20 @@ from inkwash.nn.unet import UNet
 LATTICE = iw.process.Lattice(-1.0, 1.0, 4)
 SHAPES = [(3,), (1, 4, 5), (3, 4, 2)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
+shapes_and_histograms = pytest.mark.parametrize(
+    ("shape", "histogram"), [*((shape, False) for shape in SHAPES), *((shape, True) for shape in SHAPES[1:])], ids=str
+)
 
 
-def level_net(shape, outputs=4, features=5, seed=0):
+def level_net(shape, outputs=4, features=5, seed=0, histogram=False):
     torch.manual_seed(seed)
-    inputs, features_out = shape[0] * LevelNet.inputs_per_channel(4), shape[0] * features
+    inputs, features_out = (shape[0] * width for width in LevelNet.widths(4, features, histogram))
     if len(shape) == 1:
         inner = MLP(inputs, 16, 2, outputs=features_out)
     else:
-        inner = UNet(inputs, 8, (1,), 1, (False,), outputs=features_out)
-    return LevelNet(inner, shape, LATTICE.values(), features, outputs)
+        condition = LevelNet.embeddings(shape[0], 4, histogram)
+        inner = UNet(inputs, 8, (1,), 1, (False,), outputs=features_out, condition=condition)
+    return LevelNet(inner, shape, LATTICE.values(), features, outputs, histogram)
 
 
 def examples(shape, n, seed=0):
@@ -82,18 +86,18 @@ def test_counting_again_starts_over():
 FORWARD = LevelHead.forward
 
 
-def forward_without_the_log_prior(self, features):
-    output, levels = FORWARD(self, features), self.log_prior.shape[-1]
+def forward_without_the_log_prior(self, features, *own):
+    output, levels = FORWARD(self, features, *own), self.log_prior.shape[-1]
     return torch.cat([output[..., :levels] - self.log_prior, output[..., levels:]], -1)
 
 
 @bug("log-frequencies left out", LevelHead, "forward", forward_without_the_log_prior, shape=(3, 4, 2), log_snr=2.0)
-@shapes
+@shapes_and_histograms
 @pytest.mark.parametrize("log_snr", [-15.0, -1.0, 2.0, 12.0])
-def test_at_the_start_it_is_the_exact_denoiser_of_independent_entries(shape, log_snr):
+def test_at_the_start_it_is_the_exact_denoiser_of_independent_entries(shape, histogram, log_snr):
     """The expected value is Bayes' rule for each entry, in double precision."""
     index, schedule = examples(shape, 23), Straight()
-    network = level_net(shape)
+    network = level_net(shape, histogram=histogram)
     network.head.count([index])
     t = schedule.time(log_snr)
     alpha, sigma, values = float(schedule.alpha(t)), float(schedule.sigma(t)), LATTICE.values()
@@ -105,10 +109,10 @@ def test_at_the_start_it_is_the_exact_denoiser_of_independent_entries(shape, log
     torch.testing.assert_close(estimate.x.double(), posterior @ values, rtol=0, atol=1e-4)
 
 
-@shapes
+@shapes_and_histograms
 @pytest.mark.parametrize("outputs", [4, 5])
-def test_outputs_beyond_the_levels_are_passed_on_unchanged(shape, outputs):
-    network = moved(level_net(shape, outputs))
+def test_outputs_beyond_the_levels_are_passed_on_unchanged(shape, histogram, outputs):
+    network = moved(level_net(shape, outputs, histogram=histogram))
     x_t, level = torch.randn(6, *shape), 5 * torch.randn(6)
     out = network(x_t, level)
     assert out.shape == (6, *shape, outputs)
@@ -144,6 +148,68 @@ def test_the_network_is_shown_the_posterior_of_each_entry():
             assert float(h[b, c, 1 + 3 * wave + k, 0, place]) == pytest.approx(expected, abs=1e-4)
 
 
+class HistogramSpy(nn.Module):
+    """Keeps what it is given, and gives weights for the log-ratios only: 1, 2, 3, … in the order of its output."""
+
+    def forward(self, h, level, **condition):
+        self.seen, self.condition = h, condition
+        weights = torch.arange(1.0, 1 + 2 * 2 * h[0, 0].numel()).reshape(2, 2, *h.shape[2:])
+        features = torch.zeros(len(h), 2, 5, *h.shape[2:])
+        return torch.cat([features, weights.expand(len(h), -1, -1, *h.shape[2:])], 2).flatten(1, 2)
+
+
+def ratios_of_one_channel(posteriors, prior):
+    """How often an example has each level beside how often it is usual, for both smoothings, in plain sums."""
+    found, usual = (sum(each) / len(each) for each in (posteriors, prior))
+    return [((found + k * usual) / ((1 + k) * usual)).log() for k in (0.1, 1.0)]
+
+
+def without_smoothing(self, found):
+    usual = self.head.log_prior.exp().flatten(1, -2).mean(1)
+    return (found / usual).log()[..., None].expand(*found.shape, 2)
+
+
+def over_all_channels(self, found):
+    return RATIOS(self, found.mean(1, keepdim=True).expand_as(found))
+
+
+RATIOS = LevelNet._log_ratios
+
+
+@bug("levels that are counted without smoothing", LevelNet, "_log_ratios", without_smoothing)
+@bug("levels that are counted over all channels", LevelNet, "_log_ratios", over_all_channels)
+@bug("ratios that are not weighted", LevelHead, "forward", lambda self, h, own: FORWARD(self, h, 0 * own))
+def test_the_levels_of_an_example_are_compared_with_the_usual_ones():
+    """The network sees the log-ratios and what they are for each entry, and weighs them in the log-odds."""
+    network = LevelNet(HistogramSpy(), (2, 1, 3), TERNARY.values(), 5, 3, histogram=True)
+    network.head.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
+    x_t, log_snr = torch.randn(3, 2, 1, 3), torch.tensor([-3.0, 1.0, 4.0])
+    odds = network(x_t, log_snr)
+    seen = network.network.seen.reshape(3, 2, 9, 3)
+    given = network.network.condition["histogram"].reshape(3, 2, 3, 2)
+    alpha, values = log_snr.sigmoid().sqrt().double(), TERNARY.values()
+    for b, c in product(range(3), range(2)):
+        law = torch.distributions.Normal(alpha[b] * values, (1 - alpha[b] ** 2).sqrt())
+        prior = network.head.log_prior[c, 0].double()
+        posteriors = [(law.log_prob(x_t[b, c, 0, i].double()) + prior[i]).softmax(-1) for i in range(3)]
+        ratios = ratios_of_one_channel(posteriors, prior.exp())
+        for k, ratio in enumerate(ratios):
+            torch.testing.assert_close(given[b, c, :, k].double(), ratio, rtol=0, atol=1e-4)
+            for i in range(3):
+                assert float(seen[b, c, 7 + k, i]) == pytest.approx(float(posteriors[i] @ ratio), abs=1e-4)
+        for i in range(3):
+            weights = [1 + i + 3 * (k + 2 * c) for k in range(2)]
+            expected = prior[i] + sum(w * ratio for w, ratio in zip(weights, ratios, strict=True))
+            torch.testing.assert_close(odds[b, c, 0, i].double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_nothing_is_unusual_where_no_signal_is_left():
+    network = LevelNet(HistogramSpy(), (2, 1, 3), TERNARY.values(), 5, 3, histogram=True)
+    network.head.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
+    network(torch.randn(3, 2, 1, 3), torch.full((3,), -30.0))
+    assert float(network.network.condition["histogram"].abs().max()) < 1e-4
+
+
 @pytest.mark.parametrize("levels", [4, 17, 256])
 def test_waves_tell_neighbouring_levels_apart(levels):
     waves = level_waves(levels)
@@ -152,9 +218,9 @@ def test_waves_tell_neighbouring_levels_apart(levels):
     assert float((waves[:, None] - waves).abs().amax(-1).fill_diagonal_(2).min()) > 0.5
 
 
-@shapes
-def test_examples_do_not_mix_and_every_weight_matters(shape):
-    network = moved(level_net(shape)).eval()
+@shapes_and_histograms
+def test_examples_do_not_mix_and_every_weight_matters(shape, histogram):
+    network = moved(level_net(shape, histogram=histogram)).eval()
     x_t, level = torch.randn(5, *shape), 3 * torch.randn(5)
     together = network(x_t, level)
     separate = torch.cat([network(x_t[i : i + 1], level[i : i + 1]) for i in range(5)])
@@ -170,13 +236,17 @@ def test_the_features_start_as_coefficients_of_cosines_of_the_level():
         torch.testing.assert_close(head[:, k - 1], torch.cos(math.pi * k * place) / math.sqrt(k), rtol=0, atol=1e-5)
 
 
-def all_at_the_first(parts, times, strict):
-    return [(part, times[0][:1].expand(len(part))) for part in parts]
+def all_at_the_first(*columns, strict):
+    parts, *times = columns
+    if times and times[0][0].ndim == 1:
+        return [(part, times[0][0][:1].expand(len(part))) for part in parts]
+    return zip(*columns, strict=strict)
 
 
 @bug("all parts have the level of the first", levels, "zip", all_at_the_first)
-def test_examples_in_parts_are_those_one_by_one(monkeypatch):
-    net, log_snr = moved(level_net((1, 3, 3))), torch.linspace(-4, 9, 7)
+@pytest.mark.parametrize("histogram", [False, True])
+def test_examples_in_parts_are_those_one_by_one(monkeypatch, histogram):
+    net, log_snr = moved(level_net((1, 3, 3), histogram=histogram)), torch.linspace(-4, 9, 7)
     x_t = examples((1, 3, 3), 7).float()
     alone = torch.cat([net(x_t[i : i + 1], log_snr[i : i + 1]) for i in range(7)])
     for rows in (2, 7):

@@ -92,6 +92,22 @@ def test_only_data_with_levels_can_be_clipped():
 
 
 @pytest.mark.parametrize(
+    ("spec", "given", "histogram"),
+    [
+        (image(1, 8, 8, levels=17), {}, True),
+        (image(1, 7, 9), {}, False),
+        (image(1, 7, 9), {"histogram": True}, True),
+        (image(1, 8, 8, levels=4096), {"predicts": "levels"}, False),
+        (vector(2, levels=5), {}, False),
+        (image(1, 8, 8), {"predicts": "eps"}, False),
+        (image(1, 8, 8, levels=4096), {}, False),
+    ],
+)
+def test_levels_are_compared_where_enough_places_show_few_of_them(spec, given, histogram):
+    assert resolve(Config("x", denoiser=DenoiserConfig(**given)), spec).denoiser.histogram is histogram
+
+
+@pytest.mark.parametrize(
     ("spec", "given", "predicts", "variance", "objective", "times"),
     [
         (image(1, 8, 8, levels=17), {}, "levels", "small", "continuous", "log-snr-density"),
@@ -134,6 +150,8 @@ def test_what_is_predicted_and_how_it_is_trained_follow_from_the_data(
         ({"variance": "analytic"}, {"objective": "bound"}, vector(2), "denoiser.variance"),
         ({"variance": "analytic", "predicts": "mean"}, {}, vector(2), "denoiser.variance"),
         ({"predicts": "F", "sees": "nothing"}, {}, vector(2), "sees"),
+        ({"histogram": True}, {}, vector(2, levels=5), "denoiser.histogram"),
+        ({"histogram": True, "predicts": "eps"}, {}, image(1, 8, 8), "denoiser.histogram"),
         ({}, {"objective": "bound", "times": "log-snr-density"}, vector(2), "train.times"),
         ({"variance": "learned"}, {"times": "log-normal"}, vector(2), "train.times"),
     ],
@@ -191,6 +209,7 @@ NOT_OF_BITS = {
     "denoiser.predicts": list(options(DenoiserConfig, "predicts")),
     "denoiser.variance": list(options(DenoiserConfig, "variance")),
     "denoiser.clip": [True, False],
+    "denoiser.histogram": [True, False],
     "denoiser.sees": ["nothing"],
     "train.objective": [name for name in options(TrainConfig, "objective") if name != "bound"],
     "train.times": ["log-normal", "log-snr-density"],

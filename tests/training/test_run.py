@@ -28,10 +28,12 @@ from faults import (
 from safetensors.torch import save as dump_tensors
 
 import inkwash as iw
+from inkwash.core.config import Config, DenoiserConfig, NetworkConfig, TrainConfig
 from inkwash.core.errors import CheckpointError, DataError, RunInterrupted
+from inkwash.core.options import to_json
 from inkwash.training.checkpoint import list_checkpoints, read_checkpoint
 from inkwash.training.fit import fit
-from inkwash.training.run import Run, load, read_header
+from inkwash.training.run import Header, Run, load, read_header
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -337,3 +339,12 @@ def test_changed_data_is_seen(tmp_path):
         Run(tmp_path / "run").dataset()
     with pytest.raises(iw.ConfigError, match="data: got other data than before, need the same, as the run"):
         fit(tiny(source), tmp_path / "run")
+
+
+@pytest.mark.parametrize("denoiser", [DenoiserConfig(histogram=False), DenoiserConfig(predicts="eps")], ids=repr)
+def test_a_network_from_before_the_option_has_no_histogram(tmp_path, denoiser):
+    config = Config("digits", denoiser=denoiser, network=NetworkConfig(width=8), train=TrainConfig(steps=2))
+    header = fit(config, tmp_path / "run").header()
+    plain = to_json(header)
+    del plain["config"]["denoiser"]["histogram"]
+    assert Header.from_json(plain, "here") == header

@@ -242,6 +242,9 @@ class DenoiserConfig:
     clip: bool | None = None
     """Gaussian and mixed only: clip estimates of the clean data to its range; by default if it has levels that are not
     predicted."""
+    histogram: bool | None = None
+    """Levels only: whether the network compares how often a noisy example has each level with how often the data has
+    it; by default where an example has at least 64 places and there are at most 256 levels."""
 
 
 @short_repr

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from inkwash.nn.layers import ConditionEmbedding, GivenEmbedding
 
 _CACHED = 1 << 18
 """Log-odds of levels that are computed at a time on a CPU, so that they stay in its cache."""
@@ -44,10 +47,23 @@ class LevelHead(nn.Module):
         smooth = counts + 2 * pooled / pooled.sum()
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map features `(B, C * features, *size)`, those of a channel side by side, to `(B, *shape, outputs)`."""
+    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
+        """Map features `(B, C * features, *size)`, those of a channel side by side, to `(B, *shape, outputs)`.
+
+        Args:
+            features: the features.
+            own: more log-odds of each example, `(B, C, levels, K)`, for data with places. The last K features of a
+                channel are then the weights of these in each entry.
+        """
         each = features.unflatten(1, (self.log_prior.shape[0], -1)).movedim(2, -1)
-        return self.linear(each) + F.pad(self.log_prior, (0, self.beyond))
+        if own is None:
+            odds = self.linear(each)
+        else:
+            maps = torch.cat(
+                [self.linear.weight.expand(*own.shape[:2], -1, -1), F.pad(own, (0, 0, 0, self.beyond))], -1
+            )
+            odds = (each.flatten(2, -2) @ maps.mT).unflatten(2, each.shape[2:-1])
+        return odds + F.pad(self.log_prior, (0, self.beyond))
 
 
 def level_waves(levels: int) -> Tensor:
@@ -70,49 +86,92 @@ class LevelNet(nn.Module):
     (Kingma et al. 2021, §4.2, add such functions of the noisy data). A `LevelHead` turns the network's features into
     log-odds.
 
+    An example often has few of the levels, or some more often than others have: a picture of another scanner, contrast
+    or palette. With a `histogram`, the mean over the places of a channel of what each entry alone says about its level,
+    $h_v$, is compared with how often the level occurs in the data, $f_v$:
+
+    $$r_v = \log\frac{h_v + \kappa f_v}{(1 + \kappa) f_v}, \qquad \kappa \in \{0.1, 1\}.$$
+
+    The network is given r as a condition named "histogram", and its expectation in each entry; its output has the
+    weight with which r is added to the log-odds there.
+
     Args:
-        network: maps `(B, C * inputs_per_channel, *size)` and levels `(B,)`, with or without a condition, to
-            `(B, C * features, *size)`; the channels that belong to a channel of the data lie side by side.
+        network: maps `(B, C * inputs, *size)` and levels `(B,)`, with or without a condition, to `(B, C * outputs,
+            *size)`, with the numbers of `widths`; the channels that belong to a channel of the data lie side by side.
         shape: the shape of an example, `(C, *size)`.
         values: the values of the levels in model units, `(L,)`.
         features: the number of features that the network gives for each entry.
         outputs: the number of outputs for each entry, at least L; those beyond the levels are passed on unchanged.
+        histogram: whether it compares the levels of an example with those of the data; only for data with places.
     """
 
+    HISTOGRAM = "histogram"
+    _SMOOTHING = (0.1, 1.0)
     values: Tensor
     waves: Tensor
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...], values: Tensor, features: int, outputs: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        values: Tensor,
+        features: int,
+        outputs: int,
+        histogram: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.head = LevelHead(shape, len(values), features, outputs)
+        self.histogram = histogram
         self.register_buffer("values", values.float(), persistent=False)
         self.register_buffer("waves", level_waves(len(values)), persistent=False)
 
-    @staticmethod
-    def inputs_per_channel(levels: int) -> int:
-        """The number of channels that the network is given for each channel of data with so many levels."""
-        return 1 + level_waves(levels).shape[1]
+    @classmethod
+    def widths(cls, levels: int, features: int, histogram: bool = False) -> tuple[int, int]:
+        """How many channels the network is given and gives for each channel of data with so many levels."""
+        ratios = len(cls._SMOOTHING) * histogram
+        return 1 + level_waves(levels).shape[1] + ratios, features + ratios
+
+    @classmethod
+    def embeddings(cls, channels: int, levels: int, histogram: bool = False) -> dict[str, ConditionEmbedding]:
+        """What the network embeds beside the condition of the data."""
+        numbers = channels * levels * len(cls._SMOOTHING)
+        return {cls.HISTOGRAM: partial(GivenEmbedding, numbers)} if histogram else {}
 
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
         if x_t.device.type != "cpu" or torch.compiler.is_compiling():  # in a graph, the number of rows is open
-            waves = self._expected_waves(x_t, log_snr)
+            waves, *own = self._of_entries(x_t, log_snr)
         else:
             rows = max(1, _CACHED // self.head.log_prior.numel())
             parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
-            waves = torch.cat([self._expected_waves(*part) for part in parts])
+            waves, *own = map(torch.cat, zip(*(self._of_entries(*part) for part in parts), strict=True))
         shown = torch.cat([x_t[..., None], waves], -1).movedim(-1, 2).flatten(1, 2)
-        return self.head(self.network(shown, log_snr, **condition))
+        seen = {self.HISTOGRAM: own[0].flatten(1)} if own else {}
+        return self.head(self.network(shown, log_snr, **condition, **seen), *own)
 
-    def _expected_waves(self, x_t: Tensor, log_snr: Tensor) -> Tensor:
-        """The expectations of the waves of each entry's level, given only that entry, `(B, *shape, waves)`."""
+    def _of_entries(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, ...]:
+        """What the noisy entries say alone: the expectations of the waves of each entry's level, `(B, *shape, waves)`;
+        with a histogram, they end with those of r, which follows, `(B, C, L, K)`."""
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
-        return logits.softmax(-1) @ self.waves
+        weights = logits.softmax(-1)
+        if not self.histogram:
+            return (weights @ self.waves,)
+        of_places = weights.flatten(2, -2)
+        own = self._log_ratios(of_places.mean(2))
+        waves = torch.cat([self.waves.expand(*own.shape[:2], -1, -1), own], -1)
+        return (of_places @ waves).unflatten(2, x_t.shape[2:]), own
+
+    def _log_ratios(self, found: Tensor) -> Tensor:
+        """r of each level, for each smoothing, `(B, C, L, K)`, where an example has its levels as often as `found`,
+        `(B, C, L)`."""
+        usual = self.head.log_prior.softmax(-1).flatten(1, -2).mean(1)
+        ratios = [(found + kappa * usual) / ((1 + kappa) * usual) for kappa in self._SMOOTHING]
+        return torch.stack(ratios, -1).log()
 
 
 class MixtureNet(nn.Module):

@@ -1,6 +1,8 @@
 """From resolved options to objects: network, process, denoiser, model, objective and proposal, and words for them."""
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -82,9 +84,11 @@ def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
         return _backbone(config, spec, condition, (1,) * channels, outputs)
     values = lattice_of(spec).values()
     features = min(_FEATURES, len(values) - 1)
-    inputs, outputs = (LevelNet.inputs_per_channel(len(values)),) * channels, (features,) * channels
-    network = _backbone(config, spec, condition, inputs, outputs)
-    return LevelNet(network, spec.shape, values, features, len(values) + spreads)
+    histogram = bool(config.denoiser.histogram)
+    inputs, outputs = ((width,) * channels for width in LevelNet.widths(len(values), features, histogram))
+    embeddings = LevelNet.embeddings(channels, len(values), histogram)
+    network = _backbone(config, spec, condition, inputs, outputs, embeddings)
+    return LevelNet(network, spec.shape, values, features, len(values) + spreads, histogram)
 
 
 def _spreads(config: ResolvedDenoisingConfig) -> bool:
@@ -98,10 +102,12 @@ def _backbone(
     condition: ConditionSpec,
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
+    seen: Mapping[str, ConditionEmbedding] = MappingProxyType({}),
 ) -> nn.Module:
-    """A network of what stands side by side for each channel or column, which sees what the config lets it see."""
+    """A network of what stands side by side for each channel or column, which sees what the config lets it see, and
+    what else it is to see."""
     beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
-    embeddings = _embeddings(condition)
+    embeddings = {**_embeddings(condition), **seen}
     if augment := augmentation(config.train, spec.size):
         embeddings[NAME] = augment.embed
     by_place = spec.kind == "series" and spec.levels is None  # levels have frequencies at each place

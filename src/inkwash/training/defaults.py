@@ -55,6 +55,7 @@ _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 REAL_SPACING = 0.01
 """The least distance between the laws of a mixture, where no levels give one: that of the default's first noise."""
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
+_SHOWS_LEVELS = 64  # how many places show which levels an example has
 _APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
 _LAST_FIRST = 28.0  # float32 has no digits left for less noise
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
@@ -157,12 +158,18 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
         need = "data without categories and missing entries, and denoiser.sees log_snr"
         raise ConfigError("denoiser.predicts", predicts, need)
     variance = _USUAL_VARIANCE.get(predicts, "large")
-    filled = with_defaults(config, predicts=predicts, variance=variance, clip=spec.levels is not None and not by_level)
+    clip = spec.levels is not None and not by_level
+    filled = with_defaults(
+        config, predicts=predicts, variance=variance, clip=clip, histogram=_histogram(predicts, spec)
+    )
     if filled.variance not in KINDS[name].variances:
         need = f"{' or '.join(KINDS[name].variances)}, for {KINDS[name].data}"
         raise ConfigError("denoiser.variance", filled.variance, need)
     if spec.recurring and predicts == "mixture":
         raise ConfigError("denoiser.predicts", predicts, "another one, as numbers recur; or data.masses none")
+    if filled.histogram and (predicts != "levels" or not spec.size):
+        need = "false, or series, images or volumes, and denoiser.predicts levels"
+        raise ConfigError("denoiser.histogram", True, need)
     if filled.clip and spec.levels is None:
         raise ConfigError("denoiser.clip", True, "false, or data with levels (data.levels), whose range is known")
     return filled
@@ -170,7 +177,7 @@ def _resolve_denoiser(config: DenoiserConfig, name: ProcessName, spec: DataSpec)
 
 def _without_numbers(config: DenoiserConfig, name: ProcessName) -> DenoiserConfig:
     """The config for a process without numbers, which leaves nothing to decide."""
-    for option in ("predicts", "variance", "clip"):
+    for option in ("predicts", "variance", "clip", "histogram"):
         if getattr(config, option) is not None:
             need = f"process.kind gaussian; for {name} the network gives log-odds, and the reverse step follows"
             raise ConfigError(f"denoiser.{option}", getattr(config, option), need)
@@ -189,6 +196,13 @@ def _predicts(config: DenoiserConfig, spec: DataSpec) -> PredictionName:
     many = spec.levels is not None and spec.levels > FEW_LEVELS and math.prod(spec.shape) <= _MOST_MIXTURES
     alone = spec.shape == (1,) and not spec.may_miss.any() and not spec.recurring
     return "mixture" if config.sees == "log_snr" and (many or alone) else "F"
+
+
+def _histogram(predicts: PredictionName, spec: DataSpec) -> bool:
+    """Whether a network compares the levels of an example with those of the data: where there are few, and enough
+    places to show them."""
+    few = predicts == "levels" and spec.levels is not None and spec.levels <= FEW_LEVELS
+    return few and math.prod(spec.size) >= _SHOWS_LEVELS
 
 
 def has_few_levels(spec: DataSpec) -> bool:

@@ -118,7 +118,7 @@ class Header:
             CheckpointError: an entry is missing, unknown or bad.
         """
         try:
-            header = _with_optimizer(from_json(cls, plain))
+            header = _with_later_options(from_json(cls, plain))
             header.transform.check()
             if header.transform.kind != header.config.data.transform:
                 raise ConfigError("transform.kind", header.transform.kind, header.config.data.transform)
@@ -135,11 +135,14 @@ class Header:
         return header
 
 
-def _with_optimizer(header: Header) -> Header:
-    """A header with an optimizer; runs from before that was an option were trained with AdamW."""
+def _with_later_options(header: Header) -> Header:
+    """A header with what earlier runs did before it was an option: they used AdamW, and no histograms."""
     config: Any = header.config
-    train = replace(config.train, optimizer=config.train.optimizer or "adamw")
-    return replace(header, config=replace(config, train=train))
+    changed: dict[str, Any] = {"train": replace(config.train, optimizer=config.train.optimizer or "adamw")}
+    denoiser = getattr(config, "denoiser", None)
+    if denoiser and denoiser.predicts:
+        changed["denoiser"] = replace(denoiser, histogram=bool(denoiser.histogram))
+    return replace(header, config=replace(config, **changed))
 
 
 def _require_condition(header: Header) -> None:
