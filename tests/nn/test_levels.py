@@ -30,8 +30,7 @@ def level_net(shape, outputs=4, features=5, seed=0, histogram=False):
     if len(shape) == 1:
         inner = MLP(inputs, 16, 2, outputs=features_out)
     else:
-        condition = LevelNet.embeddings(shape[0], 4, histogram)
-        inner = UNet(inputs, 8, (1,), 1, (False,), outputs=features_out, condition=condition)
+        inner = UNet(inputs, 8, (1,), 1, (False,), outputs=features_out)
     return LevelNet(inner, shape, LATTICE.values(), features, outputs, histogram)
 
 
@@ -151,8 +150,8 @@ def test_the_network_is_shown_the_posterior_of_each_entry():
 class HistogramSpy(nn.Module):
     """Keeps what it is given, and gives weights for the log-ratios only: 1, 2, 3, … in the order of its output."""
 
-    def forward(self, h, level, **condition):
-        self.seen, self.condition = h, condition
+    def forward(self, h, level):
+        self.seen = h
         weights = torch.arange(1.0, 1 + 2 * 2 * h[0, 0].numel()).reshape(2, 2, *h.shape[2:])
         features = torch.zeros(len(h), 2, 5, *h.shape[2:])
         return torch.cat([features, weights.expand(len(h), -1, -1, *h.shape[2:])], 2).flatten(1, 2)
@@ -178,36 +177,42 @@ RATIOS = LevelNet._log_ratios
 
 @bug("levels that are counted without smoothing", LevelNet, "_log_ratios", without_smoothing)
 @bug("levels that are counted over all channels", LevelNet, "_log_ratios", over_all_channels)
-@bug("ratios that are not weighted", LevelHead, "forward", lambda self, h, own: FORWARD(self, h, 0 * own))
+@bug("ratios that are not weighted", LevelHead, "forward", lambda self, h, r, c: FORWARD(self, h, 0 * r, c))
+@bug("nothing in common", LevelHead, "forward", lambda self, h, r, c: FORWARD(self, h, r, 0 * c))
 def test_the_levels_of_an_example_are_compared_with_the_usual_ones():
-    """The network sees the log-ratios and what they are for each entry, and weighs them in the log-odds."""
-    network = LevelNet(HistogramSpy(), (2, 1, 3), TERNARY.values(), 5, 3, histogram=True)
+    """The network sees the expected log-ratio of each entry, and weighs the ratios in its log-odds. Two layers, here a
+    known matrix, add log-odds that depend on all ratios of the example."""
+    network, mixing = LevelNet(HistogramSpy(), (2, 1, 3), TERNARY.values(), 5, 3, histogram=True), torch.randn(6, 12)
+    network.common = nn.Linear(12, 6, bias=False)
+    network.common.weight.data.copy_(mixing)
     network.head.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
     x_t, log_snr = torch.randn(3, 2, 1, 3), torch.tensor([-3.0, 1.0, 4.0])
     odds = network(x_t, log_snr)
     seen = network.network.seen.reshape(3, 2, 9, 3)
-    given = network.network.condition["histogram"].reshape(3, 2, 3, 2)
     alpha, values = log_snr.sigmoid().sqrt().double(), TERNARY.values()
-    for b, c in product(range(3), range(2)):
+    priors = network.head.log_prior[:, 0].double()
+    for b in range(3):
         law = torch.distributions.Normal(alpha[b] * values, (1 - alpha[b] ** 2).sqrt())
-        prior = network.head.log_prior[c, 0].double()
-        posteriors = [(law.log_prob(x_t[b, c, 0, i].double()) + prior[i]).softmax(-1) for i in range(3)]
-        ratios = ratios_of_one_channel(posteriors, prior.exp())
-        for k, ratio in enumerate(ratios):
-            torch.testing.assert_close(given[b, c, :, k].double(), ratio, rtol=0, atol=1e-4)
-            for i in range(3):
-                assert float(seen[b, c, 7 + k, i]) == pytest.approx(float(posteriors[i] @ ratio), abs=1e-4)
-        for i in range(3):
-            weights = [1 + i + 3 * (k + 2 * c) for k in range(2)]
-            expected = prior[i] + sum(w * ratio for w, ratio in zip(weights, ratios, strict=True))
+        posteriors = [
+            [(law.log_prob(tensor(x)) + p).softmax(-1) for x, p in zip(*each, strict=True)]
+            for each in zip(x_t[b, :, 0].tolist(), priors, strict=True)
+        ]
+        ratios = [ratios_of_one_channel(*each) for each in zip(posteriors, priors.exp(), strict=True)]
+        both = torch.stack([torch.stack(each, -1) for each in ratios])
+        common = (mixing.double() @ both.flatten()).reshape(2, 3)
+        for c, i in product(range(2), range(3)):
+            expected = priors[c, i] + common[c]
+            for k, ratio in enumerate(ratios[c]):
+                assert float(seen[b, c, 7 + k, i]) == pytest.approx(float(posteriors[c][i] @ ratio), abs=1e-4)
+                expected = expected + (1 + i + 3 * (k + 2 * c)) * ratio
             torch.testing.assert_close(odds[b, c, 0, i].double(), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_nothing_is_unusual_where_no_signal_is_left():
     network = LevelNet(HistogramSpy(), (2, 1, 3), TERNARY.values(), 5, 3, histogram=True)
     network.head.count([torch.tensor([0, 1, 1, 2, 2, 2]).repeat(4).reshape(4, 2, 1, 3)])
-    network(torch.randn(3, 2, 1, 3), torch.full((3,), -30.0))
-    assert float(network.network.condition["histogram"].abs().max()) < 1e-4
+    odds = network(torch.randn(3, 2, 1, 3), torch.full((3,), -30.0))
+    torch.testing.assert_close(odds, network.head.log_prior.expand_as(odds), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("levels", [4, 17, 256])

@@ -13,7 +13,6 @@ from torch import nn
 from inkwash.core.errors import ConfigError
 from inkwash.nn import dit, layers, levels, mlp, modulation, times, unet
 from inkwash.nn.layers import GivenEmbedding, LabelEmbedding
-from inkwash.training.augment import NAME as AUGMENTED
 
 _PLAIN = {
     "modulated": '''
@@ -59,7 +58,7 @@ def _building(network: nn.Module) -> str:
         ends = f"{float(values[0])!r}, {float(values[-1])!r}, {len(values)}, dtype=torch.float64"
         sizes = f"features={head.linear.in_features}, outputs={head.linear.out_features}"
         shape = tuple(head.log_prior.shape[:-1])
-        histogram = ", histogram=True" * network.histogram
+        histogram = ", histogram=True" * (network.common is not None)
         return f"LevelNet({_building(network.network)}, {shape}, torch.linspace({ends}), {sizes}{histogram})"
     if isinstance(network, unet.UNet | dit.DiT | mlp.MLP):
         return f"{kind}({', '.join(f'{name}={value}' for name, value in _ARGUMENTS[type(network)](network))})"
@@ -114,7 +113,7 @@ def _conditions(embedding: layers.LevelEmbedding) -> str:
     for name, each in embedding.condition.items():
         if isinstance(each, LabelEmbedding):
             made.append(f"{name!r}: lambda width: LabelEmbedding({each.table.num_embeddings - 1}, width)")
-        if isinstance(each, GivenEmbedding) and name != AUGMENTED:
+        if isinstance(each, GivenEmbedding) and name == "given":
             made.append(f"{name!r}: lambda width: GivenEmbedding({each.layers[0].in_features}, width)")
     return f"{{{', '.join(made)}}}"
 

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inkwash.nn.layers import ConditionEmbedding, GivenEmbedding
+from inkwash.nn.layers import zero
 
 _CACHED = 1 << 18
 """Log-odds of levels that are computed at a time on a CPU, so that they stay in its cache."""
@@ -47,22 +46,21 @@ class LevelHead(nn.Module):
         smooth = counts + 2 * pooled / pooled.sum()
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
-    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, ratios: Tensor | None = None, common: Tensor | None = None) -> Tensor:
         """Map features `(B, C * features, *size)`, those of a channel side by side, to `(B, *shape, outputs)`.
 
         Args:
-            features: the features.
-            own: more log-odds of each example, `(B, C, levels, K)`, for data with places. The last K features of a
-                channel are then the weights of these in each entry.
+            features: the features. Where there are ratios, the last K of a channel are their weights in each entry.
+            ratios: further log-odds of each example, `(B, C, levels, K)`, for data with places.
+            common: log-odds that all entries of a channel share, `(B, C, levels)`, beside ratios.
         """
         each = features.unflatten(1, (self.log_prior.shape[0], -1)).movedim(2, -1)
-        if own is None:
+        if ratios is None or common is None:
             odds = self.linear(each)
         else:
-            maps = torch.cat(
-                [self.linear.weight.expand(*own.shape[:2], -1, -1), F.pad(own, (0, 0, 0, self.beyond))], -1
-            )
-            odds = (each.flatten(2, -2) @ maps.mT).unflatten(2, each.shape[2:-1])
+            own = F.pad(torch.cat([ratios, common[..., None]], -1), (0, 0, 0, self.beyond))
+            maps = torch.cat([self.linear.weight.expand(*own.shape[:2], -1, -1), own], -1)
+            odds = (F.pad(each, (0, 1), value=1.0).flatten(2, -2) @ maps.mT).unflatten(2, each.shape[2:-1])
         return odds + F.pad(self.log_prior, (0, self.beyond))
 
 
@@ -92,8 +90,8 @@ class LevelNet(nn.Module):
 
     $$r_v = \log\frac{h_v + \kappa f_v}{(1 + \kappa) f_v}, \qquad \kappa \in \{0.1, 1\}.$$
 
-    The network is given r as a condition named "histogram", and its expectation in each entry; its output has the
-    weight with which r is added to the log-odds there.
+    The network is given the expectation of r in each entry, and its output has the weight with which r is added to the
+    log-odds there. Two layers make of r what all entries of the example add: which levels go with those that it has.
 
     Args:
         network: maps `(B, C * inputs, *size)` and levels `(B,)`, with or without a condition, to `(B, C * outputs,
@@ -105,8 +103,7 @@ class LevelNet(nn.Module):
         histogram: whether it compares the levels of an example with those of the data; only for data with places.
     """
 
-    HISTOGRAM = "histogram"
-    _SMOOTHING = (0.1, 1.0)
+    _SMOOTHING, _HIDDEN = (0.1, 1.0), 128
     values: Tensor
     waves: Tensor
 
@@ -122,7 +119,7 @@ class LevelNet(nn.Module):
         super().__init__()
         self.network = network
         self.head = LevelHead(shape, len(values), features, outputs)
-        self.histogram = histogram
+        self.common = self._layers(shape[0] * len(values)) if histogram else None
         self.register_buffer("values", values.float(), persistent=False)
         self.register_buffer("waves", level_waves(len(values)), persistent=False)
 
@@ -132,24 +129,26 @@ class LevelNet(nn.Module):
         ratios = len(cls._SMOOTHING) * histogram
         return 1 + level_waves(levels).shape[1] + ratios, features + ratios
 
-    @classmethod
-    def embeddings(cls, channels: int, levels: int, histogram: bool = False) -> dict[str, ConditionEmbedding]:
-        """What the network embeds beside the condition of the data."""
-        numbers = channels * levels * len(cls._SMOOTHING)
-        return {cls.HISTOGRAM: partial(GivenEmbedding, numbers)} if histogram else {}
+    def _layers(self, levels: int) -> nn.Sequential:
+        """From r of so many levels to common log-odds, which start at zero."""
+        leave = zero(nn.Linear(self._HIDDEN, levels, bias=False))
+        return nn.Sequential(nn.Linear(len(self._SMOOTHING) * levels, self._HIDDEN), nn.SiLU(), leave)
 
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
         if x_t.device.type != "cpu" or torch.compiler.is_compiling():  # in a graph, the number of rows is open
-            waves, *own = self._of_entries(x_t, log_snr)
+            waves, *ratios = self._of_entries(x_t, log_snr)
         else:
             rows = max(1, _CACHED // self.head.log_prior.numel())
             parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
-            waves, *own = map(torch.cat, zip(*(self._of_entries(*part) for part in parts), strict=True))
+            waves, *ratios = map(torch.cat, zip(*(self._of_entries(*part) for part in parts), strict=True))
         shown = torch.cat([x_t[..., None], waves], -1).movedim(-1, 2).flatten(1, 2)
-        seen = {self.HISTOGRAM: own[0].flatten(1)} if own else {}
-        return self.head(self.network(shown, log_snr, **condition, **seen), *own)
+        features = self.network(shown, log_snr, **condition)
+        if self.common is None:
+            return self.head(features)
+        (own,) = ratios
+        return self.head(features, own, self.common(own.flatten(1)).unflatten(1, own.shape[1:3]))
 
     def _of_entries(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, ...]:
         """What the noisy entries say alone: the expectations of the waves of each entry's level, `(B, *shape, waves)`;
@@ -159,12 +158,12 @@ class LevelNet(nn.Module):
         away = (x_t[..., None] - alpha * self.values) / sigma
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
         weights = logits.softmax(-1)
-        if not self.histogram:
+        if self.common is None:
             return (weights @ self.waves,)
         of_places = weights.flatten(2, -2)
-        own = self._log_ratios(of_places.mean(2))
-        waves = torch.cat([self.waves.expand(*own.shape[:2], -1, -1), own], -1)
-        return (of_places @ waves).unflatten(2, x_t.shape[2:]), own
+        ratios = self._log_ratios(of_places.mean(2))
+        waves = torch.cat([self.waves.expand(*ratios.shape[:2], -1, -1), ratios], -1)
+        return (of_places @ waves).unflatten(2, x_t.shape[2:]), ratios
 
     def _log_ratios(self, found: Tensor) -> Tensor:
         """r of each level, for each smoothing, `(B, C, L, K)`, where an example has its levels as often as `found`,

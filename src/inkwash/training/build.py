@@ -1,8 +1,6 @@
 """From resolved options to objects: network, process, denoiser, model, objective and proposal, and words for them."""
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -86,8 +84,7 @@ def _array_net(config: ResolvedDenoisingConfig, spec: DataSpec, condition: Condi
     features = min(_FEATURES, len(values) - 1)
     histogram = bool(config.denoiser.histogram)
     inputs, outputs = ((width,) * channels for width in LevelNet.widths(len(values), features, histogram))
-    embeddings = LevelNet.embeddings(channels, len(values), histogram)
-    network = _backbone(config, spec, condition, inputs, outputs, embeddings)
+    network = _backbone(config, spec, condition, inputs, outputs)
     return LevelNet(network, spec.shape, values, features, len(values) + spreads, histogram)
 
 
@@ -102,12 +99,10 @@ def _backbone(
     condition: ConditionSpec,
     inputs: tuple[int, ...],
     outputs: tuple[int, ...],
-    seen: Mapping[str, ConditionEmbedding] = MappingProxyType({}),
 ) -> nn.Module:
-    """A network of what stands side by side for each channel or column, which sees what the config lets it see, and
-    what else it is to see."""
+    """A network of what stands side by side for each channel or column, which sees what the config lets it see."""
     beside = condition.given.spec.shape[0] if condition.given and condition.given.spec.size else 0
-    embeddings = {**_embeddings(condition), **seen}
+    embeddings = _embeddings(condition)
     if augment := augmentation(config.train, spec.size):
         embeddings[NAME] = augment.embed
     by_place = spec.kind == "series" and spec.levels is None  # levels have frequencies at each place
