@@ -173,6 +173,18 @@ def test_examples_do_not_affect_each_other(kind):
 
 
 @networks
+def test_no_examples_are_no_outputs_and_no_gradient(kind):
+    make, shape = NETWORKS[kind]
+    network = trained(make(), shape)
+    x_t, level = batch(shape)
+    out = network(x_t[:0], level[:0])
+    assert out.shape == network(x_t, level)[:0].shape
+    network.zero_grad()
+    out.sum().backward()
+    assert not any(p.grad is not None and bool(p.grad.any()) for p in network.parameters())
+
+
+@networks
 def test_the_output_depends_on_the_level(kind):
     make, shape = NETWORKS[kind]
     network = trained(make(), shape)

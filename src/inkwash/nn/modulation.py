@@ -82,7 +82,7 @@ class _Modulated(torch.autograd.Function):
     def forward(
         ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float
     ) -> Tensor:
-        batch, channels, places = len(h), h.shape[1], h[0, 0].numel()
+        batch, channels, places = len(h), h.shape[1], h.shape[2:].numel()
         u, mean, rate = torch.native_group_norm(h, weight, bias, batch, channels, places, groups, eps)
         torch.addcmul(_over(shift, h), u, _over(scale, h), out=u)
         ctx.save_for_backward(h, weight, bias, scale, shift, mean, rate)
@@ -99,7 +99,7 @@ class _Modulated(torch.autograd.Function):
         work, places = g * h, tuple(range(2, h.ndim))
         s1, s2 = g.sum(places), work.sum(places)
         normal = r * (s2 - m * s1)  # the sum of g over the normalised features
-        down, pull = (_group_mean(weight * scale * each, mean) / h[0, 0].numel() for each in (s1, normal))
+        down, pull = (_group_mean(weight * scale * each, mean) / h.shape[2:].numel() for each in (s1, normal))
         torch.addcmul(_over(r * (r * m * pull - down), h), h, _over(-r * r * pull, h), out=work)
         work.addcmul_(g, _over(slope, h))
         return (work, (scale * normal).sum(0), (scale * s1).sum(0), weight * normal + bias * s1, s1, None, None)
@@ -117,5 +117,5 @@ def _each_channel(of_group: Tensor, weight: Tensor) -> Tensor:
 
 def _group_mean(of_channel: Tensor, of_group: Tensor) -> Tensor:
     """The mean over the channels of each group, for each channel, `(B, C)`."""
-    groups = of_channel.reshape(len(of_channel), of_group.shape[1], -1)
-    return groups.mean(-1, keepdim=True).expand_as(groups).reshape(of_channel.shape)
+    groups = of_channel.unflatten(1, (of_group.shape[1], -1))
+    return groups.mean(-1, keepdim=True).expand_as(groups).flatten(1)

@@ -246,8 +246,7 @@ class _Attention(nn.Module):
         self.leave = zero(_PixelLinear(channels, channels))
 
     def forward(self, h: Tensor) -> Tensor:
-        batch, channels = h.shape[:2]
-        split = self.query_key_value(self.norm(h)).reshape(batch, 3, self.heads, channels // self.heads, -1)
+        split = self.query_key_value(self.norm(h)).flatten(2).unflatten(1, (3, self.heads, -1))
         query, key, value = split.transpose(-1, -2).unbind(1)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(-1, -2)
         return h + self.leave(mixed.reshape(h.shape))
