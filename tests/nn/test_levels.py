@@ -163,22 +163,21 @@ def ratios_of_one_channel(posteriors, prior):
     return [((found + k * usual) / ((1 + k) * usual)).log() for k in (0.1, 1.0)]
 
 
-def without_smoothing(self, found):
-    usual = self.head.log_prior.exp().flatten(1, -2).mean(1)
+def without_smoothing(self, found, usual):
     return (found / usual).log()[..., None].expand(*found.shape, 2)
 
 
-def over_all_channels(self, found):
-    return RATIOS(self, found.mean(1, keepdim=True).expand_as(found))
+def over_all_channels(self, found, usual):
+    return RATIOS(self, found.mean(1, keepdim=True).expand_as(found), usual)
 
 
-RATIOS = LevelNet._log_ratios
+RATIOS, LAST = LevelNet._log_ratios, torch.tensor([0, 0, 1])
 
 
 @bug("levels that are counted without smoothing", LevelNet, "_log_ratios", without_smoothing)
 @bug("levels that are counted over all channels", LevelNet, "_log_ratios", over_all_channels)
-@bug("ratios that are not weighted", LevelHead, "forward", lambda self, h, r, c: FORWARD(self, h, 0 * r, c))
-@bug("nothing in common", LevelHead, "forward", lambda self, h, r, c: FORWARD(self, h, r, 0 * c))
+@bug("ratios that are not weighted", LevelHead, "forward", lambda self, h, own: FORWARD(self, h, own * LAST))
+@bug("nothing in common", LevelHead, "forward", lambda self, h, own: FORWARD(self, h, own * (1 - LAST)))
 def test_the_levels_of_an_example_are_compared_with_the_usual_ones():
     """The network sees the expected log-ratio of each entry, and weighs the ratios in its log-odds. Two layers, here a
     known matrix, add log-odds that depend on all ratios of the example."""
@@ -221,6 +220,15 @@ def test_waves_tell_neighbouring_levels_apart(levels):
     assert len(waves) == levels
     assert float(waves.diff(dim=0).abs().amax(1).min()) == 2
     assert float((waves[:, None] - waves).abs().amax(-1).fill_diagonal_(2).min()) > 0.5
+
+
+@shapes_and_histograms
+def test_no_examples_are_no_rows(shape, histogram):
+    network = level_net(shape, histogram=histogram)
+    out = network(torch.zeros(0, *shape), torch.zeros(0))
+    assert out.shape == (0, *shape, 4)
+    out.sum().backward()
+    assert not any(p.grad is not None and p.grad.any() for p in network.parameters())
 
 
 @shapes_and_histograms

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -46,19 +47,19 @@ class LevelHead(nn.Module):
         smooth = counts + 2 * pooled / pooled.sum()
         self.log_prior.copy_((smooth / smooth.sum(-1, keepdim=True)).log())
 
-    def forward(self, features: Tensor, ratios: Tensor | None = None, common: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, own: Tensor | None = None) -> Tensor:
         """Map features `(B, C * features, *size)`, those of a channel side by side, to `(B, *shape, outputs)`.
 
         Args:
-            features: the features. Where there are ratios, the last K of a channel are their weights in each entry.
-            ratios: further log-odds of each example, `(B, C, levels, K)`, for data with places.
-            common: log-odds that all entries of a channel share, `(B, C, levels)`, beside ratios.
+            features: the features; with K + 1 further log-odds, the last K of a channel are weights of the first K.
+            own: further log-odds of each example, `(B, C, levels, K + 1)`, for data with places. All entries of a
+                channel share the last ones.
         """
         each = features.unflatten(1, (self.log_prior.shape[0], -1)).movedim(2, -1)
-        if ratios is None or common is None:
+        if own is None:
             odds = self.linear(each)
         else:
-            own = F.pad(torch.cat([ratios, common[..., None]], -1), (0, 0, 0, self.beyond))
+            own = F.pad(own, (0, 0, 0, self.beyond))
             maps = torch.cat([self.linear.weight.expand(*own.shape[:2], -1, -1), own], -1)
             odds = (F.pad(each, (0, 1), value=1.0).flatten(2, -2) @ maps.mT).unflatten(2, each.shape[2:-1])
         return odds + F.pad(self.log_prior, (0, self.beyond))
@@ -137,40 +138,43 @@ class LevelNet(nn.Module):
     def forward(self, x_t: Tensor, log_snr: Tensor, **condition: Tensor) -> Tensor:
         """Map variance-preserving noisy data `(B, *shape)` at log-SNRs `(B,)`, with or without a condition, to
         `(B, *shape, outputs)`."""
+        usual = None if self.common is None else self.head.log_prior.softmax(-1).flatten(1, -2).mean(1)
         if x_t.device.type != "cpu" or torch.compiler.is_compiling():  # in a graph, the number of rows is open
-            waves, *ratios = self._of_entries(x_t, log_snr)
+            waves, *ratios = self._of_entries(x_t, log_snr, usual)
         else:
             rows = max(1, _CACHED // self.head.log_prior.numel())
             parts = zip(x_t.split(rows), log_snr.split(rows), strict=True)
-            waves, *ratios = map(torch.cat, zip(*(self._of_entries(*part) for part in parts), strict=True))
+            waves, *ratios = map(torch.cat, zip(*(self._of_entries(*part, usual) for part in parts), strict=True))
         shown = torch.cat([x_t[..., None], waves], -1).movedim(-1, 2).flatten(1, 2)
         features = self.network(shown, log_snr, **condition)
-        if self.common is None:
-            return self.head(features)
-        (own,) = ratios
-        return self.head(features, own, self.common(own.flatten(1)).unflatten(1, own.shape[1:3]))
+        return self.head(features, *map(self._with_common, ratios))
 
-    def _of_entries(self, x_t: Tensor, log_snr: Tensor) -> tuple[Tensor, ...]:
+    def _of_entries(self, x_t: Tensor, log_snr: Tensor, usual: Tensor | None) -> tuple[Tensor, ...]:
         """What the noisy entries say alone: the expectations of the waves of each entry's level, `(B, *shape, waves)`;
-        with a histogram, they end with those of r, which follows, `(B, C, L, K)`."""
+        given the usual frequencies of levels, `(C, L)`, they end with those of r, which follows, `(B, C, L, K)`."""
         column = log_snr.reshape(-1, *(1,) * x_t.ndim)
         alpha, sigma = column.sigmoid().sqrt(), (-column).sigmoid().sqrt()
         away = (x_t[..., None] - alpha * self.values) / sigma
         logits = torch.addcmul(self.head.log_prior, away, away, value=-0.5)  # log p(level | its own noisy entry)
         weights = logits.softmax(-1)
-        if self.common is None:
+        if usual is None:
             return (weights @ self.waves,)
         of_places = weights.flatten(2, -2)
-        ratios = self._log_ratios(of_places.mean(2))
+        ratios = self._log_ratios(of_places.mean(2), usual)
         waves = torch.cat([self.waves.expand(*ratios.shape[:2], -1, -1), ratios], -1)
         return (of_places @ waves).unflatten(2, x_t.shape[2:]), ratios
 
-    def _log_ratios(self, found: Tensor) -> Tensor:
+    def _log_ratios(self, found: Tensor, usual: Tensor) -> Tensor:
         """r of each level, for each smoothing, `(B, C, L, K)`, where an example has its levels as often as `found`,
         `(B, C, L)`."""
-        usual = self.head.log_prior.softmax(-1).flatten(1, -2).mean(1)
         ratios = [(found + kappa * usual) / ((1 + kappa) * usual) for kappa in self._SMOOTHING]
         return torch.stack(ratios, -1).log()
+
+    def _with_common(self, ratios: Tensor) -> Tensor:
+        """r and the log-odds that the two layers make of it, `(B, C, L, K + 1)`."""
+        layers = cast(nn.Sequential, self.common)
+        common = layers(ratios.flatten(1)).unflatten(1, ratios.shape[1:3])
+        return torch.cat([ratios, common[..., None]], -1)
 
 
 class MixtureNet(nn.Module):
