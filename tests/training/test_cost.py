@@ -100,7 +100,7 @@ def test_measuring_changes_nothing():
 
 
 def test_a_network_four_times_as_wide_keeps_up_to_four_times_as_much():
-    narrow, wide = (cost.measure_cost(*job(width), 16, 1, 100) for width in (8, 32))
+    narrow, wide = (cost.measure_cost(*job(width), 16, 1, 100) for width in (16, 64))
     assert 2 < wide.example / narrow.example <= 4
     assert 10 < wide.weights / narrow.weights <= 16
 

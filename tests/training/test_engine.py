@@ -106,8 +106,8 @@ def test_a_step_in_bfloat16_is_the_step_in_float32_up_to_its_eight_bits(loaded):
 
 
 NETWORKS = {
-    "U-Net": ("digits", NetworkConfig(width=8)),
-    "DiT": ("digits", NetworkConfig("dit", width=8, depth=1)),
+    "U-Net": ("digits", NetworkConfig(width=16)),
+    "DiT": ("digits", NetworkConfig("dit", width=32, depth=1)),
     "transformer": ("breast-cancer", NetworkConfig("transformer", width=8, depth=1)),
     "VAE": ("digits", None),
     "VAE of vectors": ("breast-cancer", None),
