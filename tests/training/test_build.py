@@ -69,6 +69,21 @@ def test_the_network_maps_data_to_what_the_denoiser_asks(spec, dropout, variance
     assert (estimate.spread is None) == (config.denoiser.variance in ("small", "large"))
 
 
+def without_histogram(config, spec, condition):
+    return ARRAY_NET(replace(config, denoiser=replace(config.denoiser, histogram=False)), spec, condition)
+
+
+ARRAY_NET = build._array_net
+
+
+@bug("an option that does not reach the network", build, "_array_net", without_histogram, histogram=True)
+@pytest.mark.parametrize("histogram", [False, True])
+def test_a_network_of_levels_has_a_histogram_if_the_options_say_so(histogram):
+    spec = image(1, 8, 8, levels=17)
+    network = build_network(resolve(Config("x", denoiser=DenoiserConfig(histogram=histogram)), spec), spec)
+    assert (network.common is not None) == histogram
+
+
 @pytest.mark.parametrize(
     ("examples", "steps", "dropout"),
     [(2, 300, 0.5), (100, 300, 0.5), (999, 2997, 0.5), (1000, 3000, 0.0), (1667, 5000, 0.0), (10**6, 5000, 0.0)],

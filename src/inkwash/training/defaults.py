@@ -49,13 +49,13 @@ Section = TypeVar("Section", AutoencoderConfig, DenoiserConfig, NetworkConfig, P
 
 _LEAST_STEPS, _MOST_STEPS = 300, 5000
 _FEW = 1000
+_SHOWS_LEVELS = 64  # how many places show which levels an example has
 _BY_HEART = 300  # how many examples of series, images and volumes a network does not learn by heart with Muon
 _MOST_LEVELS, _MOST_MIXTURES = 1 << 20, 1 << 13
 _REAL_FIRST = 9.2  # sigma/alpha is a hundredth of the spread of the data
 REAL_SPACING = 0.01
 """The least distance between the laws of a mixture, where no levels give one: that of the default's first noise."""
 _APART = 3  # how many sigma/alpha are half the distance between neighbouring levels at the first time
-_SHOWS_LEVELS = 64  # how many places show which levels an example has
 _APART_IN_TIME = 4  # as many, where a network that sees the day and the week of a date tells hours or days apart
 _LAST_FIRST = 28.0  # float32 has no digits left for less noise
 _OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
